@@ -1,0 +1,88 @@
+"""The transport interface: the one file to read before writing a transport.
+
+A transport carries finished messages. It knows no users, placeholders, campaigns or HTTP: what it gets is an
+envelope and RFC 5322 bytes, and what it gives back is one `Outcome` per message.
+
+Two kinds of trouble are kept apart. Trouble with one *recipient* (no such mailbox, greylisted) is an outcome with
+the status `deferred` or `refused`. Trouble with the *transport* (cannot connect, login refused, disk full) raises
+`TransportUnavailable`: nobody's attempts are used up, and the caller tries the same messages again later.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+
+class Status(StrEnum):
+    """What became of one message. Closed: a transport must map every reply to one of these."""
+
+    SENT = "sent"  # the other side took responsibility for it
+    DEFERRED = "deferred"  # not taken now, certainly not delivered; try again later
+    REFUSED = "refused"  # never again: another try would get the same answer
+    UNCERTAIN = "uncertain"  # it may have been delivered: all of it was handed over, and no answer came
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to one recipient, ready to go.
+
+    `id` is stable over attempts and safe in a file name (letters, digits, `-`, `_` and `.`). `sender` and
+    `recipient` are bare addresses for the envelope (RFC 5321 section 2.3.1), domains in IDNA form; a non-ASCII
+    local part needs SMTPUTF8. `content` is a whole RFC 5322 message with CRLF line ends and no line over 998 bytes.
+    """
+
+    id: str
+    sender: str
+    recipient: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the message `id`; `reply` is the other side's own words, for people to read."""
+
+    id: str
+    status: Status
+    reply: str = ""
+
+
+class TransportError(Exception):
+    """Base of what this package raises on purpose."""
+
+
+class TransportConfigError(TransportError, ValueError):
+    """The URL cannot be used: an unknown scheme or option, a missing folder, a contradiction. Raised at construction."""
+
+
+class TransportUnavailable(TransportError):
+    """The transport could not send now; the messages without an outcome were certainly not handed over."""
+
+
+class Transport(ABC):
+    """Carries messages. Safe to call from several threads, each with a `send` of its own."""
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: str) -> Self:
+        """Build from a URL whose scheme led here; raise `TransportConfigError` if it cannot work."""
+
+    @abstractmethod
+    def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
+        """Hand over `messages` and yield one outcome each, in their order, as they become known.
+
+        `messages` is drawn from lazily, at most a few ahead of the outcomes. A message drawn is a message that may
+        have been handed over; one never drawn certainly was not. Raises `TransportUnavailable` when the transport
+        itself fails: the outcomes yielded before stand, and every drawn message that may have been handed over
+        gets its outcome (`uncertain`) before the error is raised.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `TransportUnavailable` when it could not send now. Sends nothing."""
+
+    def close(self) -> None:  # noqa: B027 - a transport that holds nothing has nothing to give back
+        """Give back connections and files. The transport may be used again afterwards."""
