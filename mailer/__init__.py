@@ -1,0 +1,1 @@
+"""A stand-alone mass mailer that speaks Rocket.Chat's `POST /api/v1/mailer`."""

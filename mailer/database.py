@@ -1,0 +1,111 @@
+"""The database: engine, transactions, its clock, and migrations at start."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import BigInteger, Connection, Engine, cast, create_engine, event, func, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from mailer.errors import ConfigError
+
+MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
+
+Clock = Callable[[Connection], int]
+
+
+def database_time(connection: Connection) -> int:
+    """Milliseconds since 1970 by the database's clock: the one clock that all processes share."""
+    if connection.dialect.name == "sqlite":
+        now = cast((func.julianday("now") - 2440587.5) * 86_400_000, BigInteger)
+    else:
+        now = cast(func.extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
+    return connection.execute(select(now)).scalar_one()
+
+
+class Database:
+    """Transactions on one database, SQLite or PostgreSQL."""
+
+    def __init__(self, url: str, *, clock: Clock = database_time) -> None:
+        self.url = url
+        self.clock = clock
+        self.engine = _engine(url)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading: one consistent view on SQLite, one per statement on PostgreSQL."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end. On SQLite it takes the write lock first, so it cannot fail half-way."""
+        with self.engine.connect() as connection:
+            connection.execution_options(mailer_write=True)
+            with connection.begin():
+                yield connection
+
+    def migrate(self) -> None:
+        """Bring the schema to this version's head; refuse one from a newer version. Safe in many processes at once."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        script = ScriptDirectory.from_config(config)
+        with self.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            current = MigrationContext.configure(connection).get_current_revision()
+            if current == script.get_current_head():
+                return
+            _refuse_unknown(script, current)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+
+def _refuse_unknown(script: ScriptDirectory, current: str | None) -> None:
+    try:
+        script.get_revision(current or "base")
+    except CommandError as error:
+        raise ConfigError(
+            f"MAILER_DATABASE_URL: the schema is at {current}, which this version does not know; run the newer version"
+        ) from error
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError("MAILER_DATABASE_URL: not a database URL") from error
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise ConfigError("MAILER_DATABASE_URL: neither sqlite:///FILE nor postgresql://…")
+    Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("mailer_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

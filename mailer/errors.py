@@ -1,0 +1,113 @@
+"""What a caller can be told, in Rocket.Chat's words: a sentence, an errorType and details."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MailerError(Exception):
+    """A refusal with a status, an errorType and details; the api turns it into the envelope."""
+
+    status = 400
+    error_type = "error-mailer"
+    text = "The request could not be carried out."
+
+    def __init__(self, text: str | None = None, **details: Any) -> None:
+        self.text = text or self.text
+        self.details = details
+        super().__init__(self.text)
+
+
+class NotLoggedIn(MailerError):
+    """No, wrong, expired or mismatched credentials. Its body is not the envelope but Rocket.Chat's own."""
+
+    status = 401
+    error_type = "error-not-logged-in"
+    text = "You must be logged in to do this."
+
+
+class NotAuthorized(MailerError):
+    """The caller lacks a permission."""
+
+    status = 403
+    error_type = "error-unauthorized"
+    text = "User does not have the permissions required for this action"
+
+
+class InvalidParams(MailerError):
+    """Not JSON, a wrong type, a missing, unknown or repeated field; the text names it."""
+
+    error_type = "invalid-params"
+    text = "The request is not valid."
+
+
+class InvalidFromAddress(MailerError):
+    """`from` is no valid address, or this caller may not send as it."""
+
+    error_type = "error-invalid-from-address"
+    text = "Invalid from address"
+
+    def __init__(self) -> None:
+        super().__init__(function="Mailer.sendMail")
+
+
+class MissingUnsubscribeLink(MailerError):
+    """`body` is absent or has no `[unsubscribe]`."""
+
+    error_type = "error-missing-unsubscribe-link"
+    text = "You must provide the [unsubscribe] link."
+
+    def __init__(self) -> None:
+        super().__init__(function="Mailer.sendMail")
+
+
+class InvalidQuery(MailerError):
+    """`query` is no selector, or names something that may not be selected by; the text says what."""
+
+    error_type = "error-invalid-query"
+    text = "The query is not valid."
+
+
+class NotFound(MailerError):
+    """No such campaign, or not this caller's."""
+
+    status = 404
+    error_type = "error-not-found"
+    text = "Not found."
+
+
+class IdempotencyConflict(MailerError):
+    """The Idempotency-Key was used with another body."""
+
+    status = 422
+    error_type = "error-idempotency-key-reused"
+    text = "This Idempotency-Key was used with a different request."
+
+
+class InvalidState(MailerError):
+    """The campaign cannot do that from the state it is in."""
+
+    status = 409
+    error_type = "error-invalid-state"
+    text = "The campaign is in another state."
+
+
+class InvalidRow(MailerError):
+    """A directory document cannot be taken; names the row (from 1) and the field."""
+
+    error_type = "error-invalid-user"
+
+    def __init__(self, row: int, field: str, problem: str) -> None:
+        super().__init__(f"row {row}, field {field}: {problem}", row=row, field=field)
+
+
+class DatabaseUnavailable(MailerError):
+    """The database cannot be written now; nothing was accepted."""
+
+    status = 503
+    error_type = "error-database-unavailable"
+    text = "The database cannot be written at the moment."
+
+
+class ConfigError(Exception):
+    """A setting cannot be used: one line that names it and its value."""

@@ -1,0 +1,181 @@
+"""The tables. Times are milliseconds since 1970 UTC; ids compare bytewise, so a range of them is the same everywhere."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
+
+Id = Text().with_variant(Text(collation="C"), "postgresql")
+Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
+
+
+class CampaignState(StrEnum):
+    """Where a campaign stands; docs/delivery.md has the machine."""
+
+    ACCEPTED = "accepted"  # committed, the caller has its 200
+    PLANNING = "planning"  # an engine is cutting the audience into batches
+    RUNNING = "running"
+    PAUSED = "paused"  # by a person, or because too many recipients failed
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"  # everyone has `sent` or `skipped`
+    COMPLETED_WITH_ISSUES = "completed_with_issues"  # some have `failed` or rest as `uncertain`
+
+
+class BatchState(StrEnum):
+    """`due_at` says when an engine may take the batch; while one holds it, that is when its lease ends."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class DeliveryStatus(StrEnum):
+    """The recorded outcome for one recipient. The absence of a row means that nothing was tried."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+    UNCERTAIN = "uncertain"
+    SKIPPED = "skipped"
+
+
+class Base(DeclarativeBase):
+    """The metadata that the migrations are checked against."""
+
+
+class User(Base):
+    """One member of the workspace, as imported. `unsubscribed_at` is this service's own mark: no import touches it."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    username: Mapped[str | None] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    email: Mapped[str | None] = mapped_column(Text)  # the first address in its envelope form; None: no valid one
+    active: Mapped[bool]
+    created_at: Mapped[int | None] = mapped_column(BigInteger)
+    unsubscribed_at: Mapped[int | None] = mapped_column(BigInteger)
+    document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
+
+    __table_args__ = (Index("ix_users_email", "email"), Index("ix_users_username", "username"))
+
+
+class AuthToken(Base):
+    """A caller's credential; only the SHA-256 of the token is kept."""
+
+    __tablename__ = "auth_tokens"
+
+    digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
+    permissions: Mapped[list[str]] = mapped_column(Document)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Campaign(Base):
+    """One accepted POST. `due_at` is the planner's lease, as with batches."""
+
+    __tablename__ = "campaigns"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    caller_id: Mapped[str] = mapped_column(Id)
+    sender: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    query: Mapped[dict[str, Any]] = mapped_column(Document)
+    dry_run: Mapped[bool]
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)  # why it is paused
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[int | None] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]
+
+    __table_args__ = (
+        Index("ix_campaigns_caller", "caller_id", "id"),
+        Index("ix_campaigns_due", "state", "due_at"),
+    )
+
+
+class Batch(Base):
+    """Everyone in the campaign's audience from `first_id` to `last_id`, both included: the unit of work.
+
+    The counters are those of its deliveries; `planned` less their sum is who has not been tried.
+    """
+
+    __tablename__ = "batches"
+
+    campaign_id: Mapped[str] = mapped_column(Id, ForeignKey("campaigns.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    first_id: Mapped[str] = mapped_column(Id)
+    last_id: Mapped[str] = mapped_column(Id)
+    state: Mapped[str] = mapped_column(Text)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]  # goes up with every claim: who holds an older number may write nothing
+    attempting: Mapped[list[str]] = mapped_column(Document)  # the user ids of the checkpoint in hand
+    planned: Mapped[int]
+    sent: Mapped[int]
+    failed: Mapped[int]
+    deferred: Mapped[int]
+    uncertain: Mapped[int]
+    skipped: Mapped[int]
+
+    __table_args__ = (Index("ix_batches_due", "state", "due_at"),)
+
+
+class Delivery(Base):
+    """The outcome for one recipient of one campaign: written once per attempt that ended."""
+
+    __tablename__ = "deliveries"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    status: Mapped[str] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int]  # tries that ended in an answer about this recipient
+    doubts: Mapped[int]  # tries that may have delivered a copy without our knowing
+    reply: Mapped[str] = mapped_column(Text)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: final, or resting
+
+    __table_args__ = {"sqlite_with_rowid": False}
+
+
+class IdempotencyKey(Base):
+    """What a caller's Idempotency-Key led to, so that a repeated POST has the same answer and no second campaign."""
+
+    __tablename__ = "idempotency_keys"
+
+    caller_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(Text)
+    campaign_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class TransportHealth(Base):
+    """One row: why the transport is blocked and until when. No row: it works."""
+
+    __tablename__ = "transport_health"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    reason: Mapped[str] = mapped_column(Text)
+    since: Mapped[int] = mapped_column(BigInteger)
+    step: Mapped[int]
+    blocked_until: Mapped[int] = mapped_column(BigInteger)
+
+
+class RateLimit(Base):
+    """A request counter that all processes of the service share."""
+
+    __tablename__ = "rate_limits"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    hits: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(BigInteger)
