@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pytest
+
+from transports.base import TransportConfigError
+from transports.options import Options, redact, split_group, split_url
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme", "rest", "query"),
+    [
+        pytest.param("console:", "console", "", "", id="bare"),
+        pytest.param("FILE:./out?format=mbox", "file", "./out", "format=mbox", id="options"),
+        pytest.param("smtp://u:p%3F@h:25?a=1", "smtp", "//u:p%3F@h:25", "a=1", id="encoded stays"),
+        pytest.param("failover:(a:?x=1 b:)?cooldown=1s", "failover", "(a:?x=1 b:)", "cooldown=1s", id="group"),
+        pytest.param("webhook:https://h/p?timeout=1s", "webhook", "https://h/p", "timeout=1s", id="url in url"),
+    ],
+)
+def test_split_url_parts(url: str, scheme: str, rest: str, query: str) -> None:
+    parts = split_url(url)
+
+    assert (parts.scheme, parts.rest, parts.query) == (scheme, rest, query)
+
+
+@pytest.mark.parametrize("url", ["", "hunter2", ":x", "1a:", "failover:(a: b:", "failover:(a:)b", "sécret:"])
+def test_split_url_malformed(url: str) -> None:
+    with pytest.raises(TransportConfigError) as caught:
+        split_url(url)
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("group", "urls"),
+    [
+        pytest.param("(a: b:)", ("a:", "b:"), id="two"),
+        pytest.param("()", (), id="none"),
+        pytest.param("( a: \n b:?x=y )", ("a:", "b:?x=y"), id="white space"),
+        pytest.param("(x:(a: b:)?t=1 c:)", ("x:(a: b:)?t=1", "c:"), id="nested"),
+        pytest.param("(x:(y:(a: b:) c:) d:)", ("x:(y:(a: b:) c:)", "d:"), id="twice nested"),
+    ],
+)
+def test_split_group(group: str, urls: tuple[str, ...]) -> None:
+    assert split_group("x", group) == urls
+
+
+@pytest.mark.parametrize("rest", ["", "a: b:", "(a:)(b:)", "(a:) "])
+def test_split_group_malformed(rest: str) -> None:
+    with pytest.raises(TransportConfigError, match=r"failover:\(smtp"):
+        split_group("failover", rest)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "smtp://ann:hunter2@host",
+        "smtp://ann:hunter2/x@host:25/?token=hunter2",
+        "smtp://ann:hun@ter2hunter2@host",
+        "failover:(smtp://a:hunter2@x smtp://b:hunter2@y)",
+        "webhook:https://h/?key=hunter2",
+    ],
+)
+def test_redact_hides_password(url: str) -> None:
+    assert "hunter2" not in redact(url)
+    assert "hunter2" not in repr(split_url(url))
+
+
+def test_redact_keeps_hosts_apart() -> None:
+    assert redact("failover:(smtp://a:b@x smtp://c:d@y)") == "failover:(smtp://***@x smtp://***@y)"
+
+
+OPTIONS = {
+    "text": lambda o: o.text("v"),
+    "choice": lambda o: o.choice("v", ("eml", "mbox"), "eml"),
+    "flag": lambda o: o.flag("v", False),
+    "integer": lambda o: o.integer("v", 3, 1, 64),
+    "duration": lambda o: o.duration("v", 30.0, maximum=7200.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "value"),
+    [
+        ("text", "v=a%20b+c", "a b+c"),
+        ("text", "", ""),
+        ("choice", "v=MBOX", "mbox"),
+        ("choice", "", "eml"),
+        ("flag", "v=on", True),
+        ("flag", "v=No", False),
+        ("flag", "", False),
+        ("integer", "v=64", 64),
+        ("integer", "", 3),
+        ("duration", "v=500ms", 0.5),
+        ("duration", "v=2h", 7200.0),
+        ("duration", "v=1.5", 1.5),
+        ("duration", "", 30.0),
+    ],
+)
+def test_option_value(kind: str, query: str, value: object) -> None:
+    assert OPTIONS[kind](Options("x", query, ("v",))) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "query"),
+    [
+        ("choice", "v=pst"),
+        ("flag", "v=maybe"),
+        ("integer", "v=0"),
+        ("integer", "v=65"),
+        ("integer", "v=-1"),
+        ("integer", "v=٣"),
+        ("duration", "v=soon"),
+        ("duration", "v=0s"),
+        ("duration", "v=3h"),
+        ("duration", "v=1e9"),
+    ],
+)
+def test_option_out_of_range(kind: str, query: str) -> None:
+    with pytest.raises(TransportConfigError, match=r"option 'v' is .* expected"):
+        OPTIONS[kind](Options("x", query, ("v",)))
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("w=1", "unknown option 'w'; known options: u, v"),
+        ("password=hunter2", "unknown option 'password'; known options: u, v"),
+        ("v=1&v=2", "'v' needs exactly one value"),
+        ("v", "'v' needs exactly one value"),
+        ("v=", "'v' needs exactly one value"),
+    ],
+)
+def test_options_refused(query: str, problem: str) -> None:
+    with pytest.raises(TransportConfigError, match=problem) as caught:
+        Options("x", query, ("v", "u"))
+
+    assert "hunter2" not in str(caught.value)

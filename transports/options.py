@@ -1,0 +1,140 @@
+"""Transport URLs taken apart: `scheme:rest?option=value&option=value`, and `scheme:(url url)?option=value`.
+
+Everything a transport's URL can get wrong is found here and raised as `TransportConfigError`. The errors name schemes
+and options, never what stands before an `@`, so that a password does not end up in a log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from transports.base import TransportConfigError
+
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE | re.ASCII)
+USER_INFO = re.compile(r"//\S*@")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+FLAGS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class TransportURL:
+    """`scheme` in lower case, `rest` up to the options and still percent-encoded, `query` the options' text."""
+
+    scheme: str
+    rest: str
+    query: str
+
+    def __repr__(self) -> str:
+        return f"TransportURL({redact(f'{self.scheme}:{self.rest}')})"
+
+
+def split_url(url: str) -> TransportURL:
+    """Take `url` apart; in the group form the parentheses stay in `rest`. Raises `TransportConfigError`."""
+    scheme, colon, rest = url.strip().partition(":")
+    if not colon or not SCHEME.fullmatch(scheme):
+        raise TransportConfigError("a transport URL starts with a scheme and a colon, such as console: or smtp://host")
+    end = _group_end(rest) if rest.startswith("(") else 0
+    body, _, query = rest[end:].partition("?")
+    if end and body:
+        raise TransportConfigError(f"{scheme}: only ?options may follow the closing parenthesis")
+    return TransportURL(scheme.lower(), rest[:end] + body, query)
+
+
+def split_group(scheme: str, rest: str) -> tuple[str, ...]:
+    """The URLs of `(url url)`, which may hold groups of their own. Raises `TransportConfigError` for anything else."""
+    if not rest.startswith("(") or _group_end(rest) != len(rest):
+        raise TransportConfigError(f"{scheme}: expected URLs in parentheses, such as {scheme}:(smtp://a smtp://b)")
+    words: list[str] = []
+    depth = 0
+    for piece in rest[1:-1].split():
+        if depth:
+            words[-1] += " " + piece
+        else:
+            words.append(piece)
+        depth += piece.count("(") - piece.count(")")
+    return tuple(words)
+
+
+def redact(url: str) -> str:
+    """`url` without its user name, password and options: fit to be shown."""
+    return USER_INFO.sub("//***@", url.partition("?")[0])
+
+
+class Options:
+    """The options of one URL. Raises `TransportConfigError` at once for an unknown, repeated or empty one."""
+
+    def __init__(self, scheme: str, query: str, known: Sequence[str]) -> None:
+        self._scheme = scheme
+        self._known = tuple(known)
+        self._values: dict[str, str] = {}
+        for pair in filter(None, query.split("&")):
+            self._add(*map(unquote, pair.partition("=")[::2]))
+
+    def text(self, name: str, default: str = "") -> str:
+        """The value as it stands."""
+        return self._get(name) or default
+
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
+        """One of `choices`, in lower case."""
+        value = (self._get(name) or default).lower()
+        if value not in choices:
+            raise self._bad(name, value, "one of " + ", ".join(choices))
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """yes, true, on, 1 or no, false, off, 0."""
+        value = self._get(name)
+        if value is None:
+            return default
+        if value.lower() not in FLAGS:
+            raise self._bad(name, value, "yes or no")
+        return FLAGS[value.lower()]
+
+    def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
+        """A whole number from `minimum` to `maximum`, both included."""
+        value = self._get(name)
+        if value is None:
+            return default
+        if not re.fullmatch(r"\d{1,18}", value, re.ASCII) or not minimum <= int(value) <= maximum:
+            raise self._bad(name, value, f"a whole number from {minimum} to {maximum}")
+        return int(value)
+
+    def duration(self, name: str, default: float, minimum: float = 0.001, maximum: float = 86400.0) -> float:
+        """Seconds, given as 500ms, 30s, 5m, 2h, 1d or a bare number of seconds."""
+        value = self._get(name)
+        if value is None:
+            return default
+        match = DURATION.fullmatch(value)
+        seconds = float(match[1]) * SECONDS[match[2] or "s"] if match else -1.0
+        if not minimum <= seconds <= maximum:
+            raise self._bad(name, value, f"a duration such as 30s, from {minimum:g} s to {maximum:g} s")
+        return seconds
+
+    def _add(self, name: str, value: str) -> None:
+        if name not in self._known:
+            listing = ", ".join(sorted(self._known)) or "none"
+            raise TransportConfigError(f"{self._scheme}: unknown option {name!r}; known options: {listing}")
+        if name in self._values or not value:
+            raise TransportConfigError(f"{self._scheme}: option {name!r} needs exactly one value")
+        self._values[name] = value
+
+    def _get(self, name: str) -> str | None:
+        if name not in self._known:
+            raise KeyError(name)
+        return self._values.get(name)
+
+    def _bad(self, name: str, value: str, expected: str) -> TransportConfigError:
+        return TransportConfigError(f"{self._scheme}: option {name!r} is {value!r}; expected {expected}")
+
+
+def _group_end(rest: str) -> int:
+    depth = 0
+    for position, character in enumerate(rest):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return position + 1
+    raise TransportConfigError("a parenthesis in the transport URL is not closed")
