@@ -1,0 +1,190 @@
+"""Every setting, parsed once. The only module that reads the environment; docs and README list what stands here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from environs import Env, EnvError
+from limits import parse_many
+from marshmallow import ValidationError
+from marshmallow.validate import OneOf, Range
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from mailer.errors import ConfigError
+
+SECRET_KEY_FILE = Path("instance/secret.key")
+MIN_SECRET_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """The configuration; each field is the variable `MAILER_<FIELD>`. Built for a test it needs no environment."""
+
+    database_url: str = "sqlite:///instance/mailer.db"
+    transport: str = "console:"
+    engine: str = "local"
+    secret_key: tuple[str, ...] = ()  # the first signs, all verify
+    site_url: str = "http://127.0.0.1:8000"
+    site_name: str = "Mailer"
+    allowed_senders: tuple[str, ...] = ()
+    batch_size: int = 500
+    checkpoint: int = 50
+    lease_seconds: int = 60
+    workers: int = 1
+    uncertain: str = "retry"
+    max_failure_rate: float = 0.2
+    max_body_bytes: int = 1024 * 1024
+    rate_limit: str = "10/minute"
+    email_header: Path | None = None
+    email_footer: Path | None = None
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
+        env = Env()
+        env.read_env(".env", recurse=False)
+        with env.prefixed("MAILER_"):
+            values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(f.name)}
+        return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
+
+    def __repr__(self) -> str:
+        """Show nothing that may hold a secret."""
+        return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
+
+    def wrap(self, body: str) -> str:
+        """Put the configured header and footer around a body."""
+        header, footer = (path.read_text("utf-8") if path else "" for path in (self.email_header, self.email_footer))
+        return header + body + footer
+
+
+def _is_set(name: str) -> bool:
+    """An empty variable counts as absent, but for the rate limit, where it means none."""
+    value = os.environ.get(f"MAILER_{name.upper()}")
+    return value is not None and (value != "" or name == "rate_limit")
+
+
+def _read(env: Env, name: str) -> Any:
+    try:
+        return _READERS[name](env, name.upper())
+    except EnvError as error:
+        value = "the value" if name in _SECRET else repr(env.str(name.upper()))
+        problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
+        raise ConfigError(f"MAILER_{name.upper()}: {value}: {problem}") from error
+
+
+Reader = Callable[[Env, str], Any]
+
+
+def _whole(least: int, most: int) -> Reader:
+    return lambda env, name: env.int(name, validate=Range(least, most))
+
+
+def _choice(*names: str) -> Reader:
+    return lambda env, name: env.str(name, validate=OneOf(names))
+
+
+def _text(*checks: Callable[[str], None]) -> Reader:
+    return lambda env, name: env.str(name, validate=list(checks))
+
+
+def _tuple(check: Callable[[list[str]], None]) -> Reader:
+    def read(env: Env, name: str) -> tuple[str, ...]:
+        entries: list[str] = env.list(name, validate=check)
+        return tuple(part.strip() for part in entries if part.strip())
+
+    return read
+
+
+def _printable(raw: str) -> None:
+    if not raw.isprintable():
+        raise ValidationError("Has a control character.")
+
+
+def _http_address(raw: str) -> None:
+    parts = urlsplit(raw)
+    plain = raw.isascii() and raw.isprintable() and " " not in raw and not (parts.query or parts.fragment)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ValidationError("Not an http or https address.")
+
+
+def _rate(raw: str) -> None:
+    try:
+        parse_many(raw or "1/second")
+    except ValueError as error:
+        raise ValidationError("Not a rate like 10/minute.") from error
+
+
+def _database(raw: str) -> None:
+    try:
+        make_url(raw)
+    except (ArgumentError, ValueError) as error:
+        raise ValidationError("Not a database URL.") from error
+
+
+def _senders(entries: list[str]) -> None:
+    for entry in map(str.strip, entries):
+        if entry.count("@") != 1 or entry.endswith("@") or " " in entry:
+            raise ValidationError("Each entry is an address or an @domain.")
+
+
+def _long_enough(keys: list[str]) -> None:
+    if any(len(key.strip()) < MIN_SECRET_LENGTH for key in keys):
+        raise ValidationError(f"Each key needs {MIN_SECRET_LENGTH} characters or more.")
+
+
+def _readable(env: Env, name: str) -> Path:
+    def check(path: Path) -> None:
+        try:
+            path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValidationError("Not a readable UTF-8 file.") from error
+
+    return env.path(name, validate=check)
+
+
+def _kept_secret_key() -> str:
+    """Make the signing key on first use and keep it, readable by the owner only; links must outlive a restart."""
+    SECRET_KEY_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = SECRET_KEY_FILE.with_name(f".secret.{secrets.token_hex(8)}")
+    if not SECRET_KEY_FILE.exists():
+        scratch.touch(mode=0o600)
+        scratch.write_text(secrets.token_urlsafe(48), "ascii")
+        try:
+            SECRET_KEY_FILE.hardlink_to(scratch)  # atomic: of several processes starting at once, one wins
+        except FileExistsError:
+            pass
+        finally:
+            scratch.unlink()
+    key = SECRET_KEY_FILE.read_text("ascii").strip()
+    if len(key) < MIN_SECRET_LENGTH:
+        raise ConfigError(f"MAILER_SECRET_KEY: the key kept in {SECRET_KEY_FILE} is too short; delete or restore it")
+    return key
+
+
+_SECRET = {"secret_key", "database_url", "transport"}
+_READERS: dict[str, Reader] = {
+    "database_url": _text(_database),
+    "transport": _text(_printable),
+    "engine": _choice("local"),
+    "secret_key": _tuple(_long_enough),
+    "site_url": _text(_http_address),
+    "site_name": _text(_printable),
+    "allowed_senders": _tuple(_senders),
+    "batch_size": _whole(1, 100_000),
+    "checkpoint": _whole(1, 1000),
+    "lease_seconds": _whole(5, 3600),
+    "workers": _whole(1, 64),
+    "uncertain": _choice("retry", "hold"),
+    "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
+    "max_body_bytes": _whole(1024, 64 * 1024 * 1024),
+    "rate_limit": _text(_rate),
+    "email_header": _readable,
+    "email_footer": _readable,
+}
