@@ -1,0 +1,102 @@
+"""Addresses and display names: what may stand in a header or an envelope, and in which form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import email_validator
+
+# Whether a name can be reached is for the mail server to say: intranets use .local, .test and bare host names.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+MAX_ADDRESS = 254  # octets, RFC 5321 section 4.5.3.1.3 with its errata
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9]))*+"  # no two hyphens in a row, so nothing that could be IDNA
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)*+(?![0-9]+\Z){_LABEL}")
+_PLAIN_LENGTH = 63  # an address no longer than one label may be keeps every other limit too
+_QUOTED_NAME = re.compile(r'"((?:[^"\\]|\\.)*+)"')
+_ESCAPE = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A display name, empty if there is none, and an address in its envelope form (see `envelope_address`)."""
+
+    name: str
+    address: str
+
+
+def is_forbidden(text: str) -> bool:
+    """Whether `text` holds what no header may: a control character, a line separator (U+0085, U+2028/9), a surrogate."""
+    return not text.isprintable() and _FORBIDDEN.search(text) is not None
+
+
+def envelope_address(text: str) -> str | None:
+    """Give the form an envelope takes, or None where `text` is no valid address.
+
+    The domain is lower-cased and in IDNA ASCII form (RFC 5891); a local part that is not ASCII stays as it is, in NFC,
+    and needs SMTPUTF8 (RFC 6531). Quoted local parts and address literals are not taken.
+    """
+    if len(text) <= _PLAIN_LENGTH and _PLAIN.fullmatch(text):
+        at = text.index("@")
+        return text[:at] + text[at:].lower()
+    return _international(text) if len(text) <= MAX_ADDRESS else None
+
+
+def _international(text: str) -> str | None:
+    if is_forbidden(text):
+        return None
+    try:
+        valid = email_validator.validate_email(
+            text, check_deliverability=False, globally_deliverable=False, strict=True, allow_display_name=False
+        )
+    except email_validator.EmailNotValidError:
+        return None
+    if valid.ascii_domain.rpartition(".")[2].isdigit():  # a bare IP address, RFC 3696 section 2
+        return None
+    return f"{valid.local_part}@{valid.ascii_domain}"
+
+
+def parse_mailbox(text: str) -> Mailbox:
+    """Read `address` or `Name <address>`; the name may be quoted. Raises ValueError for everything else."""
+    if is_forbidden(text):
+        raise ValueError("a control character, line separator or lone surrogate")
+    name, bracket, rest = text.strip(" ").rpartition("<")
+    if bracket:
+        address = envelope_address(rest.removesuffix(">")) if rest.endswith(">") else None
+    else:
+        address = envelope_address(rest)
+    if address is None:
+        raise ValueError("not a valid address")
+    return Mailbox(_display_name(name.strip(" ")), address)
+
+
+def _display_name(text: str) -> str:
+    quoted = _QUOTED_NAME.fullmatch(text)
+    if quoted:
+        return _ESCAPE.sub(r"\1", quoted[1])
+    if any(special in text for special in '<>"'):
+        raise ValueError("not a valid display name")
+    return text
+
+
+@lru_cache(maxsize=1024)
+def sender_rule(text: str) -> str:
+    """Give the comparable form of one allowed sender, an address or `@domain`. Raises ValueError if it is neither."""
+    anyone = "x" if text.startswith("@") else ""
+    address = envelope_address(anyone + text)
+    if address is None:
+        raise ValueError("neither an address nor @domain")
+    return address.removeprefix(anyone)
+
+
+def sender_allowed(address: str, allowed: Sequence[str]) -> bool:
+    """Whether mail may be sent as `address` (envelope form). `allowed` holds addresses and `@domain`s; empty: any."""
+    if not allowed:
+        return True
+    rules = {sender_rule(rule) for rule in allowed}
+    return address in rules or address[address.rindex("@") :] in rules
