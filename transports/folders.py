@@ -1,0 +1,158 @@
+"""Durable writing into a folder: files appear under their name whole, flushed and private, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Self
+
+FLUSHERS = 8  # flushes in flight; the disk's journal takes several in one commit
+STALE = 3600.0  # seconds after which a temporary file belongs to nobody alive
+PREFIX, SUFFIX = ".tmp-", ".part"
+
+
+class Folder:
+    """An open folder. All names are looked up in it, whatever is done meanwhile to the path that led there."""
+
+    def __init__(self, path: Path) -> None:
+        """Raise `OSError` if `path` is missing, a symbolic link or no folder."""
+        self.path = path
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self.fd)
+
+    def open(self, name: str, flags: int) -> int:
+        """A new descriptor for the file `name`, created with mode 0600; a symbolic link is never followed."""
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+
+    def open_new(self) -> tuple[str, int]:
+        """A new temporary file and its name."""
+        name = f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+        return name, self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is anything of that name."""
+        return name in self.existing((name,))
+
+    def existing(self, names: Iterable[str]) -> set[str]:
+        """Those of `names` that there are."""
+        found = set()
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+                found.add(name)
+        return found
+
+    def unlink(self, name: str) -> None:
+        """Remove `name`, if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def subfolder(self, name: str) -> Folder:
+        """The folder `name` in this one, created with mode 0700 when it is missing."""
+        path = self.path / name
+        with suppress(FileExistsError):
+            make_folder(path)
+        return Folder(path)
+
+
+class Staging:
+    """Files written aside in `folder`: `flush` them, then `publish` them; what was not published is removed at exit."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._files: list[tuple[str, int]] = []
+        self._names: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for _name, fd in self._files:
+            os.close(fd)
+        for name in self._names:
+            self._folder.unlink(name)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What has to be flushed."""
+        return [fd for _name, fd in self._files]
+
+    def add(self, content: bytes) -> None:
+        """Write one more file."""
+        name, fd = self._folder.open_new()
+        self._files.append((name, fd))
+        self._names.append(name)
+        write_all(fd, content)
+
+    def publish(self, target: Folder, finals: Sequence[str]) -> None:
+        """Rename the files, in the order they were added, to `finals` in `target`, over what is there.
+
+        Raises `OSError`, and then has taken back the names that were new.
+        """
+        with ExitStack() as undo:
+            present = target.existing(finals)
+            for (name, _fd), final in zip(self._files, finals, strict=True):
+                os.rename(name, final, src_dir_fd=self._folder.fd, dst_dir_fd=target.fd)
+                self._names.remove(name)
+                if final not in present:
+                    undo.callback(target.unlink, final)
+            os.fsync(target.fd)
+            undo.pop_all()
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write all of `content`. Raises `OSError`."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def flush_all(descriptors: Sequence[int]) -> None:
+    """Bring the files to the disk, several at a time. Raises the first `OSError`, after all have ended."""
+    if len(descriptors) < 2:
+        for fd in descriptors:
+            os.fsync(fd)
+        return
+    with ThreadPoolExecutor(min(FLUSHERS, len(descriptors))) as pool:
+        for _done in pool.map(os.fsync, descriptors):
+            pass
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder `path` with mode 0700, durably. Raises `OSError`."""
+    path.mkdir(mode=0o700)
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def probe_writable(folder: Folder) -> None:
+    """Raise `OSError` unless a file can be created and filled in `folder`."""
+    name, fd = folder.open_new()
+    try:
+        write_all(fd, b"\0" * 4096)
+    finally:
+        os.close(fd)
+        folder.unlink(name)
+
+
+def sweep(folder: Folder, now: float | None = None) -> None:
+    """Remove temporary files that a killed process left more than `STALE` seconds before `now` (seconds since 1970)."""
+    limit = (time.time() if now is None else now) - STALE
+    for name in os.listdir(folder.fd):  # noqa: PTH208 - by descriptor, not by a path that may have changed
+        if name.startswith(PREFIX) and name.endswith(SUFFIX):
+            with suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mtime < limit:
+                    folder.unlink(name)

@@ -1,0 +1,202 @@
+"""`webhook:https://host/path` POSTs batches of messages as JSON; docs/writing-a-transport.md has the exchange.
+
+The receiver's part: with a 2xx answer it takes the batch, giving an outcome per message or, with an empty body, all
+of it; with any other answer it takes nothing. When the whole request was written and no answer came, all of it is
+`uncertain`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import requests
+
+from transports.base import Message, Outcome, Transport, TransportConfigError, TransportUnavailable
+from transports.options import Options, redact, split_group, split_url
+from transports.webhook_exchange import Answer, Body, as_json, outcomes_in, read_limited, seconds_of, uncertain
+
+GATEWAY_TIMEOUT = 504  # a proxy's own word that it passed the request on and got no answer
+SECRET_BYTES = 16  # the shortest secret that is taken
+OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
+
+
+class WebhookUnavailable(TransportUnavailable):
+    """The receiver took nothing; `retry_after` is the seconds it asked to be left alone, if it did."""
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where to and how: timeouts in seconds, `batch` in messages per request, an empty `secret` for no signature."""
+
+    url: str
+    secret: bytes = b""
+    batch: int = 50
+    timeout: float = 60.0
+    connect_timeout: float = 10.0
+    ca_file: str = ""
+
+    def __repr__(self) -> str:
+        return f"WebhookSettings({redact(self.url)})"
+
+
+class WebhookTransport(Transport):
+    """POSTs messages to one address, signed with HMAC-SHA-256 when there is a secret."""
+
+    def __init__(self, settings: WebhookSettings, clock: Callable[[], float] = time.time) -> None:
+        """Raise `TransportConfigError` if the URL is not https, or http to this machine."""
+        self._settings = settings
+        self._clock = clock
+        self._host = check_url(settings.url)
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Build from `webhook:URL?options`, or `webhook:(URL?query)?options` for a URL with a query of its own."""
+        parts = split_url(url)
+        options = Options(parts.scheme, parts.query, OPTIONS)
+        targets = split_group(parts.scheme, parts.rest) if parts.rest.startswith("(") else (parts.rest,)
+        if len(targets) != 1:
+            raise TransportConfigError("webhook: needs one URL")
+        settings = WebhookSettings(
+            url=targets[0],
+            secret=read_secret(options.text("secret_file")),
+            batch=options.integer("batch", 50, 1, 1000),
+            timeout=options.duration("timeout", 60.0, maximum=600.0),
+            connect_timeout=options.duration("connect_timeout", 10.0, maximum=600.0),
+            ca_file=existing_file(options.text("ca_file")),
+        )
+        return cls(settings)
+
+    def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
+        """POST up to `batch` messages at a time and yield the outcomes in the answer.
+
+        Raises `WebhookUnavailable` when the receiver took nothing of the batch in hand.
+        """
+        source = iter(messages)
+        with self._session() as session:
+            while batch := list(islice(source, self._settings.batch)):
+                yield from self._exchange(session, batch)
+
+    def check(self) -> None:
+        """POST an empty batch, signed; raise `WebhookUnavailable` unless it is taken."""
+        with self._session() as session:
+            body = Body(as_json(()))
+            try:
+                answer = self._post(session, body)
+            except requests.RequestException as error:
+                raise WebhookUnavailable(self._trouble(error)) from error
+            self._ensure_taken(answer)
+
+    def _exchange(self, session: requests.Session, batch: Sequence[Message]) -> list[Outcome]:
+        body = Body(as_json(batch))
+        try:
+            answer = self._post(session, body)
+        except requests.RequestException as error:
+            if body.handed_over:
+                return uncertain(batch, self._trouble(error))
+            raise WebhookUnavailable(self._trouble(error)) from error
+        if answer.status == GATEWAY_TIMEOUT and body.handed_over:
+            return uncertain(batch, f"{self._host}: answered 504")
+        self._ensure_taken(answer)
+        return outcomes_in(answer, batch)
+
+    def _post(self, session: requests.Session, body: Body) -> Answer:
+        settings = self._settings
+        deadline = time.monotonic() + settings.timeout
+        with session.post(
+            settings.url,
+            data=body,
+            headers=headers(body.content, settings.secret, int(self._clock())),
+            timeout=(settings.connect_timeout, settings.timeout),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            content = read_limited(response, deadline) if response.ok else None
+            return Answer(response.status_code, response.headers, content)
+
+    def _ensure_taken(self, answer: Answer) -> None:
+        if not 200 <= answer.status < 300:
+            retry_after = seconds_of(answer.headers.get("Retry-After", ""), self._clock())
+            raise WebhookUnavailable(f"{self._host}: answered {answer.status}", retry_after)
+
+    def _session(self) -> requests.Session:
+        # One per `send`: a session is not for several threads, and a connection that was idle between two checkpoints
+        # may be closed by the receiver just as a batch is written to it, which would leave all of it uncertain.
+        session = requests.Session()
+        session.trust_env = False
+        if self._settings.ca_file:
+            session.verify = self._settings.ca_file
+        return session
+
+    def _trouble(self, error: requests.RequestException) -> str:
+        return f"{self._host}: {type(error).__name__}"  # its text may hold the path, and the path a token
+
+
+def check_url(url: str) -> str:
+    """The host of `url`. Raises `TransportConfigError` unless it is https, or http to a loopback address."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise TransportConfigError("webhook: the URL is not valid") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise TransportConfigError("webhook: needs an https URL, such as webhook:https://host/path")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise TransportConfigError("webhook: http is for this machine only; use https")
+    return host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine by its very name."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_secret(path: str) -> bytes:
+    """The content of the secret's file without white space around it. Raises `TransportConfigError`."""
+    if not path:
+        return b""
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise TransportConfigError(f"webhook: secret_file {path}: {error.strerror}") from error
+    if len(secret) < SECRET_BYTES:
+        raise TransportConfigError(f"webhook: secret_file {path} holds fewer than {SECRET_BYTES} bytes")
+    return secret
+
+
+def existing_file(path: str) -> str:
+    """`path`, unchanged. Raises `TransportConfigError` if it is given and no file."""
+    if path and not Path(path).is_file():
+        raise TransportConfigError(f"webhook: ca_file {path} is not a file")
+    return path
+
+
+def headers(content: bytes, secret: bytes, timestamp: int) -> dict[str, str]:
+    """The request's headers: the same content has the same Idempotency-Key; `timestamp` in seconds since 1970."""
+    found = {"Content-Type": "application/json", "Idempotency-Key": hashlib.sha256(content).hexdigest()}
+    if secret:
+        found["X-Mailer-Timestamp"] = str(timestamp)
+        found["X-Mailer-Signature"] = f"sha256={sign(content, secret, timestamp)}"
+    return found
+
+
+def sign(content: bytes, secret: bytes, timestamp: int) -> str:
+    """HMAC-SHA-256 over `<timestamp>.<content>`, in hexadecimal."""
+    return hmac.new(secret, f"{timestamp}.".encode() + content, hashlib.sha256).hexdigest()
