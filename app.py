@@ -1,0 +1,90 @@
+"""The composition root: the one place that picks the concrete parts and joins them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+from flask import Flask
+from flask_swagger_ui import get_swaggerui_blueprint
+
+from mailer.api import campaigns, health, mailer, unsubscribe_page
+from mailer.api.answers import EnvelopeApi, register_errors
+from mailer.api.guard import SECURITY_SCHEMES, Guard
+from mailer.auth import Tokens
+from mailer.database import Database
+from mailer.delivery import Deliverer
+from mailer.engines import Engine, LocalEngine
+from mailer.errors import ConfigError
+from mailer.outbox import Outbox
+from mailer.planning import plan_next
+from mailer.rate_limits import Throttle
+from mailer.settings import Settings
+from mailer.unsubscribe import Links
+from transports import Transport, TransportConfigError, from_url
+
+log = logging.getLogger("mailer")
+
+FORM_ALLOWANCE = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a running service, for the web app, the worker and the command line."""
+
+    settings: Settings
+    db: Database
+    tokens: Tokens
+    transport: Transport
+    links: Links
+    engine: Engine
+
+
+def build(settings: Settings) -> Services:
+    """Make the parts; the schema is created or migrated. Starts no thread, opens no socket but the database's."""
+    try:
+        transport = from_url(settings.transport)
+    except TransportConfigError as error:
+        raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
+    if urlsplit(settings.transport).scheme.startswith("smtp") and not settings.allowed_senders:
+        log.warning("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
+    db = Database(settings.database_url)
+    db.migrate()
+    lease = settings.lease_seconds * 1000
+    policy = {"uncertain": settings.uncertain, "max_failure_rate": settings.max_failure_rate}
+    outbox = Outbox(db, lease=lease, **policy)
+    links = Links(settings.secret_key, settings.site_url)
+    deliverer = Deliverer(outbox, transport, links, settings)
+    plan = partial(plan_next, db, settings.batch_size, lease)
+    engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds)
+    return Services(settings, db, Tokens(db), transport, links, engine)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The WSGI application. Its engine is `app.extensions["mailer"].engine`, started by the server after the fork."""
+    settings = settings or Settings.from_env()
+    services = build(settings)
+    app = Flask(__name__, static_folder=None)
+    app.extensions["mailer"] = services
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        MAX_FORM_MEMORY_SIZE=FORM_ALLOWANCE,
+        API_TITLE="Mailer",
+        API_VERSION="1.0.0",
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX="/docs",
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={"components": {"securitySchemes": SECURITY_SCHEMES}},
+    )
+    register_errors(app)
+    guard = Guard(services.tokens, Throttle(services.db, settings.rate_limit))
+    api = EnvelopeApi(app)
+    api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
+    api.register_blueprint(campaigns.make_blueprint(services.db, guard))
+    app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine))
+    app.register_blueprint(unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name))
+    docs = get_swaggerui_blueprint("/docs", "/docs/openapi.json", config={"app_name": "Mailer"})
+    app.register_blueprint(docs)
+    return app

@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import BigInteger, Connection, Engine, cast, create_engine, event, func, select, text
+from sqlalchemy import BigInteger, Connection, Engine, Row, cast, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -22,6 +22,7 @@ from mailer.errors import ConfigError
 MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
 
 Clock = Callable[[Connection], int]
+AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
 
 
 def database_time(connection: Connection) -> int:
@@ -48,10 +49,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that commits at the end. On SQLite it takes the write lock first, so it cannot fail half-way."""
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that commits at the end. On SQLite it takes the write lock first: it cannot fail half-way.
+
+        Without `durable`, what it wrote outlives the process but perhaps not the machine's power.
+        """
         with self.engine.connect() as connection:
-            connection.execution_options(mailer_write=True)
+            connection.execution_options(mailer_write="FULL" if durable else "NORMAL")
             with connection.begin():
                 yield connection
 
@@ -102,10 +106,12 @@ def _engine(url: str) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000"):
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-32000"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("mailer_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    durability = connection.get_execution_options().get("mailer_write")
+    if durability:
+        connection.exec_driver_sql(f"PRAGMA synchronous={durability}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if durability else "BEGIN")

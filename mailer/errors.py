@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 
 class MailerError(Exception):
@@ -11,6 +11,7 @@ class MailerError(Exception):
     status = 400
     error_type = "error-mailer"
     text = "The request could not be carried out."
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, text: str | None = None, **details: Any) -> None:
         self.text = text or self.text
@@ -24,6 +25,23 @@ class NotLoggedIn(MailerError):
     status = 401
     error_type = "error-not-logged-in"
     text = "You must be logged in to do this."
+
+
+class TooManyRequests(MailerError):
+    """The caller's rate is used up until `reset_at` (seconds since 1970)."""
+
+    status = 429
+    error_type = "error-too-many-requests"
+    text = "Error, too many requests. Please slow down."
+
+    def __init__(self, limit: int, reset_at: int, retry_after: int) -> None:
+        super().__init__(timeToReset=retry_after * 1000)
+        self.headers = {  # type: ignore[misc]
+            "Retry-After": str(retry_after),
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": "0",
+            "X-RateLimit-Reset": str(reset_at),
+        }
 
 
 class NotAuthorized(MailerError):
@@ -107,6 +125,7 @@ class DatabaseUnavailable(MailerError):
     status = 503
     error_type = "error-database-unavailable"
     text = "The database cannot be written at the moment."
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
 class ConfigError(Exception):

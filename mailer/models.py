@@ -1,4 +1,4 @@
-"""The tables. Times are milliseconds since 1970 UTC; ids compare bytewise, so a range of them is the same everywhere."""
+"""The tables. Times are milliseconds since 1970 UTC; ids compare bytewise, so a range is the same everywhere."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class Campaign(Base):
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     caller_id: Mapped[str] = mapped_column(Id)
+    sender_name: Mapped[str] = mapped_column(Text)
     sender: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text)
     body: Mapped[str] = mapped_column(Text)
@@ -141,10 +142,11 @@ class Delivery(Base):
     attempts: Mapped[int]  # tries that ended in an answer about this recipient
     doubts: Mapped[int]  # tries that may have delivered a copy without our knowing
     reply: Mapped[str] = mapped_column(Text)
+    first_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
     due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: final, or resting
 
-    __table_args__ = {"sqlite_with_rowid": False}
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class IdempotencyKey(Base):

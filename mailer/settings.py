@@ -42,8 +42,8 @@ class Settings:
     max_failure_rate: float = 0.2
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
-    email_header: Path | None = None
-    email_footer: Path | None = None
+    email_header: str = ""  # HTML, read from the file that the variable names
+    email_footer: str = ""
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -57,11 +57,6 @@ class Settings:
     def __repr__(self) -> str:
         """Show nothing that may hold a secret."""
         return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
-
-    def wrap(self, body: str) -> str:
-        """Put the configured header and footer around a body."""
-        header, footer = (path.read_text("utf-8") if path else "" for path in (self.email_header, self.email_footer))
-        return header + body + footer
 
 
 def _is_set(name: str) -> bool:
@@ -139,14 +134,14 @@ def _long_enough(keys: list[str]) -> None:
         raise ValidationError(f"Each key needs {MIN_SECRET_LENGTH} characters or more.")
 
 
-def _readable(env: Env, name: str) -> Path:
+def _contents(env: Env, name: str) -> str:
     def check(path: Path) -> None:
         try:
             path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ValidationError("Not a readable UTF-8 file.") from error
 
-    return env.path(name, validate=check)
+    return env.path(name, validate=check).read_text("utf-8")
 
 
 def _kept_secret_key() -> str:
@@ -185,6 +180,6 @@ _READERS: dict[str, Reader] = {
     "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
     "max_body_bytes": _whole(1024, 64 * 1024 * 1024),
     "rate_limit": _text(_rate),
-    "email_header": _readable,
-    "email_footer": _readable,
+    "email_header": _contents,
+    "email_footer": _contents,
 }

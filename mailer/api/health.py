@@ -1,0 +1,58 @@
+"""For whoever keeps the service running: is the process alive, could it do its work now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, jsonify
+from sqlalchemy.exc import SQLAlchemyError
+
+from mailer import blockage
+from mailer.database import Database
+from mailer.engines import Engine
+from transports.base import Transport, TransportUnavailable
+
+
+def make_blueprint(db: Database, transport: Transport, engine: Engine) -> Blueprint:
+    """`/healthz` and `/readyz`."""
+    blueprint = Blueprint("health", __name__)
+
+    @blueprint.get("/healthz")
+    def healthz() -> Any:
+        return jsonify(status="ok")
+
+    @blueprint.get("/readyz")
+    def readyz() -> Any:
+        trouble = {
+            "database": _database_trouble(db),
+            "transport": _transport_trouble(db, transport),
+            "engine": engine.trouble(),
+        }
+        down = any(trouble.values())
+        parts = {name: problem or "ok" for name, problem in trouble.items()}
+        return jsonify(status="down" if down else "ready", **parts), 503 if down else 200
+
+    return blueprint
+
+
+def _database_trouble(db: Database) -> str | None:
+    try:
+        with db.write(durable=False):
+            return None
+    except SQLAlchemyError as error:
+        return type(error).__name__
+
+
+def _transport_trouble(db: Database, transport: Transport) -> str | None:
+    try:
+        with db.read() as connection:
+            blocked = blockage.current(connection)
+    except SQLAlchemyError:
+        blocked = None  # said of the database already
+    if blocked:
+        return blocked.reason
+    try:
+        transport.check()
+    except TransportUnavailable as error:
+        return str(error)
+    return None

@@ -1,0 +1,109 @@
+"""`POST /api/v1/mailer` and `POST /api/v1/mailer.unsubscribe`, as Rocket.Chat speaks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+from flask_smorest import Blueprint
+
+from mailer import campaigns
+from mailer.addresses import envelope_address, parse_mailbox, sender_allowed
+from mailer.api.guard import SECURITY, Guard, current_caller
+from mailer.api.parser import StrictParser
+from mailer.campaigns import Order
+from mailer.database import Database
+from mailer.engines import Engine
+from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink
+from mailer.schemas import ErrorSchema, MailerSchema, NotLoggedInSchema, SuccessSchema, UnsubscribeSchema
+from mailer.selector import compile_selector, parse_query
+from mailer.settings import Settings
+from mailer.unsubscribe import unsubscribe_matching
+
+EXAMPLE = {
+    "from": "test.test@test.com",
+    "subject": "Welcome to the Test Newsletter",
+    "body": "Thank you for subscribing to the Test Newsletter. If this was not you feel free to unsubscribe "
+    "by hitting the following button [unsubscribe]",
+    "dryrun": "true",
+}
+DESCRIPTION = """Send emails to users from your workspace. Make sure that you have configured the transport.
+
+| Version | Description |
+| ------- | ----------- |
+| 5.4.0   | Added       |
+"""
+INVALID_FROM = {
+    "success": False,
+    "error": "Invalid from address [error-invalid-from-address]",
+    "errorType": "error-invalid-from-address",
+    "details": {"function": "Mailer.sendMail"},
+}
+NOT_LOGGED_IN = {"status": "error", "message": "You must be logged in to do this."}
+MAX_KEY = 255
+
+
+class MailerBlueprint(Blueprint):
+    """A blueprint whose arguments are read strictly."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+
+def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Settings) -> Blueprint:
+    """The endpoint that the service exists for."""
+    blueprint = MailerBlueprint("Mailer", __name__, url_prefix="/api/v1")
+
+    @blueprint.route("/mailer", methods=["POST"])
+    @guard.requires("send-mail", limited=True)
+    @blueprint.arguments(MailerSchema, example=EXAMPLE)
+    @blueprint.response(200, SuccessSchema, description="OK", example={"success": True})
+    @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", example=INVALID_FROM, success=False)
+    @blueprint.alt_response(
+        401, schema=NotLoggedInSchema, description="Unauthorized", example=NOT_LOGGED_IN, success=False
+    )
+    @blueprint.alt_response(403, schema=ErrorSchema, description="The token lacks `send-mail`", success=False)
+    @blueprint.alt_response(429, schema=ErrorSchema, description="Too many requests", success=False)
+    @blueprint.doc(
+        operationId="post-api-v1-mailer", summary="Send Mailer Endpoint", description=DESCRIPTION, security=SECURITY
+    )
+    def send(payload: dict[str, Any]) -> Any:
+        """Send Mailer Endpoint."""
+        order = check(payload, settings)
+        campaign_id = campaigns.accept(db, current_caller().user_id, order, _idempotency_key())
+        engine.wake()
+        return {"success": True}, {"Location": f"/api/v1/mailer/campaigns/{campaign_id}"}
+
+    @blueprint.route("/mailer.unsubscribe", methods=["POST"])
+    @guard.requires("send-mail", limited=True)
+    @blueprint.arguments(UnsubscribeSchema)
+    @blueprint.response(200, SuccessSchema, example={"success": True})
+    @blueprint.doc(security=SECURITY)
+    def unsubscribe(payload: dict[str, Any]) -> Any:
+        """Unsubscribe the user whose id and creation time match; the answer does not tell whether one did."""
+        unsubscribe_matching(db, payload["user_id"], int(payload["created_at"]))
+        return {"success": True}
+
+    return blueprint
+
+
+def check(payload: dict[str, Any], settings: Settings) -> Order:
+    """Turn the wire's fields into an order, refusing in the contract's sequence: from, body, query."""
+    try:
+        sender = parse_mailbox(payload["sender"])
+    except ValueError as error:
+        raise InvalidFromAddress from error
+    address = envelope_address(sender.address)
+    if address is None or not sender_allowed(address, settings.allowed_senders):
+        raise InvalidFromAddress
+    if "[unsubscribe]" not in payload["body"]:
+        raise MissingUnsubscribeLink
+    query = parse_query(payload["query"])
+    compile_selector(query)
+    return Order(sender.name, address, payload["subject"], payload["body"], query, bool(payload["dryrun"]))
+
+
+def _idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= MAX_KEY and key.isprintable()):
+        raise InvalidParams(f"Idempotency-Key: Not 1 to {MAX_KEY} printable characters.", field="Idempotency-Key")
+    return key

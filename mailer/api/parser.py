@@ -1,0 +1,56 @@
+"""Reading a request: strict JSON, and every fault of it an `invalid-params` that names the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from flask import Request
+from marshmallow import Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+
+from mailer.errors import InvalidParams
+
+
+class StrictParser(FlaskParser):
+    """flask-smorest's `ARGUMENTS_PARSER`, which refuses what a lenient one would guess at."""
+
+    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - the library's signature
+        """The body as JSON: declared so, UTF-8, no key twice, no NaN."""
+        if not req.is_json:
+            raise InvalidParams("The body must be JSON, sent as Content-Type: application/json.", field="body")
+        try:
+            return json.loads(req.get_data().decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise InvalidParams("The body is not valid JSON.", field="body") from error
+
+    def handle_error(self, error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Name the first field at fault in the text and all of them in the details."""
+        messages = _by_field(error.messages)
+        field, problem = next(iter(messages.items()))
+        raise InvalidParams(f"{field}: {problem}", field=field, fields=messages) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InvalidParams(f"{key[:100]}: Appears twice.", field=key[:100])
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _by_field(messages: Any) -> dict[str, str]:
+    """Flatten webargs' location > field > messages; a body that is no object has no field but itself."""
+    located = messages if isinstance(messages, Mapping) else {"json": messages}
+    found: dict[str, str] = {}
+    for fields in located.values():
+        for field, problems in (fields if isinstance(fields, Mapping) else {"body": fields}).items():
+            name = "body" if field == "_schema" else str(field)[:100]
+            found[name] = " ".join(map(str, problems)) if isinstance(problems, list) else str(problems)
+    return found

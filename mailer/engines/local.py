@@ -1,0 +1,80 @@
+"""Delivery threads inside this process: nothing to install or start."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mailer.delivery import Deliverer
+from mailer.engines.base import Engine
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5  # how late work of another process is noticed
+PAUSE_AFTER_TROUBLE = 2.0
+
+
+class LocalEngine(Engine):
+    """`workers` threads that plan and deliver, and one that keeps their leases alive.
+
+    `plan_next` plans one waiting campaign and says whether there was one.
+    """
+
+    def __init__(self, deliverer: Deliverer, plan_next: Callable[[], bool], *, workers: int, lease: float) -> None:
+        self._deliverer = deliverer
+        self._plan_next = plan_next
+        self._workers = workers
+        self._beat_seconds = lease / 3
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._work = threading.Event()
+
+    def start(self) -> None:
+        """Start the threads; call it after a fork, never before."""
+        roles = [("heartbeat", self._beat)] + [(f"delivery-{n}", self._run) for n in range(self._workers)]
+        self._threads = [threading.Thread(target=role, name=name, daemon=True) for name, role in roles]
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._work.set()
+
+    def stop(self, timeout: float) -> bool:
+        """End after the checkpoints in hand."""
+        self._stopping.set()
+        self._work.set()
+        ends = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def trouble(self) -> str | None:
+        """A thread that ended on its own met a defect; the log has its traceback."""
+        if not self._threads:
+            return "not started"
+        ended = [thread.name for thread in self._threads if not thread.is_alive()]
+        return f"ended: {', '.join(ended)}" if ended else None
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._work.clear()
+            try:
+                busy = self._plan_next() or self._deliverer.run_next(self._stopping.is_set)
+            except SQLAlchemyError as error:
+                log.error("database trouble, trying again: %s", type(error).__name__)
+                self._stopping.wait(PAUSE_AFTER_TROUBLE)
+                continue
+            if not busy and not self._stopping.is_set():
+                self._work.wait(POLL_SECONDS)
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(self._beat_seconds):
+            try:
+                self._deliverer.heartbeat()
+            except SQLAlchemyError as error:
+                log.error("heartbeat: %s", type(error).__name__)

@@ -1,0 +1,114 @@
+"""The outbox's writes: outcomes into deliveries, counts into batches, ends into campaigns; all inside a transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
+from mailer.worklist import Claim, Result
+
+COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
+ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
+
+
+class LeaseLost(Exception):
+    """Another worker has the batch: send nothing more, write nothing."""
+
+
+def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
+    """Update the batch if the claim still holds it; else raise `LeaseLost`, which rolls the transaction back."""
+    mine = and_(Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
+    if connection.execute(update(Batch).where(mine).values(**values)).rowcount != 1:
+        raise LeaseLost
+
+
+def record(
+    connection: Connection,
+    claim: Claim,
+    results: Sequence[Result],
+    now: int,
+    *,
+    untried: int | None = None,
+    **values: Any,
+) -> None:
+    """Write outcomes and keep the batch's counters in step; `untried` brings its plan in line with who is left."""
+    changes = Counter(result.status for result in results)
+    changes.subtract(result.entry.status for result in results if result.entry.status is not None)
+    values |= {status.value: COUNTERS[status] + change for status, change in changes.items() if change}
+    if untried is not None:
+        values["planned"] = sum(COUNTERS.values(), start=untried + sum(changes.values()))
+    fenced(connection, claim, **values)
+    if results:
+        _write_deliveries(connection, claim.campaign_id, results, now)
+
+
+def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(Delivery)
+    changing = ("status", "address", "attempts", "doubts", "reply", "updated_at", "due_at")
+    upsert = insert.on_conflict_do_update(
+        index_elements=["campaign_id", "user_id"], set_={name: insert.excluded[name] for name in changing}
+    )
+    connection.execute(upsert, [_row(campaign_id, result, now) for result in results])
+
+
+def _row(campaign_id: str, result: Result, now: int) -> dict[str, Any]:
+    entry = result.entry
+    return {
+        "campaign_id": campaign_id,
+        "user_id": entry.recipient.user_id,
+        "status": result.status.value,
+        "address": entry.recipient.address or None,
+        "attempts": result.attempts,
+        "doubts": result.doubts,
+        "reply": result.reply,
+        "first_at": entry.first_at or now,
+        "updated_at": now,
+        "due_at": result.due_at,
+    }
+
+
+def next_due(connection: Connection, claim: Claim) -> int | None:
+    """When the first of the batch's open deliveries is due again, in ms; None when all are final."""
+    return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
+
+
+def close(connection: Connection, claim: Claim, now: int) -> None:
+    """End the batch: what a cancellation left open is skipped."""
+    waiting = and_(_deliveries_of(claim), Delivery.due_at.is_not(None))
+    for status in (DeliveryStatus.DEFERRED, DeliveryStatus.UNCERTAIN):
+        skipped = {"status": DeliveryStatus.SKIPPED, "reply": "The campaign was cancelled.", "due_at": None}
+        ends = update(Delivery).where(waiting, Delivery.status == status).values(updated_at=now, **skipped)
+        count = connection.execute(ends).rowcount
+        if count:
+            fenced(connection, claim, skipped=Batch.skipped + count, **{status.value: COUNTERS[status] - count})
+    fenced(connection, claim, state=BatchState.DONE, attempting=[])
+
+
+def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
+    """End the campaign when no batch is open any more. The caller holds a lock on its row."""
+    unfinished = exists().where(Batch.campaign_id == campaign_id, Batch.state != BatchState.DONE)
+    trouble = exists().where(Batch.campaign_id == campaign_id, Batch.failed + Batch.uncertain > 0)
+    over = case((trouble, CampaignState.COMPLETED_WITH_ISSUES.value), else_=CampaignState.COMPLETED.value)
+    ongoing = Campaign.state.in_([CampaignState.RUNNING, CampaignState.PAUSED])
+    ended = update(Campaign).where(Campaign.id == campaign_id, ongoing, ~unfinished)
+    connection.execute(ended.values(state=over, finished_at=now, reason=None))
+
+
+def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) -> None:
+    """Pause the campaign when more than `max_rate` of its recipients failed for good."""
+    sums = select(func.sum(Batch.sent), func.sum(Batch.failed)).where(Batch.campaign_id == campaign_id)
+    sent, failed = connection.execute(sums).one()
+    if sent + failed >= ENOUGH_TO_JUDGE and failed > max_rate * (sent + failed):
+        reason = f"{failed} of {sent + failed} recipients failed, more than MAILER_MAX_FAILURE_RATE allows"
+        running = and_(Campaign.id == campaign_id, Campaign.state == CampaignState.RUNNING)
+        connection.execute(update(Campaign).where(running).values(state=CampaignState.PAUSED, reason=reason))
+
+
+def _deliveries_of(claim: Claim) -> Any:
+    in_range = Delivery.user_id.between(claim.first_id, claim.last_id)
+    return and_(Delivery.campaign_id == claim.campaign_id, in_range)

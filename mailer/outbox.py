@@ -1,0 +1,153 @@
+"""The outbox: claim a batch, checkpoint it, release it. The only writer of batch and delivery state.
+
+A batch is taken by pushing its `due_at` to the end of a lease and raising its `fence`; every later write names that
+fence, so whoever lost the lease can write nothing. A checkpoint is one commit: the outcomes of the messages just
+sent and the user ids about to be attempted. After a kill -9 those ids, and no others, are uncertain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Select, literal, select
+
+from mailer import blockage, ledger
+from mailer.database import AnyRow, Database
+from mailer.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
+from mailer.retry import uncertain_again
+from mailer.worklist import Claim, Entry, Result, entries_of, open_entries, still_eligible
+
+CLAIMED = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the database said at a checkpoint: the time in ms, who may be attempted, whether the campaign still runs."""
+
+    now: int
+    entries: Sequence[Entry]
+    running: bool
+
+
+class Outbox:
+    """Batches and deliveries on record. `lease` in milliseconds; `uncertain` is `retry` or `hold`."""
+
+    def __init__(self, db: Database, *, lease: int, uncertain: str = "retry", max_failure_rate: float = 1.0) -> None:
+        self._db = db
+        self._uncertain = uncertain
+        self._max_failure_rate = max_failure_rate
+        self.lease = lease
+
+    def claim(self) -> Claim | None:
+        """Take the batch that is due first, or None. What a dead worker was attempting becomes `uncertain`."""
+        with self._db.read() as connection:
+            if connection.scalar(self._due(connection, Batch.number)) is None:
+                return None
+        with self._db.write() as connection:
+            due = self._due(connection, *CLAIMED, Campaign.dry_run).with_for_update(of=Batch, skip_locked=True)
+            row = connection.execute(due).one_or_none()
+            return self._take(connection, row) if row else None
+
+    def _due(self, connection: Connection, *columns: Any) -> Select[*tuple[Any, ...]]:
+        now = self._db.clock(connection)
+        trouble = blockage.current(connection)
+        free = trouble is None or trouble.blocked_until <= now
+        query = select(*columns).join(Campaign, Campaign.id == Batch.campaign_id)
+        states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
+        query = query.where(states, Batch.due_at <= now, Campaign.state == CampaignState.RUNNING, literal(free))
+        return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
+
+    def _take(self, connection: Connection, row: AnyRow) -> Claim:
+        now = self._db.clock(connection)
+        probe = blockage.current(connection) is not None
+        if probe:
+            blockage.reserve_probe(connection, now + self.lease)
+        campaign_id, number, fence, first_id, last_id, attempting, dry_run = row
+        before = Claim(campaign_id, number, fence, first_id, last_id, dry_run, probe)
+        claim = replace(before, fence=fence + 1)
+        lost = [self._doubt(entry, now) for entry in entries_of(connection, campaign_id, attempting)]
+        values: dict[str, Any] = {
+            "state": BatchState.RUNNING,
+            "fence": claim.fence,
+            "due_at": now + self.lease,
+            "attempting": [],
+        }
+        ledger.record(connection, before, lost, now, **values)
+        return claim
+
+    def _doubt(self, entry: Entry, now: int) -> Result:
+        doubts = entry.doubts + 1
+        due = uncertain_again(doubts, now, policy=self._uncertain)
+        reply = "The worker stopped while it was sending this message."
+        return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, reply, due)
+
+    def campaign(self, campaign_id: str) -> AnyRow:
+        """What a campaign's messages are compiled from."""
+        columns = (Campaign.id, Campaign.sender_name, Campaign.sender, Campaign.subject, Campaign.body)
+        with self._db.read() as connection:
+            return connection.execute(select(*columns).where(Campaign.id == campaign_id)).one()
+
+    def open_entries(self, claim: Claim) -> list[Entry]:
+        """Everyone of the batch who has no final outcome and is due, by id."""
+        with self._db.read() as connection:
+            return open_entries(connection, claim, self._db.clock(connection))
+
+    def extend(self, claim: Claim) -> None:
+        """Hold the batch for another lease; `ledger.LeaseLost` when it is somebody else's by now."""
+        with self._db.write(durable=False) as connection:
+            ledger.fenced(connection, claim, due_at=self._db.clock(connection) + self.lease)
+
+    def checkpoint(self, claim: Claim, results: Sequence[Result], ahead: Sequence[Entry], untried: int) -> Checkpoint:
+        """Commit `results` and the intent to attempt `ahead`, less who unsubscribed meanwhile.
+
+        `untried` is how many of `ahead` and after have no record. When the campaign no longer runs nobody is to be
+        attempted. Raises `ledger.LeaseLost`, with nothing written.
+        """
+        with self._db.write() as connection:
+            now = self._db.clock(connection)
+            state = connection.scalar(select(Campaign.state).where(Campaign.id == claim.campaign_id))
+            running = state == CampaignState.RUNNING
+            entries = still_eligible(connection, claim, ahead) if running else []
+            skipped = [_skip(entry) for entry in ahead if entry not in entries] if running else []
+            untried -= sum(result.entry.status is None for result in skipped)
+            intent = [entry.recipient.user_id for entry in entries]
+            self._record(connection, claim, [*results, *skipped], untried, now, attempting=intent)
+        return Checkpoint(now, entries, running)
+
+    def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: str | None = None) -> None:
+        """Commit the last `results` and give the batch back: to be gone on with, to be retried, or done.
+
+        `trouble` is why the transport failed, if it did: it is then blocked for everybody. Raises `ledger.LeaseLost`.
+        """
+        with self._db.write() as connection:
+            now = self._db.clock(connection)
+            lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update()
+            state = connection.scalar(lock)  # batches that end at the same moment queue here, so one sees the last end
+            self._record(connection, claim, results, untried, now, attempting=[])
+            if trouble is not None:
+                blockage.block(connection, trouble, now, probe=claim.probe)
+            due = None if state == CampaignState.CANCELLED else now if untried else ledger.next_due(connection, claim)
+            if due is not None:
+                ledger.fenced(connection, claim, state=BatchState.WAITING, due_at=due)
+                return
+            ledger.close(connection, claim, now)
+            ledger.complete_campaign(connection, claim.campaign_id, now)
+
+    def lift_blockage(self) -> None:
+        """The transport answered a probe."""
+        with self._db.write() as connection:
+            blockage.lift(connection)
+
+    def _record(
+        self, connection: Connection, claim: Claim, results: Sequence[Result], untried: int, now: int, **values: Any
+    ) -> None:
+        ledger.record(connection, claim, results, now, untried=untried, due_at=now + self.lease, **values)
+        if any(result.status is DeliveryStatus.FAILED for result in results):
+            ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)
+
+
+def _skip(entry: Entry) -> Result:
+    reply = "No longer subscribed, active or with an address."
+    return Result(entry, DeliveryStatus.SKIPPED, entry.attempts, entry.doubts, reply)

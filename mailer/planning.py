@@ -1,0 +1,85 @@
+"""Cut a campaign's audience into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, insert, select, update
+
+from mailer.database import AnyRow, Database
+from mailer.directory import audience, find_by_address
+from mailer.models import Batch, BatchState, Campaign, CampaignState, User
+
+NOBODY = "dry-run"  # the user id of a dry run whose From address belongs to no user
+COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
+
+
+def plan_next(db: Database, batch_size: int, lease: int) -> bool:
+    """Cut the audience of one waiting campaign into batches; False when none waits. `lease` in ms.
+
+    The audience is read outside the write transaction, so that accepting goes on meanwhile; of two planners the one
+    with the newer fence writes.
+    """
+    campaign = _claim_campaign(db, lease)
+    if campaign is None:
+        return False
+    with db.read() as connection:
+        ranges = _dry_run(connection, campaign) if campaign.dry_run else _ranges(connection, campaign.query, batch_size)
+    with db.write() as connection:
+        now = db.clock(connection)
+        state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
+        mine = (Campaign.id == campaign.id, Campaign.fence == campaign.fence, Campaign.state == CampaignState.PLANNING)
+        done = update(Campaign).where(*mine).values(state=state, started_at=now, finished_at=None if ranges else now)
+        if connection.execute(done).rowcount and ranges:
+            due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
+            connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
+    return True
+
+
+def _claim_campaign(db: Database, lease: int) -> AnyRow | None:
+    waiting = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
+    first = select(Campaign.id, Campaign.fence, Campaign.query, Campaign.dry_run, Campaign.sender)
+    with db.read() as connection:
+        due = and_(waiting, Campaign.due_at <= db.clock(connection))
+        if connection.scalar(select(Campaign.id).where(due).limit(1)) is None:
+            return None
+    with db.write() as connection:
+        now = db.clock(connection)
+        due = and_(waiting, Campaign.due_at <= now)
+        row = connection.execute(
+            first.where(due).order_by(Campaign.due_at, Campaign.id).limit(1).with_for_update(skip_locked=True)
+        ).one_or_none()
+        if row is None:
+            return None
+        values = {"state": CampaignState.PLANNING, "fence": row.fence + 1, "due_at": now + lease}
+        connection.execute(update(Campaign).where(Campaign.id == row.id).values(**values))
+        return connection.execute(first.where(Campaign.id == row.id)).one()
+
+
+def _ranges(connection: Connection, query: Mapping[str, Any], size: int) -> Sequence[Sequence[Any]]:
+    place = (func.row_number().over(order_by=User.id) - 1) // size
+    member = select(User.id.label("id"), place.label("place")).where(audience(query)).subquery()
+    cut = select(func.min(member.c.id), func.max(member.c.id), func.count()).group_by(member.c.place)
+    return connection.execute(cut.order_by(member.c.place)).all()
+
+
+def _dry_run(connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:
+    user = find_by_address(connection, campaign.sender)
+    user_id = user.user_id if user else NOBODY
+    return [(user_id, user_id, 1)]
+
+
+def _batch(campaign_id: str, number: int, cut: Sequence[Any], due: int) -> dict[str, Any]:
+    first_id, last_id, planned = cut
+    zero = dict.fromkeys(COUNTERS, 0)
+    place = {"campaign_id": campaign_id, "number": number, "first_id": first_id, "last_id": last_id}
+    return {
+        **place,
+        "state": BatchState.WAITING,
+        "due_at": due,
+        "fence": 0,
+        "attempting": [],
+        "planned": planned,
+        **zero,
+    }

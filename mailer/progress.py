@@ -1,0 +1,101 @@
+"""How campaigns go: counts from the batches, outcomes from the deliveries. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from mailer.database import AnyRow, Database
+from mailer.errors import NotFound
+from mailer.models import Batch, Campaign, Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A campaign's state and counts; `pending` is who was planned and not tried. Times are ms since 1970."""
+
+    id: str
+    state: str
+    reason: str | None
+    subject: str
+    dry_run: bool
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    planned: int
+    sent: int
+    failed: int
+    deferred: int
+    uncertain: int
+    skipped: int
+
+    @property
+    def pending(self) -> int:
+        """Planned and not tried yet; after a cancellation, never tried."""
+        return self.planned - self.sent - self.failed - self.deferred - self.uncertain - self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One recipient's outcome; `next_attempt_at` is None when none is planned."""
+
+    user_id: str
+    address: str | None
+    status: str
+    attempts: int
+    reply: str
+    updated_at: int
+    next_attempt_at: int | None
+
+
+def progress(db: Database, campaign_id: str, caller_id: str | None = None) -> Progress:
+    """One campaign; `NotFound` if there is none, or it is another caller's."""
+    wanted = _campaigns(caller_id).where(Campaign.id == campaign_id)
+    with db.read() as connection:
+        row = connection.execute(wanted).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return _progress(row)
+
+
+def recent(db: Database, caller_id: str | None, count: int, offset: int) -> tuple[list[Progress], int]:
+    """A page of campaigns, newest first, and how many there are in all."""
+    page = _campaigns(caller_id).order_by(Campaign.id.desc()).limit(count).offset(offset)
+    total = select(func.count()).select_from(Campaign)
+    if caller_id is not None:
+        total = total.where(Campaign.caller_id == caller_id)
+    with db.read() as connection:
+        return [_progress(row) for row in connection.execute(page)], connection.scalar(total) or 0
+
+
+def deliveries(
+    db: Database, campaign_id: str, *, status: str | None, after: str | None, count: int
+) -> Sequence[Recorded]:
+    """A page of outcomes ordered by user id, those after the id `after` (a keyset: it does not slow down)."""
+    columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
+    query = select(*columns, Delivery.updated_at, Delivery.due_at).where(Delivery.campaign_id == campaign_id)
+    if status is not None:
+        query = query.where(Delivery.status == status)
+    if after is not None:
+        query = query.where(Delivery.user_id > after)
+    with db.read() as connection:
+        return [Recorded(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
+
+
+def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
+    sums = [
+        select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
+        for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
+    ]
+    facts = (Campaign.id, Campaign.state, Campaign.reason, Campaign.subject, Campaign.dry_run)
+    query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
+    return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
+
+
+def _progress(row: AnyRow) -> Progress:
+    *facts, planned, sent, failed, deferred, uncertain, skipped = row
+    counts = map(int, (planned, sent, failed, deferred, uncertain, skipped))
+    return Progress(*facts, *counts)

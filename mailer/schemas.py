@@ -1,0 +1,200 @@
+"""The wire's names and types, which stop here: marshmallow in, plain values on."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from mailer.models import DeliveryStatus
+
+_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def one_line(text: str) -> None:
+    """Refuse control characters, line separators and lone surrogates."""
+    if _UNUSABLE.search(text):
+        raise ValidationError("Has a control character, a line break or half a character.")
+
+
+def storable(text: str) -> None:
+    """Refuse what neither UTF-8 nor PostgreSQL can hold."""
+    if _UNSTORABLE.search(text):
+        raise ValidationError("Has a NUL or half a character.")
+
+
+class WireBoolean(fields.Field[bool]):
+    """A JSON boolean or the strings "true" and "false" in any case; null counts as absent."""
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise ValidationError('Neither a boolean nor "true" or "false".')
+
+
+class StrictSchema(Schema):
+    """Refuses unknown fields."""
+
+    class Meta:
+        """marshmallow's options."""
+
+        unknown = RAISE
+
+
+class MailerSchema(StrictSchema):
+    """The body of `POST /api/v1/mailer`."""
+
+    sender = fields.String(
+        data_key="from",
+        required=True,
+        validate=one_line,
+        metadata={"description": "A valid email address to send mails from."},
+    )
+    subject = fields.String(
+        required=True,
+        validate=[validate.Length(min=1), one_line],
+        metadata={"description": "The subject of the email."},
+    )
+    body = fields.String(
+        load_default="",
+        validate=storable,
+        metadata={
+            "description": "The body of the email. You must use `[unsubscribe]` for the unsubscription link. "
+            "You may use `[name]`, `[fname]`, `[lname]` for the user's full name, first name or last name, respectively. "
+            "You may use `[email]` for the user's email."
+        },
+    )
+    dryrun = WireBoolean(
+        load_default=False,
+        allow_none=True,
+        metadata={
+            "type": "string",
+            "description": "A boolean value. If true, will only send one email to the same address as in the `From` "
+            "parameter.",
+        },
+    )
+    query = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=storable,
+        metadata={"description": "A MongoDB selector over user documents, as JSON text: who receives it."},
+    )
+
+
+class UnsubscribeSchema(StrictSchema):
+    """The body of `POST /api/v1/mailer.unsubscribe`."""
+
+    user_id = fields.String(data_key="_id", required=True, validate=[validate.Length(min=1), storable])
+    created_at = fields.String(
+        data_key="createdAt", required=True, validate=validate.Regexp(r"\A-?[0-9]{1,15}\Z", error="Not milliseconds.")
+    )
+
+
+class SuccessSchema(Schema):
+    """What every success has."""
+
+    success = fields.Boolean(dump_default=True)
+
+
+class ErrorSchema(Schema):
+    """Rocket.Chat's error envelope."""
+
+    success = fields.Boolean(dump_default=False)
+    error = fields.String()
+    error_type = fields.String(data_key="errorType")
+    details = fields.Dict()
+
+
+class NotLoggedInSchema(Schema):
+    """Rocket.Chat's answer to a caller it does not know."""
+
+    status = fields.String()
+    message = fields.String()
+
+
+class PageSchema(StrictSchema):
+    """Rocket.Chat's paging."""
+
+    count = fields.Integer(load_default=50, validate=validate.Range(1, 100))
+    offset = fields.Integer(load_default=0, validate=validate.Range(0, 1_000_000_000))
+
+
+class DeliveriesQuerySchema(StrictSchema):
+    """Which outcomes to list: those after a user id, so that paging does not slow down."""
+
+    status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in DeliveryStatus]))
+    after = fields.String(load_default=None, validate=storable)
+    count = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
+
+
+class Milliseconds(fields.Field[int]):
+    """Milliseconds since 1970 as ISO 8601 in UTC."""
+
+    def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
+        return None if value is None else iso(value)
+
+
+def iso(milliseconds: int) -> str:
+    """2015-01-01T00:00:00.000Z."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+class CampaignSchema(Schema):
+    """How a campaign goes."""
+
+    id = fields.String(data_key="_id")
+    state = fields.String()
+    reason = fields.String(allow_none=True)
+    subject = fields.String()
+    dry_run = fields.Boolean(data_key="dryrun")
+    planned = fields.Integer()
+    pending = fields.Integer()
+    sent = fields.Integer()
+    failed = fields.Integer()
+    deferred = fields.Integer()
+    uncertain = fields.Integer()
+    skipped = fields.Integer()
+    created_at = Milliseconds(data_key="createdAt")
+    started_at = Milliseconds(data_key="startedAt", allow_none=True)
+    finished_at = Milliseconds(data_key="finishedAt", allow_none=True)
+
+
+class CampaignAnswerSchema(SuccessSchema):
+    """One campaign."""
+
+    campaign = fields.Nested(CampaignSchema)
+
+
+class CampaignsAnswerSchema(SuccessSchema):
+    """A page of campaigns."""
+
+    campaigns = fields.List(fields.Nested(CampaignSchema))
+    count = fields.Integer()
+    offset = fields.Integer()
+    total = fields.Integer()
+
+
+class DeliverySchema(Schema):
+    """One recipient's outcome."""
+
+    user_id = fields.String(data_key="userId")
+    address = fields.String(allow_none=True)
+    status = fields.String()
+    attempts = fields.Integer()
+    reply = fields.String()
+    updated_at = Milliseconds(data_key="updatedAt")
+    next_attempt_at = Milliseconds(data_key="nextAttemptAt", allow_none=True)
+
+
+class DeliveriesAnswerSchema(SuccessSchema):
+    """A page of outcomes; `next` is the `after` of the page that follows, null at the end."""
+
+    deliveries = fields.List(fields.Nested(DeliverySchema))
+    count = fields.Integer()
+    next = fields.String(allow_none=True)

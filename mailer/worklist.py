@@ -1,0 +1,119 @@
+"""Who of a batch is to be attempted, and what an attempt came to: plain values, and the query that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, or_, select
+
+from mailer.database import AnyRow
+from mailer.directory import audience_since, eligible, find_by_address
+from mailer.models import Campaign, Delivery, DeliveryStatus, User
+from mailer.rendering import Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it."""
+
+    campaign_id: str
+    number: int
+    fence: int
+    first_id: str
+    last_id: str
+    dry_run: bool
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One recipient to attempt, and what earlier attempts came to. `status` None: never tried."""
+
+    recipient: Recipient
+    status: DeliveryStatus | None = None
+    attempts: int = 0
+    doubts: int = 0
+    first_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt came to; `due_at` in ms when there is to be another."""
+
+    entry: Entry
+    status: DeliveryStatus
+    attempts: int
+    doubts: int
+    reply: str
+    due_at: int | None = None
+
+
+_PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
+
+
+def open_entries(connection: Connection, claim: Claim, now: int) -> list[Entry]:
+    """Everyone of the batch who has no final outcome and is due at `now`, by id.
+
+    First run, retry after a soft failure and recovery after a crash all start here.
+    """
+    if claim.dry_run:
+        return _dry_run(connection, claim, now)
+    wanted = select(Campaign.query, Campaign.started_at).where(Campaign.id == claim.campaign_id)
+    campaign = connection.execute(wanted).one()
+    untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
+    in_range = User.id.between(claim.first_id, claim.last_id)
+    query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
+    return [_entry(row) for row in connection.execute(query.order_by(User.id))]
+
+
+def entries_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[Entry]:
+    """These users with their past in the campaign; one who is not in the directory has no name and no address."""
+    rows = connection.execute(_users_and_past(campaign_id).where(User.id.in_(user_ids)))
+    known = {row.id: _entry(row) for row in rows}
+    return [known.get(user_id) or _stranger(connection, campaign_id, user_id) for user_id in user_ids]
+
+
+def still_eligible(connection: Connection, claim: Claim, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Those of `entries` who may still be written to; a dry run always may."""
+    if claim.dry_run:
+        return entries
+    ids = [entry.recipient.user_id for entry in entries]
+    found = set(connection.scalars(select(User.id).where(User.id.in_(ids), eligible())))
+    return entries if len(found) == len(ids) else [entry for entry in entries if entry.recipient.user_id in found]
+
+
+def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:
+    mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id == User.id)
+    return select(User.id, User.name, User.email, *_PAST).outerjoin(Delivery, mine)
+
+
+def _stranger(connection: Connection, campaign_id: str, user_id: str) -> Entry:
+    mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id == user_id)
+    past = connection.execute(select(*_PAST).where(mine)).one_or_none()
+    return _with_past(Recipient(user_id, "", ""), past)
+
+
+def _dry_run(connection: Connection, claim: Claim, now: int) -> list[Entry]:
+    """The From address itself, subscribed or not; its user's name, else that of `from`, else the local part."""
+    mine = and_(Delivery.campaign_id == Campaign.id, Delivery.user_id == claim.first_id)
+    columns = (Campaign.sender, Campaign.sender_name, Delivery.due_at, *_PAST)
+    query = select(*columns).outerjoin(Delivery, mine).where(Campaign.id == claim.campaign_id)
+    row = connection.execute(query).one()
+    user = find_by_address(connection, row.sender)
+    name = (user and user.name) or row.sender_name or row.sender.rpartition("@")[0]
+    due = row.status is None or (row.due_at is not None and row.due_at <= now)
+    return [_with_past(Recipient(claim.first_id, name, row.sender), row)] if due else []
+
+
+def _entry(row: AnyRow) -> Entry:
+    user_id, name, email, status, attempts, doubts, first_at = row
+    recipient = Recipient(user_id, name, email or "")
+    return Entry(recipient) if status is None else Entry(recipient, DeliveryStatus(status), attempts, doubts, first_at)
+
+
+def _with_past(recipient: Recipient, past: AnyRow | None) -> Entry:
+    if past is None or past.status is None:
+        return Entry(recipient)
+    return Entry(recipient, DeliveryStatus(past.status), past.attempts, past.doubts, past.first_at)
