@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import email
+import email.policy
+import html
+import re
+from email.headerregistry import AddressHeader
+from email.message import EmailMessage
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailer.addresses import Mailbox, envelope_address, is_forbidden
+from mailer.rendering import Draft, Recipient, compile_message
+
+HEADERS = [
+    "From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id",
+    "Auto-Submitted", "Precedence", "MIME-Version", "Content-Type",
+]  # fmt: skip
+LINK = "https://mail.example.org/mailer/unsubscribe/" + "t0k-en_." * 12
+NOW = 1_700_000_000_000
+
+placeholders = st.sampled_from(
+    ["[unsubscribe]", "[name]", "[fname]", "[lname]", "[email]", "[Site_Name]", "[Site_URL]", "[other]"]
+)
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
+clean = st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])
+awkward = st.sampled_from(
+    (
+        *("=?utf-8?q?x?=", "=?", "?=", '"', "\\", ",", "<a@b.org>", ";", "(", ")", ":", "  ", " ", "=", "=3D", "."),
+        *(
+            "a@b.org, c@d.org",
+            "Ann",
+            "Müller",
+            "名前",
+            "👩\u200d🚀",
+            "-- ",
+            "From ",
+            "x" * 80,
+            "ü" * 80,
+            "&amp;",
+            "<b>",
+        ),
+    )
+)
+line_text = st.lists(st.text(clean, max_size=12) | awkward | placeholders, max_size=12).map("".join)
+names = st.lists(st.text(clean, max_size=12) | awkward | placeholders, max_size=6).map("".join) | st.text(
+    clean, max_size=2000
+)
+fragments = st.sampled_from(
+    (
+        *(
+            "\r\n",
+            "\n",
+            "\r",
+            " \n",
+            "\n.\n",
+            "\t",
+            "\x0b",
+            "\x85",
+            "\u2028",
+            "x" * 75,
+            "y" * 76,
+            "\n--=_alternative--\n",
+        ),
+        *(
+            "<p>",
+            "</p>",
+            "<br>",
+            "<a href='",
+            "'>",
+            "</a>",
+            "<!--",
+            "-->",
+            "<td>",
+            "<?xml encoding='ascii'?>",
+            "&#xF0000;",
+        ),
+    )
+)
+bodies = st.lists(st.text(characters, max_size=30) | awkward | placeholders | fragments, max_size=25).map("".join)
+locals_ = st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,30}", fullmatch=True) | st.text(
+    clean, min_size=1, max_size=9
+)
+domains = st.sampled_from(["example.org", "localhost", "münchen.example", "a" * 63 + "." + "b" * 60 + ".test"])
+addresses = st.builds(lambda local, domain: envelope_address(f"{local}@{domain}"), locals_, domains).filter(bool)
+
+
+def headers_of(raw: bytes) -> list[str]:
+    """What an independent reader of RFC 5322 sees: field names before the first empty line."""
+    head = raw.partition(b"\r\n\r\n")[0].decode()
+    return [line.partition(":")[0] for line in head.split("\r\n") if not line.startswith((" ", "\t"))]
+
+
+def unfolded(raw: bytes, name: str) -> str:
+    head = raw.partition(b"\r\n\r\n")[0].decode() + "\r\n"
+    match = re.search(rf"(?:\A|\r\n){name}:(.*(?:\r\n[ \t].*)*)\r\n", head)
+    assert match is not None
+    return match[1].replace("\r\n", "")
+
+
+def decoded(value: str) -> str:
+    """RFC 2047, independent of the standard library: white space between two encoded words is not shown."""
+    if value.startswith(" =?utf-8?b?"):
+        words = re.findall(r"=\?utf-8\?b\?([A-Za-z0-9+/=]*)\?=", value)
+        assert all(len(word) + 12 <= 75 for word in words)
+        return "".join([email.base64mime.decode(word).decode() for word in words])
+    return value.removeprefix(" ")
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def defects(message: EmailMessage) -> list[Exception]:
+    found: list[Exception] = []
+    for part in message.walk():
+        found += part.defects
+        for value in part.values():
+            found += getattr(value, "defects", [])
+    return found
+
+
+def substituted(template: str, values: dict[str, str]) -> str:
+    return re.sub(r"\[(\w+)\]", lambda match: values.get(match[1], match[0]), template)
+
+
+def canonical(text: str) -> str:
+    return re.sub(r"\r\n|\r|\n", "\r\n", text)
+
+
+def check_wire(raw: bytes) -> None:
+    assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
+    assert b"\r" not in raw.replace(b"\r\n", b"")
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert headers_of(raw) == HEADERS
+    assert all(len(line) <= 76 for line in raw.partition(b"\r\n\r\n")[2].split(b"\r\n"))
+    assert raw.partition(b"\r\n\r\n")[2].isascii()
+
+
+@settings(max_examples=250, deadline=None)
+@given(names, addresses, names, addresses, line_text, bodies, line_text)
+def test_render_of_anything_is_one_sound_message_to_one_recipient(
+    name: str, address: str, sender_name: str, sender_address: str, subject: str, body: str, site_name: str
+) -> None:
+    site_url = "https://mail.example.org"
+    draft = Draft("c0ffee", Mailbox(sender_name, sender_address), subject, body + "<p>", site_name, site_url)
+    recipient = Recipient("u1", name, address)
+    values = {
+        "unsubscribe": LINK,
+        "name": name,
+        "fname": name.partition(" ")[0],
+        "lname": name.rpartition(" ")[2],
+        "email": address,
+        "Site_Name": site_name,
+        "Site_URL": site_url,
+    }
+
+    message = compile_message(draft).render(recipient, LINK, NOW)
+
+    check_wire(message.content)
+    read = parsed(message.content)
+    if message.content.isascii():
+        assert defects(read) == []
+        to = read["To"]
+        assert isinstance(to, AddressHeader)
+        assert [one.addr_spec for one in to.addresses] == [address]
+    assert unfolded(message.content, "To").endswith(f"<{address}>" if name else f" {address}")
+    assert decoded(unfolded(message.content, "Subject")) == substituted(subject, values)
+    markup = read.get_body(("html",))
+    assert markup is not None
+    escaped = {key: html.escape(value) for key, value in values.items()}
+    assert markup.get_payload(decode=True).decode() == canonical(substituted(body + "<p>", escaped))
+    assert read.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in read.iter_parts()] == ["text/plain", "text/html"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(names, addresses, bodies)
+def test_text_part_of_anything_is_the_template_s_text_with_the_values(name: str, address: str, body: str) -> None:
+    draft = Draft("c0ffee", Mailbox("", "news@example.org"), "Hello", body, "Site", "https://mail.example.org")
+    template = compile_message(draft)
+    neutral = template.preview(Recipient("u", "«name» «lname»", "address@example.org"), LINK).text
+    message = template.render(Recipient("u1", name, address), LINK, NOW)
+    part = parsed(message.content).get_body(("plain",))
+
+    assert part is not None
+    text = part.get_payload(decode=True).decode()
+    preview = template.preview(Recipient("u1", name, address), LINK)
+    assert text == canonical(preview.text)
+    assert text.count(LINK) >= neutral.count(LINK)
+    if "[unsubscribe]" in body:
+        assert LINK in text
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(st.characters(codec=None), max_size=20), st.text(st.characters(codec=None), max_size=20))
+def test_render_of_a_hostile_directory_is_refused_or_sound(name: str, address: str) -> None:
+    draft = Draft("c0ffee", Mailbox("", "news@example.org"), "[name] [email]", "[unsubscribe]", "S", "https://x.org")
+    template = compile_message(draft)
+
+    try:
+        message = template.render(Recipient("u1", name, address), LINK, NOW)
+    except ValueError:
+        return
+
+    assert not is_forbidden(name)
+    assert not is_forbidden(address)
+    check_wire(message.content)
