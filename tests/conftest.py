@@ -1,0 +1,82 @@
+"""Fixtures shared by the rooms: databases of both kinds, and a directory to send to."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, insert, text
+from sqlalchemy.exc import OperationalError
+
+from mailer.database import Database
+from mailer.models import User
+
+POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/mailer.db"
+        return
+    name = f"mailer_test_{secrets.token_hex(6)}"
+    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    except OperationalError:
+        pytest.skip("no PostgreSQL answers at TEST_POSTGRESQL")
+    yield POSTGRESQL.rpartition("/")[0] + f"/{name}"
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """A migrated database."""
+    database = Database(database_url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def sqlite_db(tmp_path: Path) -> Iterator[Database]:
+    """A migrated SQLite database, for what does not depend on the kind."""
+    database = Database(f"sqlite:///{tmp_path}/mailer.db")
+    database.migrate()
+    yield database
+    database.close()
+
+
+def user_row(number: int, **changes: object) -> dict[str, object]:
+    """A user as the directory holds it."""
+    user_id = str(changes.pop("id", f"user{number:05d}"))
+    row = {
+        "id": user_id,
+        "username": user_id,
+        "name": f"Ann {number}",
+        "email": f"{user_id}@example.com",
+        "active": True,
+    }
+    row |= {"created_at": 1_420_070_400_000 + number, "unsubscribed_at": None, **changes}
+    emails = [{"address": row["email"], "verified": True}]
+    document = {"_id": user_id, "username": user_id, "name": row["name"], "emails": emails, "type": "user"}
+    document |= {"roles": ["user"], "active": row["active"], "createdAt": {"$date": row["created_at"]}}
+    return {**row, "document": document}
+
+
+@pytest.fixture
+def add_users() -> Callable[..., list[str]]:
+    """Put users into a database; returns their ids."""
+
+    def add(db: Database, count: int, **changes: object) -> list[str]:
+        rows = [user_row(number, **changes) for number in range(count)]
+        with db.write() as connection:
+            connection.execute(insert(User), rows)
+        return [str(row["id"]) for row in rows]
+
+    return add

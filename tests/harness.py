@@ -1,0 +1,93 @@
+"""The road in one process over a memory transport and a clock that tests turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+
+from mailer import campaigns
+from mailer.campaigns import Order
+from mailer.database import Database
+from mailer.delivery import Deliverer
+from mailer.models import Batch, Delivery
+from mailer.outbox import Outbox
+from mailer.planning import plan_next
+from mailer.progress import Progress, progress
+from mailer.settings import Settings
+from mailer.unsubscribe import Links
+from transports.memory import MemoryTransport
+
+START = 1_700_000_000_000
+MINUTE = 60_000
+
+
+class Harness:
+    """One worker; `now` is the database's time."""
+
+    def __init__(self, db: Database, **settings: Any) -> None:
+        self.now = START
+        self.db = db
+        db.clock = lambda _connection: self.now
+        self.settings = Settings(secret_key=("k" * 40,), **{"batch_size": 10, "checkpoint": 3, **settings})
+        self.lease = self.settings.lease_seconds * 1000
+        rate = self.settings.max_failure_rate
+        self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, max_failure_rate=rate)
+        self.transport = MemoryTransport()
+        self.store = self.transport.store
+        self.deliverer = Deliverer(
+            self.outbox, self.transport, Links(self.settings.secret_key, "http://x"), self.settings
+        )
+        self.campaign_id = ""
+
+    def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
+        """Accept a campaign, which later calls are about."""
+        order = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
+        self.campaign_id = campaigns.accept(self.db, "user00000", order, key)
+        return self.campaign_id
+
+    def plan(self) -> bool:
+        """Plan one campaign."""
+        return plan_next(self.db, self.settings.batch_size, self.lease)
+
+    def run(self, limit: int = 1000) -> None:
+        """Plan and deliver until nothing is due; the invariants hold after every step."""
+        for _ in range(limit):
+            if not (self.plan() or self.deliverer.run_next(lambda: False)):
+                return
+            self.check()
+        raise AssertionError("work without end")
+
+    def progress(self) -> Progress:
+        """The campaign now."""
+        return progress(self.db, self.campaign_id)
+
+    def counts(self) -> dict[str, int]:
+        """The campaign's counts that are not zero."""
+        now = self.progress()
+        names = ("pending", "sent", "failed", "deferred", "uncertain", "skipped")
+        return {name: count for name in names if (count := getattr(now, name))}
+
+    def arrived(self) -> list[str]:
+        """The addresses that were sent to, in order."""
+        return [message.recipient for message in self.store.messages]
+
+    def delivery(self, user_id: str) -> Any:
+        """One recipient's record."""
+        mine = (Delivery.campaign_id == self.campaign_id, Delivery.user_id == user_id)
+        columns = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.reply, Delivery.due_at)
+        with self.db.read() as connection:
+            return connection.execute(select(*columns).where(*mine)).one_or_none()
+
+    def check(self) -> None:
+        """The counters agree with the rows, and nobody is planned less than recorded."""
+        counters = ("sent", "failed", "deferred", "uncertain", "skipped")
+        with self.db.read() as connection:
+            sums = connection.execute(select(*(func.sum(getattr(Batch, name)) for name in counters))).one()
+            rows = dict(connection.execute(select(Delivery.status, func.count()).group_by(Delivery.status)).all())
+            short = connection.scalar(select(func.min(Batch.planned - sum(getattr(Batch, name) for name in counters))))
+        assert {name: int(value or 0) for name, value in zip(counters, sums, strict=True)} == {
+            name: rows.get(name, 0) for name in counters
+        }
+        assert short is None or short >= 0

@@ -1,0 +1,100 @@
+"""The service as it is deployed: gunicorn in processes of its own, on a free port, over a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from mailer.auth import Tokens
+from mailer.database import Database
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+END_STATES = {"completed", "completed_with_issues", "cancelled"}
+PAYLOAD = {"from": "news@example.com", "subject": "Hi [fname]", "body": "<p>Hello [name] [unsubscribe]</p>"}
+
+
+class Service:
+    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it."""
+
+    def __init__(self, folder: Path, *, workers: int = 1, database_url: str | None = None, **settings: object) -> None:
+        self.folder = folder
+        self.database_url = database_url or f"sqlite:///{folder}/mailer.db"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        named = {"database_url": self.database_url, "site_url": self.url, "secret_key": "k" * 40, **settings}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
+        self.environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in named.items()}
+        self.workers = workers
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output = folder / "server.out"
+        self.db = Database(self.database_url)
+        self.db.migrate()
+
+    def start(self) -> Service:
+        """Start gunicorn and wait until it answers."""
+        command = [BIN / "gunicorn", "-w", str(self.workers), "-b", f"127.0.0.1:{self.port}", "wsgi:app"]
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=output, stderr=output)
+        ends = time.monotonic() + 30
+        while time.monotonic() < ends:
+            assert self.process.poll() is None, self.output.read_text()
+            try:
+                if requests.get(f"{self.url}/healthz", timeout=5).ok:
+                    return self
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError("the server did not answer within 30 s")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=40)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self.process and self.process.poll() is None:
+            self.stop()
+        self.db.close()
+
+    def __enter__(self) -> Service:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def headers(self, user_id: str, *permissions: str) -> dict[str, str]:
+        """Credentials of a user."""
+        token = Tokens(self.db).create(user_id, permissions or ("send-mail",))
+        return {"X-User-Id": user_id, "X-Auth-Token": token}
+
+    def post(self, headers: dict[str, str], **changes: Any) -> requests.Response:
+        """POST a campaign that is fine but for `changes`; a change to None leaves the field out."""
+        payload = {name: value for name, value in {**PAYLOAD, **changes}.items() if value is not None}
+        return requests.post(f"{self.url}/api/v1/mailer", json=payload, headers=headers, timeout=30)
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> requests.Response:
+        """GET a path."""
+        return requests.get(self.url + path, headers=headers, timeout=30)
+
+    def finish(self, headers: dict[str, str], posted: requests.Response, seconds: float = 90) -> dict[str, Any]:
+        """Wait for the campaign's end and return it."""
+        assert posted.status_code == 200, posted.text
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            campaign = self.get(posted.headers["Location"], headers).json()["campaign"]
+            if campaign["state"] in END_STATES:
+                return campaign
+            time.sleep(0.05)
+        raise AssertionError(f"not finished within {seconds} s: {campaign}\n{self.output.read_text()[-3000:]}")

@@ -1,0 +1,372 @@
+"""Every row of the contract's table, over a real gunicorn; a refused request leaves no row and opens no socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from sqlalchemy import func, select, update
+
+from mailer.database import Database
+from mailer.models import AuthToken, Campaign, User
+from tests.service import PAYLOAD, Service
+
+LOGGED_OUT = {"status": "error", "message": "You must be logged in to do this."}
+
+
+class Listener:
+    """A port that counts who connects, standing where the relay would."""
+
+    def __init__(self) -> None:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            self.connections += 1
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    made = Listener()
+    yield made
+    made.server.shutdown(socket.SHUT_RDWR)
+    made.server.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[Service]:
+    from tests.conftest import user_row
+
+    made = Service(
+        tmp_path_factory.mktemp("contract"),
+        transport=f"smtp://127.0.0.1:{listener.port}",
+        rate_limit="",
+        allowed_senders="@example.com,test.test@test.com",
+        max_body_bytes=20_000,
+    )
+    with made.db.write() as connection:
+        connection.execute(User.__table__.insert(), [user_row(n) for n in range(3)])
+    with made:
+        yield made
+
+
+@pytest.fixture
+def headers(service: Service) -> dict[str, str]:
+    return service.headers("user00000")
+
+
+@pytest.fixture
+def untouched(service: Service, listener: Listener) -> Iterator[None]:
+    """The request under test must leave no campaign and open no connection to the relay."""
+    before = campaigns(service.db), listener.connections
+    yield
+    assert (campaigns(service.db), listener.connections) == before
+
+
+def campaigns(db: Database) -> int:
+    with db.read() as connection:
+        return connection.scalar(select(func.count()).select_from(Campaign)) or 0
+
+
+def assert_envelope(answer: requests.Response, status: int, error_type: str) -> dict[str, object]:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"success", "error", "errorType", "details"}
+    assert body["success"] is False
+    assert body["errorType"] == error_type
+    assert body["error"].endswith(f" [{error_type}]")
+    return body
+
+
+BAD_CREDENTIALS: dict[str, Callable[[dict[str, str]], dict[str, str]]] = {
+    "none": lambda good: {},
+    "no user id": lambda good: {"X-Auth-Token": good["X-Auth-Token"]},
+    "no token": lambda good: {"X-User-Id": good["X-User-Id"]},
+    "wrong token": lambda good: {**good, "X-Auth-Token": "x" * 43},
+    "other user's id": lambda good: {**good, "X-User-Id": "user00001"},
+    "empty": lambda good: {"X-User-Id": "", "X-Auth-Token": ""},
+    "non-ascii": lambda good: {**good, "X-User-Id": "ü".encode("latin-1")},  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("spoil", BAD_CREDENTIALS.values(), ids=BAD_CREDENTIALS)
+def test_credentials_that_do_not_hold_are_401(service: Service, headers: dict[str, str], spoil) -> None:
+    answer = service.post(spoil(headers))
+    assert (answer.status_code, answer.json()) == (401, LOGGED_OUT)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_expired_token_is_401(service: Service, headers: dict[str, str]) -> None:
+    with service.db.write() as connection:
+        connection.execute(update(AuthToken).values(expires_at=service.db.clock(connection) - 1))
+    answer = service.post(headers)
+    with service.db.write() as connection:
+        connection.execute(update(AuthToken).values(expires_at=None))
+    assert (answer.status_code, answer.json()) == (401, LOGGED_OUT)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_deactivated_caller_is_401(service: Service) -> None:
+    headers = service.headers("user00002")
+    with service.db.write() as connection:
+        connection.execute(update(User).where(User.id == "user00002").values(active=False))
+    assert service.post(headers).status_code == 401
+
+
+@pytest.mark.usefixtures("untouched")
+def test_missing_permission_is_403_in_rocketchats_words(service: Service) -> None:
+    answer = service.post(service.headers("user00000", "view-logs"), **{"from": "nonsense"})
+    assert answer.status_code == 403
+    error = "User does not have the permissions required for this action [error-unauthorized]"
+    assert answer.json() == {"success": False, "error": error}
+
+
+INVALID_PARAMS = {
+    "from missing": ({"from": None}, "from"),
+    "subject missing": ({"subject": None}, "subject"),
+    "subject empty": ({"subject": ""}, "subject"),
+    "subject number": ({"subject": 7}, "subject"),
+    "subject with a line break": ({"subject": "a\r\nBcc: x@example.com"}, "subject"),
+    "subject with a line separator": ({"subject": "a\u2028b"}, "subject"),
+    "from list": ({"from": ["a@example.com"]}, "from"),
+    "from with a line break": ({"from": "a@example.com\nBcc: b@example.com"}, "from"),
+    "body object": ({"body": {}}, "body"),
+    "dryrun word": ({"dryrun": "yes"}, "dryrun"),
+    "dryrun number": ({"dryrun": 1}, "dryrun"),
+    "query object": ({"query": {"a": 1}}, "query"),
+    "unknown field": ({"cc": "x@example.com"}, "cc"),
+}
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(("changes", "field"), INVALID_PARAMS.values(), ids=INVALID_PARAMS)
+def test_bad_field_is_400_and_named(service: Service, headers: dict[str, str], changes, field: str) -> None:
+    body = assert_envelope(service.post(headers, **changes), 400, "invalid-params")
+    assert field in body["error"]
+    assert body["details"]["field"] == field
+
+
+RAW = {
+    "no json": (b"from=a", "application/json", "body"),
+    "no body": (b"", "application/json", "body"),
+    "form": (b"from=a", "application/x-www-form-urlencoded", "body"),
+    "array": (b"[]", "application/json", "body"),
+    "null": (b"null", "application/json", "body"),
+    "not utf-8": (b'{"from": "\xff"}', "application/json", "body"),
+    "nan": (b'{"from": NaN}', "application/json", "body"),
+    "deep": (b"[" * 9000, "application/json", "body"),
+    "key twice": (b'{"subject": "a", "subject": "b"}', "application/json", "subject"),
+    "lone surrogate": (json.dumps({**PAYLOAD, "body": "\ud800 [unsubscribe]"}).encode(), "application/json", "body"),
+}
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(("data", "kind", "field"), RAW.values(), ids=RAW)
+def test_body_that_is_no_request_is_400(service: Service, headers: dict[str, str], data, kind: str, field: str) -> None:
+    answer = requests.post(
+        f"{service.url}/api/v1/mailer", data=data, headers={**headers, "Content-Type": kind}, timeout=10
+    )
+    assert assert_envelope(answer, 400, "invalid-params")["details"]["field"] == field
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    "sender",
+    ["", "nobody", "@example.com", "a@", "a b@example.com", "a@example.com, b@example.com", "eve@evil.example", "<>"],
+)
+def test_from_that_may_not_send_is_exactly_the_pages_example(service, headers: dict[str, str], sender: str) -> None:
+    answer = service.post(headers, **{"from": sender})
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "success": False,
+        "error": "Invalid from address [error-invalid-from-address]",
+        "errorType": "error-invalid-from-address",
+        "details": {"function": "Mailer.sendMail"},
+    }
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("body", [None, "", "no link", "[Unsubscribe]", "[ unsubscribe ]"])
+def test_body_without_link_is_refused(service: Service, headers: dict[str, str], body: str | None) -> None:
+    error = assert_envelope(service.post(headers, body=body), 400, "error-missing-unsubscribe-link")["error"]
+    assert error == "You must provide the [unsubscribe] link. [error-missing-unsubscribe-link]"
+
+
+QUERIES = {
+    "no json": ("{", ""),
+    "array": ("[]", ""),
+    "unknown operator": ('{"a": {"$foo": 1}}', "$foo"),
+    "where": ('{"$where": "1"}', "$where"),
+    "hidden in an array": ('{"$or": [{"a": 1}, {"b": {"$not": {"$expr": 1}}}]}', "$expr"),
+    "forbidden field": ('{"services.password.bcrypt": {"$exists": true}}', "services"),
+}
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(("query", "named"), QUERIES.values(), ids=QUERIES)
+def test_query_that_is_no_selector_is_refused(
+    service: Service, headers: dict[str, str], query: str, named: str
+) -> None:
+    assert named in assert_envelope(service.post(headers, query=query), 400, "error-invalid-query")["error"]
+
+
+@pytest.mark.usefixtures("untouched")
+def test_checks_come_in_the_contracts_order(service: Service, headers: dict[str, str]) -> None:
+    bad = {"from": "nobody", "body": "no link", "query": "{"}
+    assert service.post(headers, **bad, subject=None).json()["errorType"] == "invalid-params"
+    assert service.post(headers, **bad).json()["errorType"] == "error-invalid-from-address"
+    bad["from"] = PAYLOAD["from"]
+    assert service.post(headers, **bad).json()["errorType"] == "error-missing-unsubscribe-link"
+    bad["body"] = PAYLOAD["body"]
+    assert service.post(headers, **bad).json()["errorType"] == "error-invalid-query"
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body_over_the_limit_is_413(service: Service, headers: dict[str, str], chunked: bool) -> None:
+    data = json.dumps({**PAYLOAD, "body": "[unsubscribe]" + "x" * 30_000}).encode()
+    sent = iter([data]) if chunked else data
+    kind = {"Content-Type": "application/json"}
+    answer = requests.post(f"{service.url}/api/v1/mailer", data=sent, headers={**headers, **kind}, timeout=10)
+    assert_envelope(answer, 413, "error-body-too-large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [("GET", "/nowhere", 404, "error-not-found"), ("DELETE", "/api/v1/mailer", 405, "error-method-not-allowed")],
+)
+def test_unknown_paths_and_methods_answer_in_the_envelope(
+    service, method: str, path: str, status: int, kind: str
+) -> None:
+    assert_envelope(requests.request(method, service.url + path, timeout=10), status, kind)
+
+
+ACCEPTED = {
+    "bare": {},
+    "with a name": {"from": "News Desk <news@example.com>"},
+    "dry run true": {"dryrun": True},
+    "dry run string": {"dryrun": "TRUE"},
+    "dry run string false": {"dryrun": "false"},
+    "query empty": {"query": ""},
+    "query": {"query": '{"type": "user"}'},
+}
+
+
+@pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
+def test_good_request_is_200_and_on_record(service: Service, headers: dict[str, str], changes) -> None:
+    answer = service.post(headers, **changes)
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    campaign = service.get(answer.headers["Location"], headers).json()["campaign"]
+    assert campaign["dryrun"] is (str(changes.get("dryrun", False)).lower() == "true")
+
+
+def test_nulls_count_as_absent(service: Service, headers: dict[str, str]) -> None:
+    payload = {**PAYLOAD, "dryrun": None, "query": None}
+    answer = requests.post(f"{service.url}/api/v1/mailer", json=payload, headers=headers, timeout=10)
+    assert answer.json() == {"success": True}
+
+
+def test_unsubscribe_marks_who_matches_and_tells_nothing(service: Service, headers: dict[str, str]) -> None:
+    url = f"{service.url}/api/v1/mailer.unsubscribe"
+    for created_at in ("1420070400999", "1420070400001"):
+        answer = requests.post(url, json={"_id": "user00001", "createdAt": created_at}, headers=headers, timeout=10)
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
+        with service.db.read() as connection:
+            mark = connection.scalar(select(User.unsubscribed_at).where(User.id == "user00001"))
+        assert (mark is not None) is (created_at == "1420070400001")
+
+
+@pytest.mark.parametrize("payload", [{}, {"_id": "a"}, {"createdAt": "1"}, {"_id": 1, "createdAt": "1"}])
+def test_unsubscribe_names_the_bad_field(service: Service, headers: dict[str, str], payload) -> None:
+    answer = requests.post(f"{service.url}/api/v1/mailer.unsubscribe", json=payload, headers=headers, timeout=10)
+    assert_envelope(answer, 400, "invalid-params")
+
+
+def test_another_callers_campaign_is_404(service: Service, headers: dict[str, str]) -> None:
+    location = service.post(headers).headers["Location"]
+    stranger = service.headers("user00001")
+    for path in (location, f"{location}/deliveries"):
+        assert_envelope(service.get(path, stranger), 404, "error-not-found")
+        assert service.get(path, headers).status_code == 200
+    listed = service.get("/api/v1/mailer/campaigns", stranger).json()
+    assert (listed["total"], listed["campaigns"]) == (0, [])
+
+
+def test_campaigns_are_listed_newest_first_in_pages(service: Service, headers: dict[str, str]) -> None:
+    ids = [service.post(headers).headers["Location"].rpartition("/")[2] for _ in range(3)]
+    page = service.get("/api/v1/mailer/campaigns?count=2", headers).json()
+    assert [campaign["_id"] for campaign in page["campaigns"]] == [ids[2], ids[1]]
+    following = service.get("/api/v1/mailer/campaigns?count=2&offset=2", headers).json()
+    assert following["campaigns"][0]["_id"] == ids[0]
+    assert_envelope(service.get("/api/v1/mailer/campaigns?count=x", headers), 400, "invalid-params")
+
+
+def test_rate_limit_holds_over_all_workers(tmp_path, add_users) -> None:
+    made = Service(tmp_path, workers=3, rate_limit="5/minute", transport=f"file:{tmp_path}/mail")
+    add_users(made.db, 2)
+    with made as service:
+        headers = service.headers("user00000")
+        answers = [service.post(headers, dryrun=True) for _ in range(7)]
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+        assert_envelope(answers[-1], 429, "error-too-many-requests")
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+        assert answers[-1].headers["X-RateLimit-Limit"] == "5"
+        assert answers[-1].headers["X-RateLimit-Remaining"] == "0"
+        assert int(answers[-1].headers["X-RateLimit-Reset"]) > 1_700_000_000
+        assert service.post(service.headers("user00001"), dryrun=True).status_code == 200
+        failures = [service.post({}).status_code for _ in range(6)]
+        assert failures == [401] * 5 + [429]
+
+
+def test_unwritable_database_is_503_and_nothing_is_accepted(tmp_path, add_users) -> None:
+    import sqlite3
+
+    made = Service(tmp_path, transport=f"file:{tmp_path}/mail", rate_limit="")
+    add_users(made.db, 1)
+    with made as service:
+        headers = service.headers("user00000")
+        path = made.database_url.removeprefix("sqlite:///")
+        (tmp_path / "moved").mkdir()
+        with sqlite3.connect(path) as direct:
+            direct.execute("DROP TABLE campaigns")
+        answer = service.post(headers)
+        assert_envelope(answer, 503, "error-database-unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_documentation_carries_the_page_and_needs_no_internet(service: Service) -> None:
+    spec = service.get("/docs/openapi.json").json()
+    operation = spec["paths"]["/api/v1/mailer"]["post"]
+    assert operation["summary"] == "Send Mailer Endpoint"
+    assert operation["operationId"] == "post-api-v1-mailer"
+    assert operation["tags"] == ["Mailer"]
+    assert {"200", "400", "401"} <= set(operation["responses"])
+    names = {parameter["name"] for parameter in operation.get("parameters", [])}
+    assert {"X-Auth-Token", "X-User-Id"} <= names
+    schema = spec["components"]["schemas"]["Mailer"]
+    assert sorted(schema["required"]) == ["from", "subject"]
+    page = service.get("/docs/").text
+    assert "swagger-ui-bundle.js" in page
+    assert "https://" not in page.replace("https://www.w3.org", "")
+
+
+def test_health_names_what_is_down(service: Service) -> None:
+    assert service.get("/healthz").json() == {"status": "ok"}
+    answer = service.get("/readyz")
+    assert answer.status_code == 503
+    body = answer.json()
+    assert (body["status"], body["database"], body["engine"]) == ("down", "ok", "ok")
+    assert body["transport"] != "ok"

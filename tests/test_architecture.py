@@ -1,0 +1,84 @@
+"""The import direction, and the few places that may touch the outside, are rules that a test enforces."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = [
+    ["mailer.settings", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    ["mailer.models", "mailer.database", "mailer.migrations", "mailer.readers"],
+    ["mailer.selector", "mailer.retry", "mailer.documents"],
+    ["mailer.rendering", "mailer.unsubscribe", "mailer.imports", "mailer.blockage"],
+    ["mailer.directory", "mailer.worklist", "mailer.ledger", "mailer.outbox"],
+    ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
+    ["mailer.schemas", "mailer.pages", "mailer.engines", "mailer.api"],
+    ["app"],
+    ["mailer.cli", "wsgi"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+SOURCES = [*(ROOT / "mailer").rglob("*.py"), *(ROOT / "transports").rglob("*.py"), ROOT / "app.py", ROOT / "wsgi.py"]
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(name: str) -> str | None:
+    parts = name.split(".")
+    return next((known for n in (2, 1) if (known := ".".join(parts[:n])) in RANK), None)
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.parts[-2] != "transports"], ids=module_name)
+def test_rooms_import_downwards_only(path: Path) -> None:
+    name = module_name(path)
+    here = room(name)
+    assert here or name == "mailer", f"{name} has no place in LAYERS"
+    if not here:
+        return
+    upward = {other for other in map(room, imports(path)) if other and RANK[other] > RANK[here]}
+    assert not upward
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "transports" in p.parts], ids=module_name)
+def test_transports_know_nothing_of_the_service(path: Path) -> None:
+    assert not {name for name in imports(path) if name.split(".")[0] in ("mailer", "app", "flask", "flask_smorest")}
+
+
+RESERVED = {
+    "smtplib": {"transports"},
+    "requests": {"transports.webhook", "transports.webhook_exchange", "mailer.cli", "mailer.rocketchat"},
+    "environs": {"mailer.settings"},
+    "gunicorn": set(),
+}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_outside_is_touched_in_few_places(path: Path) -> None:
+    name = module_name(path)
+    for library, allowed in RESERVED.items():
+        if any(used.split(".")[0] == library for used in imports(path)):
+            assert any(name == place or name.startswith(place + ".") for place in allowed), f"{name} uses {library}"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if module_name(p) != "mailer.settings"], ids=module_name)
+def test_only_settings_read_the_environment(path: Path) -> None:
+    source = path.read_text("utf-8")
+    assert "os.environ" not in source or "mailer/cli/" in path.as_posix()
+    assert "os.getenv" not in source
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_module_is_short_enough_to_read(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 250

@@ -1,0 +1,84 @@
+"""Migrations and transactions, on both databases."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, text
+
+from mailer.database import Database
+from mailer.errors import ConfigError
+from mailer.models import Base, RateLimit
+
+
+def test_migrated_schema_is_the_models(db: Database) -> None:
+    with db.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_migrating_twice_changes_nothing(db: Database) -> None:
+    with db.write() as connection:
+        connection.execute(insert(RateLimit).values(key="a", hits=1, expires_at=2))
+    db.migrate()
+    with db.read() as connection:
+        assert connection.execute(select(RateLimit.hits)).scalars().all() == [1]
+
+
+def test_processes_that_migrate_at_once_agree(database_url: str) -> None:
+    code = "import sys; from mailer.database import Database; Database(sys.argv[1]).migrate()"
+    started = [subprocess.Popen([sys.executable, "-c", code, database_url]) for _ in range(3)]
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+
+
+def test_newer_schema_is_refused(db: Database) -> None:
+    with db.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="9999"):
+        db.migrate()
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "nonsense"])
+def test_database_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="MAILER_DATABASE_URL"):
+        Database(url)
+
+
+def test_clock_is_in_milliseconds_and_shared(db: Database) -> None:
+    import time
+
+    with db.read() as connection:
+        assert abs(db.clock(connection) - time.time() * 1000) < 5000
+
+
+def test_failed_write_leaves_nothing(db: Database) -> None:
+    def fail() -> None:
+        with db.write() as connection:
+            connection.execute(insert(RateLimit).values(key="a", hits=1, expires_at=2))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with db.read() as connection:
+        assert connection.execute(select(RateLimit.hits)).all() == []
+
+
+def test_writers_wait_for_each_other(db: Database) -> None:
+    with db.write() as connection:
+        connection.execute(insert(RateLimit).values(key="a", hits=0, expires_at=2))
+
+    def count() -> None:
+        for _ in range(25):
+            with db.write(durable=False) as connection:
+                connection.execute(text("UPDATE rate_limits SET hits = hits + 1"))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with db.read() as connection:
+        assert connection.execute(select(RateLimit.hits)).scalar_one() == 100

@@ -1,0 +1,104 @@
+"""Settings: read once, frozen, and a bad one named in a line."""
+
+import stat
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from mailer.errors import ConfigError
+from mailer.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_need_nothing_but_a_place_for_the_key(tmp_path: Path) -> None:
+    settings = Settings.from_env()
+    assert (settings.transport, settings.batch_size, settings.rate_limit) == ("console:", 500, "10/minute")
+    kept = tmp_path / "instance" / "secret.key"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert settings.secret_key == (kept.read_text(),)
+    assert Settings.from_env().secret_key == settings.secret_key
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+BAD = [
+    ("CHECKPOINT", "0"),
+    ("CHECKPOINT", "many"),
+    ("BATCH_SIZE", "-1"),
+    ("WORKERS", "1.5"),
+    ("ENGINE", "carrier-pigeon"),
+    ("SITE_URL", "ftp://example.com"),
+    ("SITE_URL", "https://example.com/?a=b"),
+    ("SITE_NAME", "a\tb"),
+    ("RATE_LIMIT", "often"),
+    ("UNCERTAIN", "perhaps"),
+    ("MAX_FAILURE_RATE", "0"),
+    ("MAX_FAILURE_RATE", "1.1"),
+    ("ALLOWED_SENDERS", "example.com"),
+    ("EMAIL_HEADER", "missing.html"),
+    ("LEASE_SECONDS", "1"),
+    ("MAX_BODY_BYTES", "1 MiB"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_bad_value_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"MAILER_{name}", value)
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_env()
+    assert str(refused.value).startswith(f"MAILER_{name}: {value!r}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SECRET_KEY", "hunter2"), ("DATABASE_URL", "u:hunter2"), ("TRANSPORT", "x\thunter2")]
+)
+def test_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"MAILER_{name}", value)
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_env()
+    assert f"MAILER_{name}" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_repr_shows_no_secret() -> None:
+    settings = Settings(
+        secret_key=("s" * 40,), transport="smtp://u:hunter2@h", database_url="postgresql://u:hunter2@h/d"
+    )
+    assert "hunter2" not in repr(settings)
+    assert "sss" not in repr(settings)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().workers = 2  # type: ignore[misc]
+
+
+def test_dotenv_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_WORKERS", "3")
+    monkeypatch.setenv("MAILER_CHECKPOINT", "7")
+    monkeypatch.delenv("MAILER_CHECKPOINT")
+    (tmp_path / ".env").write_text("MAILER_WORKERS=2\nMAILER_CHECKPOINT=9\n")
+    settings = Settings.from_env()
+    assert (settings.workers, settings.checkpoint) == (3, 9)
+
+
+def test_lists_are_split_and_an_empty_rate_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_ALLOWED_SENDERS", "a@example.com, @example.org")
+    monkeypatch.setenv("MAILER_SECRET_KEY", f"{'n' * 32}, {'o' * 32}")
+    monkeypatch.setenv("MAILER_RATE_LIMIT", "")
+    monkeypatch.setenv("MAILER_WORKERS", "")
+    settings = Settings.from_env()
+    assert settings.allowed_senders == ("a@example.com", "@example.org")
+    assert settings.secret_key == ("n" * 32, "o" * 32)
+    assert (settings.rate_limit, settings.workers) == ("", 1)
+
+
+def test_header_and_footer_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "head.html").write_text("<h1>ü</h1>", "utf-8")
+    monkeypatch.setenv("MAILER_EMAIL_HEADER", "head.html")
+    assert Settings.from_env().email_header == "<h1>ü</h1>"
