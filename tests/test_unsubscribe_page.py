@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
+from selenium.webdriver.support.wait import WebDriverWait
+from sqlalchemy import delete, select
+from werkzeug.serving import make_server
+
+from mailer.api.unsubscribe_page import make_blueprint
+from mailer.database import Database
+from mailer.models import User
+from mailer.unsubscribe import Links
+
+LINKS = Links(["a key of some length " * 2], "http://127.0.0.1")
+CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+PAGE = "/mailer/unsubscribe/" + LINKS.link("user00000").rpartition("/")[2]
+FOREIGN = (
+    "/mailer/unsubscribe/" + Links(["another key of some length " * 2], "http://x").link("user00000").rpartition("/")[2]
+)
+FORGED = [
+    pytest.param("/mailer/unsubscribe/x", id="no signature"),
+    pytest.param(PAGE[:-6] + "AAAAAA", id="wrong signature"),
+    pytest.param(FOREIGN, id="foreign key"),
+    pytest.param("/mailer/unsubscribe/%00", id="NUL"),
+    pytest.param("/mailer/unsubscribe/%FF.%ED%A0%80", id="not UTF-8"),
+]
+
+
+@pytest.fixture
+def app(sqlite_db: Database, add_users: Callable[..., list[str]]) -> Flask:
+    add_users(sqlite_db, 2)
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(make_blueprint(LINKS, sqlite_db, "Tom & <Jerry>"))
+    return app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def unsubscribed(db: Database) -> list[str]:
+    with db.read() as connection:
+        return list(connection.scalars(select(User.id).where(User.unsubscribed_at.is_not(None))))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_page_fetched_changes_nothing(client: FlaskClient, sqlite_db: Database, method: str) -> None:
+    answer = client.open(PAGE, method=method)
+
+    assert answer.status_code == 200
+    assert unsubscribed(sqlite_db) == []
+
+
+def test_page_shows_a_form_that_posts_to_itself(client: FlaskClient) -> None:
+    page = client.get(PAGE).text
+
+    assert '<form method="post">' in page
+    assert "Tom &amp; &lt;Jerry&gt;" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param({"action": "unsubscribe"}, id="button"),
+        pytest.param({"List-Unsubscribe": "One-Click"}, id="one click"),
+        pytest.param({}, id="empty body"),
+    ],
+)
+def test_post_unsubscribes_once_and_for_all(client: FlaskClient, sqlite_db: Database, data: dict[str, str]) -> None:
+    first, again = client.post(PAGE, data=data), client.post(PAGE, data=data)
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert "Set-Cookie" not in first.headers
+    assert 'value="subscribe"' in first.text
+    assert unsubscribed(sqlite_db) == ["user00000"]
+
+
+def test_post_of_one_click_as_multipart_unsubscribes(client: FlaskClient, sqlite_db: Database) -> None:
+    answer = client.post(PAGE, data={"List-Unsubscribe": "One-Click"}, content_type="multipart/form-data")
+
+    assert answer.status_code == 200
+    assert unsubscribed(sqlite_db) == ["user00000"]
+
+
+def test_post_to_subscribe_takes_it_back(client: FlaskClient, sqlite_db: Database) -> None:
+    client.post(PAGE)
+
+    answer = client.post(PAGE, data={"action": "subscribe"})
+
+    assert answer.status_code == 200
+    assert 'value="unsubscribe"' in answer.text
+    assert unsubscribed(sqlite_db) == []
+
+
+@pytest.mark.parametrize("path", FORGED)
+def test_forged_link_gets_one_identical_page_and_changes_nothing(
+    client: FlaskClient, sqlite_db: Database, path: str
+) -> None:
+    client.post(PAGE)
+    reference = client.get("/mailer/unsubscribe/nonsense")
+
+    answers = [client.get(path), client.post(path), client.post(path, data={"action": "subscribe"})]
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert {answer.text for answer in answers} == {reference.text}
+    assert {tuple(answer.headers) for answer in answers} == {tuple(reference.headers)}
+    assert "<form" not in reference.text
+    assert unsubscribed(sqlite_db) == ["user00000"]
+
+
+@pytest.mark.parametrize("action", ["unsubscribe", "subscribe"])
+def test_post_for_a_user_who_is_gone_gets_the_same_page(client: FlaskClient, sqlite_db: Database, action: str) -> None:
+    with sqlite_db.write() as connection:
+        connection.execute(delete(User))
+
+    answer = client.post(PAGE, data={"action": action})
+
+    assert (answer.status_code, answer.text) == (404, client.get(FOREIGN).text)
+
+
+@pytest.mark.parametrize("path", [PAGE, FOREIGN])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_page_tells_browsers_to_be_careful(client: FlaskClient, path: str, method: str) -> None:
+    headers = client.open(path, method=method).headers
+
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "noindex" in headers["X-Robots-Tag"]
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.fixture
+def site(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    if not (CHROMIUM.exists() and CHROMEDRIVER.exists()):
+        pytest.skip("no chromium and chromedriver in /usr/bin")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    flags = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
+    for flag in [*flags, "disable-component-update", "disable-sync", f"user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(f"--{flag}")
+    options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(CHROMEDRIVER)))
+    driver.set_window_size(390, 780)
+    yield driver
+    driver.quit()
+
+
+def test_page_in_a_browser_unsubscribes_and_subscribes_again(
+    browser: webdriver.Chrome, site: str, sqlite_db: Database
+) -> None:
+    wait = WebDriverWait(browser, 15)
+    browser.get(site + PAGE)
+    assert "Stop these e-mails?" in browser.title
+    button = browser.find_element(By.TAG_NAME, "button")
+    assert button.value_of_css_property("cursor") == "pointer"  # the style sheet was let in by the policy
+    assert button.size["height"] >= 44
+    assert button.rect["x"] + button.size["width"] <= 390
+    assert unsubscribed(sqlite_db) == []
+
+    button.click()
+    wait.until(text_to_be_present_in_element((By.TAG_NAME, "h1"), "You are unsubscribed"))
+    assert unsubscribed(sqlite_db) == ["user00000"]
+
+    browser.find_element(By.TAG_NAME, "button").click()
+    wait.until(text_to_be_present_in_element((By.TAG_NAME, "h1"), "You are subscribed again"))
+    assert unsubscribed(sqlite_db) == []
+    assert browser.get_log("browser") == []
