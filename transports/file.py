@@ -1,7 +1,7 @@
 """`file:DIR` keeps each message in a folder, durably: `?format=eml` (the default), `maildir` or `mbox`.
 
-An outcome is given only after the message and its name are on the disk. One `send` of a checkpoint is made durable at
-once, so its cost is that of the disk's flushes, which overlap. A second copy of a message never appears.
+An outcome is given only after the message and its name are on the disk. Up to `AT_ONCE` messages are made durable
+together. A message that is sent again replaces its file (eml) or is recognised: a second copy never appears.
 """
 
 from __future__ import annotations

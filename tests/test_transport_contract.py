@@ -1,0 +1,334 @@
+"""What holds for every transport. To put another one to it, add a factory to FACTORIES."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import mailbox
+import re
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.webhook_receiver import running_receiver
+from transports import Message, Status, Transport, TransportConfigError, TransportUnavailable, from_url
+from transports.memory import named_store
+
+
+@dataclass(frozen=True)
+class Case:
+    """A transport's URL, what arrived through it (contents with CRLF, in any order), and how to break and mend it."""
+
+    url: str
+    arrived: Callable[[], list[bytes]]
+    break_it: Callable[[], None]
+    mend_it: Callable[[], None]
+    look_ahead: int = 1  # how many messages may be drawn before the first of them has its outcome
+
+
+Factory = Callable[[pytest.FixtureRequest, ExitStack], Case]
+
+
+def memory_case(_request: pytest.FixtureRequest, _stack: ExitStack) -> Case:
+    name = uuid.uuid4().hex
+    store = named_store(name)
+    return Case(f"memory:{name}", lambda: contents(store.messages), lambda: store.fail_after(0), store.recover)
+
+
+def console_case(request: pytest.FixtureRequest, stack: ExitStack) -> Case:
+    capture = request.getfixturevalue("capfdbinary")
+    output = bytearray()
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+
+    def arrived() -> list[bytes]:
+        output.extend(capture.readouterr().out)
+        return split_contents(bytes(output))
+
+    def break_it() -> None:
+        closed = io.TextIOWrapper(io.BytesIO())
+        closed.close()
+        patch.setattr(sys, "stdout", closed)
+
+    return Case("console:?format=raw", arrived, break_it, patch.undo)
+
+
+def file_case(form: str) -> Factory:
+    def build(request: pytest.FixtureRequest, _stack: ExitStack) -> Case:
+        folder = request.getfixturevalue("tmp_path")
+        path, away = folder / "out", folder / "away"
+
+        def arrived() -> list[bytes]:
+            return read_folder(path if path.exists() else away, form)
+
+        def break_it() -> None:
+            path.rename(away)
+
+        def mend_it() -> None:
+            away.rename(path)
+
+        return Case(f"file:{path}?format={form}", arrived, break_it, mend_it, look_ahead=64)
+
+    return build
+
+
+def group_case(scheme: str) -> Factory:
+    def build(_request: pytest.FixtureRequest, _stack: ExitStack) -> Case:
+        names = [uuid.uuid4().hex for _ in range(3)]
+        stores = [named_store(name) for name in names]
+        stores[0].fail_after(1)
+
+        def break_it() -> None:
+            for store in stores:
+                store.fail_after(0)
+
+        def mend_it() -> None:
+            for store in stores:
+                store.recover()
+
+        return Case(
+            f"{scheme}:(memory:{names[0]} {scheme}:(memory:{names[1]} memory:{names[2]}))?cooldown=1h",
+            lambda: contents(message for store in stores for message in store.messages),
+            break_it,
+            mend_it,
+        )
+
+    return build
+
+
+def webhook_case(_request: pytest.FixtureRequest, stack: ExitStack) -> Case:
+    receiver = stack.enter_context(running_receiver())
+
+    def set_down(down: bool) -> None:
+        receiver.down = down
+
+    return Case(
+        f"webhook:{receiver.url}?batch=3",
+        lambda: receiver.contents,
+        lambda: set_down(True),
+        lambda: set_down(False),
+        look_ahead=3,
+    )
+
+
+FACTORIES: dict[str, Factory] = {
+    "console": console_case,
+    "failover": group_case("failover"),
+    "file-eml": file_case("eml"),
+    "file-maildir": file_case("maildir"),
+    "file-mbox": file_case("mbox"),
+    "memory": memory_case,
+    "roundrobin": group_case("roundrobin"),
+    "webhook": webhook_case,
+}
+
+
+def contents(messages: Iterable[Message]) -> list[bytes]:
+    return [message.content for message in messages]
+
+
+def split_contents(data: bytes) -> list[bytes]:
+    return [piece for piece in re.split(rb"(?=^Message-ID: )", data, flags=re.MULTILINE) if piece]
+
+
+def read_folder(path: Path, form: str) -> list[bytes]:
+    if form == "eml":
+        return [each.read_bytes() for each in path.glob("*.eml")]
+    if form == "maildir":
+        return [each.read_bytes().replace(b"\n", b"\r\n") for each in (path / "new").iterdir()]
+    return read_mbox(path / "mbox")
+
+
+def read_mbox(path: Path) -> list[bytes]:
+    box = mailbox.mbox(path, create=False)
+    try:
+        stored = [box.get_bytes(key) for key in box.keys()]  # noqa: SIM118 - iterating a mailbox parses the messages
+    finally:
+        box.close()
+    return [re.sub(rb"^>(>*From )", rb"\1", each, flags=re.MULTILINE).replace(b"\n", b"\r\n") for each in stored]
+
+
+def make_message(number: int | str, body: bytes = b"Hello\r\n") -> Message:
+    head = f"Message-ID: <{number}@example.org>\r\nSubject: number {number}\r\n\r\n".encode()
+    return Message(f"m-{number}", "list@example.org", f"r{number}@example.org", head + body)
+
+
+def make_messages(count: int, prefix: str = "") -> list[Message]:
+    return [make_message(f"{prefix}{number}") for number in range(count)]
+
+
+@pytest.fixture(params=sorted(FACTORIES))
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    with ExitStack() as stack:
+        yield FACTORIES[request.param](request, stack)
+
+
+@pytest.fixture
+def transport(case: Case) -> Iterator[Transport]:
+    transport = from_url(case.url)
+    yield transport
+    transport.close()
+
+
+def test_send_gives_one_outcome_each_in_order(case: Case, transport: Transport) -> None:
+    messages = make_messages(7)
+
+    outcomes = list(transport.send(iter(messages)))
+
+    assert [(each.id, each.status) for each in outcomes] == [(message.id, Status.SENT) for message in messages]
+    assert all(each.reply for each in outcomes)
+    assert sorted(case.arrived()) == sorted(contents(messages))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b".\r\n..\r\n.x\r\n\r\n.\r\n", id="dots"),
+        pytest.param(b"From here\r\n>From there\r\n\r\nFrom x\r\n", id="From lines"),
+        pytest.param("Grüße, 世界\r\n".encode(), id="eight bit"),
+        pytest.param(b"x" * 998 + b"\r\n" + b"y" * 998 + b"\r\n", id="longest lines"),
+        pytest.param(b"\r\n\r\n\r\n", id="blank lines"),
+        pytest.param(b"0123456789abcdef" * 4 + b"\r\n" + b"large\r\n" * 20_000, id="140 KB"),
+    ],
+)
+def test_content_arrives_exactly(case: Case, transport: Transport, body: bytes) -> None:
+    message = make_message("exact", body)
+
+    (outcome,) = transport.send([message])
+
+    assert outcome.status is Status.SENT
+    assert case.arrived() == [message.content]
+
+
+def test_messages_are_drawn_lazily(case: Case, transport: Transport) -> None:
+    drawn = itertools.count()
+    total = 0
+
+    def endless() -> Iterator[Message]:
+        nonlocal total
+        for number in drawn:
+            total = number + 1
+            yield make_message(number)
+
+    outcomes = transport.send(endless())
+    for seen in range(case.look_ahead + 2):
+        next(outcomes)
+        assert total <= seen + case.look_ahead
+    outcomes.close()  # type: ignore[attr-defined]
+
+
+def test_nothing_is_drawn_before_the_first_outcome_is_asked_for(transport: Transport) -> None:
+    source = iter(make_messages(1))
+
+    transport.send(source)
+
+    assert next(source).id == "m-0"
+
+
+def test_closed_early_stays_usable(case: Case, transport: Transport) -> None:
+    outcomes = transport.send(make_messages(2, "early"))
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+
+    assert [each.status for each in transport.send([make_message("late")])] == [Status.SENT]
+    assert make_message("late").content in case.arrived()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), OSError("mine"), TransportUnavailable("mine")], ids=repr)
+def test_error_of_the_message_iterator_propagates(case: Case, transport: Transport, error: Exception) -> None:
+    def failing() -> Iterator[Message]:
+        yield make_message("before")
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        list(transport.send(failing()))
+
+    assert caught.value is error
+    assert [each.status for each in transport.send([make_message("after")])] == [Status.SENT]
+    assert make_message("after").content in case.arrived()
+
+
+def test_closed_transport_can_be_used_again(case: Case, transport: Transport) -> None:
+    for number in range(3):
+        assert [each.status for each in transport.send([make_message(number)])] == [Status.SENT]
+        transport.close()
+
+    transport.close()
+    assert len(case.arrived()) == 3
+
+
+def test_several_threads_send_at_once(case: Case, transport: Transport) -> None:
+    batches = [make_messages(10, f"t{number}-") for number in range(4)]
+    results: dict[int, list[Status]] = {}
+    start = threading.Barrier(len(batches))
+
+    def send(number: int) -> None:
+        start.wait(10)
+        results[number] = [outcome.status for outcome in transport.send(batches[number])]
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(len(batches))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert results == {number: [Status.SENT] * 10 for number in range(4)}
+    assert sorted(case.arrived()) == sorted(message.content for batch in batches for message in batch)
+
+
+def test_check_passes_and_sends_nothing(case: Case, transport: Transport) -> None:
+    transport.check()
+
+    assert case.arrived() == []
+
+
+def test_check_raises_while_unavailable(case: Case, transport: Transport) -> None:
+    case.break_it()
+    with pytest.raises(TransportUnavailable):
+        transport.check()
+
+    case.mend_it()
+    transport.check()
+
+
+def test_unavailable_in_the_middle_leaves_earlier_outcomes_standing(case: Case, transport: Transport) -> None:
+    messages = make_messages(200)
+    outcomes = []
+
+    running = transport.send(messages)
+    outcomes.append(next(running))
+    case.break_it()
+    with pytest.raises(TransportUnavailable, match=r"\S"):
+        outcomes.extend(running)
+
+    assert 1 <= len(outcomes) <= case.look_ahead
+    assert sorted(case.arrived()) == sorted(contents(messages[: len(outcomes)]))
+
+
+def test_unavailable_at_first_then_mended(case: Case, transport: Transport) -> None:
+    messages = make_messages(5)
+    case.break_it()
+    with pytest.raises(TransportUnavailable):
+        list(transport.send(messages))
+    case.mend_it()
+
+    assert [each.status for each in transport.send(messages)] == [Status.SENT] * 5
+    assert sorted(case.arrived()) == sorted(contents(messages))
+
+
+def test_empty_input_sends_nothing(case: Case, transport: Transport) -> None:
+    assert list(transport.send([])) == []
+    assert case.arrived() == []
+
+
+def test_unknown_option_is_refused_with_the_known_ones(case: Case) -> None:
+    url = f"{case.url}&nonsense=1" if "?" in case.url.rpartition(")")[2] else f"{case.url}?nonsense=1"
+
+    with pytest.raises(TransportConfigError, match=r"unknown option 'nonsense'; known options: [a-z]"):
+        from_url(url)
