@@ -56,7 +56,7 @@ def _claim_key(
     """Take the key for `campaign_id`; return the campaign that has it already."""
     table = IdempotencyKey
     if connection.dialect.name == "postgresql":  # the second of two at once waits here for the first
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{caller_id}\0{key}"[:500], 0))))
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{caller_id} {key}", 0))))
     mine = and_(table.caller_id == caller_id, table.key == key)
     fingerprint = hashlib.sha256(json.dumps(asdict(order), sort_keys=True).encode()).hexdigest()
     values = {"fingerprint": fingerprint, "campaign_id": campaign_id, "created_at": now}
@@ -75,8 +75,9 @@ def _claim_key(
 
 
 def pause(db: Database, campaign_id: str) -> None:
-    """Hold from the next checkpoint on; `InvalidState` unless the campaign has yet to end."""
-    _change(db, campaign_id, CampaignState.PAUSED, {CampaignState.RUNNING}, reason="paused by a person")
+    """Hold from the next checkpoint on; `InvalidState` unless it is running, or paused already."""
+    pausable = {CampaignState.RUNNING, CampaignState.PAUSED}
+    _change(db, campaign_id, CampaignState.PAUSED, pausable, reason="paused by a person")
 
 
 def resume(db: Database, campaign_id: str) -> None:

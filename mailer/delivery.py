@@ -90,9 +90,10 @@ class Deliverer:
             ahead = todo[: self._settings.checkpoint]
             hold.renew()
             checkpoint = self._outbox.checkpoint(claim, results, ahead, _untried(todo))
-            results, trouble = self._attempt(template, hold, checkpoint)
             if not checkpoint.running:
+                results = []
                 break
+            results, trouble = self._attempt(template, hold, checkpoint)
             attempted = {result.entry.recipient.user_id for result in results}
             left = [entry for entry in checkpoint.entries if entry.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]

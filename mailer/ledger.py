@@ -110,5 +110,5 @@ def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) 
 
 
 def _deliveries_of(claim: Claim) -> Any:
-    in_range = Delivery.user_id.between(claim.first_id, claim.last_id)
-    return and_(Delivery.campaign_id == claim.campaign_id, in_range)
+    in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
+    return and_(Delivery.campaign_id == claim.campaign_id, *in_range)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -51,7 +50,7 @@ class Settings:
         env = Env()
         env.read_env(".env", recurse=False)
         with env.prefixed("MAILER_"):
-            values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(f.name)}
+            values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(env, f.name)}
         return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
 
     def __repr__(self) -> str:
@@ -59,9 +58,9 @@ class Settings:
         return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
 
 
-def _is_set(name: str) -> bool:
+def _is_set(env: Env, name: str) -> bool:
     """An empty variable counts as absent, but for the rate limit, where it means none."""
-    value = os.environ.get(f"MAILER_{name.upper()}")
+    value: str | None = env.str(name.upper(), None)
     return value is not None and (value != "" or name == "rate_limit")
 
 

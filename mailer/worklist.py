@@ -63,7 +63,7 @@ def open_entries(connection: Connection, claim: Claim, now: int) -> list[Entry]:
     wanted = select(Campaign.query, Campaign.started_at).where(Campaign.id == claim.campaign_id)
     campaign = connection.execute(wanted).one()
     untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
-    in_range = User.id.between(claim.first_id, claim.last_id)
+    in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
     return [_entry(row) for row in connection.execute(query.order_by(User.id))]
 
