@@ -1,0 +1,7 @@
+"""MongoDB selectors over user documents, as one condition that the database evaluates."""
+
+from mailer.selector.sql import compile_selector
+from mailer.selector.sqlite_functions import register
+from mailer.selector.text import parse_query
+
+__all__ = ["compile_selector", "parse_query", "register"]

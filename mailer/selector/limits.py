@@ -1,0 +1,10 @@
+"""How large a selector may be, so that no caller can make the database or this process sweat."""
+
+MAX_TEXT = 100_000  # characters of JSON
+MAX_DEPTH = 8  # $and, $or, $nor, $not and $elemMatch inside each other
+MAX_SEGMENTS = 8  # of a dotted path
+MAX_INDEXES = 2  # segments of a dotted path that may be array indexes: each doubles the ways to walk it
+MAX_IN = 1000  # values of one $in, $nin or $all
+MAX_LITERAL_DEPTH = 8  # arrays and objects inside each other in an operand
+MAX_PATTERN = 1000  # characters of a regular expression
+MAX_WEIGHT = 1000  # comparisons in the SQL that comes of it

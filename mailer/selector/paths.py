@@ -1,0 +1,66 @@
+"""Field names: which ones there are, and which ones nobody may select by."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from mailer.errors import InvalidQuery
+from mailer.selector.limits import MAX_INDEXES, MAX_SEGMENTS
+
+FORBIDDEN_ROOTS = frozenset({"services", "mailer", "e2e"})
+"""Credentials, the workspace's own unsubscribe mark and end-to-end keys: nothing below them can be named either."""
+
+FORBIDDEN_WORDS = ("password", "passwd", "token", "secret", "bcrypt", "totp", "2fa", "twofactor", "privatekey")
+"""A name anywhere in a path that holds one of these, in any case and with any punctuation, is a credential's."""
+
+DATE_FIELDS = frozenset({("createdAt",), ("lastLogin",), ("_updatedAt",)})
+"""Where milliseconds and dates are the same thing; in every other field numbers and dates are different types."""
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+
+
+def split_path(name: str, *, root: bool) -> tuple[str, ...]:
+    """The segments of a dotted field name, `root` when it starts at the user document.
+
+    Raises InvalidQuery where it is empty, too deep or forbidden.
+    """
+    segments = tuple(name.split("."))
+    if len(segments) > MAX_SEGMENTS or sum(map(is_index, segments[1:])) > MAX_INDEXES:
+        raise InvalidQuery(f"The field {quoted(name)} is too deep.", field=name)
+    if root and (segments[0] in FORBIDDEN_ROOTS or segments[0].startswith("__")):
+        raise InvalidQuery(f"The field {quoted(name)} cannot be selected by.", field=name)
+    for segment in segments:
+        check_name(segment, name)
+    return segments
+
+
+def check_name(segment: str, name: str) -> None:
+    """Raise InvalidQuery, naming the whole `name`, where one segment of it cannot be selected by."""
+    if not segment:
+        raise InvalidQuery(f"The field {quoted(name)} has an empty name in it.", field=name)
+    if segment.startswith("$"):
+        raise InvalidQuery(f"The operator {quoted(name)} is not supported here.", operator=name)
+    check_text(segment)
+    folded = "".join(filter(str.isalnum, segment.casefold()))
+    if any(word in folded for word in FORBIDDEN_WORDS):
+        raise InvalidQuery(f"The field {quoted(name)} cannot be selected by.", field=name)
+
+
+def check_text(text: str) -> None:
+    """Raise InvalidQuery where the text holds what no document can: NUL or half a surrogate pair."""
+    if "\0" in text:
+        raise InvalidQuery(f"The query holds a NUL character, in {quoted(text)}.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidQuery(f"The query holds half a surrogate pair, in {quoted(text)}.")
+
+
+def is_index(segment: str) -> bool:
+    """Whether the segment can also mean a position in an array."""
+    return _INDEX.fullmatch(segment) is not None
+
+
+def quoted(name: str) -> str:
+    """The name as it can be shown: escaped, and not too long."""
+    shown = json.dumps(name)
+    return shown if len(shown) <= 80 else shown[:76] + '..."'

@@ -1,0 +1,137 @@
+"""A tree as one SQL condition: MongoDB's walk along paths and through arrays, over either database's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, assert_never
+
+from sqlalchemy import Boolean, ColumnElement, FromClause, and_, case, false, literal, or_, select, true
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from mailer.models import User
+from mailer.selector.matching import admits_array, holds
+from mailer.selector.paths import is_index
+from mailer.selector.postgresql import PostgreSQLValue
+from mailer.selector.sqlite import SQLiteValue
+from mailer.selector.syntax import parse_selector
+from mailer.selector.tree import And, ElemMatch, Exists, Field, Node, Not, Or, Size, Test
+from mailer.selector.values import Condition, Value
+
+
+def compile_selector(query: Mapping[str, Any]) -> ColumnElement[bool]:
+    """The condition on `User.document` that holds for exactly the users whom the selector selects.
+
+    It compiles on SQLite (whose connections need `register`) and on PostgreSQL, is true or not true but may be NULL,
+    and holds user input in bind parameters only. Raises InvalidQuery, which names what was refused.
+    """
+    tree = parse_selector(query)
+    return true() if tree == And(()) else Selected(User.document, tree)
+
+
+class Selected(FunctionElement[bool]):
+    """Whether the document in a column is one that the tree selects."""
+
+    type = Boolean()
+    inherit_cache = False  # the tree is part of what the SQL depends on
+
+    def __init__(self, document: Any, tree: Node) -> None:
+        super().__init__(document)
+        self.tree = tree
+
+
+@compiles(Selected, "sqlite")
+def _on_sqlite(element: Selected, compiler: SQLCompiler, **options: Any) -> str:
+    (document,) = element.clauses
+    return f"({compiler.process(condition(element.tree, SQLiteValue.document(document)), **options)})"
+
+
+@compiles(Selected, "postgresql")
+def _on_postgresql(element: Selected, compiler: SQLCompiler, **options: Any) -> str:
+    (document,) = element.clauses
+    return f"({compiler.process(condition(element.tree, PostgreSQLValue(document)), **options)})"
+
+
+def condition(node: Node, root: Value) -> Condition:
+    """What the tree says about a value: the user document, or an element under $elemMatch. NULL means no."""
+    match node:
+        case And(parts):
+            return and_(true(), *(condition(part, root) for part in parts))
+        case Or(parts):
+            return or_(false(), *(condition(part, root) for part in parts))
+        case Not(part):
+            return condition(part, root).is_not(true())
+        case Field((), test):
+            return _holds(root, test)
+        case Field(path, test):
+            return _field(root, path, test)
+        case _:
+            assert_never(node)
+
+
+def _field(root: Value, path: tuple[str, ...], test: Test) -> Condition:
+    """Straight down where no array is on the way, which is nearly always; else through the arrays."""
+    first, *rest = path
+    values = [root.entry(first) if is_index(first) else root.member(first)]
+    for key in rest:
+        values.append(values[-1].member(key))
+    straight = _leaf(values[-1], test)
+    if not rest:
+        return straight
+    on_the_way = or_(*(value.is_array() for value in values[:-1]))
+    around = or_(*(_through_arrays(values[0], steps, test) for steps in _ways(rest)))
+    return case((on_the_way, around), else_=straight)
+
+
+def _ways(keys: list[str]) -> Iterator[tuple[tuple[str, bool], ...]]:
+    """Every reading of the keys as names of members or, where they can be, as positions in an array (True)."""
+    return product(*([(key, False), (key, True)] if is_index(key) else [(key, False)] for key in keys))
+
+
+def _through_arrays(value: Value, steps: tuple[tuple[str, bool], ...], test: Test) -> Condition:
+    """One way to walk the path: at each array, all its documents or the element at a position.
+
+    A scalar where a document is wanted leads to a missing value, unless it stands in an array: there it leads nowhere.
+    """
+    sources: list[FromClause] = []
+    conditions: list[Condition] = []
+    in_array = False
+    for key, by_position in steps:
+        items = value.items(alone_too=not by_position)
+        sources.append(items.source)
+        if by_position:
+            conditions.append(items.position == int(key))
+            value = items.value
+        else:
+            lone = false() if in_array else value.is_array().is_not(true())
+            conditions.append(or_(items.value.is_document(), lone))
+            value = items.value.member(key)
+        in_array = by_position
+    reached = _holds(value, test) if in_array else _leaf(value, test)
+    return _exists(sources, and_(*conditions, reached))
+
+
+def _leaf(value: Value, test: Test) -> Condition:
+    """At the end of the path an array stands for its elements and for itself, except to those that ask for arrays."""
+    if isinstance(test, Size | ElemMatch | Exists):
+        return _holds(value, test)
+    items = value.items()
+    any_element = _exists([items.source], _holds(items.value, test))
+    within = or_(any_element, _holds(value, test)) if admits_array(test) else any_element
+    return case((value.is_array(), within), else_=_holds(value, test))
+
+
+def _holds(value: Value, test: Test) -> Condition:
+    if not isinstance(test, ElemMatch):
+        return holds(value, test)
+    items = value.items()
+    element = condition(test.condition, items.value)
+    if test.embedded:
+        element = and_(or_(items.value.is_document(), items.value.is_array()), element)
+    return and_(value.is_array(), _exists([items.source], element))
+
+
+def _exists(sources: list[FromClause], where: Condition) -> Condition:
+    return select(literal(1)).select_from(*sources).where(where).correlate_except(*sources).exists()

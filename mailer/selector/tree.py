@@ -1,0 +1,132 @@
+"""What a selector says, once it has been read and found acceptable: frozen, hashable, free of any SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+
+class Kind(Enum):
+    """The BSON types that a JSON user document can hold. Values of different kinds never compare (type bracketing)."""
+
+    NULL = "null"
+    BOOL = "bool"
+    NUMBER = "number"
+    STRING = "string"
+    DATE = "date"  # milliseconds since 1970
+    OBJECT_ID = "objectId"  # 24 lower-case hexadecimal digits
+    ARRAY = "array"
+    OBJECT = "object"
+    INSTANT = "instant"  # an operand only: compares with a date and with a number of milliseconds
+
+
+class Order(Enum):
+    """How a comparison must come out."""
+
+    EQ = "$eq"
+    GT = "$gt"
+    GTE = "$gte"
+    LT = "$lt"
+    LTE = "$lte"
+
+
+@dataclass(frozen=True)
+class Literal:
+    """An operand. The value of an array or object is its canonical JSON text, see `literals.canonical_json`."""
+
+    kind: Kind
+    value: bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Compare:
+    """$eq, $gt, $gte, $lt, $lte."""
+
+    order: Order
+    literal: Literal
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """$in."""
+
+    literals: tuple[Literal, ...]
+
+
+@dataclass(frozen=True)
+class Exists:
+    """$exists: true."""
+
+
+@dataclass(frozen=True)
+class OfType:
+    """$type, with the numbers already turned into MongoDB's names."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Regex:
+    """$regex, in the spelling of each engine."""
+
+    re2: str
+    postgresql: str
+
+
+@dataclass(frozen=True)
+class Mod:
+    """$mod; the remainder has the sign of the dividend, as in C."""
+
+    divisor: int
+    remainder: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """$size."""
+
+    length: int
+
+
+@dataclass(frozen=True)
+class ElemMatch:
+    """$elemMatch. With `embedded`, the condition names fields of the element; otherwise it is about the element."""
+
+    condition: Node
+    embedded: bool
+
+
+Test: TypeAlias = Compare | OneOf | Exists | OfType | Regex | Mod | Size | ElemMatch
+
+
+@dataclass(frozen=True)
+class Field:
+    """Some value that the path reaches passes the test. The empty path is the element under $elemMatch itself."""
+
+    path: tuple[str, ...]
+    test: Test
+
+
+@dataclass(frozen=True)
+class And:
+    """All parts hold; holds when there are none."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Or:
+    """Some part holds."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    """The part does not hold."""
+
+    part: Node
+
+
+Node: TypeAlias = Field | And | Or | Not

@@ -1,0 +1,94 @@
+"""What the walk along paths needs from a database's JSON; one class per database implements it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, FromClause
+
+from mailer.selector.tree import Kind
+
+Condition: TypeAlias = ColumnElement[bool]
+
+
+class Value(ABC):
+    """A JSON value in the database, or its absence. Conditions may be NULL, which means no."""
+
+    @abstractmethod
+    def member(self, key: str) -> Value:
+        """The member of an object; missing in everything else."""
+
+    @abstractmethod
+    def entry(self, key: str) -> Value:
+        """The member of an object or the element of an array, whose key is a position then."""
+
+    @abstractmethod
+    def items(self, *, alone_too: bool = False) -> Items:
+        """The elements of an array. With `alone_too` anything else, missing included, counts as the one element.
+
+        Of a lone scalar only its not being a document is kept.
+        """
+
+    @abstractmethod
+    def is_array(self) -> Condition:
+        """Whether it is an array."""
+
+    @abstractmethod
+    def is_document(self) -> Condition:
+        """Whether it is an object that is no date and no object id."""
+
+    @abstractmethod
+    def is_present(self) -> Condition:
+        """Whether it is not missing."""
+
+    @abstractmethod
+    def is_null(self) -> Condition:
+        """Whether it is null or missing."""
+
+    @abstractmethod
+    def is_literal_null(self) -> Condition:
+        """Whether it is null and not missing."""
+
+    @abstractmethod
+    def scalar(self, kind: Kind) -> ColumnElement[Any]:
+        """What to compare with `operand`: the SQL value if it is of this kind, else NULL. Not for containers."""
+
+    @abstractmethod
+    def operand(self, kind: Kind, value: Any) -> ColumnElement[Any]:
+        """A bind parameter that compares with `scalar(kind)`."""
+
+    @abstractmethod
+    def is_among(self, kind: Kind, values: Sequence[Any]) -> Condition:
+        """Whether it is one of many strings or numbers."""
+
+    @abstractmethod
+    def equals_json(self, kind: Kind, canonical: str) -> Condition:
+        """Whether it is an array or object equal to a canonical JSON text; the order of keys does not count."""
+
+    @abstractmethod
+    def has_number_type(self, name: str) -> Condition:
+        """Whether it is an "int" (32 bits), "long" (64 bits) or "double", by how the number is written."""
+
+    @abstractmethod
+    def matches(self, re2: str, postgresql: str) -> Condition:
+        """Whether it is a string in which the expression is found."""
+
+    @abstractmethod
+    def has_remainder(self, divisor: int, remainder: int) -> Condition:
+        """Whether it is a number whose whole part leaves the remainder."""
+
+    @abstractmethod
+    def has_length(self, length: int) -> Condition:
+        """Whether it is an array of so many elements."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """The elements of an array as rows: a lateral table, and the value and position (from 0) in a row of it."""
+
+    source: FromClause
+    value: Value
+    position: ColumnElement[int]
