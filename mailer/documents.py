@@ -1,0 +1,202 @@
+"""One user document as it is stored: checked types, canonical dates, no secrets. Pure.
+
+The shape is Rocket.Chat's: `_id`, `username`, `name`, `emails: [{address, verified}]`, `active`, `type`, `roles`,
+`createdAt`, `status`, `language`, `customFields` and whatever else the source has. Every date leaves here as
+`{"$date": <milliseconds>}`, so that a selector has one form to compare with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from math import isfinite
+from typing import Any, NamedTuple
+
+from mailer.addresses import envelope_address
+from mailer.ejson import MAX_INTEGER, NOT_A_NUMBER, canonical_date, from_extended
+from mailer.errors import InvalidRow
+
+MAX_DEPTH = 32
+MAX_INDEXED = 255  # characters of _id and username: PostgreSQL's index takes no entry over 2,700 bytes
+DATES = ("createdAt", "lastLogin", "_updatedAt")
+SECRET_ROOTS = frozenset({"services", "e2e"})
+SECRETS = frozenset(
+    {
+        *("password", "passwd", "passwordhistory", "bcrypt", "secret", "tempsecret", "clientsecret", "privatekey"),
+        *("token", "tokens", "authtoken", "logintoken", "logintokens", "hashedtoken", "accesstoken", "refreshtoken"),
+        *("idtoken", "invitetoken", "verificationtokens", "apikey", "apitoken", "sessiontoken", "pushtoken"),
+        *("totp", "twofactor", "twofactorauth", "twofactorsecret", "email2fa", "emailcode", "backupcodes"),
+        *("hashedbackup", "recoverycodes"),
+    }
+)
+
+_unstorable = re.compile("[\0\ud800-\udfff]").search
+_control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
+
+
+class UserRow(NamedTuple):
+    """The columns of `models.User` that come from outside, in its order; `unsubscribed_at` is not among them."""
+
+    id: str
+    username: str | None
+    name: str  # falls back to the username, then to ""
+    email: str | None  # the first address in its envelope form; None: no valid one
+    active: bool
+    created_at: int | None  # milliseconds
+    document: dict[str, Any]
+
+
+class _RefusedError(Exception):
+    """A problem on its way out through the levels of a document, each of which puts its key in front."""
+
+    def __init__(self, problem: str, *path: str) -> None:
+        self.problem = problem
+        self.path = list(path)
+
+
+def normalise(document: object, row: int) -> UserRow:
+    """The row to store for `document`, which is not changed; raises `InvalidRow`, which names `row` and the field."""
+    try:
+        return _row(document)
+    except _RefusedError as refused:
+        raise InvalidRow(row, ".".join(refused.path) or "document", refused.problem) from None
+
+
+def _row(document: object) -> UserRow:
+    if not isinstance(document, dict):
+        raise _RefusedError("must be an object")
+    clean = _clean_object({key: value for key, value in document.items() if key not in SECRET_ROOTS}, MAX_DEPTH)
+    if not isinstance(clean, dict):
+        raise _RefusedError("must be an object")
+    _check_fields(clean)
+    _check_emails(clean.get("emails"))
+    for field in DATES:
+        _canonical_date(clean, field)
+    clean.setdefault("active", True)
+    created = clean.get("createdAt")
+    username = clean.get("username")
+    return UserRow(
+        id=clean["_id"],
+        username=username,
+        name=(clean.get("name") or "").strip() or username or "",
+        email=_first_address(clean.get("emails")),
+        active=clean["active"],
+        created_at=created["$date"] if created else None,
+        document=clean,
+    )
+
+
+def _clean(value: object, depth: int) -> Any:
+    if isinstance(value, str):
+        return _clean_text(value)
+    if isinstance(value, dict):
+        return _clean_object(value, depth)
+    if isinstance(value, list):
+        return _clean_list(value, depth)
+    return _clean_number(value)
+
+
+def _clean_text(value: str) -> str:
+    if _unstorable(value):
+        raise _RefusedError("has a NUL or is not valid Unicode")
+    return value
+
+
+def _clean_number(value: object) -> bool | float | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        return value
+    if isinstance(value, float) and isfinite(value):
+        return value
+    raise _RefusedError(NOT_A_NUMBER)
+
+
+def _clean_list(values: list[object], depth: int) -> list[Any]:
+    if not depth:
+        raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
+    cleaned = []
+    for index, value in enumerate(values):
+        try:
+            cleaned.append(_clean(value, depth - 1))
+        except _RefusedError as refused:
+            refused.path.insert(0, str(index))
+            raise
+    return cleaned
+
+
+def _clean_object(values: Mapping[object, object], depth: int) -> Any:
+    if not depth:
+        raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
+    cleaned = {}
+    for key, value in values.items():
+        if not isinstance(key, str) or _unstorable(key):
+            raise _RefusedError("has a field name that is not valid Unicode text")
+        if _is_secret(key):
+            continue
+        try:
+            cleaned[key] = _clean(value, depth - 1)
+        except _RefusedError as refused:
+            refused.path.insert(0, key)
+            raise
+    try:
+        return from_extended(cleaned)
+    except ValueError as error:
+        raise _RefusedError(str(error)) from None
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(key: str) -> bool:
+    return re.sub(r"[-_ ]", "", key).casefold() in SECRETS
+
+
+def _canonical_date(document: dict[str, Any], field: str) -> None:
+    value = document.get(field)
+    if value is None or (isinstance(value, dict) and value.keys() == {"$date"}):
+        return
+    try:
+        document[field] = canonical_date(value)
+    except ValueError as error:
+        raise _RefusedError(str(error), field) from None
+
+
+_FIELDS: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("username", "name", "type", "status", "statusText", "language"), (str, "must be a string")),
+    **dict.fromkeys(("emails", "roles"), (list, "must be a list")),
+    "customFields": (dict, "must be an object"),
+}
+
+
+def _check_fields(document: dict[str, Any]) -> None:
+    _check_id(document.get("_id"))
+    for field, (kind, problem) in _FIELDS.items():
+        value = document.get(field)
+        if value is not None and not isinstance(value, kind):
+            raise _RefusedError(problem, field)
+    if not isinstance(document.get("active", True), bool):
+        raise _RefusedError("must be true or false", "active")
+    if len(document.get("username") or "") > MAX_INDEXED:
+        raise _RefusedError(f"is longer than {MAX_INDEXED} characters", "username")
+    for index, role in enumerate(document.get("roles") or ()):
+        if not isinstance(role, str):
+            raise _RefusedError("must be a string", "roles", str(index))
+
+
+def _check_id(value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise _RefusedError("must be a string that is not empty", "_id")
+    if len(value) > MAX_INDEXED or _control(value):
+        raise _RefusedError(f"is longer than {MAX_INDEXED} characters or has a control character", "_id")
+
+
+def _check_emails(emails: list[Any] | None) -> None:
+    for index, email in enumerate(emails or ()):
+        if not isinstance(email, dict) or not isinstance(email.get("address"), str):
+            raise _RefusedError("must be an object with an address", "emails", str(index))
+        if not isinstance(email.get("verified", False), bool):
+            raise _RefusedError("must be true or false", "emails", str(index), "verified")
+
+
+def _first_address(emails: list[Any] | None) -> str | None:
+    return envelope_address(emails[0]["address"]) if emails else None

@@ -1,0 +1,73 @@
+"""MongoDB Extended JSON, as far as user documents have it: dates and 64-bit numbers in one canonical form. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Any
+
+MAX_INTEGER = 2**63 - 1
+MAX_TIME = 8_640_000_000_000_000  # milliseconds on either side of 1970: what a JavaScript date can hold
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+NOT_A_DATE = "is no date: neither ISO 8601 nor milliseconds"
+NOT_A_NUMBER = "is no number of 64 bits"
+
+
+def from_extended(value: dict[str, Any]) -> Any:
+    """What `value` stands for if it is `{"$date": …}` or a `$number…`; any other object as it is.
+
+    A date stays an object, `{"$date": <int milliseconds>}`; a number becomes one. Raises `ValueError`.
+    """
+    if len(value) != 1:
+        return value
+    ((key, inner),) = value.items()
+    convert = _CONVERT.get(key)
+    return convert(inner) if convert else value
+
+
+def canonical_date(value: object) -> dict[str, int]:
+    """`{"$date": ms}` for an ISO 8601 string (UTC unless it says otherwise) or milliseconds; raises `ValueError`."""
+    moment = _iso(value) if isinstance(value, str) else value
+    if isinstance(moment, float) and moment.is_integer():
+        moment = int(moment)
+    if isinstance(moment, bool) or not isinstance(moment, int) or not -MAX_TIME <= moment <= MAX_TIME:
+        raise ValueError(NOT_A_DATE)
+    return {"$date": moment}
+
+
+def _iso(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(NOT_A_DATE) from None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // MILLISECOND
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        raise ValueError(NOT_A_NUMBER)
+    return value
+
+
+def _double(value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) else float("nan")
+    except (ValueError, OverflowError):
+        raise ValueError(NOT_A_NUMBER) from None
+    if not isfinite(number):
+        raise ValueError(NOT_A_NUMBER)
+    return number
+
+
+_CONVERT: dict[str, Callable[[object], Any]] = {
+    "$date": canonical_date,
+    "$numberLong": _integer,
+    "$numberInt": _integer,
+    "$numberDouble": _double,
+}
