@@ -1,0 +1,100 @@
+"""A sending rate such as `50/second`: evenly spaced in this process and, with a storage, shared by many."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from limits import RateLimitItem, parse
+from limits.errors import ConfigurationError, StorageError
+from limits.storage import storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from transports.base import TransportConfigError, TransportUnavailable
+
+LATE = 0.01  # seconds of lateness that may be made up for, so that a late wake-up does not lower the rate
+MIN_WAIT, MAX_WAIT = 0.005, 60.0
+
+
+class Pace:
+    """Hands out moments at least `interval` seconds apart; after a rest or a restart there is nothing to catch up."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._next = float("-inf")
+        self._lock = threading.Lock()
+
+    def take(self, now: float) -> bool:
+        """Take this moment if it is free."""
+        with self._lock:
+            if self._next > now:
+                return False
+            self._advance(now)
+            return True
+
+    def reserve(self, now: float) -> float:
+        """Take the next free moment and return the seconds until then."""
+        with self._lock:
+            moment = self._advance(now)
+        return max(0.0, moment - now)
+
+    def _advance(self, now: float) -> float:
+        moment = max(self._next, now - min(LATE, self._interval))
+        self._next = moment + self._interval
+        return moment
+
+
+class SharedLimit:
+    """A moving window that every process with the same storage and key counts in."""
+
+    def __init__(self, item: RateLimitItem, storage: str, key: str) -> None:
+        try:
+            self._limiter = MovingWindowRateLimiter(storage_from_string(storage, wrap_exceptions=True))
+        except (ConfigurationError, ValueError, NotImplementedError) as error:
+            raise TransportConfigError("rate_storage is not a storage that can count in a moving window") from error
+        self._item = item
+        self._key = key
+
+    def take(self) -> float:
+        """Count one message and return 0, or the seconds until that may be tried again."""
+        try:
+            if self._limiter.hit(self._item, self._key):
+                return 0.0
+            return self._limiter.get_window_stats(self._item, self._key).reset_time - time.time()
+        except StorageError as error:
+            raise TransportUnavailable("the storage that the sending rate is counted in does not answer") from error
+
+
+class Rate:
+    """Says when the next message may go. Safe to use from several threads."""
+
+    def __init__(self, pace: Pace, shared: SharedLimit | None = None, sleep: Callable[[float], None] = time.sleep):
+        self._pace = pace
+        self._shared = shared
+        self._sleep = sleep
+
+    @classmethod
+    def parse(cls, text: str, storage: str = "", key: str = "") -> Rate:
+        """From `N/second` (minute, hour, day; `N per 10 seconds`) and a storage URL of the `limits` library, or none.
+
+        Raises `TransportConfigError`.
+        """
+        try:
+            item = parse(text)
+        except ValueError as error:
+            raise TransportConfigError(f"{text!r} is not a rate such as 50/second") from error
+        if item.amount < 1:
+            raise TransportConfigError(f"{text!r} is not a rate such as 50/second")
+        pace = Pace(item.get_expiry() / item.amount)
+        return cls(pace, SharedLimit(item, storage, key) if storage else None)
+
+    def take(self) -> bool:
+        """Whether a message may go at once; if so, it is counted. Raises `TransportUnavailable`, as `wait` does."""
+        return self._pace.take(time.monotonic()) and (self._shared is None or self._shared.take() == 0)
+
+    def wait(self) -> None:
+        """Wait until a message may go, and count it."""
+        self._sleep(self._pace.reserve(time.monotonic()))
+        while self._shared is not None and (seconds := self._shared.take()):
+            self._sleep(min(max(seconds, MIN_WAIT), MAX_WAIT))

@@ -1,0 +1,180 @@
+"""The mail dialogue: what all its forms share, and the two that need no look-ahead (lockstep, and BDAT).
+
+A dialogue draws parcels, writes them and yields outcomes. It knows at each moment whether the end of a message's data
+was written and not yet answered; only there can a message be `uncertain`, and it never draws or yields while one is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from transports.base import Outcome, Status, TransportUnavailable
+from transports.smtp_framing import Parcel
+from transports.smtp_replies import Phase, Reply, Verdict, judge, without_addresses
+from transports.smtp_wire import ConnectionLost, Wire
+
+Draw = Callable[[], Parcel | Outcome | None]
+
+DATA = b"DATA\r\n"
+RSET = b"RSET\r\n"
+STATUS = {Verdict.ACCEPTED: Status.SENT, Verdict.DEFERRED: Status.DEFERRED, Verdict.REFUSED: Status.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds to wait for a command's reply, and for the reply to the end of data (RFC 5321 section 4.5.3.2)."""
+
+    command: float = 300.0
+    final: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one exchange came to: the outcome it settled, if any, and why the connection cannot go on, if so."""
+
+    outcome: Outcome | None = None
+    failure: TransportUnavailable | None = None
+
+
+class Dialogue(ABC):
+    """One connection's dialogue, ready for MAIL. After `TransportUnavailable` the connection must be dropped."""
+
+    def __init__(self, wire: Wire, patience: Patience) -> None:
+        self._wire = wire
+        self._patience = patience
+
+    @abstractmethod
+    def run(self, draw: Draw) -> Iterator[Outcome]:
+        """Send what `draw` gives until it gives None, with an outcome for each; an outcome drawn is passed on.
+
+        Raises `TransportUnavailable`; what was drawn and has no outcome was then certainly not handed over.
+        """
+
+    def _outcome(self, parcel: Parcel, phase: Phase, reply: Reply) -> Outcome | None:
+        """The outcome that `reply` means, or None if the dialogue goes on."""
+        verdict = judge(phase, reply)
+        if verdict in {Verdict.UNAVAILABLE, Verdict.OUT_OF_STEP}:
+            raise unavailable(f"{phase} was answered {reply}")
+        if verdict is Verdict.ACCEPTED and phase is not Phase.END:
+            return None
+        return Outcome(parcel.id, STATUS[verdict], str(reply))
+
+    def _ask(self, command: bytes) -> Reply:
+        try:
+            self._wire.write(command, self._patience.command)
+            return self._wire.reply()
+        except ConnectionLost as lost:
+            raise unavailable(str(lost)) from lost
+
+    def _read_reply(self) -> Reply:
+        try:
+            return self._wire.reply()
+        except ConnectionLost as lost:
+            raise unavailable(str(lost)) from lost
+
+    def _reset(self) -> None:
+        reply = self._ask(RSET)
+        if reply.code != 250:
+            raise unavailable(f"RSET was answered {reply}")
+
+    def _settle(self, parcel: Parcel, reply: Reply) -> Step:
+        """What the reply to the end of data means."""
+        if judge(Phase.END, reply) is Verdict.OUT_OF_STEP:
+            return doubt(parcel, f"the end of data was answered {reply}")
+        try:
+            return Step(self._outcome(parcel, Phase.END, reply))
+        except TransportUnavailable as failure:
+            return Step(failure=failure)
+
+    def _abandoned(self, parcel: Parcel, lost: ConnectionLost) -> Step:
+        """The connection broke before the end of data was written. The server may have said why."""
+        reply = self._wire.last_words()
+        if reply is None or reply.code < 400:
+            return Step(failure=unavailable(str(lost)))
+        return Step(self._settle(parcel, reply).outcome, unavailable(f"the data was answered {reply}"))
+
+
+def doubt(parcel: Parcel, reason: str) -> Step:
+    """All of the message was written and there is no telling what became of it."""
+    return Step(Outcome(parcel.id, Status.UNCERTAIN, without_addresses(reason)), unavailable(reason))
+
+
+def unavailable(reason: str) -> TransportUnavailable:
+    """The error to raise, fit for a log."""
+    return TransportUnavailable(f"smtp: {without_addresses(reason)}")
+
+
+class LockstepDialogue(Dialogue):
+    """One command, one reply: for servers without PIPELINING."""
+
+    def run(self, draw: Draw) -> Iterator[Outcome]:
+        """See `Dialogue.run`."""
+        while (item := draw()) is not None:
+            if isinstance(item, Outcome):
+                yield item
+                continue
+            refusal = self._introduce(item)
+            if refusal is not None:
+                yield refusal
+                self._reset()
+                continue
+            step = self._hand_over(item)
+            if step.outcome is not None:
+                yield step.outcome
+            if step.failure is not None:
+                raise step.failure
+
+    def _introduce(self, parcel: Parcel) -> Outcome | None:
+        for phase, command in ((Phase.MAIL, parcel.mail), (Phase.RCPT, parcel.rcpt), (Phase.DATA, DATA)):
+            refusal = self._outcome(parcel, phase, self._ask(command))
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _hand_over(self, parcel: Parcel) -> Step:
+        try:
+            self._wire.write(parcel.body, self._patience.final)
+            return self._settle(parcel, self._wire.reply())
+        except ConnectionLost as lost:
+            if lost.written < len(parcel.body):
+                return self._abandoned(parcel, lost)
+            return doubt(parcel, str(lost))
+
+
+class ChunkedDialogue(Dialogue):
+    """MAIL, RCPT and the content as one BDAT chunk in one write (RFC 3030 section 4.2), one message at a time."""
+
+    def run(self, draw: Draw) -> Iterator[Outcome]:
+        """See `Dialogue.run`."""
+        while (item := draw()) is not None:
+            if isinstance(item, Outcome):
+                yield item
+                continue
+            step = self._exchange(item)
+            if step.outcome is not None:
+                yield step.outcome
+            if step.failure is not None:
+                raise step.failure
+            if step.outcome is not None and step.outcome.status is not Status.SENT:
+                self._reset()  # RFC 3030 section 2: the state after a failed BDAT is not defined
+
+    def _exchange(self, parcel: Parcel) -> Step:
+        data = parcel.mail + parcel.rcpt + parcel.body
+        refusal: Outcome | None = None
+        try:
+            self._wire.write(data, self._patience.final)
+            refusal = self._outcome(parcel, Phase.MAIL, self._wire.reply())
+            refusal = refusal or self._outcome(parcel, Phase.RCPT, self._wire.reply())
+            end = self._wire.reply()
+        except ConnectionLost as lost:
+            return self._broken(parcel, lost, refusal, lost.written == len(data))
+        except TransportUnavailable as failure:
+            return Step(failure=failure)
+        return Step(refusal) if refusal else self._settle(parcel, end)
+
+    def _broken(self, parcel: Parcel, lost: ConnectionLost, refusal: Outcome | None, whole: bool) -> Step:
+        if refusal is not None:
+            return Step(refusal, unavailable(str(lost)))
+        return doubt(parcel, str(lost)) if whole else Step(failure=unavailable(str(lost)))

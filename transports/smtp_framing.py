@@ -1,0 +1,122 @@
+"""A message as SMTP carries it: its commands and its content, or the reason why this server cannot take it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transports.base import Message, Outcome, Status
+
+ATOM = r"[^\x00-\x20\x7f-\x9f<>\"\ud800-\udfff]"
+QUOTED = r'"(?:[^\x00-\x1f\x7f-\x9f"\\\ud800-\udfff]|\\[\x20-\x7e])*"'
+MAILBOX = re.compile(rf"(?:{ATOM}+|{QUOTED})@[^\x00-\x20\x7f-\x9f<>@\"\ud800-\udfff]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What the server offered after EHLO. `size` is the largest message in octets, 0 for no known limit."""
+
+    pipelining: bool = False  # RFC 2920
+    chunking: bool = False  # RFC 3030
+    eight_bit: bool = False  # RFC 6152
+    utf8: bool = False  # RFC 6531
+    dsn: bool = False  # RFC 3461
+    size_known: bool = False  # RFC 1870
+    size: int = 0
+
+    @classmethod
+    def from_ehlo(cls, offered: Mapping[str, str]) -> Extensions:
+        """From keywords in lower case and their parameters."""
+        size = offered.get("size", "")
+        return cls(
+            pipelining="pipelining" in offered,
+            chunking="chunking" in offered,
+            eight_bit="8bitmime" in offered,
+            utf8="smtputf8" in offered,
+            dsn="dsn" in offered,
+            size_known="size" in offered,
+            size=int(size) if re.fullmatch(r"\d{1,18}", size, re.ASCII) else 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message ready to be written: each part ends with CRLF, `body` with what ends the data."""
+
+    id: str
+    mail: bytes
+    rcpt: bytes
+    body: bytes
+
+
+class Framer:
+    """Frames messages for one server; `chunked` chooses BDAT over DATA, `notify` is NOTIFY's value or empty."""
+
+    def __init__(self, extensions: Extensions, *, chunked: bool = False, notify: str = "") -> None:
+        self._extensions = extensions
+        self._chunked = chunked
+        self._rcpt_options = f" NOTIFY={notify}" if notify and extensions.dsn else ""
+        self._wants_dsn = bool(self._rcpt_options)
+
+    def frame(self, message: Message) -> Parcel | Outcome:
+        """The message as octets, or the outcome `refused` if this server cannot be given it."""
+        lines = message.content.splitlines()
+        text = b"\r\n".join(lines) + b"\r\n"
+        plain = message.content.isascii()
+        problem = self._address_problem(message) or self._content_problem(message.content, text, plain)
+        if problem:
+            return Outcome(message.id, Status.REFUSED, problem)
+        return Parcel(
+            message.id,
+            f"MAIL FROM:<{message.sender}>{self._mail_options(message, len(text), plain)}\r\n".encode(),
+            f"RCPT TO:<{message.recipient}>{self._rcpt_options}\r\n".encode(),
+            chunk(text) if self._chunked else stuff(text),
+        )
+
+    def _address_problem(self, message: Message) -> str:
+        if not MAILBOX.fullmatch(message.recipient):
+            return "not sent: the recipient's address cannot be written in SMTP"
+        if message.sender and not MAILBOX.fullmatch(message.sender):
+            return "not sent: the sender's address cannot be written in SMTP"
+        if not self._extensions.utf8 and _international(message):
+            return "not sent: the server takes no addresses outside ASCII (SMTPUTF8)"
+        return ""
+
+    def _content_problem(self, content: bytes, text: bytes, plain: bool) -> str:
+        # A lone CR or LF becomes two octets in `text`; only a missing last line end may make them differ as well.
+        if len(text) != len(content) and content + b"\r\n" != text:
+            return "not sent: the content has a line end that is not CRLF"
+        if not plain and not self._extensions.eight_bit:
+            return "not sent: the server takes no 8-bit content (8BITMIME)"
+        if 0 < self._extensions.size < len(text):
+            return f"not sent: {len(text)} octets are more than the server takes ({self._extensions.size})"
+        return ""
+
+    def _mail_options(self, message: Message, size: int, plain: bool) -> str:
+        options = f" SIZE={size}" if self._extensions.size_known else ""
+        if not plain:
+            options += " BODY=8BITMIME"
+        if _international(message):
+            options += " SMTPUTF8"
+        if self._wants_dsn:
+            options += f" RET=HDRS ENVID={message.id}"
+        return options
+
+
+def stuff(text: bytes) -> bytes:
+    """`text` (whole lines) with dots doubled at the start of lines, and the final dot (RFC 5321 section 4.5.2)."""
+    if text.startswith(b"."):
+        text = b"." + text
+    if b"\r\n." in text:
+        text = text.replace(b"\r\n.", b"\r\n..")
+    return text + b".\r\n"
+
+
+def chunk(text: bytes) -> bytes:
+    """`text` as one last chunk (RFC 3030 section 2)."""
+    return b"BDAT %d LAST\r\n%b" % (len(text), text)
+
+
+def _international(message: Message) -> bool:
+    return not (message.recipient.isascii() and message.sender.isascii())

@@ -1,0 +1,120 @@
+"""The pipelined dialogue (RFC 2920): one write and one read a message in the steady state.
+
+The next message's MAIL, RCPT and DATA ride behind this one's final dot, so its envelope is judged in the same round
+trip. When the write is made, the message in hand is the only one whose content has been written; when the replies are
+in, there is none. Drawing and yielding happen in between, so an abandoned dialogue leaves nothing in doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from transports.base import Outcome, Status, TransportUnavailable
+from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, Step, doubt, unavailable
+from transports.smtp_framing import Parcel
+from transports.smtp_replies import Phase, Verdict, judge, printable
+from transports.smtp_wire import ConnectionLost
+
+LONE_DOT = b".\r\n"
+REST = rb" [^\r\n]{0,998}\r\n"
+STEADY = re.compile(rb"(250 [^\r\n]{0,998})\r\n250%b25[01]%b354%b" % (REST, REST, REST))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an envelope fared: `refusal` if it did not get through; `open`: the server waits for data all the same."""
+
+    refusal: Outcome | None = None
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinedStep(Step):
+    """Also how the envelope fared that rode behind; None if none did."""
+
+    answer: Answer | None = None
+
+
+WELCOME = Answer()
+
+
+class PipelinedDialogue(Dialogue):
+    """The usual form, for servers with PIPELINING."""
+
+    def run(self, draw: Draw) -> Iterator[Outcome]:
+        """See `Dialogue.run`."""
+        item = draw()
+        answer: Answer | None = None
+        while item is not None:
+            if isinstance(item, Outcome):
+                yield item
+                item = draw()
+                continue
+            if answer is None:
+                answer = self._introduce(item)
+            if answer.refusal is not None:
+                yield answer.refusal
+            following = draw()
+            step = self._exchange(item, answer, following if isinstance(following, Parcel) else None)
+            if step.outcome is not None:
+                yield step.outcome
+            if step.failure is not None:
+                raise step.failure
+            item, answer = following, step.answer
+
+    def _introduce(self, parcel: Parcel) -> Answer:
+        try:
+            self._wire.write(envelope(parcel), self._patience.command)
+        except ConnectionLost as lost:
+            raise unavailable(str(lost)) from lost
+        return self._answer(parcel)
+
+    def _answer(self, parcel: Parcel) -> Answer:
+        refusal = self._outcome(parcel, Phase.MAIL, self._read_reply())
+        rcpt = self._read_reply()
+        refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)
+        data = self._read_reply()
+        waits = judge(Phase.DATA, data) is Verdict.ACCEPTED
+        return Answer(refusal or self._outcome(parcel, Phase.DATA, data), waits)
+
+    def _exchange(self, parcel: Parcel, answer: Answer, rider: Parcel | None) -> PipelinedStep:
+        """Finish `parcel`'s transaction and begin that of `rider`."""
+        if answer.refusal is not None:
+            return self._clear(LONE_DOT if answer.open else RSET, rider)
+        data = parcel.body if rider is None else parcel.body + envelope(rider)
+        try:
+            self._wire.write(data, self._patience.final)
+            match = None if rider is None else self._wire.expect(STEADY)
+            if match is not None:
+                return PipelinedStep(Outcome(parcel.id, Status.SENT, printable(match[1])), answer=WELCOME)
+            step = self._settle(parcel, self._wire.reply())
+        except ConnectionLost as lost:
+            written = lost.written >= len(parcel.body)
+            step = doubt(parcel, str(lost)) if written else self._abandoned(parcel, lost)
+        return self._follow(step, rider)
+
+    def _clear(self, closing: bytes, rider: Parcel | None) -> PipelinedStep:
+        """End a transaction that came to nothing. A lone dot is answered, whatever the answer is worth."""
+        try:
+            self._wire.write(closing if rider is None else closing + envelope(rider), self._patience.command)
+            reply = self._wire.reply()
+        except ConnectionLost as lost:
+            return PipelinedStep(failure=unavailable(str(lost)))
+        if reply.code == 421 or (closing == RSET and reply.code != 250):
+            return PipelinedStep(failure=unavailable(f"the end of a refused message was answered {reply}"))
+        return self._follow(Step(), rider)
+
+    def _follow(self, step: Step, rider: Parcel | None) -> PipelinedStep:
+        if rider is None or step.failure is not None:
+            return PipelinedStep(step.outcome, step.failure)
+        try:
+            return PipelinedStep(step.outcome, answer=self._answer(rider))
+        except TransportUnavailable as failure:
+            return PipelinedStep(step.outcome, failure)
+
+
+def envelope(parcel: Parcel) -> bytes:
+    """What opens the transaction."""
+    return parcel.mail + parcel.rcpt + DATA

@@ -1,0 +1,171 @@
+"""SMTP replies (RFC 5321 section 4.2): parsing them, and the one table that says what a reply means for a message."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from transports.base import TransportError
+
+MAX_LINE = 4096  # octets; RFC 5321 section 4.5.3.1.5 asks for 512, servers write more
+MAX_LINES = 128
+SHOWN = 500  # characters of a reply that are kept
+
+LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)", re.ASCII)
+ADDRESS = re.compile(r"\S+@\S+")
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+class ReplySyntaxError(TransportError):
+    """What the server said is no SMTP reply, or longer than any honest one."""
+
+
+class Phase(StrEnum):
+    """The command that a reply answers."""
+
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    END = "end of data"  # the final dot, or BDAT … LAST
+
+
+class Verdict(StrEnum):
+    """What a reply means for the message in hand."""
+
+    ACCEPTED = "accepted"  # go on; after the end of data: sent
+    DEFERRED = "deferred"  # this recipient, later
+    REFUSED = "refused"  # this recipient, never
+    UNAVAILABLE = "unavailable"  # nobody's fault: the transport cannot send now
+    OUT_OF_STEP = "out of step"  # no answer to what was asked: nothing that follows can be trusted
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`code` from 200 to 599 and the text of each line, without control characters."""
+
+    code: int
+    lines: tuple[str, ...] = ("",)
+
+    @property
+    def text(self) -> str:
+        """The whole text in one line, cut to a length that is fit to be kept."""
+        return " ".join(self.lines).strip()[:SHOWN]
+
+    @property
+    def enhanced(self) -> str:
+        """The enhanced status code at the start of the text (RFC 3463), such as 4.2.2, or empty."""
+        match = ENHANCED.match(self.lines[0])
+        return match[0] if match else ""
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".rstrip()
+
+
+class ReplyParser:
+    """Turns octets into replies, in whatever pieces they come. Raises `ReplySyntaxError` and is then of no more use."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._lines: list[bytes] = []
+        self._code = b""
+
+    @property
+    def empty(self) -> bool:
+        """Whether every octet that was fed has been handed out."""
+        return not self._buffer and not self._lines
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read."""
+        self._buffer += data
+
+    def next(self) -> Reply | None:
+        """The next whole reply, or None if more must be read first."""
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line, self._buffer = self._buffer[:end].removesuffix(b"\r"), self._buffer[end + 1 :]
+            if self._add(line):
+                return self._finish()
+        if len(self._buffer) > MAX_LINE:
+            raise ReplySyntaxError("the server's reply is too long")
+        return None
+
+    def _add(self, line: bytes) -> bool:
+        match = LINE.fullmatch(line)
+        if match is None or (self._code and match[1] != self._code):
+            raise ReplySyntaxError("the server's answer is not an SMTP reply")
+        if len(line) > MAX_LINE or len(self._lines) >= MAX_LINES:
+            raise ReplySyntaxError("the server's reply is too long")
+        self._code = match[1]
+        self._lines.append(match[3] or b"")
+        return match[2] != b"-"
+
+    def _finish(self) -> Reply:
+        reply = Reply(int(self._code), tuple(map(printable, self._lines)))
+        self._lines, self._code = [], b""
+        return reply
+
+
+def printable(text: bytes) -> str:
+    """`text` without control characters."""
+    return UNPRINTABLE.sub(" ", text.decode(errors="replace")).strip()
+
+
+def without_addresses(text: str) -> str:
+    """`text` fit for a log: every word with an `@` in it is replaced."""
+    return ADDRESS.sub("<address>", text)[:SHOWN]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Holds for a reply whose phase is named, whose code and enhanced code match whole, and whose text has `words`."""
+
+    verdict: Verdict
+    phases: frozenset[Phase]
+    codes: str
+    enhanced: str = ".*"
+    words: str = ""
+
+    def holds(self, phase: Phase, reply: Reply) -> bool:
+        """Whether this rule is about `reply`."""
+        return (
+            phase in self.phases
+            and re.fullmatch(self.codes, str(reply.code)) is not None
+            and re.fullmatch(self.enhanced, reply.enhanced) is not None
+            and re.search(self.words, reply.text, re.IGNORECASE) is not None
+        )
+
+
+ALL = frozenset(Phase)
+MAIL = frozenset({Phase.MAIL})
+DATA = frozenset({Phase.DATA})
+AFTER_MAIL = ALL - MAIL
+ABOUT_US = r"sender address rejected|client host rejected|helo command rejected|must issue a starttls"
+TOO_FAST = r"throttl|rate limit|too many (messages|connections|mails)|sending rate"
+
+# The first rule that holds decides. Where a reply could be about the recipient or about us, the recipient is taken to
+# be meant unless that would wrongly write off everybody: a campaign that waits can go on, one that has failed cannot.
+RULES = (
+    Rule(Verdict.ACCEPTED, ALL - DATA, "2.."),
+    Rule(Verdict.ACCEPTED, DATA, "354"),
+    Rule(Verdict.OUT_OF_STEP, ALL, "[23].."),
+    Rule(Verdict.UNAVAILABLE, ALL, "421"),
+    Rule(Verdict.UNAVAILABLE, ALL, "50[23]"),  # not implemented, bad sequence: about the dialogue
+    Rule(Verdict.UNAVAILABLE, ALL, "53[0458]"),  # log in first, encrypt first (RFC 4954 section 6)
+    Rule(Verdict.UNAVAILABLE, ALL, "[45]..", r"[45]\.1\.[78]"),  # the sender's address
+    Rule(Verdict.UNAVAILABLE, ALL, "[45]..", words=ABOUT_US),
+    Rule(Verdict.UNAVAILABLE, ALL, "4..", words=TOO_FAST),
+    Rule(Verdict.REFUSED, MAIL, "5..", r"5\.(3\.4|2\.3|6\.\d+)"),  # too big, or not convertible: this message
+    Rule(Verdict.REFUSED, MAIL, "552", ""),  # too big, from a server without enhanced codes (RFC 1870 section 6.1)
+    Rule(Verdict.UNAVAILABLE, MAIL, "[45].."),
+    Rule(Verdict.DEFERRED, AFTER_MAIL, "4..", r"4\.7\.1"),  # greylisting (RFC 6647) and policy on one recipient
+    Rule(Verdict.UNAVAILABLE, AFTER_MAIL, "4..", r"4\.[37]\.\d+"),  # their system, their throttle
+    Rule(Verdict.UNAVAILABLE, AFTER_MAIL, "452", ""),  # insufficient system storage; a full mailbox says 4.2.2
+    Rule(Verdict.DEFERRED, AFTER_MAIL, "4.."),
+    Rule(Verdict.REFUSED, AFTER_MAIL, "5.."),
+)
+
+
+def judge(phase: Phase, reply: Reply) -> Verdict:
+    """What `reply`, given to the command `phase`, means for the message. Every reply has a rule."""
+    return next(rule.verdict for rule in RULES if rule.holds(phase, reply))
