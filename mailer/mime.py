@@ -13,7 +13,7 @@ import re
 MAX_LINE = 76  # characters without CRLF: what RFC 2045 section 6.7 and RFC 2047 section 2 allow
 SOFT_BREAK = "=\r\n"
 _FOLD = "\r\n "
-_WORD_OCTETS = 45  # of UTF-8 in one encoded word: 60 characters of base64 and 12 of frame
+_FRAME = "=?utf-8?b??="
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/^_`{|}~-]+)*")
 _QUOTABLE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 _WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
@@ -21,56 +21,54 @@ _WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 def text_header(name: str, text: str) -> str:
     """Give the unstructured field `name: text` (RFC 5322 section 2.2.1), folded, without the last CRLF."""
-    if _WORDS.fullmatch(text) and "=?" not in text:
-        folded = _fold_words(f"{name}: {text}")
-        if folded is not None:
-            return folded
-    return f"{name}: {_encoded_words(text)}" if text else f"{name}:"
+    folded = _fold_words(f"{name}: ", text) if _WORDS.fullmatch(text) and "=?" not in text else None
+    if folded is not None:
+        return folded
+    return f"{name}: {_encoded_words(text, len(name) + 2)}"
 
 
 def mailbox_header(name: str, display_name: str, address: str) -> str:
     """Give the field `name: display name <address>` (RFC 5322 section 3.4), folded, without the last CRLF."""
     if not display_name:
         return f"{name}: {address}"
-    phrase = _phrase(display_name)
+    phrase = _phrase(display_name, len(name) + 2)
     length = len(name) + len(phrase) + len(address) + 5
     return f"{name}: {phrase}{' ' if length <= MAX_LINE else _FOLD}<{address}>"
 
 
-def _phrase(text: str) -> str:
-    if "=?" not in text and len(text) <= MAX_LINE - 16:
+def _phrase(text: str, column: int) -> str:
+    if "=?" not in text and column + len(text) + 2 <= MAX_LINE:
         if _ATOMS.fullmatch(text):
             return text
         if _QUOTABLE.fullmatch(text):
             return f'"{text}"'
-    return _encoded_words(text)
+    return _encoded_words(text, column)
 
 
-def _fold_words(line: str) -> str | None:
-    """Fold at single spaces; None where a word is too long for a line of its own."""
-    if len(line) <= MAX_LINE:
-        return line
-    lines = [""]
-    for word in line.split(" "):
-        if len(word) >= MAX_LINE:
-            return None
-        if len(lines[-1]) + 1 + len(word) > MAX_LINE and len(lines) + bool(lines[-1]) > 1:
-            lines.append(word)
+def _fold_words(start: str, text: str) -> str | None:
+    """Fold at single spaces; None where a word is too long for a line."""
+    if len(start) + len(text) <= MAX_LINE:
+        return start + text
+    first, *rest = text.split(" ")
+    lines = [start + first]
+    for word in rest:
+        if len(lines[-1]) + 1 + len(word) <= MAX_LINE:
+            lines[-1] += " " + word
         else:
-            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-    return _FOLD.join(lines)
+            lines.append(" " + word)
+    return "\r\n".join(lines) if max(map(len, lines)) <= MAX_LINE else None
 
 
-def _encoded_words(text: str) -> str:
-    """Encode as UTF-8 in base64 (RFC 2047), each word whole characters, one word a line."""
+def _encoded_words(text: str, column: int) -> str:
+    """Encode as UTF-8 in base64 (RFC 2047), each word whole characters, one word a line; the first is at `column`."""
     octets = text.encode()
-    words, start = [], 0
+    words, start, room = [], 0, MAX_LINE - column
     while start < len(octets):
-        end = min(start + _WORD_OCTETS, len(octets))
+        end = min(start + (room - len(_FRAME)) // 4 * 3, len(octets))
         while end < len(octets) and octets[end] & 0xC0 == 0x80:  # not inside a character, RFC 2047 section 5
             end -= 1
         words.append(f"=?utf-8?b?{binascii.b2a_base64(octets[start:end], newline=False).decode()}?=")
-        start = end
+        start, room = end, MAX_LINE - 1
     return _FOLD.join(words)
 
 

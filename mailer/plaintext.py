@@ -14,6 +14,7 @@ from inscriptis.model.tag import CustomHtmlTagHandlerMapping
 
 _MARKUP = re.compile(r"<[A-Za-z/!?]|&(?:#\d+|#[xX][0-9A-Fa-f]+|[A-Za-z][A-Za-z0-9]*);")
 _INSTRUCTION = re.compile(r"<\?[^<>]*+>")  # a comment to a browser; inscriptis would lose the text after it
+_SHOWN_TWICE = re.compile(r"(?<!\S)(\S++) <\1>")  # a link whose text is its target
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 
@@ -31,14 +32,14 @@ def to_html(text: str) -> str:
 def lay_out(segments: list[str], required: str) -> list[str]:
     """Lay out an HTML template as text. Literals stand at even places, names of placeholders at odd ones, in both.
 
-    A placeholder inside a link target is shown after the link's text. `required` is added at the end if the layout
+    A link's target is shown after its text. `required` is added at the end if the layout
     shows it nowhere (it may stand in a comment, or in a form's target).
     """
     names = sorted(set(segments[1::2]))
     marks = dict(zip(names, _unused_characters("".join(segments[::2]), len(names)), strict=True))
     marked = "".join([marks[part] if place % 2 else part for place, part in enumerate(segments)])
     document = "<html>" + _INSTRUCTION.sub("", marked)  # so that no XML declaration can come first
-    text = get_text(document, _config(set(marks.values()))).strip()
+    text = _SHOWN_TWICE.sub(r"\1", get_text(document, _config(set(marks.values()))).strip())
     if required in marks and marks[required] not in text:
         text = f"{text}\n\n{marks[required]}".lstrip()
     return _split(text + "\n", {mark: name for name, mark in marks.items()})

@@ -108,6 +108,20 @@ def decoded(value: str) -> str:
     return value.removeprefix(" ")
 
 
+def mailbox(value: str) -> tuple[str, str]:
+    """RFC 5322 section 3.4, as far as it is used: an address, or a phrase and an address in brackets."""
+    if not value.endswith(">"):
+        return "", value.removeprefix(" ")
+    phrase, _, address = value.removesuffix(">").rpartition(" <")
+    quoted = re.fullmatch(r' "([^"\\]*)"', phrase)
+    if quoted is not None:
+        assert "=?" not in quoted[1]
+        return quoted[1], address
+    if "=?" not in phrase:
+        assert re.fullmatch(r"(?: [^\s()<>\[\]:;@\\,.\"]+)+", phrase)
+    return decoded(phrase), address
+
+
 def parsed(raw: bytes) -> EmailMessage:
     message = email.message_from_bytes(raw, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
@@ -167,7 +181,8 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
         to = read["To"]
         assert isinstance(to, AddressHeader)
         assert [one.addr_spec for one in to.addresses] == [address]
-    assert unfolded(message.content, "To").endswith(f"<{address}>" if name else f" {address}")
+    assert mailbox(unfolded(message.content, "To")) == (name, address)
+    assert mailbox(unfolded(message.content, "From")) == (sender_name, sender_address)
     assert decoded(unfolded(message.content, "Subject")) == substituted(subject, values)
     markup = read.get_body(("html",))
     assert markup is not None
