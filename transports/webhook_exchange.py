@@ -80,7 +80,7 @@ def uncertain(batch: Sequence[Message], reply: str) -> list[Outcome]:
 def read_limited(response: requests.Response, deadline: float) -> bytes | None:
     """The body, or None if it is longer than `LONGEST_ANSWER` or has not ended by `deadline` (monotonic seconds)."""
     content = bytearray()
-    for piece in response.iter_content(1024):
+    for piece in response.iter_content(16):  # small, as each piece waits for all of its bytes before the clock is read
         content += piece
         if len(content) > LONGEST_ANSWER or time.monotonic() > deadline:
             return None
