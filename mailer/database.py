@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from mailer.errors import ConfigError
+from mailer.selector.sqlite_functions import register
 
 MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
 
@@ -106,6 +107,7 @@ def _engine(url: str) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+    register(connection)
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-32000"):
         connection.execute(f"PRAGMA {pragma}").close()
 

@@ -36,7 +36,11 @@ def read_documents(file: BufferedReader, name: str) -> Documents:
     start = file.peek()
     # what is not UTF-8 becomes lone surrogates, which are refused later with the field they are in
     text = TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return _reader(PurePath(name).suffix.lower(), start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1])(text)
+    try:
+        yield from _reader(PurePath(name).suffix.lower(), start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1])(text)
+    finally:
+        if not file.closed:
+            text.detach()  # the file is the caller's to close
 
 
 def _reader(suffix: str, first: bytes) -> Callable[[TextIO], Documents]:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
 from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
+from mailer.schemas import ErrorSchema
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ HTTP_TYPES = {
 
 class EnvelopeApi(Api):
     """flask-smorest's Api, with every error in the envelope, also those that Flask itself raises."""
+
+    ERROR_SCHEMA = ErrorSchema
 
     def handle_http_exception(self, error: HTTPException) -> Any:
         """404, 405, 413, 500 and the like."""

@@ -14,6 +14,24 @@ from mailer.rate_limits import Throttle
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+PARAMETERS = {
+    "Auth-Token": {
+        "name": "X-Auth-Token",
+        "in": "header",
+        "description": "The `authToken` of the authenticated user.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "RScctEHSmLGZGywfIhWyRpyofhKOiMoUIpimhvheU3f",
+    },
+    "UserId": {
+        "name": "X-User-Id",
+        "in": "header",
+        "description": "The `userId` of the authenticated user.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "rbAXPnMktTFbNpwtJ",
+    },
+}
 SECURITY: list[dict[str, list[str]]] = [{"authToken": [], "userId": []}]
 SECURITY_SCHEMES = {
     "authToken": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},

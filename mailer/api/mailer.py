@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 
 from mailer import campaigns
 from mailer.addresses import envelope_address, parse_mailbox, sender_allowed
-from mailer.api.guard import SECURITY, Guard, current_caller
+from mailer.api.guard import PARAMETERS, SECURITY, Guard, current_caller
 from mailer.api.parser import StrictParser
 from mailer.campaigns import Order
 from mailer.database import Database
@@ -64,7 +64,11 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     @blueprint.alt_response(403, schema=ErrorSchema, description="The token lacks `send-mail`", success=False)
     @blueprint.alt_response(429, schema=ErrorSchema, description="Too many requests", success=False)
     @blueprint.doc(
-        operationId="post-api-v1-mailer", summary="Send Mailer Endpoint", description=DESCRIPTION, security=SECURITY
+        operationId="post-api-v1-mailer",
+        summary="Send Mailer Endpoint",
+        description=DESCRIPTION,
+        security=SECURITY,
+        parameters=list(PARAMETERS.values()),
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from flask import Request
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from mailer.errors import InvalidParams
 
@@ -16,12 +17,17 @@ from mailer.errors import InvalidParams
 class StrictParser(FlaskParser):
     """flask-smorest's `ARGUMENTS_PARSER`, which refuses what a lenient one would guess at."""
 
+    DEFAULT_VALIDATION_STATUS = 400
+
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - the library's signature
         """The body as JSON: declared so, UTF-8, no key twice, no NaN."""
         if not req.is_json:
             raise InvalidParams("The body must be JSON, sent as Content-Type: application/json.", field="body")
+        data = req.get_data()
+        if req.content_length is None and len(data) >= (req.max_content_length or len(data) + 1):
+            raise RequestEntityTooLarge  # of a chunked body Werkzeug gives the beginning and says nothing
         try:
-            return json.loads(req.get_data().decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
+            return json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidParams("The body is not valid JSON.", field="body") from error
 
