@@ -1,0 +1,5 @@
+"""The `mailer` command."""
+
+from mailer.cli.root import main
+
+__all__ = ["main"]

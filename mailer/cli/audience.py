@@ -1,0 +1,103 @@
+"""`mailer users`: who can be written to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Select, func, select
+
+from mailer.cli.failures import Failure
+from mailer.cli.output import moment, print_fields, print_json, print_rows
+from mailer.cli.storage import open_database
+from mailer.database import Database
+from mailer.imports import ImportResult, import_users
+from mailer.models import User
+
+PAGE = 1000
+
+
+@click.group()
+def users() -> None:
+    """The directory: who can be written to."""
+
+
+@users.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def import_(file: Path, as_json: bool) -> None:
+    """Add the users in FILE, or update those whose _id is known: all of them or none.
+
+    FILE is a JSON array or NDJSON of Rocket.Chat's user documents, or CSV with the columns _id, username, name, email,
+    active, type, roles (a;b), createdAt, lastLogin, status, language and customFields.NAME. Secrets in it are not
+    stored. Nobody is deleted, and nobody who has unsubscribed is subscribed again.
+    """
+    with open_database() as db:
+        result = _import(db, file)
+    counts = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
+    if as_json:
+        print_json({**counts, "total": result.total})
+    else:
+        click.echo(f"{result.total} users: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _import(db: Database, file: Path) -> ImportResult:
+    size = file.stat().st_size
+    if not size:  # a pipe, whose end nobody knows
+        return import_users(db, file)
+    with click.progressbar(length=size, label="reading", file=sys.stderr) as bar:
+        return import_users(db, file, progress=lambda position: bar.update(position - bar.pos))
+
+
+@users.command("list")
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@click.option("--json", "as_json", is_flag=True, help="One document a line, which `users import` reads.")
+def list_(limit: int, as_json: bool) -> None:
+    """Show the users by _id."""
+    statement = select(User.id, User.username, User.name, User.email, User.active, User.unsubscribed_at, User.document)
+    statement = statement.order_by(User.id).limit(limit or None)
+    with open_database() as db:
+        if as_json:
+            _print_documents(db, statement)
+        else:
+            _print_users(db, statement)
+
+
+def _print_documents(db: Database, statement: Select[Any]) -> None:
+    with db.read() as connection:
+        for row in connection.execution_options(yield_per=PAGE).execute(statement):
+            print_json(row.document)
+
+
+def _print_users(db: Database, statement: Select[Any]) -> None:
+    with db.read() as connection:
+        found = connection.execute(statement).all()
+        total = connection.execute(select(func.count()).select_from(User)).scalar_one()
+    print_rows(("_id", "username", "name", "state"), [(row.id, row.username, row.name, _state(row)) for row in found])
+    click.echo(f"{len(found)} of {total} users", err=True)
+
+
+def _state(row: Any) -> str:
+    if not row.active:
+        return "deactivated"
+    if row.unsubscribed_at is not None:
+        return "unsubscribed"
+    return "subscribed" if row.email else "no valid address"
+
+
+@users.command("show")
+@click.argument("user_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print the document alone.")
+def show(user_id: str, as_json: bool) -> None:
+    """Show one user: what a query sees, and whether they get mail."""
+    with open_database() as db, db.read() as connection:
+        row = connection.execute(select(User.__table__).where(User.id == user_id)).one_or_none()
+    if row is None:
+        raise Failure(f"there is no user with the id {user_id}")
+    if not as_json:
+        fields = [("_id", row.id), ("username", row.username), ("name", row.name), ("email", row.email)]
+        fields += [("state", _state(row)), ("created", moment(row.created_at))]
+        print_fields([*fields, ("unsubscribed", moment(row.unsubscribed_at))])
+    print_json(row.document, indent=2)

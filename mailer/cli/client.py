@@ -1,0 +1,88 @@
+"""A client of the HTTP API, as any other caller would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import click
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from mailer.cli.failures import Failure, Misuse
+from mailer.cli.output import printable
+
+CAMPAIGNS = "/api/v1/mailer/campaigns"
+TIMEOUT = (10, 60)  # seconds to connect, and to the answer
+# only what changes nothing is tried again; a POST whose answer was lost may have been accepted
+RETRIES = Retry(total=5, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods={"GET"})
+
+Json = dict[str, Any]
+
+
+class Client:
+    """Speaks with the service at `url`; what it refuses is a `Failure` with the service's own words."""
+
+    def __init__(self, url: str, user_id: str, token: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise Misuse("--url: neither http:// nor https://")
+        if not all(value.isascii() and value.isprintable() for value in (user_id, token)):
+            raise Misuse("--user-id and --token: not what a header can hold")
+        self._url = url.rstrip("/")
+        self._session = requests.Session()
+        self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
+
+    def send(self, payload: Json, idempotency_key: str | None = None) -> str:
+        """POST a campaign and return its id."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        response = self._request("POST", "/api/v1/mailer", json=payload, headers=headers)
+        _answer(response)
+        return response.headers.get("Location", "").rpartition("/")[2]
+
+    def campaign(self, campaign_id: str) -> Json:
+        """The state and counts of one campaign."""
+        campaign: Json = _answer(self._request("GET", f"{CAMPAIGNS}/{quote(campaign_id, safe='')}"))["campaign"]
+        return campaign
+
+    def campaigns(self, count: int, offset: int = 0) -> Json:
+        """A page of the caller's campaigns, newest first, with `campaigns` and `total`."""
+        return _answer(self._request("GET", CAMPAIGNS, params={"count": count, "offset": offset}))
+
+    def _request(self, method: str, path: str, **options: Any) -> requests.Response:
+        # a redirect would take the token to wherever it points
+        return self._session.request(method, self._url + path, timeout=TIMEOUT, allow_redirects=False, **options)
+
+
+def _answer(response: requests.Response) -> Json:
+    try:
+        answer = response.json()
+    except requests.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise Failure(f"{response.url} answered {response.status_code} without JSON; is it the mailer?")
+    if response.status_code != 200:
+        text = answer.get("error") or answer.get("message") or "no reason given"
+        raise Failure(f"refused with {response.status_code}: {printable(text)}")
+    return answer
+
+
+def connected(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where the service is and who calls; it takes url, user_id and token."""
+    for option in (
+        click.option("--token", required=True, envvar="MAILER_AUTH_TOKEN", show_envvar=True, help="X-Auth-Token."),
+        click.option("--user-id", required=True, envvar="MAILER_USER_ID", show_envvar=True, help="X-User-Id."),
+        click.option(
+            "--url",
+            envvar="MAILER_SITE_URL",
+            show_envvar=True,
+            default="http://127.0.0.1:8000",
+            show_default=True,
+            help="Where the service is.",
+        ),
+    ):
+        command = option(command)
+    return command

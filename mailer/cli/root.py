@@ -1,0 +1,24 @@
+"""`mailer`: the commands, joined."""
+
+from __future__ import annotations
+
+import click
+
+from mailer.cli.audience import users
+from mailer.cli.campaigns import campaigns, send
+from mailer.cli.credentials import tokens
+from mailer.cli.failures import FailingGroup
+from mailer.cli.service import config, serve, worker
+
+EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong.
+Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
+
+
+@click.group(cls=FailingGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="campaign-mailer", prog_name="mailer")
+def main() -> None:
+    """Personalised mail to the users of a workspace: the service, its users and tokens, and a client of its API."""
+
+
+for command in (serve, worker, users, tokens, send, campaigns, config):
+    main.add_command(command)
