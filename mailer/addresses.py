@@ -31,7 +31,7 @@ class Mailbox:
 
 
 def is_forbidden(text: str) -> bool:
-    """Whether `text` holds what no header may: a control character, a line separator (U+0085, U+2028/9), a surrogate."""
+    """Whether `text` holds what no header may: a control character, line separator (U+0085, U+2028/9) or surrogate."""
     return not text.isprintable() and _FORBIDDEN.search(text) is not None
 
 

@@ -97,8 +97,6 @@ def _encode_line(line: str) -> str:
 
 
 def _leave_room(line: str) -> str:
-    start = line.rfind("\n") + 1
-    if len(line) - start < MAX_LINE:
+    if len(line) - line.rfind("\n") - 1 < MAX_LINE:
         return line
-    end = len(line) - (3 if line[-3] == "=" else 1)
-    return f"{line[:end]}{SOFT_BREAK}{line[end:]}"
+    return f"{line[:-1]}{SOFT_BREAK}{line[-1]}"  # not inside an escape: b2a_qp breaks a line before one would fill it
