@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -112,6 +113,7 @@ class Pipe(io.RawIOBase):
         return True
 
     def write(self, data: bytes) -> int | None:  # type: ignore[override]
+        time.sleep(0)  # lets another thread run, as a real write does
         self.writes.append(bytes(data[: self.most]))
         return len(self.writes[-1]) or None
 
@@ -128,6 +130,15 @@ def test_message_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     list(from_url("console:").send([letter(), letter(text="x" * 50_000)]))
 
     assert len(pipe.writes) == 2
+
+
+def test_what_was_printed_before_comes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = use_as_stdout(monkeypatch, 10**6)
+    print("before", end="|")
+
+    list(from_url("console:?format=raw").send([plain(b"")]))
+
+    assert pipe.writes == [b"before|", plain(b"").content]
 
 
 def test_short_writes_are_continued(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -292,7 +293,7 @@ def test_failure_between_two_names_takes_the_new_ones_back(
 
     monkeypatch.setattr(os, "rename", fail_at_the_third)
     with pytest.raises(TransportUnavailable, match="No space left"):
-        list(transport.send(message(number) for number in range(2, 6)))
+        list(transport.send(message(number) for number in range(1, 6)))
 
     assert stored(tmp_path, form) == expected(form, message(1))
     assert left_over(tmp_path) == []
@@ -440,6 +441,20 @@ def test_mbox_held_by_a_mail_reader_is_unavailable(tmp_path: Path, monkeypatch: 
     assert [each.status for each in transport.send([message(1)])] == [Status.SENT]
 
 
+def test_mbox_of_several_transports_in_a_process_waits_its_turn(tmp_path: Path) -> None:
+    transport = from_url(f"file:{tmp_path}?format=mbox")
+    fd = os.open(tmp_path / "mbox", os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    thread = threading.Thread(target=lambda: list(transport.send([message(1)])))
+    thread.start()
+
+    thread.join(0.2)
+    assert thread.is_alive()
+    os.close(fd)
+    thread.join(30)
+    assert stored(tmp_path, "mbox") == expected("mbox", message(1))
+
+
 def test_mbox_of_several_processes_has_each_message_once(tmp_path: Path) -> None:
     code = f"""
 import sys
@@ -491,6 +506,8 @@ def test_eml_index_is_shared_by_several_transports(tmp_path: Path) -> None:
     with waiting:
         assert waiting.stdout
         waiting.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.3)
         assert list(tmp_path.glob("*.eml")) == []
         os.close(fd)
         assert waiting.wait(30) == 0
