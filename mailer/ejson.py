@@ -9,11 +9,12 @@ from math import isfinite
 from typing import Any
 
 MAX_INTEGER = 2**63 - 1
-MAX_TIME = 8_640_000_000_000_000  # milliseconds on either side of 1970: what a JavaScript date can hold
+MIN_TIME = -62_135_596_800_000  # milliseconds: the years 1 to 9999, which every consumer of a date can show
+MAX_TIME = 253_402_300_799_999
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
-NOT_A_DATE = "is no date: neither ISO 8601 nor milliseconds"
+NOT_A_DATE = "is no date: neither ISO 8601 nor milliseconds, within the years 1 to 9999"
 NOT_A_NUMBER = "is no number of 64 bits"
 
 
@@ -34,7 +35,7 @@ def canonical_date(value: object) -> dict[str, int]:
     moment = _iso(value) if isinstance(value, str) else value
     if isinstance(moment, float) and moment.is_integer():
         moment = int(moment)
-    if isinstance(moment, bool) or not isinstance(moment, int) or not -MAX_TIME <= moment <= MAX_TIME:
+    if isinstance(moment, bool) or not isinstance(moment, int) or not MIN_TIME <= moment <= MAX_TIME:
         raise ValueError(NOT_A_DATE)
     return {"$date": moment}
 

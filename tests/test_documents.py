@@ -76,6 +76,7 @@ def test_email_is_none_without_a_valid_first_address(emails):
         ({"$date": 1420070400000}, 1420070400000),
         ({"$date": {"$numberLong": "-62135596800000"}}, -62135596800000),
         ("1969-12-31T23:59:59.999Z", -1),
+        ("9999-12-31T23:59:59.999Z", 253402300799999),
     ],
 )
 @pytest.mark.parametrize("field", ["createdAt", "lastLogin", "_updatedAt"])
@@ -146,6 +147,8 @@ def test_secrets_are_dropped_at_any_depth():
         ),
         pytest.param({"_id": "x", "createdAt": "yesterday"}, "createdAt", id="no date"),
         pytest.param({"_id": "x", "createdAt": True}, "createdAt", id="boolean as date"),
+        pytest.param({"_id": "x", "createdAt": 253402300800000}, "createdAt", id="year 10000"),
+        pytest.param({"_id": "x", "createdAt": "0001-01-01T00:00:00+01:00"}, "createdAt", id="year 0"),
         pytest.param({"_id": "x", "createdAt": 1e300}, "createdAt", id="far date"),
         pytest.param({"_id": "x", "createdAt": {"$date": 5, "x": 1}}, "createdAt", id="date with company"),
         pytest.param({"_id": "x", "createdAt": {"$date": {"$date": 5}}}, "createdAt", id="date in date"),

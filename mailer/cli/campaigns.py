@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
 
 import click
 
@@ -16,14 +15,13 @@ POLL_SECONDS = 0.5
 COUNTS = ("planned", "pending", "sent", "failed", "deferred", "uncertain", "skipped")
 RESTING = {"completed", "completed_with_issues", "cancelled", "paused"}  # nothing moves without a person
 PAGE = 100
+BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 
 
 @click.command()
 @click.option("--from", "sender", required=True, help="An address, bare or as NAME <ADDRESS>.")
 @click.option("--subject", required=True, help="Placeholders work here too.")
-@click.option(
-    "--body-file", required=True, type=click.File(encoding="utf-8"), help="HTML with [unsubscribe]; - is stdin."
-)
+@click.option("--body-file", required=True, type=BODY, help="HTML with [unsubscribe]; - is stdin.")
 @click.option("--query", help='Who receives it, a MongoDB selector: \'{"roles": "newsletter"}\'. Default: everyone.')
 @click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from.")
 @click.option("--idempotency-key", help="Sent twice with the same key, a campaign is accepted once.")
@@ -34,7 +32,7 @@ def send(
     *,
     sender: str,
     subject: str,
-    body_file: TextIO,
+    body_file: str,
     query: str | None,
     dry_run: bool,
     idempotency_key: str | None,
@@ -54,9 +52,10 @@ def send(
         raise Failure(f"the campaign is {campaign['state']}")
 
 
-def _read(body_file: TextIO) -> str:
+def _read(body_file: str) -> str:
     try:
-        return body_file.read()
+        with click.open_file(body_file, encoding="utf-8") as file:
+            return str(file.read())
     except UnicodeDecodeError as error:
         raise Failure("--body-file: is not UTF-8") from error
 

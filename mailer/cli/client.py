@@ -16,8 +16,7 @@ from mailer.cli.output import printable
 
 CAMPAIGNS = "/api/v1/mailer/campaigns"
 TIMEOUT = (10, 60)  # seconds to connect, and to the answer
-# only what changes nothing is tried again; a POST whose answer was lost may have been accepted
-RETRIES = Retry(total=5, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods={"GET"})
+RETRIES = Retry(total=4, backoff_factor=0.3, status_forcelist=(429, 502, 503, 504), allowed_methods={"GET"})
 
 Json = dict[str, Any]
 
@@ -33,8 +32,8 @@ class Client:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
+        # only watching outlasts a restart of the service; a POST whose answer was lost may have been accepted
+        self._session.mount(f"{self._url}{CAMPAIGNS}/", HTTPAdapter(max_retries=RETRIES))
 
     def send(self, payload: Json, idempotency_key: str | None = None) -> str:
         """POST a campaign and return its id."""

@@ -1,0 +1,210 @@
+"""The commands that work on the database, in process."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import text
+
+from mailer.auth import Tokens
+from mailer.cli import main
+from mailer.cli.output import moment, printable
+from mailer.database import Database
+from mailer.imports import upsert_documents
+
+SAMPLE = str(Path(__file__).resolve().parent.parent / "examples" / "users.json")
+USERS = [
+    (1, {"_id": "ada", "username": "ada", "name": "Ada", "emails": [{"address": "ada@example.org"}]}),
+    (2, {"_id": "bob", "username": "bob", "name": "Bob\x1b[2J", "active": False}),
+    (3, {"_id": "zoe", "name": "Zoë", "createdAt": 1420070400000}),
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run `mailer` in a folder and with a database of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/mailer.db", "SECRET_KEY": "k" * 40}.items():
+        monkeypatch.setenv(f"MAILER_{name}", value)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    return run
+
+
+@pytest.fixture
+def directory(sqlite_db: Database) -> Database:
+    upsert_documents(sqlite_db, USERS)
+    return sqlite_db
+
+
+def failed(result: Result, code: int) -> str:
+    """The one line on stderr of a command that failed on purpose."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == code, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0].removeprefix("Error: ")
+
+
+def test_import_creates_the_database_and_counts(run) -> None:
+    assert run("users", "import", SAMPLE).stdout == "20 users: 20 created, 0 updated, 0 unchanged\n"
+    again = json.loads(run("users", "import", SAMPLE, "--json").stdout)
+    assert again == {"created": 0, "updated": 0, "unchanged": 20, "total": 20}
+
+
+def test_import_of_a_wrong_file_names_row_and_field(run, tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("_id,active\na,perhaps\n")
+    assert failed(run("users", "import", "users.csv"), 1) == "row 2, field active: must be true or false"
+    assert run("users", "list").stdout.splitlines() == ["_id  username  name  state"]
+
+
+def test_list_shows_who_gets_mail_and_keeps_the_terminal(run, directory: Database) -> None:
+    result = run("users", "list")
+    assert result.stdout.splitlines() == [
+        "_id  username  name        state",
+        "ada  ada       Ada         subscribed",
+        r"bob  bob       Bob\x1b[2J  deactivated",
+        "zoe  -         Zoë         no valid address",
+    ]
+    assert result.stderr == "3 of 3 users\n"
+
+
+def test_list_ends_at_its_limit(run, directory: Database) -> None:
+    assert [line.split()[0] for line in run("users", "list", "--limit", "2").stdout.splitlines()] == [
+        "_id",
+        "ada",
+        "bob",
+    ]
+    assert len(run("users", "list", "--json", "--limit", "0").stdout.splitlines()) == 3
+
+
+def test_listed_json_can_be_imported_again(run, directory: Database, tmp_path: Path) -> None:
+    (tmp_path / "out.ndjson").write_text(run("users", "list", "--json").stdout)
+    assert json.loads(run("users", "import", "out.ndjson", "--json").stdout)["unchanged"] == 3
+
+
+def test_show_tells_what_a_query_sees_and_that_they_unsubscribed(run, directory: Database) -> None:
+    with directory.write() as connection:
+        connection.execute(text("UPDATE users SET unsubscribed_at = 1500000000123 WHERE id = 'ada'"))
+    lines = run("users", "show", "ada").stdout.splitlines()
+    assert "state: unsubscribed" in lines
+    assert "unsubscribed: 2017-07-14T02:40:00Z" in lines
+    document = json.loads(run("users", "show", "zoe", "--json").stdout)
+    assert document == {"_id": "zoe", "name": "Zoë", "createdAt": {"$date": 1420070400000}, "active": True}
+
+
+def test_show_of_nobody_fails(run) -> None:
+    assert failed(run("users", "show", "nobody"), 1) == "there is no user with the id nobody"
+
+
+def test_created_token_is_two_header_lines_that_authenticate(run, directory: Database) -> None:
+    result = run("tokens", "create", "--user", "ada", "--permission", "send-mail", "--expires", "30d")
+    user, token = re.fullmatch(r"X-User-Id: (\S+)\nX-Auth-Token: (\S+)\n", result.stdout).groups()
+    assert Tokens(directory).authenticate(user, token).permissions == {"send-mail"}
+    assert result.stderr == ""
+    (known,) = Tokens(directory).list()
+    assert known.expires_at - known.created_at == 30 * 86_400_000
+
+
+def test_token_without_permission_says_so(run, directory: Database) -> None:
+    result = run("tokens", "create", "--user", "ada")
+    assert "--permission send-mail" in result.stderr
+    assert Tokens(directory).list()[0].permissions == ()
+
+
+@pytest.mark.parametrize("user", ["bob", "nobody"])
+def test_token_needs_an_active_user(run, directory: Database, user: str) -> None:
+    failed(run("tokens", "create", "--user", user), 1)
+    assert Tokens(directory).list() == []
+
+
+@pytest.mark.parametrize("span", ["30", "0d", "d", "-1d", "1.5d", "30y", "99999999w", "٣d"])
+def test_wrong_time_span_is_a_usage_error(run, directory: Database, span: str) -> None:
+    assert "no time span" in failed(run("tokens", "create", "--user", "ada", f"--expires={span}"), 2)
+
+
+def test_token_list_shows_digests_and_no_token(run, directory: Database) -> None:
+    token = Tokens(directory).create("ada", ["send-mail"])
+    (known,) = Tokens(directory).list()
+    line = run("tokens", "list").stdout.splitlines()[1].split()
+    assert line[:3] == [known.digest[:16], "ada", "send-mail"]
+    assert json.loads(run("tokens", "list", "--json").stdout)[0]["digest"] == known.digest
+    assert token not in run("tokens", "list").stdout + run("tokens", "list", "--json").stdout
+
+
+def test_revoke_deletes_the_token_with_that_digest_alone(run, directory: Database) -> None:
+    tokens = Tokens(directory)
+    tokens.create("ada", [])
+    tokens.create("zoe", [])
+    gone, kept = tokens.list()
+    assert run("tokens", "revoke", gone.digest[:16]).stdout == "revoked: 1\n"
+    assert tokens.list() == [kept]
+    failed(run("tokens", "revoke", gone.digest[:16]), 1)
+
+
+@pytest.mark.parametrize("digest", ["", "a", "abcdefg", "%%%%%%%%", "ABCDEF0123"])
+def test_revoke_refuses_what_could_mean_many(run, directory: Database, digest: str) -> None:
+    Tokens(directory).create("ada", [])
+    failed(run("tokens", "revoke", digest), 2)
+    assert len(Tokens(directory).list()) == 1
+
+
+def test_config_check_finds_all_well(run) -> None:
+    result = run("config", "check")
+    assert (result.exit_code, result.stdout) == (0, "settings: ok\ndatabase: ok\ntransport: ok\n")
+    answer = json.loads(run("config", "check", "--json").stdout)
+    assert answer == {"settings": None, "database": None, "transport": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("BATCH_SIZE", "none"), ("DATABASE_URL", "mysql://x/y"), ("TRANSPORT", "pigeon:")]
+)
+def test_wrong_setting_is_exit_code_2_and_names_the_key(run, monkeypatch: pytest.MonkeyPatch, name, value) -> None:
+    monkeypatch.setenv(f"MAILER_{name}", value)
+    assert f"MAILER_{name}" in failed(run("config", "check"), 2)
+
+
+def test_transport_that_does_not_answer_is_exit_code_1(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_TRANSPORT", "smtp://127.0.0.1:1")
+    result = run("config", "check", "--json")
+    assert failed(result, 1).startswith("transport: ")
+    assert json.loads(result.stdout)["transport"]
+
+
+def test_users_need_no_transport_that_works(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_TRANSPORT", "file:./missing/folder")
+    assert run("users", "list").exit_code == 0
+
+
+def test_database_that_cannot_be_opened_is_exit_code_1_without_a_statement(run, monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "mailer.db").write_bytes(b"no database at all, but long enough to be looked at" * 20)
+    assert failed(run("users", "list"), 1) == "database: file is not a database"
+
+
+def test_postgresql_that_does_not_answer_is_exit_code_1(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://someone:secret-word@127.0.0.1:1/x")
+    result = run("users", "list")
+    assert failed(result, 1).startswith("database: ")
+    assert "secret-word" not in result.output
+
+
+def test_help_tells_the_exit_codes(run) -> None:
+    assert "Exit codes:" in run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (5, "5"), ("Zoë", "Zoë"), ("a\nb", r"a\nb"), ("\x1b[0m", r"\x1b[0m"), ("\u202e", r"\u202e")],
+)
+def test_printable_leaves_nothing_that_steers_a_terminal(value: object, shown: str) -> None:
+    assert printable(value) == shown
+
+
+@pytest.mark.parametrize(("ms", "shown"), [(None, "-"), (0, "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59Z")])
+def test_moment_is_iso_to_the_second(ms: int | None, shown: str) -> None:
+    assert moment(ms) == shown
