@@ -53,8 +53,8 @@ def build(settings: Settings) -> Services:
     db = Database(settings.database_url)
     db.migrate()
     lease = settings.lease_seconds * 1000
-    policy = {"uncertain": settings.uncertain, "max_failure_rate": settings.max_failure_rate}
-    outbox = Outbox(db, lease=lease, **policy)
+    rate = settings.max_failure_rate
+    outbox = Outbox(db, lease=lease, uncertain=settings.uncertain, max_failure_rate=rate)
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)
     plan = partial(plan_next, db, settings.batch_size, lease)

@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import BigInteger, Connection, Engine, Row, cast, create_engine, event, func, select, text
+from sqlalchemy import Connection, Engine, Row, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -22,17 +22,18 @@ from mailer.selector.sqlite_functions import register
 
 MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
 
+_NOW = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+}
+
 Clock = Callable[[Connection], int]
 AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
 
 
 def database_time(connection: Connection) -> int:
     """Milliseconds since 1970 by the database's clock: the one clock that all processes share."""
-    if connection.dialect.name == "sqlite":
-        now = cast((func.julianday("now") - 2440587.5) * 86_400_000, BigInteger)
-    else:
-        now = cast(func.extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
-    return connection.execute(select(now)).scalar_one()
+    return int(connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one())
 
 
 class Database:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, select, update
+from sqlalchemy import Connection, Integer, Update, and_, bindparam, case, cast, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
@@ -28,32 +28,51 @@ def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
 
 
 def record(
-    connection: Connection,
-    claim: Claim,
-    results: Sequence[Result],
-    now: int,
-    *,
-    untried: int | None = None,
-    **values: Any,
+    connection: Connection, claim: Claim, results: Sequence[Result], attempting: Sequence[str], **numbers: int
 ) -> None:
-    """Write outcomes and keep the batch's counters in step; `untried` brings its plan in line with who is left."""
+    """Write outcomes, keep the batch's counters in step and its lease alive: what every checkpoint does.
+
+    `attempting` are the user ids that come next. `numbers` are `now` and `due_at` in ms, and `untried`, how many of
+    the batch have no record yet: with it the plan stays in line with who is there. Raises `LeaseLost`.
+    """
     changes = Counter(result.status for result in results)
     changes.subtract(result.entry.status for result in results if result.entry.status is not None)
-    values |= {status.value: COUNTERS[status] + change for status, change in changes.items() if change}
-    if untried is not None:
-        values["planned"] = sum(COUNTERS.values(), start=untried + sum(changes.values()))
-    fenced(connection, claim, **values)
+    values = {f"{status}_added": changes[status] for status in COUNTERS}
+    held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
+    numbers_now = {"due_at": numbers["due_at"], "untried": numbers["untried"]}
+    if connection.execute(_RECORD, {**held, **values, **numbers_now, "attempting": attempting}).rowcount != 1:
+        raise LeaseLost
     if results:
-        _write_deliveries(connection, claim.campaign_id, results, now)
+        _write_deliveries(connection, claim.campaign_id, results, numbers["now"])
+
+
+def _recording() -> Update:
+    counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
+    planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
+    held = and_(
+        Batch.campaign_id == bindparam("held_campaign"),
+        Batch.number == bindparam("held_number"),
+        Batch.fence == bindparam("held_fence"),
+    )
+    rest: dict[str, Any] = {"due_at": bindparam("due_at"), "attempting": bindparam("attempting")}
+    return update(Batch).where(held).values(**counts, **rest, planned=planned)
+
+
+_RECORD = _recording()  # built once, like the upsert: every checkpoint runs both
 
 
 def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(Delivery)
+    connection.execute(_UPSERTS[connection.dialect.name], [_row(campaign_id, result, now) for result in results])
+
+
+def _upsert(dialect: Any) -> Any:
+    insert = dialect.insert(Delivery)
     changing = ("status", "address", "attempts", "doubts", "reply", "updated_at", "due_at")
-    upsert = insert.on_conflict_do_update(
-        index_elements=["campaign_id", "user_id"], set_={name: insert.excluded[name] for name in changing}
-    )
-    connection.execute(upsert, [_row(campaign_id, result, now) for result in results])
+    excluded = {name: insert.excluded[name] for name in changing}
+    return insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
+
+
+_UPSERTS = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
 
 
 def _row(campaign_id: str, result: Result, now: int) -> dict[str, Any]:

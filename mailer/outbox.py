@@ -19,7 +19,11 @@ from mailer.models import Batch, BatchState, Campaign, CampaignState, DeliverySt
 from mailer.retry import uncertain_again
 from mailer.worklist import Claim, Entry, Result, entries_of, open_entries, still_eligible
 
-CLAIMED = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting)
+PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
+CLAIMED = (
+    *(Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting),
+    *(PENDING.label("pending"), Campaign.dry_run),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Outbox:
             if connection.scalar(self._due(connection, Batch.number)) is None:
                 return None
         with self._db.write() as connection:
-            due = self._due(connection, *CLAIMED, Campaign.dry_run).with_for_update(of=Batch, skip_locked=True)
+            due = self._due(connection, *CLAIMED).with_for_update(of=Batch, skip_locked=True)
             row = connection.execute(due).one_or_none()
             return self._take(connection, row) if row else None
 
@@ -64,17 +68,12 @@ class Outbox:
         probe = blockage.current(connection) is not None
         if probe:
             blockage.reserve_probe(connection, now + self.lease)
-        campaign_id, number, fence, first_id, last_id, attempting, dry_run = row
-        before = Claim(campaign_id, number, fence, first_id, last_id, dry_run, probe)
-        claim = replace(before, fence=fence + 1)
-        lost = [self._doubt(entry, now) for entry in entries_of(connection, campaign_id, attempting)]
-        values: dict[str, Any] = {
-            "state": BatchState.RUNNING,
-            "fence": claim.fence,
-            "due_at": now + self.lease,
-            "attempting": [],
-        }
-        ledger.record(connection, before, lost, now, **values)
+        claim = Claim(row.campaign_id, row.number, row.fence, row.first_id, row.last_id, row.dry_run, probe)
+        ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
+        claim = replace(claim, fence=claim.fence + 1)
+        lost = [self._doubt(entry, now) for entry in entries_of(connection, claim.campaign_id, row.attempting)]
+        untried = row.pending - sum(result.entry.status is None for result in lost)
+        ledger.record(connection, claim, lost, [], now=now, due_at=now + self.lease, untried=untried)
         return claim
 
     def _doubt(self, entry: Entry, now: int) -> Result:
@@ -99,6 +98,14 @@ class Outbox:
         with self._db.write(durable=False) as connection:
             ledger.fenced(connection, claim, due_at=self._db.clock(connection) + self.lease)
 
+    def verify_intent(self, claim: Claim, intent: Sequence[Entry]) -> None:
+        """Raise `ledger.LeaseLost` unless the batch is held and `intent` is still the newest thing written to it."""
+        mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
+        with self._db.read() as connection:
+            attempting = connection.scalar(select(Batch.attempting).where(*mine))
+        if attempting != [entry.recipient.user_id for entry in intent]:
+            raise ledger.LeaseLost
+
     def checkpoint(self, claim: Claim, results: Sequence[Result], ahead: Sequence[Entry], untried: int) -> Checkpoint:
         """Commit `results` and the intent to attempt `ahead`, less who unsubscribed meanwhile.
 
@@ -109,11 +116,11 @@ class Outbox:
             now = self._db.clock(connection)
             state = connection.scalar(select(Campaign.state).where(Campaign.id == claim.campaign_id))
             running = state == CampaignState.RUNNING
-            entries = still_eligible(connection, claim, ahead) if running else []
-            skipped = [_skip(entry) for entry in ahead if entry not in entries] if running else []
+            entries, lost = still_eligible(connection, claim, ahead) if running else ([], [])
+            skipped = [_skip(entry) for entry in lost]
             untried -= sum(result.entry.status is None for result in skipped)
             intent = [entry.recipient.user_id for entry in entries]
-            self._record(connection, claim, [*results, *skipped], untried, now, attempting=intent)
+            self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
         return Checkpoint(now, entries, running)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: str | None = None) -> None:
@@ -125,7 +132,7 @@ class Outbox:
             now = self._db.clock(connection)
             lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update()
             state = connection.scalar(lock)  # batches that end at the same moment queue here, so one sees the last end
-            self._record(connection, claim, results, untried, now, attempting=[])
+            self._record(connection, claim, results, [], now=now, untried=untried)
             if trouble is not None:
                 blockage.block(connection, trouble, now, probe=claim.probe)
             due = None if state == CampaignState.CANCELLED else now if untried else ledger.next_due(connection, claim)
@@ -141,9 +148,9 @@ class Outbox:
             blockage.lift(connection)
 
     def _record(
-        self, connection: Connection, claim: Claim, results: Sequence[Result], untried: int, now: int, **values: Any
+        self, connection: Connection, claim: Claim, results: Sequence[Result], intent: Sequence[str], **numbers: int
     ) -> None:
-        ledger.record(connection, claim, results, now, untried=untried, due_at=now + self.lease, **values)
+        ledger.record(connection, claim, results, intent, due_at=numbers["now"] + self.lease, **numbers)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -20,6 +21,8 @@ from mailer.errors import ConfigError
 
 SECRET_KEY_FILE = Path("instance/secret.key")
 MIN_SECRET_LENGTH = 32
+
+_PLAIN_ADDRESS = re.compile(r"[!#-%(-;=?-~]+")  # what an HTML attribute and a header take as it is
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -103,7 +106,7 @@ def _printable(raw: str) -> None:
 
 def _http_address(raw: str) -> None:
     parts = urlsplit(raw)
-    plain = raw.isascii() and raw.isprintable() and " " not in raw and not (parts.query or parts.fragment)
+    plain = _PLAIN_ADDRESS.fullmatch(raw) and not (parts.query or parts.fragment)
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValidationError("Not an http or https address.")
 
@@ -136,9 +139,11 @@ def _long_enough(keys: list[str]) -> None:
 def _contents(env: Env, name: str) -> str:
     def check(path: Path) -> None:
         try:
-            path.read_text("utf-8")
+            text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ValidationError("Not a readable UTF-8 file.") from error
+        if "\0" in text:
+            raise ValidationError("Has a NUL.")
 
     return env.path(name, validate=check).read_text("utf-8")
 

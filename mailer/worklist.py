@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.database import AnyRow
 from mailer.directory import audience_since, eligible, find_by_address
@@ -50,6 +50,8 @@ class Result:
     due_at: int | None = None
 
 
+# built once: every checkpoint runs it
+_ELIGIBLE = select(User.id).where(User.id.in_(bindparam("ids", expanding=True)), eligible())
 _PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
 
 
@@ -75,13 +77,18 @@ def entries_of(connection: Connection, campaign_id: str, user_ids: Collection[st
     return [known.get(user_id) or _stranger(connection, campaign_id, user_id) for user_id in user_ids]
 
 
-def still_eligible(connection: Connection, claim: Claim, entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Those of `entries` who may still be written to; a dry run always may."""
+def still_eligible(
+    connection: Connection, claim: Claim, entries: Sequence[Entry]
+) -> tuple[Sequence[Entry], Sequence[Entry]]:
+    """Those of `entries` who may still be written to, and those who may not any more; a dry run always may."""
     if claim.dry_run:
-        return entries
+        return entries, []
     ids = [entry.recipient.user_id for entry in entries]
-    found = set(connection.scalars(select(User.id).where(User.id.in_(ids), eligible())))
-    return entries if len(found) == len(ids) else [entry for entry in entries if entry.recipient.user_id in found]
+    found = set(connection.scalars(_ELIGIBLE, {"ids": ids}))
+    if len(found) == len(ids):
+        return entries, []
+    lost = [entry for entry in entries if entry.recipient.user_id not in found]
+    return [entry for entry in entries if entry.recipient.user_id in found], lost
 
 
 def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:

@@ -33,6 +33,7 @@ BAD = [
     ("ENGINE", "carrier-pigeon"),
     ("SITE_URL", "ftp://example.com"),
     ("SITE_URL", "https://example.com/?a=b"),
+    ("SITE_URL", "https://example.com/<b>"),
     ("SITE_NAME", "a\tb"),
     ("RATE_LIMIT", "often"),
     ("UNCERTAIN", "perhaps"),
