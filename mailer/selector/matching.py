@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from typing import Any, assert_never
+from typing import assert_never
 
 from sqlalchemy import false, or_
 
 from mailer.selector.tree import Compare, Exists, Kind, Literal, Mod, OfType, OneOf, Order, Regex, Size, Test
-from mailer.selector.values import Condition, Value
+from mailer.selector.values import COMPARE, Condition, Value
 from mailer.selector.weight import LISTED
 
-_COMPARE: dict[Order, Callable[[Any, Any], Condition]] = {
-    Order.EQ: operator.eq,
-    Order.GT: operator.gt,
-    Order.GTE: operator.ge,
-    Order.LT: operator.lt,
-    Order.LTE: operator.le,
-}
 _CONTAINERS = (Kind.ARRAY, Kind.OBJECT)
 _NAMED = {
     "string": Kind.STRING,
@@ -53,6 +44,12 @@ def holds(value: Value, test: Compare | OneOf | Exists | OfType | Regex | Mod | 
             return value.is_present()
         case OfType(names):
             return or_(false(), *(_has_type(value, name) for name in names))
+        case _:
+            return _has_content(value, test)
+
+
+def _has_content(value: Value, test: Regex | Mod | Size) -> Condition:
+    match test:
         case Regex(re2, postgresql):
             return value.matches(re2, postgresql)
         case Mod(divisor, remainder):
@@ -68,10 +65,10 @@ def _compares(value: Value, order: Order, literal: Literal) -> Condition:
         return value.is_null() if order in (Order.EQ, Order.GTE, Order.LTE) else false()
     if literal.kind is Kind.INSTANT:
         kinds = (Kind.DATE, Kind.NUMBER)
-        return or_(*(_COMPARE[order](value.scalar(kind), value.operand(kind, literal.value)) for kind in kinds))
+        return or_(*(COMPARE[order](value.scalar(kind), value.operand(kind, literal.value)) for kind in kinds))
     if literal.kind in _CONTAINERS:
         return value.equals_json(literal.kind, str(literal.value))
-    return _COMPARE[order](value.scalar(literal.kind), value.operand(literal.kind, literal.value))
+    return COMPARE[order](value.scalar(literal.kind), value.operand(literal.kind, literal.value))
 
 
 def _is_one_of(value: Value, literals: tuple[Literal, ...]) -> Condition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -34,7 +35,7 @@ from mailer.selector.values import Condition, Items, Value
 class PostgreSQLValue(Value):
     """The value that a jsonb expression gives."""
 
-    json: ColumnElement[Any]
+    jsonb: ColumnElement[Any]
 
     @override
     def member(self, key: str) -> PostgreSQLValue:
@@ -46,19 +47,24 @@ class PostgreSQLValue(Value):
         return PostgreSQLValue(case((self.is_array(), by_position), else_=self._get(literal(key, Text()))))
 
     def _get(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
-        return self.json.op("->", return_type=JSONB())(key)
+        return self.jsonb.op("->", return_type=JSONB())(key)
 
     @override
-    def items(self, *, alone_too: bool = False) -> Items:
-        other = func.jsonb_build_array(self.json) if alone_too else cast(literal("[]", Text()), JSONB())
-        source = func.jsonb_array_elements(case((self.is_array(), self.json), else_=other))
-        rows = source.table_valued(
-            column("value", JSONB()), with_ordinality="position", joins_implicitly=True
-        ).render_derived()
-        return Items(rows, PostgreSQLValue(rows.c.value), rows.c.position - 1)
+    def items(self) -> Items:
+        return _elements(case((self.is_array(), self.jsonb), else_=cast(literal("[]", Text()), JSONB())))
+
+    @override
+    def items_or_itself(self) -> Items:
+        return _elements(case((self.is_array(), self.jsonb), else_=func.jsonb_build_array(self.jsonb)))
+
+    @override
+    def contains(self, kind: Kind, value: Any) -> Condition | None:
+        if kind not in (Kind.BOOL, Kind.NUMBER, Kind.STRING):
+            return None
+        return self.jsonb.op("@>", is_comparison=True)(cast(literal(json.dumps(value), Text()), JSONB()))
 
     def _type(self) -> ColumnElement[str]:
-        return func.jsonb_typeof(self.json, type_=Text())
+        return func.jsonb_typeof(self.jsonb, type_=Text())
 
     @override
     def is_array(self) -> Condition:
@@ -70,11 +76,11 @@ class PostgreSQLValue(Value):
 
     @override
     def is_present(self) -> Condition:
-        return self.json.is_not(None)
+        return self.jsonb.is_not(None)
 
     @override
     def is_null(self) -> Condition:
-        return or_(self.json.is_(None), self._type() == "null")
+        return or_(self.jsonb.is_(None), self._type() == "null")
 
     @override
     def is_literal_null(self) -> Condition:
@@ -87,11 +93,11 @@ class PostgreSQLValue(Value):
     def scalar(self, kind: Kind) -> ColumnElement[Any]:
         match kind:
             case Kind.NUMBER:
-                return _number(self.json)
+                return _number(self.jsonb)
             case Kind.STRING:
-                return case((self._type() == "string", _text(self.json)))
+                return case((self._type() == "string", _text(self.jsonb)))
             case Kind.BOOL:
-                return case((self._type() == "boolean", cast(cast(self.json, Boolean()), Integer())))
+                return case((self._type() == "boolean", cast(cast(self.jsonb, Boolean()), Integer())))
             case Kind.DATE:
                 return _number(self._mark("$date"))
             case Kind.OBJECT_ID:
@@ -111,11 +117,11 @@ class PostgreSQLValue(Value):
 
     @override
     def equals_json(self, kind: Kind, canonical: str) -> Condition:
-        return self.json == cast(literal(canonical, Text()), JSONB())
+        return self.jsonb == cast(literal(canonical, Text()), JSONB())
 
     @override
     def has_number_type(self, name: str) -> Condition:
-        number = _number(self.json)
+        number = _number(self.jsonb)
         whole = and_(func.scale(number) == 0, number.between(-(2**63), 2**63 - 1))
         small = number.between(-(2**31), 2**31 - 1)
         if name == "double":
@@ -128,20 +134,28 @@ class PostgreSQLValue(Value):
 
     @override
     def has_remainder(self, divisor: int, remainder: int) -> Condition:
-        return func.mod(func.trunc(_number(self.json)), _bound(Kind.NUMBER, divisor)) == remainder
+        return func.mod(func.trunc(_number(self.jsonb)), _bound(Kind.NUMBER, divisor)) == remainder
 
     @override
     def has_length(self, length: int) -> Condition:
-        return func.jsonb_array_length(case((self.is_array(), self.json))) == length
+        return func.jsonb_array_length(case((self.is_array(), self.jsonb))) == length
 
 
-def _number(json: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((func.jsonb_typeof(json) == "number", cast(json, Numeric())))
+def _elements(array: ColumnElement[Any]) -> Items:
+    table = func.jsonb_array_elements(array).table_valued(
+        column("value", JSONB()), with_ordinality="position", joins_implicitly=True
+    )
+    rows = table.render_derived()
+    return Items(rows, PostgreSQLValue(rows.c.value), rows.c.position - 1)
 
 
-def _text(json: ColumnElement[Any]) -> ColumnElement[str]:
+def _number(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((func.jsonb_typeof(value) == "number", cast(value, Numeric())))
+
+
+def _text(value: ColumnElement[Any]) -> ColumnElement[str]:
     """Without its quotes, and compared bytewise, which is MongoDB's order."""
-    return json.op("#>>", return_type=Text())(cast(literal([], ARRAY(Text())), ARRAY(Text()))).collate("C")
+    return value.op("#>>", return_type=Text())(cast(literal([], ARRAY(Text())), ARRAY(Text()))).collate("C")
 
 
 def _bound(kind: Kind, value: Any) -> ColumnElement[Any]:

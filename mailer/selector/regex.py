@@ -124,16 +124,21 @@ class _Reader:
                 return character
             case "^" | "$":
                 return self._line_anchor(character)
+            case "\\":
+                return self._assertion() or self._fold(self._escaped_set())
+            case _:
+                return self._characters(character)
+
+    def _characters(self, first: str) -> Ranges:
+        match first:
             case ".":
                 return EVERYTHING if "s" in self.flags else DOT
             case "[":
                 return self._fold(self._set())
-            case "\\":
-                return self._escape()
             case "{":
                 _refuse("a { that is no repetition")
             case _:
-                return self._fold(((ord(character), ord(character)),))
+                return self._fold(((ord(first), ord(first)),))
 
     def _quantifier(self, found: re.Match[str]) -> str:
         """The quantifier without its laziness: whether there is a match does not depend on it."""
@@ -163,15 +168,12 @@ class _Reader:
     def _fold(self, ranges: Ranges) -> Ranges:
         return fold(ranges) if "i" in self.flags else ranges
 
-    def _escape(self) -> Token:
-        anchor = "\\" + self.pattern[self.at : self.at + 1]
-        if anchor == r"\Z":
-            self.at += 1
-            return "$"
-        if anchor in _ASSERTIONS and anchor not in {r"\$", r"\^"}:
-            self.at += 1
-            return anchor
-        return self._fold(self._escaped_set())
+    def _assertion(self) -> str | None:
+        letter = self.pattern[self.at : self.at + 1]
+        if not letter or letter not in "AzZbB":
+            return None
+        self.at += 1
+        return "$" if letter == "Z" else "\\" + letter
 
     def _escaped_set(self) -> Ranges:
         hexadecimal = _HEX.match(self.pattern, self.at)

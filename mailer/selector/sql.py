@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any, assert_never
 
@@ -12,12 +12,13 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from mailer.models import User
+from mailer.selector.columns import PROMOTED, Columns, column_condition
 from mailer.selector.matching import admits_array, holds
 from mailer.selector.paths import is_index
 from mailer.selector.postgresql import PostgreSQLValue
 from mailer.selector.sqlite import SQLiteValue
 from mailer.selector.syntax import parse_selector
-from mailer.selector.tree import And, ElemMatch, Exists, Field, Node, Not, Or, Size, Test
+from mailer.selector.tree import And, Compare, ElemMatch, Exists, Field, Node, Not, Or, Order, Size, Test
 from mailer.selector.values import Condition, Value
 
 
@@ -28,7 +29,7 @@ def compile_selector(query: Mapping[str, Any]) -> ColumnElement[bool]:
     and holds user input in bind parameters only. Raises InvalidQuery, which names what was refused.
     """
     tree = parse_selector(query)
-    return true() if tree == And(()) else Selected(User.document, tree)
+    return true() if tree == And(()) else Selected(tree)
 
 
 class Selected(FunctionElement[bool]):
@@ -37,36 +38,40 @@ class Selected(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = False  # the tree is part of what the SQL depends on
 
-    def __init__(self, document: Any, tree: Node) -> None:
-        super().__init__(document)
+    def __init__(self, tree: Node) -> None:
+        super().__init__(User.document, User.id, User.username, User.created_at)
         self.tree = tree
+
+    def within(self, root: Callable[[ColumnElement[Any]], Value]) -> Condition:
+        """The condition in one database's JSON; `root` makes a value of the document's column."""
+        document, *columns = self.clauses
+        return condition(self.tree, root(document), dict(zip(PROMOTED, columns, strict=True)))
 
 
 @compiles(Selected, "sqlite")
 def _on_sqlite(element: Selected, compiler: SQLCompiler, **options: Any) -> str:
-    (document,) = element.clauses
-    return f"({compiler.process(condition(element.tree, SQLiteValue.document(document)), **options)})"
+    return f"({compiler.process(element.within(SQLiteValue.document), **options)})"
 
 
 @compiles(Selected, "postgresql")
 def _on_postgresql(element: Selected, compiler: SQLCompiler, **options: Any) -> str:
-    (document,) = element.clauses
-    return f"({compiler.process(condition(element.tree, PostgreSQLValue(document)), **options)})"
+    return f"({compiler.process(element.within(PostgreSQLValue), **options)})"
 
 
-def condition(node: Node, root: Value) -> Condition:
+def condition(node: Node, root: Value, columns: Columns) -> Condition:
     """What the tree says about a value: the user document, or an element under $elemMatch. NULL means no."""
     match node:
         case And(parts):
-            return and_(true(), *(condition(part, root) for part in parts))
+            return and_(true(), *(condition(part, root, columns) for part in parts))
         case Or(parts):
-            return or_(false(), *(condition(part, root) for part in parts))
+            return or_(false(), *(condition(part, root, columns) for part in parts))
         case Not(part):
-            return condition(part, root).is_not(true())
+            return condition(part, root, columns).is_not(true())
         case Field((), test):
             return _holds(root, test)
         case Field(path, test):
-            return _field(root, path, test)
+            in_column = column_condition(columns, path, test)
+            return _field(root, path, test) if in_column is None else in_column
         case _:
             assert_never(node)
 
@@ -99,7 +104,7 @@ def _through_arrays(value: Value, steps: tuple[tuple[str, bool], ...], test: Tes
     conditions: list[Condition] = []
     in_array = False
     for key, by_position in steps:
-        items = value.items(alone_too=not by_position)
+        items = value.items() if by_position else value.items_or_itself()
         sources.append(items.source)
         if by_position:
             conditions.append(items.position == int(key))
@@ -117,6 +122,10 @@ def _leaf(value: Value, test: Test) -> Condition:
     """At the end of the path an array stands for its elements and for itself, except to those that ask for arrays."""
     if isinstance(test, Size | ElemMatch | Exists):
         return _holds(value, test)
+    if isinstance(test, Compare) and test.order is Order.EQ:
+        shortcut = value.contains(test.literal.kind, test.literal.value)
+        if shortcut is not None:
+            return shortcut
     items = value.items()
     any_element = _exists([items.source], _holds(items.value, test))
     within = or_(any_element, _holds(value, test)) if admits_array(test) else any_element
@@ -127,7 +136,7 @@ def _holds(value: Value, test: Test) -> Condition:
     if not isinstance(test, ElemMatch):
         return holds(value, test)
     items = value.items()
-    element = condition(test.condition, items.value)
+    element = condition(test.condition, items.value, {})
     if test.embedded:
         element = and_(or_(items.value.is_document(), items.value.is_array()), element)
     return and_(value.is_array(), _exists([items.source], element))

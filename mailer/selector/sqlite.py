@@ -68,12 +68,19 @@ class SQLiteValue(Value):
         return self.document(found.where(name == key).scalar_subquery())
 
     @override
-    def items(self, *, alone_too: bool = False) -> Items:
-        text = func.json_extract(self.base, self.path)
-        array = (self.type_ == "array", text)
-        alone = [(self.type_ == "object", literal("[").concat(text).concat("]"))] if alone_too else []
-        source = case(array, *alone, else_="[null]" if alone_too else None)
-        rows = func.json_each(source).table_valued("key", "value", "type", joins_implicitly=True)
+    def items(self) -> Items:
+        return self._rows(case((self.type_ == "array", self._text())))
+
+    @override
+    def items_or_itself(self) -> Items:
+        alone = literal("[").concat(self._text()).concat("]")
+        return self._rows(case((self.type_ == "array", self._text()), (self.type_ == "object", alone), else_="[null]"))
+
+    def _text(self) -> ColumnElement[Any]:
+        return func.json_extract(self.base, self.path)
+
+    def _rows(self, array: ColumnElement[Any]) -> Items:
+        rows = func.json_each(array).table_valued("key", "value", "type", joins_implicitly=True)
         container = case((rows.c.type.in_(("array", "object")), rows.c.value))
         return Items(rows, SQLiteValue(container, "$", rows.c.type, rows.c.value), rows.c.key)
 
@@ -127,8 +134,7 @@ class SQLiteValue(Value):
 
     @override
     def equals_json(self, kind: Kind, canonical: str) -> Condition:
-        text = func.json_extract(self.base, self.path)
-        same = getattr(func, CANONICAL_JSON)(text) == canonical
+        same = getattr(func, CANONICAL_JSON)(self._text()) == canonical
         return case((self.type_ == kind.value, same))
 
     @override
@@ -150,4 +156,4 @@ class SQLiteValue(Value):
 
     @override
     def has_length(self, length: int) -> Condition:
-        return func.json_array_length(case((self.type_ == "array", func.json_extract(self.base, self.path)))) == length
+        return func.json_array_length(case((self.type_ == "array", self._text()))) == length

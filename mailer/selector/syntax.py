@@ -74,12 +74,8 @@ def _parse_expression(path: tuple[str, ...], expression: Mapping[str, Any], dept
 
 def _parse_operator(path: tuple[str, ...], name: str, operand: Any, expression: Mapping[str, Any], depth: int) -> Node:
     match name:
-        case "$not":
-            return Not(_parse_negated(path, operand, depth + 1))
-        case "$elemMatch":
-            return Field(path, _parse_elem_match(operand, depth + 1))
-        case "$all":
-            return _parse_all(path, operand, depth + 1)
+        case "$not" | "$elemMatch" | "$all":
+            return _parse_nested(path, name, operand, depth + 1)
         case "$exists":
             present = parse_test(name, operand)
             return Field(path, present) if operand else Not(Field(path, present))
@@ -91,11 +87,19 @@ def _parse_operator(path: tuple[str, ...], name: str, operand: Any, expression: 
             return Field(path, parse_test(name, operand))
 
 
+def _parse_nested(path: tuple[str, ...], name: str, operand: Any, depth: int) -> Node:
+    if depth > MAX_DEPTH:
+        raise InvalidQuery("The query is nested too deeply.")
+    if name == "$not":
+        return Not(_parse_negated(path, operand, depth))
+    if name == "$all":
+        return _parse_all(path, operand, depth)
+    return Field(path, _parse_elem_match(operand, depth))
+
+
 def _parse_negated(path: tuple[str, ...], operand: Any, depth: int) -> Node:
     if not is_expression(operand):
         raise InvalidQuery("$not needs an object of operators.", operator="$not")
-    if depth > MAX_DEPTH:
-        raise InvalidQuery("The query is nested too deeply.")
     return _parse_expression(path, operand, depth)
 
 
@@ -111,8 +115,6 @@ def _parse_all(path: tuple[str, ...], operand: Any, depth: int) -> Node:
 def _parse_elem_match(operand: Any, depth: int) -> Test:
     if not isinstance(operand, Mapping):
         raise InvalidQuery("$elemMatch needs an object.", operator="$elemMatch")
-    if depth > MAX_DEPTH:
-        raise InvalidQuery("The query is nested too deeply.")
     first = next(iter(operand), "")
     if first.startswith("$") and first not in (*_LOGICAL, "$comment"):
         return ElemMatch(_parse_expression((), operand, depth), embedded=False)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, FromClause
 
-from mailer.selector.tree import Kind
+from mailer.selector.tree import Kind, Order
 
 Condition: TypeAlias = ColumnElement[bool]
+
+COMPARE: Mapping[Order, Callable[[Any, Any], Condition]] = {
+    Order.EQ: operator.eq,
+    Order.GT: operator.gt,
+    Order.GTE: operator.ge,
+    Order.LT: operator.lt,
+    Order.LTE: operator.le,
+}
 
 
 class Value(ABC):
@@ -26,11 +35,19 @@ class Value(ABC):
         """The member of an object or the element of an array, whose key is a position then."""
 
     @abstractmethod
-    def items(self, *, alone_too: bool = False) -> Items:
-        """The elements of an array. With `alone_too` anything else, missing included, counts as the one element.
+    def items(self) -> Items:
+        """The elements of an array, none of anything else."""
 
-        Of a lone scalar only its not being a document is kept.
+    @abstractmethod
+    def items_or_itself(self) -> Items:
+        """The elements of an array; anything else, missing included, counts as the one element.
+
+        Of a scalar only that it is no document is kept.
         """
+
+    def contains(self, _kind: Kind, _value: Any) -> Condition | None:
+        """Whether it is this scalar or an array that holds it, where the database can tell that in one step."""
+        return None
 
     @abstractmethod
     def is_array(self) -> Condition:
