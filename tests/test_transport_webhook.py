@@ -240,8 +240,11 @@ def test_answer_that_drips_is_uncertain_after_the_timeout() -> None:
 
     def drip(connection: socket.socket) -> None:
         connection.recv(100_000)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        while not finished.wait(0.02):
+        content = answer({"id": "m0", "status": "sent"})[2]
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(content) + 5000) + content)
+        for _ in range(50):
+            if finished.wait(0.02):
+                break
             connection.send(b" " * 100)
 
     with listening(drip) as port:
