@@ -46,7 +46,7 @@ class SMTPTransport(Transport):
 
     def check(self) -> None:
         """Make sure that a connection can be had, or that all of them are in use. Raises `TransportUnavailable`."""
-        self._pool.try_session()
+        self._pool.check()
 
     def close(self) -> None:
         """Say goodbye on every connection."""

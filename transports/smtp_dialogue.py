@@ -38,6 +38,10 @@ class Step:
     failure: TransportUnavailable | None = None
 
 
+class OutOfStep(TransportUnavailable):
+    """A reply that cannot be one to what was asked: the replies before it may have been to something else as well."""
+
+
 class Dialogue(ABC):
     """One connection's dialogue, ready for MAIL. After `TransportUnavailable` the connection must be dropped."""
 
@@ -55,7 +59,9 @@ class Dialogue(ABC):
     def _outcome(self, parcel: Parcel, phase: Phase, reply: Reply) -> Outcome | None:
         """The outcome that `reply` means, or None if the dialogue goes on."""
         verdict = judge(phase, reply)
-        if verdict in {Verdict.UNAVAILABLE, Verdict.OUT_OF_STEP}:
+        if verdict is Verdict.OUT_OF_STEP:
+            raise OutOfStep(str(unavailable(f"{phase} was answered {reply}")))
+        if verdict is Verdict.UNAVAILABLE:
             raise unavailable(f"{phase} was answered {reply}")
         if verdict is Verdict.ACCEPTED and phase is not Phase.END:
             return None
@@ -81,10 +87,10 @@ class Dialogue(ABC):
 
     def _settle(self, parcel: Parcel, reply: Reply) -> Step:
         """What the reply to the end of data means."""
-        if judge(Phase.END, reply) is Verdict.OUT_OF_STEP:
-            return doubt(parcel, f"the end of data was answered {reply}")
         try:
             return Step(self._outcome(parcel, Phase.END, reply))
+        except OutOfStep as failure:
+            return doubt(parcel.id, failure)
         except TransportUnavailable as failure:
             return Step(failure=failure)
 
@@ -96,9 +102,9 @@ class Dialogue(ABC):
         return Step(self._settle(parcel, reply).outcome, unavailable(f"the data was answered {reply}"))
 
 
-def doubt(parcel: Parcel, reason: str) -> Step:
+def doubt(message_id: str, failure: TransportUnavailable) -> Step:
     """All of the message was written and there is no telling what became of it."""
-    return Step(Outcome(parcel.id, Status.UNCERTAIN, without_addresses(reason)), unavailable(reason))
+    return Step(Outcome(message_id, Status.UNCERTAIN, str(failure)), failure)
 
 
 def unavailable(reason: str) -> TransportUnavailable:
@@ -140,7 +146,7 @@ class LockstepDialogue(Dialogue):
         except ConnectionLost as lost:
             if lost.written < len(parcel.body):
                 return self._abandoned(parcel, lost)
-            return doubt(parcel, str(lost))
+            return doubt(parcel.id, unavailable(str(lost)))
 
 
 class ChunkedDialogue(Dialogue):
@@ -170,6 +176,8 @@ class ChunkedDialogue(Dialogue):
             end = self._wire.reply()
         except ConnectionLost as lost:
             return self._broken(parcel, lost, refusal, lost.written == len(data))
+        except OutOfStep as failure:
+            return doubt(parcel.id, failure)
         except TransportUnavailable as failure:
             return Step(failure=failure)
         return Step(refusal) if refusal else self._settle(parcel, end)
@@ -177,4 +185,5 @@ class ChunkedDialogue(Dialogue):
     def _broken(self, parcel: Parcel, lost: ConnectionLost, refusal: Outcome | None, whole: bool) -> Step:
         if refusal is not None:
             return Step(refusal, unavailable(str(lost)))
-        return doubt(parcel, str(lost)) if whole else Step(failure=unavailable(str(lost)))
+        failure = unavailable(str(lost))
+        return doubt(parcel.id, failure) if whole else Step(failure=failure)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transports.base import Outcome, Status, TransportUnavailable
-from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, Step, doubt, unavailable
+from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, OutOfStep, Step, doubt, unavailable
 from transports.smtp_framing import Parcel
 from transports.smtp_replies import Phase, Verdict, judge, printable
 from transports.smtp_wire import ConnectionLost
@@ -92,7 +92,7 @@ class PipelinedDialogue(Dialogue):
             step = self._settle(parcel, self._wire.reply())
         except ConnectionLost as lost:
             written = lost.written >= len(parcel.body)
-            step = doubt(parcel, str(lost)) if written else self._abandoned(parcel, lost)
+            step = doubt(parcel.id, unavailable(str(lost))) if written else self._abandoned(parcel, lost)
         return self._follow(step, rider)
 
     def _clear(self, closing: bytes, rider: Parcel | None) -> PipelinedStep:
@@ -111,6 +111,9 @@ class PipelinedDialogue(Dialogue):
             return PipelinedStep(step.outcome, step.failure)
         try:
             return PipelinedStep(step.outcome, answer=self._answer(rider))
+        except OutOfStep as failure:
+            step = Step(failure=failure) if step.outcome is None else doubt(step.outcome.id, failure)
+            return PipelinedStep(step.outcome, step.failure)
         except TransportUnavailable as failure:
             return PipelinedStep(step.outcome, failure)
 

@@ -42,14 +42,17 @@ class SessionPool:
         with self._lend() as session:
             yield session
 
-    def try_session(self) -> bool:
-        """Make sure that a session can be had. False if all are in use, which says as much as can be known."""
+    def check(self) -> None:
+        """Make sure that a session can be had and answers; when all are in use, that has to do as an answer.
+
+        Raises `TransportUnavailable`.
+        """
         with self._changed:
             if self._busy >= self._size:
-                return False
+                return
             self._busy += 1
-        with self._lend():
-            return True
+        with self._lend() as session:
+            session.confirm()
 
     def close(self) -> None:
         """Say goodbye on every session; those in use are closed when they are given back."""

@@ -20,6 +20,7 @@ from transports.smtp_replies import Reply, printable
 from transports.smtp_settings import SMTPSettings
 from transports.smtp_wire import ConnectionLost, Wire, reason
 
+NOOP = b"NOOP\r\n"
 PROBE_AFTER = 1.0  # seconds unused: a look at the socket no longer tells whether the other side is there
 PROBE_PATIENCE = 10.0
 GOODBYE_PATIENCE = 2.0
@@ -38,7 +39,12 @@ class Session:
         """Whether it can be used again. Sends NOOP if it has rested for more than a moment."""
         if not self.wire.quiet():
             return False
-        return now - self.rested_at < PROBE_AFTER or self._says(b"NOOP\r\n", PROBE_PATIENCE) == 250
+        return now - self.rested_at < PROBE_AFTER or self._says(NOOP, PROBE_PATIENCE) == 250
+
+    def confirm(self) -> None:
+        """Raise `TransportUnavailable` unless the server answers."""
+        if self._says(NOOP, PROBE_PATIENCE) != 250:
+            raise unavailable("the server does not answer NOOP")
 
     def quit(self) -> None:
         """Say goodbye and close."""
