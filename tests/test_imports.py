@@ -227,3 +227,11 @@ def test_memory_does_not_grow_with_the_file(sqlite_db: Database, tmp_path: Path)
     assert peak < path.stat().st_size / 2
     with sqlite_db.read() as connection:
         assert connection.scalar(select(func.count()).select_from(User)) == 8000
+
+
+@pytest.mark.parametrize("case", ["long line", "long document"])
+def test_document_over_the_limit_is_called_too_long(sqlite_db: Database, tmp_path: Path, case: str) -> None:
+    name, content, *_ = MALFORMED[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidRow, match="longer than 1,048,576 characters"):
+        import_users(sqlite_db, tmp_path / name)
