@@ -142,10 +142,9 @@ class Demo:
 
     def explain(self, headers: dict[str, str]) -> None:
         """The line to go on with."""
+        headers = {**headers, "Content-Type": "application/json"}
         options = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
-        click.echo(
-            f"\nGo on with:\ncurl {self.url}/api/v1/mailer {options} -H 'Content-Type: application/json' -d '{json.dumps(PAGE_EXAMPLE)}'"
-        )
+        click.echo(f"\nGo on with:\ncurl {self.url}/api/v1/mailer {options} -d '{json.dumps(PAGE_EXAMPLE)}'")
         click.echo(f"The API is described at {self.url}/docs/")
         if "DEMO_ONCE" not in os.environ:
             click.echo("Ctrl-C stops the server.")

@@ -3,15 +3,18 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import OperationalError
 
 from mailer.database import Database
 from mailer.models import User
 
+CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
 
 
@@ -50,6 +53,32 @@ def sqlite_db(tmp_path: Path) -> Iterator[Database]:
     database.migrate()
     yield database
     database.close()
+
+
+@contextmanager
+def chromium(folder: Path, *, javascript: bool = True) -> Iterator[webdriver.Chrome]:
+    """A real browser with a profile of its own; skips the test where none is installed."""
+    if not (CHROMIUM.exists() and CHROMEDRIVER.exists()):
+        pytest.skip("no chromium and chromedriver in /usr/bin")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    flags = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
+    for flag in [*flags, "disable-component-update", "disable-sync", f"user-data-dir={folder / 'profile'}"]:
+        options.add_argument(f"--{flag}")
+    if not javascript:
+        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(CHROMEDRIVER)))
+    driver.set_window_size(390, 780)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """A browser that runs scripts."""
+    with chromium(tmp_path) as driver:
+        yield driver
 
 
 def user_row(number: int, **changes: object) -> dict[str, object]:

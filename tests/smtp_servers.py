@@ -91,8 +91,6 @@ class FakeServer:
             if self.implicit_tls and self.context:
                 sock = self.context.wrap_socket(sock, server_side=True)
             Conversation(self, sock).run()
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
         sock.close()
 
     def reply(self, verb: str) -> bytes:
@@ -126,6 +124,7 @@ class Conversation:
                 self.obey(verb.upper(), argument)
         finally:
             self.file.close()
+            self.sock.close()
 
     def say(self, verb: str) -> bytes:
         scripted = bool(self.server.script[verb])
@@ -238,24 +237,27 @@ def running_aiosmtpd(**options: Any) -> Iterator[RealServer]:
     ready = threading.Event()
     loop = asyncio.new_event_loop()
 
-    async def serve() -> None:
+    async def serve() -> asyncio.Server:
         def factory() -> SMTP:
             return SMTP(real.recorder, hostname="aio.test", enable_SMTPUTF8=True, loop=loop, **options)
 
         server = await loop.create_server(factory, "127.0.0.1", 0)
+        servers.append(server)
         real.port = server.sockets[0].getsockname()[1]
         ready.set()
+        return server
 
-    async def stop() -> None:
+    async def stop(server: asyncio.Server) -> None:
+        server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def run() -> None:
-        loop.run_until_complete(serve())
+        server = loop.run_until_complete(serve())
         loop.run_forever()
-        loop.run_until_complete(stop())
+        loop.run_until_complete(stop(server))
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import func, select, update
 
 from mailer.database import Database
@@ -361,6 +364,13 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     page = service.get("/docs/").text
     assert "swagger-ui-bundle.js" in page
     assert "https://" not in page.replace("https://www.w3.org", "")
+
+
+def test_documentation_page_renders_in_a_browser(service: Service, browser: webdriver.Chrome) -> None:
+    browser.get(f"{service.url}/docs/")
+    shown = WebDriverWait(browser, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, ".opblock-summary"))
+    texts = [block.text.replace("\u200b", "") for block in shown]
+    assert any("/api/v1/mailer" in text and "Send Mailer Endpoint" in text for text in texts)
 
 
 def test_health_names_what_is_down(service: Service) -> None:

@@ -14,8 +14,7 @@ import requests
 
 from tests.conftest import user_row
 from tests.service import Service
-Recorder = object
-recording_server = None
+from tests.smtp_servers import running_aiosmtpd
 
 MANY = 10_000
 
@@ -69,14 +68,13 @@ def test_ten_thousand_users_on_the_console_each_exactly_once(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_ten_thousand_users_through_smtp_each_exactly_once(tmp_path: Path) -> None:
-    with recording_server() as server:
+    with running_aiosmtpd() as server:
         made = Service(tmp_path, workers=4, transport=f"smtp://127.0.0.1:{server.port}")
         import_users(made, MANY)
         with made as service:
             headers = service.headers("user00000")
             campaign = service.finish(headers, service.post(headers), seconds=110)
-        recorded: Recorder = server.recorder
-        assert sorted(message.recipient for message in recorded.messages) == addresses(MANY)
+        assert sorted(server.recorder.recipients) == addresses(MANY)
         assert (campaign["planned"], campaign["sent"]) == (MANY, MANY)
 
 

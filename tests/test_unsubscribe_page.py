@@ -18,9 +18,9 @@ from mailer.api.unsubscribe_page import make_blueprint
 from mailer.database import Database
 from mailer.models import User
 from mailer.unsubscribe import Links
+from tests.conftest import chromium
 
 LINKS = Links(["a key of some length " * 2], "http://127.0.0.1")
-CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 PAGE = "/mailer/unsubscribe/" + LINKS.link("user00000").rpartition("/")[2]
 FOREIGN = (
     "/mailer/unsubscribe/" + Links(["another key of some length " * 2], "http://x").link("user00000").rpartition("/")[2]
@@ -156,19 +156,9 @@ def site(app: Flask) -> Iterator[str]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    if not (CHROMIUM.exists() and CHROMEDRIVER.exists()):
-        pytest.skip("no chromium and chromedriver in /usr/bin")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    flags = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
-    for flag in [*flags, "disable-component-update", "disable-sync", f"user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(f"--{flag}")
-    options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(CHROMEDRIVER)))
-    driver.set_window_size(390, 780)
-    yield driver
-    driver.quit()
+    """The page must work without scripts."""
+    with chromium(tmp_path, javascript=False) as driver:
+        yield driver
 
 
 def test_page_in_a_browser_unsubscribes_and_subscribes_again(
