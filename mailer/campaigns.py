@@ -1,4 +1,4 @@
-"""Accept a campaign, pause it, resume it, cancel it."""
+"""Accept a campaign, pause it, resume it, cancel it, try its failures again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from mailer.database import Database
+from mailer import ledger
+from mailer.database import AnyRow, Database
 from mailer.errors import IdempotencyConflict, InvalidState, NotFound
-from mailer.models import Batch, BatchState, Campaign, CampaignState, IdempotencyKey
+from mailer.models import Campaign, CampaignState, DeliveryStatus, IdempotencyKey
 
+BY_A_PERSON = "paused by a person"
+UNFINISHED = (CampaignState.ACCEPTED, CampaignState.PLANNING, CampaignState.RUNNING, CampaignState.PAUSED)
+WITH_ISSUES = (CampaignState.COMPLETED_WITH_ISSUES,)
 KEY_LIFETIME = 24 * 60 * 60 * 1000
 
 
@@ -74,34 +78,65 @@ def _claim_key(
     return str(earlier.campaign_id)
 
 
-def pause(db: Database, campaign_id: str) -> None:
+def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
     """Hold from the next checkpoint on; `InvalidState` unless it is running, or paused already."""
-    pausable = {CampaignState.RUNNING, CampaignState.PAUSED}
-    _change(db, campaign_id, CampaignState.PAUSED, pausable, reason="paused by a person")
-
-
-def resume(db: Database, campaign_id: str) -> None:
-    """Go on where it was paused."""
-    _change(db, campaign_id, CampaignState.RUNNING, {CampaignState.PAUSED}, reason=None)
-
-
-def cancel(db: Database, campaign_id: str) -> None:
-    """Send nothing more, from the next checkpoint on; what was sent stays sent and on record."""
-    open_states = {CampaignState.ACCEPTED, CampaignState.PLANNING, CampaignState.RUNNING, CampaignState.PAUSED}
-    _change(db, campaign_id, CampaignState.CANCELLED, open_states, reason=None)
-
-
-def _change(db: Database, campaign_id: str, to: CampaignState, of: set[CampaignState], *, reason: str | None) -> None:
     with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "paused", CampaignState.RUNNING, CampaignState.PAUSED)
+        if campaign.state == CampaignState.RUNNING:
+            _set(connection, campaign_id, state=CampaignState.PAUSED, reason=BY_A_PERSON)
+
+
+def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
+    """Go on where it was paused. Paused for its failures, it is not paused for them again."""
+    with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "resumed", CampaignState.PAUSED)
+        reason = None if campaign.reason == BY_A_PERSON else f"resumed by a person; was paused: {campaign.reason}"
+        _set(connection, campaign_id, state=CampaignState.RUNNING, reason=reason)
+
+
+def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
+    """Send nothing more, from the next checkpoint on; what was sent stays sent and on record."""
+    with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "cancelled", *UNFINISHED)
         now = db.clock(connection)
-        state = connection.scalar(select(Campaign.state).where(Campaign.id == campaign_id).with_for_update())
-        if state is None:
-            raise NotFound
-        if state not in of:
-            raise InvalidState(f"The campaign is {state}, so it cannot become {to}.", state=state)
-        values: dict[str, Any] = {"state": to, "reason": reason}
-        if to is CampaignState.CANCELLED:
-            values["finished_at"] = now
-            waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
-            connection.execute(update(Batch).where(waiting).values(state=BatchState.DONE))
-        connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**values))
+        ledger.close_waiting(connection, campaign_id, now)
+        _set(connection, campaign_id, state=CampaignState.CANCELLED, reason=None, finished_at=now)
+
+
+def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *, uncertain: bool = False) -> int:
+    """Try everyone again who failed, with `uncertain` also who may have it already; return how many.
+
+    A completed campaign runs again. `InvalidState` if it was cancelled or purged, has not begun, or has no failures.
+    """
+    statuses = [DeliveryStatus.FAILED, *([DeliveryStatus.UNCERTAIN] if uncertain else [])]
+    with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "tried again", CampaignState.RUNNING, CampaignState.PAUSED, *WITH_ISSUES)
+        if not campaign.body:
+            raise InvalidState("The campaign's body was purged.", state=campaign.state)
+        count = ledger.reopen(connection, campaign_id, statuses, db.clock(connection))
+        if count and campaign.state in WITH_ISSUES:
+            _set(connection, campaign_id, state=CampaignState.RUNNING, reason=None, finished_at=None)
+    return count
+
+
+def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> AnyRow:
+    query = select(Campaign.state, Campaign.reason, Campaign.body).where(Campaign.id == campaign_id)
+    if caller_id is not None:
+        query = query.where(Campaign.caller_id == caller_id)
+    campaign = connection.execute(query.with_for_update()).one_or_none()
+    if campaign is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return campaign
+
+
+def _require(campaign: AnyRow, wish: str, *states: CampaignState) -> None:
+    if campaign.state not in states:
+        raise InvalidState(f"The campaign is {campaign.state}, so it cannot be {wish}.", state=campaign.state)
+
+
+def _set(connection: Connection, campaign_id: str, **values: Any) -> None:
+    connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**values))

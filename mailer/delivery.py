@@ -7,13 +7,17 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError
 
 from mailer.addresses import Mailbox
 from mailer.ledger import LeaseLost
 from mailer.models import DeliveryStatus
 from mailer.outbox import Checkpoint, Outbox
-from mailer.rendering import Draft, Template, UnusableRecipient, compile_message
+from mailer.rendering import Draft, Template, compile_message
 from mailer.retry import next_attempt, uncertain_again
 from mailer.settings import Settings
 from mailer.unsubscribe import Links
@@ -22,22 +26,26 @@ from transports.base import Message, Outcome, Status, Transport, TransportUnavai
 
 log = logging.getLogger(__name__)
 
+PATIENCE_SECONDS = 1.0  # between two tries to reach a database that is away
+
+T = TypeVar("T")
+
 
 class Hold:
     """A claim and until when it is surely ours, by this machine's clock, which goes on while a process is stopped."""
 
-    def __init__(self, claim: Claim, lease: int) -> None:
+    def __init__(self, claim: Claim, lease: int, asked: float) -> None:
         self.claim = claim
         self._lease = lease / 1000
-        self.renew()
+        self.renew(asked)
 
-    def renew(self) -> None:
-        """Count the lease from now: to be called before the database is asked for it."""
-        self._ends = time.clock_gettime(time.CLOCK_BOOTTIME) + self._lease
+    def renew(self, asked: float) -> None:
+        """The database gave another lease, for which it was asked at `asked`."""
+        self._ends = asked + self._lease
 
     def verify(self) -> None:
         """Raise `LeaseLost` when the lease may be over."""
-        if time.clock_gettime(time.CLOCK_BOOTTIME) >= self._ends:
+        if _boot_time() >= self._ends:
             raise LeaseLost
 
 
@@ -55,11 +63,12 @@ class Deliverer:
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
         """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand."""
+        asked = _boot_time()
         claim = self._outbox.claim()
         if claim is None:
             return False
         self._chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
-        hold = self._held[threading.get_ident()] = Hold(claim, self._outbox.lease)
+        hold = self._held[threading.get_ident()] = Hold(claim, self._outbox.lease, asked)
         try:
             self._deliver(hold, stopping)
         except LeaseLost:
@@ -73,8 +82,9 @@ class Deliverer:
         for hold in list(self._held.values()):
             try:
                 hold.verify()
-                hold.renew()
+                asked = _boot_time()
                 self._outbox.extend(hold.claim)
+                hold.renew(asked)
             except LeaseLost:
                 continue  # the delivering thread will find out by itself, and must not be told that it holds on
 
@@ -85,19 +95,64 @@ class Deliverer:
             return
         template = self._template(claim.campaign_id)
         results: Sequence[Result] = []
+        intent: Sequence[Entry] = []
         trouble = None
         while todo and trouble is None and not stopping():
             ahead = todo[: self._settings.checkpoint]
-            hold.renew()
-            checkpoint = self._outbox.checkpoint(claim, results, ahead, _untried(todo))
+            checkpoint = self._checkpoint(hold, intent, results, ahead, _untried(todo), stopping)
+            intent = checkpoint.entries
             if not checkpoint.running:
                 results = []
                 break
             results, trouble = self._attempt(template, hold, checkpoint)
+            claim = self._lift_blockage(claim, results)
             attempted = {result.entry.recipient.user_id for result in results}
             left = [entry for entry in checkpoint.entries if entry.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
-        self._outbox.release(claim, results, _untried(todo), trouble)
+        release = partial(self._outbox.release, claim, results, _untried(todo), trouble)
+        self._insist(hold, intent, release, stopping)
+
+    def _checkpoint(
+        self,
+        hold: Hold,
+        intent: Sequence[Entry],
+        results: Sequence[Result],
+        ahead: Sequence[Entry],
+        untried: int,
+        stopping: Callable[[], bool],
+    ) -> Checkpoint:
+        checkpoint = partial(self._outbox.checkpoint, hold.claim, results, ahead, untried)
+        asked, written = self._insist(hold, intent, checkpoint, stopping)
+        hold.renew(asked)
+        return written
+
+    def _insist(
+        self, hold: Hold, intent: Sequence[Entry], write: Callable[[], T], stopping: Callable[[], bool]
+    ) -> tuple[float, T]:
+        """Write what was sent, however long the database is away: forgetting it would send it again.
+
+        A commit whose answer was lost may have happened; the recorded `intent` tells, and then the batch is let go.
+        """
+        while True:
+            asked = _boot_time()
+            try:
+                return asked, write()
+            except OperationalError as error:
+                log.error("database trouble, outcomes kept for later: %s", type(error).__name__)
+                if stopping():
+                    raise
+            self._wait_for_database(hold.claim, intent, stopping)
+
+    def _wait_for_database(self, claim: Claim, intent: Sequence[Entry], stopping: Callable[[], bool]) -> None:
+        while True:
+            time.sleep(PATIENCE_SECONDS)
+            try:
+                self._outbox.verify_intent(claim, intent)
+            except OperationalError:
+                if stopping():
+                    raise
+            else:
+                return
 
     def _probe(self, claim: Claim, todo: Sequence[Entry]) -> bool:
         try:
@@ -105,8 +160,14 @@ class Deliverer:
         except TransportUnavailable as error:
             self._outbox.release(claim, [], _untried(todo), str(error))
             return False
-        self._outbox.lift_blockage()
         return True
+
+    def _lift_blockage(self, claim: Claim, results: Sequence[Result]) -> Claim:
+        """A probe that got an answer about a recipient has shown that the transport works; `check` alone has not."""
+        if not claim.probe or not results:
+            return claim
+        self._outbox.lift_blockage()
+        return replace(claim, probe=False)
 
     def _attempt(self, template: Template, hold: Hold, checkpoint: Checkpoint) -> tuple[list[Result], str | None]:
         """Send one checkpoint's messages; return what became of them and, if the transport failed, why."""
@@ -129,7 +190,7 @@ class Deliverer:
             recipient = entry.recipient
             try:
                 message = template.render(recipient, self._links.link(recipient.user_id), checkpoint.now)
-            except UnusableRecipient as error:
+            except ValueError as error:
                 reply = f"Not sent: {error}"
                 results.append(Result(entry, DeliveryStatus.FAILED, entry.attempts + 1, entry.doubts, reply))
                 continue
@@ -156,6 +217,10 @@ class Deliverer:
         site = {"site_name": self._settings.site_name, "site_url": self._settings.site_url}
         frame = {"header": self._settings.email_header, "footer": self._settings.email_footer}
         return compile_message(Draft(campaign.id, sender, campaign.subject, campaign.body, **site, **frame))
+
+
+def _boot_time() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _untried(entries: Sequence[Entry]) -> int:

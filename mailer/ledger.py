@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Update, and_, bindparam, case, cast, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
@@ -97,15 +110,57 @@ def next_due(connection: Connection, claim: Claim) -> int | None:
 
 
 def close(connection: Connection, claim: Claim, now: int) -> None:
-    """End the batch: what a cancellation left open is skipped."""
-    waiting = and_(_deliveries_of(claim), Delivery.due_at.is_not(None))
-    for status in (DeliveryStatus.DEFERRED, DeliveryStatus.UNCERTAIN):
-        skipped = {"status": DeliveryStatus.SKIPPED, "reply": "The campaign was cancelled.", "due_at": None}
-        ends = update(Delivery).where(waiting, Delivery.status == status).values(updated_at=now, **skipped)
-        count = connection.execute(ends).rowcount
-        if count:
-            fenced(connection, claim, skipped=Batch.skipped + count, **{status.value: COUNTERS[status] - count})
-    fenced(connection, claim, state=BatchState.DONE, attempting=[])
+    """End the batch: what a cancellation left open is skipped, or stays uncertain where a copy may have arrived."""
+    skipped = _end_deliveries(connection, _deliveries_of(claim), now)
+    values = {"skipped": Batch.skipped + skipped, "deferred": Batch.deferred - skipped}
+    fenced(connection, claim, state=BatchState.DONE, attempting=[], **values)
+
+
+def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
+    """End the batches that nobody holds, as `close` does. The caller holds a lock on the campaign's row."""
+    waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
+    connection.execute(select(Batch.number).where(waiting).with_for_update())  # nobody claims or counts meanwhile
+    theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
+    _end_deliveries(connection, theirs, now)
+    values = {"skipped": Batch.skipped + Batch.deferred, "deferred": 0}
+    connection.execute(update(Batch).where(waiting).values(state=BatchState.DONE, **values))
+
+
+def _end_deliveries(connection: Connection, theirs: ColumnElement[bool], now: int) -> int:
+    deferred = and_(theirs, Delivery.status == DeliveryStatus.DEFERRED)
+    skipped = {"status": DeliveryStatus.SKIPPED, "reply": "The campaign was cancelled.", "due_at": None}
+    count = connection.execute(update(Delivery).where(deferred).values(updated_at=now, **skipped)).rowcount
+    connection.execute(update(Delivery).where(theirs, Delivery.due_at.is_not(None)).values(due_at=None))
+    return count
+
+
+def reopen(connection: Connection, campaign_id: str, statuses: Collection[DeliveryStatus], now: int) -> int:
+    """Have the deliveries that rest with one of `statuses` tried again, as if for the first time; return how many.
+
+    The caller holds a lock on the campaign's row.
+    """
+    mine = Batch.campaign_id == campaign_id
+    connection.execute(select(Batch.number).where(mine).with_for_update())  # nobody counts meanwhile
+    resting = and_(Delivery.campaign_id == campaign_id, Delivery.due_at.is_(None))
+    counts = {s: _count_in_batch(and_(resting, Delivery.status == s)) for s in statuses}
+    moved: dict[str, Any] = {status.value: COUNTERS[status] - count for status, count in counts.items()}
+    moved["deferred"] = sum(counts.values(), start=Batch.deferred)
+    idle = Batch.state != BatchState.RUNNING
+    moved |= {"state": case((idle, BatchState.WAITING.value), else_=Batch.state)}
+    moved |= {"due_at": case((idle, now), else_=Batch.due_at)}
+    concerned = exists().where(resting, Delivery.status.in_(statuses), _in_range())
+    connection.execute(update(Batch).where(mine, concerned).values(**moved))
+    fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "doubts": 0, "first_at": now, "due_at": now}
+    again = update(Delivery).where(resting, Delivery.status.in_(statuses)).values(updated_at=now, **fresh)
+    return connection.execute(again).rowcount
+
+
+def _count_in_batch(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return select(func.count()).select_from(Delivery).where(condition, _in_range()).correlate(Batch).scalar_subquery()
+
+
+def _in_range() -> ColumnElement[bool]:
+    return Delivery.user_id.between(Batch.first_id, Batch.last_id)
 
 
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
@@ -124,10 +179,11 @@ def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) 
     sent, failed = connection.execute(sums).one()
     if sent + failed >= ENOUGH_TO_JUDGE and failed > max_rate * (sent + failed):
         reason = f"{failed} of {sent + failed} recipients failed, more than MAILER_MAX_FAILURE_RATE allows"
-        running = and_(Campaign.id == campaign_id, Campaign.state == CampaignState.RUNNING)
+        # a running campaign has a reason only if a person has resumed it knowing of the failures
+        running = and_(Campaign.id == campaign_id, Campaign.state == CampaignState.RUNNING, Campaign.reason.is_(None))
         connection.execute(update(Campaign).where(running).values(state=CampaignState.PAUSED, reason=reason))
 
 
-def _deliveries_of(claim: Claim) -> Any:
+def _deliveries_of(claim: Claim) -> ColumnElement[bool]:
     in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
     return and_(Delivery.campaign_id == claim.campaign_id, *in_range)

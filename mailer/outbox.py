@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, literal, select
+from sqlalchemy import Connection, Select, and_, literal, or_, select
 
 from mailer import blockage, ledger
 from mailer.database import AnyRow, Database
@@ -60,7 +60,9 @@ class Outbox:
         free = trouble is None or trouble.blocked_until <= now
         query = select(*columns).join(Campaign, Campaign.id == Batch.campaign_id)
         states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
-        query = query.where(states, Batch.due_at <= now, Campaign.state == CampaignState.RUNNING, literal(free))
+        left_over = and_(Campaign.state == CampaignState.CANCELLED, Batch.state == BatchState.RUNNING)
+        wanted = or_(Campaign.state == CampaignState.RUNNING, left_over)  # what a dead worker left is still recorded
+        query = query.where(states, Batch.due_at <= now, wanted, literal(free))
         return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
 
     def _take(self, connection: Connection, row: AnyRow) -> Claim:
@@ -135,6 +137,8 @@ class Outbox:
             self._record(connection, claim, results, [], now=now, untried=untried)
             if trouble is not None:
                 blockage.block(connection, trouble, now, probe=claim.probe)
+            elif claim.probe:
+                blockage.lift(connection)
             due = None if state == CampaignState.CANCELLED else now if untried else ledger.next_due(connection, claim)
             if due is not None:
                 ledger.fenced(connection, claim, state=BatchState.WAITING, due_at=due)

@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select
 
 from mailer.database import AnyRow, Database
 from mailer.errors import NotFound
-from mailer.models import Batch, Campaign, Delivery
+from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, TransportHealth
+
+BLOCKED = "blocked"
+CANCELLING = "cancelling"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A campaign's state and counts; `pending` is who was planned and not tried. Times are ms since 1970."""
+    """A campaign's state and counts; `pending` is who was planned and not tried. Times are ms since 1970.
+
+    `state` is a `CampaignState`, `blocked` (running, but the transport fails: `reason` says why) or `cancelling`
+    (cancelled, with a checkpoint in hand that ends).
+    """
 
     id: str
     state: str
@@ -90,9 +97,19 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
         select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
         for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
     ]
-    facts = (Campaign.id, Campaign.state, Campaign.reason, Campaign.subject, Campaign.dry_run)
+    facts = (Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
+
+
+def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
+    """The state on record, or what it amounts to: held up by the transport, or cancelled with a checkpoint in hand."""
+    trouble = select(TransportHealth.reason).scalar_subquery()
+    blocked = and_(Campaign.state == CampaignState.RUNNING, trouble.is_not(None))
+    in_hand = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.RUNNING)
+    cancelling = and_(Campaign.state == CampaignState.CANCELLED, in_hand)
+    state = case((blocked, BLOCKED), (cancelling, CANCELLING), else_=Campaign.state)
+    return state, case((blocked, trouble), else_=Campaign.reason)
 
 
 def _progress(row: AnyRow) -> Progress:
