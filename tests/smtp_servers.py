@@ -127,7 +127,7 @@ class Conversation:
             self.sock.close()
 
     def say(self, verb: str) -> bytes:
-        scripted = bool(self.server.script[verb])
+        scripted = self.server.script[verb][:1] not in ([], [None])
         reply = self.server.reply(verb)
         self.open = reply != CLOSE and not (scripted and verb in self.server.closing) and not self.server.down
         self.sock.sendall(reply)
@@ -242,7 +242,6 @@ def running_aiosmtpd(**options: Any) -> Iterator[RealServer]:
             return SMTP(real.recorder, hostname="aio.test", enable_SMTPUTF8=True, loop=loop, **options)
 
         server = await loop.create_server(factory, "127.0.0.1", 0)
-        servers.append(server)
         real.port = server.sockets[0].getsockname()[1]
         ready.set()
         return server
