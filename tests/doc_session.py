@@ -1,0 +1,117 @@
+"""The documentation's shell blocks, run top to bottom in one bash, as a reader would.
+
+A block that begins with ```sh is run. ```sh server is left running while those after it are run. ```json output and
+```text output hold what the block before printed. Nothing else is run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+from tests.doc_pages import ROOT, Block, blocks
+
+ADDRESS = "127.0.0.1:8000"
+BIN = Path(sys.executable).parent
+SECONDS = 60
+CHECKOUT = ("app.py", "examples", "gunicorn.conf.py", "mailer", "transports", "wsgi.py")  # what commands run beside
+PRELUDE = r"""
+set -eu
+servers=()
+make() { grep -q "^$1:" "$ROOT/Makefile" || { echo "the Makefile has no target $1" >&2; return 1; }; }
+stop() {
+    code=$?
+    trap - EXIT
+    for server in "${servers[@]}"; do
+        kill "$server" || { echo "a server had ended by itself" >&2; code=1; }
+        wait "$server" || { echo "a server ended with $?" >&2; code=1; }
+    done
+    exit "$code"
+}
+trap stop EXIT
+answers() {
+    for _ in {1..150}; do
+        if curl --silent --fail --output /dev/null "http://$ADDRESS/healthz"; then return; fi
+        sleep 0.1
+    done
+    return 1
+}
+"""
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def script(page: Path, address: str) -> str:
+    """One bash script; each block's output goes into files named after the line it starts on."""
+    steps = [PRELUDE]
+    for block in blocks(page):
+        if block.words[:1] != ("sh",):
+            continue
+        steps.append(f"exec >{block.line}.out 2>{block.line}.err\n: >running.{block.line}")
+        text = block.text.replace(ADDRESS, address)
+        steps.append(f"exec {text.strip()} &\nservers+=($!)\nanswers" if "server" in block.words else text)
+        steps.append(f"rm running.{block.line}")
+    return "\n".join(steps)
+
+
+def run(page: Path, folder: Path) -> None:
+    """Run a page's blocks in `folder`. Raises AssertionError with the block that failed and what it said."""
+    address = free_address()
+    for name in CHECKOUT:
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv").symlink_to(BIN.parent)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
+    settings = {"ADDRESS": address, "ROOT": str(ROOT), "MAILER_SITE_URL": f"http://{address}"}
+    path = f"{BIN}:{clean['PATH']}"
+    process = subprocess.Popen(
+        ["bash", "-c", script(page, address)],
+        cwd=folder,
+        env={**clean, **settings, "PATH": path},
+        start_new_session=True,
+    )
+    try:
+        code = process.wait(SECONDS)
+    finally:
+        with suppress(ProcessLookupError):  # nobody of the session is left, as it should be
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert code == 0, f"{page.name}: {explain(folder)}"
+
+
+def explain(folder: Path) -> str:
+    """The block that was running last, and its output."""
+    lines = sorted(int(path.name.partition(".")[2]) for path in folder.glob("running.*"))
+    outputs = sorted(folder.glob("[0-9]*.err"), key=lambda path: path.stat().st_mtime)
+    shown = "".join(path.read_text("utf-8", "replace")[-2000:] for path in outputs[-2:])
+    return f"the block at line {lines} failed\n{shown}"
+
+
+def expected_outputs(page: Path) -> list[tuple[Block, Block]]:
+    """Pairs of a shell block and the block that says what it prints."""
+    found = blocks(page)
+    return [(before, after) for before, after in pairwise(found) if "output" in after.words]
+
+
+def printed(folder: Path, block: Block) -> str:
+    return (folder / f"{block.line}.out").read_text("utf-8")
+
+
+def same(kind: str, shown: str, actual: str) -> bool:
+    return bool(json.loads(shown) == json.loads(actual)) if kind == "json" else shown.strip() == actual.strip()
+
+
+def available() -> str | None:
+    """The program that is missing, or None."""
+    return next((name for name in ("bash", "curl") if shutil.which(name) is None), None)

@@ -1,0 +1,232 @@
+"""What the documentation says is what the code does: settings, errors, commands, transports, paths, states, files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from app import create_app
+from mailer import errors, retry
+from mailer.api.answers import HTTP_TYPES
+from mailer.cli import main
+from mailer.models import BatchState, CampaignState, DeliveryStatus
+from mailer.progress import BLOCKED, CANCELLING
+from mailer.selector import compile_selector, parse_query
+from mailer.settings import Settings
+from tests import doc_session
+from tests.doc_pages import PAGES, ROOT, anchors, blocks, codes, inline_code, links, prose, section, table
+from transports import TransportConfigError, from_url
+
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+SESSIONS = [page for page in PAGES if any(block.words[:1] == ("sh",) for block in blocks(page))]
+SCHEMES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]["mailer.transports"]
+CLIENT_VARIABLES = {"MAILER_USER_ID", "MAILER_AUTH_TOKEN"}  # of the command line, not of the service
+
+
+def name_of(page: Path) -> str:
+    return page.name
+
+
+def shown(value: object) -> str:
+    return f"`{value}`" if value not in ("", ()) else "none"
+
+
+def test_settings_table_has_every_setting_with_its_default() -> None:
+    rows = table(section(README, "Settings"), "variable")
+    documented = {codes(row[0])[0]: row[1] for row in rows}
+    actual = {f"MAILER_{field.name.upper()}": shown(field.default) for field in fields(Settings)}
+    assert documented == actual
+    assert all(row[2] for row in rows)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_names_no_setting_that_there_is_not(page: Path) -> None:
+    known = {f"MAILER_{field.name.upper()}" for field in fields(Settings)} | CLIENT_VARIABLES
+    assert set(re.findall(r"MAILER_[A-Z_]*[A-Z]", page.read_text("utf-8"))) <= known
+
+
+def error_types(of: type[errors.MailerError] = errors.MailerError) -> Iterator[str]:
+    for kind in of.__subclasses__():
+        yield kind.error_type
+        yield from error_types(kind)
+
+
+def test_errors_are_documented_with_their_status() -> None:
+    documented = {codes(row[1])[0]: int(row[0]) for row in table(section(README, "Errors"), "status")}
+    over_http = {kind.error_type: kind.status for kind in errors.MailerError.__subclasses__()}
+    offline = over_http.pop("error-invalid-user")
+    assert offline
+    assert set(over_http) <= set(error_types())
+    assert documented == {**over_http, **{kind: status for status, kind in HTTP_TYPES.items()}}
+    assert "error-invalid-user" in inline_code(README)
+
+
+def options_of(scheme: str) -> set[str]:
+    """What the transport itself lists when it meets an option it does not know."""
+    with pytest.raises(TransportConfigError, match="known options") as caught:
+        from_url(f"{scheme}:?no_such_option=1" if scheme == "console" else f"{scheme}:x?no_such_option=1")
+    listing = str(caught.value).partition("known options: ")[2]
+    return set(listing.split(", ")) - {"none"}
+
+
+def test_transports_are_documented_by_scheme() -> None:
+    rows = table(section(README, "Transports"), "URL")
+    assert {codes(row[0])[0].partition(":")[0] for row in rows} == set(SCHEMES)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_transport_options_are_documented(scheme: str) -> None:
+    text = section(README, "Transports")
+    rows = table(text, "URL")
+    where = next(row[1] for row in rows if codes(row[0])[0].startswith(f"{scheme}:"))
+    if scheme.startswith("smtp"):
+        where = " ".join(row[0] for row in table(text, "option"))
+    documented = {code.partition("=")[0] for code in codes(where) if "=" in code}
+    assert documented == options_of(scheme)
+
+
+def commands(group: click.Group, before: str = "mailer") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        path = f"{before} {name}"
+        found |= commands(command, path) if isinstance(command, click.Group) else {path: command}
+    return found
+
+
+COMMANDS = commands(main)
+
+
+def test_command_table_has_every_command() -> None:
+    documented = [codes(row[0])[0] for row in table(section(README, "Command line"), "command")]
+    assert {re.sub(r" [A-Z]+$", "", command) for command in documented} == set(COMMANDS)
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
+
+
+def test_command_table_names_true_options() -> None:
+    for row in table(section(README, "Command line"), "command"):
+        command = COMMANDS[re.sub(r" [A-Z]+$", "", codes(row[0])[0])]
+        assert {code.split()[0] for code in codes(row[1]) if code.startswith("--")} <= options(command), row
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_inline_commands_exist(page: Path) -> None:
+    for code in inline_code(page):
+        if not code.startswith("mailer ") or "COMMAND" in code or code == "mailer --help":
+            continue
+        words = shlex.split(code)
+        known = [path for path in COMMANDS if words[: len(path.split())] == path.split()]
+        groups = {path.rpartition(" ")[0] for path in COMMANDS}
+        assert known or code in groups, f"{page.name}: {code}"
+        for path in known:
+            assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options(COMMANDS[path]), code
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
+    folder = tmp_path_factory.mktemp("docs")
+    app = create_app(Settings(database_url=f"sqlite:///{folder}/mailer.db", secret_key=("k" * 40,)))
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    found = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in methods if method in rule.methods}
+    app.extensions["mailer"].db.close()
+    return found
+
+
+def test_http_table_has_every_path(rules: set[tuple[str, str]]) -> None:
+    rows = [codes(row[0])[0] for row in table(section(README, "HTTP"), "request")]
+    documented = {tuple(row.split()) for row in rows}
+    files = {rule for rule in rules if "<path:" in rule[1] or rule[1].startswith("/docs") or rule[1].endswith(".css")}
+    assert documented - {("GET", "/docs/")} == rules - files
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_paths_in_prose_exist(page: Path, rules: set[tuple[str, str]]) -> None:
+    shapes = {(method, re.sub(r"<[^>]+>", "<>", path)) for method, path in rules}
+    for code in inline_code(page):
+        found = re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) (/\S*)", code)
+        if found:
+            assert (found[1], re.sub(r"<[^>]+>", "<>", found[2]).partition("?")[0]) in shapes, f"{page.name}: {code}"
+
+
+QUERIES = [codes(row[1])[0] for row in table(section(README, "Queries"), "who")]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_example_query_is_accepted(query: str) -> None:
+    parsed = parse_query(query)
+    assert parsed
+    compile_selector(parsed)
+
+
+@pytest.mark.parametrize(
+    ("heading", "states"),
+    [("Campaigns", [*CampaignState, BLOCKED, CANCELLING]), ("Batches", BatchState), ("Deliveries", DeliveryStatus)],
+    ids=["campaigns", "batches", "deliveries"],
+)
+def test_states_are_documented(heading: str, states: Iterable[str]) -> None:
+    documented = [codes(row[0])[0] for row in table(section(DOCS / "delivery.md", heading), "state")]
+    assert documented == [str(state) for state in states]
+
+
+def test_retry_tables_are_those_of_the_code() -> None:
+    recipients = table(section(DOCS / "delivery.md", "When a recipient is tried again"), "after failure")
+    transports = table(section(DOCS / "delivery.md", "When the transport fails"), "after failure")
+    assert [int(row[1].split()[0]) * retry.MINUTE for row in recipients] == list(retry.RECIPIENT_DELAYS)
+    assert [int(row[1].split()[0]) * 1000 for row in transports] == list(retry.TRANSPORT_DELAYS)
+
+
+def test_architecture_names_every_module() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"[\w/]+\.py", text))
+    rooms = {path.name for path in (ROOT / "mailer").glob("*.py")} | {path.name for path in ROOT.glob("*.py")}
+    rooms |= {path.name for path in (ROOT / "transports").glob("*.py")}
+    folders = {path.parent.name for path in (ROOT / "mailer").glob("*/*.py")}
+    assert rooms - {"__init__.py"} <= {name.rpartition("/")[2] for name in named}
+    assert {f"{folder}/" for folder in folders} <= set(re.findall(r"[a-z]+/", text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists() or path.startswith("https://"), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+FILE = re.compile(r"(?:\.?[\w-]+/)*[\w.-]+\.(?:py|md|toml|json|txt|mjs)")
+MADE_LATER = re.compile(r"(instance|outbox|bench/out)/.*|index\.ndjson|.*_transport_spool\.py")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_in_prose_exist(page: Path) -> None:
+    for code in inline_code(page):
+        if FILE.fullmatch(code) and "/" in code and not MADE_LATER.fullmatch(code):
+            assert (ROOT / code).exists() or (ROOT / "mailer" / code).exists(), f"{page.name}: {code}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`(?:\w+=\S+ )?make ([\w-]+)`", prose(page))) <= targets
+
+
+@pytest.mark.parametrize("page", SESSIONS, ids=name_of)
+def test_commands_of_page_work_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    missing = doc_session.available()
+    if missing:
+        pytest.skip(f"needs {missing}")
+    doc_session.run(page, tmp_path)
+    for block, output in doc_session.expected_outputs(page):
+        actual = doc_session.printed(tmp_path, block)
+        assert doc_session.same(output.words[0], output.text, actual), f"{page.name}:{output.line}\n{actual}"
