@@ -14,6 +14,7 @@ LAYERS = [
     ["mailer.rendering", "mailer.unsubscribe", "mailer.imports", "mailer.blockage"],
     ["mailer.directory", "mailer.worklist", "mailer.ledger", "mailer.outbox"],
     ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
+    ["mailer.doctor", "mailer.export", "mailer.retention"],
     ["mailer.schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
     ["mailer.cli", "wsgi"],
