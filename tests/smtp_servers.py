@@ -52,7 +52,7 @@ class FakeServer:
     """`script[verb]` holds replies for that verb's next uses; when they are used up, the usual one is given.
 
     A reply of several lines is given as it stands; one that is `CLOSE` closes; `closing` names verbs after whose
-    scripted reply the connection is closed. `down`: 421 to everything.
+    scripted reply the connection is closed, `hanging` those after which nothing more is said. `down`: always 421.
     """
 
     extensions: tuple[str, ...] = EXTENSIONS
@@ -60,6 +60,7 @@ class FakeServer:
     implicit_tls: bool = False
     script: dict[str, list[bytes | None]] = field(default_factory=lambda: defaultdict(list))
     closing: set[str] = field(default_factory=set)
+    hanging: set[str] = field(default_factory=set)
     down: bool = False
     port: int = 0
     connections: int = 0
@@ -126,11 +127,17 @@ class Conversation:
             self.file.close()
             self.sock.close()
 
-    def say(self, verb: str) -> bytes:
-        scripted = self.server.script[verb][:1] not in ([], [None])
-        reply = self.server.reply(verb)
-        self.open = reply != CLOSE and not (scripted and verb in self.server.closing) and not self.server.down
+    def say(self, verb: str, content: bytes | None = None) -> bytes:
+        """Reply, having kept the content if it is thereby accepted."""
+        server = self.server
+        scripted = server.script[verb][:1] not in ([], [None])
+        reply = server.reply(verb)
+        if content is not None and reply.startswith(b"2") and self.rcpt:
+            server.mails.append(Mail(self.mail, self.rcpt, content))
+        self.open = reply != CLOSE and not reply.startswith(b"421") and not (scripted and verb in server.closing)
         self.sock.sendall(reply)
+        while scripted and verb in server.hanging and self.sock.recv(4096):
+            pass
         return reply
 
     def obey(self, verb: str, argument: str) -> None:
@@ -140,7 +147,7 @@ class Conversation:
                 "".join(f"250-{line}\r\n" for line in lines[:-1]).encode() + f"250 {lines[-1]}\r\n".encode()
             )
         elif verb == "BDAT":
-            self.take("BDAT", self.file.read(int(argument.split(maxsplit=1)[0])))
+            self.say("BDAT", self.file.read(int(argument.split(maxsplit=1)[0])))
         elif verb == "AUTH":
             self.authenticate()
         else:
@@ -153,8 +160,8 @@ class Conversation:
             self.mail, self.rcpt = (argument, "") if good else ("", "")
         elif verb == "RCPT" and good:
             self.rcpt = argument
-        elif verb == "DATA" and reply.startswith(b"354"):
-            self.take(".", self.read_data())
+        elif verb == "DATA" and reply.startswith(b"354") and self.open:
+            self.say(".", self.read_data())
         elif verb == "STARTTLS" and good and self.server.context:
             self.wrap(self.server.context.wrap_socket(self.sock, server_side=True))
         elif verb in {"QUIT"}:
@@ -172,10 +179,6 @@ class Conversation:
             lines.append(line.removeprefix(b"."))
         return b"".join(lines)
 
-    def take(self, verb: str, content: bytes) -> None:
-        if self.say(verb).startswith(b"2") and self.rcpt:
-            self.server.mails.append(Mail(self.mail, self.rcpt, content))
-
 
 @contextmanager
 def running(server: FakeServer) -> Iterator[FakeServer]:
@@ -189,6 +192,7 @@ def running(server: FakeServer) -> Iterator[FakeServer]:
             while True:
                 sock, _ = listener.accept()
                 sock.settimeout(30)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threads.append(threading.Thread(target=server.serve, args=(sock,), daemon=True))
                 threads[-1].start()
 

@@ -23,7 +23,7 @@ END_OF_DATA = re.compile(rb"(?:\A|.*?\r\n)\.\r\n", re.DOTALL)
 
 
 class MemorySocket:
-    """The far end of a connection. `behaviour(verb)` gives the reply's octets, b"" to say nothing from now on, or None to close.
+    """The far end of a connection. `behaviour(verb)` gives the reply, b"" for silence from now on, None to close.
 
     `pieces(limit)` says how many octets the next write or read gets, and 0 that the connection breaks there.
     """

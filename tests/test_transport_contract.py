@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.smtp_servers import FakeServer, running
 from tests.webhook_receiver import running_receiver
 from transports import Message, Status, Transport, TransportConfigError, TransportUnavailable, from_url
 from transports.memory import named_store
@@ -116,6 +117,24 @@ def webhook_case(_request: pytest.FixtureRequest, stack: ExitStack) -> Case:
     )
 
 
+def smtp_case(options: str, *extensions: str) -> Factory:
+    def build(_request: pytest.FixtureRequest, stack: ExitStack) -> Case:
+        server = stack.enter_context(running(FakeServer(extensions=("8BITMIME", *extensions))))
+
+        def set_down(down: bool) -> None:
+            server.down = down
+
+        return Case(
+            server.url(options),
+            lambda: [mail.content for mail in server.mails],
+            lambda: set_down(True),
+            lambda: set_down(False),
+            look_ahead=2 if "PIPELINING" in extensions else 1,
+        )
+
+    return build
+
+
 FACTORIES: dict[str, Factory] = {
     "console": console_case,
     "failover": group_case("failover"),
@@ -124,6 +143,9 @@ FACTORIES: dict[str, Factory] = {
     "file-mbox": file_case("mbox"),
     "memory": memory_case,
     "roundrobin": group_case("roundrobin"),
+    "smtp-chunked": smtp_case("bdat=yes", "PIPELINING", "CHUNKING"),
+    "smtp-lockstep": smtp_case(""),
+    "smtp-pipelined": smtp_case("", "PIPELINING"),
     "webhook": webhook_case,
 }
 

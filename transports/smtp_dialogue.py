@@ -172,7 +172,8 @@ class ChunkedDialogue(Dialogue):
         try:
             self._wire.write(data, self._patience.final)
             refusal = self._outcome(parcel, Phase.MAIL, self._wire.reply())
-            refusal = refusal or self._outcome(parcel, Phase.RCPT, self._wire.reply())
+            rcpt = self._wire.reply()
+            refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)
             end = self._wire.reply()
         except ConnectionLost as lost:
             return self._broken(parcel, lost, refusal, lost.written == len(data))

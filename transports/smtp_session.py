@@ -70,18 +70,18 @@ class _Client(smtplib.SMTP):
     _wire: tuple[socket.socket, Wire] | None = None
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read one reply within `patience` seconds altogether."""
+        """Read one reply within `patience` seconds altogether; nothing may follow it unasked."""
         wire = self.wire()
         wire.allow(self.patience)
         reply = wire.reply()
+        if not wire.settled:
+            raise ConnectionLost("the server said more than it was asked", 0)
         return reply.code, "\n".join(reply.lines).encode()
 
     def wire(self) -> Wire:
         """The wire over the socket of the moment; smtplib changes it at STARTTLS."""
         sock = self.connected()
         if self._wire is None or self._wire[0] is not sock:
-            if self._wire is not None and not self._wire[1].settled:
-                raise ConnectionLost("the server said more than it was asked before TLS began", 0)
             self._wire = sock, Wire(sock)
         return self._wire[1]
 
