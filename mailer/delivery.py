@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from mailer.addresses import Mailbox
 from mailer.ledger import LeaseLost
 from mailer.models import DeliveryStatus
-from mailer.outbox import Checkpoint, Outbox
+from mailer.outbox import Checkpoint, Outbox, boot_time
 from mailer.rendering import Draft, Template, compile_message
 from mailer.retry import next_attempt, uncertain_again
 from mailer.settings import Settings
@@ -34,18 +34,18 @@ T = TypeVar("T")
 class Hold:
     """A claim and until when it is surely ours, by this machine's clock, which goes on while a process is stopped."""
 
-    def __init__(self, claim: Claim, lease: int, asked: float) -> None:
+    def __init__(self, claim: Claim, lease: int, since: float) -> None:
         self.claim = claim
         self._lease = lease / 1000
-        self.renew(asked)
+        self.renew(since)
 
-    def renew(self, asked: float) -> None:
-        """The database gave another lease, for which it was asked at `asked`."""
-        self._ends = asked + self._lease
+    def renew(self, since: float) -> None:
+        """The database gave another lease, which began at `since` or later."""
+        self._ends = since + self._lease
 
     def verify(self) -> None:
         """Raise `LeaseLost` when the lease may be over."""
-        if _boot_time() >= self._ends:
+        if boot_time() >= self._ends:
             raise LeaseLost
 
 
@@ -63,12 +63,12 @@ class Deliverer:
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
         """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand."""
-        asked = _boot_time()
+        since = boot_time()
         claim = self._outbox.claim()
         if claim is None:
             return False
         self._chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
-        hold = self._held[threading.get_ident()] = Hold(claim, self._outbox.lease, asked)
+        hold = self._held[threading.get_ident()] = Hold(claim, self._outbox.lease, since)
         try:
             self._deliver(hold, stopping)
         except LeaseLost:
@@ -82,9 +82,7 @@ class Deliverer:
         for hold in list(self._held.values()):
             try:
                 hold.verify()
-                asked = _boot_time()
-                self._outbox.extend(hold.claim)
-                hold.renew(asked)
+                hold.renew(self._outbox.extend(hold.claim))
             except LeaseLost:
                 continue  # the delivering thread will find out by itself, and must not be told that it holds on
 
@@ -122,21 +120,18 @@ class Deliverer:
         stopping: Callable[[], bool],
     ) -> Checkpoint:
         checkpoint = partial(self._outbox.checkpoint, hold.claim, results, ahead, untried)
-        asked, written = self._insist(hold, intent, checkpoint, stopping)
-        hold.renew(asked)
+        written = self._insist(hold, intent, checkpoint, stopping)
+        hold.renew(written.since)
         return written
 
-    def _insist(
-        self, hold: Hold, intent: Sequence[Entry], write: Callable[[], T], stopping: Callable[[], bool]
-    ) -> tuple[float, T]:
+    def _insist(self, hold: Hold, intent: Sequence[Entry], write: Callable[[], T], stopping: Callable[[], bool]) -> T:
         """Write what was sent, however long the database is away: forgetting it would send it again.
 
         A commit whose answer was lost may have happened; the recorded `intent` tells, and then the batch is let go.
         """
         while True:
-            asked = _boot_time()
             try:
-                return asked, write()
+                return write()
             except OperationalError as error:
                 log.error("database trouble, outcomes kept for later: %s", type(error).__name__)
                 if stopping():
@@ -217,10 +212,6 @@ class Deliverer:
         site = {"site_name": self._settings.site_name, "site_url": self._settings.site_url}
         frame = {"header": self._settings.email_header, "footer": self._settings.email_footer}
         return compile_message(Draft(campaign.id, sender, campaign.subject, campaign.body, **site, **frame))
-
-
-def _boot_time() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _untried(entries: Sequence[Entry]) -> int:

@@ -7,6 +7,7 @@ sent and the user ids about to be attempted. After a kill -9 those ids, and no o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,8 +29,12 @@ CLAIMED = (
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the database said at a checkpoint: the time in ms, who may be attempted, whether the campaign still runs."""
+    """What the database said at a checkpoint: the time in ms, who may be attempted, whether the campaign still runs.
 
+    The lease began at `since` (`boot_time`), or later.
+    """
+
+    since: float
     now: int
     entries: Sequence[Entry]
     running: bool
@@ -95,10 +100,12 @@ class Outbox:
         with self._db.read() as connection:
             return open_entries(connection, claim, self._db.clock(connection))
 
-    def extend(self, claim: Claim) -> None:
+    def extend(self, claim: Claim) -> float:
         """Hold the batch for another lease; `ledger.LeaseLost` when it is somebody else's by now."""
         with self._db.write(durable=False) as connection:
+            since = boot_time()
             ledger.fenced(connection, claim, due_at=self._db.clock(connection) + self.lease)
+        return since
 
     def verify_intent(self, claim: Claim, intent: Sequence[Entry]) -> None:
         """Raise `ledger.LeaseLost` unless the batch is held and `intent` is still the newest thing written to it."""
@@ -114,8 +121,8 @@ class Outbox:
         `untried` is how many of `ahead` and after have no record. When the campaign no longer runs nobody is to be
         attempted. Raises `ledger.LeaseLost`, with nothing written.
         """
-        with self._db.write() as connection:
-            now = self._db.clock(connection)
+        with self._db.write() as connection:  # which may have taken long
+            since, now = boot_time(), self._db.clock(connection)
             state = connection.scalar(select(Campaign.state).where(Campaign.id == claim.campaign_id))
             running = state == CampaignState.RUNNING
             entries, lost = still_eligible(connection, claim, ahead) if running else ([], [])
@@ -123,7 +130,7 @@ class Outbox:
             untried -= sum(result.entry.status is None for result in skipped)
             intent = [entry.recipient.user_id for entry in entries]
             self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
-        return Checkpoint(now, entries, running)
+        return Checkpoint(since, now, entries, running)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: str | None = None) -> None:
         """Commit the last `results` and give the batch back: to be gone on with, to be retried, or done.
@@ -157,6 +164,11 @@ class Outbox:
         ledger.record(connection, claim, results, intent, due_at=numbers["now"] + self.lease, **numbers)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)
+
+
+def boot_time() -> float:
+    """Seconds by this machine's clock, which goes on while the process is stopped or the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _skip(entry: Entry) -> Result:
