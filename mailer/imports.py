@@ -29,10 +29,18 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 _TYPES = {"active": "boolean", "created_at": "bigint"}
 
 _UPSERT = f"""
-INSERT INTO users ({", ".join(COLUMNS)}) SELECT {", ".join(COLUMNS)} FROM staged_users WHERE true ORDER BY id
-ON CONFLICT (id) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])}
+INSERT INTO users ({", ".join(COLUMNS)}, unsubscribed_at)
+SELECT {", ".join(COLUMNS)}, CASE WHEN {{opted_out_staged}} THEN :now END FROM staged_users WHERE true ORDER BY id
+ON CONFLICT (id) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])},
+unsubscribed_at = CASE WHEN users.unsubscribed_at IS NULL AND coalesce({{opted_out}}, false) = false
+THEN excluded.unsubscribed_at ELSE users.unsubscribed_at END
 WHERE {" OR ".join(f"users.{column} {{differs}} excluded.{column}" for column in COLUMNS[1:])}
 """  # noqa: S608 - made of the names of columns
+# Rocket.Chat's own mark in a user document; it counts when it is new, so who subscribed again here stays subscribed
+_OPTED_OUT = {
+    "sqlite": "json_extract({table}.document, '$.mailer.unsubscribed') = 1",
+    "postgresql": "({table}.document #> '{{mailer,unsubscribed}}') = 'true'",
+}
 _KNOWN = "SELECT count(*) FROM staged_users JOIN users ON users.id = staged_users.id"
 _REPEATED = """
 SELECT id, min(source_row), max(source_row) FROM staged_users GROUP BY id HAVING count(*) > 1 ORDER BY 2 LIMIT 1
@@ -56,8 +64,8 @@ class ImportResult:
 def import_users(db: Database, path: Path, *, progress: Callable[[int], None] | None = None) -> ImportResult:
     """Upsert the users of the file `path` by `_id`: all of them or, when one is refused (`InvalidRow`), none.
 
-    The file is a JSON array, NDJSON or CSV (see `mailer.readers`). Who has unsubscribed stays unsubscribed, and who is
-    not in the file stays as they are. `progress` is told now and then how many bytes of the file have been read.
+    The file is a JSON array, NDJSON or CSV (see `mailer.readers`). Who has unsubscribed stays unsubscribed, who is marked
+    so by Rocket.Chat (`mailer.unsubscribed`) becomes so, and who is not in the file stays as they are. `progress` is told now and then how many bytes of the file have been read.
     """
     with path.open("rb") as file:
         return upsert_documents(db, _watched(read_documents(file, path.name), file, progress))
@@ -70,10 +78,10 @@ def upsert_documents(db: Database, documents: Iterable[tuple[int, object]]) -> I
             _stage(connection, map(_staged, _normalised(documents)))
             _refuse_repeated(connection)
             if connection.dialect.name == "postgresql":
-                return _merge(connection)
+                return _merge(connection, db.clock(connection))
         connection.execution_options(mailer_write="FULL")
         with connection.begin():
-            result = _merge(connection)
+            result = _merge(connection, db.clock(connection))
             connection.exec_driver_sql("DROP TABLE staged_users")
         return result
 
@@ -137,9 +145,11 @@ def _refuse_repeated(connection: Connection) -> None:
         raise InvalidRow(again, "_id", f"{user_id} stands in row {first} already")
 
 
-def _merge(connection: Connection) -> ImportResult:
+def _merge(connection: Connection, now: int) -> ImportResult:
     total: int = connection.execute(text("SELECT count(*) FROM staged_users")).scalar_one()
     known: int = connection.execute(text(_KNOWN)).scalar_one()
     differs = "IS DISTINCT FROM" if connection.dialect.name == "postgresql" else "IS NOT"
-    written = connection.execute(text(_UPSERT.format(differs=differs))).rowcount
+    opted_out = _OPTED_OUT[connection.dialect.name]
+    marks = {"opted_out": opted_out.format(table="users"), "opted_out_staged": opted_out.format(table="staged_users")}
+    written = connection.execute(text(_UPSERT.format(differs=differs, **marks)), {"now": now}).rowcount
     return ImportResult(created=total - known, updated=written - (total - known), unchanged=total - written)

@@ -95,6 +95,16 @@ def test_import_leaves_the_unsubscribed_and_the_absent_alone(db: Database) -> No
     }
 
 
+def test_rocketchats_own_mark_unsubscribes_when_it_is_new(db: Database) -> None:
+    marked = {**ADA, "mailer": {"unsubscribed": True}}
+    upsert_documents(db, enumerate([marked, {**ZOE, "mailer": {"unsubscribed": False}}]))
+    assert (rows(db)["ada"].unsubscribed_at is None, rows(db)["zoe"].unsubscribed_at) == (False, None)
+    with db.write() as connection:
+        connection.execute(update(User).values(unsubscribed_at=None))  # subscribed again here
+    upsert_documents(db, enumerate([{**marked, "name": "Changed"}, {**ZOE, "mailer": {"unsubscribed": True}}]))
+    assert (rows(db)["ada"].unsubscribed_at, rows(db)["zoe"].unsubscribed_at is None) == (None, False)
+
+
 def test_address_that_became_invalid_is_taken_away(db: Database) -> None:
     upsert_documents(db, enumerate([ADA]))
     upsert_documents(db, enumerate([{**ADA, "emails": []}]))
