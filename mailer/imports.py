@@ -64,8 +64,9 @@ class ImportResult:
 def import_users(db: Database, path: Path, *, progress: Callable[[int], None] | None = None) -> ImportResult:
     """Upsert the users of the file `path` by `_id`: all of them or, when one is refused (`InvalidRow`), none.
 
-    The file is a JSON array, NDJSON or CSV (see `mailer.readers`). Who has unsubscribed stays unsubscribed, who is marked
-    so by Rocket.Chat (`mailer.unsubscribed`) becomes so, and who is not in the file stays as they are. `progress` is told now and then how many bytes of the file have been read.
+    The file is a JSON array, NDJSON or CSV (see `mailer.readers`). Who has unsubscribed stays unsubscribed, who is
+    marked so by Rocket.Chat (`mailer.unsubscribed`) becomes so, and who is not in the file stays as they are.
+    `progress` is told now and then how many bytes of the file have been read.
     """
     with path.open("rb") as file:
         return upsert_documents(db, _watched(read_documents(file, path.name), file, progress))
