@@ -14,15 +14,19 @@ import pytest
 
 from app import create_app
 from mailer import errors, retry
+from mailer.addresses import Mailbox
 from mailer.api.answers import HTTP_TYPES
 from mailer.cli import main
 from mailer.models import BatchState, CampaignState, DeliveryStatus
 from mailer.progress import BLOCKED, CANCELLING
-from mailer.selector import compile_selector, parse_query
+from mailer.rendering import Draft, Recipient, compile_message
+from mailer.schemas import MailerSchema
+from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import Settings
 from tests import doc_session
 from tests.doc_pages import PAGES, ROOT, anchors, blocks, codes, inline_code, links, prose, section, table
 from transports import TransportConfigError, from_url
+from transports.smtp_settings import SMTPSettings
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
@@ -51,6 +55,27 @@ def test_settings_table_has_every_setting_with_its_default() -> None:
 def test_page_names_no_setting_that_there_is_not(page: Path) -> None:
     known = {f"MAILER_{field.name.upper()}" for field in fields(Settings)} | CLIENT_VARIABLES
     assert set(re.findall(r"MAILER_[A-Z_]*[A-Z]", page.read_text("utf-8"))) <= known
+
+
+def test_request_table_has_every_field() -> None:
+    documented = {codes(row[0])[0]: row[2] for row in table(section(README, "The request"), "field")}
+    names = {field.data_key or name for name, field in MailerSchema().fields.items()}
+    required = {"from", "subject", "body"}
+    assert documented == {name: "required" if name in required else "optional" for name in names}
+
+
+def test_placeholder_table_has_what_is_replaced() -> None:
+    documented = "".join(code for row in table(section(README, "The request"), "placeholder") for code in codes(row[0]))
+    draft = Draft("c1", Mailbox("", "a@example.org"), "s", documented, site_name="Site", site_url="http://s.example")
+    shown = compile_message(draft).preview(Recipient("u1", "Ann Lee", "ann@example.org"), "http://s.example/u").html
+    assert documented.count("[") == 7
+    assert "[" not in shown
+
+
+def test_limits_of_queries_are_those_of_the_code() -> None:
+    row = next(row for row in table(section(DOCS / "operations.md", "Limits"), "what") if row[0] == "a query")
+    shown = [int(number.replace(",", "")) for number in re.findall(r"[0-9,]*[0-9]", row[1])]
+    assert shown == [limits.MAX_TEXT, limits.MAX_DEPTH, limits.MAX_IN]
 
 
 def error_types(of: type[errors.MailerError] = errors.MailerError) -> Iterator[str]:
@@ -91,6 +116,20 @@ def test_transport_options_are_documented(scheme: str) -> None:
         where = " ".join(row[0] for row in table(text, "option"))
     documented = {code.partition("=")[0] for code in codes(where) if "=" in code}
     assert documented == options_of(scheme)
+
+
+def test_smtp_defaults_are_those_of_the_code() -> None:
+    rows = table(section(README, "Transports"), "option")
+    documented = {codes(row[0])[0].strip("="): row[1].strip("`") for row in rows}
+    actual = SMTPSettings.from_url("smtp://127.0.0.1")
+    assert documented["connections"] == str(actual.connections)
+    assert documented["max_messages"] == str(actual.max_messages)
+    assert documented["idle"] == f"{actual.idle:g}s"
+    assert documented["connect_timeout"] == f"{actual.connect_timeout:g}s"
+    assert documented["command_timeout"] == f"{actual.patience.command:g}s"
+    assert documented["data_timeout"] == f"{actual.patience.final:g}s"
+    assert documented["bdat"] == ("yes" if actual.bdat else "no")
+    assert (documented["rate"], actual.rate) == ("none", None)
 
 
 def commands(group: click.Group, before: str = "mailer") -> dict[str, click.Command]:
@@ -187,7 +226,7 @@ def test_retry_tables_are_those_of_the_code() -> None:
 
 def test_architecture_names_every_module() -> None:
     text = (DOCS / "architecture.md").read_text("utf-8")
-    named = set(re.findall(r"[\w/]+\.py", text))
+    named = set(re.findall(r"[\w./]+\.py", text))
     rooms = {path.name for path in (ROOT / "mailer").glob("*.py")} | {path.name for path in ROOT.glob("*.py")}
     rooms |= {path.name for path in (ROOT / "transports").glob("*.py")}
     folders = {path.parent.name for path in (ROOT / "mailer").glob("*/*.py")}
