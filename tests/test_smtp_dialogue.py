@@ -39,6 +39,9 @@ class MemorySocket:
     def settimeout(self, seconds: float) -> None:
         assert seconds > 0
 
+    def setsockopt(self, *_option: int) -> None:
+        pass
+
     def close(self) -> None:
         self.broken = True
 

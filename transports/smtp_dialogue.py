@@ -154,6 +154,7 @@ class ChunkedDialogue(Dialogue):
 
     def run(self, draw: Draw) -> Iterator[Outcome]:
         """See `Dialogue.run`."""
+        self._wire.acknowledge_at_once()
         while (item := draw()) is not None:
             if isinstance(item, Outcome):
                 yield item

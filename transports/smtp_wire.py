@@ -34,6 +34,15 @@ class Wire:
         self._patience = 0.0
         self._deadline = 0.0
         self._written = 0
+        self._quick = False
+
+    def acknowledge_at_once(self) -> None:
+        """Have what is read acknowledged at once, where the system can.
+
+        For a dialogue whose replies come in several small pieces to one write: the server's Nagle algorithm holds the
+        next piece back until the last is acknowledged, which otherwise takes 40 ms.
+        """
+        self._quick = hasattr(socket, "TCP_QUICKACK")
 
     @property
     def settled(self) -> bool:
@@ -103,6 +112,8 @@ class Wire:
 
     def _read(self) -> bytes:
         try:
+            if self._quick:
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # the kernel forgets it soon
             data = self._sock.recv(READ_SIZE)
         except OSError as error:
             raise self._lost(reason(error)) from error
