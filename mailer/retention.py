@@ -49,7 +49,7 @@ def _strip(db: Database, campaign_id: str) -> int:
 def _strip_range(db: Database, campaign_id: str, ends: Sequence[str]) -> int:
     """A transaction of its own, so that accepting and delivering go on meanwhile."""
     first_id, last_id = ends
-    theirs = and_(Delivery.campaign_id == campaign_id, Delivery.user_id.between(first_id, last_id))
+    theirs = and_(Delivery.campaign_id == campaign_id, Delivery.user_id >= first_id, Delivery.user_id <= last_id)
     kept = or_(Delivery.address.is_not(None), Delivery.reply != "")
     with db.write() as connection:
         if connection.scalar(select(func.count()).where(_over(campaign_id))) != 1:

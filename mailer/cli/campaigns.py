@@ -47,7 +47,7 @@ def send(
     client = Client(url, user_id, token)
     campaign_id = client.send({**payload, "query": query} if query else payload, idempotency_key)
     campaign = _watch(client, campaign_id) if watch else client.campaign(campaign_id)
-    _print_campaign(campaign, as_json)
+    print_campaign(campaign, as_json)
     if watch and campaign["state"] != "completed":
         raise Failure(f"the campaign is {campaign['state']}")
 
@@ -106,10 +106,11 @@ def _newest(client: Client, limit: int) -> list[Json]:
 @connected
 def show(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Show one campaign's state and counts."""
-    _print_campaign(Client(url, user_id, token).campaign(campaign_id), as_json)
+    print_campaign(Client(url, user_id, token).campaign(campaign_id), as_json)
 
 
-def _print_campaign(campaign: Json, as_json: bool) -> None:
+def print_campaign(campaign: Json, as_json: bool) -> None:
+    """A campaign's state and counts."""
     if as_json:
         print_json(campaign)
         return

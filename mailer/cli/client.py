@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -50,6 +50,19 @@ class Client:
     def campaigns(self, count: int, offset: int = 0) -> Json:
         """A page of the caller's campaigns, newest first, with `campaigns` and `total`."""
         return _answer(self._request("GET", CAMPAIGNS, params={"count": count, "offset": offset}))
+
+    def control(self, campaign_id: str, action: str, **options: bool) -> Json:
+        """Pull a lever (`pause`, `resume`, `cancel`, `retry-failed`) of one campaign."""
+        params = {name: str(value).lower() for name, value in options.items()}
+        return _answer(self._request("POST", f"{CAMPAIGNS}/{quote(campaign_id, safe='')}/{action}", params=params))
+
+    def export(self, campaign_id: str, form: str, status: str | None = None) -> Iterator[bytes]:
+        """One campaign's outcomes as a file in the format `form`, piece by piece."""
+        path, params = f"{CAMPAIGNS}/{quote(campaign_id, safe='')}/export", {"format": form, "status": status}
+        with self._request("GET", path, params=params, stream=True) as response:
+            if response.status_code != 200:
+                _answer(response)
+            yield from response.iter_content(None)
 
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:
         # a redirect would take the token to wherever it points

@@ -6,6 +6,7 @@ import click
 
 from mailer.cli.audience import users
 from mailer.cli.campaigns import campaigns, send
+from mailer.cli.control import doctor, purge
 from mailer.cli.credentials import tokens
 from mailer.cli.failures import FailingGroup
 from mailer.cli.service import config, serve, worker
@@ -20,5 +21,5 @@ def main() -> None:
     """Personalised mail to the users of a workspace: the service, its users and tokens, and a client of its API."""
 
 
-for command in (serve, worker, users, tokens, send, campaigns, config):
+for command in (serve, worker, users, tokens, send, campaigns, doctor, purge, config):
     main.add_command(command)

@@ -1,0 +1,454 @@
+"""The levers: over the API, on the command line, and what they leave on record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import delete, insert, select, update
+
+from app import create_app
+from mailer import blockage, campaigns
+from mailer.auth import Tokens
+from mailer.cli import main
+from mailer.database import Database
+from mailer.doctor import examine
+from mailer.errors import InvalidState
+from mailer.export import as_csv, as_ndjson, neutral, records
+from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
+from mailer.progress import Recorded
+from mailer.retention import purge
+from mailer.settings import Settings
+from tests.harness import MINUTE, START, Harness
+from tests.service import Service
+from transports.base import Status
+
+DAY = 24 * 60 * MINUTE
+CAMPAIGNS = "/api/v1/mailer/campaigns"
+LEVERS = ("pause", "resume", "cancel", "retry-failed")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Flask]:
+    """The web app, its engine not started."""
+    made = create_app(Settings(database_url=f"sqlite:///{tmp_path}/mailer.db", secret_key=("k" * 40,)))
+    yield made
+    made.extensions["mailer"].db.close()
+
+
+@pytest.fixture
+def road(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
+    """The harness over the app's database, with a campaign of 25 planned."""
+    db = app.extensions["mailer"].db
+    add_users(db, 25)
+    made = Harness(db)
+    made.accept()
+    made.plan()
+    return made
+
+
+@pytest.fixture
+def pull(app: Flask, road: Harness) -> Callable[..., Any]:
+    """Pull a lever of the campaign as a user; gives status and answer."""
+    client: FlaskClient = app.test_client()
+    tokens: dict[str, str] = {}
+
+    def act(lever: str, *, user_id: str = "user00000", campaign_id: str | None = None, query: str = "") -> Any:
+        if user_id not in tokens:
+            tokens[user_id] = Tokens(road.db).create(user_id, ("send-mail",))
+        headers = {"X-User-Id": user_id, "X-Auth-Token": tokens[user_id]}
+        path = f"{CAMPAIGNS}/{campaign_id or road.campaign_id}/{lever}{query}"
+        answer = client.open(path, method="GET" if lever == "export" else "POST", headers=headers)
+        return answer.status_code, answer.get_json() if answer.is_json else answer.get_data(as_text=True)
+
+    return act
+
+
+def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, pull: Callable[..., Any]) -> None:
+    status, answer = pull("pause")
+    assert (status, answer["success"], answer["campaign"]["state"]) == (200, True, "paused")
+    assert answer["campaign"]["reason"] == "paused by a person"
+    assert pull("pause")[0] == 200  # again changes nothing
+    road.run()
+    assert road.arrived() == []
+    assert pull("resume")[1]["campaign"]["state"] == "running"
+    road.deliverer.run_next(lambda: False)
+    answer = pull("cancel")[1]["campaign"]
+    assert (answer["state"], answer["sent"], answer["pending"]) == ("cancelled", 10, 15)
+    assert answer["finishedAt"] is not None
+    road.run()
+    assert len(road.arrived()) == 10
+    assert examine(road.db) == []
+
+
+@pytest.mark.parametrize("lever", LEVERS)
+def test_lever_of_a_campaign_that_is_not_the_callers_is_not_found(pull: Callable[..., Any], lever: str) -> None:
+    for answer in (pull(lever, user_id="user00001"), pull(lever, campaign_id="0123456789abcdef01234567")):
+        assert (answer[0], answer[1]["errorType"]) == (404, "error-not-found")
+
+
+@pytest.mark.parametrize("lever", LEVERS)
+def test_lever_needs_credentials(app: Flask, road: Harness, lever: str) -> None:
+    answer = app.test_client().post(f"{CAMPAIGNS}/{road.campaign_id}/{lever}")
+    assert answer.status_code == 401
+
+
+ENDED = (CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES, CampaignState.CANCELLED)
+BEGUN = (CampaignState.RUNNING, CampaignState.PAUSED)
+ALLOWED = {
+    "pause": BEGUN,
+    "resume": (CampaignState.PAUSED,),
+    "cancel": (CampaignState.ACCEPTED, CampaignState.PLANNING, *BEGUN),
+    "retry-failed": (CampaignState.COMPLETED_WITH_ISSUES, *BEGUN),
+}
+
+
+@pytest.mark.parametrize("state", CampaignState)
+@pytest.mark.parametrize("lever", LEVERS)
+def test_lever_works_in_some_states_and_is_refused_in_the_others(
+    road: Harness, pull: Callable[..., Any], lever: str, state: CampaignState
+) -> None:
+    with road.db.write() as connection:
+        connection.execute(update(Campaign).values(state=state))
+    status, answer = pull(lever)
+    if state in ALLOWED[lever]:
+        assert status == 200
+    else:
+        assert (status, answer["errorType"], answer["details"]) == (409, "error-invalid-state", {"state": state})
+        with road.db.read() as connection:
+            assert connection.scalar(select(Campaign.state)) == state
+
+
+def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(road: Harness) -> None:
+    claim = road.outbox.claim()
+    assert claim is not None
+    entries = road.outbox.open_entries(claim)
+    road.outbox.checkpoint(claim, [], entries[:3], 10)
+    campaigns.cancel(road.db, road.campaign_id)
+    assert road.progress().state == "cancelling"
+    assert road.outbox.checkpoint(claim, [], entries[3:6], 10).running is False
+    road.outbox.release(claim, [], 10)
+    assert road.progress().state == "cancelled"
+    assert examine(road.db) == []
+
+
+def test_what_a_dead_worker_attempted_is_uncertain_after_cancel_and_sent_no_more(db: Database, add_users) -> None:
+    add_users(db, 25)
+    road = Harness(db)
+    road.accept()
+    road.plan()
+    claim = road.outbox.claim()
+    assert claim is not None
+    road.outbox.checkpoint(claim, [], road.outbox.open_entries(claim)[:3], 10)
+    campaigns.cancel(db, road.campaign_id)
+    road.now += road.lease
+    road.run()
+    assert (road.progress().state, road.counts(), road.arrived()) == ("cancelled", {"uncertain": 3, "pending": 22}, [])
+    assert road.delivery("user00000").due_at is None
+    assert examine(db) == []
+
+
+def test_cancel_skips_who_waited_for_another_attempt(db: Database, add_users) -> None:
+    add_users(db, 25)
+    road = Harness(db)
+    road.store.answer("user00001@example.com", Status.DEFERRED)
+    road.store.answer("user00012@example.com", Status.DEFERRED)
+    road.store.answer("user00013@example.com", Status.UNCERTAIN)
+    road.accept()
+    road.plan()
+    road.deliverer.run_next(lambda: False)
+    held = road.outbox.claim()
+    assert held is not None
+    campaigns.cancel(db, road.campaign_id)
+    road.outbox.release(held, [], 10)
+    assert road.counts() == {"sent": 9, "skipped": 1, "pending": 15}
+    assert road.delivery("user00001").status == "skipped"
+    assert examine(db) == []
+
+
+def test_blocked_is_shown_with_the_transports_reason_while_it_lasts(road: Harness) -> None:
+    road.store.fail_after(2, "relay is down")
+    road.run()
+    assert (road.progress().state, road.progress().reason) == ("blocked", "memory: relay is down")
+    road.store.recover()
+    road.now += 6000
+    road.run()
+    assert (road.progress().state, road.progress().reason) == ("completed", None)
+
+
+def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add_users) -> None:
+    add_users(db, 5)
+    road = Harness(db)
+    road.accept()
+    road.plan()
+    road.transport.check = lambda: None  # it logs in, and then the sender is refused
+    road.store.fail_after(0, "sender refused")
+    steps = []
+    for _ in range(4):
+        road.deliverer.run_next(lambda: False)
+        with db.read() as connection:
+            blocked = blockage.current(connection)
+        assert blocked is not None
+        steps.append((blocked.step, blocked.blocked_until - road.now))
+        road.now = blocked.blocked_until
+    assert steps == [(1, 5000), (2, 15_000), (3, 30_000), (4, 60_000)]
+    road.store.recover()
+    road.run()
+    assert road.counts() == {"sent": 5}
+    with db.read() as connection:
+        assert blockage.current(connection) is None
+
+
+def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:
+    add_users(db, 300)
+    road = Harness(db, batch_size=50, checkpoint=50)
+    road.store.answer(None, *[Status.REFUSED] * 300)
+    road.accept()
+    road.run()
+    assert (road.progress().state, road.progress().failed) == ("paused", 100)
+    campaigns.resume(db, road.campaign_id)
+    assert "MAILER_MAX_FAILURE_RATE" in str(road.progress().reason)
+    road.run()
+    assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 300})
+
+
+def test_retry_failed_runs_a_completed_campaign_again(db: Database, add_users) -> None:
+    add_users(db, 25)
+    road = Harness(db)
+    for number in (3, 4, 17):
+        road.store.answer(f"user{number:05d}@example.com", Status.REFUSED)
+    road.store.answer("user00018@example.com", *[Status.UNCERTAIN] * 2)
+    road.accept()
+    road.run()
+    assert road.counts() == {"sent": 21, "failed": 3, "uncertain": 1}
+    road.now += 2 * DAY
+    assert campaigns.retry_failed(db, road.campaign_id) == 3
+    assert (road.progress().state, road.counts()) == ("running", {"sent": 21, "deferred": 3, "uncertain": 1})
+    assert examine(db) == []
+    road.store.answer("user00003@example.com", Status.DEFERRED)  # two days later still a first attempt
+    road.run()
+    assert road.counts() == {"sent": 23, "deferred": 1, "uncertain": 1}
+    road.now += 2 * MINUTE
+    road.run()
+    assert (road.progress().state, road.counts()) == ("completed_with_issues", {"sent": 24, "uncertain": 1})
+    assert campaigns.retry_failed(db, road.campaign_id, uncertain=True) == 1
+    road.run()
+    assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
+    assert len(road.arrived()) == 24 + 2 + 1
+    with pytest.raises(InvalidState):
+        campaigns.retry_failed(db, road.campaign_id)
+
+
+def test_retry_failed_skips_who_has_unsubscribed_since(db: Database, add_users) -> None:
+    from mailer.models import User
+
+    add_users(db, 5)
+    road = Harness(db)
+    road.store.answer("user00003@example.com", Status.REFUSED)
+    road.accept()
+    road.run()
+    with db.write() as connection:
+        connection.execute(update(User).where(User.id == "user00003").values(unsubscribed_at=road.now))
+    campaigns.retry_failed(db, road.campaign_id)
+    road.run()
+    assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
+
+
+def test_retry_failed_while_a_batch_is_held_keeps_the_counts(db: Database, add_users) -> None:
+    add_users(db, 25)
+    road = Harness(db)
+    road.store.answer("user00003@example.com", Status.REFUSED)
+    road.accept()
+    road.plan()
+    road.deliverer.run_next(lambda: False)
+    held = road.outbox.claim()
+    assert held is not None
+    assert campaigns.retry_failed(db, road.campaign_id) == 1
+    assert examine(db) == []
+    road.outbox.release(held, [], 10)
+    road.run()
+    assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
+
+
+def test_retry_failed_over_the_api_says_how_many(road: Harness, pull: Callable[..., Any]) -> None:
+    road.store.answer("user00003@example.com", Status.REFUSED)
+    road.store.answer("user00004@example.com", *[Status.UNCERTAIN] * 2)
+    road.run()
+    status, answer = pull("retry-failed")
+    assert (status, answer["retried"], answer["campaign"]["deferred"]) == (200, 1, 1)
+    assert pull("retry-failed", query="?uncertain=true")[1]["retried"] == 1
+    assert pull("retry-failed", query="?uncertain=perhaps")[0] == 400
+
+
+BREAKAGES: dict[str, Any] = {
+    "its counters are not those of its deliveries": lambda: update(Batch).where(Batch.number == 0).values(sent=8),
+    "it has more outcomes than were planned": lambda: update(Batch).where(Batch.number == 0).values(planned=9),
+    "a counter is below zero": lambda: update(Batch).where(Batch.number == 1).values(failed=-1),
+    "it overlaps with another batch": lambda: update(Batch).where(Batch.number == 1).values(first_id="user00009"),
+    "it is held by nobody and has messages being attempted": lambda: (
+        update(Batch).where(Batch.number == 1).values(attempting=["user00011"])
+    ),
+    "it is done and has outcomes missing": lambda: update(Batch).where(Batch.number == 2).values(state=BatchState.DONE),
+    "it is done and has a delivery that is to be tried again": lambda: (
+        update(Batch).where(Batch.number == 0).values(state=BatchState.DONE)
+    ),
+    "a delivery belongs to no batch": lambda: delete(Batch).where(Batch.number == 0),
+    "a final delivery is to be tried again": lambda: update(Delivery).where(Delivery.status == "sent").values(due_at=1),
+    "a deferred delivery is never to be tried again": lambda: (
+        update(Delivery).where(Delivery.status == "deferred").values(due_at=None)
+    ),
+    "a recipient may have had more copies than are allowed": lambda: update(Delivery).values(doubts=3),
+    "it is not planned yet and has batches": lambda: update(Campaign).values(state=CampaignState.PLANNING),
+    "it is completed and has a batch that is not done": lambda: update(Campaign).values(state=CampaignState.COMPLETED),
+    "it is cancelled and has a batch that waits": lambda: update(Campaign).values(state=CampaignState.CANCELLED),
+    "it is running and has no batch left to run": lambda: update(Batch).values(state=BatchState.DONE),
+    "it is over and has no end on record": lambda: update(Campaign).values(state=CampaignState.CANCELLED),
+    "it has an end on record and is not over": lambda: update(Campaign).values(finished_at=1),
+}
+
+
+@pytest.mark.parametrize("problem", BREAKAGES)
+def test_doctor_names_what_is_wrong(db: Database, add_users, problem: str) -> None:
+    add_users(db, 25)
+    road = Harness(db)
+    road.store.answer("user00003@example.com", Status.DEFERRED)
+    road.accept()
+    road.plan()
+    road.deliverer.run_next(lambda: False)
+    assert examine(db) == []
+    with db.write() as connection:
+        connection.execute(BREAKAGES[problem]())
+    found = examine(db)
+    assert problem in {finding.problem for finding in found}
+    assert {finding.campaign_id for finding in found} == {road.campaign_id}
+
+
+def test_doctor_on_the_command_line(road: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", road.db.url)
+    monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 40)
+    monkeypatch.chdir(tmp_path)
+    well = CliRunner().invoke(main, ["doctor"])
+    assert (well.exit_code, well.stdout) == (0, "all is well\n")
+    with road.db.write() as connection:
+        connection.execute(update(Batch).where(Batch.number == 1).values(sent=2))
+    ill = CliRunner().invoke(main, ["doctor"])
+    assert ill.exit_code == 1
+    assert ill.stdout == f"campaign {road.campaign_id} batch 1: its counters are not those of its deliveries\n"
+    assert ill.stderr == "Error: 1 things are wrong\n"
+    assert json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)[0]["batch"] == 1
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_cell_that_starts_a_formula_is_neutralised(cell: str) -> None:
+    record = Recorded(cell, cell, "sent", 1, cell, START, None)
+    row = list(csv.reader(io.StringIO("".join(as_csv([record])), newline="")))[1]
+    assert [row[0], row[1], row[4]] == [f"'{cell}"] * 3
+    assert neutral("plain = text") == "plain = text"
+
+
+def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
+    road = Harness(db)
+    road.accept(dry_run=True)
+    road.run()
+    values = {"campaign_id": road.campaign_id, "status": "sent", "address": None, "attempts": 1, "doubts": 0}
+    values |= {"reply": 'said "250, OK"\nand more', "first_at": START, "updated_at": START, "due_at": None}
+    with db.write() as connection:
+        connection.execute(delete(Delivery))
+        connection.execute(insert(Delivery), [{**values, "user_id": f"user{number:05d}"} for number in range(2500)])
+    rows = list(csv.DictReader(io.StringIO("".join(as_csv(records(db, road.campaign_id))), newline="")))
+    assert [row["user_id"] for row in rows] == [f"user{number:05d}" for number in range(2500)]
+    assert (rows[0]["reply"], rows[0]["address"]) == ('said "250, OK"\nand more', "")
+    assert rows[0]["updated_at"] == "2023-11-14T22:13:20.000Z"
+    lines = [json.loads(line) for line in as_ndjson(records(db, road.campaign_id))]
+    assert (len(lines), lines[7]["user_id"], lines[7]["address"]) == (2500, "user00007", None)
+    assert list(records(db, road.campaign_id, DeliveryStatus.FAILED)) == []
+
+
+def test_export_over_the_api_is_for_its_caller(road: Harness, pull: Callable[..., Any]) -> None:
+    road.store.answer("user00003@example.com", Status.REFUSED)
+    road.run()
+    status, answer = pull("export", query="?format=csv&status=failed")
+    assert (status, len(answer.splitlines())) == (200, 2)
+    assert answer.splitlines()[1].startswith("user00003,user00003@example.com,failed,1,")
+    assert len(pull("export", query="?format=ndjson")[1].splitlines()) == 25
+    assert pull("export", query="?format=xlsx")[0] == 400
+    assert pull("export", user_id="user00001")[0] == 404
+
+
+def test_purge_forgets_old_campaigns_and_keeps_their_counts(db: Database, add_users) -> None:
+    add_users(db, 25)
+    road = Harness(db)
+    road.store.answer("user00003@example.com", Status.REFUSED)
+    old = road.accept({"username": {"$ne": "someone@example.com"}}, key="secret")
+    road.run()
+    counts = road.counts()
+    road.now += 90 * DAY
+    recent = road.accept()
+    road.run()
+    road.now += 1
+    purged = purge(db, 90 * DAY)
+    assert (purged.campaigns, purged.deliveries) == (1, 25)
+    with db.read() as connection:
+        kept = connection.execute(select(Campaign.id, Campaign.body, Campaign.sender, Campaign.query)).all()
+        left = connection.scalars(select(Delivery.address).where(Delivery.campaign_id == old)).all()
+        replies = connection.scalars(select(Delivery.reply).where(Delivery.campaign_id == old)).all()
+    assert [(row.body, row.sender, row.query) for row in kept if row.id == old] == [("", "", {})]
+    assert [bool(row.body) for row in kept if row.id == recent] == [True]
+    assert (set(left), set(replies)) == ({None}, {""})
+    road.campaign_id = old
+    assert (road.counts(), road.progress().state) == (counts, "completed_with_issues")
+    assert examine(db) == []
+    assert purge(db, 90 * DAY).campaigns == 0
+    with pytest.raises(InvalidState, match="purged"):
+        campaigns.retry_failed(db, old)
+
+
+def test_purge_leaves_what_is_not_over_alone(road: Harness) -> None:
+    road.deliverer.run_next(lambda: False)
+    road.now += 400 * DAY
+    assert purge(road.db, 90 * DAY).campaigns == 0
+    road.run()
+    assert road.counts() == {"sent": 25}
+
+
+@pytest.mark.parametrize(("given", "code"), [("90d", 0), ("0d", 0), ("90", 2), ("d", 2), ("-1d", 2), ("1w", 2)])
+def test_purge_on_the_command_line(
+    road: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, code: int
+) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", road.db.url)
+    monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 40)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["purge", "--older-than", given]).exit_code == code
+
+
+def test_levers_on_the_command_line_work_on_a_running_service(tmp_path: Path, add_users) -> None:
+    made = Service(tmp_path, transport="smtp://127.0.0.1:9", batch_size=10)  # nobody listens there: it stays blocked
+    add_users(made.db, 25)
+    with made as service:
+        headers = service.headers("user00000")
+        campaign_id = service.post(headers).headers["Location"].rpartition("/")[2]
+
+        def mailer(*arguments: str) -> str:
+            who = ["--url", service.url, "--user-id", "user00000", "--token", headers["X-Auth-Token"]]
+            result = CliRunner().invoke(main, ["campaigns", *arguments, campaign_id, *who])
+            assert result.exit_code == 0, result.output
+            return result.stdout
+
+        while service.get(f"{CAMPAIGNS}/{campaign_id}", headers).json()["campaign"]["state"] != "blocked":
+            pass
+        assert "connect" in json.loads(mailer("show", "--json"))["reason"]
+        assert service.get("/readyz").status_code == 503
+        assert "state: paused" in mailer("pause")
+        assert mailer("retry-failed") == "0 to be tried again\n"
+        assert json.loads(mailer("resume", "--json"))["state"] == "blocked"
+        assert "state: cancel" in mailer("cancel")
+        assert mailer("export").startswith("user_id,address,status,")
+        assert mailer("export", "--format", "ndjson") == ""
