@@ -9,6 +9,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 from mailer.models import TransportHealth
 from mailer.retry import transport_back_off
 
+_CURRENT = select(TransportHealth.reason, TransportHealth.since, TransportHealth.step, TransportHealth.blocked_until)
+
 
 @dataclass(frozen=True, slots=True)
 class Blockage:
@@ -22,8 +24,7 @@ class Blockage:
 
 def current(connection: Connection) -> Blockage | None:
     """The blockage in force, or None."""
-    row = TransportHealth
-    found = connection.execute(select(row.reason, row.since, row.step, row.blocked_until)).one_or_none()
+    found = connection.execute(_CURRENT).one_or_none()
     return Blockage(*found) if found else None
 
 

@@ -109,15 +109,14 @@ def next_due(connection: Connection, claim: Claim) -> int | None:
     return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
 
 
-def close(connection: Connection, claim: Claim, now: int) -> None:
-    """End the batch: what a cancellation left open is skipped, or stays uncertain where a copy may have arrived."""
+def end_open(connection: Connection, claim: Claim, now: int) -> None:
+    """What a cancellation left open of the batch is skipped, or stays uncertain where a copy may have arrived."""
     skipped = _end_deliveries(connection, _deliveries_of(claim), now)
-    values = {"skipped": Batch.skipped + skipped, "deferred": Batch.deferred - skipped}
-    fenced(connection, claim, state=BatchState.DONE, attempting=[], **values)
+    fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
 
 
 def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
-    """End the batches that nobody holds, as `close` does. The caller holds a lock on the campaign's row."""
+    """End the batches that nobody holds, as `end_open` does. The caller holds a lock on the campaign's row."""
     waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
     connection.execute(select(Batch.number).where(waiting).with_for_update())  # nobody claims or counts meanwhile
     theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))

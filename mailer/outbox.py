@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, literal, or_, select
+from sqlalchemy import Boolean, Connection, Select, and_, bindparam, literal, or_, select
 
 from mailer import blockage, ledger
 from mailer.database import AnyRow, Database
@@ -25,6 +25,21 @@ CLAIMED = (
     *(Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting),
     *(PENDING.label("pending"), Campaign.dry_run),
 )
+
+
+def _due_batch() -> Select[*tuple[Any, ...]]:
+    left_over = and_(Campaign.state == CampaignState.CANCELLED, Batch.state == BatchState.RUNNING)
+    wanted = or_(Campaign.state == CampaignState.RUNNING, left_over)  # what a dead worker left is still recorded
+    states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
+    due = and_(states, Batch.due_at <= bindparam("now"), wanted, bindparam("free", type_=Boolean))
+    query = select(*CLAIMED).join(Campaign, Campaign.id == Batch.campaign_id).where(due)
+    return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
+
+
+# built once: every batch or checkpoint runs them
+_DUE = _due_batch()
+_DUE_LOCKED = _DUE.with_for_update(of=Batch, skip_locked=True)
+_STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +67,16 @@ class Outbox:
     def claim(self) -> Claim | None:
         """Take the batch that is due first, or None. What a dead worker was attempting becomes `uncertain`."""
         with self._db.read() as connection:
-            if connection.scalar(self._due(connection, Batch.number)) is None:
+            if connection.execute(_DUE, self._now_and_free(connection)).first() is None:
                 return None
         with self._db.write() as connection:
-            due = self._due(connection, *CLAIMED).with_for_update(of=Batch, skip_locked=True)
-            row = connection.execute(due).one_or_none()
+            row = connection.execute(_DUE_LOCKED, self._now_and_free(connection)).one_or_none()
             return self._take(connection, row) if row else None
 
-    def _due(self, connection: Connection, *columns: Any) -> Select[*tuple[Any, ...]]:
+    def _now_and_free(self, connection: Connection) -> dict[str, Any]:
         now = self._db.clock(connection)
         trouble = blockage.current(connection)
-        free = trouble is None or trouble.blocked_until <= now
-        query = select(*columns).join(Campaign, Campaign.id == Batch.campaign_id)
-        states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
-        left_over = and_(Campaign.state == CampaignState.CANCELLED, Batch.state == BatchState.RUNNING)
-        wanted = or_(Campaign.state == CampaignState.RUNNING, left_over)  # what a dead worker left is still recorded
-        query = query.where(states, Batch.due_at <= now, wanted, literal(free))
-        return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
+        return {"now": now, "free": trouble is None or trouble.blocked_until <= now}
 
     def _take(self, connection: Connection, row: AnyRow) -> Claim:
         now = self._db.clock(connection)
@@ -123,7 +131,7 @@ class Outbox:
         """
         with self._db.write() as connection:  # which may have taken long
             since, now = boot_time(), self._db.clock(connection)
-            state = connection.scalar(select(Campaign.state).where(Campaign.id == claim.campaign_id))
+            state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING
             entries, lost = still_eligible(connection, claim, ahead) if running else ([], [])
             skipped = [_skip(entry) for entry in lost]
@@ -150,7 +158,9 @@ class Outbox:
             if due is not None:
                 ledger.fenced(connection, claim, state=BatchState.WAITING, due_at=due)
                 return
-            ledger.close(connection, claim, now)
+            if state == CampaignState.CANCELLED:
+                ledger.end_open(connection, claim, now)
+            ledger.fenced(connection, claim, state=BatchState.DONE)
             ledger.complete_campaign(connection, claim.campaign_id, now)
 
     def lift_blockage(self) -> None:
