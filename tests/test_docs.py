@@ -234,6 +234,13 @@ def test_architecture_names_every_module() -> None:
     assert {f"{folder}/" for folder in folders} <= set(re.findall(r"[a-z]+/", text))
 
 
+def test_log_lines_are_those_of_the_code() -> None:
+    rows = table(section(DOCS / "operations.md", "Watching it"), "line")
+    source = "".join(path.read_text("utf-8") for path in [ROOT / "app.py", *(ROOT / "mailer").rglob("*.py")])
+    missing = [row[0] for row in rows if codes(row[0])[0].rstrip("… ,:") not in source]
+    assert not missing
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
