@@ -14,8 +14,8 @@ LAYERS = [
     ["mailer.rendering", "mailer.unsubscribe", "mailer.imports", "mailer.blockage"],
     ["mailer.directory", "mailer.worklist", "mailer.ledger", "mailer.outbox"],
     ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
-    ["mailer.doctor", "mailer.export", "mailer.retention"],
-    ["mailer.schemas", "mailer.pages", "mailer.engines", "mailer.api"],
+    ["mailer.doctor", "mailer.export", "mailer.retention", "mailer.audience"],
+    ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
     ["mailer.cli", "wsgi"],
 ]

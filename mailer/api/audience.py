@@ -1,0 +1,91 @@
+"""Before a campaign is sent: who would receive it, and what they would read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Response, request
+from flask_smorest import Blueprint
+
+from mailer.addresses import Mailbox
+from mailer.api.guard import SECURITY, Guard
+from mailer.api.mailer import MailerBlueprint, check
+from mailer.audience import addressee, first_of, measure
+from mailer.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
+from mailer.campaigns import Order
+from mailer.database import Database
+from mailer.errors import InvalidParams, NotFound
+from mailer.rendering import Draft, Recipient, Template, compile_message
+from mailer.schemas import ErrorSchema
+from mailer.selector import parse_query
+from mailer.settings import Settings
+from mailer.unsubscribe import PATH
+
+JSON, MESSAGE = "application/json", "message/rfc822"
+CAMPAIGN_ID = "preview"
+
+
+def make_blueprint(db: Database, guard: Guard, settings: Settings) -> Blueprint:
+    """Look, without sending."""
+    blueprint = MailerBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
+
+    @blueprint.route("/audience", methods=["POST"])
+    @guard.requires("send-mail", limited=True)
+    @blueprint.arguments(AudienceSchema, example={"query": '{"roles": "newsletter"}'})
+    @blueprint.response(200, AudienceAnswerSchema)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
+    @blueprint.doc(security=SECURITY)
+    def show_audience(payload: dict[str, Any]) -> Any:
+        """How many would receive a campaign now, and ten of them with masked addresses. Sends nothing."""
+        return {"success": True, **asdict(measure(db, parse_query(payload["query"])))}
+
+    @blueprint.route("/preview", methods=["POST"])
+    @guard.requires("send-mail", limited=True)
+    @blueprint.arguments(PreviewSchema)
+    @blueprint.response(200, PreviewAnswerSchema)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
+    @blueprint.alt_response(404, schema=ErrorSchema, description="Nobody to show it for", success=False)
+    @blueprint.doc(security=SECURITY)
+    def preview(payload: dict[str, Any]) -> Any:
+        """What one user would read, as JSON or, with `Accept: message/rfc822`, as the message itself. Sends nothing.
+
+        The unsubscribe link in it is that of nobody: who tries it out unsubscribes no one.
+        """
+        order = check({**payload, "dryrun": False}, settings)
+        recipient = _recipient(db, order, payload["user"])
+        try:
+            return _rendered(_template(order, settings), recipient)
+        except ValueError as error:
+            raise InvalidParams(f"This message cannot be written: {error}.") from error
+
+    def _rendered(template: Template, recipient: Recipient) -> Any:
+        link = settings.site_url.rstrip("/") + PATH + CAMPAIGN_ID
+        if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
+            with db.read() as connection:
+                now = db.clock(connection)
+            content = template.render(recipient, link, now).content
+            return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept"})
+        seen = asdict(template.preview(recipient, link))
+        return {"success": True, "user_id": recipient.user_id, **seen}, {"Vary": "Accept"}
+
+    return blueprint
+
+
+def _recipient(db: Database, order: Order, user_id: str | None) -> Recipient:
+    if user_id is None:
+        recipient = first_of(db, order.query)
+        missing = "Nobody would receive it."
+    else:
+        recipient = addressee(db, user_id)
+        missing = "There is no active user with this id and an address."
+    if recipient is None:
+        raise NotFound(missing)
+    return recipient
+
+
+def _template(order: Order, settings: Settings) -> Template:
+    site = {"site_name": settings.site_name, "site_url": settings.site_url}
+    frame = {"header": settings.email_header, "footer": settings.email_footer}
+    sender = Mailbox(order.sender_name, order.sender)
+    return compile_message(Draft(CAMPAIGN_ID, sender, order.subject, order.body, **site, **frame))

@@ -1,0 +1,64 @@
+"""Who would receive a campaign, told without sending it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+
+from mailer.database import Database
+from mailer.directory import audience, reachable
+from mailer.models import User
+from mailer.rendering import Recipient
+
+SAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One of an audience, as they may be shown to whoever asks: the address is masked."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """How many would receive a campaign accepted now, and some of them."""
+
+    count: int
+    sample: tuple[Sampled, ...]
+
+
+def measure(db: Database, query: Mapping[str, Any]) -> Audience:
+    """The audience of `query` now; the sample is its first users by id. Raises `InvalidQuery`."""
+    who = audience(query)
+    with db.read() as connection:
+        count = connection.execute(select(func.count()).select_from(User).where(who)).scalar_one()
+        rows = connection.execute(select(User.name, User.email).where(who).order_by(User.id).limit(SAMPLE)).all()
+    return Audience(count, tuple(Sampled(row.name, masked(row.email or "")) for row in rows))
+
+
+def masked(address: str) -> str:
+    """`address` with its domain and no more than the first of four or more characters: enough to know, not to write."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[0] if len(local) > 3 else ''}***{at}{domain}"
+
+
+def first_of(db: Database, query: Mapping[str, Any]) -> Recipient | None:
+    """The first of the audience of `query` by id; None: nobody would receive it."""
+    return _recipient(db, audience(query))
+
+
+def addressee(db: Database, user_id: str) -> Recipient | None:
+    """The active user with this id and an address, subscribed or not; None: there is none."""
+    return _recipient(db, (User.id == user_id) & reachable())
+
+
+def _recipient(db: Database, which: Any) -> Recipient | None:
+    found = select(User.id, User.name, User.email).where(which).order_by(User.id).limit(1)
+    with db.read() as connection:
+        row = connection.execute(found).one_or_none()
+    return Recipient(row.id, row.name, row.email or "") if row else None

@@ -1,0 +1,57 @@
+"""The wire's names and types of the audience and of previews."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from mailer.schemas import MailerSchema, StrictSchema, SuccessSchema, storable
+
+
+class AudienceSchema(StrictSchema):
+    """The body of `POST /api/v1/mailer/audience`."""
+
+    query = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=storable,
+        metadata={"description": "A MongoDB selector over user documents, as JSON text; absent: everyone."},
+    )
+
+
+class SampledSchema(Schema):
+    """One of those who would receive it."""
+
+    name = fields.String()
+    address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
+
+
+class AudienceAnswerSchema(SuccessSchema):
+    """How many would receive it, and the first of them."""
+
+    count = fields.Integer()
+    sample = fields.List(fields.Nested(SampledSchema))
+
+
+class PreviewSchema(MailerSchema):
+    """The body of `POST /api/v1/mailer/preview`: a campaign's, without `dryrun`."""
+
+    class Meta(StrictSchema.Meta):
+        """marshmallow's options."""
+
+        exclude = ("dryrun",)
+
+    user = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=[validate.Length(min=1), storable],
+        metadata={"description": "For whom: a user's `_id`. Absent: the first whom `query` selects."},
+    )
+
+
+class PreviewAnswerSchema(SuccessSchema):
+    """A message as its reader would see it."""
+
+    user_id = fields.String(data_key="userId")
+    subject = fields.String()
+    html = fields.String()
+    text = fields.String()
