@@ -10,6 +10,7 @@ from typing import Any
 MISSING = object()
 ORDER = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 DATE_FIELDS = ("createdAt", "lastLogin", "_updatedAt")
+TYPE_CODES = {1: "double", 2: "string", 4: "array", 8: "bool", 9: "date", 10: "null", 16: "int"}
 FLAGS = {"i": re.I, "m": re.M, "s": re.S, "x": re.X}
 
 
@@ -122,7 +123,7 @@ def _test(value: Any, name: str, operand: Any, beside: dict[str, Any], instants:
             return any(equal(value, each, instants) for each in operand)
         case "$type":
             wanted = operand if isinstance(operand, list) else [operand]
-            return any(each in types(value) for each in wanted)
+            return any(TYPE_CODES.get(each, each) in types(value) for each in wanted)
         case "$mod":
             return kind(value) == "number" and _remainder(int(value), int(operand[0])) == int(operand[1])
         case "$regex":

@@ -10,7 +10,23 @@ OBJECT_IDS = [{"$oid": "5f" * 12}, {"$oid": "0a" * 12}]
 NUMBERS = [0, 1, -7, 5, 1.5, 5.0, -0.5, 1_000, 2**40, 2**62]
 TEXTS = ["", "a", "A", "b", "0", "ä", "z\n", "a.b", "\U0001f600", "\ufffd"]
 PATTERNS = ["", "^a", "a$", "[^a]", "^.$", r"\d", "a|b", r"^\w*$", "^(?:a|z)$", "Ä"]
-TYPES = ["string", "number", "int", "long", "double", "bool", "null", "array", "object", "date", "objectId", "regex", 2]
+TYPES = [
+    "string",
+    "number",
+    "int",
+    "long",
+    "double",
+    "bool",
+    "null",
+    "array",
+    "object",
+    "date",
+    "objectId",
+    "regex",
+    2,
+    4,
+    16,
+]
 
 scalars = st.one_of(
     st.none(),
@@ -31,8 +47,9 @@ values = st.recursive(scalars, _containers, max_leaves=6)
 ids = st.one_of(st.sampled_from(["0", "1", "10", "7"]), st.none())
 instants = st.one_of(st.sampled_from([*DATES, *NUMBERS]), st.none(), st.sampled_from(TEXTS))
 documents = st.builds(
-    lambda fields, created, seen: {**fields, "createdAt": created, "lastLogin": seen},
+    lambda fields, name, created, seen: {**fields, "username": name, "createdAt": created, "lastLogin": seen},
     st.dictionaries(keys, values, max_size=4),
+    st.sampled_from(["0", "1", "7", None]),
     st.sampled_from([*DATES, None]),
     instants,
 )

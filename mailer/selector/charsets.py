@@ -43,19 +43,9 @@ def complement(ranges: Ranges) -> Ranges:
 def fold(ranges: Ranges) -> Ranges:
     """The set with every case variant of its characters, by Unicode's simple case folding."""
     if sum(min(high, CASED_LAST) - low + 1 for low, high in ranges if low <= CASED_LAST) > MAX_FOLDED:
-        if ranges[-1][1] == LAST:  # a negated set: its gaps are what is small
-            return complement(_closed_gaps(complement(ranges)))
         raise InvalidQuery("$regex takes no range as large as that with the option i.", operator="$regex")
-    variants = (
-        _variants().get(code, (code,)) for low, high in ranges for code in range(low, min(high, CASED_LAST) + 1)
-    )
-    return merge([*ranges, *((code, code) for each in variants for code in each)])
-
-
-def _closed_gaps(gaps: Ranges) -> Ranges:
-    """The characters among these all of whose case variants are among them too."""
-    codes = {code for low, high in gaps for code in range(low, high + 1)}
-    return merge((code, code) for code in codes if codes.issuperset(_variants().get(code, ())))
+    codes = (code for low, high in ranges for code in range(low, min(high, CASED_LAST) + 1))
+    return merge([*ranges, *((each, each) for code in codes for each in _variants().get(code, ()))])
 
 
 @cache

@@ -6,17 +6,15 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mailer.ejson import canonical_date, from_extended
 from mailer.errors import InvalidQuery
 from mailer.selector.limits import MAX_LITERAL_DEPTH
-from mailer.selector.paths import check_name, check_text, quoted
+from mailer.selector.paths import check_name, check_text
 from mailer.selector.tree import Kind, Literal
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
-_LONG = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _EXTENDED = {"$date": Kind.DATE, "$oid": Kind.OBJECT_ID}
 
 
@@ -95,23 +93,11 @@ def _number(value: float) -> float:
 
 def parse_date(content: Any) -> int:
     """The operand of $date, as milliseconds since 1970: an ISO 8601 text, an integer or {"$numberLong": "..."}."""
-    if isinstance(content, Mapping) and set(content) == {"$numberLong"}:
-        digits = content["$numberLong"]
-        content = int(digits) if isinstance(digits, str) and _LONG.fullmatch(digits) else None
-    if isinstance(content, int) and not isinstance(content, bool) and -(2**63) <= content < 2**63:
-        return content
-    if isinstance(content, str):
-        return _iso_milliseconds(content)
-    raise InvalidQuery("$date needs an ISO 8601 text or milliseconds.", operator="$date")
-
-
-def _iso_milliseconds(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (aware - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError) as error:
-        raise InvalidQuery(f"$date cannot read {quoted(text)}.", operator="$date") from error
+        moment = from_extended(dict(content)) if isinstance(content, Mapping) else content
+        return canonical_date(moment)["$date"]
+    except ValueError as error:
+        raise InvalidQuery(f"$date {error}.", operator="$date") from error
 
 
 def _object_id(content: Any) -> str:

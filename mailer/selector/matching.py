@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections import defaultdict
+from typing import Any, assert_never
 
 from sqlalchemy import false, or_
 
 from mailer.selector.tree import Compare, Exists, Kind, Literal, Mod, OfType, OneOf, Order, Regex, Size, Test
 from mailer.selector.values import COMPARE, Condition, Value
-from mailer.selector.weight import LISTED
 
-_CONTAINERS = (Kind.ARRAY, Kind.OBJECT)
 _NAMED = {
     "string": Kind.STRING,
     "bool": Kind.BOOL,
@@ -63,20 +62,29 @@ def _has_content(value: Value, test: Regex | Mod | Size) -> Condition:
 def _compares(value: Value, order: Order, literal: Literal) -> Condition:
     if literal.kind is Kind.NULL:
         return value.is_null() if order in (Order.EQ, Order.GTE, Order.LTE) else false()
-    if literal.kind is Kind.INSTANT:
-        kinds = (Kind.DATE, Kind.NUMBER)
-        return or_(*(COMPARE[order](value.scalar(kind), value.operand(kind, literal.value)) for kind in kinds))
-    if literal.kind in _CONTAINERS:
-        return value.equals_json(literal.kind, str(literal.value))
-    return COMPARE[order](value.scalar(literal.kind), value.operand(literal.kind, literal.value))
+    return or_(
+        *(COMPARE[order](value.scalar(kind), value.operand(kind, literal.value)) for kind in _stored_as(literal.kind))
+    )
+
+
+def _stored_as(kind: Kind) -> tuple[Kind, ...]:
+    return (Kind.DATE, Kind.NUMBER) if kind is Kind.INSTANT else (kind,)
 
 
 def _is_one_of(value: Value, literals: tuple[Literal, ...]) -> Condition:
-    listed = {kind: [literal.value for literal in literals if literal.kind is kind] for kind in LISTED}
+    """One list for each kind that can have many values."""
+    listed: dict[Kind, list[Any]] = defaultdict(list)
+    rest: set[Literal] = set()
+    for literal in literals:
+        if literal.kind in (Kind.NULL, Kind.BOOL):
+            rest.add(literal)
+        else:
+            for kind in _stored_as(literal.kind):
+                listed[kind].append(literal.value)
     return or_(
         false(),
-        *(value.is_among(kind, values) for kind, values in listed.items() if values),
-        *(_compares(value, Order.EQ, literal) for literal in literals if literal.kind not in LISTED),
+        *(value.is_among(kind, values) for kind, values in listed.items()),
+        *(_compares(value, Order.EQ, literal) for literal in sorted(rest, key=repr)),
     )
 
 

@@ -17,6 +17,7 @@ FORBIDDEN_WORDS = ("password", "passwd", "token", "secret", "bcrypt", "totp", "2
 DATE_FIELDS = frozenset({("createdAt",), ("lastLogin",), ("_updatedAt",)})
 """Where milliseconds and dates are the same thing; in every other field numbers and dates are different types."""
 
+_PLAIN = re.compile(r"[ !#-\[\]-~]+", re.ASCII)
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
@@ -58,6 +59,11 @@ def check_text(text: str) -> None:
 def is_index(segment: str) -> bool:
     """Whether the segment can also mean a position in an array."""
     return _INDEX.fullmatch(segment) is not None
+
+
+def is_plain(segment: str) -> bool:
+    """Whether the name stands in any JSON text, and in SQLite's paths, as it is: no escapes, no quotes."""
+    return _PLAIN.fullmatch(segment) is not None
 
 
 def quoted(name: str) -> str:

@@ -30,6 +30,8 @@ from typing_extensions import override
 from mailer.selector.tree import Kind
 from mailer.selector.values import Condition, Items, Value
 
+_CONTAINERS = (Kind.ARRAY, Kind.OBJECT)
+
 
 @dataclass(frozen=True)
 class PostgreSQLValue(Value):
@@ -102,6 +104,8 @@ class PostgreSQLValue(Value):
                 return _number(self._mark("$date"))
             case Kind.OBJECT_ID:
                 return _text(self._mark("$oid"))
+            case Kind.ARRAY | Kind.OBJECT:
+                return self.jsonb
             case _:
                 raise ValueError(kind)
 
@@ -111,13 +115,10 @@ class PostgreSQLValue(Value):
 
     @override
     def is_among(self, kind: Kind, values: Sequence[Any]) -> Condition:
-        if kind is Kind.NUMBER:
+        if kind in (Kind.NUMBER, Kind.DATE):
             return self.scalar(kind) == any_(literal([Decimal(repr(value)) for value in values], ARRAY(Numeric())))
-        return self.scalar(kind) == any_(literal(list(values), ARRAY(Text())))
-
-    @override
-    def equals_json(self, kind: Kind, canonical: str) -> Condition:
-        return self.jsonb == cast(literal(canonical, Text()), JSONB())
+        wanted: ColumnElement[Any] = literal(list(values), ARRAY(Text()))
+        return self.scalar(kind) == any_(cast(wanted, ARRAY(JSONB())) if kind in _CONTAINERS else wanted)
 
     @override
     def has_number_type(self, name: str) -> Condition:
@@ -164,5 +165,7 @@ def _bound(kind: Kind, value: Any) -> ColumnElement[Any]:
             return literal(Decimal(repr(value)), Numeric())
         case Kind.BOOL:
             return literal(int(value), Integer())
+        case Kind.ARRAY | Kind.OBJECT:
+            return cast(literal(value, Text()), JSONB())
         case _:
             return literal(value, Text())

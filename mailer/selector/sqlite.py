@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +24,11 @@ from sqlalchemy import (
 )
 from typing_extensions import override
 
+from mailer.selector.paths import is_plain
 from mailer.selector.sqlite_functions import CANONICAL_JSON, REGEX_SEARCH
 from mailer.selector.tree import Kind
 from mailer.selector.values import Condition, Items, Value
 
-# Keys that paths can name. Others may be stored with escapes, which paths before SQLite 3.45 do not see through.
-_PLAIN = re.compile(r"[ !#-\[\]-~]+", re.ASCII)
 _NUMBERS = ("integer", "real")
 
 
@@ -51,7 +49,7 @@ class SQLiteValue(Value):
 
     @override
     def member(self, key: str) -> SQLiteValue:
-        if _PLAIN.fullmatch(key):
+        if is_plain(key):  # others may be stored with escapes, which paths before SQLite 3.45 do not see through
             return self.document(self.base, f'{self.path}."{key}"')
         return self._lookup(key, positions=False)
 
@@ -120,6 +118,8 @@ class SQLiteValue(Value):
                 return self._mark("$date")
             case Kind.OBJECT_ID:
                 return self._mark("$oid")
+            case Kind.ARRAY | Kind.OBJECT:
+                return case((self.type_ == kind.value, getattr(func, CANONICAL_JSON)(self._text())))
             case _:
                 raise ValueError(kind)
 
@@ -131,11 +131,6 @@ class SQLiteValue(Value):
     def is_among(self, kind: Kind, values: Sequence[Any]) -> Condition:
         rows = func.json_each(json.dumps(values)).table_valued("value")
         return self.scalar(kind).in_(select(rows.c.value))
-
-    @override
-    def equals_json(self, kind: Kind, canonical: str) -> Condition:
-        same = getattr(func, CANONICAL_JSON)(self._text()) == canonical
-        return case((self.type_ == kind.value, same))
 
     @override
     def has_number_type(self, name: str) -> Condition:

@@ -23,11 +23,12 @@ def register(connection: sqlite3.Connection) -> None:
 
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> Any:
-    return re2.compile(pattern)
+    return re2.compile(pattern.encode())
 
 
 def _search(pattern: str, text: str | None) -> bool | None:
-    return None if text is None else _compiled(pattern).search(text) is not None
+    """Whether the text has it; as bytes, because the wrapper takes thrice as long to count in characters."""
+    return None if text is None else _compiled(pattern).search(text.encode()) is not None
 
 
 def _canonical(text: str | None) -> str | None:

@@ -6,23 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailer.errors import InvalidQuery
-from mailer.selector.limits import MAX_DEPTH, MAX_WEIGHT
+from mailer.selector.limits import MAX_DEPTH, MAX_NESTING, MAX_WEIGHT
 from mailer.selector.literals import parse_literal
 from mailer.selector.operators import parse_all, parse_test
 from mailer.selector.paths import DATE_FIELDS, quoted, split_path
 from mailer.selector.regex import parse_regex
 from mailer.selector.tree import And, Compare, ElemMatch, Field, Kind, Literal, Node, Not, OneOf, Or, Order, Test
-from mailer.selector.weight import weight
+from mailer.selector.weight import nesting, weight
 
 _LOGICAL = ("$and", "$or", "$nor")
 _NEGATED = {"$ne": "$eq", "$nin": "$in"}
+
+
+class TooLarge(InvalidQuery):
+    """Nothing is wrong with the selector, but its SQL would be too much for a database."""
 
 
 def parse_selector(query: Any) -> Node:
     """The tree of a selector. Raises InvalidQuery, which names the first operator or field that is refused."""
     tree = _parse_document(query, depth=0, root=True)
     if weight(tree) > MAX_WEIGHT:
-        raise InvalidQuery("The query makes too many comparisons.")
+        raise TooLarge("The query makes too many comparisons.")
+    if nesting(tree) > MAX_NESTING:
+        raise TooLarge("The query is nested too deeply.")
     return tree
 
 

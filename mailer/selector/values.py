@@ -71,7 +71,10 @@ class Value(ABC):
 
     @abstractmethod
     def scalar(self, kind: Kind) -> ColumnElement[Any]:
-        """What to compare with `operand`: the SQL value if it is of this kind, else NULL. Not for containers."""
+        """What compares with `operand`: the SQL value if it is of this kind, else NULL. Not for nulls and instants.
+
+        For arrays and objects it is of use for equality only.
+        """
 
     @abstractmethod
     def operand(self, kind: Kind, value: Any) -> ColumnElement[Any]:
@@ -79,11 +82,7 @@ class Value(ABC):
 
     @abstractmethod
     def is_among(self, kind: Kind, values: Sequence[Any]) -> Condition:
-        """Whether it is one of many strings or numbers."""
-
-    @abstractmethod
-    def equals_json(self, kind: Kind, canonical: str) -> Condition:
-        """Whether it is an array or object equal to a canonical JSON text; the order of keys does not count."""
+        """Whether it is one of many values of this kind; not for nulls, booleans and instants."""
 
     @abstractmethod
     def has_number_type(self, name: str) -> Condition:

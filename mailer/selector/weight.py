@@ -1,12 +1,16 @@
-"""How much SQL a tree becomes."""
+"""How much SQL a tree becomes, and how deep."""
 
 from __future__ import annotations
 
-from mailer.selector.paths import is_index
-from mailer.selector.tree import And, ElemMatch, Field, Kind, Literal, Node, Not, OneOf, Or, Test
+from mailer.selector.paths import is_index, is_plain
+from mailer.selector.tree import And, ElemMatch, Field, Node, Not, OneOf, Or, Test
 
-LISTED = (Kind.NUMBER, Kind.STRING)
-"""Kinds whose $in is one list for the database instead of a comparison for each."""
+# Symbols on the stack of SQLite's parser, rounded up from what it was seen to take.
+_LOGICAL = 4
+_FIELD = 14
+_ARRAYS_ON_THE_WAY = 26
+_LOOKUP = 14
+_ELEM_MATCH = 22
 
 
 def weight(node: Node) -> int:
@@ -29,9 +33,23 @@ def _test_weight(test: Test) -> int:
     if isinstance(test, ElemMatch):
         return 1 + weight(test.condition)
     if isinstance(test, OneOf):
-        return 1 + sum(map(_literal_weight, test.literals))
+        return len({literal.kind for literal in test.literals})  # one list each
     return 1
 
 
-def _literal_weight(literal: Literal) -> int:
-    return 0 if literal.kind in LISTED else 1
+def nesting(node: Node) -> int:
+    """How many symbols a parser has to keep in mind at once for the SQL of a tree, at most."""
+    match node:
+        case And(parts) | Or(parts):
+            return _LOGICAL + max(map(nesting, parts), default=0)
+        case Not(part):
+            return _LOGICAL + nesting(part)
+        case Field(path, ElemMatch(condition)):
+            return _ELEM_MATCH + _path_nesting(path) + nesting(condition)
+        case Field(path, _):
+            return _FIELD + _path_nesting(path)
+
+
+def _path_nesting(path: tuple[str, ...]) -> int:
+    lookups = sum(not is_plain(segment) for segment in path) + any(map(is_index, path[:1]))
+    return _LOOKUP * lookups + (_ARRAYS_ON_THE_WAY if len(path) > 1 else 0)
