@@ -71,6 +71,10 @@ def is_expression(value: Any) -> bool:
 
 
 def _parse_expression(path: tuple[str, ...], expression: Mapping[str, Any], depth: int) -> Node:
+    plain = next((name for name in expression if not name.startswith("$")), None)
+    if plain is not None:
+        operator = next(name for name in expression if name.startswith("$"))
+        raise InvalidQuery(f"{quoted(operator)} cannot stand beside {quoted(plain)}.", operator=operator)
     if "$options" in expression and "$regex" not in expression:
         raise InvalidQuery("$options needs a $regex.", operator="$options")
     operators = [(name, operand) for name, operand in expression.items() if name != "$options"]

@@ -6,7 +6,8 @@ from mailer.selector.paths import is_index, is_plain
 from mailer.selector.tree import And, ElemMatch, Field, Node, Not, OneOf, Or, Test
 
 # Symbols on the stack of SQLite's parser, rounded up from what it was seen to take.
-_LOGICAL = 4
+_LOGICAL = 3
+_NEGATION = 1
 _FIELD = 14
 _ARRAYS_ON_THE_WAY = 26
 _LOOKUP = 14
@@ -43,7 +44,7 @@ def nesting(node: Node) -> int:
         case And(parts) | Or(parts):
             return _LOGICAL + max(map(nesting, parts), default=0)
         case Not(part):
-            return _LOGICAL + nesting(part)
+            return _NEGATION + nesting(part)
         case Field(path, ElemMatch(condition)):
             return _ELEM_MATCH + _path_nesting(path) + nesting(condition)
         case Field(path, _):
