@@ -43,7 +43,7 @@ def send(
     token: str,
 ) -> None:
     """Send a campaign through the HTTP API of a running service."""
-    payload = {"from": sender, "subject": subject, "body": _read(body_file), "dryrun": dry_run}
+    payload = {"from": sender, "subject": subject, "body": read_body(body_file), "dryrun": dry_run}
     client = Client(url, user_id, token)
     campaign_id = client.send({**payload, "query": query} if query else payload, idempotency_key)
     campaign = _watch(client, campaign_id) if watch else client.campaign(campaign_id)
@@ -52,7 +52,8 @@ def send(
         raise Failure(f"the campaign is {campaign['state']}")
 
 
-def _read(body_file: str) -> str:
+def read_body(body_file: str) -> str:
+    """The text of the file, or of stdin for `-`."""
     try:
         with click.open_file(body_file, encoding="utf-8") as file:
             return str(file.read())

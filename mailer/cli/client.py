@@ -15,6 +15,8 @@ from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import printable
 
 CAMPAIGNS = "/api/v1/mailer/campaigns"
+AUDIENCE = "/api/v1/mailer/audience"
+PREVIEW = "/api/v1/mailer/preview"
 TIMEOUT = (10, 60)  # seconds to connect, and to the answer
 RETRIES = Retry(total=4, backoff_factor=0.3, status_forcelist=(429, 502, 503, 504), allowed_methods={"GET"})
 
@@ -50,6 +52,21 @@ class Client:
     def campaigns(self, count: int, offset: int = 0) -> Json:
         """A page of the caller's campaigns, newest first, with `campaigns` and `total`."""
         return _answer(self._request("GET", CAMPAIGNS, params={"count": count, "offset": offset}))
+
+    def audience(self, query: str | None = None) -> Json:
+        """Who would receive a campaign: `count` and a `sample`."""
+        return _answer(self._request("POST", AUDIENCE, json={"query": query}))
+
+    def preview(self, payload: Json) -> Json:
+        """What one user would read: `subject`, `html` and `text`."""
+        return _answer(self._request("POST", PREVIEW, json=payload))
+
+    def preview_message(self, payload: Json) -> bytes:
+        """The same as the message itself (RFC 5322)."""
+        response = self._request("POST", PREVIEW, json=payload, headers={"Accept": "message/rfc822"})
+        if response.status_code != 200:
+            _answer(response)
+        return response.content
 
     def control(self, campaign_id: str, action: str, **options: bool) -> Json:
         """Pull a lever (`pause`, `resume`, `cancel`, `retry-failed`) of one campaign."""

@@ -1,0 +1,67 @@
+"""The commands about the audience and the directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mailer.cli import main
+from mailer.imports import upsert_documents
+from tests.service import PAYLOAD, Service
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("cli"), transport="memory:", rate_limit="")
+    people = [{"_id": f"u{n}", "name": f"User {n}", "emails": [{"address": f"user{n}@example.org"}]} for n in range(3)]
+    upsert_documents(service.db, enumerate(people, 1))
+    with service:
+        yield service
+
+
+@pytest.fixture
+def run(service: Service, tmp_path: Path):
+    """Run `mailer` with the credentials of a user, over the service."""
+    headers = service.headers("u0")
+    (tmp_path / "body.html").write_text(str(PAYLOAD["body"]))
+    environment = {"SITE_URL": service.url, "USER_ID": "u0", "AUTH_TOKEN": headers["X-Auth-Token"]}
+
+    def run(*arguments: str) -> Result:
+        runner = CliRunner(env={f"MAILER_{name}": value for name, value in environment.items()})
+        return runner.invoke(main, arguments)
+
+    return run
+
+
+def preview(run, tmp_path: Path, *more: str) -> Result:
+    body = f"{tmp_path}/body.html"
+    return run("preview", "--from", "news@example.com", "--subject", "Hi [fname]", "--body-file", body, *more)
+
+
+def test_audience_is_counted(run) -> None:
+    assert run("audience").stdout.splitlines()[:3] == ["count: 3", "name    address", "User 0  u***@example.org"]
+    one = json.loads(run("audience", "--query", '{"_id": "u2"}', "--json").stdout)
+    assert one == {"count": 1, "sample": [{"name": "User 2", "address": "u***@example.org"}]}
+
+
+def test_preview_shows_the_text_for_the_user(run, tmp_path: Path) -> None:
+    lines = preview(run, tmp_path, "--user", "u2").stdout.splitlines()
+    assert lines[:3] == ["user: u2", "subject: Hi User", ""]
+    assert lines[3].startswith("Hello User 2 http")
+
+
+def test_preview_prints_html_json_or_the_message(run, tmp_path: Path) -> None:
+    assert "<p>Hello User 0" in preview(run, tmp_path, "--format", "html").stdout
+    assert json.loads(preview(run, tmp_path, "--format", "json").stdout)["userId"] == "u0"
+    assert preview(run, tmp_path, "--format", "message").stdout_bytes.startswith(b"From: news@example.com\r\nTo: ")
+
+
+@pytest.mark.parametrize("form", ["text", "message"])
+def test_preview_for_nobody_fails_in_one_line(run, tmp_path: Path, form: str) -> None:
+    result = preview(run, tmp_path, "--user", "nobody", "--format", form)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: refused with 404: There is no active user")
