@@ -65,8 +65,8 @@ class MailerSchema(StrictSchema):
         validate=storable,
         metadata={
             "description": "The body of the email. You must use `[unsubscribe]` for the unsubscription link. "
-            "You may use `[name]`, `[fname]`, `[lname]` for the user's full name, first name or last name, respectively. "
-            "You may use `[email]` for the user's email."
+            "You may use `[name]`, `[fname]`, `[lname]` for the user's full name, first name or last name, "
+            "respectively. You may use `[email]` for the user's email."
         },
     )
     dryrun = WireBoolean(

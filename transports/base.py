@@ -55,7 +55,7 @@ class TransportError(Exception):
 
 
 class TransportConfigError(TransportError, ValueError):
-    """The URL cannot be used: an unknown scheme or option, a missing folder, a contradiction; raised at construction."""
+    """The URL cannot be used: an unknown scheme or option, a missing folder, a contradiction; raised when built."""
 
 
 class TransportUnavailable(TransportError):
