@@ -8,10 +8,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["mailer.settings", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
-    ["mailer.models", "mailer.readers"],
+    ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents"],
     ["mailer.database", "mailer.migrations"],
-    ["mailer.rendering", "mailer.unsubscribe", "mailer.imports", "mailer.blockage"],
+    ["mailer.rendering", "mailer.unsubscribe", "mailer.imports", "mailer.suppression", "mailer.blockage"],
     ["mailer.directory", "mailer.worklist", "mailer.ledger", "mailer.outbox"],
     ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
     ["mailer.doctor", "mailer.export", "mailer.retention", "mailer.audience"],

@@ -65,3 +65,50 @@ def test_preview_for_nobody_fails_in_one_line(run, tmp_path: Path, form: str) ->
     result = preview(run, tmp_path, "--user", "nobody", "--format", form)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: refused with 404: There is no active user")
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run `mailer` in a folder and with a directory of its own: ann, bob, and cid without an address."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/mailer.db", "SECRET_KEY": "k" * 40}.items():
+        monkeypatch.setenv(f"MAILER_{name}", value)
+    people = [{"_id": name, "emails": [{"address": f"{name}@example.org"}]} for name in ("ann", "bob")]
+    Path("users.json").write_text(json.dumps([*people, {"_id": "cid"}]))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    assert run("users", "import", "users.json").exit_code == 0
+    return run
+
+
+def test_suppression_list_is_imported_listed_and_exported(local) -> None:
+    Path("list.csv").write_text("address\nBOB@example.org\nnobody@example.org\n")
+    counted = local("unsubscribes", "import", "list.csv").stdout
+    assert counted == "users: 1 unsubscribed, 0 already; rows: 1 unmatched\n"
+    again = json.loads(local("unsubscribes", "import", "list.csv", "--json").stdout)
+    assert again == {"unsubscribed": 0, "already": 1, "unmatched": 1}
+    heading, row = local("unsubscribes", "list").stdout.splitlines()
+    assert (heading.split(), row.split()[0], row.split()[2]) == (
+        ["_id", "unsubscribed", "address"],
+        "bob",
+        "bob@example.org",
+    )
+    assert json.loads(local("unsubscribes", "export", "--format", "ndjson").stdout)["_id"] == "bob"
+
+
+def test_removed_unsubscription_is_gone(local) -> None:
+    Path("list.csv").write_text("_id\nbob\n")
+    local("unsubscribes", "import", "list.csv")
+    assert local("unsubscribes", "remove", "bob").stdout == "subscribed: bob\n"
+    assert local("unsubscribes", "export").stdout == "_id,address,unsubscribedAt\n"
+    unknown = local("unsubscribes", "remove", "nobody")
+    assert (unknown.exit_code, unknown.stderr) == (1, "Error: there is no user with the id nobody\n")
+
+
+def test_suppression_list_that_is_none_fails_in_one_line(local) -> None:
+    Path("list.csv").write_text("name\nbob\n")
+    result = local("unsubscribes", "import", "list.csv")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: row 1, field heading: has none of")

@@ -12,7 +12,7 @@ from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_json, print_rows
 from mailer.cli.storage import open_database
 
-PERMISSIONS = ("send-mail",)
+PERMISSIONS = ("send-mail", "manage-users")
 UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}  # milliseconds
 MAX_LIFETIME = 100 * 366 * UNITS["d"]
 SHOWN_DIGEST = 16

@@ -1,0 +1,106 @@
+"""The unsubscribed over a real gunicorn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+from sqlalchemy import select, update
+
+from mailer.models import User
+from tests.conftest import user_row
+from tests.service import Service
+
+PATH = "/api/v1/mailer/unsubscribes"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    made = Service(tmp_path_factory.mktemp("unsubscribes"), transport="memory:", rate_limit="", max_body_bytes=20_000)
+    with made.db.write() as connection:
+        connection.execute(User.__table__.insert(), [user_row(n) for n in range(5)])
+    with made:
+        yield made
+
+
+@pytest.fixture
+def service(running: Service) -> Service:
+    """Of the five, user00001 and user00003 have unsubscribed."""
+    gone = User.id.in_(["user00001", "user00003"])
+    with running.db.write() as connection:
+        connection.execute(update(User).values(unsubscribed_at=None))
+        connection.execute(update(User).where(gone).values(unsubscribed_at=1_420_070_400_000))
+    return running
+
+
+@pytest.fixture
+def headers(service: Service) -> dict[str, str]:
+    return service.headers("user00000", "manage-users")
+
+
+def marked(service: Service) -> list[str]:
+    with service.db.read() as connection:
+        return list(connection.scalars(select(User.id).where(User.unsubscribed_at.is_not(None)).order_by(User.id)))
+
+
+def send_list(service: Service, headers: dict[str, str], body: object, kind: str = "text/csv") -> requests.Response:
+    headed = {**headers, "Content-Type": kind}
+    return requests.post(f"{service.url}{PATH}:import", data=body, headers=headed, timeout=30)
+
+
+def test_listing_goes_on_where_it_ended(service: Service, headers: dict[str, str]) -> None:
+    first = service.get(f"{PATH}?count=1", headers).json()
+    one = {"_id": "user00001", "address": "user00001@example.com", "unsubscribedAt": "2015-01-01T00:00:00.000Z"}
+    assert first == {"success": True, "unsubscribes": [one], "count": 1, "next": "user00001"}
+    last = service.get(f"{PATH}?after=user00001", headers).json()
+    assert ([row["_id"] for row in last["unsubscribes"]], last["next"]) == (["user00003"], None)
+
+
+def test_export_imports_again(service: Service, headers: dict[str, str]) -> None:
+    for form, kind in (("csv", "text/csv"), ("ndjson", "application/x-ndjson")):
+        exported = service.get(f"{PATH}/export?format={form}", headers)
+        assert exported.headers["Content-Type"].partition(";")[0] == kind
+        assert exported.headers["Content-Disposition"] == f'attachment; filename="unsubscribes.{form}"'
+        merged = send_list(service, headers, exported.content, kind).json()
+        assert merged == {"success": True, "unsubscribed": 0, "already": 2, "unmatched": 0}
+
+
+def test_list_is_merged_as_it_streams_in(service: Service, headers: dict[str, str]) -> None:
+    lines = (f"user{number:05d}@example.com\n".encode() for number in range(3000))  # chunked, and over max_body_bytes
+    merged = send_list(service, headers, lines, "text/plain").json()
+    assert merged == {"success": True, "unsubscribed": 3, "already": 2, "unmatched": 2995}
+    assert len(marked(service)) == 5
+
+
+def test_list_with_a_bad_row_changes_nothing(service: Service, headers: dict[str, str]) -> None:
+    answer = send_list(service, headers, b"address\nuser00000@example.com\nuser00002\xff\n")
+    assert (answer.status_code, answer.json()["errorType"]) == (400, "error-invalid-user")
+    assert answer.json()["details"] == {"row": 3, "field": "address"}
+    assert marked(service) == ["user00001", "user00003"]
+
+
+def test_body_of_another_type_is_refused(service: Service, headers: dict[str, str]) -> None:
+    answer = send_list(service, headers, b"address\n", "application/x-www-form-urlencoded")
+    assert (answer.status_code, answer.json()["errorType"]) == (400, "invalid-params")
+
+
+def test_user_is_subscribed_again(service: Service, headers: dict[str, str]) -> None:
+    for _ in range(2):
+        answer = requests.delete(f"{service.url}{PATH}/user00001", headers=headers, timeout=30)
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
+    assert marked(service) == ["user00003"]
+    unknown = requests.delete(f"{service.url}{PATH}/nobody", headers=headers, timeout=30)
+    assert (unknown.status_code, unknown.json()["errorType"]) == (404, "error-not-found")
+
+
+CALLS = [("GET", ""), ("GET", "/export"), ("POST", ":import"), ("DELETE", "/user00001")]
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_only_who_manages_users_gets_in(service: Service, method: str, path: str) -> None:
+    for headers, status in (({}, 401), (service.headers("user00000", "send-mail"), 403)):
+        url = f"{service.url}{PATH}{path}"
+        answer = requests.request(method, url, headers={**headers, "Content-Type": "text/csv"}, timeout=30)
+        assert answer.status_code == status
+    assert marked(service) == ["user00001", "user00003"]
