@@ -1,8 +1,10 @@
 """What a selector may say, what it means at the edges, and what is refused by name."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +120,9 @@ def test_absent_query_selects_everybody(connection: Connection, text: str | None
         pytest.param({"a": 1}, {"$and": [{"$comment": {"any": "thing"}}, {}]}, True, id="nothing but a comment"),
         pytest.param({'q"\\': {"ü.": 1}, "\n": 2}, {'q"\\': {"ü.": 1}, "\n": 2}, True, id="odd names"),
         pytest.param({"a": [{"é": {'"': 1}}]}, {'a.é."': 1}, True, id="odd names through arrays"),
+        pytest.param({"é": True}, {"é": True}, True, id="truth under an odd name"),
+        pytest.param({"é": True}, {"é": {"$in": [1, "true"]}}, False, id="nothing but truth under an odd name"),
+        pytest.param({"é": {"ü": None}}, {"é.ü": {"$type": 10}}, True, id="null under an odd name"),
         pytest.param({"a'": "x' OR 1=1 --"}, {"a'": "x' OR 1=1 --"}, True, id="quotes"),
         pytest.param({"a": "%s :x ?"}, {"a": {"$in": ["%s :x ?"]}}, True, id="placeholders"),
     ],
@@ -168,7 +173,18 @@ REFUSED = [
         pytest.param(query, name, id=f"{name} {place}")
         for name in (
             *("services", "services.password.bcrypt", "services.0", "mailer.unsubscribed", "e2e.private_key"),
-            *("__rooms", "password", "customFields.apiToken", "two_factor", "emails.0.TOTP-secret", "x.email2fa"),
+            *(
+                "__rooms",
+                "password",
+                "client_secret",
+                "bcrypt",
+                "privateKey",
+                "passwd",
+                "customFields.apiToken",
+                "two_factor",
+                "emails.0.TOTP",
+                "x.email2fa",
+            ),
         )
         for place, query in {
             "at the top": {name: 1},
@@ -311,6 +327,26 @@ def test_largest_selectors_run(connection: Connection, query: dict[str, Any]) ->
 )
 def test_nothing_of_the_callers_is_in_the_sql(dialect: Any, query: dict[str, Any]) -> None:
     assert "evil" not in str(select(User.id).where(compile_selector(query)).compile(dialect=dialect))
+
+
+def test_texts_are_ordered_bytewise_whatever_the_databases_collation() -> None:
+    condition = compile_selector({"name": {"$gt": "a"}})
+
+    assert 'COLLATE "C"' in str(condition.compile(dialect=postgresql.dialect()))
+
+
+DOCUMENTED = re.findall(r"\| `(\{.*\})` \|", (Path(__file__).parent.parent / "docs" / "queries.md").read_text("utf-8"))
+
+
+def test_documented_queries_are_there() -> None:
+    assert len(DOCUMENTED) >= 10
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_documented_query_runs(connection: Connection, text: str) -> None:
+    store(connection, [{"roles": ["user"]}])
+
+    assert selected(connection, parse_query(text)) in ([], [0])
 
 
 def test_register_makes_a_plain_connection_able() -> None:
