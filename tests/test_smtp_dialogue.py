@@ -33,7 +33,7 @@ class MemorySocket:
         self.pieces = pieces
         self.input = self.output = self.received = b""
         self.rcpt = ""
-        self.began = self.in_data = self.closed = self.broken = self.mute = False
+        self.began = self.in_data = self.closed = self.broken = self.mute = self.writing = False
         self.taken: list[str] = []  # recipients whose end of data was answered with 250
 
     def settimeout(self, seconds: float) -> None:
@@ -46,7 +46,9 @@ class MemorySocket:
         self.broken = True
 
     def send(self, data: bytes) -> int:
+        self.writing = True
         size = 0 if self.broken else self.pieces(len(data))
+        self.writing = False
         if size == 0:
             self.broken = True
             raise ConnectionResetError
@@ -216,3 +218,25 @@ def test_no_outcome_is_lost_doubled_or_wrong(form: type[Dialogue], data: st.Data
     assert "@" not in error
     event(f"ended: {error[:30] or 'normally'}")
     event(f"uncertain: {len(by_status[Status.UNCERTAIN])}")
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+def test_write_broken_after_each_octet_leaves_uncertain_exactly_what_was_written_whole(form: type[Dialogue]) -> None:
+    whole = MemorySocket(lambda verb: GOOD[verb].encode() + b"\r\n", lambda limit: limit)
+    converse(form, whole, 3)
+    seen = set()
+
+    for size in range(len(whole.received)):
+        sock = MemorySocket(lambda verb: GOOD[verb].encode() + b"\r\n", lambda limit: limit)
+        sock.pieces = lambda limit, sock=sock, size=size: (
+            min(limit, size - len(sock.received)) if sock.writing else limit
+        )
+        outcomes, drawn, error = converse(form, sock, 3)
+
+        uncertain = [each.id for each in outcomes if each.status is Status.UNCERTAIN]
+        assert error
+        assert not [each for each in drawn[len(outcomes) :] if bodies(form, 3)[each] in sock.received]
+        assert all(bodies(form, 3)[each] in sock.received for each in uncertain)
+        seen.add(len(uncertain))
+
+    assert seen == ({0, 1} if form is PipelinedDialogue else {0})

@@ -117,6 +117,7 @@ def test_trouble_with_one_recipient_is_an_outcome(
     assert send(open_transport(), messages(3)) == (statuses, "")
     assert server.recipients == ["m0@example.org", "m2@example.org"]
     assert server.connections == 1
+    assert ("RSET" in server.verbs) == (form == "chunked" or verb != "END")
 
 
 def test_lone_dot_when_data_is_let_in_without_a_recipient(server: FakeServer) -> None:
@@ -141,6 +142,7 @@ def test_lone_dot_when_data_is_let_in_without_a_recipient(server: FakeServer) ->
         ("MAIL", b"junk\r\n", "not an SMTP reply"),
         ("RCPT", b"421 4.7.0 slow down\r\n", "RCPT was answered 421"),
         ("RCPT", b"451 4.7.650 throttled\r\n", "RCPT was answered 451"),
+        ("RCPT", b"354 what?\r\n", "RCPT was answered 354"),
         ("END", b"421 4.3.2 bye\r\n", "end of data was answered 421"),
         ("END", b"452 4.3.1 disk full\r\n", "end of data was answered 452"),
     ],
@@ -151,13 +153,18 @@ def test_trouble_with_the_transport_is_nobodys_outcome(
     name = end_of_data(form) if verb == "END" else verb
     server.script[name] = [None, reply]
     server.closing = {name}
-    doubtful = form == "chunked" and b"junk" in reply  # all of it had been written
+    senseless = reply[:3] in {b"jun", b"354"}
+    expected = ["sent"]
+    if senseless and form == "chunked":
+        expected = ["sent", "uncertain"]  # all of the second message had been written
+    elif reply.startswith(b"354") and form == "pipelined":
+        expected = ["uncertain"]  # the replies are out of step, so the 250 before may not have been to the first's dot
 
     transport = open_transport()
     statuses, error = send_until_error(transport, messages(3))
 
     assert problem in error
-    assert statuses == (["sent", "uncertain"] if doubtful else ["sent"])
+    assert statuses == expected
     assert "@" not in error
     assert send(transport, messages(3)[1:]) == (["sent", "sent"], "")
     assert server.recipients == ["m0@example.org", "m1@example.org", "m2@example.org"]
