@@ -1,0 +1,99 @@
+"""The directory over HTTP, for those without a workspace to sync from. For those who manage users."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask_smorest import Blueprint
+from marshmallow import INCLUDE, Schema, fields
+
+from mailer.api.guard import SECURITY, Guard
+from mailer.api.mailer import MailerBlueprint
+from mailer.api.uploads import uploaded_text
+from mailer.database import Database
+from mailer.imports import upsert_documents
+from mailer.membership import Stored, deactivate_user, patch_user, put_user
+from mailer.readers import read_ndjson
+from mailer.schemas import ErrorSchema, SuccessSchema
+
+PERMISSION = "manage-users"
+EXAMPLE = {"name": "Ada Lovelace", "emails": [{"address": "ada@example.org", "verified": True}], "roles": ["user"]}
+NDJSON = "application/x-ndjson"
+BODY = {"required": True, "content": {NDJSON: {"schema": {"type": "string"}}}}
+
+
+class DocumentSchema(Schema):
+    """A user document, or a part of one: any fields. The directory itself checks them."""
+
+    class Meta:
+        """marshmallow's options."""
+
+        unknown = INCLUDE
+
+
+class UserAnswerSchema(SuccessSchema):
+    """The user's document as a query sees it."""
+
+    user = fields.Dict()
+
+
+class ImportedSchema(SuccessSchema):
+    """What became of the users in the stream."""
+
+    created = fields.Integer()
+    updated = fields.Integer()
+    unchanged = fields.Integer()
+
+
+def make_blueprint(db: Database, guard: Guard) -> Blueprint:
+    """Put, change and deactivate users, one by one or as a stream."""
+    blueprint = MailerBlueprint("Users", __name__, url_prefix="/api/v1/mailer")
+
+    @blueprint.route("/users/<user_id>", methods=["PUT"])
+    @guard.requires(PERMISSION)
+    @blueprint.arguments(DocumentSchema, example=EXAMPLE)
+    @blueprint.response(200, UserAnswerSchema)
+    @blueprint.alt_response(201, schema=UserAnswerSchema, description="The user is new")
+    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a user document", success=False)
+    @blueprint.doc(security=SECURITY)
+    def put(document: dict[str, Any], user_id: str) -> Any:
+        """Add this user, or replace their document."""
+        stored = put_user(db, user_id, document)
+        return _shown(stored), 201 if stored.created else 200
+
+    @blueprint.route("/users/<user_id>", methods=["PATCH"])
+    @guard.requires(PERMISSION)
+    @blueprint.arguments(DocumentSchema, example={"customFields": {"plan": "pro"}, "language": None})
+    @blueprint.response(200, UserAnswerSchema)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a user document", success=False)
+    @blueprint.alt_response(404, schema=ErrorSchema, description="No such user", success=False)
+    @blueprint.doc(security=SECURITY)
+    def patch(changes: dict[str, Any], user_id: str) -> Any:
+        """Change some fields of this user's document; null removes one."""
+        return _shown(patch_user(db, user_id, changes))
+
+    @blueprint.route("/users/<user_id>", methods=["DELETE"])
+    @guard.requires(PERMISSION)
+    @blueprint.response(200, UserAnswerSchema)
+    @blueprint.alt_response(404, schema=ErrorSchema, description="No such user", success=False)
+    @blueprint.doc(security=SECURITY)
+    def deactivate(user_id: str) -> Any:
+        """Make this user inactive: no mail, and no valid token. What was sent to them stays on record."""
+        return _shown(deactivate_user(db, user_id))
+
+    @blueprint.route("/users:import", methods=["POST"])
+    @guard.requires(PERMISSION)
+    @blueprint.response(200, ImportedSchema)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="A line that is no user document", success=False)
+    @blueprint.doc(security=SECURITY, requestBody=BODY)
+    def import_stream() -> Any:
+        """Add or update the users of an NDJSON stream by `_id`: all of it or nothing."""
+        with uploaded_text(NDJSON) as stream:
+            return {"success": True, **asdict(upsert_documents(db, read_ndjson(stream)))}
+
+    return blueprint
+
+
+def _shown(stored: Stored) -> dict[str, Any]:
+    return {"success": True, "user": stored.document}

@@ -1,0 +1,94 @@
+"""Single users put, changed and made inactive. Nobody is deleted: deliveries refer to users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from mailer.database import AnyRow, Database
+from mailer.documents import UserRow, normalise
+from mailer.errors import InvalidParams, NotFound
+from mailer.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A user's document as it is now stored, and whether it is new."""
+
+    document: Mapping[str, Any]
+    created: bool
+
+
+def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
+    """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
+
+    Who has unsubscribed stays so; Rocket.Chat's own mark (`mailer.unsubscribed`) counts when it is new.
+    """
+    row = _checked(user_id, document)
+    with db.write() as connection:
+        return _store(connection, row, _lock(connection, user_id), db.clock(connection))
+
+
+def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored:
+    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides."""
+    with db.write() as connection:
+        earlier = _lock(connection, user_id)
+        if earlier is None:
+            raise NotFound(f"There is no user with the id {user_id}.")
+        row = _checked(user_id, merged(earlier.document, changes))
+        return _store(connection, row, earlier, db.clock(connection))
+
+
+def deactivate_user(db: Database, user_id: str) -> Stored:
+    """Write to this user no more until `active` is true again; their tokens stop working too. Raises `NotFound`."""
+    return patch_user(db, user_id, {"active": False})
+
+
+def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`target` with `changes` merged in, as RFC 7396 section 2 has it; neither is changed. Pure.
+
+    A date, `{"$date": ...}`, is a value and takes the place of what was there.
+    """
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and not any(name.startswith("$") for name in value):
+            result[key] = merged(result.get(key), value)
+        else:
+            result[key] = value
+    return result
+
+
+def _checked(user_id: str, document: Mapping[str, Any]) -> UserRow:
+    if document.get("_id", user_id) != user_id:
+        raise InvalidParams("_id: Is not the one in the address.", field="_id")
+    return normalise({**document, "_id": user_id}, 1)
+
+
+def _lock(connection: Connection, user_id: str) -> AnyRow | None:
+    """Hold the id as well as the row: of two who add the same user at once, the second finds the first's."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
+    mine = select(User.document, User.unsubscribed_at).where(User.id == user_id)
+    return connection.execute(mine.with_for_update()).one_or_none()
+
+
+def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: int) -> Stored:
+    values: dict[str, Any] = row._asdict()
+    newly_out = _opted_out(row.document) and not (earlier and _opted_out(earlier.document))
+    if earlier is None:
+        connection.execute(insert(User).values(**values, unsubscribed_at=now if newly_out else None))
+        return Stored(row.document, created=True)
+    if newly_out and earlier.unsubscribed_at is None:
+        values["unsubscribed_at"] = now
+    connection.execute(update(User).where(User.id == row.id).values(**values))
+    return Stored(row.document, created=False)
+
+
+def _opted_out(document: Mapping[str, Any]) -> bool:
+    mark = document.get("mailer")
+    return isinstance(mark, Mapping) and mark.get("unsubscribed") is True
