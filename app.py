@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
-from mailer.api import audience, campaigns, control, health, mailer, unsubscribe_page, unsubscribes
+from mailer.api import audience, campaigns, control, health, mailer, unsubscribe_page, unsubscribes, users
 from mailer.api.answers import EnvelopeApi, register_errors
 from mailer.api.guard import SECURITY_SCHEMES, Guard
 from mailer.auth import Tokens
@@ -85,6 +85,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     api.register_blueprint(audience.make_blueprint(services.db, guard, settings))
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
     api.register_blueprint(unsubscribes.make_blueprint(services.db, guard))
+    api.register_blueprint(users.make_blueprint(services.db, guard))
     api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
     app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine))
     app.register_blueprint(unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name))
