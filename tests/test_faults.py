@@ -1,0 +1,192 @@
+"""What a misbehaving SMTP server leads to: the exact outcome, attempts and number of copies, for each fault."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mailer import blockage
+from mailer.database import Database
+from mailer.delivery import Deliverer
+from mailer.unsubscribe import Links
+from tests.harness import MINUTE, Harness
+from tests.recording_smtp import Fault, RecordingServer, recording_smtp
+from transports import from_url
+
+ONE = "user00001@example.com"
+
+
+class Road(Harness):
+    """The harness with a real SMTP transport instead of the one in memory."""
+
+    def use(self, url: str) -> None:
+        self.smtp = from_url(url)
+        links = Links(self.settings.secret_key, "http://x")
+        self.deliverer = Deliverer(self.outbox, self.smtp, links, self.settings)
+
+    def trouble(self) -> str | None:
+        """Why the transport is blocked, if it is."""
+        with self.db.read() as connection:
+            blocked = blockage.current(connection)
+        return blocked.reason if blocked else None
+
+
+@pytest.fixture
+def road(sqlite_db: Database, add_users: Callable[..., list[str]]):
+    """Five recipients, accepted and planned."""
+    add_users(sqlite_db, 5)
+    made = Road(sqlite_db, batch_size=10, checkpoint=10)
+    made.accept()
+    made.plan()
+    yield made
+    made.smtp.close()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault about one recipient, and what is on record of him after the first run and after an hour."""
+
+    fault: Fault
+    first: str
+    end: str
+    attempts: int
+    doubts: int
+    copies: int
+    reply: str
+
+    def __str__(self) -> str:
+        return f"{self.fault.verb} {self.fault.reply or 'drop'} {'kept' if self.fault.keep else ''}".strip()
+
+
+def about(verb: str, reply: str, *, keep: bool = False, delay: float = 0.0, times: int = 1) -> Fault:
+    return Fault(verb, reply, recipient=ONE, times=times, keep=keep, delay=delay)
+
+
+RECIPIENT = [
+    Case(about("RCPT", "450 4.2.1 mailbox busy"), "deferred", "sent", 2, 0, 1, "450 4.2.1 mailbox busy"),
+    Case(about("RCPT", "550 5.1.1 no such user"), "failed", "failed", 1, 0, 0, "550 5.1.1 no such user"),
+    Case(about("DATA", "451 4.2.0 later"), "deferred", "sent", 2, 0, 1, "451 4.2.0 later"),
+    Case(about("DOT", "451 4.2.0 later"), "deferred", "sent", 2, 0, 1, "451 4.2.0 later"),
+    Case(about("DOT", "554 5.6.0 not liked"), "failed", "failed", 1, 0, 0, "554 5.6.0 not liked"),
+    Case(about("DOT", "", keep=True), "sent", "sent", 1, 1, 2, ""),
+    Case(about("DOT", ""), "sent", "sent", 1, 1, 1, ""),
+    Case(about("DOT", "", keep=True, times=2), "uncertain", "uncertain", 0, 2, 2, ""),
+    Case(about("DOT", "250 2.0.0 at last", keep=True, delay=1.5), "sent", "sent", 1, 0, 1, ""),
+]
+
+
+@pytest.mark.parametrize("case", RECIPIENT, ids=str)
+def test_fault_about_one_recipient(tmp_path: Path, road: Road, case: Case) -> None:
+    with recording_smtp(tmp_path, case.fault) as server:
+        road.use(server.url)
+        settle(road)
+        record = road.delivery("user00001")
+        assert record.status == case.first
+        assert record.reply.endswith(case.reply) or case.first == "sent"
+        road.now += 60 * MINUTE
+        settle(road)
+        record = road.delivery("user00001")
+        assert (record.status, record.attempts, record.doubts) == (case.end, case.attempts, case.doubts)
+        others = {address: count for address, count in server.copies().items() if address != ONE}
+        assert (server.copies()[ONE], set(others.values()), len(others)) == (case.copies, {1}, 4)
+        assert len({kept.message_id for kept in server.kept() if kept.recipient == ONE}) <= 1
+        assert {road.delivery(f"user{n:05d}").attempts for n in (0, 2, 3, 4)} == {1}
+
+
+def settle(road: Road) -> None:
+    """Run what is due, past the short back-off that a dropped connection brings."""
+    for _ in range(4):
+        road.run()
+        road.now += 10_000
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Trouble of the transport itself: nobody's attempt, its words in the reason, and then everyone is sent."""
+
+    name: str
+    faults: tuple[Fault, ...]
+    words: str
+    sent_before: int = 0
+    probes: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+
+OUTAGES = [
+    Outage("550 on MAIL", (Fault("MAIL", "550 5.7.1 sender not allowed", times=3),), "sender not allowed"),
+    Outage("451 on MAIL", (Fault("MAIL", "451 4.3.0 try later", times=3),), "try later"),
+    Outage("drop at MAIL", (Fault("MAIL", times=3),), ""),
+    Outage("drop before the dot", (Fault("DATA", recipient=ONE, times=3),), "", sent_before=1),
+    Outage("421 at RCPT", (Fault("RCPT", "421 4.7.0 too many errors", recipient=ONE, times=1),), "421", sent_before=1),
+    Outage(
+        "throttled",
+        (Fault("RCPT", "450 4.7.28 rate limit exceeded", recipient=ONE, times=3),),
+        "rate limit exceeded",
+        sent_before=1,
+    ),
+    Outage("421 after three messages", (Fault("MAIL", "421 4.7.0 enough", after=3, times=1),), "421", sent_before=3),
+]
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=str)
+def test_trouble_of_the_transport_costs_nobody_an_attempt(tmp_path: Path, road: Road, outage: Outage) -> None:
+    with recording_smtp(tmp_path, *outage.faults) as server:
+        road.use(server.url)
+        road.run()
+        counts = {"sent": outage.sent_before, "pending": 5 - outage.sent_before}
+        assert road.counts() == {name: count for name, count in counts.items() if count}
+        assert outage.words in str(road.trouble())
+        assert (road.progress().state, road.progress().reason) == ("blocked", road.trouble())
+        end_well(road, server)
+
+
+def end_well(road: Road, server: RecordingServer) -> None:
+    for _ in range(10):
+        road.now += 5 * MINUTE
+        road.run()
+    assert (road.progress().state, road.counts(), road.trouble()) == ("completed", {"sent": 5}, None)
+    assert set(server.copies().values()) == {1}
+    records = [road.delivery(f"user{number:05d}") for number in range(5)]
+    assert {(record.attempts, record.doubts) for record in records} == {(1, 0)}
+
+
+def test_wrong_password_is_the_transports_trouble_and_stays_secret(tmp_path: Path, road: Road) -> None:
+    with recording_smtp(tmp_path, password="right-horse") as server:
+        road.use(server.url.replace("//", "//mailer:wrong-horse@"))
+        road.run()
+        assert "535" in str(road.trouble())
+        assert "wrong-horse" not in str(road.trouble())
+        assert road.counts() == {"pending": 5}
+        road.smtp.close()
+        road.use(server.url.replace("//", "//mailer:right-horse@"))
+        end_well(road, server)
+
+
+def test_starttls_that_is_hidden_sends_nothing_in_clear_text(tmp_path: Path, road: Road) -> None:
+    with recording_smtp(tmp_path) as server:
+        road.use(f"{server.url}?starttls=require")
+        road.run()
+        assert "STARTTLS" in str(road.trouble())
+        assert (road.counts(), server.kept()) == ({"pending": 5}, [])
+
+
+def test_untrusted_certificate_sends_nothing(tmp_path: Path, road: Road) -> None:
+    certificate = tmp_path / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    made = subprocess.run([*command, "-keyout", "-"], check=True, capture_output=True)
+    certificate.write_bytes(made.stdout)
+    with recording_smtp(tmp_path, certificate=certificate) as server:
+        road.use(f"{server.url}?starttls=require")
+        road.run()
+        assert "certificate" in str(road.trouble()).lower()
+        assert (road.counts(), server.kept()) == ({"pending": 5}, [])
+        road.smtp.close()
+        road.use(f"{server.url}?starttls=require&cafile={certificate}")
+        end_well(road, server)

@@ -1,0 +1,290 @@
+"""Any order of events, by hypothesis: workers that die, freeze and wake, people, a failing transport and the clock.
+
+After every step the records agree with each other and with what arrived. How often each state was entered is shown
+by `--hypothesis-show-statistics`; that each was entered at all is a test.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import insert, select, update
+
+from mailer import campaigns
+from mailer.database import Database
+from mailer.doctor import examine
+from mailer.errors import InvalidState
+from mailer.ledger import LeaseLost
+from mailer.models import Campaign, CampaignState, Delivery, DeliveryStatus, User
+from mailer.outbox import Checkpoint
+from mailer.progress import BLOCKED, CANCELLING, progress
+from mailer.rendering import delivery_id
+from mailer.worklist import Claim, Result
+from tests.conftest import user_row
+from tests.harness import MINUTE, Harness
+from transports.base import Message, Outcome, Status
+
+USERS = [f"user{number:05d}" for number in range(14)]
+ANSWERS = (Status.SENT, Status.DEFERRED, Status.DEFERRED, Status.REFUSED, Status.UNCERTAIN)
+STATES = {*CampaignState, BLOCKED, CANCELLING}
+FINAL = {DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.SKIPPED}
+ENDED = {CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES, CampaignState.CANCELLED}
+STOPPED = {CampaignState.PAUSED, CampaignState.CANCELLED}
+entered: Counter[str] = Counter()
+numbers = st.integers(0, len(USERS) - 1)
+
+
+class Killed(BaseException):
+    """The worker is gone in the middle of a send."""
+
+
+class Mailing(RuleBasedStateMachine):
+    """The service, with what must be true beside it."""
+
+    template: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        shutil.copy(self.template, self.folder / "mailer.db")
+        self.db = Database(f"sqlite:///{self.folder}/mailer.db")
+        self.ids: list[str] = []
+        self.frozen: list[tuple[Claim, list[Result], int]] = []
+        self.finals: dict[tuple[str, str], str] = {}
+        self.allowed: Counter[tuple[str, str]] = Counter()  # copies that a person has allowed beyond two
+        self.unsubscribed: set[str] = set()
+        self.last_message: int | None = None
+
+    @initialize(policy=st.sampled_from(["retry", "hold"]), rate=st.sampled_from([0.2, 1.0]))
+    def start(self, policy: str, rate: float) -> None:
+        self.road = Harness(self.db, uncertain=policy, batch_size=5, checkpoint=2, max_failure_rate=rate)
+        self.take = self.road.transport.send
+        self.road.transport.send = self.send  # type: ignore[method-assign]
+        self.accept(dry_run=False, planned=True)
+
+    def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
+        """The memory transport, watched: who has unsubscribed gets nothing, nor anyone of a stopped campaign."""
+
+        def watched() -> Iterator[Message]:
+            for message in messages:
+                campaign_id = message.id.partition(".")[0]
+                assert message.recipient.partition("@")[0] not in self.unsubscribed
+                assert progress(self.db, campaign_id).state not in STOPPED
+                if self.last_message == 0:
+                    raise Killed
+                if self.last_message is not None:
+                    self.last_message -= 1
+                yield message
+
+        yield from self.take(watched())
+
+    @rule(dry_run=st.booleans(), planned=st.booleans())
+    def accept(self, dry_run: bool, planned: bool) -> None:
+        if len(self.ids) < 3:
+            self.ids.append(self.road.accept(dry_run=dry_run))
+        if planned:
+            self.road.plan()
+
+    @rule()
+    def plan(self) -> None:
+        self.road.plan()
+
+    @rule()
+    def planner_dies(self) -> None:
+        from mailer.planning import _claim_campaign
+
+        _claim_campaign(self.db, self.road.lease)
+
+    @rule(answers=st.lists(st.sampled_from(ANSWERS), max_size=5), stop_after=st.none() | st.integers(0, 2))
+    def work(self, answers: list[Status], stop_after: int | None) -> None:
+        """Run the batch that is due; with `stop_after`, be told to stop after so many checkpoints."""
+        self.road.store.answer(None, *answers)
+        asked = iter(range(100))
+        self.road.deliverer.run_next(lambda: stop_after is not None and next(asked) >= stop_after)
+
+    @rule(messages=st.integers(0, 6))
+    def work_and_die(self, messages: int) -> None:
+        """Run the batch that is due and be killed after so many messages, if there are as many."""
+        self.last_message = messages
+        with suppress(Killed):
+            self.road.deliverer.run_next(lambda: False)
+        self.last_message = None
+
+    @rule(messages=st.integers(0, 2), then=st.sampled_from([campaigns.pause, campaigns.cancel, None]))
+    def work_and_freeze(self, messages: int, then: Any) -> None:
+        """Claim the batch that is due, attempt some and stand still, while a person may pull a lever."""
+        claim = self.road.outbox.claim()
+        if claim is None:
+            return
+        todo = self.road.outbox.open_entries(claim)
+        checkpoint = self.road.outbox.checkpoint(claim, [], todo[:2], sum(entry.status is None for entry in todo))
+        results = self.attempt(claim, checkpoint, messages)
+        attempted = {result.entry.recipient.user_id for result in results}
+        rest = [*checkpoint.entries, *todo[2:]]
+        untried = sum(entry.status is None and entry.recipient.user_id not in attempted for entry in rest)
+        self.frozen.append((claim, results, untried))
+        if then:
+            with suppress(InvalidState):
+                then(self.db, claim.campaign_id)
+
+    def attempt(self, claim: Claim, checkpoint: Checkpoint, count: int) -> list[Result]:
+        results = []
+        for entry in checkpoint.entries[:count]:
+            recipient = entry.recipient
+            message = Message(delivery_id(claim.campaign_id, recipient.user_id), "n@x.org", recipient.address, b"")
+            if self.road.store._left is None and self.road.store.take(message).status is Status.SENT:
+                results.append(Result(entry, DeliveryStatus.SENT, entry.attempts + 1, entry.doubts, "ok"))
+        return results
+
+    @precondition(lambda self: self.frozen)
+    @rule(release=st.booleans())
+    def wake(self, release: bool) -> None:
+        """The frozen worker goes on where it was: its writes count only if nobody has taken over."""
+        claim, results, untried = self.frozen.pop(0)
+        before = self.everything()
+        try:
+            self.road.outbox.extend(claim)
+            if release:
+                self.road.outbox.release(claim, results, untried, None)
+        except LeaseLost:
+            assert self.everything() == before
+
+    def everything(self) -> Any:
+        with self.db.read() as connection:
+            return connection.execute(select(Delivery).order_by(Delivery.campaign_id, Delivery.user_id)).all()
+
+    @rule(minutes=st.sampled_from([0.05, 0.5, 1.1, 2, 6, 20, 90, 800]))
+    def time_passes(self, minutes: float) -> None:
+        self.road.now += int(minutes * MINUTE)
+
+    @rule(number=numbers, times=st.integers(1, 9))
+    def mailbox_is_full(self, number: int, times: int) -> None:
+        self.road.store.answer(f"{USERS[number]}@example.com", *[Status.DEFERRED] * times)
+
+    @rule(messages=st.integers(0, 4))
+    def transport_fails(self, messages: int) -> None:
+        self.road.store.fail_after(messages)
+
+    @rule()
+    def transport_recovers(self) -> None:
+        self.road.store.recover()
+
+    @rule(number=numbers, back=st.booleans())
+    def unsubscribes_or_back(self, number: int, back: bool) -> None:
+        user_id = USERS[number]
+        (self.unsubscribed.discard if back else self.unsubscribed.add)(user_id)
+        since = None if back else self.road.now
+        with self.db.write() as connection:
+            connection.execute(update(User).where(User.id == user_id).values(unsubscribed_at=since))
+
+    @precondition(lambda self: self.ids)
+    @rule(
+        lever=st.sampled_from([campaigns.pause, campaigns.resume, campaigns.resume, campaigns.cancel]), data=st.data()
+    )
+    def lever(self, lever: Any, data: st.DataObject) -> None:
+        with suppress(InvalidState):
+            lever(self.db, data.draw(st.sampled_from(self.ids)))
+
+    @precondition(lambda self: self.ids)
+    @rule(uncertain=st.booleans(), data=st.data())
+    def retry_failed(self, uncertain: bool, data: st.DataObject) -> None:
+        campaign_id = data.draw(st.sampled_from(self.ids))
+        with suppress(InvalidState):
+            campaigns.retry_failed(self.db, campaign_id, uncertain=uncertain)
+            self.finals = {
+                (campaign, user): status
+                for (campaign, user), status in self.finals.items()
+                if campaign != campaign_id or status != DeliveryStatus.FAILED
+            }
+            self.allowed.update({(campaign_id, user_id): 2 for user_id in USERS})
+
+    @invariant()
+    def records_agree_with_each_other(self) -> None:
+        assert examine(self.db) == []
+        for campaign_id in self.ids:
+            now = progress(self.db, campaign_id)
+            assert now.pending >= 0
+            entered[now.state] += 1
+            event(now.state)
+
+    @invariant()
+    def records_agree_with_what_arrived(self) -> None:
+        arrived = Counter(message.id for message in self.road.store.messages)
+        for delivery in self.everything():
+            key = (delivery.campaign_id, delivery.user_id)
+            copies = arrived[delivery_id(*key)]
+            entered[f"delivery {delivery.status}"] += 1
+            assert delivery.status != DeliveryStatus.SENT or copies >= 1
+            assert copies <= 2 + self.allowed[key]
+            assert copies <= 1 or self.allowed[key] or delivery.doubts
+            assert self.finals.get(key, delivery.status) == delivery.status
+            if delivery.status in FINAL:
+                self.finals[key] = delivery.status
+
+    def teardown(self) -> None:
+        """Once nothing is in the way any more, everything comes to its end."""
+        if not hasattr(self, "road"):
+            return
+        self.road.store.recover()
+        for campaign_id in self.ids:
+            with suppress(InvalidState):
+                campaigns.resume(self.db, campaign_id)
+        for _ in range(60):
+            self.road.run()
+            self.road.now += 60 * MINUTE
+            ends = [progress(self.db, campaign_id) for campaign_id in self.ids]
+            for paused in (end for end in ends if end.state == CampaignState.PAUSED):
+                campaigns.resume(self.db, paused.id)
+            if all(end.state in ENDED for end in ends):
+                break
+        for campaign_id in self.ids:
+            end = progress(self.db, campaign_id)
+            assert end.state in ENDED
+            assert end.state == CampaignState.CANCELLED or end.pending == 0
+        self.records_agree_with_each_other()
+        self.records_agree_with_what_arrived()
+        self.db.close()
+        shutil.rmtree(self.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_any_order_of_events_keeps_the_promises(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path}/template.db")
+    db.migrate()
+    with db.write() as connection:
+        connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
+    with db.read() as connection:
+        assert connection.scalar(select(Campaign.id)) is None
+    db.close()
+    Mailing.template = tmp_path / "template.db"
+    entered.clear()
+    run_state_machine_as_test(
+        Mailing,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(dict(entered))
+    assert {*STATES, *(f"delivery {status}" for status in DeliveryStatus)} <= set(entered)
