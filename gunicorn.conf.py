@@ -1,16 +1,30 @@
 """Server settings; gunicorn reads this file by itself when it is started beside it."""
 
 import logging
+import sys
+
+from app import build
+from mailer.errors import ConfigError
+from mailer.settings import Settings
 
 bind = "127.0.0.1:8000"
 workers = 2
 worker_class = "gthread"
 threads = 8
 graceful_timeout = 30
+control_socket_disable = True  # its one place per user would be shared by all services of that user
 max_requests = 0  # a recycled worker would give back its batch for nothing
 
 logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("alembic").setLevel("WARNING")
+
+
+def on_starting(_server):
+    """Refuse a bad setting in one line, before any worker starts; migrate once for all of them."""
+    try:
+        build(Settings.from_env()).db.close()
+    except ConfigError as error:
+        sys.exit(f"mailer: {error}")
 
 
 def post_worker_init(worker):
@@ -20,6 +34,8 @@ def post_worker_init(worker):
 
 def worker_exit(_server, worker):
     """Finish the checkpoint in hand, then go."""
+    if not worker.booted:  # there is nothing to finish
+        return
     services = worker.wsgi.extensions["mailer"]
     services.engine.stop(timeout=graceful_timeout - 5)
     services.transport.close()

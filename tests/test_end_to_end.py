@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections import Counter
 from email import message_from_bytes, policy
@@ -13,7 +14,7 @@ import pytest
 import requests
 
 from tests.conftest import user_row
-from tests.service import Service
+from tests.service import BIN, ROOT, Service
 from tests.smtp_servers import running_aiosmtpd
 
 MANY = 10_000
@@ -177,3 +178,18 @@ def test_no_address_or_token_is_logged(tmp_path: Path) -> None:
     assert "@example.com" not in logged
     assert headers["X-Auth-Token"] not in logged
     assert "wrong-token-value" not in logged
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CHECKPOINT", "0"), ("TRANSPORT", "pigeon:x"), ("DATABASE_URL", "oracle://x"), ("EMAIL_FOOTER", "nowhere.html")],
+)
+def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path, name: str, value: str) -> None:
+    made = Service(tmp_path)
+    made.db.close()
+    command = [BIN / "gunicorn", "-w", "2", "-b", f"127.0.0.1:{made.port}", "wsgi:app"]
+    environment = {**made.environment, f"MAILER_{name}": value}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "[INFO]" not in line]
+    assert line.startswith(f"mailer: MAILER_{name}: ")

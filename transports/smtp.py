@@ -1,6 +1,6 @@
 """`smtp://[user[:password]@]host[:port]` and `smtps://…`: mail to one server over a few kept connections.
 
-docs/transports.md has the options. Each `send` uses one connection at a time. The dialogue is pipelined where the
+README.md has the options. Each `send` uses one connection at a time. The dialogue is pipelined where the
 server offers PIPELINING, with BDAT if `bdat=yes` and it offers CHUNKING, and in lockstep otherwise.
 """
 
