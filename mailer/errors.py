@@ -128,5 +128,14 @@ class DatabaseUnavailable(MailerError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
+class WorkspaceUnavailable(MailerError):
+    """The Rocket.Chat workspace does not answer, or not as one does; the text says how."""
+
+    status = 503
+    error_type = "error-workspace-unavailable"
+    text = "The workspace does not answer at the moment."
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
+
+
 class ConfigError(Exception):
     """A setting cannot be used: one line that names it and its value."""

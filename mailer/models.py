@@ -61,6 +61,7 @@ class User(Base):
     created_at: Mapped[int | None] = mapped_column(BigInteger)
     unsubscribed_at: Mapped[int | None] = mapped_column(BigInteger)
     document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
+    workspace: Mapped[str | None] = mapped_column(Text)  # the address it was last synced from
 
     __table_args__ = (Index("ix_users_email", "email"), Index("ix_users_username", "username"))
 

@@ -46,6 +46,9 @@ class Settings:
     rate_limit: str = "10/minute"
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
+    workspace_url: str = ""
+    workspace_user_id: str = ""
+    workspace_token: str = ""
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -102,6 +105,11 @@ def _tuple(check: Callable[[list[str]], None]) -> Reader:
 def _printable(raw: str) -> None:
     if not raw.isprintable():
         raise ValidationError("Has a control character.")
+
+
+def _header_value(raw: str) -> None:
+    if not (raw.isascii() and raw.isprintable()):
+        raise ValidationError("Not what a header can hold.")
 
 
 def _http_address(raw: str) -> None:
@@ -167,7 +175,7 @@ def _kept_secret_key() -> str:
     return key
 
 
-_SECRET = {"secret_key", "database_url", "transport"}
+_SECRET = {"secret_key", "database_url", "transport", "workspace_token"}
 _READERS: dict[str, Reader] = {
     "database_url": _text(_database),
     "transport": _text(_printable),
@@ -186,4 +194,7 @@ _READERS: dict[str, Reader] = {
     "rate_limit": _text(_rate),
     "email_header": _contents,
     "email_footer": _contents,
+    "workspace_url": _text(_http_address),
+    "workspace_user_id": _text(_header_value),
+    "workspace_token": _text(_header_value),
 }

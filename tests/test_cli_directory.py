@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from mailer.cli import main
 from mailer.imports import upsert_documents
+from tests.fake_workspace import FakeWorkspace, member
 from tests.service import PAYLOAD, Service
 
 
@@ -112,3 +113,21 @@ def test_suppression_list_that_is_none_fails_in_one_line(local) -> None:
     result = local("unsubscribes", "import", "list.csv")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: row 1, field heading: has none of")
+
+
+def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeWorkspace(member("ann"), member("eve")) as workspace:
+        assert local("users", "sync", "--workspace", workspace.url).exit_code == 2
+        monkeypatch.setenv("MAILER_WORKSPACE_USER_ID", "admin")
+        monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "secret")
+        assert local("users", "sync").exit_code == 2
+        first = local("users", "sync", "--workspace", workspace.url)
+        assert first.stdout == "users: 1 created, 1 updated, 0 unchanged, 0 deactivated\n"
+        monkeypatch.setenv("MAILER_WORKSPACE_URL", workspace.url)
+        del workspace.users["eve"]
+        second = json.loads(local("users", "sync", "--json").stdout)
+        assert second == {"created": 0, "updated": 0, "unchanged": 1, "deactivated": 1}
+        monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "wrong")
+        refused = local("users", "sync")
+        assert refused.exit_code == 1
+        assert refused.stderr.splitlines()[-1] == f"Error: {workspace.url} refused users.list with 401"

@@ -42,6 +42,8 @@ BAD = [
     ("ALLOWED_SENDERS", "example.com"),
     ("EMAIL_HEADER", "missing.html"),
     ("LEASE_SECONDS", "1"),
+    ("WORKSPACE_URL", "chat.example.com"),
+    ("WORKSPACE_USER_ID", "ü"),
     ("MAX_BODY_BYTES", "1 MiB"),
 ]
 
@@ -56,7 +58,13 @@ def test_bad_value_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch, name: 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SECRET_KEY", "hunter2"), ("DATABASE_URL", "u:hunter2"), ("TRANSPORT", "x\thunter2")]
+    ("name", "value"),
+    [
+        ("SECRET_KEY", "hunter2"),
+        ("DATABASE_URL", "u:hunter2"),
+        ("TRANSPORT", "x\thunter2"),
+        ("WORKSPACE_TOKEN", "ühunter2"),
+    ],
 )
 def test_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"MAILER_{name}", value)
@@ -68,7 +76,10 @@ def test_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, valu
 
 def test_repr_shows_no_secret() -> None:
     settings = Settings(
-        secret_key=("s" * 40,), transport="smtp://u:hunter2@h", database_url="postgresql://u:hunter2@h/d"
+        secret_key=("s" * 40,),
+        transport="smtp://u:hunter2@h",
+        workspace_token="hunter2",
+        database_url="postgresql://u:hunter2@h/d",
     )
     assert "hunter2" not in repr(settings)
     assert "sss" not in repr(settings)

@@ -12,6 +12,7 @@ from mailer.cli.failures import FailingGroup
 from mailer.cli.preview import audience, preview
 from mailer.cli.service import config, serve, worker
 from mailer.cli.suppression import unsubscribes
+from mailer.cli.sync import sync
 
 EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong.
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
@@ -23,5 +24,6 @@ def main() -> None:
     """Personalised mail to the users of a workspace: the service, its users and tokens, and a client of its API."""
 
 
+users.add_command(sync)
 for command in (serve, worker, users, unsubscribes, tokens, send, audience, preview, campaigns, doctor, purge, config):
     main.add_command(command)

@@ -1,0 +1,110 @@
+"""A client of a Rocket.Chat workspace's REST API: its list of users. Waits where it is told to slow down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from mailer.errors import WorkspaceUnavailable
+
+TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of the answer
+ATTEMPTS = 8
+FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds
+BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A piece of the list, and how many users there are in all."""
+
+    users: list[dict[str, Any]]
+    total: int
+
+
+class Workspace:
+    """The workspace at `url`, called as `user_id` with `token`; whatever it refuses is `WorkspaceUnavailable`."""
+
+    def __init__(
+        self,
+        url: str,
+        user_id: str,
+        token: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._sleep = sleep
+        self._now = now
+        self._session = requests.Session()
+        self._session.trust_env = False  # no .netrc: it would put other credentials beside these
+        self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
+
+    def users(self, offset: int, count: int) -> Page:
+        """`count` users by `_id` from place `offset` on; fewer at the end, or where the workspace caps its pages."""
+        answer = self._get("users.list", {"offset": str(offset), "count": str(count), "sort": BY_ID})
+        users, total = answer.get("users"), answer.get("total")
+        if not isinstance(users, list) or not isinstance(total, int) or not all(map(_has_id, users)):
+            raise WorkspaceUnavailable(f"{self.url} answered users.list with something else; is it a workspace?")
+        return Page(users, total)
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._session.close()
+
+    def _get(self, method: str, parameters: dict[str, str]) -> dict[str, Any]:
+        for attempt in range(ATTEMPTS):
+            response = self._try(method, parameters)
+            if isinstance(response, requests.Response) and not _passing(response):
+                return self._answer(method, response)
+            if attempt + 1 < ATTEMPTS:
+                self._sleep(wait(response, attempt, self._now()))
+        reason = str(response.status_code) if isinstance(response, requests.Response) else type(response).__name__
+        raise WorkspaceUnavailable(f"{self.url} did not answer {method} in {ATTEMPTS} attempts: {reason}")
+
+    def _try(self, method: str, parameters: dict[str, str]) -> requests.Response | requests.RequestException:
+        try:
+            # a redirect would take the token to wherever it points
+            url = f"{self.url}/api/v1/{method}"
+            return self._session.get(url, params=parameters, timeout=TIMEOUT, allow_redirects=False)
+        except requests.RequestException as error:
+            return error
+
+    def _answer(self, method: str, response: requests.Response) -> dict[str, Any]:
+        if response.status_code != 200:
+            raise WorkspaceUnavailable(f"{self.url} refused {method} with {response.status_code}")
+        try:
+            answer = response.json()
+        except requests.JSONDecodeError as error:
+            raise WorkspaceUnavailable(f"{self.url} answered {method} without JSON; is it a workspace?") from error
+        if not isinstance(answer, dict) or answer.get("success") is not True:
+            raise WorkspaceUnavailable(f"{self.url} answered {method} without success")
+        return answer
+
+
+def wait(response: requests.Response | requests.RequestException, attempt: int, now: float) -> float:
+    """How many seconds to wait after attempt number `attempt` (from 0): as told, else twice as long each time."""
+    doubled = FIRST_WAIT * 2.0**attempt
+    told = _told(response, now) if isinstance(response, requests.Response) else None
+    return min(LONGEST_WAIT, max(0.0, doubled if told is None else told))
+
+
+def _told(response: requests.Response, now: float) -> float | None:
+    """`Retry-After` in seconds, or Rocket.Chat's `X-RateLimit-Reset`, milliseconds since 1970."""
+    after = response.headers.get("Retry-After", "")
+    if after.isascii() and after.isdigit():
+        return float(after)
+    reset = response.headers.get("X-RateLimit-Reset", "")
+    return int(reset) / 1000 - now if reset.isascii() and reset.isdigit() else None
+
+
+def _passing(response: requests.Response) -> bool:
+    return response.status_code == 429 or response.status_code >= 500
+
+
+def _has_id(user: object) -> bool:
+    return isinstance(user, dict) and isinstance(user.get("_id"), str)

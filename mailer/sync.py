@@ -1,0 +1,179 @@
+"""The directory brought in step with a workspace: all of its users, or no change.
+
+The list is read page by page into a file of our own, the spool; only when it is complete one transaction merges it. A
+run that was cut off goes on from its spool. Each page begins with the last user of the page before: where it does not,
+somebody was added or removed meanwhile, and the list is read anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Connection, text
+
+from mailer.database import Database
+from mailer.documents import normalise
+from mailer.errors import InvalidState, WorkspaceUnavailable
+from mailer.imports import upsert_documents
+from mailer.rocketchat import Workspace
+
+PAGE = 100  # Rocket.Chat's own limit, unless it was changed
+RESUMABLE = 6 * 60 * 60 * 1000  # ms
+ROUNDS = 3
+
+_ADOPT = """
+UPDATE users SET workspace = :workspace
+WHERE id IN (SELECT id FROM staged_users) AND coalesce(workspace, '') <> :workspace
+"""
+_DEACTIVATE = """
+UPDATE users SET active = false, document = {document}
+WHERE workspace = :workspace AND active AND NOT EXISTS (SELECT 1 FROM staged_users WHERE staged_users.id = users.id)
+"""
+_INACTIVE = {
+    "sqlite": "json_set(document, '$.active', json('false'))",
+    "postgresql": "jsonb_set(document, '{active}', 'false')",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """How many users the workspace has, by what became of them here, and how many it has no more."""
+
+    created: int
+    updated: int
+    unchanged: int
+    deactivated: int
+
+
+def sync_users(
+    db: Database, workspace: Workspace, spool: Path, *, progress: Callable[[int, int], None] | None = None
+) -> SyncResult:
+    """Upsert the workspace's users and deactivate those it no longer has, all at once or not at all.
+
+    Users who did not come from this workspace, and every unsubscription, stay. `progress` is told how many of how many
+    users are read. Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
+    """
+    with db.read() as connection:
+        now = db.clock(connection)
+    with _locked(spool) as file:
+        _download(workspace, file, now, progress)
+        file.seek(0)
+        merge = _Merge(workspace.url)
+        done = upsert_documents(db, _documents(file, workspace.url), then=merge)
+        file.truncate(0)
+    return SyncResult(done.created, done.updated, done.unchanged, merge.deactivated)
+
+
+class _Merge:
+    """What a sync does beyond an import, in the same transaction."""
+
+    def __init__(self, workspace: str) -> None:
+        self._workspace = workspace
+        self.deactivated = 0
+
+    def __call__(self, connection: Connection) -> None:
+        mine = {"workspace": self._workspace}
+        connection.execute(text(_ADOPT), mine)
+        statement = _DEACTIVATE.format(document=_INACTIVE[connection.dialect.name])
+        self.deactivated = connection.execute(text(statement), mine).rowcount
+
+
+@contextmanager
+def _locked(spool: Path) -> Iterator[IO[bytes]]:
+    spool.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(spool, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InvalidState("Another sync is running.") from error
+        yield file
+
+
+class _ListChanged(Exception):
+    """Somebody was added or removed while the list was read."""
+
+
+def _download(workspace: Workspace, file: IO[bytes], now: int, progress: Callable[[int, int], None] | None) -> None:
+    """Fill the spool with the whole list, going on from what it holds."""
+    read, last = _resume(file, workspace.url, now)
+    for _ in range(ROUNDS):
+        try:
+            _read_on(workspace, file, read, last, progress)
+        except _ListChanged:
+            read, last = _begin(file, workspace.url, now)
+        else:
+            return
+    raise WorkspaceUnavailable(f"{workspace.url}: the list of users changed each time it was read; try again later")
+
+
+def _begin(file: IO[bytes], url: str, now: int) -> tuple[int, str | None]:
+    file.seek(0)
+    file.truncate(0)
+    file.write(json.dumps({"workspace": url, "begun": now}).encode() + b"\n")
+    file.flush()
+    return 0, None
+
+
+def _resume(file: IO[bytes], url: str, now: int) -> tuple[int, str | None]:
+    """How many users the spool holds and the last one's id, after cutting off a line that was not finished."""
+    file.seek(0)
+    if not _is_recent(file.readline(), url, now):
+        return _begin(file, url, now)
+    read, last, end = 0, None, file.tell()
+    for line in file:
+        if not line.endswith(b"\n"):
+            break
+        read, last, end = read + 1, json.loads(line)["_id"], end + len(line)
+    file.seek(end)
+    file.truncate(end)
+    return read, last
+
+
+def _is_recent(head: bytes, url: str, now: int) -> bool:
+    if not head.endswith(b"\n"):
+        return False
+    begun = json.loads(head)
+    return bool(begun["workspace"] == url and 0 <= now - begun["begun"] < RESUMABLE)
+
+
+def _read_on(
+    workspace: Workspace, file: IO[bytes], read: int, last: str | None, progress: Callable[[int, int], None] | None
+) -> None:
+    while True:
+        page = workspace.users(max(0, read - 1), PAGE)
+        users = page.users
+        if last is not None:
+            if not users or users[0]["_id"] != last:
+                raise _ListChanged
+            users = users[1:]
+        for user in users:
+            read += 1
+            last = user["_id"]
+            file.write(json.dumps(normalise(user, read).document).encode() + b"\n")
+        file.flush()
+        if progress:
+            progress(read, page.total)
+        if read == page.total:
+            return
+        if not users or read > page.total:
+            raise _ListChanged
+
+
+def _documents(file: IO[bytes], url: str) -> Iterator[tuple[int, object]]:
+    """The spooled documents. Nobody at all, or nobody with an address, is what too weak a token sees."""
+    file.readline()
+    row, addresses = 0, False
+    for row, line in enumerate(file, 1):
+        document = json.loads(line)
+        addresses = addresses or bool(document.get("emails"))
+        yield row, document
+    if not addresses:
+        problem = "shows no user" if row == 0 else "shows nobody's address"
+        raise WorkspaceUnavailable(f"{url} {problem}: does the token have view-full-other-user-info?")
