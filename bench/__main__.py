@@ -1,0 +1,96 @@
+"""`python -m bench`: measure, print the tables, write JSON and a chart into bench/out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import accept, audience, chart, end_to_end, files, growth, rendering, stages
+from bench.contestants import has_nodemailer, install_nodemailer, nodemailer_version
+from bench.figures import Part, report
+from bench.scale import FULL, QUICK, Bench, Scale
+
+OUT = Path(__file__).resolve().parent / "out"
+PARTS = ("end_to_end", "rendering", "files", "accept", "growth", "stages", "audience")
+NEED_BIG = {"accept", "audience"}
+
+
+@contextmanager
+def workplace(scale: Scale) -> Iterator[Bench]:
+    """A folder on this disk, not in memory, since commits are what takes time; removed afterwards."""
+    OUT.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="work-", dir=OUT))
+    try:
+        yield Bench(scale, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measured(bench: Bench, wanted: tuple[str, ...]) -> Iterator[Part]:
+    """The parts, as they are done."""
+    simple: dict[str, Callable[[Bench], Part]] = {
+        "end_to_end": end_to_end.measure,
+        "rendering": rendering.measure,
+        "files": files.measure,
+        "growth": growth.measure,
+        "stages": stages.measure,
+    }
+    big, imported = audience.make_big(bench) if NEED_BIG & set(wanted) else (bench.work, 0.0)
+    for key in wanted:
+        if key in simple:
+            yield simple[key](bench)
+        elif key == "accept":
+            yield accept.measure(bench, big)
+        else:
+            yield audience.measure(bench, big, imported)
+
+
+def machine() -> str:
+    """What it ran on."""
+    node = f", Nodemailer {nodemailer_version()}" if has_nodemailer() else ""
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}{node}"
+
+
+def save(parts: list[Part], seconds: float) -> None:
+    """Everything, with each round, as JSON; the tables as Markdown; the chart."""
+    content = {"machine": machine(), "seconds": round(seconds), "parts": [asdict(part) for part in parts]}
+    (OUT / "results.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    (OUT / "results.md").write_text("\n\n".join([machine(), *map(report, parts)]) + "\n", "utf-8")
+    for part in parts:
+        if part.key == "end_to_end" and not chart.draw(part, OUT / "performance.png"):
+            print("Left out: the chart (pip: .[bench]).")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure beside peers; see docs/performance.md."
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller counts: some minutes less, and less to rely on")
+    parser.add_argument("--only", action="append", choices=PARTS, help="measure this part; may be repeated")
+    options = parser.parse_args(arguments)
+    logging.getLogger("alembic").setLevel("WARNING")
+    install_nodemailer()
+    begun = time.monotonic()
+    parts = []
+    with workplace(QUICK if options.quick else FULL) as bench:
+        for part in measured(bench, tuple(options.only or PARTS)):
+            parts.append(part)
+            print(report(part), end="\n\n", flush=True)
+            save(parts, time.monotonic() - begun)
+    print(f"{machine()}; {time.monotonic() - begun:.0f} s; written to {OUT.name}/results.json, .md and performance.png")
+
+
+if __name__ == "__main__":
+    main()

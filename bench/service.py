@@ -1,0 +1,121 @@
+"""The service as it is deployed: gunicorn with the checked-in settings, over a database of its own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bench import newsletter
+from bench.directory import url_of
+from bench.processes import children, cpu_seconds, free_port, memory_mb, running
+from mailer.auth import Tokens
+from mailer.database import Database
+
+ROOT = Path(__file__).resolve().parent.parent
+ENDS = ("completed", "completed_with_issues", "cancelled", "paused")
+POLL_SECONDS = 0.1
+CALLER = "user0000000"
+
+
+class Unfinished(Exception):
+    """A campaign did not end as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A whole campaign. `seconds` from the POST to the last recorded outcome, `cpu` of all the service's processes."""
+
+    count: int
+    seconds: float
+    cpu: float
+    peak_mb: float
+
+    @property
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.count / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of CPU a message."""
+        return self.cpu / self.count * 1e6
+
+
+class Service:
+    """A running service; the database can be looked at past it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, database: Path) -> None:
+        self._process = process
+        self._database = database
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def headers(self) -> dict[str, str]:
+        """Credentials that may send."""
+        db = Database(url_of(self._database))
+        token = Tokens(db).create(CALLER, ["send-mail"])
+        db.close()
+        return {"X-User-Id": CALLER, "X-Auth-Token": token}
+
+    def pids(self) -> list[int]:
+        """The master and its workers."""
+        return [self._process.pid, *children(self._process.pid)]
+
+    def send(self, headers: dict[str, str], seconds: float = 600, **changes: Any) -> Sent:
+        """POST a campaign and wait for its end. Raises `Unfinished` unless everyone was sent to."""
+        cpu = sum(map(cpu_seconds, self.pids()))
+        begun = time.time()
+        answer = requests.post(
+            f"{self.url}/api/v1/mailer", json=newsletter.payload(**changes), headers=headers, timeout=60
+        )
+        answer.raise_for_status()
+        ended, sent = self._wait(answer.headers["Location"].rpartition("/")[2], time.monotonic() + seconds)
+        cpu = sum(map(cpu_seconds, self.pids())) - cpu
+        peak = sum(memory_mb(pid, "VmHWM") for pid in self.pids()[1:])
+        return Sent(sent, ended / 1000 - begun, cpu, peak)
+
+    def _wait(self, campaign_id: str, deadline: float) -> tuple[int, int]:
+        """When the campaign ended, in ms since 1970, and how many were sent to."""
+        wanted = "SELECT state, finished_at FROM campaigns WHERE id = ?"
+        counts = "SELECT sum(sent), sum(planned) FROM batches WHERE campaign_id = ?"
+        with closing(sqlite3.connect(self._database, timeout=30)) as connection:
+            while time.monotonic() < deadline:
+                state, finished_at = connection.execute(wanted, [campaign_id]).fetchone()
+                if state in ENDS:
+                    sent, planned = connection.execute(counts, [campaign_id]).fetchone()
+                    if state != "completed" or sent != planned:
+                        raise Unfinished(f"{state}, {sent} of {planned} sent")
+                    return finished_at, sent
+                time.sleep(POLL_SECONDS)
+        raise Unfinished(f"still {state}")
+
+
+@contextmanager
+def serving(
+    database: Path, *, processes: int = 1, app: str = "wsgi:app", config: str = "gunicorn.conf.py", **settings: object
+) -> Iterator[Service]:
+    """gunicorn over the database; `settings` are named without `MAILER_`."""
+    port = free_port()
+    named: dict[str, object] = {
+        "database_url": url_of(database),
+        "secret_key": "k" * 40,
+        "site_url": newsletter.SITE_URL,
+    }
+    named |= {"site_name": newsletter.SITE_NAME, "rate_limit": "", "transport": "memory:?keep=0", **settings}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
+    environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in named.items()}
+    command = [sys.executable, "-m", "gunicorn", "-c", config, "-w", str(processes), "-b", f"127.0.0.1:{port}", app]
+    output = database.with_name("server.log")
+    with running(command, port, output, cwd=ROOT, env=environment) as process:
+        requests.get(f"http://127.0.0.1:{port}/healthz", timeout=60)
+        yield Service(process, port, database)
