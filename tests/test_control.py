@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, insert, select, update
 
 from app import create_app
-from mailer import blockage, campaigns
+from mailer import blockage, campaigns, planning
 from mailer.auth import Tokens
 from mailer.cli import main
 from mailer.database import Database
@@ -171,6 +171,29 @@ def test_cancel_skips_who_waited_for_another_attempt(db: Database, add_users) ->
     road.outbox.release(held, [], 10)
     assert road.counts() == {"sent": 9, "skipped": 1, "pending": 15}
     assert road.delivery("user00001").status == "skipped"
+    assert examine(db) == []
+
+
+@pytest.mark.parametrize("meanwhile", ["another planner", "cancel"])
+def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, monkeypatch, meanwhile: str) -> None:
+    add_users(db, 25)
+    road = Harness(db)
+    road.accept()
+    cut = planning._ranges
+
+    def stand_still(*arguments: Any) -> Any:
+        monkeypatch.setattr(planning, "_ranges", cut)
+        if meanwhile == "cancel":
+            campaigns.cancel(db, road.campaign_id)
+        else:
+            road.now += road.lease
+            road.run()
+        return cut(*arguments)
+
+    monkeypatch.setattr(planning, "_ranges", stand_still)
+    road.run()
+    assert road.progress().state == ("cancelled" if meanwhile == "cancel" else "completed")
+    assert len(road.arrived()) == (0 if meanwhile == "cancel" else 25)
     assert examine(db) == []
 
 

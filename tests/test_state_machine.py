@@ -32,7 +32,7 @@ from mailer.database import Database
 from mailer.doctor import examine
 from mailer.errors import InvalidState
 from mailer.ledger import LeaseLost
-from mailer.models import Campaign, CampaignState, Delivery, DeliveryStatus, User
+from mailer.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from mailer.outbox import Checkpoint
 from mailer.progress import BLOCKED, CANCELLING, progress
 from mailer.rendering import delivery_id
@@ -154,17 +154,28 @@ class Mailing(RuleBasedStateMachine):
         return results
 
     @precondition(lambda self: self.frozen)
-    @rule(release=st.booleans())
-    def wake(self, release: bool) -> None:
+    @rule(write=st.sampled_from(["extend", "checkpoint", "release"]))
+    def wake(self, write: str) -> None:
         """The frozen worker goes on where it was: its writes count only if nobody has taken over."""
         claim, results, untried = self.frozen.pop(0)
-        before = self.everything()
+        before, taken_over = self.everything(), self.fence(claim) != claim.fence
         try:
-            self.road.outbox.extend(claim)
-            if release:
-                self.road.outbox.release(claim, results, untried, None)
+            if write == "extend":
+                self.road.outbox.extend(claim)
+            elif write == "checkpoint":
+                self.road.outbox.checkpoint(claim, results, [], untried)
+            else:
+                self.road.outbox.release(claim, results, untried)
         except LeaseLost:
+            assert taken_over
             assert self.everything() == before
+        else:
+            assert not taken_over
+
+    def fence(self, claim: Claim) -> int | None:
+        mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
+        with self.db.read() as connection:
+            return connection.scalar(select(Batch.fence).where(*mine))
 
     def everything(self) -> Any:
         with self.db.read() as connection:
