@@ -13,7 +13,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from mailer.api import audience, campaigns, control, health, mailer, unsubscribe_page, unsubscribes, users
 from mailer.api.answers import EnvelopeApi, register_errors
 from mailer.api.guard import SECURITY_SCHEMES, Guard
-from mailer.auth import Tokens
+from mailer.auth import Authenticator, Tokens
 from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.engines import Engine, LocalEngine
@@ -23,6 +23,7 @@ from mailer.planning import plan_next
 from mailer.rate_limits import Throttle
 from mailer.settings import Settings
 from mailer.unsubscribe import Links
+from mailer.workspace_auth import WorkspaceCallers
 from transports import Transport, TransportConfigError, from_url
 
 log = logging.getLogger("mailer")
@@ -50,6 +51,8 @@ def build(settings: Settings) -> Services:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
     if urlsplit(settings.transport).scheme.startswith("smtp") and not settings.allowed_senders:
         log.warning("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
+    if settings.auth == "workspace" and not settings.workspace_url:
+        raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     db = Database(settings.database_url)
     db.migrate()
     lease = settings.lease_seconds * 1000
@@ -60,6 +63,13 @@ def build(settings: Settings) -> Services:
     plan = partial(plan_next, db, settings.batch_size, lease)
     engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds)
     return Services(settings, db, Tokens(db), transport, links, engine)
+
+
+def _callers(services: Services) -> Authenticator:
+    settings = services.settings
+    if settings.auth == "local":
+        return services.tokens
+    return WorkspaceCallers(settings.workspace_url, settings.send_roles)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -79,7 +89,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         API_SPEC_OPTIONS={"components": {"securitySchemes": SECURITY_SCHEMES}},
     )
     register_errors(app)
-    guard = Guard(services.tokens, Throttle(services.db, settings.rate_limit))
+    guard = Guard(_callers(services), Throttle(services.db, settings.rate_limit))
     api = EnvelopeApi(app)
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
     api.register_blueprint(audience.make_blueprint(services.db, guard, settings))

@@ -7,6 +7,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import delete, insert, select
 
@@ -37,6 +38,13 @@ class TokenInfo:
     permissions: tuple[str, ...]
     created_at: int
     expires_at: int | None
+
+
+class Authenticator(Protocol):
+    """Knows callers by their two headers."""
+
+    def authenticate(self, user_id: str, token: str) -> Caller:
+        """Return the caller, or raise `NotLoggedIn`."""
 
 
 class Tokens:

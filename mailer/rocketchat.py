@@ -1,4 +1,4 @@
-"""A client of a Rocket.Chat workspace's REST API: its list of users. Waits where it is told to slow down."""
+"""A client of a Rocket.Chat workspace's REST API: its list of users, and who a caller is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import requests
 from mailer.errors import WorkspaceUnavailable
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of the answer
+WHILE_A_CALLER_WAITS = (3, 10)  # the same
 ATTEMPTS = 8
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds
 BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
@@ -23,6 +24,45 @@ class Page:
 
     users: list[dict[str, Any]]
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose token it is, as the workspace has them."""
+
+    user_id: str
+    active: bool
+    roles: tuple[str, ...]
+
+
+def account(url: str, user_id: str, token: str) -> Account | None:
+    """Whose token it is, by `me`; None: the workspace does not know them. Tried once; raises `WorkspaceUnavailable`."""
+    headers = {"X-User-Id": user_id, "X-Auth-Token": token}
+    try:
+        with requests.Session() as session:  # one a caller: a cookie of one must not go along with another
+            session.trust_env = False
+            response = session.get(
+                f"{url.rstrip('/')}/api/v1/me", headers=headers, timeout=WHILE_A_CALLER_WAITS, allow_redirects=False
+            )
+    except requests.RequestException as error:
+        raise WorkspaceUnavailable from error
+    if response.status_code == 401:
+        return None
+    found = _json(response)
+    roles = found.get("roles")
+    if not _has_id(found) or found.get("success") is not True or not isinstance(roles, list):
+        raise WorkspaceUnavailable
+    return Account(found["_id"], found.get("active") is True, tuple(map(str, roles)))
+
+
+def _json(response: requests.Response) -> dict[str, Any]:
+    try:
+        found = response.json() if response.status_code == 200 else None
+    except requests.JSONDecodeError as error:
+        raise WorkspaceUnavailable from error
+    if not isinstance(found, dict):
+        raise WorkspaceUnavailable
+    return found
 
 
 class Workspace:

@@ -46,6 +46,8 @@ class Settings:
     rate_limit: str = "10/minute"
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
+    auth: str = "local"
+    send_roles: tuple[str, ...] = ()  # of the workspace, beside admin
     workspace_url: str = ""
     workspace_user_id: str = ""
     workspace_token: str = ""
@@ -139,6 +141,11 @@ def _senders(entries: list[str]) -> None:
             raise ValidationError("Each entry is an address or an @domain.")
 
 
+def _roles(entries: list[str]) -> None:
+    if not all(map(str.isprintable, entries)):
+        raise ValidationError("Has a control character.")
+
+
 def _long_enough(keys: list[str]) -> None:
     if any(len(key.strip()) < MIN_SECRET_LENGTH for key in keys):
         raise ValidationError(f"Each key needs {MIN_SECRET_LENGTH} characters or more.")
@@ -194,6 +201,8 @@ _READERS: dict[str, Reader] = {
     "rate_limit": _text(_rate),
     "email_header": _contents,
     "email_footer": _contents,
+    "auth": _choice("local", "workspace"),
+    "send_roles": _tuple(_roles),
     "workspace_url": _text(_http_address),
     "workspace_user_id": _text(_header_value),
     "workspace_token": _text(_header_value),

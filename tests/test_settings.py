@@ -42,6 +42,8 @@ BAD = [
     ("ALLOWED_SENDERS", "example.com"),
     ("EMAIL_HEADER", "missing.html"),
     ("LEASE_SECONDS", "1"),
+    ("AUTH", "none"),
+    ("SEND_ROLES", "a\tb"),
     ("WORKSPACE_URL", "chat.example.com"),
     ("WORKSPACE_USER_ID", "ü"),
     ("MAX_BODY_BYTES", "1 MiB"),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from flask import g, request
 
-from mailer.auth import Caller, Tokens
+from mailer.auth import Authenticator, Caller
 from mailer.errors import NotLoggedIn
 from mailer.rate_limits import Throttle
 
@@ -42,8 +42,8 @@ SECURITY_SCHEMES = {
 class Guard:
     """Decorates views; the caller is then `current_caller()`."""
 
-    def __init__(self, tokens: Tokens, throttle: Throttle) -> None:
-        self._tokens = tokens
+    def __init__(self, callers: Authenticator, throttle: Throttle) -> None:
+        self._callers = callers
         self._throttle = throttle
 
     def requires(self, permission: str, *, limited: bool = False) -> Callable[[View], View]:
@@ -64,7 +64,7 @@ class Guard:
 
     def _authenticate(self) -> Caller:
         try:
-            return self._tokens.authenticate(
+            return self._callers.authenticate(
                 request.headers.get("X-User-Id", ""), request.headers.get("X-Auth-Token", "")
             )
         except NotLoggedIn:
