@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -392,12 +393,25 @@ def test_close_says_goodbye(server: FakeServer) -> None:
     assert server.verbs[-1] == "QUIT"
 
 
+def test_close_while_sending_lets_it_end_and_keeps_nothing(server: FakeServer) -> None:
+    transport = SMTPTransport.from_url(server.url())
+    outcomes = transport.send(messages(3))
+    next(outcomes)
+
+    transport.close()
+
+    assert [each.status for each in outcomes] == [Status.SENT] * 2
+    assert server.verbs[-1] == "QUIT"
+
+
 def test_forked_child_opens_its_own_connection(server: FakeServer) -> None:
     with closing(SMTPTransport.from_url(server.url())) as transport:
         send(transport, messages(1, "parent"))
 
         child = os.fork()
         if child == 0:
+            signal.alarm(20)
+            statuses: list[str] = []
             try:
                 statuses, _ = send(transport, messages(1, "child"))
                 transport.close()
@@ -406,6 +420,7 @@ def test_forked_child_opens_its_own_connection(server: FakeServer) -> None:
         _, status = os.waitpid(child, 0)
 
         assert status == 0
+        assert server.connections == 2
         assert send(transport, messages(1, "again")) == (["sent"], "")
     assert server.connections == 2
     assert server.recipients == ["parent0@example.org", "child0@example.org", "again0@example.org"]

@@ -69,14 +69,14 @@ class SessionPool:
         held = self._changed
         session: Session | None = None
         sound = False
+        closings = self._closings
         try:
-            closings = self._closings
             session = self._take() or self._opener()
             yield session
-            sound = closings == self._closings
+            sound = True
         finally:
             if held is self._changed:  # else this process was forked meanwhile, and begins anew
-                self._give_back(session, sound)
+                self._give_back(session, sound, closings)
             elif session is not None:
                 session.drop()
 
@@ -90,8 +90,8 @@ class SessionPool:
                 return session
             session.drop()
 
-    def _give_back(self, session: Session | None, sound: bool) -> None:
-        keep = session is not None and sound and session.carried < self._max_messages and session.wire.quiet()
+    def _give_back(self, session: Session | None, sound: bool, closings: int) -> None:
+        keep = session is not None and sound and closings == self._closings and self._usable(session)
         if session is not None and not keep:
             session.quit() if sound else session.drop()
         with self._changed:
@@ -99,6 +99,9 @@ class SessionPool:
             if session is not None and keep:
                 self._park(session)
             self._changed.notify_all()
+
+    def _usable(self, session: Session) -> bool:
+        return session.carried < self._max_messages and session.wire.quiet()
 
     def _park(self, session: Session) -> None:
         session.rested_at = time.monotonic()
