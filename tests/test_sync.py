@@ -142,7 +142,7 @@ def test_resumed_run_reads_over_a_line_cut_short(sync: Sync) -> None:
     with pytest.raises(WorkspaceUnavailable, match="403"):
         sync()
     whole = sync.spool.read_bytes()
-    sync.spool.write_bytes(whole[:-10])
+    sync.spool.write_bytes(whole[:-10] + b"x" * 5000)  # more than is still to come
     assert sync().created == 7
     assert sync.fake.offsets == [0, 2, 3, 5]
 

@@ -142,6 +142,7 @@ class Asked:
         self.count += 1
         if not self.up:
             raise WorkspaceUnavailable
+        user_id = "bob" if user_id == "impostor" else user_id
         return Account(user_id, active=True, roles=("news",)) if user_id != "stranger" else None
 
 
@@ -155,6 +156,11 @@ def test_caller_is_asked_about_again_after_a_minute() -> None:
     asked.now += 1
     with pytest.raises(WorkspaceUnavailable):
         asked.callers.authenticate("ann", "t")
+
+
+def test_token_of_somebody_else_is_refused() -> None:
+    with pytest.raises(NotLoggedIn):
+        Asked().callers.authenticate("impostor", "t")
 
 
 def test_refusal_is_not_remembered() -> None:
