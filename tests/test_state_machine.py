@@ -9,13 +9,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, settings
+from hypothesis import HealthCheck, currently_in_test_context, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -32,7 +32,7 @@ from mailer.database import Database
 from mailer.doctor import examine
 from mailer.errors import InvalidState
 from mailer.ledger import LeaseLost
-from mailer.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
+from mailer.models import Batch, CampaignState, Delivery, DeliveryStatus, User
 from mailer.outbox import Checkpoint
 from mailer.progress import BLOCKED, CANCELLING, progress
 from mailer.rendering import delivery_id
@@ -77,7 +77,7 @@ class Mailing(RuleBasedStateMachine):
         self.road = Harness(self.db, uncertain=policy, batch_size=5, checkpoint=2, max_failure_rate=rate)
         self.take = self.road.transport.send
         self.road.transport.send = self.send  # type: ignore[method-assign]
-        self.accept(dry_run=False, planned=True)
+        self.accept(dry_run=False, then="planned")
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """The memory transport, watched: who has unsubscribed gets nothing, nor anyone of a stopped campaign."""
@@ -95,22 +95,20 @@ class Mailing(RuleBasedStateMachine):
 
         yield from self.take(watched())
 
-    @rule(dry_run=st.booleans(), planned=st.booleans())
-    def accept(self, dry_run: bool, planned: bool) -> None:
+    @rule(dry_run=st.booleans(), then=st.sampled_from(["planned", "planner dies", "nothing"]))
+    def accept(self, dry_run: bool, then: str) -> None:
+        from mailer.planning import _claim_campaign
+
         if len(self.ids) < 3:
             self.ids.append(self.road.accept(dry_run=dry_run))
-        if planned:
+        if then == "planned":
             self.road.plan()
+        elif then == "planner dies":
+            _claim_campaign(self.db, self.road.lease)
 
     @rule()
     def plan(self) -> None:
         self.road.plan()
-
-    @rule()
-    def planner_dies(self) -> None:
-        from mailer.planning import _claim_campaign
-
-        _claim_campaign(self.db, self.road.lease)
 
     @rule(answers=st.lists(st.sampled_from(ANSWERS), max_size=5), stop_after=st.none() | st.integers(0, 2))
     def work(self, answers: list[Status], stop_after: int | None) -> None:
@@ -154,10 +152,13 @@ class Mailing(RuleBasedStateMachine):
         return results
 
     @precondition(lambda self: self.frozen)
-    @rule(write=st.sampled_from(["extend", "checkpoint", "release"]))
-    def wake(self, write: str) -> None:
+    @rule(write=st.sampled_from(["extend", "checkpoint", "release"]), late=st.booleans())
+    def wake(self, write: str, late: bool) -> None:
         """The frozen worker goes on where it was: its writes count only if nobody has taken over."""
         claim, results, untried = self.frozen.pop(0)
+        if late:
+            self.road.now += self.road.lease
+            self.road.deliverer.run_next(lambda: False)
         before, taken_over = self.everything(), self.fence(claim) != claim.fence
         try:
             if write == "extend":
@@ -233,7 +234,8 @@ class Mailing(RuleBasedStateMachine):
             now = progress(self.db, campaign_id)
             assert now.pending >= 0
             entered[now.state] += 1
-            event(now.state)
+            if currently_in_test_context():
+                event(now.state)
 
     @invariant()
     def records_agree_with_what_arrived(self) -> None:
@@ -275,27 +277,52 @@ class Mailing(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_any_order_of_events_keeps_the_promises(tmp_path: Path) -> None:
+@pytest.fixture
+def mailing(tmp_path: Path) -> type[Mailing]:
+    """The machine, with a database of users to begin with."""
     db = Database(f"sqlite:///{tmp_path}/template.db")
     db.migrate()
     with db.write() as connection:
         connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
-    with db.read() as connection:
-        assert connection.scalar(select(Campaign.id)) is None
     db.close()
+    for leftover in ("template.db-wal", "template.db-shm"):
+        assert not (tmp_path / leftover).exists()
     Mailing.template = tmp_path / "template.db"
     entered.clear()
-    run_state_machine_as_test(
-        Mailing,
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    print(dict(entered))
-    assert {*STATES, *(f"delivery {status}" for status in DeliveryStatus)} <= set(entered)
+    return Mailing
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_any_order_of_events_keeps_the_promises(mailing: type[Mailing]) -> None:
+    limits = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(mailing, settings=settings(limits, derandomize=True))
+    print("how often each state was seen:", dict(entered))
+
+
+def test_every_state_can_be_entered(mailing: type[Mailing]) -> None:
+    walk = mailing()
+    walk.start("hold", 1.0)
+    first = walk.road.campaign_id
+    steps: list[tuple[Callable[..., None], Any]] = [
+        (walk.work, {"answers": [Status.DEFERRED, Status.REFUSED, Status.UNCERTAIN], "stop_after": None}),
+        (walk.transport_fails, {"messages": 0}),
+        (walk.work, {"answers": [], "stop_after": None}),
+        (walk.transport_recovers, {}),
+        (walk.accept, {"dry_run": False, "then": "nothing"}),
+        (walk.accept, {"dry_run": False, "then": "planner dies"}),
+        (walk.unsubscribes_or_back, {"number": 13, "back": False}),
+        (walk.time_passes, {"minutes": 0.5}),
+        (walk.work_and_freeze, {"messages": 1, "then": campaigns.pause}),
+        (lambda: campaigns.cancel(walk.db, first), {}),
+        (walk.wake, {"write": "release", "late": False}),
+    ]
+    for step, arguments in steps:
+        step(**arguments)
+        walk.records_agree_with_each_other()
+        walk.records_agree_with_what_arrived()
+    walk.accept(dry_run=True, then="planned")
+    walk.road.store.answer(None, Status.REFUSED)
+    walk.teardown()
+    wanted = {*STATES, *(f"delivery {status}" for status in DeliveryStatus)}
+    assert wanted - set(entered) == set()
