@@ -135,3 +135,11 @@ def test_options_refused(query: str, problem: str) -> None:
         Options("x", query, ("v", "u"))
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_rest_of_a_password_is_not_taken_for_an_option_and_shown() -> None:
+    parts = split_url("smtp://ann:hun?ter2@mail.example.com:587")
+    with pytest.raises(TransportConfigError) as refused:
+        Options(parts.scheme, parts.query, ("rate",))
+    assert "ter2" not in str(refused.value)
+    assert "%3F" in str(refused.value)

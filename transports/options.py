@@ -117,7 +117,8 @@ class Options:
     def _add(self, name: str, value: str) -> None:
         if name not in self._known:
             listing = ", ".join(sorted(self._known)) or "none"
-            raise TransportConfigError(f"{self._scheme}: unknown option {name!r}; known options: {listing}")
+            shown = repr(name) if "@" not in name else "(with an @: a ? in a password is written %3F)"
+            raise TransportConfigError(f"{self._scheme}: unknown option {shown}; known options: {listing}")
         if name in self._values or not value:
             raise TransportConfigError(f"{self._scheme}: option {name!r} needs exactly one value")
         self._values[name] = value
