@@ -8,6 +8,8 @@ import logging
 import os
 import platform
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +28,10 @@ NEED_BIG = {"accept", "audience"}
 
 
 @contextmanager
-def workplace(scale: Scale) -> Iterator[Bench]:
+def workplace(scale: Scale, out: Path) -> Iterator[Bench]:
     """A folder on this disk, not in memory, since commits are what takes time; removed afterwards."""
-    OUT.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="work-", dir=OUT))
+    out.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="work-", dir=out.resolve()))
     try:
         yield Bench(scale, folder)
     finally:
@@ -62,13 +64,13 @@ def machine() -> str:
     return f"{cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}{node}"
 
 
-def save(parts: list[Part], seconds: float) -> None:
+def save(parts: list[Part], seconds: float, out: Path) -> None:
     """Everything, with each round, as JSON; the tables as Markdown; the chart."""
     content = {"machine": machine(), "seconds": round(seconds), "parts": [asdict(part) for part in parts]}
-    (OUT / "results.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    (OUT / "results.md").write_text("\n\n".join([machine(), *map(report, parts)]) + "\n", "utf-8")
+    (out / "results.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    (out / "results.md").write_text("\n\n".join([machine(), *map(report, parts)]) + "\n", "utf-8")
     for part in parts:
-        if part.key == "end_to_end" and not chart.draw(part, OUT / "performance.png"):
+        if part.key == "end_to_end" and not chart.draw(part, out / "performance.png"):
             print("Left out: the chart (pip: .[bench]).")
 
 
@@ -79,17 +81,19 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="smaller counts: some minutes less, and less to rely on")
     parser.add_argument("--only", action="append", choices=PARTS, help="measure this part; may be repeated")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the results go, and the databases meanwhile")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else the servers would outlive us
     logging.getLogger("alembic").setLevel("WARNING")
     install_nodemailer()
     begun = time.monotonic()
     parts = []
-    with workplace(QUICK if options.quick else FULL) as bench:
+    with workplace(QUICK if options.quick else FULL, options.out) as bench:
         for part in measured(bench, tuple(options.only or PARTS)):
             parts.append(part)
             print(report(part), end="\n\n", flush=True)
-            save(parts, time.monotonic() - begun)
-    print(f"{machine()}; {time.monotonic() - begun:.0f} s; written to {OUT.name}/results.json, .md and performance.png")
+            save(parts, time.monotonic() - begun, options.out)
+    print(f"{machine()}; {time.monotonic() - begun:.0f} s; results and chart are in {options.out.name}/")
 
 
 if __name__ == "__main__":

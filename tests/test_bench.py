@@ -1,9 +1,13 @@
 """The benchmark runs: every part once, with a few messages. No time is asserted."""
 
 import importlib.util
+import signal
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from bench.figures import Figure, Part, Ratio, in_turn, number, report, table
 from bench.load import BadAnswer, hammer, request_bytes
 from bench.newsletter import HTML, TEXT, filled, fillings, people
 from bench.peers import email_message
-from bench.processes import smtp_sink
+from bench.processes import children, smtp_sink
 from bench.scale import TINY, Bench
 
 SINK = postfix_tool("smtp-sink")
@@ -133,6 +137,27 @@ def refusing() -> Iterator[int]:
 def test_hammer_does_not_count_a_refusal(refusing: int) -> None:
     with pytest.raises(BadAnswer, match="429"):
         hammer(refusing, request_bytes("/", {}, {}), 1, 1)
+
+
+def test_run_that_is_terminated_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "growth", "--out", str(tmp_path)]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as run:
+        assert until(lambda: [pid for pid in children(run.pid) if children(pid)]), "no server was started"
+        servers = [pid for child in children(run.pid) for pid in (child, *children(child))]
+        run.terminate()
+
+    assert run.returncode == 128 + signal.SIGTERM
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in servers))
+    assert not list(tmp_path.glob("work-*"))
+
+
+def until(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def test_contestants_run_in_turn() -> None:
