@@ -8,15 +8,15 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from mailer.addresses import is_forbidden
 from mailer.models import DeliveryStatus
 
-_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def one_line(text: str) -> None:
     """Refuse control characters, line separators and lone surrogates."""
-    if _UNUSABLE.search(text):
+    if is_forbidden(text):
         raise ValidationError("Has a control character, a line break or half a character.")
 
 

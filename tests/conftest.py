@@ -18,12 +18,9 @@ CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver"
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/mailer.db"
-        return
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """The address of an empty PostgreSQL database."""
     name = f"mailer_test_{secrets.token_hex(6)}"
     admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
     try:
@@ -35,6 +32,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/mailer.db"
+    return str(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture

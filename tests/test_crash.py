@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 import shutil
 import signal
 import sqlite3
@@ -18,7 +17,6 @@ from pathlib import Path
 import pytest
 import requests
 from sqlalchemy import create_engine, insert, select, text, update
-from sqlalchemy.exc import OperationalError
 
 from mailer import campaigns
 from mailer.auth import Tokens
@@ -83,22 +81,6 @@ class Campaigns:
         with self.db.read() as connection:
             found = connection.scalars(select(Delivery.user_id).where(Delivery.status == "uncertain"))
             return {f"{user_id}@example.com" for user_id in found}
-
-
-@pytest.fixture
-def postgresql_url() -> Iterator[str]:
-    """The address of an empty PostgreSQL database."""
-    name = f"mailer_crash_{secrets.token_hex(6)}"
-    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
-    try:
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-    except OperationalError:
-        pytest.skip("no PostgreSQL answers at TEST_POSTGRESQL")
-    yield POSTGRESQL.rpartition("/")[0] + f"/{name}"
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
 
 
 @contextmanager
