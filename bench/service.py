@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from bench import newsletter
+from bench.contestants import Cost
 from bench.directory import url_of
 from bench.processes import children, cpu_seconds, free_port, memory_mb, running
 from mailer.auth import Tokens
@@ -32,23 +33,10 @@ class Unfinished(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A whole campaign. `seconds` from the POST to the last recorded outcome, `cpu` of all the service's processes."""
+class Sent(Cost):
+    """A whole campaign: `seconds` from the POST to the last recorded outcome, `cpu` of all the service's processes."""
 
-    count: int
-    seconds: float
-    cpu: float
     peak_mb: float
-
-    @property
-    def rate(self) -> float:
-        """Messages a second."""
-        return self.count / self.seconds
-
-    @property
-    def cpu_us(self) -> float:
-        """Microseconds of CPU a message."""
-        return self.cpu / self.count * 1e6
 
 
 class Service:
