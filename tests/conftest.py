@@ -18,9 +18,9 @@ CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver"
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
 
 
-@pytest.fixture
-def postgresql_url() -> Iterator[str]:
-    """The address of an empty PostgreSQL database."""
+@contextmanager
+def empty_postgresql() -> Iterator[str]:
+    """The address of an empty PostgreSQL database, dropped afterwards; skips the test where no server answers."""
     name = f"mailer_test_{secrets.token_hex(6)}"
     admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
     try:
@@ -32,6 +32,13 @@ def postgresql_url() -> Iterator[str]:
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """The address of an empty PostgreSQL database."""
+    with empty_postgresql() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import select
 
 from mailer.membership import merged
 from mailer.models import User
-from tests.conftest import user_row
+from tests.conftest import empty_postgresql, user_row
 from tests.service import Service
 
 PATH = "/api/v1/mailer/users"
@@ -23,16 +24,13 @@ ANN = {"name": "Ann Lee", "emails": [{"address": "Ann@Example.com", "verified": 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    from tests import conftest
-
     folder = tmp_path_factory.mktemp("users")
-    addresses = conftest.database_url.__wrapped__(request, folder)  # type: ignore[attr-defined]
-    made = Service(folder, database_url=next(addresses), transport="memory:", rate_limit="", max_body_bytes=20_000)
-    with made.db.write() as connection:
-        connection.execute(User.__table__.insert(), [user_row(0)])
-    with made:
-        yield made
-    next(addresses, None)
+    with empty_postgresql() if request.param == "postgresql" else nullcontext() as url:
+        made = Service(folder, database_url=url, transport="memory:", rate_limit="", max_body_bytes=20_000)
+        with made.db.write() as connection:
+            connection.execute(User.__table__.insert(), [user_row(0)])
+        with made:
+            yield made
 
 
 @pytest.fixture
