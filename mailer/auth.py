@@ -9,11 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from mailer.database import Database
 from mailer.errors import NotAuthorized, NotFound, NotLoggedIn
 from mailer.models import AuthToken, User
+
+# built once: every request runs it
+_TOKEN = (
+    select(AuthToken.user_id, AuthToken.permissions, AuthToken.expires_at)
+    .join(User, User.id == AuthToken.user_id)
+    .where(AuthToken.digest == bindparam("digest"), User.active)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +64,8 @@ class Tokens:
         """Return the caller; raise `NotLoggedIn` for absent, wrong, expired or mismatched credentials."""
         if not user_id or not token:
             raise NotLoggedIn
-        query = (
-            select(AuthToken.user_id, AuthToken.permissions, AuthToken.expires_at)
-            .join(User, User.id == AuthToken.user_id)
-            .where(AuthToken.digest == _digest(token), User.active)
-        )
         with self._db.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_TOKEN, {"digest": _digest(token)}).one_or_none()
             expired = row and row.expires_at is not None and row.expires_at <= self._db.clock(connection)
         if row is None or expired or not hmac.compare_digest(row.user_id.encode(), user_id.encode()):
             raise NotLoggedIn

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,23 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Row, create_engine, event, text
+from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from mailer.errors import ConfigError
 from mailer.selector.sqlite_functions import register
+from mailer.sqlite_writes import SQLiteWrites
 
+PATIENCE_SECONDS = 30.0  # with a database file that others write to
 MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
 
 _NOW = {
     "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
 }
+
+_POOL: dict[str, Any] = {"pool_size": 16, "pool_use_lifo": True}  # the one used last knows the most pages
 
 Clock = Callable[[Connection], int]
 AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
@@ -37,12 +42,12 @@ def database_time(connection: Connection) -> int:
 
 
 class Database:
-    """Transactions on one database, SQLite or PostgreSQL."""
+    """Transactions on one database, SQLite or PostgreSQL; `patience` in seconds, for SQLite's lock."""
 
-    def __init__(self, url: str, *, clock: Clock = database_time) -> None:
+    def __init__(self, url: str, *, clock: Clock = database_time, patience: float = PATIENCE_SECONDS) -> None:
         self.url = url
         self.clock = clock
-        self.engine = _engine(url)
+        self.engine, self.writes = _engine(url, patience)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -54,12 +59,19 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """A transaction that commits at the end. On SQLite it takes the write lock first: it cannot fail half-way.
 
-        Without `durable`, what it wrote outlives the process but perhaps not the machine's power.
+        Without `durable`, what it wrote on SQLite outlives the process but perhaps not the machine's power.
         """
-        with self.engine.connect() as connection:
-            connection.execution_options(mailer_write="FULL" if durable else "NORMAL")
-            with connection.begin():
-                yield connection
+        with self._turn(durable), self.engine.connect() as connection, _begin_writing(connection):
+            yield connection
+
+    @contextmanager
+    def write_on(self, connection: Connection) -> Iterator[None]:
+        """The same on a connection at hand, which may have temporary tables."""
+        with self._turn(durable=True), _begin_writing(connection):
+            yield
+
+    def _turn(self, durable: bool) -> AbstractContextManager[None]:
+        return self.writes.turn(durable=durable) if self.writes else nullcontext()
 
     def migrate(self) -> None:
         """Bring the schema to this version's head; refuse one from a newer version. Safe in many processes at once."""
@@ -90,31 +102,37 @@ def _refuse_unknown(script: ScriptDirectory, current: str | None) -> None:
         ) from error
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, patience: float) -> tuple[Engine, SQLiteWrites | None]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ConfigError("MAILER_DATABASE_URL: not a database URL") from error
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **_POOL), None
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise ConfigError("MAILER_DATABASE_URL: neither sqlite:///FILE nor postgresql://…")
     Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+    writes = SQLiteWrites(Path(parsed.database), patience)
+    engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, **_POOL)
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    event.listen(engine, "begin", partial(_begin_sqlite, writes))
+    return engine, writes
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun below, not guessed by the driver
     register(connection)
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-32000"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-32000"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    durability = connection.get_execution_options().get("mailer_write")
-    if durability:
-        connection.exec_driver_sql(f"PRAGMA synchronous={durability}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if durability else "BEGIN")
+def _begin_writing(connection: Connection) -> RootTransaction:
+    return connection.execution_options(mailer_write=True).begin()
+
+
+def _begin_sqlite(writes: SQLiteWrites, connection: Connection) -> None:
+    driver: Any = connection.connection.driver_connection
+    if connection.get_execution_options().get("mailer_write"):
+        writes.begin(driver)
+    else:
+        driver.execute("BEGIN").close()

@@ -85,8 +85,7 @@ def upsert_documents(
             _refuse_repeated(connection)
             if connection.dialect.name == "postgresql":
                 return _merge(connection, db.clock(connection), then)
-        connection.execution_options(mailer_write="FULL")
-        with connection.begin():
+        with db.write_on(connection):
             result = _merge(connection, db.clock(connection), then)
             connection.exec_driver_sql("DROP TABLE staged_users")
         return result

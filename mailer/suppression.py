@@ -54,8 +54,7 @@ def suppress(db: Database, entries: Iterable[Entry]) -> SuppressionResult:
             _stage(connection, entries)
             if connection.dialect.name == "postgresql":
                 return _merge(connection, db.clock(connection))
-        connection.execution_options(mailer_write="FULL")
-        with connection.begin():
+        with db.write_on(connection):
             result = _merge(connection, db.clock(connection))
             connection.exec_driver_sql("DROP TABLE staged_entries")
         return result

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from sqlalchemy import event
 
 from app import build, create_app
 from mailer.database import Database
@@ -179,9 +178,8 @@ def _quietly() -> None:
 
 def arm(db: Database, transport: Transport, trap: Trap | None, busy: float = 30.0) -> None:
     """Set the trap in this process; give up on a locked SQLite after `busy` seconds."""
-    if db.engine.dialect.name == "sqlite":
-        event.listen(db.engine, "connect", lambda c, _: c.execute(f"PRAGMA busy_timeout={int(busy * 1000)}").close())
-        db.engine.dispose()  # what is open already has another timeout
+    if db.writes is not None:
+        db.writes.patience = busy
     if trap is None:
         return
     if trap.site in SITES:

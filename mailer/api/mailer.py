@@ -55,7 +55,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
 
     @blueprint.route("/mailer", methods=["POST"])
     @guard.requires("send-mail", limited=True)
-    @blueprint.arguments(MailerSchema, example=EXAMPLE)
+    @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True})
     @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", example=INVALID_FROM, success=False)
     @blueprint.alt_response(
