@@ -75,33 +75,34 @@ _RECORD = _recording()  # built once, like the upsert: every checkpoint runs bot
 
 
 def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
-    connection.execute(_UPSERTS[connection.dialect.name], [_row(campaign_id, result, now) for result in results])
+    rows = [_row(campaign_id, result, now) for result in results]
+    connection.exec_driver_sql(_UPSERTS[connection.dialect.name], rows)
 
 
-def _upsert(dialect: Any) -> Any:
+def _upsert(dialect: Any, paramstyle: str) -> str:
+    """The statement as the driver takes it, with a place for each of `COLUMNS`: rows then go to it as they are."""
     insert = dialect.insert(Delivery)
     changing = ("status", "address", "attempts", "doubts", "reply", "updated_at", "due_at")
     excluded = {name: insert.excluded[name] for name in changing}
-    return insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
+    upsert = insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
+    compiled = upsert.compile(dialect=dialect.dialect(paramstyle=paramstyle), column_keys=COLUMNS)
+    return str(compiled)
 
 
-_UPSERTS = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
+COLUMNS = (
+    *("campaign_id", "user_id", "status", "address", "attempts", "doubts", "reply"),
+    *("first_at", "updated_at", "due_at"),
+)
+_UPSERTS = {"sqlite": _upsert(sqlite, "qmark"), "postgresql": _upsert(postgresql, "format")}
 
 
-def _row(campaign_id: str, result: Result, now: int) -> dict[str, Any]:
+def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:
     entry = result.entry
-    return {
-        "campaign_id": campaign_id,
-        "user_id": entry.recipient.user_id,
-        "status": result.status.value,
-        "address": entry.recipient.address or None,
-        "attempts": result.attempts,
-        "doubts": result.doubts,
-        "reply": result.reply,
-        "first_at": entry.first_at or now,
-        "updated_at": now,
-        "due_at": result.due_at,
-    }
+    recipient = entry.recipient
+    return (
+        *(campaign_id, recipient.user_id, result.status.value, recipient.address or None),
+        *(result.attempts, result.doubts, result.reply, entry.first_at or now, now, result.due_at),
+    )
 
 
 def next_due(connection: Connection, claim: Claim) -> int | None:

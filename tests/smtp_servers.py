@@ -77,7 +77,9 @@ class FakeServer:
         return [re.sub(r"^TO:<(.*?)>.*", r"\1", mail.rcpt) for mail in self.mails]
 
     def url(self, options: str = "", user: str = "", scheme: str = "smtp") -> str:
-        return f"{scheme}://{user}127.0.0.1:{self.port}" + (f"?{options}" if options else "")
+        """For one connection at a time, so that the dialogue is all in one place, unless the options say otherwise."""
+        one = "" if "connections=" in options else "connections=1"
+        return f"{scheme}://{user}127.0.0.1:{self.port}?{'&'.join(filter(None, (one, options)))}"
 
     def hang_up(self) -> None:
         """Close all connections now."""

@@ -148,7 +148,7 @@ def converse(form: type[Dialogue], sock: MemorySocket, count: int) -> tuple[list
 
     outcomes: list[Outcome] = []
     try:
-        for outcome in form(Wire(cast(socket.socket, sock)), Patience()).run(draw):
+        for outcome in filter(None, form(Wire(cast(socket.socket, sock)), Patience()).run(draw)):
             outcomes.append(outcome)
             assert len(drawn) - len(outcomes) <= 1
     except TransportUnavailable as error:

@@ -1,14 +1,16 @@
 """The mail dialogue: what all its forms share, and the two that need no look-ahead (lockstep, and BDAT).
 
-A dialogue draws parcels, writes them and yields outcomes. It knows at each moment whether the end of a message's data
-was written and not yet answered; only there can a message be `uncertain`, and it never draws or yields while one is.
+A dialogue draws parcels, writes them and yields outcomes. Whenever it has written and an answer is on its way it
+pauses, by yielding None, so that one thread can hold several dialogues. It knows at each moment whether the end of a
+message's data was written and not yet answered; only there can a message be `uncertain`, and then it never draws.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from transports.base import Outcome, Status, TransportUnavailable
 from transports.smtp_framing import Parcel
@@ -16,6 +18,8 @@ from transports.smtp_replies import Phase, Reply, Verdict, judge, without_addres
 from transports.smtp_wire import ConnectionLost, Wire
 
 Draw = Callable[[], Parcel | Outcome | None]
+T = TypeVar("T")
+Paused = Generator[None, None, T]  # gives its value after pauses
 
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -50,10 +54,12 @@ class Dialogue(ABC):
         self._patience = patience
 
     @abstractmethod
-    def run(self, draw: Draw) -> Iterator[Outcome]:
+    def run(self, draw: Draw) -> Iterator[Outcome | None]:
         """Send what `draw` gives until it gives None, with an outcome for each; an outcome drawn is passed on.
 
-        Raises `TransportUnavailable`; what was drawn and has no outcome was then certainly not handed over.
+        None is a pause: there is an answer to wait for, and time until then. Whoever abandons the dialogue in one may
+        leave a message in doubt. Raises `TransportUnavailable`; what was drawn and has no outcome was then certainly
+        not handed over.
         """
 
     def _outcome(self, parcel: Parcel, phase: Phase, reply: Reply) -> Outcome | None:
@@ -67,9 +73,11 @@ class Dialogue(ABC):
             return None
         return Outcome(parcel.id, STATUS[verdict], str(reply))
 
-    def _ask(self, command: bytes) -> Reply:
+    def _ask(self, command: bytes) -> Paused[Reply]:
         try:
             self._wire.write(command, self._patience.command)
+            yield
+            self._wire.allow(self._patience.command)
             return self._wire.reply()
         except ConnectionLost as lost:
             raise unavailable(str(lost)) from lost
@@ -80,8 +88,8 @@ class Dialogue(ABC):
         except ConnectionLost as lost:
             raise unavailable(str(lost)) from lost
 
-    def _reset(self) -> None:
-        reply = self._ask(RSET)
+    def _reset(self) -> Paused[None]:
+        reply = yield from self._ask(RSET)
         if reply.code != 250:
             raise unavailable(f"RSET was answered {reply}")
 
@@ -115,33 +123,36 @@ def unavailable(reason: str) -> TransportUnavailable:
 class LockstepDialogue(Dialogue):
     """One command, one reply: for servers without PIPELINING."""
 
-    def run(self, draw: Draw) -> Iterator[Outcome]:
+    def run(self, draw: Draw) -> Iterator[Outcome | None]:
         """See `Dialogue.run`."""
         while (item := draw()) is not None:
             if isinstance(item, Outcome):
                 yield item
                 continue
-            refusal = self._introduce(item)
+            refusal = yield from self._introduce(item)
             if refusal is not None:
                 yield refusal
-                self._reset()
+                yield from self._reset()
                 continue
-            step = self._hand_over(item)
+            step = yield from self._hand_over(item)
             if step.outcome is not None:
                 yield step.outcome
             if step.failure is not None:
                 raise step.failure
 
-    def _introduce(self, parcel: Parcel) -> Outcome | None:
+    def _introduce(self, parcel: Parcel) -> Paused[Outcome | None]:
         for phase, command in ((Phase.MAIL, parcel.mail), (Phase.RCPT, parcel.rcpt), (Phase.DATA, DATA)):
-            refusal = self._outcome(parcel, phase, self._ask(command))
+            reply = yield from self._ask(command)
+            refusal = self._outcome(parcel, phase, reply)
             if refusal is not None:
                 return refusal
         return None
 
-    def _hand_over(self, parcel: Parcel) -> Step:
+    def _hand_over(self, parcel: Parcel) -> Paused[Step]:
         try:
             self._wire.write(parcel.body, self._patience.final)
+            yield
+            self._wire.allow(self._patience.final)
             return self._settle(parcel, self._wire.reply())
         except ConnectionLost as lost:
             if lost.written < len(parcel.body):
@@ -152,26 +163,28 @@ class LockstepDialogue(Dialogue):
 class ChunkedDialogue(Dialogue):
     """MAIL, RCPT and the content as one BDAT chunk in one write (RFC 3030 section 4.2), one message at a time."""
 
-    def run(self, draw: Draw) -> Iterator[Outcome]:
+    def run(self, draw: Draw) -> Iterator[Outcome | None]:
         """See `Dialogue.run`."""
         self._wire.acknowledge_at_once()
         while (item := draw()) is not None:
             if isinstance(item, Outcome):
                 yield item
                 continue
-            step = self._exchange(item)
+            step = yield from self._exchange(item)
             if step.outcome is not None:
                 yield step.outcome
             if step.failure is not None:
                 raise step.failure
             if step.outcome is not None and step.outcome.status is not Status.SENT:
-                self._reset()  # RFC 3030 section 2: the state after a failed BDAT is not defined
+                yield from self._reset()  # RFC 3030 section 2: the state after a failed BDAT is not defined
 
-    def _exchange(self, parcel: Parcel) -> Step:
+    def _exchange(self, parcel: Parcel) -> Paused[Step]:
         data = parcel.mail + parcel.rcpt + parcel.body
         refusal: Outcome | None = None
         try:
             self._wire.write(data, self._patience.final)
+            yield
+            self._wire.allow(self._patience.final)
             refusal = self._outcome(parcel, Phase.MAIL, self._wire.reply())
             rcpt = self._wire.reply()
             refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)

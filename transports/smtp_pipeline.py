@@ -2,7 +2,7 @@
 
 The next message's MAIL, RCPT and DATA ride behind this one's final dot, so its envelope is judged in the same round
 trip. When the write is made, the message in hand is the only one whose content has been written; when the replies are
-in, there is none. Drawing and yielding happen in between, so an abandoned dialogue leaves nothing in doubt.
+in, there is none. Only then is the next one drawn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transports.base import Outcome, Status, TransportUnavailable
-from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, OutOfStep, Step, doubt, unavailable
+from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, OutOfStep, Paused, Step, doubt, unavailable
 from transports.smtp_framing import Parcel
 from transports.smtp_replies import Phase, Verdict, judge, printable
 from transports.smtp_wire import ConnectionLost
@@ -43,7 +43,7 @@ WELCOME = Answer()
 class PipelinedDialogue(Dialogue):
     """The usual form, for servers with PIPELINING."""
 
-    def run(self, draw: Draw) -> Iterator[Outcome]:
+    def run(self, draw: Draw) -> Iterator[Outcome | None]:
         """See `Dialogue.run`."""
         item = draw()
         answer: Answer | None = None
@@ -53,20 +53,22 @@ class PipelinedDialogue(Dialogue):
                 item = draw()
                 continue
             if answer is None:
-                answer = self._introduce(item)
+                answer = yield from self._introduce(item)
             if answer.refusal is not None:
                 yield answer.refusal
             following = draw()
-            step = self._exchange(item, answer, following if isinstance(following, Parcel) else None)
+            step = yield from self._exchange(item, answer, following if isinstance(following, Parcel) else None)
             if step.outcome is not None:
                 yield step.outcome
             if step.failure is not None:
                 raise step.failure
             item, answer = following, step.answer
 
-    def _introduce(self, parcel: Parcel) -> Answer:
+    def _introduce(self, parcel: Parcel) -> Paused[Answer]:
         try:
             self._wire.write(envelope(parcel), self._patience.command)
+            yield
+            self._wire.allow(self._patience.command)
         except ConnectionLost as lost:
             raise unavailable(str(lost)) from lost
         return self._answer(parcel)
@@ -79,13 +81,15 @@ class PipelinedDialogue(Dialogue):
         waits = judge(Phase.DATA, data) is Verdict.ACCEPTED
         return Answer(refusal or self._outcome(parcel, Phase.DATA, data), waits)
 
-    def _exchange(self, parcel: Parcel, answer: Answer, rider: Parcel | None) -> PipelinedStep:
+    def _exchange(self, parcel: Parcel, answer: Answer, rider: Parcel | None) -> Paused[PipelinedStep]:
         """Finish `parcel`'s transaction and begin that of `rider`."""
         if answer.refusal is not None:
-            return self._clear(LONE_DOT if answer.open else RSET, rider)
+            return (yield from self._clear(LONE_DOT if answer.open else RSET, rider))
         data = parcel.body if rider is None else parcel.body + envelope(rider)
         try:
             self._wire.write(data, self._patience.final)
+            yield
+            self._wire.allow(self._patience.final)
             match = None if rider is None else self._wire.expect(STEADY)
             if match is not None:
                 return PipelinedStep(Outcome(parcel.id, Status.SENT, printable(match[1])), answer=WELCOME)
@@ -95,10 +99,12 @@ class PipelinedDialogue(Dialogue):
             step = doubt(parcel.id, unavailable(str(lost))) if written else self._abandoned(parcel, lost)
         return self._follow(step, rider)
 
-    def _clear(self, closing: bytes, rider: Parcel | None) -> PipelinedStep:
+    def _clear(self, closing: bytes, rider: Parcel | None) -> Paused[PipelinedStep]:
         """End a transaction that came to nothing. A lone dot is answered, whatever the answer is worth."""
         try:
             self._wire.write(closing if rider is None else closing + envelope(rider), self._patience.command)
+            yield
+            self._wire.allow(self._patience.command)
             reply = self._wire.reply()
         except ConnectionLost as lost:
             return PipelinedStep(failure=unavailable(str(lost)))

@@ -7,9 +7,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+from transports.base import TransportUnavailable
 from transports.smtp_session import Session
+
+REFUSED_SECONDS = 60.0  # before more than one connection is tried again
 
 
 class SessionPool:
@@ -18,14 +21,16 @@ class SessionPool:
     _changed: threading.Condition
     _parked: list[Session]  # the longest at rest first, the last one used next
     _busy: int
+    _waiting: int
     _reaper: threading.Thread | None
 
     def __init__(self, opener: Callable[[], Session], size: int, max_messages: int, idle: float) -> None:
         self._opener = opener
-        self._size = size
+        self.size = size
         self._max_messages = max_messages
         self._idle = idle
         self._closings = 0
+        self._refused_until = 0.0
         self._begin()
         _POOLS.add(self)
 
@@ -37,10 +42,24 @@ class SessionPool:
         `TransportUnavailable` when none can be opened.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._busy < self._size)
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._busy < self.size)
+            self._waiting -= 1
             self._busy += 1
         with self._lend() as session:
             yield session
+
+    def spare(self) -> AbstractContextManager[Session] | None:
+        """One more without waiting, to be entered at once; None when all are in use, or others wait for one.
+
+        None, too, for a while after one could not be opened: the server may allow no more.
+        """
+        with self._changed:
+            refused = not self._parked and time.monotonic() < self._refused_until
+            if refused or self._busy + self._waiting >= self.size:
+                return None
+            self._busy += 1
+        return self._lend()
 
     def check(self) -> None:
         """Make sure that a session can be had and answers; when all are in use, that has to do as an answer.
@@ -48,7 +67,7 @@ class SessionPool:
         Raises `TransportUnavailable`.
         """
         with self._changed:
-            if self._busy >= self._size:
+            if self._busy >= self.size:
                 return
             self._busy += 1
         with self._lend() as session:
@@ -71,7 +90,7 @@ class SessionPool:
         sound = False
         closings = self._closings
         try:
-            session = self._take() or self._opener()
+            session = self._take() or self._open()
             yield session
             sound = True
         finally:
@@ -89,6 +108,13 @@ class SessionPool:
             if session.alive(time.monotonic()):
                 return session
             session.drop()
+
+    def _open(self) -> Session:
+        try:
+            return self._opener()
+        except TransportUnavailable:
+            self._refused_until = time.monotonic() + REFUSED_SECONDS
+            raise
 
     def _give_back(self, session: Session | None, sound: bool, closings: int) -> None:
         keep = session is not None and sound and closings == self._closings and self._usable(session)
@@ -128,6 +154,7 @@ class SessionPool:
         self._changed = threading.Condition()
         self._parked = []
         self._busy = 0
+        self._waiting = 0
         self._reaper = None
 
     def forget(self) -> None:

@@ -1,0 +1,143 @@
+"""Several connections in one thread: while one server thinks, the next message is made and written to another.
+
+A thread for each connection would have Python's lock handed over at each read and write, which takes longer than the
+rest of a message. Here the dialogues pause while an answer is on its way, and are gone on with in turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+
+from transports.base import Message, Outcome, TransportUnavailable
+from transports.rate import Rate
+from transports.smtp_pool import SessionPool
+from transports.smtp_session import Session
+
+Steps = Iterator[Outcome | None]
+
+
+class Source:
+    """The caller's messages, let through at the set rate. `drawn` has the ids of those without an outcome, in order."""
+
+    def __init__(self, messages: Iterable[Message], rate: Rate | None) -> None:
+        self._messages = iter(messages)
+        self._rate = rate
+        self._held: Message | None = None
+        self._free = False  # whether the message held may go
+        self._ended = False
+        self.drawn: deque[str] = deque()
+
+    def wait(self) -> bool:
+        """Draw the next message unless one is held, and wait until it may go. False at the end."""
+        if not self._hold():
+            return False
+        if self._rate is not None and not self._free:
+            self._rate.wait()
+        self._free = True
+        return True
+
+    def ready(self) -> bool:
+        """Whether there is a message that may go at once."""
+        if not self._hold():
+            return False
+        self._free = self._free or self._rate is None or self._rate.take()
+        return self._free
+
+    def next(self) -> Message | None:
+        """That message; None if there is none."""
+        if not self.ready():
+            return None
+        message, self._held, self._free = self._held, None, False
+        return message
+
+    def end(self) -> None:
+        """Give no more."""
+        self._ended = True
+
+    def _hold(self) -> bool:
+        if self._held is None and not self._ended:
+            self._held = next(self._messages, None)
+            if self._held is not None:
+                self.drawn.append(self._held.id)
+        return self._held is not None and not self._ended
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A connection in use and its dialogue."""
+
+    context: AbstractContextManager[Session]
+    steps: Steps
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """Give the connection back; after an `error` it is dropped."""
+        self.context.__exit__(type(error) if error else None, error, None)
+
+
+class Lanes:
+    """The connections of one `send`. `begin` starts the dialogue that draws from the source."""
+
+    def __init__(self, pool: SessionPool, source: Source, begin: Callable[[Session, Source], Steps]) -> None:
+        self._pool = pool
+        self._source = source
+        self._begin = begin
+        self._lanes: deque[Lane] = deque()
+        self._settled: dict[str, Outcome] = {}
+        self._failure: TransportUnavailable | None = None
+
+    def run(self) -> Iterator[Outcome]:
+        """Outcomes in the order of the messages, as they become known.
+
+        Raises `TransportUnavailable` when a connection fails, after the other connections have come to an end.
+        """
+        try:
+            self._open(self._pool.session())
+            while self._lanes:
+                yield from self._advance(self._lanes.popleft())
+                self._widen()
+            if self._failure is not None:
+                yield from [self._settled[name] for name in self._source.drawn if name in self._settled]
+                raise self._failure
+        except BaseException as error:
+            for lane in self._lanes:
+                lane.leave(error)
+            raise
+
+    def _open(self, context: AbstractContextManager[Session]) -> None:
+        self._lanes.append(Lane(context, self._begin(context.__enter__(), self._source)))
+
+    def _widen(self) -> None:
+        """Use one more connection if there is one to spare and something to send. Without it, it goes as well."""
+        if not 0 < len(self._lanes) < self._pool.size or not self._source.ready():
+            return
+        spare = self._pool.spare()
+        if spare is not None:
+            with suppress(TransportUnavailable):
+                self._open(spare)
+
+    def _advance(self, lane: Lane) -> Iterator[Outcome]:
+        """Go on until the next pause, and give what is known by then."""
+        try:
+            for outcome in lane.steps:
+                if outcome is None:
+                    self._lanes.append(lane)
+                    return
+                self._settled[outcome.id] = outcome
+                yield from self._known()
+        except TransportUnavailable as failure:
+            self._failure = self._failure or failure
+            self._source.end()
+            lane.leave(failure)
+        except BaseException as error:
+            lane.leave(error)
+            raise
+        else:
+            lane.leave()
+
+    def _known(self) -> Iterator[Outcome]:
+        drawn = self._source.drawn
+        while drawn and drawn[0] in self._settled:
+            yield self._settled.pop(drawn.popleft())
