@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from mailer.errors import ConfigError
+from transports.options import DURATION, SECONDS
 
 SECRET_KEY_FILE = Path("instance/secret.key")
 MIN_SECRET_LENGTH = 32
@@ -51,6 +52,7 @@ class Settings:
     workspace_url: str = ""
     workspace_user_id: str = ""
     workspace_token: str = ""
+    sync_every: int | None = None  # seconds
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -102,6 +104,24 @@ def _tuple(check: Callable[[list[str]], None]) -> Reader:
         return tuple(part.strip() for part in entries if part.strip())
 
     return read
+
+
+def _duration(least: int, most: int) -> Reader:
+    """Whole seconds, given as 30s, 5m, 2h, 1d or a bare number."""
+
+    def read(env: Env, name: str) -> int:
+        return int(_seconds(env.str(name, validate=check)))
+
+    def check(raw: str) -> None:
+        if not least <= _seconds(raw) <= most:
+            raise ValidationError(f"Not a duration such as 15m, from {least} s to {most // 86_400} d.")
+
+    return read
+
+
+def _seconds(raw: str) -> float:
+    match = DURATION.fullmatch(raw)
+    return float(match[1]) * SECONDS[match[2] or "s"] if match else -1.0
 
 
 def _printable(raw: str) -> None:
@@ -206,4 +226,5 @@ _READERS: dict[str, Reader] = {
     "workspace_url": _text(_http_address),
     "workspace_user_id": _text(_header_value),
     "workspace_token": _text(_header_value),
+    "sync_every": _duration(60, 365 * 86_400),
 }

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from mailer.database import Database
 from mailer.documents import normalise
-from mailer.errors import InvalidState, WorkspaceUnavailable
-from mailer.imports import upsert_documents
+from mailer.errors import InvalidRow, InvalidState, WorkspaceUnavailable
+from mailer.imports import ImportResult, upsert_documents
 from mailer.rocketchat import Workspace
 
 PAGE = 100  # Rocket.Chat's own limit, unless it was changed
@@ -52,37 +52,57 @@ class SyncResult:
     deactivated: int
 
 
+Progress = Callable[[int, int], None]
+Seal = Callable[[Connection, SyncResult], None]
+
+
 def sync_users(
-    db: Database, workspace: Workspace, spool: Path, *, progress: Callable[[int, int], None] | None = None
+    db: Database,
+    workspace: Workspace,
+    spool: Path,
+    *,
+    since: int = 0,
+    progress: Progress = lambda _read, _total: None,
+    seal: Seal = lambda _connection, _result: None,
 ) -> SyncResult:
     """Upsert the workspace's users and deactivate those it no longer has, all at once or not at all.
 
-    Users who did not come from this workspace, and every unsubscription, stay. `progress` is told how many of how many
-    users are read. Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
+    Users who did not come from this workspace, and every unsubscription, stay. A spool begun before `since` (ms) is not
+    gone on with: what it holds may be older than the directory. `progress` is told after each page how many of how many
+    users are read; `seal` is called at the end of the transaction. What either raises ends the run without a change.
+    Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
     """
     with db.read() as connection:
         now = db.clock(connection)
     with _locked(spool) as file:
-        _download(workspace, file, now, progress)
+        _download(workspace, file, _Span(max(since, now - RESUMABLE), now), progress)
         file.seek(0)
-        merge = _Merge(workspace.url)
-        done = upsert_documents(db, _documents(file, workspace.url), then=merge)
+        merge = _Merge(workspace.url, seal)
+        try:
+            upsert_documents(db, _documents(file, workspace.url), then=merge)
+        except (WorkspaceUnavailable, InvalidRow):
+            file.truncate(0)  # it is the list that will not do: the next run shall read another
+            raise
         file.truncate(0)
-    return SyncResult(done.created, done.updated, done.unchanged, merge.deactivated)
+    return merge.result
 
 
 class _Merge:
     """What a sync does beyond an import, in the same transaction."""
 
-    def __init__(self, workspace: str) -> None:
-        self._workspace = workspace
-        self.deactivated = 0
+    result: SyncResult
 
-    def __call__(self, connection: Connection) -> None:
+    def __init__(self, workspace: str, seal: Seal) -> None:
+        self._workspace = workspace
+        self._seal = seal
+
+    def __call__(self, connection: Connection, done: ImportResult) -> None:
         mine = {"workspace": self._workspace}
         connection.execute(text(_ADOPT), mine)
         statement = _DEACTIVATE.format(document=_INACTIVE[connection.dialect.name])
-        self.deactivated = connection.execute(text(statement), mine).rowcount
+        deactivated = connection.execute(text(statement), mine).rowcount
+        self.result = SyncResult(done.created, done.updated, done.unchanged, deactivated)
+        self._seal(connection, self.result)
 
 
 @contextmanager
@@ -92,22 +112,29 @@ def _locked(spool: Path) -> Iterator[IO[bytes]]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InvalidState("Another sync is running.") from error
+            raise InvalidState("Another sync is running on this machine.") from error
         yield file
+
+
+class _Span(NamedTuple):
+    """When a spool must have been begun to be gone on with: after `after`, and not later than `now`; ms."""
+
+    after: int
+    now: int
 
 
 class _ListChanged(Exception):
     """Somebody was added or removed while the list was read."""
 
 
-def _download(workspace: Workspace, file: IO[bytes], now: int, progress: Callable[[int, int], None] | None) -> None:
+def _download(workspace: Workspace, file: IO[bytes], span: _Span, progress: Progress) -> None:
     """Fill the spool with the whole list, going on from what it holds."""
-    read, last = _resume(file, workspace.url, now)
+    read, last = _resume(file, workspace.url, span)
     for _ in range(ROUNDS):
         try:
             _read_on(workspace, file, read, last, progress)
         except _ListChanged:
-            read, last = _begin(file, workspace.url, now)
+            read, last = _begin(file, workspace.url, span.now)
         else:
             return
     raise WorkspaceUnavailable(f"{workspace.url}: the list of users changed each time it was read; try again later")
@@ -121,31 +148,33 @@ def _begin(file: IO[bytes], url: str, now: int) -> tuple[int, str | None]:
     return 0, None
 
 
-def _resume(file: IO[bytes], url: str, now: int) -> tuple[int, str | None]:
-    """How many users the spool holds and the last one's id, after cutting off a line that was not finished."""
+def _resume(file: IO[bytes], url: str, span: _Span) -> tuple[int, str | None]:
+    """How many users the spool holds and the last one's id, after cutting off what a crash left unfinished."""
     file.seek(0)
-    if not _is_recent(file.readline(), url, now):
-        return _begin(file, url, now)
+    head = _parsed(file.readline())
+    if head.get("workspace") != url or not span.after < head.get("begun", 0) <= span.now:
+        return _begin(file, url, span.now)
     read, last, end = 0, None, file.tell()
     for line in file:
-        if not line.endswith(b"\n"):
+        user_id = _parsed(line).get("_id")
+        if user_id is None:
             break
-        read, last, end = read + 1, json.loads(line)["_id"], end + len(line)
+        read, last, end = read + 1, user_id, end + len(line)
     file.seek(end)
     file.truncate(end)
     return read, last
 
 
-def _is_recent(head: bytes, url: str, now: int) -> bool:
-    if not head.endswith(b"\n"):
-        return False
-    begun = json.loads(head)
-    return bool(begun["workspace"] == url and 0 <= now - begun["begun"] < RESUMABLE)
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A whole line of the spool; one that was cut short or is none, as after a power cut, has nothing in it."""
+    try:
+        found = json.loads(line) if line.endswith(b"\n") else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _read_on(
-    workspace: Workspace, file: IO[bytes], read: int, last: str | None, progress: Callable[[int, int], None] | None
-) -> None:
+def _read_on(workspace: Workspace, file: IO[bytes], read: int, last: str | None, progress: Progress) -> None:
     while True:
         page = workspace.users(max(0, read - 1), PAGE)
         users = page.users
@@ -158,8 +187,7 @@ def _read_on(
             last = user["_id"]
             file.write(json.dumps(normalise(user, read).document).encode() + b"\n")
         file.flush()
-        if progress:
-            progress(read, page.total)
+        progress(read, page.total)
         if read == page.total:
             return
         if not users or read > page.total:

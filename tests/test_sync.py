@@ -219,6 +219,29 @@ def test_wrong_answer_changes_nothing(sync: Sync, answer: tuple[int, Any, dict[s
     assert sync.active() == sorted(NAMES)
 
 
+def test_list_that_will_not_do_is_not_kept_for_the_next_run(sync: Sync) -> None:
+    whole = dict(sync.fake.users)
+    sync.fake.users = {name: {"_id": name} for name in NAMES}  # what too weak a token sees
+    with pytest.raises(WorkspaceUnavailable, match="nobody's address"):
+        sync()
+    sync.fake.users = whole
+    assert sync().created == 7
+    assert {row.email for row in sync.rows().values()} == {f"{name}@example.com" for name in NAMES}
+
+
+@pytest.mark.parametrize("broken", [0, 1, 3])
+@pytest.mark.parametrize("line", [b"\0" * 40 + b"\n", b"[1]\n", b'{"x": 1}\n', b"\n"])
+def test_spool_that_a_crash_has_spoilt_is_read_anew_from_there(sync: Sync, broken: int, line: bytes) -> None:
+    sync.fake.before = lambda number: (403, b"", {}) if number == 3 else None
+    with pytest.raises(WorkspaceUnavailable, match="403"):
+        sync()
+    lines = sync.spool.read_bytes().splitlines(keepends=True)
+    lines[broken] = line
+    sync.spool.write_bytes(b"".join(lines))
+    assert sync().created == 7
+    assert sync.fake.offsets[2] == max(0, broken - 2)
+
+
 def test_user_who_is_none_changes_nothing_and_is_named(sync: Sync) -> None:
     sync.fake.users["eve"]["roles"] = "admin"
     with pytest.raises(InvalidRow, match="row 5, field roles"):
