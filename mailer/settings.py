@@ -78,7 +78,8 @@ def _read(env: Env, name: str) -> Any:
     try:
         return _READERS[name](env, name.upper())
     except EnvError as error:
-        value = "the value" if name in _SECRET else repr(env.str(name.upper()))
+        raw: str = env.str(name.upper())
+        value = "the value" if name in _SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
         problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
         raise ConfigError(f"MAILER_{name.upper()}: {value}: {problem}") from error
 
@@ -134,10 +135,19 @@ def _header_value(raw: str) -> None:
         raise ValidationError("Not what a header can hold.")
 
 
+def is_http_address(raw: str) -> bool:
+    """Whether it is an http or https address as it stands: no query, no fragment and, since it is shown, no login."""
+    try:
+        parts = urlsplit(raw)
+        reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        return False
+    more = parts.query or parts.fragment or parts.username is not None
+    return bool(reachable and _PLAIN_ADDRESS.fullmatch(raw) and not more)
+
+
 def _http_address(raw: str) -> None:
-    parts = urlsplit(raw)
-    plain = _PLAIN_ADDRESS.fullmatch(raw) and not (parts.query or parts.fragment)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+    if not is_http_address(raw):
         raise ValidationError("Not an http or https address.")
 
 

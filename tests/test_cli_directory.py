@@ -121,6 +121,8 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MAILER_WORKSPACE_USER_ID", "admin")
         monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "secret")
         assert local("users", "sync").exit_code == 2
+        refused = local("users", "sync", "--workspace", workspace.url.replace("//", "//ann:hunter2@"))
+        assert (refused.exit_code, "hunter2" in refused.output) == (2, False)
         first = local("users", "sync", "--workspace", workspace.url)
         assert first.stdout == "users: 1 created, 1 updated, 0 unchanged, 0 deactivated\n"
         monkeypatch.setenv("MAILER_WORKSPACE_URL", workspace.url)

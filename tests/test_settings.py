@@ -46,6 +46,9 @@ BAD = [
     ("AUTH", "none"),
     ("SEND_ROLES", "a\tb"),
     ("WORKSPACE_URL", "chat.example.com"),
+    ("WORKSPACE_URL", "http://[::1"),
+    ("WORKSPACE_URL", "http://chat.example.com:port"),
+    ("SITE_URL", "https://example.com:99999"),
     ("WORKSPACE_USER_ID", "ü"),
     ("MAX_BODY_BYTES", "1 MiB"),
     ("SYNC_EVERY", "59s"),
@@ -74,6 +77,7 @@ def test_bad_value_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch, name: 
         ("DATABASE_URL", "u:hunter2"),
         ("TRANSPORT", "x\thunter2"),
         ("WORKSPACE_TOKEN", "ühunter2"),
+        ("WORKSPACE_URL", "https://u:hunter2@chat.example.com"),
     ],
 )
 def test_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -200,6 +200,8 @@ WRONG = {
     "wrong token": ((401, b"{}", {}), "refused users.list with 401"),
     "redirect": ((302, b"", {"Location": "http://127.0.0.1:1/"}), "refused users.list with 302"),
     "no json": ((200, b"<html>", {}), "without JSON"),
+    "number too long": ((200, b"9" * 5000, {}), "without JSON"),
+    "nested too deep": ((200, b"[" * 100_000, {}), "without JSON"),
     "json of another kind": ((200, [1], {}), "without success"),
     "no success": ((200, {"success": False}, {}), "without success"),
     "no users": ((200, {"success": True}, {}), "something else"),

@@ -7,14 +7,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import moment, print_fields, print_json
 from mailer.cli.storage import open_database
-from mailer.settings import Settings
+from mailer.settings import Settings, is_http_address
 from mailer.shared_task import TaskRecord
 from mailer.sync_task import SyncTask
 
@@ -42,8 +41,8 @@ def sync(url: str | None, status: bool, as_json: bool) -> None:
 def _settings(url: str | None) -> Settings:
     settings = Settings.from_env()
     url = url or settings.workspace_url
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise Misuse("--workspace or MAILER_WORKSPACE_URL: neither http:// nor https://")
+    if not is_http_address(url):
+        raise Misuse("--workspace or MAILER_WORKSPACE_URL: not an http or https address")
     return replace(settings, workspace_url=url)
 
 
