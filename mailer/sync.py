@@ -1,8 +1,7 @@
 """The directory brought in step with a workspace: all of its users, or no change.
 
 The list is read page by page into a file of our own, the spool; only when it is complete one transaction merges it. A
-run that was cut off goes on from its spool. Each page begins with the last user of the page before: where it does not,
-somebody was added or removed meanwhile, and the list is read anew.
+run that was cut off goes on from its spool.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from mailer.documents import normalise
 from mailer.errors import InvalidRow, InvalidState, WorkspaceUnavailable
 from mailer.imports import ImportResult, upsert_documents
 from mailer.rocketchat import Workspace
+from mailer.user_list import PlaceLost, Reader
 
-PAGE = 100  # Rocket.Chat's own limit, unless it was changed
 RESUMABLE = 6 * 60 * 60 * 1000  # ms
 ROUNDS = 3
 
@@ -123,46 +122,46 @@ class _Span(NamedTuple):
     now: int
 
 
-class _ListChanged(Exception):
-    """Somebody was added or removed while the list was read."""
-
-
 def _download(workspace: Workspace, file: IO[bytes], span: _Span, progress: Progress) -> None:
     """Fill the spool with the whole list, going on from what it holds."""
-    read, last = _resume(file, workspace.url, span)
     for _ in range(ROUNDS):
         try:
-            _read_on(workspace, file, read, last, progress)
-        except _ListChanged:
-            read, last = _begin(file, workspace.url, span.now)
+            _read_on(workspace, file, span, progress)
+        except PlaceLost:
+            file.truncate(0)
         else:
             return
     raise WorkspaceUnavailable(f"{workspace.url}: the list of users changed each time it was read; try again later")
 
 
-def _begin(file: IO[bytes], url: str, now: int) -> tuple[int, str | None]:
-    file.seek(0)
-    file.truncate(0)
-    file.write(json.dumps({"workspace": url, "begun": now}).encode() + b"\n")
-    file.flush()
-    return 0, None
+def _read_on(workspace: Workspace, file: IO[bytes], span: _Span, progress: Progress) -> None:
+    reader = Reader(workspace, _resume(file, workspace.url, span))
+    for page in reader.pages():
+        for row, user in enumerate(page.users, reader.place - len(page.users) + 1):
+            file.write(json.dumps(normalise(user, row).document).encode() + b"\n")
+        file.flush()
+        progress(reader.place, page.total)
 
 
-def _resume(file: IO[bytes], url: str, span: _Span) -> tuple[int, str | None]:
-    """How many users the spool holds and the last one's id, after cutting off what a crash left unfinished."""
+def _resume(file: IO[bytes], url: str, span: _Span) -> Iterator[str]:
+    """The ids of the users that the spool holds; what a crash left unfinished is cut off, an old spool begun anew."""
     file.seek(0)
     head = _parsed(file.readline())
     if head.get("workspace") != url or not span.after < head.get("begun", 0) <= span.now:
-        return _begin(file, url, span.now)
-    read, last, end = 0, None, file.tell()
+        file.seek(0)
+        file.truncate(0)
+        file.write(json.dumps({"workspace": url, "begun": span.now}).encode() + b"\n")
+        file.flush()
+        return
+    end = file.tell()
     for line in file:
         user_id = _parsed(line).get("_id")
         if user_id is None:
             break
-        read, last, end = read + 1, user_id, end + len(line)
+        yield user_id
+        end += len(line)
     file.seek(end)
     file.truncate(end)
-    return read, last
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
@@ -172,26 +171,6 @@ def _parsed(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _read_on(workspace: Workspace, file: IO[bytes], read: int, last: str | None, progress: Progress) -> None:
-    while True:
-        page = workspace.users(max(0, read - 1), PAGE)
-        users = page.users
-        if last is not None:
-            if not users or users[0]["_id"] != last:
-                raise _ListChanged
-            users = users[1:]
-        for user in users:
-            read += 1
-            last = user["_id"]
-            file.write(json.dumps(normalise(user, read).document).encode() + b"\n")
-        file.flush()
-        progress(read, page.total)
-        if read == page.total:
-            return
-        if not users or read > page.total:
-            raise _ListChanged
 
 
 def _documents(file: IO[bytes], url: str) -> Iterator[tuple[int, object]]:

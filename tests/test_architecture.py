@@ -20,6 +20,7 @@ LAYERS = [
         "mailer.blockage",
     ],
     ["mailer.rocketchat"],
+    ["mailer.user_list"],
     ["mailer.directory", "mailer.sync", "mailer.shared_task", "mailer.worklist", "mailer.ledger", "mailer.outbox"],
     ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
     [
