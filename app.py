@@ -22,6 +22,7 @@ from mailer.outbox import Outbox
 from mailer.planning import plan_next
 from mailer.rate_limits import Throttle
 from mailer.settings import Settings
+from mailer.sync_task import SyncTask
 from mailer.unsubscribe import Links
 from mailer.workspace_auth import WorkspaceCallers
 from transports import Transport, TransportConfigError, from_url
@@ -41,6 +42,7 @@ class Services:
     transport: Transport
     links: Links
     engine: Engine
+    sync: SyncTask | None  # None: the sync is not scheduled
 
 
 def build(settings: Settings) -> Services:
@@ -53,6 +55,7 @@ def build(settings: Settings) -> Services:
         log.warning("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
+    _check_sync(settings)
     db = Database(settings.database_url)
     db.migrate()
     lease = settings.lease_seconds * 1000
@@ -61,8 +64,17 @@ def build(settings: Settings) -> Services:
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)
     plan = partial(plan_next, db, settings.batch_size, lease)
-    engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds)
-    return Services(settings, db, Tokens(db), transport, links, engine)
+    sync = None if settings.sync_every is None else SyncTask(db, settings)
+    chores = {} if sync is None else {"sync": sync.attend}
+    engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
+    return Services(settings, db, Tokens(db), transport, links, engine, sync)
+
+
+def _check_sync(settings: Settings) -> None:
+    needed = ("workspace_url", "workspace_user_id", "workspace_token")
+    missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
+    if settings.sync_every is not None and missing:
+        raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
 
 
 def _callers(services: Services) -> Authenticator:
@@ -97,7 +109,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     api.register_blueprint(unsubscribes.make_blueprint(services.db, guard))
     api.register_blueprint(users.make_blueprint(services.db, guard))
     api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
-    app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine))
+    app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine, services.sync))
     app.register_blueprint(unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name))
     docs = get_swaggerui_blueprint("/docs", "/docs/openapi.json", config={"app_name": "Mailer"})
     app.register_blueprint(docs)

@@ -73,11 +73,15 @@ def import_users(db: Database, path: Path, *, progress: Callable[[int], None] | 
 
 
 def upsert_documents(
-    db: Database, documents: Iterable[tuple[int, object]], *, then: Callable[[Connection], None] | None = None
+    db: Database,
+    documents: Iterable[tuple[int, object]],
+    *,
+    then: Callable[[Connection, ImportResult], None] | None = None,
 ) -> ImportResult:
     """The same for `(row, document)` pairs from anywhere; the rows are for the errors.
 
-    `then` is called at the end of the transaction that merges, while the table `staged_users` still has their ids.
+    `then` is called at the end of the transaction that merges, while the table `staged_users` still has their ids;
+    what it raises takes the whole import back.
     """
     with db.engine.connect() as connection:
         with connection.begin():  # not a write to the database proper: SQLite locks nothing for it
@@ -150,13 +154,14 @@ def _refuse_repeated(connection: Connection) -> None:
         raise InvalidRow(again, "_id", f"{user_id} stands in row {first} already")
 
 
-def _merge(connection: Connection, now: int, then: Callable[[Connection], None] | None) -> ImportResult:
+def _merge(connection: Connection, now: int, then: Callable[[Connection, ImportResult], None] | None) -> ImportResult:
     total: int = connection.execute(text("SELECT count(*) FROM staged_users")).scalar_one()
     known: int = connection.execute(text(_KNOWN)).scalar_one()
     differs = "IS DISTINCT FROM" if connection.dialect.name == "postgresql" else "IS NOT"
     opted_out = _OPTED_OUT[connection.dialect.name]
     marks = {"opted_out": opted_out.format(table="users"), "opted_out_staged": opted_out.format(table="staged_users")}
     written = connection.execute(text(_UPSERT.format(differs=differs, **marks)), {"now": now}).rowcount
+    result = ImportResult(created=total - known, updated=written - (total - known), unchanged=total - written)
     if then:
-        then(connection)
-    return ImportResult(created=total - known, updated=written - (total - known), unchanged=total - written)
+        then(connection, result)
+    return result

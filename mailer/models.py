@@ -182,3 +182,20 @@ class RateLimit(Base):
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     hits: Mapped[int]
     expires_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class ScheduledTask(Base):
+    """A task that one process at a time runs, and what came of it last. `lease_ends_at` None: nobody has it in hand."""
+
+    __tablename__ = "scheduled_tasks"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]
+    lease_ends_at: Mapped[int | None] = mapped_column(BigInteger)
+    began_at: Mapped[int | None] = mapped_column(BigInteger)
+    done_at: Mapped[int | None] = mapped_column(BigInteger)  # when it last succeeded, with `result`
+    result: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    failures: Mapped[int]  # since it last succeeded
+    failed_at: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)  # of the last run; None: it succeeded

@@ -7,6 +7,7 @@ RECIPIENT_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240, 720
 MAX_ATTEMPTS = 8
 MAX_AGE = 24 * 60 * MINUTE
 JITTER = 0.2
+TASK_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60))
 TRANSPORT_DELAYS = tuple(seconds * 1000 for seconds in (5, 15, 30, 60, 120, 300))
 
 
@@ -28,3 +29,12 @@ def uncertain_again(doubts: int, now: int, *, policy: str) -> int | None:
 def transport_back_off(step: int) -> int:
     """How long to leave a transport alone after its `step`-th failure in a row, counted from 1."""
     return TRANSPORT_DELAYS[min(step, len(TRANSPORT_DELAYS)) - 1]
+
+
+def next_run(began_at: int, now: int, period: int, *, failures: int = 0) -> int:
+    """When a task that began at `began_at` runs again: a whole number of periods later, leaving out what is past.
+
+    After `failures` in a row, the last of them now, it is tried sooner where the period is longer than the wait.
+    """
+    regular = began_at + ((now - began_at) // period + 1) * period
+    return min(regular, now + TASK_DELAYS[min(failures, len(TASK_DELAYS)) - 1]) if failures else regular

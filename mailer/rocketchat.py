@@ -11,10 +11,11 @@ import requests
 
 from mailer.errors import WorkspaceUnavailable
 
-TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of the answer
+TIMEOUT = (10, 20)  # seconds to connect, and between two pieces of the answer: less than a graceful stop
 WHILE_A_CALLER_WAITS = (3, 10)  # the same
 ATTEMPTS = 8
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds
+NO_JSON = (ValueError, RecursionError)  # Python's own for numbers too long and nesting too deep among them
 BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
 
 
@@ -58,7 +59,7 @@ def account(url: str, user_id: str, token: str) -> Account | None:
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         found = response.json() if response.status_code == 200 else None
-    except requests.JSONDecodeError as error:
+    except NO_JSON as error:
         raise WorkspaceUnavailable from error
     if not isinstance(found, dict):
         raise WorkspaceUnavailable
@@ -119,7 +120,7 @@ class Workspace:
             raise WorkspaceUnavailable(f"{self.url} refused {method} with {response.status_code}")
         try:
             answer = response.json()
-        except requests.JSONDecodeError as error:
+        except NO_JSON as error:
             raise WorkspaceUnavailable(f"{self.url} answered {method} without JSON; is it a workspace?") from error
         if not isinstance(answer, dict) or answer.get("success") is not True:
             raise WorkspaceUnavailable(f"{self.url} answered {method} without success")

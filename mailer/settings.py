@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from mailer.errors import ConfigError
+from transports.options import DURATION, SECONDS
 
 SECRET_KEY_FILE = Path("instance/secret.key")
 MIN_SECRET_LENGTH = 32
@@ -51,6 +52,7 @@ class Settings:
     workspace_url: str = ""
     workspace_user_id: str = ""
     workspace_token: str = ""
+    sync_every: int | None = None  # seconds
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -76,7 +78,8 @@ def _read(env: Env, name: str) -> Any:
     try:
         return _READERS[name](env, name.upper())
     except EnvError as error:
-        value = "the value" if name in _SECRET else repr(env.str(name.upper()))
+        raw: str = env.str(name.upper())
+        value = "the value" if name in _SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
         problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
         raise ConfigError(f"MAILER_{name.upper()}: {value}: {problem}") from error
 
@@ -104,6 +107,24 @@ def _tuple(check: Callable[[list[str]], None]) -> Reader:
     return read
 
 
+def _duration(least: int, most: int) -> Reader:
+    """Whole seconds, given as 30s, 5m, 2h, 1d or a bare number."""
+
+    def read(env: Env, name: str) -> int:
+        return int(_seconds(env.str(name, validate=check)))
+
+    def check(raw: str) -> None:
+        if not least <= _seconds(raw) <= most:
+            raise ValidationError(f"Not a duration such as 15m, from {least} s to {most // 86_400} d.")
+
+    return read
+
+
+def _seconds(raw: str) -> float:
+    match = DURATION.fullmatch(raw)
+    return float(match[1]) * SECONDS[match[2] or "s"] if match else -1.0
+
+
 def _printable(raw: str) -> None:
     if not raw.isprintable():
         raise ValidationError("Has a control character.")
@@ -114,10 +135,19 @@ def _header_value(raw: str) -> None:
         raise ValidationError("Not what a header can hold.")
 
 
+def is_http_address(raw: str) -> bool:
+    """Whether it is an http or https address as it stands: no query, no fragment and, since it is shown, no login."""
+    try:
+        parts = urlsplit(raw)
+        reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        return False
+    more = parts.query or parts.fragment or parts.username is not None
+    return bool(reachable and _PLAIN_ADDRESS.fullmatch(raw) and not more)
+
+
 def _http_address(raw: str) -> None:
-    parts = urlsplit(raw)
-    plain = _PLAIN_ADDRESS.fullmatch(raw) and not (parts.query or parts.fragment)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+    if not is_http_address(raw):
         raise ValidationError("Not an http or https address.")
 
 
@@ -206,4 +236,5 @@ _READERS: dict[str, Reader] = {
     "workspace_url": _text(_http_address),
     "workspace_user_id": _text(_header_value),
     "workspace_token": _text(_header_value),
+    "sync_every": _duration(60, 365 * 86_400),
 }

@@ -1,8 +1,7 @@
 """The directory brought in step with a workspace: all of its users, or no change.
 
 The list is read page by page into a file of our own, the spool; only when it is complete one transaction merges it. A
-run that was cut off goes on from its spool. Each page begins with the last user of the page before: where it does not,
-somebody was added or removed meanwhile, and the list is read anew.
+run that was cut off goes on from its spool.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from mailer.database import Database
 from mailer.documents import normalise
-from mailer.errors import InvalidState, WorkspaceUnavailable
-from mailer.imports import upsert_documents
+from mailer.errors import InvalidRow, InvalidState, WorkspaceUnavailable
+from mailer.imports import ImportResult, upsert_documents
 from mailer.rocketchat import Workspace
+from mailer.user_list import PlaceLost, Reader
 
-PAGE = 100  # Rocket.Chat's own limit, unless it was changed
 RESUMABLE = 6 * 60 * 60 * 1000  # ms
 ROUNDS = 3
 
@@ -52,37 +51,57 @@ class SyncResult:
     deactivated: int
 
 
+Progress = Callable[[int, int], None]
+Seal = Callable[[Connection, SyncResult], None]
+
+
 def sync_users(
-    db: Database, workspace: Workspace, spool: Path, *, progress: Callable[[int, int], None] | None = None
+    db: Database,
+    workspace: Workspace,
+    spool: Path,
+    *,
+    since: int = 0,
+    progress: Progress = lambda _read, _total: None,
+    seal: Seal = lambda _connection, _result: None,
 ) -> SyncResult:
     """Upsert the workspace's users and deactivate those it no longer has, all at once or not at all.
 
-    Users who did not come from this workspace, and every unsubscription, stay. `progress` is told how many of how many
-    users are read. Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
+    Users who did not come from this workspace, and every unsubscription, stay. A spool begun before `since` (ms) is not
+    gone on with: what it holds may be older than the directory. `progress` is told after each page how many of how many
+    users are read; `seal` is called at the end of the transaction. What either raises ends the run without a change.
+    Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
     """
     with db.read() as connection:
         now = db.clock(connection)
     with _locked(spool) as file:
-        _download(workspace, file, now, progress)
+        _download(workspace, file, _Span(max(since, now - RESUMABLE), now), progress)
         file.seek(0)
-        merge = _Merge(workspace.url)
-        done = upsert_documents(db, _documents(file, workspace.url), then=merge)
+        merge = _Merge(workspace.url, seal)
+        try:
+            upsert_documents(db, _documents(file, workspace.url), then=merge)
+        except (WorkspaceUnavailable, InvalidRow):
+            file.truncate(0)  # it is the list that will not do: the next run shall read another
+            raise
         file.truncate(0)
-    return SyncResult(done.created, done.updated, done.unchanged, merge.deactivated)
+    return merge.result
 
 
 class _Merge:
     """What a sync does beyond an import, in the same transaction."""
 
-    def __init__(self, workspace: str) -> None:
-        self._workspace = workspace
-        self.deactivated = 0
+    result: SyncResult
 
-    def __call__(self, connection: Connection) -> None:
+    def __init__(self, workspace: str, seal: Seal) -> None:
+        self._workspace = workspace
+        self._seal = seal
+
+    def __call__(self, connection: Connection, done: ImportResult) -> None:
         mine = {"workspace": self._workspace}
         connection.execute(text(_ADOPT), mine)
         statement = _DEACTIVATE.format(document=_INACTIVE[connection.dialect.name])
-        self.deactivated = connection.execute(text(statement), mine).rowcount
+        deactivated = connection.execute(text(statement), mine).rowcount
+        self.result = SyncResult(done.created, done.updated, done.unchanged, deactivated)
+        self._seal(connection, self.result)
 
 
 @contextmanager
@@ -92,78 +111,66 @@ def _locked(spool: Path) -> Iterator[IO[bytes]]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InvalidState("Another sync is running.") from error
+            raise InvalidState("Another sync is running on this machine.") from error
         yield file
 
 
-class _ListChanged(Exception):
-    """Somebody was added or removed while the list was read."""
+class _Span(NamedTuple):
+    """When a spool must have been begun to be gone on with: after `after`, and not later than `now`; ms."""
+
+    after: int
+    now: int
 
 
-def _download(workspace: Workspace, file: IO[bytes], now: int, progress: Callable[[int, int], None] | None) -> None:
+def _download(workspace: Workspace, file: IO[bytes], span: _Span, progress: Progress) -> None:
     """Fill the spool with the whole list, going on from what it holds."""
-    read, last = _resume(file, workspace.url, now)
     for _ in range(ROUNDS):
         try:
-            _read_on(workspace, file, read, last, progress)
-        except _ListChanged:
-            read, last = _begin(file, workspace.url, now)
+            _read_on(workspace, file, span, progress)
+        except PlaceLost:
+            file.truncate(0)
         else:
             return
     raise WorkspaceUnavailable(f"{workspace.url}: the list of users changed each time it was read; try again later")
 
 
-def _begin(file: IO[bytes], url: str, now: int) -> tuple[int, str | None]:
-    file.seek(0)
-    file.truncate(0)
-    file.write(json.dumps({"workspace": url, "begun": now}).encode() + b"\n")
-    file.flush()
-    return 0, None
+def _read_on(workspace: Workspace, file: IO[bytes], span: _Span, progress: Progress) -> None:
+    reader = Reader(workspace, _resume(file, workspace.url, span))
+    for page in reader.pages():
+        for row, user in enumerate(page.users, reader.place - len(page.users) + 1):
+            file.write(json.dumps(normalise(user, row).document).encode() + b"\n")
+        file.flush()
+        progress(reader.place, page.total)
 
 
-def _resume(file: IO[bytes], url: str, now: int) -> tuple[int, str | None]:
-    """How many users the spool holds and the last one's id, after cutting off a line that was not finished."""
+def _resume(file: IO[bytes], url: str, span: _Span) -> Iterator[str]:
+    """The ids of the users that the spool holds; what a crash left unfinished is cut off, an old spool begun anew."""
     file.seek(0)
-    if not _is_recent(file.readline(), url, now):
-        return _begin(file, url, now)
-    read, last, end = 0, None, file.tell()
+    head = _parsed(file.readline())
+    if head.get("workspace") != url or not span.after < head.get("begun", 0) <= span.now:
+        file.seek(0)
+        file.truncate(0)
+        file.write(json.dumps({"workspace": url, "begun": span.now}).encode() + b"\n")
+        file.flush()
+        return
+    end = file.tell()
     for line in file:
-        if not line.endswith(b"\n"):
+        user_id = _parsed(line).get("_id")
+        if user_id is None:
             break
-        read, last, end = read + 1, json.loads(line)["_id"], end + len(line)
+        yield user_id
+        end += len(line)
     file.seek(end)
     file.truncate(end)
-    return read, last
 
 
-def _is_recent(head: bytes, url: str, now: int) -> bool:
-    if not head.endswith(b"\n"):
-        return False
-    begun = json.loads(head)
-    return bool(begun["workspace"] == url and 0 <= now - begun["begun"] < RESUMABLE)
-
-
-def _read_on(
-    workspace: Workspace, file: IO[bytes], read: int, last: str | None, progress: Callable[[int, int], None] | None
-) -> None:
-    while True:
-        page = workspace.users(max(0, read - 1), PAGE)
-        users = page.users
-        if last is not None:
-            if not users or users[0]["_id"] != last:
-                raise _ListChanged
-            users = users[1:]
-        for user in users:
-            read += 1
-            last = user["_id"]
-            file.write(json.dumps(normalise(user, read).document).encode() + b"\n")
-        file.flush()
-        if progress:
-            progress(read, page.total)
-        if read == page.total:
-            return
-        if not users or read > page.total:
-            raise _ListChanged
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A whole line of the spool; one that was cut short or is none, as after a power cut, has nothing in it."""
+    try:
+        found = json.loads(line) if line.endswith(b"\n") else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _documents(file: IO[bytes], url: str) -> Iterator[tuple[int, object]]:

@@ -83,14 +83,22 @@ class Worker:
 
 
 class WebServer:
-    """gunicorn with its workers, configured by gunicorn.conf.py; killed as a whole, or worker by worker."""
+    """gunicorn with its workers, configured by gunicorn.conf.py, in `folder`; killed whole, or worker by worker."""
 
-    def __init__(self, settings: Settings, *, workers: int = 1, trap: Trap | None = None, busy: float = 30.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: int = 1,
+        trap: Trap | None = None,
+        busy: float = 30.0,
+        folder: Path | None = None,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = PROCESSES.Process(target=_serve, args=(settings, self.port, workers, trap, busy))
+        self.process = PROCESSES.Process(target=_serve, args=(settings, self.port, workers, trap, busy, folder))
         self.process.start()
 
     def wait_until_up(self) -> WebServer:
@@ -146,8 +154,9 @@ def _work(settings: Settings, trap: Trap | None, busy: float) -> None:
     sys.exit(0 if ended else 1)
 
 
-def _serve(settings: Settings, port: int, workers: int, trap: Trap | None, busy: float) -> None:
+def _serve(settings: Settings, port: int, workers: int, trap: Trap | None, busy: float, folder: Path | None) -> None:
     os.setpgid(0, 0)
+    os.chdir(folder or Path.cwd())
     _quietly()
 
     class Server(BaseApplication):

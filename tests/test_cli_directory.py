@@ -121,6 +121,8 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MAILER_WORKSPACE_USER_ID", "admin")
         monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "secret")
         assert local("users", "sync").exit_code == 2
+        refused = local("users", "sync", "--workspace", workspace.url.replace("//", "//ann:hunter2@"))
+        assert (refused.exit_code, "hunter2" in refused.output) == (2, False)
         first = local("users", "sync", "--workspace", workspace.url)
         assert first.stdout == "users: 1 created, 1 updated, 0 unchanged, 0 deactivated\n"
         monkeypatch.setenv("MAILER_WORKSPACE_URL", workspace.url)
@@ -131,3 +133,35 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
         refused = local("users", "sync")
         assert refused.exit_code == 1
         assert refused.stderr.splitlines()[-1] == f"Error: {workspace.url} refused users.list with 401"
+
+
+def test_status_of_the_sync_is_shown_whoever_ran_it(local, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeWorkspace(member("ann"), member("eve")) as workspace:
+        for name, value in {"URL": workspace.url, "USER_ID": "admin", "TOKEN": "secret"}.items():
+            monkeypatch.setenv(f"MAILER_WORKSPACE_{name}", value)
+        assert local("users", "sync", "--status").stdout == "never run\n"
+        assert json.loads(local("users", "sync", "--status", "--json").stdout) is None
+        assert workspace.requests == 0
+        assert local("users", "sync").exit_code == 0
+        shown = local("users", "sync", "--status")
+        assert shown.exit_code == 0
+        running, done, users, due = shown.stdout.splitlines()
+        assert (running, users) == ("running since: -", "users: 1 created, 1 updated, 0 unchanged, 0 deactivated")
+        assert (done[:8], done[-1], due) == ("done: 20", "Z", "next: -")
+
+
+def test_status_of_a_failed_sync_says_why(local, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeWorkspace(member("ann")) as workspace:
+        for name, value in {"URL": workspace.url, "USER_ID": "admin", "TOKEN": "wrong"}.items():
+            monkeypatch.setenv(f"MAILER_WORKSPACE_{name}", value)
+        monkeypatch.setenv("MAILER_SYNC_EVERY", "15m")
+        for _ in range(2):
+            assert local("users", "sync").exit_code == 1
+        shown = local("users", "sync", "--status")
+        assert (shown.exit_code, shown.stderr) == (1, "Error: the last sync failed\n")
+        fields = dict(line.split(": ", 1) for line in shown.stdout.splitlines())
+        assert fields["failed"].endswith("Z, 2 in a row")
+        assert fields["error"] == f"{workspace.url} refused users.list with 401"
+        assert fields["next"] > fields["failed"]
+        record = json.loads(local("users", "sync", "--status", "--json").stdout)
+        assert (record["failures"], record["error"], record["done_at"]) == (2, fields["error"], None)

@@ -40,7 +40,7 @@ def name_of(page: Path) -> str:
 
 
 def shown(value: object) -> str:
-    return f"`{value}`" if value not in ("", ()) else "none"
+    return f"`{value}`" if value not in ("", (), None) else "none"
 
 
 def test_settings_table_has_every_setting_with_its_default() -> None:

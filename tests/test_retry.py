@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.retry import MINUTE, next_attempt, transport_back_off, uncertain_again
+from mailer.retry import MINUTE, next_attempt, next_run, transport_back_off, uncertain_again
 
 HOUR = 60 * MINUTE
 
@@ -36,3 +36,14 @@ def test_uncertain_is_sent_again_once_at_most(doubts: int, policy: str, due: int
 @pytest.mark.parametrize(("step", "seconds"), [(1, 5), (2, 15), (3, 30), (4, 60), (5, 120), (6, 300), (99, 300)])
 def test_transport_is_left_alone_longer_each_time(step: int, seconds: int) -> None:
     assert transport_back_off(step) == seconds * 1000
+
+
+@pytest.mark.parametrize(("took", "due"), [(0, 15), (14, 15), (15, 30), (50, 60), (-20, -15)])
+def test_task_keeps_to_its_times_and_leaves_out_what_is_past(took: int, due: int) -> None:
+    assert next_run(0, took * MINUTE, 15 * MINUTE) == due * MINUTE
+
+
+@pytest.mark.parametrize(("failures", "minutes"), [(1, 1), (2, 5), (3, 15), (4, 60), (99, 60)])
+def test_failed_task_is_tried_sooner_than_its_next_time(failures: int, minutes: int) -> None:
+    assert next_run(0, 2 * MINUTE, 24 * HOUR, failures=failures) == (2 + minutes) * MINUTE
+    assert next_run(0, 2 * MINUTE, 3 * MINUTE, failures=failures) == 3 * MINUTE

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app import build
 from mailer.errors import ConfigError
 from mailer.settings import Settings
 
@@ -45,8 +46,18 @@ BAD = [
     ("AUTH", "none"),
     ("SEND_ROLES", "a\tb"),
     ("WORKSPACE_URL", "chat.example.com"),
+    ("WORKSPACE_URL", "http://[::1"),
+    ("WORKSPACE_URL", "http://chat.example.com:port"),
+    ("SITE_URL", "https://example.com:99999"),
     ("WORKSPACE_USER_ID", "ü"),
     ("MAX_BODY_BYTES", "1 MiB"),
+    ("SYNC_EVERY", "59s"),
+    ("SYNC_EVERY", "0"),
+    ("SYNC_EVERY", "15 m"),
+    ("SYNC_EVERY", "2w"),
+    ("SYNC_EVERY", "366d"),
+    ("SYNC_EVERY", "9" * 400),
+    ("SYNC_EVERY", "hourly"),
 ]
 
 
@@ -66,6 +77,7 @@ def test_bad_value_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch, name: 
         ("DATABASE_URL", "u:hunter2"),
         ("TRANSPORT", "x\thunter2"),
         ("WORKSPACE_TOKEN", "ühunter2"),
+        ("WORKSPACE_URL", "https://u:hunter2@chat.example.com"),
     ],
 )
 def test_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -110,6 +122,27 @@ def test_lists_are_split_and_an_empty_rate_means_none(monkeypatch: pytest.Monkey
     assert settings.allowed_senders == ("a@example.com", "@example.org")
     assert settings.secret_key == ("n" * 32, "o" * 32)
     assert (settings.rate_limit, settings.workers) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("1m", 60), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86_400), ("600", 600), ("", None)],
+)
+def test_sync_is_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int | None) -> None:
+    monkeypatch.setenv("MAILER_SYNC_EVERY", value)
+    assert Settings.from_env().sync_every == seconds
+
+
+WORKSPACE = {"workspace_url": "http://x", "workspace_user_id": "u", "workspace_token": "t"}
+
+
+@pytest.mark.parametrize("missing", WORKSPACE)
+def test_scheduled_sync_needs_a_workspace(tmp_path: Path, missing: str) -> None:
+    values = {**WORKSPACE, missing: ""}
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/m.db", secret_key=("k" * 40,), sync_every=60, **values)
+    with pytest.raises(ConfigError) as refused:
+        build(settings)
+    assert str(refused.value) == f"MAILER_SYNC_EVERY: needs MAILER_{missing.upper()}"
 
 
 def test_header_and_footer_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ def test_spool_of_another_run_is_not_resumed(sync: Sync, stale: str) -> None:
 
 
 @pytest.mark.parametrize("change", ["added", "removed"])
-def test_list_that_changes_while_it_is_read_is_read_anew(sync: Sync, change: str) -> None:
+def test_change_before_the_place_while_the_list_is_read_waits_for_the_next_run(sync: Sync, change: str) -> None:
     def before(number: int) -> None:
         if number == 3 and change == "added":
             sync.fake.users["abe"] = member("abe")
@@ -167,8 +167,10 @@ def test_list_that_changes_while_it_is_read_is_read_anew(sync: Sync, change: str
 
     sync.fake.before = before
     sync()
+    assert sync.active() == sorted(NAMES)
+    assert sync.fake.offsets.count(0) == 1
+    sync()
     assert sync.active() == sorted(sync.fake.users)
-    assert sync.fake.offsets[:4] == [0, 2, 4, 0]
 
 
 def test_changes_that_cancel_out_wait_for_the_next_run(sync: Sync) -> None:
@@ -185,10 +187,18 @@ def test_changes_that_cancel_out_wait_for_the_next_run(sync: Sync) -> None:
     assert sync.active() == sorted(sync.fake.users)
 
 
-def test_list_that_never_rests_changes_nothing(sync: Sync) -> None:
+def test_list_that_never_rests_is_read_nevertheless(sync: Sync) -> None:
     def before(number: int) -> None:
-        if number % 2 == 0:
-            sync.fake.users[f"a{number:03d}"] = member(f"a{number:03d}")
+        sync.fake.users[f"a{number:03d}"] = member(f"a{number:03d}")
+
+    sync.fake.before = before
+    sync()
+    assert set(NAMES) <= set(sync.active())
+
+
+def test_list_that_is_another_each_time_changes_nothing(sync: Sync) -> None:
+    def before(number: int) -> None:
+        sync.fake.users = {f"{number}{name}": member(f"{number}{name}") for name in NAMES}
 
     sync.fake.before = before
     with pytest.raises(WorkspaceUnavailable, match="changed each time"):
@@ -200,6 +210,8 @@ WRONG = {
     "wrong token": ((401, b"{}", {}), "refused users.list with 401"),
     "redirect": ((302, b"", {"Location": "http://127.0.0.1:1/"}), "refused users.list with 302"),
     "no json": ((200, b"<html>", {}), "without JSON"),
+    "number too long": ((200, b"9" * 5000, {}), "without JSON"),
+    "nested too deep": ((200, b"[" * 100_000, {}), "without JSON"),
     "json of another kind": ((200, [1], {}), "without success"),
     "no success": ((200, {"success": False}, {}), "without success"),
     "no users": ((200, {"success": True}, {}), "something else"),
@@ -217,6 +229,29 @@ def test_wrong_answer_changes_nothing(sync: Sync, answer: tuple[int, Any, dict[s
     with pytest.raises(WorkspaceUnavailable, match=told):
         sync()
     assert sync.active() == sorted(NAMES)
+
+
+def test_list_that_will_not_do_is_not_kept_for_the_next_run(sync: Sync) -> None:
+    whole = dict(sync.fake.users)
+    sync.fake.users = {name: {"_id": name} for name in NAMES}  # what too weak a token sees
+    with pytest.raises(WorkspaceUnavailable, match="nobody's address"):
+        sync()
+    sync.fake.users = whole
+    assert sync().created == 7
+    assert {row.email for row in sync.rows().values()} == {f"{name}@example.com" for name in NAMES}
+
+
+@pytest.mark.parametrize("broken", [0, 1, 3])
+@pytest.mark.parametrize("line", [b"\0" * 40 + b"\n", b"[1]\n", b'{"x": 1}\n', b"\n"])
+def test_spool_that_a_crash_has_spoilt_is_read_anew_from_there(sync: Sync, broken: int, line: bytes) -> None:
+    sync.fake.before = lambda number: (403, b"", {}) if number == 3 else None
+    with pytest.raises(WorkspaceUnavailable, match="403"):
+        sync()
+    lines = sync.spool.read_bytes().splitlines(keepends=True)
+    lines[broken] = line
+    sync.spool.write_bytes(b"".join(lines))
+    assert sync().created == 7
+    assert sync.fake.offsets[2] == max(0, broken - 2)
 
 
 def test_user_who_is_none_changes_nothing_and_is_named(sync: Sync) -> None:

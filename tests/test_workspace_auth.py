@@ -85,6 +85,8 @@ UNAVAILABLE: dict[str, tuple[int, Any, dict[str, str]]] = {
     "too many requests": slow_down(30),
     "redirect": (302, b"", {"Location": "/api/v1/other"}),
     "no json": (200, b"<html>", {}),
+    "number too long": (200, b"9" * 5000, {}),
+    "nested too deep": (200, b"[" * 100_000, {}),
     "other json": (200, [], {}),
     "no success": (200, {"_id": "down0", "active": True, "roles": ["admin"]}, {}),
     "no roles": (200, {"_id": "down0", "active": True, "success": True}, {}),

@@ -10,11 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from mailer import blockage
 from mailer.database import Database
 from mailer.engines import Engine
+from mailer.sync_task import SyncTask
 from transports.base import Transport, TransportUnavailable
 
 
-def make_blueprint(db: Database, transport: Transport, engine: Engine) -> Blueprint:
-    """`/healthz` and `/readyz`."""
+def make_blueprint(db: Database, transport: Transport, engine: Engine, sync: SyncTask | None) -> Blueprint:
+    """`/healthz` and `/readyz`. A scheduled sync that fails is shown there, and does not make the service unready."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/healthz")
@@ -29,7 +30,8 @@ def make_blueprint(db: Database, transport: Transport, engine: Engine) -> Bluepr
             "engine": engine.trouble(),
         }
         down = any(trouble.values())
-        parts = {name: problem or "ok" for name, problem in trouble.items()}
+        shown = trouble if sync is None else {**trouble, "sync": _sync_trouble(sync)}
+        parts = {name: problem or "ok" for name, problem in shown.items()}
         return jsonify(status="down" if down else "ready", **parts), 503 if down else 200
 
     return blueprint
@@ -41,6 +43,13 @@ def _database_trouble(db: Database) -> str | None:
             return None
     except SQLAlchemyError as error:
         return type(error).__name__
+
+
+def _sync_trouble(sync: SyncTask) -> str | None:
+    try:
+        return sync.trouble()
+    except SQLAlchemyError:
+        return "unknown"  # why is said of the database
 
 
 def _transport_trouble(db: Database, transport: Transport) -> str | None:

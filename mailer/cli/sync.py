@@ -3,54 +3,87 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
-from pathlib import Path
-from urllib.parse import urlsplit
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
 import click
 
-from mailer.cli.failures import Misuse
-from mailer.cli.output import print_json
+from mailer.cli.failures import Failure, Misuse
+from mailer.cli.output import moment, print_fields, print_json
 from mailer.cli.storage import open_database
-from mailer.rocketchat import Workspace
-from mailer.settings import Settings
-from mailer.sync import sync_users
-
-SPOOL = Path("instance/sync.ndjson")
+from mailer.settings import Settings, is_http_address
+from mailer.shared_task import TaskRecord
+from mailer.sync_task import SyncTask
 
 
 @click.command()
 @click.option("--workspace", "url", metavar="URL", help="The Rocket.Chat workspace. Default: MAILER_WORKSPACE_URL.")
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-def sync(url: str | None, as_json: bool) -> None:
+@click.option("--status", is_flag=True, help="Show what came of the last sync, and do none; exit code 1 if it failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts, or the status, as JSON.")
+def sync(url: str | None, status: bool, as_json: bool) -> None:
     """Take over the users of a Rocket.Chat workspace, all at once or not at all.
 
     It calls the workspace as MAILER_WORKSPACE_USER_ID with MAILER_WORKSPACE_TOKEN, who must see everybody's address
     (view-full-other-user-info). Users it no longer has become inactive; nobody who has unsubscribed is subscribed
-    again. A run that was cut off goes on where it was.
+    again. A run that was cut off goes on where it was. The service does the same by itself with MAILER_SYNC_EVERY.
     """
-    workspace = _workspace(url)
-    try:
-        with open_database() as db, click.progressbar(length=1, label="reading", file=sys.stderr) as bar:
+    settings = _settings(url)
+    with open_database() as db:
+        task = SyncTask(db, settings)
+        if status:
+            _print_status(settings, task.record(), as_json)
+        else:
+            _print_counts(_run(settings, task), as_json)
 
-            def progress(read: int, total: int) -> None:
-                bar.length = max(1, total)
-                bar.update(read - bar.pos)
 
-            counts = asdict(sync_users(db, workspace, SPOOL, progress=progress))
-    finally:
-        workspace.close()
+def _settings(url: str | None) -> Settings:
+    settings = Settings.from_env()
+    url = url or settings.workspace_url
+    if not is_http_address(url):
+        raise Misuse("--workspace or MAILER_WORKSPACE_URL: not an http or https address")
+    return replace(settings, workspace_url=url)
+
+
+def _run(settings: Settings, task: SyncTask) -> Mapping[str, int]:
+    if not settings.workspace_user_id or not settings.workspace_token:
+        raise Misuse("MAILER_WORKSPACE_USER_ID and MAILER_WORKSPACE_TOKEN are needed")
+    with click.progressbar(length=1, label="reading", file=sys.stderr) as bar:
+
+        def progress(read: int, total: int) -> None:
+            bar.length = max(1, total)
+            bar.update(read - bar.pos)
+
+        return asdict(task.run(threading.Event(), progress))
+
+
+def _print_counts(counts: Mapping[str, int], as_json: bool) -> None:
     if as_json:
         print_json(counts)
     else:
-        click.echo("users: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+        click.echo(f"users: {_listed(counts)}")
 
 
-def _workspace(url: str | None) -> Workspace:
-    settings = Settings.from_env()
-    url = url or settings.workspace_url
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise Misuse("--workspace or MAILER_WORKSPACE_URL: neither http:// nor https://")
-    if not settings.workspace_user_id or not settings.workspace_token:
-        raise Misuse("MAILER_WORKSPACE_USER_ID and MAILER_WORKSPACE_TOKEN are needed")
-    return Workspace(url, settings.workspace_user_id, settings.workspace_token)
+def _print_status(settings: Settings, record: TaskRecord | None, as_json: bool) -> None:
+    if as_json:
+        print_json(None if record is None else asdict(record))
+    elif record is None:
+        click.echo("never run")
+    else:
+        print_fields(_status_fields(record, scheduled=settings.sync_every is not None))
+    if record is not None and record.error is not None:
+        raise Failure("the last sync failed")
+
+
+def _status_fields(record: TaskRecord, *, scheduled: bool) -> list[tuple[str, Any]]:
+    fields: list[tuple[str, Any]] = [("running since", moment(record.running_since)), ("done", moment(record.done_at))]
+    fields.append(("users", None if record.result is None else _listed(record.result)))
+    if record.error is not None:
+        failed = f"{moment(record.failed_at)}, {record.failures} in a row"
+        fields += [("failed", failed), ("error", record.error)]
+    return [*fields, ("next", moment(record.due_at) if scheduled else None)]
+
+
+def _listed(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,22 +15,35 @@ from mailer.engines.base import Engine
 
 log = logging.getLogger(__name__)
 
+Chore = Callable[[threading.Event], None]
+
 POLL_SECONDS = 0.5  # how late work of another process is noticed
 PAUSE_AFTER_TROUBLE = 2.0
 
 
 class LocalEngine(Engine):
-    """`workers` threads that plan and deliver, and one that keeps their leases alive.
+    """`workers` threads that plan and deliver, one that keeps their leases alive, and one for each of `chores`.
 
-    `plan_next` plans one waiting campaign and says whether there was one.
+    `plan_next` plans one waiting campaign and says whether there was one. A chore, by its name, runs until the event is
+    set; mail is sent without it, so the trouble of one is not that of the engine.
     """
 
-    def __init__(self, deliverer: Deliverer, plan_next: Callable[[], bool], *, workers: int, lease: float) -> None:
+    def __init__(
+        self,
+        deliverer: Deliverer,
+        plan_next: Callable[[], bool],
+        *,
+        workers: int,
+        lease: float,
+        chores: Mapping[str, Chore] = MappingProxyType({}),
+    ) -> None:
         self._deliverer = deliverer
         self._plan_next = plan_next
         self._workers = workers
         self._beat_seconds = lease / 3
+        self._chores = chores
         self._threads: list[threading.Thread] = []
+        self._beside: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._work = threading.Event()
 
@@ -37,7 +51,11 @@ class LocalEngine(Engine):
         """Start the threads; call it after a fork, never before."""
         roles = [("heartbeat", self._beat)] + [(f"delivery-{n}", self._run) for n in range(self._workers)]
         self._threads = [threading.Thread(target=role, name=name, daemon=True) for name, role in roles]
-        for thread in self._threads:
+        self._beside = [
+            threading.Thread(target=chore, args=(self._stopping,), name=name, daemon=True)
+            for name, chore in self._chores.items()
+        ]
+        for thread in [*self._threads, *self._beside]:
             thread.start()
 
     def wake(self) -> None:
@@ -49,7 +67,7 @@ class LocalEngine(Engine):
         self._stopping.set()
         self._work.set()
         ends = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in [*self._threads, *self._beside]:
             thread.join(max(0.0, ends - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
