@@ -41,7 +41,7 @@ def measure(bench: Bench) -> Part:
 
 def _ours(bench: Bench, original: Path, workers: int, port: int) -> Sent:
     database = directory.copy(original, bench.work / "run")
-    url = f"smtp://127.0.0.1:{port}?connections={workers}"
+    url = f"smtp://127.0.0.1:{port}"
     with serving(database, workers=workers, transport=url) as service:
         return service.send(service.headers())
 

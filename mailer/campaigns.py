@@ -42,7 +42,8 @@ def accept(db: Database, caller_id: str, order: Order, key: str | None = None) -
     The same `key` and order of the same caller within 24 hours give the same campaign; another order under the key
     raises `IdempotencyConflict`.
     """
-    with db.write() as connection:
+
+    def write(connection: Connection) -> str:
         now = db.clock(connection)
         campaign_id = f"{now:011x}{secrets.token_hex(6)}"
         if key is not None:
@@ -53,7 +54,9 @@ def accept(db: Database, caller_id: str, order: Order, key: str | None = None) -
         values |= {"sender_name": order.sender_name, "sender": order.sender, "caller_id": caller_id}
         values |= {"state": CampaignState.ACCEPTED, "created_at": now, "due_at": now, "fence": 0}
         connection.execute(_ACCEPT, {"id": campaign_id, **values})
-    return campaign_id
+        return campaign_id
+
+    return db.write_shared(write)
 
 
 def _claim_key(

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 
 from mailer.errors import ConfigError
 from mailer.selector.sqlite_functions import register
+from mailer.shared_writes import SharedWrites, T, Work
 from mailer.sqlite_writes import SQLiteWrites
 
 PATIENCE_SECONDS = 30.0  # with a database file that others write to
@@ -48,6 +49,7 @@ class Database:
         self.url = url
         self.clock = clock
         self.engine, self.writes = _engine(url, patience)
+        self._shared = SharedWrites(self.write)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -63,6 +65,16 @@ class Database:
         """
         with self._turn(durable), self.engine.connect() as connection, _begin_writing(connection):
             yield connection
+
+    def write_shared(self, work: Work[T]) -> T:
+        """Return what `work` does in a transaction that commits; on SQLite it may share the commit with others' work.
+
+        For what many threads do at once. What `work` raises undoes it and nobody else's.
+        """
+        if self.writes is not None:
+            return self._shared.run(work)
+        with self.write() as connection:
+            return work(connection)
 
     @contextmanager
     def write_on(self, connection: Connection) -> Iterator[None]:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["mailer.settings", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes"],
+    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     [
         "mailer.rendering",

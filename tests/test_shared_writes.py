@@ -1,0 +1,120 @@
+"""Writers that share a commit: none waits for more than it must, none undoes another's work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from mailer.database import Database
+
+
+@pytest.fixture
+def numbers(db: Database) -> Database:
+    with db.write() as connection:
+        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    return db
+
+
+def insert(number: int) -> Callable[[Connection], int]:
+    def work(connection: Connection) -> int:
+        connection.execute(text("INSERT INTO numbers VALUES (:n)"), {"n": number})
+        if number < 0:
+            raise ValueError(number)
+        return number
+
+    return work
+
+
+def stored(database: Database) -> list[int]:
+    with database.read() as connection:
+        return list(connection.scalars(text("SELECT number FROM numbers ORDER BY number")))
+
+
+def together(database: Database, wanted: list[int], first: Callable[[Connection], object]) -> dict[int, object]:
+    """Write `wanted`, each in a thread, while `first` holds them all up; what each came to."""
+    came: dict[int, object] = {}
+    waiting = threading.Barrier(len(wanted) + 1)
+
+    def write(number: int) -> None:
+        waiting.wait(30)
+        try:
+            came[number] = database.write_shared(insert(number))
+        except Exception as error:  # noqa: BLE001 - it is what is looked at
+            came[number] = type(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in wanted]
+    for thread in threads:
+        thread.start()
+
+    def hold(connection: Connection) -> None:
+        waiting.wait(30)
+        first(connection)
+
+    database.write_shared(hold)
+    for thread in threads:
+        thread.join(30)
+    return came
+
+
+def all_wait(database: Database, count: int) -> Callable[[Connection], None]:
+    """Return when `count` writers stand in the queue; at once where there is none."""
+
+    def wait(_connection: Connection) -> None:
+        while database.writes is not None and len(database._shared._waiting) < count:
+            threading.Event().wait(0.005)
+
+    return wait
+
+
+def test_work_is_committed_when_it_returns(numbers: Database) -> None:
+    assert numbers.write_shared(insert(7)) == 7
+    assert stored(numbers) == [7]
+
+
+def test_what_raises_is_undone_and_raised(numbers: Database) -> None:
+    with pytest.raises(ValueError, match="-1"):
+        numbers.write_shared(insert(-1))
+    assert numbers.write_shared(insert(1)) == 1
+    assert stored(numbers) == [1]
+
+
+def test_those_who_share_a_commit_do_not_undo_each_other(numbers: Database) -> None:
+    came = together(numbers, [1, -2, 3, -4, 5], all_wait(numbers, 5))
+    assert came == {1: 1, -2: ValueError, 3: 3, -4: ValueError, 5: 5}
+    assert stored(numbers) == [1, 3, 5]
+
+
+def test_all_who_wait_share_one_commit(tmp_path_factory: pytest.TempPathFactory) -> None:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    commits: list[object] = []
+    real = database.engine.dialect.do_commit
+    database.engine.dialect.do_commit = lambda connection: (commits.append(1), real(connection))[1]  # type: ignore[method-assign]
+    came = together(database, [1, 2, 3, 4], all_wait(database, 4))
+    assert (came, len(commits)) == ({n: n for n in (1, 2, 3, 4)}, 2)
+
+
+def test_commit_that_fails_has_failed_for_all(tmp_path_factory: pytest.TempPathFactory) -> None:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    real = database.engine.dialect.do_commit
+    calls: list[object] = []
+
+    def fail_second(connection: object) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OperationalError("COMMIT", None, Exception("disk full"))
+        real(connection)  # type: ignore[arg-type]
+
+    database.engine.dialect.do_commit = fail_second  # type: ignore[method-assign]
+    came = together(database, [1, 2, 3], all_wait(database, 3))
+    assert came == {1: OperationalError, 2: OperationalError, 3: OperationalError}
+    database.engine.dialect.do_commit = real  # type: ignore[method-assign]
+    assert stored(database) == []
+    assert database.write_shared(insert(9)) == 9
