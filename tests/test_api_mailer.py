@@ -6,13 +6,14 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from mailer.database import Database
 from mailer.models import AuthToken, Campaign, User
@@ -342,12 +343,43 @@ def test_unwritable_database_is_503_and_nothing_is_accepted(tmp_path, add_users)
     with made as service:
         headers = service.headers("user00000")
         path = made.database_url.removeprefix("sqlite:///")
-        (tmp_path / "moved").mkdir()
         with sqlite3.connect(path) as direct:
             direct.execute("DROP TABLE campaigns")
         answer = service.post(headers)
         assert_envelope(answer, 503, "error-database-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_postgresql_that_takes_no_writes_is_503_and_not_ready(tmp_path, add_users, postgresql_url: str) -> None:
+    made = Service(tmp_path, database_url=postgresql_url, transport=f"file:{tmp_path}/mail", rate_limit="")
+    add_users(made.db, 1)
+    with made as service:
+        headers = service.headers("user00000")
+        assert service.get("/readyz").status_code == 200
+        with read_only(made.db):
+            answers = [service.post(headers) for _ in range(2)]  # the first may meet a connection that was ended
+            health = service.get("/readyz")
+        for answer in answers:
+            assert_envelope(answer, 503, "error-database-unavailable")
+        assert int(answers[-1].headers["Retry-After"]) > 0
+        assert (health.status_code, health.json()["database"]) == (503, "InternalError")
+        assert campaigns(service.db) == 0
+        assert service.post(headers).status_code == 200
+
+
+@contextmanager
+def read_only(db: Database) -> Iterator[None]:
+    """As after a fail-over to a standby: connections are ended, and new ones read only."""
+    name = db.engine.url.database
+    end_others = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+    )
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        connection.execute(text(end_others), {"name": name})
+        yield
+        connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+        connection.execute(text(end_others), {"name": name})
 
 
 def test_documentation_carries_the_page_and_needs_no_internet(service: Service) -> None:
