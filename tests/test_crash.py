@@ -277,6 +277,20 @@ def test_worker_frozen_for_three_leases_sends_and_writes_nothing_more(tmp_path: 
 
 
 @pytest.mark.slow
+def test_workers_whose_clocks_are_apart_leave_each_others_batches_alone(tmp_path: Path, postgresql_url: str) -> None:
+    with recording_smtp(tmp_path, SLOW) as server:
+        settings = settings_for(tmp_path, server.url, database_url=postgresql_url, batch_size=300, lease_seconds=30)
+        with prepared(settings, 300) as made:
+            campaign_id = made.accept()
+            with Worker(settings):
+                server.wait_for(20)
+                with Worker(settings, fast=3600), Worker(settings, fast=-3600):
+                    end = made.finish(campaign_id)
+            assert (end.state, end.sent) == ("completed", 300)
+            assert (extra_copies(server), made.doubtful()) == (0, {})
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_sigterm_leaves_nothing_uncertain(tmp_path: Path, times: int) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
