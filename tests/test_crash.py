@@ -427,8 +427,10 @@ def test_full_disk_refuses_posts_and_sends_on_when_there_is_room(tmp_path: Path,
             with pytest.raises(OSError, match="No space"):
                 fill(ballast)
             answers = {post_large(web, headers).status_code for _ in range(3)}
+            sent_when_full = standstill(server)
             ballast.unlink()
             assert answers == {503}
+            assert 20 <= sent_when_full < 100  # a checkpoint could not be recorded
             with made.db.read() as connection:
                 (campaign_id,) = connection.scalars(select(Campaign.id)).all()
             assert made.finish(campaign_id).sent == 100
@@ -439,6 +441,16 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file:
         while True:
             file.write(b"x" * 512)
+
+
+def standstill(server: RecordingServer) -> int:
+    """How many messages the server has kept, once there are no more for a second."""
+    counts = [-1]
+    for _ in attempts(20, pause=1.0):
+        counts.append(len(server.kept()))
+        if counts[-1] == counts[-2]:
+            return counts[-1]
+    raise AssertionError(f"messages keep coming: {counts}")
 
 
 def post_large(web: WebServer, headers: dict[str, str]) -> requests.Response:
