@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import requests
@@ -19,6 +20,12 @@ from mailer.database import Database
 from mailer.models import AuthToken, Campaign, User
 from tests.service import PAYLOAD, Service
 
+INVALID_FROM = {
+    "success": False,
+    "error": "Invalid from address [error-invalid-from-address]",
+    "errorType": "error-invalid-from-address",
+    "details": {"function": "Mailer.sendMail"},
+}
 LOGGED_OUT = {"status": "error", "message": "You must be logged in to do this."}
 
 
@@ -194,12 +201,8 @@ def test_body_that_is_no_request_is_400(service: Service, headers: dict[str, str
 def test_from_that_may_not_send_is_exactly_the_pages_example(service, headers: dict[str, str], sender: str) -> None:
     answer = service.post(headers, **{"from": sender})
     assert answer.status_code == 400
-    assert answer.json() == {
-        "success": False,
-        "error": "Invalid from address [error-invalid-from-address]",
-        "errorType": "error-invalid-from-address",
-        "details": {"function": "Mailer.sendMail"},
-    }
+    assert answer.json() == INVALID_FROM
+    assert list(answer.json()) == list(INVALID_FROM)  # in the page's order too
 
 
 @pytest.mark.usefixtures("untouched")
@@ -325,6 +328,7 @@ def test_rate_limit_holds_over_all_workers(tmp_path, add_users) -> None:
         headers = service.headers("user00000")
         answers = [service.post(headers, dryrun=True) for _ in range(7)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+        assert campaigns(made.db) == 5
         assert_envelope(answers[-1], 429, "error-too-many-requests")
         assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
         assert answers[-1].headers["X-RateLimit-Limit"] == "5"
@@ -382,17 +386,30 @@ def read_only(db: Database) -> Iterator[None]:
         connection.execute(text(end_others), {"name": name})
 
 
+def example_of(described: dict[str, Any]) -> Any:
+    return described["content"]["application/json"]["example"]
+
+
 def test_documentation_carries_the_page_and_needs_no_internet(service: Service) -> None:
     spec = service.get("/docs/openapi.json").json()
     operation = spec["paths"]["/api/v1/mailer"]["post"]
     assert operation["summary"] == "Send Mailer Endpoint"
     assert operation["operationId"] == "post-api-v1-mailer"
     assert operation["tags"] == ["Mailer"]
-    assert {"200", "400", "401"} <= set(operation["responses"])
-    names = {parameter["name"] for parameter in operation.get("parameters", [])}
-    assert {"X-Auth-Token", "X-User-Id"} <= names
+    answers = {"200", "400", "401", "403", "413", "422", "429", "503", "default"}
+    assert set(operation["responses"]) == answers
+    examples = {code: example_of(operation["responses"][code]) for code in ("200", "400", "401")}
+    assert examples == {"200": {"success": True}, "400": INVALID_FROM, "401": LOGGED_OUT}
+    assert "Location" in operation["responses"]["200"]["headers"]
+    required = {parameter["name"]: parameter.get("required", False) for parameter in operation["parameters"]}
+    assert required == {"X-Auth-Token": True, "X-User-Id": True, "Idempotency-Key": False}
+    assert example_of(operation["requestBody"])["from"] == "test.test@test.com"
     schema = spec["components"]["schemas"]["Mailer"]
     assert sorted(schema["required"]) == ["from", "subject"]
+    assert schema["properties"]["dryrun"]["default"] == "false"
+    assert {name: field["type"] for name, field in schema["properties"].items()} == dict.fromkeys(
+        ("from", "subject", "body", "dryrun", "query"), "string"
+    )
     page = service.get("/docs/").text
     assert "swagger-ui-bundle.js" in page
     assert "https://" not in page.replace("https://www.w3.org", "")
