@@ -50,9 +50,10 @@ def _transport_trouble(db: Database, transport: Transport) -> str | None:
     try:
         with db.read() as connection:
             blocked = blockage.current(connection)
+            probing = blocked is not None and blocked.blocked_until > db.clock(connection)
     except SQLAlchemyError:
-        blocked = None  # said of the database already
-    if blocked:
+        blocked, probing = None, False  # said of the database already
+    if blocked and probing:  # past its time nobody has anything to send, so nobody has tried again
         return blocked.reason
     try:
         transport.check()
