@@ -10,6 +10,7 @@ from flask_smorest import Api
 from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import UnicodeConverter
 
 from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
 from mailer.schemas import ErrorSchema
@@ -40,8 +41,17 @@ class EnvelopeApi(Api):
         return answer
 
 
+class Storable(UnicodeConverter):
+    """A part of a path that a database can hold. With a NUL in it there is nothing at that address."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.regex = self.regex.replace("[^/]", "[^/\0]")
+
+
 def register_errors(app: Flask) -> None:
-    """Teach the app the service's own errors."""
+    """Teach the app the service's own errors, before it has any routes."""
+    app.url_map.converters["default"] = Storable
     app.register_error_handler(MailerError, _refused)
     for trouble in (OperationalError, InterfaceError, TimeoutError):
         app.register_error_handler(trouble, _database_down)

@@ -34,12 +34,12 @@ def make_blueprint(links: Links, db: Database, site_name: str) -> Blueprint:
         static_url_path="/static",
     )
 
-    @blueprint.get("/<token>")
+    @blueprint.get("/<string:token>")  # any text at all gets this page
     def show(token: str) -> Response:
         """Offer to unsubscribe. Changes nothing: mail scanners follow every link."""
         return _page("offer") if links.read(token) is not None else _not_valid()
 
-    @blueprint.post("/<token>")
+    @blueprint.post("/<string:token>")
     def change(token: str) -> Response:
         """Unsubscribe, from the button or in one click (RFC 8058); with `action=subscribe`, subscribe again."""
         user_id = links.read(token)
