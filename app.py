@@ -100,6 +100,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         OPENAPI_JSON_PATH="openapi.json",
         API_SPEC_OPTIONS={"components": {"securitySchemes": SECURITY_SCHEMES}},
     )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # answers read in the order of the documentation
     register_errors(app)
     guard = Guard(_callers(services), Throttle(services.db, settings.rate_limit))
     api = EnvelopeApi(app)

@@ -24,7 +24,8 @@ def on_starting(_server):
     try:
         build(Settings.from_env()).db.close()
     except ConfigError as error:
-        sys.exit(f"mailer: {error}")
+        sys.stderr.write(f"mailer: {error}\n")
+        sys.exit(2)  # as the command line has it
 
 
 def post_worker_init(worker):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, exists, func, or_, select
@@ -34,8 +35,12 @@ class Finding:
 def examine(db: Database) -> list[Finding]:
     """Every broken invariant, up to `NAMED` of each kind; an empty list when all is well."""
     with db.read() as connection:
-        checks = {**_batch_checks(), **_delivery_checks(), **_campaign_checks()}
-        return [finding for problem, query in checks.items() for finding in _findings(connection, problem, query)]
+        return [finding for problem, query in _checks().items() for finding in _findings(connection, problem, query)]
+
+
+@cache
+def _checks() -> dict[str, Query]:
+    return {**_batch_checks(), **_delivery_checks(), **_campaign_checks()}
 
 
 def _findings(connection: Connection, problem: str, query: Query) -> list[Finding]:

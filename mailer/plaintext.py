@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from html.entities import html5
 from typing import Any
 
 from inscriptis import get_text
@@ -17,6 +18,9 @@ _INSTRUCTION = re.compile(r"<\?[^<>]*+>")  # a comment to a browser; inscriptis 
 _SHOWN_TWICE = re.compile(r"(?<!\S)(\S++) <\1>")  # a link whose text is its target
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
+_UNENDED = "|".join(name for name in html5 if not name.endswith(";"))  # as in `&copy 2024`
+_REFERENCE = rf"(?:#|[A-Za-z][A-Za-z0-9]*;|(?:{_UNENDED})(?![A-Za-z0-9=]))"
+_AMPERSAND = re.compile(rf"&(?:amp;|amp(?![A-Za-z0-9=])|#0*38;|#[xX]0*26;|(?!{_REFERENCE}))")
 
 
 def is_markup(text: str) -> bool:
@@ -36,10 +40,14 @@ def lay_out(segments: list[str], required: str) -> list[str]:
     shows it nowhere (it may stand in a comment, or in a form's target).
     """
     names = sorted(set(segments[1::2]))
-    marks = dict(zip(names, _unused_characters("".join(segments[::2]), len(names)), strict=True))
-    marked = "".join([marks[part] if place % 2 else part for place, part in enumerate(segments)])
+    ampersand, *characters = _unused_characters("".join(segments[::2]), 1 + len(names))
+    marks = dict(zip(names, characters, strict=True))
+    # inscriptis reads references a second time, which would make ©=2 of a link's &amp;copy=2
+    literals = [_AMPERSAND.sub(ampersand, part) for part in segments[::2]]
+    marked = "".join([marks[part] if place % 2 else literals[place // 2] for place, part in enumerate(segments)])
     document = "<html>" + _INSTRUCTION.sub("", marked)  # so that no XML declaration can come first
-    text = _SHOWN_TWICE.sub(r"\1", get_text(document, _config(set(marks.values()))).strip())
+    shown = get_text(document, _config(set(marks.values()))).replace(ampersand, "&")
+    text = _SHOWN_TWICE.sub(r"\1", shown.strip())
     if required in marks and marks[required] not in text:
         text = f"{text}\n\n{marks[required]}".lstrip()
     return _split(text + "\n", {mark: name for name, mark in marks.items()})

@@ -74,6 +74,7 @@ class MailerSchema(StrictSchema):
         allow_none=True,
         metadata={
             "type": "string",
+            "default": "false",
             "description": "A boolean value. If true, will only send one email to the same address as in the `From` "
             "parameter.",
         },

@@ -6,18 +6,26 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from mailer.database import Database
 from mailer.models import AuthToken, Campaign, User
 from tests.service import PAYLOAD, Service
 
+INVALID_FROM = {
+    "success": False,
+    "error": "Invalid from address [error-invalid-from-address]",
+    "errorType": "error-invalid-from-address",
+    "details": {"function": "Mailer.sendMail"},
+}
 LOGGED_OUT = {"status": "error", "message": "You must be logged in to do this."}
 
 
@@ -193,12 +201,8 @@ def test_body_that_is_no_request_is_400(service: Service, headers: dict[str, str
 def test_from_that_may_not_send_is_exactly_the_pages_example(service, headers: dict[str, str], sender: str) -> None:
     answer = service.post(headers, **{"from": sender})
     assert answer.status_code == 400
-    assert answer.json() == {
-        "success": False,
-        "error": "Invalid from address [error-invalid-from-address]",
-        "errorType": "error-invalid-from-address",
-        "details": {"function": "Mailer.sendMail"},
-    }
+    assert answer.json() == INVALID_FROM
+    assert list(answer.json()) == list(INVALID_FROM)  # in the page's order too
 
 
 @pytest.mark.usefixtures("untouched")
@@ -324,6 +328,7 @@ def test_rate_limit_holds_over_all_workers(tmp_path, add_users) -> None:
         headers = service.headers("user00000")
         answers = [service.post(headers, dryrun=True) for _ in range(7)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+        assert campaigns(made.db) == 5
         assert_envelope(answers[-1], 429, "error-too-many-requests")
         assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
         assert answers[-1].headers["X-RateLimit-Limit"] == "5"
@@ -342,12 +347,47 @@ def test_unwritable_database_is_503_and_nothing_is_accepted(tmp_path, add_users)
     with made as service:
         headers = service.headers("user00000")
         path = made.database_url.removeprefix("sqlite:///")
-        (tmp_path / "moved").mkdir()
         with sqlite3.connect(path) as direct:
             direct.execute("DROP TABLE campaigns")
         answer = service.post(headers)
         assert_envelope(answer, 503, "error-database-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_postgresql_that_takes_no_writes_is_503_and_not_ready(tmp_path, add_users, postgresql_url: str) -> None:
+    made = Service(tmp_path, database_url=postgresql_url, transport=f"file:{tmp_path}/mail", rate_limit="")
+    add_users(made.db, 1)
+    with made as service:
+        headers = service.headers("user00000")
+        assert service.get("/readyz").status_code == 200
+        with read_only(made.db):
+            answers = [service.post(headers) for _ in range(2)]  # the first may meet a connection that was ended
+            health = service.get("/readyz")
+        for answer in answers:
+            assert_envelope(answer, 503, "error-database-unavailable")
+        assert int(answers[-1].headers["Retry-After"]) > 0
+        assert (health.status_code, health.json()["database"]) == (503, "InternalError")
+        assert campaigns(service.db) == 0
+        assert service.post(headers).status_code == 200
+
+
+@contextmanager
+def read_only(db: Database) -> Iterator[None]:
+    """As after a fail-over to a standby: connections are ended, and new ones read only."""
+    name = db.engine.url.database
+    end_others = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+    )
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        connection.execute(text(end_others), {"name": name})
+        yield
+        connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+        connection.execute(text(end_others), {"name": name})
+
+
+def example_of(described: dict[str, Any]) -> Any:
+    return described["content"]["application/json"]["example"]
 
 
 def test_documentation_carries_the_page_and_needs_no_internet(service: Service) -> None:
@@ -356,11 +396,20 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     assert operation["summary"] == "Send Mailer Endpoint"
     assert operation["operationId"] == "post-api-v1-mailer"
     assert operation["tags"] == ["Mailer"]
-    assert {"200", "400", "401"} <= set(operation["responses"])
-    names = {parameter["name"] for parameter in operation.get("parameters", [])}
-    assert {"X-Auth-Token", "X-User-Id"} <= names
+    answers = {"200", "400", "401", "403", "413", "422", "429", "503", "default"}
+    assert set(operation["responses"]) == answers
+    examples = {code: example_of(operation["responses"][code]) for code in ("200", "400", "401")}
+    assert examples == {"200": {"success": True}, "400": INVALID_FROM, "401": LOGGED_OUT}
+    assert "Location" in operation["responses"]["200"]["headers"]
+    required = {parameter["name"]: parameter.get("required", False) for parameter in operation["parameters"]}
+    assert required == {"X-Auth-Token": True, "X-User-Id": True, "Idempotency-Key": False}
+    assert example_of(operation["requestBody"])["from"] == "test.test@test.com"
     schema = spec["components"]["schemas"]["Mailer"]
     assert sorted(schema["required"]) == ["from", "subject"]
+    assert schema["properties"]["dryrun"]["default"] == "false"
+    assert {name: field["type"] for name, field in schema["properties"].items()} == dict.fromkeys(
+        ("from", "subject", "body", "dryrun", "query"), "string"
+    )
     page = service.get("/docs/").text
     assert "swagger-ui-bundle.js" in page
     assert "https://" not in page.replace("https://www.w3.org", "")

@@ -217,3 +217,20 @@ MERGES = [
 @pytest.mark.parametrize(("target", "changes", "result"), MERGES)
 def test_merge_follows_rfc_7396(target: dict[str, Any], changes: dict[str, Any], result: dict[str, Any]) -> None:
     assert merged(target, changes) == result
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", f"{PATH}/%00"),
+        ("PATCH", f"{PATH}/a%00"),
+        ("DELETE", "/api/v1/mailer/unsubscribes/%00"),
+        ("GET", "/api/v1/mailer/campaigns/%00"),
+        ("GET", "/api/v1/mailer/campaigns/%00/export"),
+        ("POST", "/api/v1/mailer/campaigns/%00/pause"),
+    ],
+)
+def test_there_is_nothing_at_an_address_that_no_database_can_hold(service: Service, method: str, path: str) -> None:
+    headers = service.headers("user00000", "manage-users", "send-mail")
+    answer = requests.request(method, service.url + path, json={}, headers=headers, timeout=30)
+    assert (answer.status_code, answer.json()["errorType"]) == (404, "error-not-found")

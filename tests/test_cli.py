@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv(f"MAILER_{name}", value)
 
     def run(*arguments: str) -> Result:
-        return CliRunner().invoke(main, arguments)
+        return CliRunner().invoke(main, arguments, prog_name="mailer")
 
     return run
 
@@ -191,6 +191,23 @@ def test_postgresql_that_does_not_answer_is_exit_code_1(run, monkeypatch: pytest
     result = run("users", "list")
     assert failed(result, 1).startswith("database: ")
     assert "secret-word" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--bogus"], "No such option '--bogus' (see mailer --help)"),
+        (["nonsense"], "No such command 'nonsense' (see mailer --help)"),
+        (["users", "import"], "Missing argument 'FILE' (see mailer users import --help)"),
+        (["purge", "--older-than", "x"], "not a number of days like 90d (see mailer purge --help)"),
+        (["campaigns", "export", "--format", "pdf", "x"], "(see mailer campaigns export --help)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_misuse_is_one_line_that_says_where_to_look(run, arguments: list[str], line: str) -> None:
+    result = run(*arguments)
+    assert failed(result, 2).endswith(line)
+    assert result.stderr.count("\n") == 1
 
 
 def test_help_tells_the_exit_codes(run) -> None:

@@ -182,14 +182,15 @@ def test_serve_runs_gunicorn_and_ends_with_it(tmp_path: Path) -> None:
         service.close()
 
 
-def test_serve_with_a_wrong_setting_starts_nothing(tmp_path: Path) -> None:
-    environment = {**os.environ, "MAILER_WORKERS": "many"}
+@pytest.mark.parametrize(("name", "value"), [("WORKERS", "many"), ("TRANSPORT", "pigeon:")])
+def test_serve_with_a_wrong_setting_starts_nothing(tmp_path: Path, name: str, value: str) -> None:
+    environment = {**os.environ, f"MAILER_{name}": value}
     command = [BIN / "mailer", "serve"]
     done = subprocess.run(
         command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2
-    assert re.fullmatch(r"Error: MAILER_WORKERS: .*\n", done.stderr)
+    assert re.fullmatch(rf"(Error|mailer): MAILER_{name}: .*", done.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

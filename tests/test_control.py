@@ -207,6 +207,22 @@ def test_blocked_is_shown_with_the_transports_reason_while_it_lasts(road: Harnes
     assert (road.progress().state, road.progress().reason) == ("completed", None)
 
 
+def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_being_ready(
+    app: Flask, road: Harness
+) -> None:
+    def transport() -> str:
+        return str(app.test_client().get("/readyz").get_json()["transport"])
+
+    road.store.fail_after(2, "relay is down")
+    road.run()
+    assert transport() == "memory: relay is down"
+    campaigns.cancel(road.db, road.campaign_id)
+    road.now += 4000
+    assert transport() == "memory: relay is down"
+    road.now += 2000
+    assert transport() == "ok"
+
+
 def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add_users) -> None:
     add_users(db, 5)
     road = Harness(db)

@@ -283,6 +283,20 @@ def test_worker_frozen_for_three_leases_sends_and_writes_nothing_more(tmp_path: 
 
 
 @pytest.mark.slow
+def test_workers_whose_clocks_are_apart_leave_each_others_batches_alone(tmp_path: Path, postgresql_url: str) -> None:
+    with recording_smtp(tmp_path, SLOW) as server:
+        settings = settings_for(tmp_path, server.url, database_url=postgresql_url, batch_size=300, lease_seconds=30)
+        with prepared(settings, 300) as made:
+            campaign_id = made.accept()
+            with Worker(settings):
+                server.wait_for(20)
+                with Worker(settings, fast=3600), Worker(settings, fast=-3600):
+                    end = made.finish(campaign_id)
+            assert (end.state, end.sent) == ("completed", 300)
+            assert (extra_copies(server), made.doubtful()) == (0, {})
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_sigterm_leaves_nothing_uncertain(tmp_path: Path, times: int) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
@@ -419,8 +433,10 @@ def test_full_disk_refuses_posts_and_sends_on_when_there_is_room(tmp_path: Path,
             with pytest.raises(OSError, match="No space"):
                 fill(ballast)
             answers = {post_large(web, headers).status_code for _ in range(3)}
+            sent_when_full = standstill(server)
             ballast.unlink()
             assert answers == {503}
+            assert 20 <= sent_when_full < 100  # a checkpoint could not be recorded
             with made.db.read() as connection:
                 (campaign_id,) = connection.scalars(select(Campaign.id)).all()
             assert made.finish(campaign_id).sent == 100
@@ -431,6 +447,16 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file:
         while True:
             file.write(b"x" * 512)
+
+
+def standstill(server: RecordingServer) -> int:
+    """How many messages the server has kept, once there are no more for a second."""
+    counts = [-1]
+    for _ in attempts(20, pause=1.0):
+        counts.append(len(server.kept()))
+        if counts[-1] == counts[-2]:
+            return counts[-1]
+    raise AssertionError(f"messages keep coming: {counts}")
 
 
 def post_large(web: WebServer, headers: dict[str, str]) -> requests.Response:

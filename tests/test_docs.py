@@ -176,7 +176,12 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     folder = tmp_path_factory.mktemp("docs")
     app = create_app(Settings(database_url=f"sqlite:///{folder}/mailer.db", secret_key=("k" * 40,)))
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
-    found = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in methods if method in rule.methods}
+    found = {
+        (method, rule.rule.replace("<string:", "<"))
+        for rule in app.url_map.iter_rules()
+        for method in methods
+        if method in rule.methods
+    }
     app.extensions["mailer"].db.close()
     return found
 

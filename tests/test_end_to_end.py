@@ -190,6 +190,6 @@ def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path, name: str, va
     command = [BIN / "gunicorn", "-w", "2", "-b", f"127.0.0.1:{made.port}", "wsgi:app"]
     environment = {**made.environment, f"MAILER_{name}": value}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 1
+    assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if "[INFO]" not in line]
     assert line.startswith(f"mailer: MAILER_{name}: ")

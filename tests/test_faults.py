@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.contestants import postfix_tool
+from bench.processes import free_port, running
 from mailer import blockage
 from mailer.database import Database
 from mailer.delivery import Deliverer
@@ -158,6 +161,61 @@ def end_well(road: Road, server: RecordingServer) -> None:
     assert set(server.copies().values()) == {1}
     records = [road.delivery(f"user{number:05d}") for number in range(5)]
     assert {(record.attempts, record.doubts) for record in records} == {(1, 0)}
+
+
+def test_421_after_a_hundred_messages_goes_on_with_the_next_one(
+    tmp_path: Path, sqlite_db: Database, add_users: Callable[..., list[str]]
+) -> None:
+    add_users(sqlite_db, 130)
+    road = Road(sqlite_db, batch_size=130, checkpoint=50)
+    road.accept()
+    with recording_smtp(tmp_path, Fault("MAIL", "421 4.7.0 enough", after=100, times=1)) as server:
+        road.use(server.url)
+        road.run()
+        assert (road.counts(), len(server.kept())) == ({"sent": 100, "pending": 30}, 100)
+        assert "421 4.7.0 enough" in str(road.trouble())
+        settle(road)
+        assert (road.counts(), road.trouble()) == ({"sent": 130}, None)
+        assert set(server.copies().values()) == {1}
+        assert {road.delivery(f"user{number:05d}").attempts for number in range(130)} == {1}
+    road.smtp.close()
+
+
+# flags of Postfix's smtp-sink, which is nobody's of ours: what is on record after one run, and the transport's trouble
+SINK = {
+    "-f mail": ({"pending": 5}, "MAIL was answered 500 5.3.0"),
+    "-f rcpt": ({"failed": 5}, None),
+    "-f data": ({"failed": 5}, None),
+    "-f .": ({"failed": 5}, None),
+    "-f ehlo,helo": ({"pending": 5}, "EHLO was answered 500 5.3.0"),
+    "-r connect": ({"pending": 5}, "the greeting was answered 450 4.3.0"),
+    "-r mail": ({"pending": 5}, "MAIL was answered 450 4.3.0"),
+    "-r rcpt": ({"pending": 5}, "RCPT was answered 450 4.3.0"),  # 4.3.x is about the server, not the recipient
+    "-r .": ({"pending": 5}, "end of data was answered 450 4.3.0"),
+    "-q connect": ({"pending": 5}, "closed the connection"),
+    "-q mail": ({"pending": 5}, "closed the connection"),
+    "-q data": ({"pending": 5}, "closed the connection"),
+    "-q .": ({"uncertain": 1, "pending": 4}, "closed the connection"),
+    "-Q connect": ({"pending": 5}, "421 4.0.0"),
+    "-Q rcpt": ({"pending": 5}, "421 4.0.0"),
+    "-Q .": ({"pending": 5}, "421 4.0.0"),
+}
+
+
+@pytest.mark.parametrize(("flags", "counts", "words"), [(flags, *then) for flags, then in SINK.items()], ids=SINK)
+def test_fault_of_postfix_own_sink(
+    tmp_path: Path, road: Road, flags: str, counts: dict[str, int], words: str | None
+) -> None:
+    program, port = postfix_tool("smtp-sink"), free_port()
+    if program is None:
+        pytest.skip("no smtp-sink")
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    command = [program, *user, *flags.split(), f"127.0.0.1:{port}", "100"]
+    with running(command, port, tmp_path / "smtp-sink.log"):
+        road.use(f"smtp://127.0.0.1:{port}")
+        road.run()
+        assert road.counts() == counts
+        assert str(words or None) in str(road.trouble())
 
 
 def test_wrong_password_is_the_transports_trouble_and_stays_secret(tmp_path: Path, road: Road) -> None:

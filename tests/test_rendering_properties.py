@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.addresses import Mailbox, envelope_address, is_forbidden
+from mailer.plaintext import is_markup
 from mailer.rendering import Draft, Recipient, compile_message
 
 HEADERS = [
@@ -208,6 +209,22 @@ def test_text_part_of_anything_is_the_template_s_text_with_the_values(name: str,
     assert text.count(LINK) >= neutral.count(LINK)
     if "[unsubscribe]" in body:
         assert LINK in text
+
+
+ampersands = st.sampled_from(("&", "&copy=2", "&region=eu", "&amp", "&#38", "&lt", "&nbsp=", "http://x/?a&b"))
+plain = st.lists(st.text(clean, max_size=12) | awkward | placeholders | ampersands, max_size=12).map("".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(addresses, plain.filter(lambda body: not is_markup(body) and "<" not in body))
+def test_text_part_of_a_plain_text_body_is_the_naive_substitution(address: str, body: str) -> None:
+    draft = Draft("c0ffee", Mailbox("", "news@example.org"), "Hello", body, "Site", "https://mail.example.org")
+    values = {"unsubscribe": LINK, "name": "Ann Lee", "fname": "Ann", "lname": "Lee", "email": address}
+    values |= {"Site_Name": draft.site_name, "Site_URL": draft.site_url}
+
+    text = compile_message(draft).preview(Recipient("u1", "Ann Lee", address), LINK).text
+
+    assert text.split() == substituted(body, values).split()
 
 
 @settings(max_examples=150, deadline=None)

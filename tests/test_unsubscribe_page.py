@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -17,6 +18,7 @@ from werkzeug.serving import make_server
 from mailer.api.unsubscribe_page import make_blueprint
 from mailer.database import Database
 from mailer.models import User
+from mailer.planning import NOBODY
 from mailer.unsubscribe import Links
 from tests.conftest import chromium
 
@@ -126,6 +128,19 @@ def test_post_for_a_user_who_is_gone_gets_the_same_page(client: FlaskClient, sql
     answer = client.post(PAGE, data={"action": action})
 
     assert (answer.status_code, answer.text) == (404, client.get(FOREIGN).text)
+
+
+def test_link_of_a_dry_run_to_no_user_works_and_says_that_it_was_a_trial(
+    client: FlaskClient, sqlite_db: Database
+) -> None:
+    path = urlsplit(LINKS.link(NOBODY)).path
+
+    offer, answer = client.get(path), client.post(path)
+
+    assert (offer.status_code, answer.status_code) == (200, 200)
+    assert "This was a trial" in answer.text
+    assert "<form" not in answer.text
+    assert unsubscribed(sqlite_db) == []
 
 
 @pytest.mark.parametrize("path", [PAGE, FOREIGN])

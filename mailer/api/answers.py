@@ -7,8 +7,10 @@ from typing import Any
 
 from flask import Flask, Response, jsonify
 from flask_smorest import Api
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from psycopg.errors import ReadOnlySqlTransaction
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import UnicodeConverter
 
 from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
 from mailer.schemas import ErrorSchema
@@ -39,11 +41,21 @@ class EnvelopeApi(Api):
         return answer
 
 
+class Storable(UnicodeConverter):
+    """A part of a path that a database can hold. With a NUL in it there is nothing at that address."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.regex = self.regex.replace("[^/]", "[^/\0]")
+
+
 def register_errors(app: Flask) -> None:
-    """Teach the app the service's own errors."""
+    """Teach the app the service's own errors, before it has any routes."""
+    app.url_map.converters["default"] = Storable
     app.register_error_handler(MailerError, _refused)
     for trouble in (OperationalError, InterfaceError, TimeoutError):
         app.register_error_handler(trouble, _database_down)
+    app.register_error_handler(InternalError, _read_only)
 
 
 def envelope(text: str, kind: str, details: dict[str, Any], status: int) -> Response:
@@ -69,3 +81,10 @@ def _refused(error: MailerError) -> Response:
 def _database_down(error: Exception) -> Response:
     log.error("database unavailable: %s", type(error).__name__)
     return _refused(DatabaseUnavailable())
+
+
+def _read_only(error: InternalError) -> Response:
+    """PostgreSQL has no better name for a server that takes no writes, as a standby is after a fail-over."""
+    if isinstance(error.orig, ReadOnlySqlTransaction):
+        return _database_down(error)
+    raise error

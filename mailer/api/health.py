@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, jsonify
+from sqlalchemy import delete, false
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer import blockage
 from mailer.database import Database
 from mailer.engines import Engine
+from mailer.models import RateLimit
 from mailer.sync_task import SyncTask
 from transports.base import Transport, TransportUnavailable
 
@@ -39,7 +41,8 @@ def make_blueprint(db: Database, transport: Transport, engine: Engine, sync: Syn
 
 def _database_trouble(db: Database) -> str | None:
     try:
-        with db.write(durable=False):
+        with db.write(durable=False) as connection:
+            connection.execute(delete(RateLimit).where(false()))  # a server that takes no writes refuses even this
             return None
     except SQLAlchemyError as error:
         return type(error).__name__
@@ -56,9 +59,10 @@ def _transport_trouble(db: Database, transport: Transport) -> str | None:
     try:
         with db.read() as connection:
             blocked = blockage.current(connection)
+            probing = blocked is not None and blocked.blocked_until > db.clock(connection)
     except SQLAlchemyError:
-        blocked = None  # said of the database already
-    if blocked:
+        blocked, probing = None, False  # said of the database already
+    if blocked and probing:  # past its time nobody has anything to send, so nobody has tried again
         return blocked.reason
     try:
         transport.check()

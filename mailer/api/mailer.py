@@ -41,6 +41,14 @@ INVALID_FROM = {
 }
 NOT_LOGGED_IN = {"status": "error", "message": "You must be logged in to do this."}
 MAX_KEY = 255
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key and request within 24 hours is one campaign, however often it is sent.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+}
+LOCATION = {"Location": {"description": "The campaign's address.", "schema": {"type": "string"}}}
+RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 
 
 class MailerBlueprint(Blueprint):
@@ -56,19 +64,22 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     @blueprint.route("/mailer", methods=["POST"])
     @guard.requires("send-mail", limited=True)
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
-    @blueprint.response(200, SuccessSchema, description="OK", example={"success": True})
+    @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=LOCATION)
     @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", example=INVALID_FROM, success=False)
     @blueprint.alt_response(
         401, schema=NotLoggedInSchema, description="Unauthorized", example=NOT_LOGGED_IN, success=False
     )
     @blueprint.alt_response(403, schema=ErrorSchema, description="The token lacks `send-mail`", success=False)
-    @blueprint.alt_response(429, schema=ErrorSchema, description="Too many requests", success=False)
+    @blueprint.alt_response(413, schema=ErrorSchema, description="The body is too large", success=False)
+    @blueprint.alt_response(422, schema=ErrorSchema, description="The key came with another request", success=False)
+    @blueprint.alt_response(429, schema=ErrorSchema, description="Too many requests", headers=RETRY, success=False)
+    @blueprint.alt_response(503, schema=ErrorSchema, description="Not accepted", headers=RETRY, success=False)
     @blueprint.doc(
         operationId="post-api-v1-mailer",
         summary="Send Mailer Endpoint",
         description=DESCRIPTION,
         security=SECURITY,
-        parameters=list(PARAMETERS.values()),
+        parameters=[*PARAMETERS.values(), KEY],
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Blueprint, Response, make_response, render_template, request
 
 from mailer.database import Database
+from mailer.planning import NOBODY
 from mailer.unsubscribe import PATH, Links, resubscribe, unsubscribe
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
@@ -33,20 +34,21 @@ def make_blueprint(links: Links, db: Database, site_name: str) -> Blueprint:
         static_url_path="/static",
     )
 
-    @blueprint.get("/<token>")
+    @blueprint.get("/<string:token>")  # any text at all gets this page
     def show(token: str) -> Response:
         """Offer to unsubscribe. Changes nothing: mail scanners follow every link."""
         return _page("offer") if links.read(token) is not None else _not_valid()
 
-    @blueprint.post("/<token>")
+    @blueprint.post("/<string:token>")
     def change(token: str) -> Response:
         """Unsubscribe, from the button or in one click (RFC 8058); with `action=subscribe`, subscribe again."""
         user_id = links.read(token)
         if user_id is None:
             return _not_valid()
-        if request.form.get("action") == "subscribe":
-            return _page("subscribed") if resubscribe(db, user_id) else _not_valid()
-        return _page("unsubscribed") if unsubscribe(db, user_id) else _not_valid()
+        back = request.form.get("action") == "subscribe"
+        if resubscribe(db, user_id) if back else unsubscribe(db, user_id):
+            return _page("subscribed" if back else "unsubscribed")
+        return _page("trial") if user_id == NOBODY else _not_valid()
 
     def _page(state: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
         response = make_response(render_template("unsubscribe.html", state=state, site_name=site_name), status)

@@ -31,10 +31,19 @@ class Misuse(Failure):
 class FailingGroup(click.Group):
     """Turns the errors that are raised on purpose into a `Failure`; anything else is a defect with its traceback."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the group's own options."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _misuse(error) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _misuse(error) from error
         except ConfigError as error:
             raise Misuse(str(error)) from error
         except (MailerError, TransportError) as error:
@@ -46,6 +55,14 @@ class FailingGroup(click.Group):
         except requests.RequestException as error:
             url = error.request.url if error.request else ""
             raise Failure(f"no answer from {url}: {type(error).__name__}") from error
+
+
+def _misuse(error: click.UsageError) -> click.ClickException:
+    """click tells of misuse in four lines; a command without its subcommand stays answered with all of its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+    return Misuse(f"{error.format_message().removesuffix('.')}{hint}")
 
 
 def _headline(error: BaseException | None) -> str:

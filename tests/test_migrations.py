@@ -1,0 +1,118 @@
+"""Databases of every earlier schema, with rows in every state, brought to this version's and gone on with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, select
+
+import mailer.migrations
+from mailer.database import Database
+from mailer.models import Base, BatchState, CampaignState, DeliveryStatus
+from tests.conftest import user_row
+from tests.harness import START, Harness
+
+CONFIG = Config()
+CONFIG.set_main_option("script_location", mailer.migrations.__path__[0])
+SCRIPT = ScriptDirectory.from_config(CONFIG)
+EARLIER = [step.revision for step in SCRIPT.walk_revisions() if step.revision != SCRIPT.get_current_head()]
+NOTHING = dict.fromkeys(DeliveryStatus, 0)
+ENDED = (CampaignState.CANCELLED, CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES)
+
+
+def campaign(state: CampaignState) -> dict[str, Any]:
+    text = {"sender_name": "", "sender": "news@example.com", "subject": "Hi", "body": "[unsubscribe]"}
+    times = {"created_at": 1, "started_at": START, "finished_at": START if state in ENDED else None, "due_at": 1}
+    whom = {"caller_id": "user00000", "query": {}, "dry_run": False}
+    return {"id": state.value, "state": state, "reason": None, "fence": 1, **text, **times, **whom}
+
+
+def batch(campaign_id: str, number: int, state: BatchState, *statuses: DeliveryStatus, attempting: int = 0) -> Any:
+    """Five users, of whom the first have a delivery of each of `statuses`."""
+    ids = [f"user{5 * number + place:05d}" for place in range(5)]
+    counts = NOTHING | {status: statuses.count(status) for status in statuses}
+    place = {"campaign_id": campaign_id, "number": number, "first_id": ids[0], "last_id": ids[-1]}
+    held = {"due_at": 1, "fence": 1, "attempting": ids[-attempting:] if attempting else []}
+    deliveries = [delivery(campaign_id, user_id, status) for user_id, status in zip(ids, statuses, strict=False)]
+    return {**place, "state": state, **held, "planned": 5, **counts}, deliveries
+
+
+def delivery(campaign_id: str, user_id: str, status: DeliveryStatus) -> dict[str, Any]:
+    again = status in (DeliveryStatus.DEFERRED, DeliveryStatus.UNCERTAIN) and campaign_id == CampaignState.RUNNING
+    doubts = int(status == DeliveryStatus.UNCERTAIN)
+    made = {"campaign_id": campaign_id, "user_id": user_id, "status": status, "address": f"{user_id}@example.com"}
+    return made | {"attempts": 1, "doubts": doubts, "reply": "so it was", "first_at": 1, "updated_at": 1} | {
+        "due_at": 1 if again else None
+    }  # fmt: skip
+
+
+SENT, FAILED = DeliveryStatus.SENT, DeliveryStatus.FAILED
+BATCHES = [
+    batch("running", 0, BatchState.WAITING, *DeliveryStatus),
+    batch("running", 1, BatchState.RUNNING, SENT, attempting=2),
+    batch("running", 2, BatchState.DONE, *[SENT] * 5),
+    batch("paused", 0, BatchState.WAITING),
+    batch("cancelled", 0, BatchState.DONE, SENT),
+    batch("completed", 0, BatchState.DONE, *[SENT] * 5),
+    batch("completed_with_issues", 0, BatchState.DONE, *[SENT] * 4, FAILED),
+]
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "users": [user_row(number, unsubscribed_at=5 if number == 15 else None) for number in range(16)],
+    "auth_tokens": [{"digest": "d", "user_id": "user00000", "permissions": ["send-mail"], "created_at": 1}],
+    "campaigns": [campaign(state) for state in CampaignState],
+    "batches": [row for row, _ in BATCHES],
+    "deliveries": [row for _, rows in BATCHES for row in rows],
+    "idempotency_keys": [
+        {"caller_id": "user00000", "key": "k", "fingerprint": "f", "campaign_id": "completed", "created_at": START}
+    ],
+    "rate_limits": [{"key": "k", "hits": 3, "expires_at": 2}],
+    "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
+}
+
+
+def everything(connection: Connection, tables: MetaData) -> dict[str, list[Any]]:
+    """All rows, by the columns of `tables`."""
+    return {
+        table.name: sorted(map(repr, connection.execute(select(*table.columns)).all()))
+        for table in tables.sorted_tables
+        if table.name != "alembic_version"
+    }
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url: str, revision: str) -> None:
+    db = Database(database_url)
+    earlier = MetaData()
+    with db.write() as connection:
+        CONFIG.attributes["connection"] = connection
+        command.upgrade(CONFIG, revision)
+        earlier.reflect(connection, resolve_fks=False)
+        for name in [table.name for table in Base.metadata.sorted_tables if table.name in earlier.tables]:
+            known = earlier.tables[name].columns.keys()
+            rows = [{key: row[key] for key in row if key in known} for row in ROWS[name]]
+            connection.execute(Base.metadata.tables[name].insert().values(rows))
+        before = everything(connection, earlier)
+
+    db.migrate()
+
+    with db.read() as connection:
+        assert everything(connection, earlier) == before
+    road = Harness(db)
+    road.run()
+    road.now += 1000
+    ends = {state: state for state in ENDED} | {"paused": "paused", "accepted": "completed", "planning": "completed"}
+    for road.campaign_id, end in {**ends, "running": "completed_with_issues"}.items():
+        assert road.progress().state == end
+    assert road.counts() == {"sent": 13, "failed": 1, "skipped": 1}
+    db.close()
+
+
+def test_rows_are_in_every_state_and_in_every_table() -> None:
+    assert {row["state"] for row in ROWS["campaigns"]} == set(CampaignState)
+    assert {row["state"] for row in ROWS["batches"]} == set(BatchState)
+    assert {row["status"] for row in ROWS["deliveries"]} == set(DeliveryStatus)
+    assert EARLIER
