@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Select, and_, bindparam, literal, or_, select
 
-from mailer import blockage, ledger
+from mailer import blockage, ledger, refusals
 from mailer.database import AnyRow, Database
 from mailer.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
 from mailer.retry import uncertain_again
@@ -56,12 +56,24 @@ class Checkpoint:
 
 
 class Outbox:
-    """Batches and deliveries on record. `lease` in milliseconds; `uncertain` is `retry` or `hold`."""
+    """Batches and deliveries on record. `lease` in milliseconds; `uncertain` is `retry` or `hold`.
 
-    def __init__(self, db: Database, *, lease: int, uncertain: str = "retry", max_failure_rate: float = 1.0) -> None:
+    `suppress_after` so many campaigns that refused it, an address is not written to; 0: never.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        lease: int,
+        uncertain: str = "retry",
+        max_failure_rate: float = 1.0,
+        suppress_after: int = 0,
+    ) -> None:
         self._db = db
         self._uncertain = uncertain
         self._max_failure_rate = max_failure_rate
+        self._suppress_after = suppress_after
         self.lease = lease
 
     def claim(self) -> Claim | None:
@@ -133,8 +145,7 @@ class Outbox:
             since, now = boot_time(), self._db.clock(connection)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING
-            entries, lost = still_eligible(connection, claim, ahead) if running else ([], [])
-            skipped = [_skip(entry) for entry in lost]
+            entries, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
             untried -= sum(result.entry.status is None for result in skipped)
             intent = [entry.recipient.user_id for entry in entries]
             self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
@@ -172,6 +183,7 @@ class Outbox:
         self, connection: Connection, claim: Claim, results: Sequence[Result], intent: Sequence[str], **numbers: int
     ) -> None:
         ledger.record(connection, claim, results, intent, due_at=numbers["now"] + self.lease, **numbers)
+        refusals.count(connection, claim, results, numbers["now"], self._suppress_after)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)
 
@@ -179,8 +191,3 @@ class Outbox:
 def boot_time() -> float:
     """Seconds by this machine's clock, which goes on while the process is stopped or the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _skip(entry: Entry) -> Result:
-    reply = "No longer subscribed, active or with an address."
-    return Result(entry, DeliveryStatus.SKIPPED, entry.attempts, entry.doubts, reply)

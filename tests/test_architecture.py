@@ -20,7 +20,7 @@ LAYERS = [
         "mailer.blockage",
     ],
     ["mailer.rocketchat"],
-    ["mailer.directory", "mailer.sync", "mailer.worklist", "mailer.ledger", "mailer.outbox"],
+    ["mailer.directory", "mailer.sync", "mailer.worklist", "mailer.ledger", "mailer.refusals", "mailer.outbox"],
     ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
     ["mailer.doctor", "mailer.workspace_auth", "mailer.export", "mailer.retention", "mailer.audience"],
     ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
