@@ -75,7 +75,7 @@ def build(settings: Settings) -> Services:
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)
-    plan = partial(plan_next, db, settings.batch_size, lease)
+    plan = partial(plan_next, db, settings.batch_size, lease, merge=settings.merge_addresses)
     engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds)
     return Services(settings, db, Tokens(db), transport, links, engine)
 

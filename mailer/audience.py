@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from mailer.database import Database
 from mailer.directory import audience, reachable, suppressed_audience
+from mailer.merging import merged_audience
 from mailer.models import User
 from mailer.rendering import Recipient
 
@@ -36,9 +37,12 @@ class Audience:
     sample: tuple[Sampled, ...]
 
 
-def measure(db: Database, query: Mapping[str, Any]) -> Audience:
-    """The audience of `query` now; the sample is its first users by id. Raises `InvalidQuery`."""
-    who, left_out = audience(query), suppressed_audience(query)
+def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False) -> Audience:
+    """The audience of `query` now; the sample is its first users by id. Raises `InvalidQuery`.
+
+    With `merge` users who share an address count as one.
+    """
+    who, left_out = merged_audience(query) if merge else audience(query), suppressed_audience(query)
     with db.read() as connection:
         count, suppressed = (
             connection.execute(select(func.count()).select_from(User).where(which)).scalar_one()

@@ -13,30 +13,31 @@ from mailer.rendering import Recipient
 from mailer.selector import compile_selector
 
 
-def reachable() -> ColumnElement[bool]:
-    """Not deactivated, and with an address."""
-    return and_(User.active, User.email.is_not(None))
+def reachable(user: type[User] = User) -> ColumnElement[bool]:
+    """Not deactivated, and with an address. `user`, here and below, may be an alias of the table."""
+    return and_(user.active, user.email.is_not(None))
 
 
-def address() -> ColumnElement[str]:
+def address(user: type[User] = User) -> ColumnElement[str]:
     """The user's address as `addresses.comparable` has it; the users are indexed by it."""
-    return func.lower(User.email)
+    return func.lower(user.email)
 
 
-def suppressed(before: int | None = None) -> ColumnElement[bool]:
+def suppressed(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
     """The address is not written to, whoever has it: refused in too many campaigns (already `before` a time in ms)."""
     since = RefusedAddress.suppressed_at
-    return exists().where(RefusedAddress.address == address(), since.is_not(None) if before is None else since < before)
+    then = since.is_not(None) if before is None else since < before
+    return exists().where(RefusedAddress.address == address(user), then)
 
 
-def subscribed() -> ColumnElement[bool]:
+def subscribed(user: type[User] = User) -> ColumnElement[bool]:
     """Reachable, and has not unsubscribed."""
-    return and_(reachable(), User.unsubscribed_at.is_(None))
+    return and_(reachable(user), user.unsubscribed_at.is_(None))
 
 
-def eligible() -> ColumnElement[bool]:
+def eligible(user: type[User] = User) -> ColumnElement[bool]:
     """May be written to now. Joined outside the caller's query, which can neither name nor undo it."""
-    return and_(subscribed(), ~suppressed())
+    return and_(subscribed(user), ~suppressed(user))
 
 
 def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
@@ -45,9 +46,9 @@ def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]
     return found.where(among, subscribed(), RefusedAddress.suppressed_at.is_(None))
 
 
-def audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
+def audience(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
     """Everyone who matches `query` and may be written to now."""
-    return and_(eligible(), compile_selector(query))
+    return and_(eligible(user), compile_selector(query, user))
 
 
 def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -56,10 +57,10 @@ def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     return and_(subscribed(), address().in_(addresses), compile_selector(query))  # by way of the few, not of all users
 
 
-def audience_since(query: Mapping[str, Any], since: int) -> ColumnElement[bool]:
+def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User) -> ColumnElement[bool]:
     """The audience as it was at `since`, with those unsubscribed or suppressed later: they are recorded as skipped."""
-    then_subscribed = or_(User.unsubscribed_at.is_(None), User.unsubscribed_at >= since)
-    return and_(reachable(), then_subscribed, ~suppressed(before=since), compile_selector(query))
+    then_subscribed = or_(user.unsubscribed_at.is_(None), user.unsubscribed_at >= since)
+    return and_(reachable(user), then_subscribed, ~suppressed(user, before=since), compile_selector(query, user))
 
 
 def find_by_address(connection: Connection, wanted: str) -> Recipient | None:

@@ -106,6 +106,7 @@ class Campaign(Base):
     body: Mapped[str] = mapped_column(Text)
     query: Mapped[dict[str, Any]] = mapped_column(Document)
     dry_run: Mapped[bool]
+    merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)  # why it is paused
     created_at: Mapped[int] = mapped_column(BigInteger)

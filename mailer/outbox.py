@@ -23,7 +23,7 @@ from mailer.worklist import Claim, Entry, Result, entries_of, open_entries, stil
 PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
 CLAIMED = (
     *(Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting),
-    *(PENDING.label("pending"), Campaign.dry_run),
+    *(PENDING.label("pending"), Campaign.dry_run, Campaign.merge_addresses),
 )
 
 
@@ -95,7 +95,8 @@ class Outbox:
         probe = blockage.current(connection) is not None
         if probe:
             blockage.reserve_probe(connection, now + self.lease)
-        claim = Claim(row.campaign_id, row.number, row.fence, row.first_id, row.last_id, row.dry_run, probe)
+        place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
+        claim = Claim(*place, row.dry_run, probe, row.merge_addresses)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
         lost = [self._doubt(entry, now) for entry in entries_of(connection, claim.campaign_id, row.attempting)]

@@ -10,13 +10,17 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.database import AnyRow
 from mailer.directory import address, audience_since, eligible_and_refused, find_by_address
+from mailer.merging import TAKEN, spoken_for
 from mailer.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User
 from mailer.rendering import Recipient
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it."""
+    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it.
+
+    `merged`: of users who share an address one is written to.
+    """
 
     campaign_id: str
     number: int
@@ -25,6 +29,7 @@ class Claim:
     last_id: str
     dry_run: bool
     probe: bool
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ def open_entries(connection: Connection, claim: Claim, now: int) -> list[Entry]:
     wanted = select(Campaign.query, Campaign.started_at).where(Campaign.id == claim.campaign_id)
     campaign = connection.execute(wanted).one()
     untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
+    if claim.merged:
+        untried = and_(untried, ~spoken_for(claim.campaign_id, campaign.query, campaign.started_at))
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
     return [_entry(row) for row in connection.execute(query.order_by(User.id))]
@@ -97,26 +104,28 @@ def still_eligible(
         return entries, []
     ids = [entry.recipient.user_id for entry in entries]
     found: dict[str, str | None] = dict(connection.execute(_ELIGIBLE, {"ids": ids}).all())
-    if len(found) == len(ids) and not any(found.values()):
+    taken = set(connection.scalars(TAKEN, {"campaign_id": claim.campaign_id, "ids": ids})) if claim.merged else ()
+    if len(found) == len(ids) and not taken and not any(found.values()):
         return entries, []
-    left = [entry for entry in entries if entry.recipient.user_id in found]
-    lost = [entry for entry in entries if entry.recipient.user_id not in found]
+    left = [entry for entry in entries if entry.recipient.user_id in found and entry.recipient.user_id not in taken]
+    kept = {entry.recipient.user_id for entry in left}
+    lost = [entry for entry in entries if entry.recipient.user_id not in kept]
     known = [replace(entry, refused_before=found[entry.recipient.user_id] is not None) for entry in left]
-    return known, _skipped(connection, lost)
+    return known, _skipped(connection, lost, taken)
 
 
-def _skipped(connection: Connection, lost: Sequence[Entry]) -> list[Result]:
+def _skipped(connection: Connection, lost: Sequence[Entry], taken: Collection[str]) -> list[Result]:
     if not lost:
         return []
+    reasons = dict.fromkeys(taken, "Another user with the address has been written to.")
     ids = [entry.recipient.user_id for entry in lost]
-    campaigns: dict[str, int] = dict(connection.execute(_SUPPRESSED, {"ids": ids}).all())
-    return [_skip(entry, campaigns.get(entry.recipient.user_id)) for entry in lost]
+    for user_id, campaigns in connection.execute(_SUPPRESSED, {"ids": ids}):
+        reasons[user_id] = f"The address is suppressed: refused in {campaigns} campaigns."
+    return [_skip(entry, reasons.get(entry.recipient.user_id)) for entry in lost]
 
 
-def _skip(entry: Entry, campaigns: int | None) -> Result:
-    reply = f"The address is suppressed: refused in {campaigns} campaigns."
-    if campaigns is None:
-        reply = "No longer subscribed, active or with an address."
+def _skip(entry: Entry, reason: str | None) -> Result:
+    reply = reason or "No longer subscribed, active or with an address."
     return Result(entry, DeliveryStatus.SKIPPED, entry.attempts, entry.doubts, reply)
 
 

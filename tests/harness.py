@@ -49,7 +49,7 @@ class Harness:
 
     def plan(self) -> bool:
         """Plan one campaign."""
-        return plan_next(self.db, self.settings.batch_size, self.lease)
+        return plan_next(self.db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses)
 
     def run(self, limit: int = 1000) -> None:
         """Plan and deliver until nothing is due; the invariants hold after every step."""
