@@ -10,7 +10,17 @@ from urllib.parse import urlsplit
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
-from mailer.api import audience, campaigns, control, health, mailer, unsubscribe_page, unsubscribes, users
+from mailer.api import (
+    audience,
+    campaigns,
+    control,
+    health,
+    mailer,
+    suppressed_addresses,
+    unsubscribe_page,
+    unsubscribes,
+    users,
+)
 from mailer.api.answers import EnvelopeApi, register_errors
 from mailer.api.guard import SECURITY_SCHEMES, Guard
 from mailer.auth import Authenticator, Tokens
@@ -59,11 +69,16 @@ def build(settings: Settings) -> Services:
     db = Database(settings.database_url)
     db.migrate()
     lease = settings.lease_seconds * 1000
-    rate = settings.max_failure_rate
-    outbox = Outbox(db, lease=lease, uncertain=settings.uncertain, max_failure_rate=rate)
+    outbox = Outbox(
+        db,
+        lease=lease,
+        uncertain=settings.uncertain,
+        max_failure_rate=settings.max_failure_rate,
+        suppress_after=settings.suppress_after,
+    )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)
-    plan = partial(plan_next, db, settings.batch_size, lease)
+    plan = partial(plan_next, db, settings.batch_size, lease, merge=settings.merge_addresses)
     sync = None if settings.sync_every is None else SyncTask(db, settings)
     chores = {} if sync is None else {"sync": sync.attend}
     engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
@@ -108,6 +123,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     api.register_blueprint(audience.make_blueprint(services.db, guard, settings))
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
     api.register_blueprint(unsubscribes.make_blueprint(services.db, guard))
+    api.register_blueprint(suppressed_addresses.make_blueprint(services.db, guard))
     api.register_blueprint(users.make_blueprint(services.db, guard))
     api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
     app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine, services.sync))

@@ -61,6 +61,14 @@ def _international(text: str) -> str | None:
     return f"{valid.local_part}@{valid.ascii_domain}"
 
 
+def comparable(address: str) -> str:
+    """The form in which addresses are compared: ASCII letters in lower case, as the databases' `lower()` has it.
+
+    Letters beyond ASCII stay: whether their case matters is the receiving server's to say (RFC 6531 section 3.3).
+    """
+    return address.encode().lower().decode()
+
+
 def parse_mailbox(text: str) -> Mailbox:
     """Read `address` or `Name <address>`; the name may be quoted. Raises ValueError for everything else."""
     if is_forbidden(text):

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from mailer.database import Database
-from mailer.directory import audience, reachable
+from mailer.directory import audience, reachable, suppressed_audience
+from mailer.merging import merged_audience
 from mailer.models import User
 from mailer.rendering import Recipient
 
@@ -26,19 +27,29 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """How many would receive a campaign accepted now, and some of them."""
+    """How many would receive a campaign accepted now, and some of them.
+
+    `suppressed`: how many more would, were their addresses not suppressed.
+    """
 
     count: int
+    suppressed: int
     sample: tuple[Sampled, ...]
 
 
-def measure(db: Database, query: Mapping[str, Any]) -> Audience:
-    """The audience of `query` now; the sample is its first users by id. Raises `InvalidQuery`."""
-    who = audience(query)
+def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False) -> Audience:
+    """The audience of `query` now; the sample is its first users by id. Raises `InvalidQuery`.
+
+    With `merge` users who share an address count as one.
+    """
+    who, left_out = merged_audience(query) if merge else audience(query), suppressed_audience(query)
     with db.read() as connection:
-        count = connection.execute(select(func.count()).select_from(User).where(who)).scalar_one()
+        count, suppressed = (
+            connection.execute(select(func.count()).select_from(User).where(which)).scalar_one()
+            for which in (who, left_out)
+        )
         rows = connection.execute(select(User.name, User.email).where(who).order_by(User.id).limit(SAMPLE)).all()
-    return Audience(count, tuple(Sampled(row.name, masked(row.email or "")) for row in rows))
+    return Audience(count, suppressed, tuple(Sampled(row.name, masked(row.email or "")) for row in rows))
 
 
 def masked(address: str) -> str:

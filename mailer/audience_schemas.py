@@ -29,6 +29,7 @@ class AudienceAnswerSchema(SuccessSchema):
     """How many would receive it, and the first of them."""
 
     count = fields.Integer()
+    suppressed = fields.Integer(metadata={"description": "How many more, were their addresses not suppressed."})
     sample = fields.List(fields.Nested(SampledSchema))
 
 

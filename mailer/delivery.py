@@ -197,7 +197,7 @@ class Deliverer:
         if outcome.status is Status.SENT:
             return Result(entry, DeliveryStatus.SENT, attempts, entry.doubts, outcome.reply)
         if outcome.status is Status.REFUSED:
-            return Result(entry, DeliveryStatus.FAILED, attempts, entry.doubts, outcome.reply)
+            return Result(entry, DeliveryStatus.FAILED, attempts, entry.doubts, outcome.reply, refused=True)
         if outcome.status is Status.UNCERTAIN:
             doubts = entry.doubts + 1
             due = uncertain_again(doubts, now, policy=self._settings.uncertain)

@@ -5,36 +5,66 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
-from mailer.models import User
+from mailer.addresses import comparable
+from mailer.models import RefusedAddress, User
 from mailer.rendering import Recipient
 from mailer.selector import compile_selector
 
 
-def reachable() -> ColumnElement[bool]:
-    """Not deactivated, and with an address."""
-    return and_(User.active, User.email.is_not(None))
+def reachable(user: type[User] = User) -> ColumnElement[bool]:
+    """Not deactivated, and with an address. `user`, here and below, may be an alias of the table."""
+    return and_(user.active, user.email.is_not(None))
 
 
-def eligible() -> ColumnElement[bool]:
+def address(user: type[User] = User) -> ColumnElement[str]:
+    """The user's address as `addresses.comparable` has it; the users are indexed by it."""
+    return func.lower(user.email)
+
+
+def suppressed(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
+    """The address is not written to, whoever has it: refused in too many campaigns (already `before` a time in ms)."""
+    since = RefusedAddress.suppressed_at
+    then = since.is_not(None) if before is None else since < before
+    return exists().where(RefusedAddress.address == address(user), then)
+
+
+def subscribed(user: type[User] = User) -> ColumnElement[bool]:
+    """Reachable, and has not unsubscribed."""
+    return and_(reachable(user), user.unsubscribed_at.is_(None))
+
+
+def eligible(user: type[User] = User) -> ColumnElement[bool]:
     """May be written to now. Joined outside the caller's query, which can neither name nor undo it."""
-    return and_(reachable(), User.unsubscribed_at.is_(None))
+    return and_(subscribed(user), ~suppressed(user))
 
 
-def audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
+def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """The ids of the eligible `among` the users, each with its address if that was refused: one look-up for both."""
+    found = select(User.id, RefusedAddress.address).outerjoin(RefusedAddress, RefusedAddress.address == address())
+    return found.where(among, subscribed(), RefusedAddress.suppressed_at.is_(None))
+
+
+def audience(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
     """Everyone who matches `query` and may be written to now."""
-    return and_(eligible(), compile_selector(query))
+    return and_(eligible(user), compile_selector(query, user))
 
 
-def audience_since(query: Mapping[str, Any], since: int) -> ColumnElement[bool]:
-    """The audience as it was at `since`: with those who unsubscribed later, who are to be recorded as skipped."""
-    then_subscribed = or_(User.unsubscribed_at.is_(None), User.unsubscribed_at >= since)
-    return and_(reachable(), then_subscribed, compile_selector(query))
+def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
+    """Everyone whom only the suppression of their address keeps out of the audience of `query`."""
+    addresses = select(RefusedAddress.address).where(RefusedAddress.suppressed_at.is_not(None))
+    return and_(subscribed(), address().in_(addresses), compile_selector(query))  # by way of the few, not of all users
 
 
-def find_by_address(connection: Connection, address: str) -> Recipient | None:
+def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User) -> ColumnElement[bool]:
+    """The audience as it was at `since`, with those unsubscribed or suppressed later: they are recorded as skipped."""
+    then_subscribed = or_(user.unsubscribed_at.is_(None), user.unsubscribed_at >= since)
+    return and_(reachable(user), then_subscribed, ~suppressed(user, before=since), compile_selector(query, user))
+
+
+def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
     """The user with this address, whatever its case, active ones first; None: nobody."""
-    matching = select(User.id, User.name, User.email).where(func.lower(User.email) == address.lower())
+    matching = select(User.id, User.name, User.email).where(address() == comparable(wanted))
     row = connection.execute(matching.order_by(User.active.desc(), User.id).limit(1)).one_or_none()
     return Recipient(row.id, row.name, row.email or "") if row else None

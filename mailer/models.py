@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
@@ -56,14 +56,29 @@ class User(Base):
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     username: Mapped[str | None] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
-    email: Mapped[str | None] = mapped_column(Text)  # the first address in its envelope form; None: no valid one
+    email: Mapped[str | None] = mapped_column(Id)  # the first address in its envelope form; None: no valid one
     active: Mapped[bool]
     created_at: Mapped[int | None] = mapped_column(BigInteger)
     unsubscribed_at: Mapped[int | None] = mapped_column(BigInteger)
     document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
     workspace: Mapped[str | None] = mapped_column(Text)  # the address it was last synced from
 
-    __table_args__ = (Index("ix_users_email", "email"), Index("ix_users_username", "username"))
+    __table_args__ = (Index("ix_users_address", func.lower(email), "id"), Index("ix_users_username", "username"))
+
+
+class RefusedAddress(Base):
+    """An address that campaigns in a row had refused for good; a message that it takes ends the row."""
+
+    __tablename__ = "refused_addresses"
+
+    address: Mapped[str] = mapped_column(Id, primary_key=True)  # as `addresses.comparable` has it
+    campaigns: Mapped[int]
+    campaign_ids: Mapped[str] = mapped_column(Text)  # of these campaigns, with spaces between: each counts once
+    reply: Mapped[str] = mapped_column(Text)  # the last refusal's own words
+    refused_at: Mapped[int] = mapped_column(BigInteger)
+    suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it is not written to
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class AuthToken(Base):
@@ -91,6 +106,7 @@ class Campaign(Base):
     body: Mapped[str] = mapped_column(Text)
     query: Mapped[dict[str, Any]] = mapped_column(Document)
     dry_run: Mapped[bool]
+    merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)  # why it is paused
     created_at: Mapped[int] = mapped_column(BigInteger)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Select, and_, bindparam, literal, or_, select
 
-from mailer import blockage, ledger
+from mailer import blockage, ledger, refusals
 from mailer.database import AnyRow, Database
 from mailer.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
 from mailer.retry import uncertain_again
@@ -23,7 +23,7 @@ from mailer.worklist import Claim, Entry, Result, entries_of, open_entries, stil
 PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
 CLAIMED = (
     *(Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting),
-    *(PENDING.label("pending"), Campaign.dry_run),
+    *(PENDING.label("pending"), Campaign.dry_run, Campaign.merge_addresses),
 )
 
 
@@ -56,12 +56,24 @@ class Checkpoint:
 
 
 class Outbox:
-    """Batches and deliveries on record. `lease` in milliseconds; `uncertain` is `retry` or `hold`."""
+    """Batches and deliveries on record. `lease` in milliseconds; `uncertain` is `retry` or `hold`.
 
-    def __init__(self, db: Database, *, lease: int, uncertain: str = "retry", max_failure_rate: float = 1.0) -> None:
+    `suppress_after` so many campaigns that refused it, an address is not written to; 0: never.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        lease: int,
+        uncertain: str = "retry",
+        max_failure_rate: float = 1.0,
+        suppress_after: int = 0,
+    ) -> None:
         self._db = db
         self._uncertain = uncertain
         self._max_failure_rate = max_failure_rate
+        self._suppress_after = suppress_after
         self.lease = lease
 
     def claim(self) -> Claim | None:
@@ -83,7 +95,8 @@ class Outbox:
         probe = blockage.current(connection) is not None
         if probe:
             blockage.reserve_probe(connection, now + self.lease)
-        claim = Claim(row.campaign_id, row.number, row.fence, row.first_id, row.last_id, row.dry_run, probe)
+        place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
+        claim = Claim(*place, row.dry_run, probe, row.merge_addresses)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
         lost = [self._doubt(entry, now) for entry in entries_of(connection, claim.campaign_id, row.attempting)]
@@ -133,8 +146,7 @@ class Outbox:
             since, now = boot_time(), self._db.clock(connection)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING
-            entries, lost = still_eligible(connection, claim, ahead) if running else ([], [])
-            skipped = [_skip(entry) for entry in lost]
+            entries, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
             untried -= sum(result.entry.status is None for result in skipped)
             intent = [entry.recipient.user_id for entry in entries]
             self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
@@ -172,6 +184,7 @@ class Outbox:
         self, connection: Connection, claim: Claim, results: Sequence[Result], intent: Sequence[str], **numbers: int
     ) -> None:
         ledger.record(connection, claim, results, intent, due_at=numbers["now"] + self.lease, **numbers)
+        refusals.count(connection, claim, results, numbers["now"], self._suppress_after)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)
 
@@ -179,8 +192,3 @@ class Outbox:
 def boot_time() -> float:
     """Seconds by this machine's clock, which goes on while the process is stopped or the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _skip(entry: Entry) -> Result:
-    reply = "No longer subscribed, active or with an address."
-    return Result(entry, DeliveryStatus.SKIPPED, entry.attempts, entry.doubts, reply)

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from mailer.database import AnyRow, Database
 from mailer.directory import audience, find_by_address
+from mailer.merging import merged_audience
 from mailer.models import Batch, BatchState, Campaign, CampaignState, User
 
 NOBODY = "dry-run"  # the user id of a dry run whose From address belongs to no user
 COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
 
 
-def plan_next(db: Database, batch_size: int, lease: int) -> bool:
+def plan_next(db: Database, batch_size: int, lease: int, *, merge: bool = False) -> bool:
     """Cut the audience of one waiting campaign into batches; False when none waits. `lease` in ms.
 
-    The audience is read outside the write transaction, so that accepting goes on meanwhile; of two planners the one
-    with the newer fence writes.
+    With `merge` users who share an address count as one, in this campaign to its end. The audience is read outside the
+    write transaction, so that accepting goes on meanwhile; of two planners the one with the newer fence writes.
     """
     campaign = _claim_campaign(db, lease)
     if campaign is None:
         return False
     with db.read() as connection:
-        ranges = _dry_run(connection, campaign) if campaign.dry_run else _ranges(connection, campaign.query, batch_size)
+        if campaign.dry_run:
+            ranges = _dry_run(connection, campaign)
+        else:
+            members = merged_audience(campaign.query) if merge else audience(campaign.query)
+            ranges = _ranges(connection, members, batch_size)
     with db.write() as connection:
         now = db.clock(connection)
         state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
         mine = (Campaign.id == campaign.id, Campaign.fence == campaign.fence, Campaign.state == CampaignState.PLANNING)
-        done = update(Campaign).where(*mine).values(state=state, started_at=now, finished_at=None if ranges else now)
+        values = {"state": state, "merge_addresses": merge, "started_at": now, "finished_at": None if ranges else now}
+        done = update(Campaign).where(*mine).values(**values)
         if connection.execute(done).rowcount and ranges:
             due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
             connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
@@ -57,9 +63,9 @@ def _claim_campaign(db: Database, lease: int) -> AnyRow | None:
         return connection.execute(first.where(Campaign.id == row.id)).one()
 
 
-def _ranges(connection: Connection, query: Mapping[str, Any], size: int) -> Sequence[Sequence[Any]]:
+def _ranges(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
     place = (func.row_number().over(order_by=User.id) - 1) // size
-    member = select(User.id.label("id"), place.label("place")).where(audience(query)).subquery()
+    member = select(User.id.label("id"), place.label("place")).where(members).subquery()
     cut = select(func.min(member.c.id), func.max(member.c.id), func.count()).group_by(member.c.place)
     return connection.execute(cut.order_by(member.c.place)).all()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 
 from mailer.database import Database
-from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey
+from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RefusedAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ def purge(db: Database, older_than: int) -> Purged:
     """Strip every campaign that ended more than `older_than` ms ago. Stopped half-way, it goes on when run again.
 
     Body, subject, query, sender, addresses and replies (which quote addresses) go; ids, states, counts and times stay.
+    So do suppressed addresses, until a person lifts them; refusals that old that suppress nothing are forgotten.
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
@@ -31,6 +32,8 @@ def purge(db: Database, older_than: int) -> Purged:
     stripped = sum(_strip(db, campaign_id) for campaign_id in campaign_ids)
     with db.write() as connection:
         connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < cutoff))
+        forgotten = (RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
+        connection.execute(delete(RefusedAddress).where(*forgotten))
     return Purged(len(campaign_ids), stripped)
 
 

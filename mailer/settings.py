@@ -43,6 +43,8 @@ class Settings:
     workers: int = 1
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
+    suppress_after: int = 3  # campaigns; 0: never
+    merge_addresses: bool = False
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
     email_header: str = ""  # HTML, read from the file that the variable names
@@ -227,6 +229,8 @@ _READERS: dict[str, Reader] = {
     "workers": _whole(1, 64),
     "uncertain": _choice("retry", "hold"),
     "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
+    "suppress_after": _whole(0, 100),
+    "merge_addresses": lambda env, name: env.bool(name),
     "max_body_bytes": _whole(1024, 64 * 1024 * 1024),
     "rate_limit": _text(_rate),
     "email_header": _contents,

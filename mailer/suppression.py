@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
+from mailer.addresses import comparable
 from mailer.database import Database
 from mailer.models import User
 from mailer.suppression_lists import Entry, Suppressed
@@ -65,30 +66,29 @@ def _stage(connection: Connection, entries: Iterable[Entry]) -> None:
     id_type = 'text COLLATE "C"' if postgresql else "text"
     connection.exec_driver_sql("DROP TABLE IF EXISTS staged_entries")
     connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE staged_entries (place bigint, user_id {id_type}, address text, lowered text)"
+        f"CREATE TEMPORARY TABLE staged_entries (place bigint, user_id {id_type}, address text)"
         + (" ON COMMIT DROP" if postgresql else "")
     )
-    insert = text("INSERT INTO staged_entries VALUES (:place, :user_id, :address, :lowered)")
+    insert = text("INSERT INTO staged_entries VALUES (:place, :user_id, :address)")
     numbered = enumerate(entries)
     while chunk := list(islice(numbered, CHUNK)):
         connection.execute(insert, [_staged(place, entry) for place, entry in chunk])
-    for column in ("user_id", "address", "lowered"):
+    for column in ("user_id", "address"):
         connection.exec_driver_sql(f"CREATE INDEX staged_entries_{column} ON staged_entries ({column})")
     if postgresql:
         connection.exec_driver_sql("ANALYZE staged_entries")
 
 
 def _staged(place: int, entry: Entry) -> dict[str, Any]:
-    lowered = entry.address.lower() if entry.address else None
-    return {"place": place, "user_id": entry.user_id, "address": entry.address, "lowered": lowered}
+    address = comparable(entry.address) if entry.address else None
+    return {"place": place, "user_id": entry.user_id, "address": address}
 
 
 # the cross joins hold SQLite to its order: the directory once, and the list by its indexes
 _MATCHES = """
 CREATE TEMPORARY TABLE staged_matches{on_commit} AS
 SELECT u.id, s.place FROM users u CROSS JOIN staged_entries s WHERE s.user_id = u.id
-UNION SELECT u.id, s.place FROM users u CROSS JOIN staged_entries s WHERE s.address = u.email
-UNION SELECT u.id, s.place FROM users u CROSS JOIN staged_entries s WHERE s.lowered = lower(u.email)
+UNION SELECT u.id, s.place FROM users u CROSS JOIN staged_entries s WHERE s.address = lower(u.email)
 """
 _COUNT = """
 SELECT (SELECT count(*) FROM staged_entries), (SELECT count(DISTINCT place) FROM staged_matches),

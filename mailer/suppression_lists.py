@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, ClassVar, Protocol, TextIO
 
 from mailer.addresses import envelope_address
 from mailer.errors import InvalidRow
@@ -16,19 +16,51 @@ from mailer.errors import InvalidRow
 MAX_LINE = 1 << 16  # characters
 ID_COLUMNS, ADDRESS_COLUMNS = ("_id", "userId", "user_id"), ("address", "email")
 FORMULA = ("=", "+", "-", "@")  # a cell that starts so is run by spreadsheets; a ' before it keeps it text
-COLUMNS = ("_id", "address", "unsubscribedAt")
 
 Numbered = Iterator[tuple[int, str]]
 Cells = Iterator[tuple[int, dict[str, Any]]]
+
+
+class Listed(Protocol):
+    """What stands in a list: a row's columns and its cells, None for an empty one."""
+
+    COLUMNS: ClassVar[tuple[str, ...]]
+
+    def cells(self) -> tuple[str | int | None, ...]:
+        """In the order of the columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
     """One who has unsubscribed; `unsubscribed_at` in ms since 1970."""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt")
     user_id: str
     address: str | None
     unsubscribed_at: int
+
+    def cells(self) -> tuple[str | int | None, ...]:
+        """As the columns have it, times in ISO 8601."""
+        return self.user_id, self.address, iso(self.unsubscribed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressedAddress:
+    """An address that is not written to since `suppressed_at` (ms), because so many campaigns had it refused.
+
+    `reply` is the last refusal's own words, `users` how many of the directory have the address.
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("address", "suppressedAt", "campaigns", "reply", "users")
+    address: str
+    suppressed_at: int
+    campaigns: int
+    reply: str
+    users: int
+
+    def cells(self) -> tuple[str | int | None, ...]:
+        """As the columns have it, times in ISO 8601."""
+        return self.address, iso(self.suppressed_at), self.campaigns, self.reply, self.users
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +87,18 @@ def read_entries(file: TextIO) -> Iterator[Entry]:
         yield _entry(row, cells)
 
 
-def write_csv(listed: Iterable[Suppressed]) -> Iterator[str]:
-    """Lines of RFC 4180 with a heading; times are ISO 8601 in UTC. A formula gets a `'` before it."""
-    yield _csv_line(COLUMNS)
+def write_csv(listed: Iterable[Listed], kind: type[Listed] = Suppressed) -> Iterator[str]:
+    """Lines of RFC 4180 under the heading of `kind`; times are ISO 8601 in UTC. A formula gets a `'` before it."""
+    yield _csv_line(kind.COLUMNS)
     for one in listed:
-        cells = (one.user_id, one.address or "", iso(one.unsubscribed_at))
+        cells = ["" if cell is None else str(cell) for cell in one.cells()]
         yield _csv_line([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in cells])
 
 
-def write_ndjson(listed: Iterable[Suppressed]) -> Iterator[str]:
+def write_ndjson(listed: Iterable[Listed], kind: type[Listed] = Suppressed) -> Iterator[str]:
     """A JSON object a line, with the columns of the CSV."""
     for one in listed:
-        cells = (one.user_id, one.address, iso(one.unsubscribed_at))
-        yield json.dumps(dict(zip(COLUMNS, cells, strict=True))) + "\n"
+        yield json.dumps(dict(zip(kind.COLUMNS, one.cells(), strict=True))) + "\n"
 
 
 def iso(milliseconds: int) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.database import AnyRow
-from mailer.directory import audience_since, eligible, find_by_address
-from mailer.models import Campaign, Delivery, DeliveryStatus, User
+from mailer.directory import address, audience_since, eligible_and_refused, find_by_address
+from mailer.merging import TAKEN, spoken_for
+from mailer.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User
 from mailer.rendering import Recipient
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it."""
+    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it.
+
+    `merged`: of users who share an address one is written to.
+    """
 
     campaign_id: str
     number: int
@@ -25,22 +29,27 @@ class Claim:
     last_id: str
     dry_run: bool
     probe: bool
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recipient to attempt, and what earlier attempts came to. `status` None: never tried."""
+    """One recipient to attempt, and what earlier attempts came to. `status` None: never tried.
+
+    `refused_before`: refusals of the address are on record, and end when it takes a message.
+    """
 
     recipient: Recipient
     status: DeliveryStatus | None = None
     attempts: int = 0
     doubts: int = 0
     first_at: int | None = None
+    refused_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an attempt came to; `due_at` in ms when there is to be another."""
+    """What an attempt came to; `due_at` in ms when there is to be another. `refused`: by the other side, for good."""
 
     entry: Entry
     status: DeliveryStatus
@@ -48,10 +57,15 @@ class Result:
     doubts: int
     reply: str
     due_at: int | None = None
+    refused: bool = False
 
 
-# built once: every checkpoint runs it
-_ELIGIBLE = select(User.id).where(User.id.in_(bindparam("ids", expanding=True)), eligible())
+# built once: every checkpoint runs the first of them
+_AMONG = User.id.in_(bindparam("ids", expanding=True))
+_ELIGIBLE = eligible_and_refused(_AMONG)
+_SUPPRESSED = select(User.id, RefusedAddress.campaigns).where(
+    _AMONG, RefusedAddress.address == address(), RefusedAddress.suppressed_at.is_not(None)
+)
 _PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
 
 
@@ -65,6 +79,8 @@ def open_entries(connection: Connection, claim: Claim, now: int) -> list[Entry]:
     wanted = select(Campaign.query, Campaign.started_at).where(Campaign.id == claim.campaign_id)
     campaign = connection.execute(wanted).one()
     untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
+    if claim.merged:
+        untried = and_(untried, ~spoken_for(claim.campaign_id, campaign.query, campaign.started_at))
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
     return [_entry(row) for row in connection.execute(query.order_by(User.id))]
@@ -79,16 +95,38 @@ def entries_of(connection: Connection, campaign_id: str, user_ids: Collection[st
 
 def still_eligible(
     connection: Connection, claim: Claim, entries: Sequence[Entry]
-) -> tuple[Sequence[Entry], Sequence[Entry]]:
-    """Those of `entries` who may still be written to, and those who may not any more; a dry run always may."""
+) -> tuple[Sequence[Entry], Sequence[Result]]:
+    """Those of `entries` who may still be written to, and the others as skipped, with the reason.
+
+    A dry run may always be sent.
+    """
     if claim.dry_run:
         return entries, []
     ids = [entry.recipient.user_id for entry in entries]
-    found = set(connection.scalars(_ELIGIBLE, {"ids": ids}))
-    if len(found) == len(ids):
+    found: dict[str, str | None] = dict(connection.execute(_ELIGIBLE, {"ids": ids}).all())
+    taken = set(connection.scalars(TAKEN, {"campaign_id": claim.campaign_id, "ids": ids})) if claim.merged else ()
+    if len(found) == len(ids) and not taken and not any(found.values()):
         return entries, []
-    lost = [entry for entry in entries if entry.recipient.user_id not in found]
-    return [entry for entry in entries if entry.recipient.user_id in found], lost
+    left = [entry for entry in entries if entry.recipient.user_id in found and entry.recipient.user_id not in taken]
+    kept = {entry.recipient.user_id for entry in left}
+    lost = [entry for entry in entries if entry.recipient.user_id not in kept]
+    known = [replace(entry, refused_before=found[entry.recipient.user_id] is not None) for entry in left]
+    return known, _skipped(connection, lost, taken)
+
+
+def _skipped(connection: Connection, lost: Sequence[Entry], taken: Collection[str]) -> list[Result]:
+    if not lost:
+        return []
+    reasons = dict.fromkeys(taken, "Another user with the address has been written to.")
+    ids = [entry.recipient.user_id for entry in lost]
+    for user_id, campaigns in connection.execute(_SUPPRESSED, {"ids": ids}):
+        reasons[user_id] = f"The address is suppressed: refused in {campaigns} campaigns."
+    return [_skip(entry, reasons.get(entry.recipient.user_id)) for entry in lost]
+
+
+def _skip(entry: Entry, reason: str | None) -> Result:
+    reply = reason or "No longer subscribed, active or with an address."
+    return Result(entry, DeliveryStatus.SKIPPED, entry.attempts, entry.doubts, reply)
 
 
 def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:

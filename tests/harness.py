@@ -32,8 +32,8 @@ class Harness:
         db.clock = lambda _connection: self.now
         self.settings = Settings(secret_key=("k" * 40,), **{"batch_size": 10, "checkpoint": 3, **settings})
         self.lease = self.settings.lease_seconds * 1000
-        rate = self.settings.max_failure_rate
-        self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, max_failure_rate=rate)
+        limits = {name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after")}
+        self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
         self.deliverer = Deliverer(
@@ -49,7 +49,7 @@ class Harness:
 
     def plan(self) -> bool:
         """Plan one campaign."""
-        return plan_next(self.db, self.settings.batch_size, self.lease)
+        return plan_next(self.db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses)
 
     def run(self, limit: int = 1000) -> None:
         """Plan and deliver until nothing is due; the invariants hold after every step."""

@@ -6,6 +6,7 @@ import email
 import email.policy
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,19 @@ def test_link_in_a_preview_unsubscribes_nobody(service: Service, headers: dict[s
     assert requests.post(link, timeout=30).status_code == 404
     with service.db.read() as connection:
         assert connection.scalar(select(User.unsubscribed_at).where(User.id == "ann")) is None
+
+
+def test_shared_addresses_count_once_where_they_are_merged(tmp_path: Path) -> None:
+    made = Service(tmp_path, transport="memory:", rate_limit="", merge_addresses="true")
+    shared = [user_row(n, id=f"desk{n}", email=email) for n, email in enumerate(["desk@x.example", "DESK@x.example"])]
+    with made.db.write() as connection:
+        connection.execute(User.__table__.insert(), [*shared, user_row(9, id="ann")])
+    with made as service:
+        headers = service.headers("ann")
+        counted = ask(service, "audience", headers, {}).json()
+        campaign = service.finish(headers, service.post(headers))
+    assert (counted["count"], len(counted["sample"])) == (2, 2)
+    assert (campaign["planned"], campaign["sent"]) == (2, 2)
 
 
 def test_looking_leaves_no_campaign(service: Service, headers: dict[str, str]) -> None:

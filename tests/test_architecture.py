@@ -21,7 +21,16 @@ LAYERS = [
     ],
     ["mailer.rocketchat"],
     ["mailer.user_list"],
-    ["mailer.directory", "mailer.sync", "mailer.shared_task", "mailer.worklist", "mailer.ledger", "mailer.outbox"],
+    [
+        "mailer.directory",
+        "mailer.merging",
+        "mailer.sync",
+        "mailer.shared_task",
+        "mailer.worklist",
+        "mailer.ledger",
+        "mailer.refusals",
+        "mailer.outbox",
+    ],
     ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
     [
         "mailer.sync_task",

@@ -44,9 +44,10 @@ def preview(run, tmp_path: Path, *more: str) -> Result:
 
 
 def test_audience_is_counted(run) -> None:
-    assert run("audience").stdout.splitlines()[:3] == ["count: 3", "name    address", "User 0  u***@example.org"]
+    lines = run("audience").stdout.splitlines()
+    assert lines[:4] == ["count: 3", "suppressed: 0", "name    address", "User 0  u***@example.org"]
     one = json.loads(run("audience", "--query", '{"_id": "u2"}', "--json").stdout)
-    assert one == {"count": 1, "sample": [{"name": "User 2", "address": "u***@example.org"}]}
+    assert one == {"count": 1, "suppressed": 0, "sample": [{"name": "User 2", "address": "u***@example.org"}]}
 
 
 def test_preview_shows_the_text_for_the_user(run, tmp_path: Path) -> None:

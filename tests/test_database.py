@@ -14,6 +14,7 @@ from mailer.errors import ConfigError
 from mailer.models import Base, RateLimit
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # which cannot be compared on SQLite
 def test_migrated_schema_is_the_models(db: Database) -> None:
     with db.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

@@ -38,7 +38,8 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def show_audience(payload: dict[str, Any]) -> Any:
         """How many would receive a campaign now, and ten of them with masked addresses. Sends nothing."""
-        return {"success": True, **asdict(measure(db, parse_query(payload["query"])))}
+        found = measure(db, parse_query(payload["query"]), merge=settings.merge_addresses)
+        return {"success": True, **asdict(found)}
 
     @blueprint.route("/preview", methods=["POST"])
     @guard.requires("send-mail", limited=True)

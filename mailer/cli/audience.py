@@ -13,8 +13,10 @@ from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_fields, print_json, print_rows
 from mailer.cli.storage import open_database
 from mailer.database import Database
+from mailer.directory import suppressed
 from mailer.imports import ImportResult, import_users
 from mailer.models import User
+from mailer.refusals import Refusal, refusal_of
 
 PAGE = 1000
 
@@ -56,8 +58,7 @@ def _import(db: Database, file: Path) -> ImportResult:
 @click.option("--json", "as_json", is_flag=True, help="One document a line, which `users import` reads.")
 def list_(limit: int, as_json: bool) -> None:
     """Show the users by _id."""
-    statement = select(User.id, User.username, User.name, User.email, User.active, User.unsubscribed_at, User.document)
-    statement = statement.order_by(User.id).limit(limit or None)
+    statement = select(User.__table__, suppressed().label("suppressed")).order_by(User.id).limit(limit or None)
     with open_database() as db:
         if as_json:
             _print_documents(db, statement)
@@ -84,6 +85,8 @@ def _state(row: Any) -> str:
         return "deactivated"
     if row.unsubscribed_at is not None:
         return "unsubscribed"
+    if row.suppressed:
+        return "suppressed"
     return "subscribed" if row.email else "no valid address"
 
 
@@ -93,11 +96,20 @@ def _state(row: Any) -> str:
 def show(user_id: str, as_json: bool) -> None:
     """Show one user: what a query sees, and whether they get mail."""
     with open_database() as db, db.read() as connection:
-        row = connection.execute(select(User.__table__).where(User.id == user_id)).one_or_none()
+        mine = select(User.__table__, suppressed().label("suppressed")).where(User.id == user_id)
+        row = connection.execute(mine).one_or_none()
+        refusal = refusal_of(connection, user_id)
     if row is None:
         raise Failure(f"there is no user with the id {user_id}")
     if not as_json:
         fields = [("_id", row.id), ("username", row.username), ("name", row.name), ("email", row.email)]
         fields += [("state", _state(row)), ("created", moment(row.created_at))]
-        print_fields([*fields, ("unsubscribed", moment(row.unsubscribed_at))])
+        print_fields([*fields, ("unsubscribed", moment(row.unsubscribed_at)), *_refusal_fields(refusal)])
     print_json(row.document, indent=2)
+
+
+def _refusal_fields(refusal: Refusal | None) -> list[tuple[str, object]]:
+    if refusal is None:
+        return []
+    since = moment(refusal.suppressed_at)
+    return [("suppressed", since), ("refused in campaigns", refusal.campaigns), ("last refusal", refusal.reply)]

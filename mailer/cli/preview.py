@@ -21,9 +21,9 @@ def audience(query: str | None, as_json: bool, url: str, user_id: str, token: st
     """Show how many would receive a campaign now, and ten of them. Sends nothing."""
     found = Client(url, user_id, token).audience(query)
     if as_json:
-        print_json({"count": found["count"], "sample": found["sample"]})
+        print_json({name: found[name] for name in ("count", "suppressed", "sample")})
         return
-    print_fields([("count", found["count"])])
+    print_fields((name, found[name]) for name in ("count", "suppressed"))
     print_rows(("name", "address"), [(one["name"], one["address"]) for one in found["sample"]])
 
 

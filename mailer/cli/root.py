@@ -11,6 +11,7 @@ from mailer.cli.credentials import tokens
 from mailer.cli.failures import FailingGroup
 from mailer.cli.preview import audience, preview
 from mailer.cli.service import config, serve, worker
+from mailer.cli.suppressed import suppressed
 from mailer.cli.suppression import unsubscribes
 from mailer.cli.sync import sync
 
@@ -25,5 +26,7 @@ def main() -> None:
 
 
 users.add_command(sync)
-for command in (serve, worker, users, unsubscribes, tokens, send, audience, preview, campaigns, doctor, purge, config):
+for command in (serve, worker, users, unsubscribes, suppressed, tokens, send, audience, preview, campaigns):
+    main.add_command(command)
+for command in (doctor, purge, config):
     main.add_command(command)

@@ -24,14 +24,15 @@ from mailer.selector.tree import And, Compare, ElemMatch, Exists, Field, Node, N
 from mailer.selector.values import Condition, Value
 
 
-def compile_selector(query: Mapping[str, Any]) -> ColumnElement[bool]:
+def compile_selector(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
     """The condition on `User.document` that holds for exactly the users whom the selector selects.
 
+    `user` may be an alias, for a second look at the table.
     It compiles on SQLite (whose connections need `register`) and on PostgreSQL, is true or not true but may be NULL,
     and holds user input in bind parameters only. Raises InvalidQuery, which names what was refused.
     """
     tree = parse_selector(query)
-    return true() if tree == And(()) else Selected(tree)
+    return true() if tree == And(()) else Selected(tree, user)
 
 
 class Selected(FunctionElement[bool]):
@@ -40,8 +41,8 @@ class Selected(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = False  # the tree is part of what the SQL depends on
 
-    def __init__(self, tree: Node) -> None:
-        super().__init__(User.document, User.id, User.username, User.created_at)
+    def __init__(self, tree: Node, user: Any = User) -> None:
+        super().__init__(user.document, user.id, user.username, user.created_at)
         self.tree = tree
 
     @override

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "scheduled_tasks"
-down_revision = "0002"
+revision = "0005"
+down_revision = "0004"
 
 DOCUMENT = sa.JSON().with_variant(JSONB(), "postgresql")
 

@@ -1,0 +1,97 @@
+"""Addresses not written to because campaign after campaign had them refused: listed, exported, lifted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+from marshmallow import Schema, ValidationError, fields, validate
+
+from mailer import refusals
+from mailer.addresses import envelope_address
+from mailer.api.guard import SECURITY, Guard
+from mailer.api.mailer import MailerBlueprint
+from mailer.api.unsubscribes import FORMATS, PERMISSION, FormatSchema, ListingSchema
+from mailer.database import Database
+from mailer.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema
+from mailer.suppression_lists import SuppressedAddress
+
+MOST = 1000  # addresses in one request
+
+
+def _valid(text: str) -> None:
+    if envelope_address(text) is None:
+        raise ValidationError("Not a valid address.")
+
+
+class LiftSchema(StrictSchema):
+    """Which addresses to write to again."""
+
+    addresses = fields.List(fields.String(validate=_valid), required=True, validate=validate.Length(1, MOST))
+
+
+class SuppressedAddressSchema(Schema):
+    """One address, the campaigns in a row that had it refused, the last reply, and how many users have it."""
+
+    address = fields.String()
+    suppressed_at = Milliseconds(data_key="suppressedAt")
+    campaigns = fields.Integer()
+    reply = fields.String()
+    users = fields.Integer()
+
+
+class SuppressedAddressesSchema(SuccessSchema):
+    """A page of them; `next` is the `after` of the page that follows, null at the end."""
+
+    addresses = fields.List(fields.Nested(SuppressedAddressSchema))
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+
+
+class LiftedSchema(SuccessSchema):
+    """How many of them are written to again, and how many were not suppressed."""
+
+    lifted = fields.Integer()
+    unmatched = fields.Integer()
+
+
+def make_blueprint(db: Database, guard: Guard) -> Blueprint:
+    """Everything about addresses that are suppressed."""
+    blueprint = MailerBlueprint("Suppressed addresses", __name__, url_prefix="/api/v1/mailer")
+
+    @blueprint.route("/suppressed-addresses")
+    @guard.requires(PERMISSION)
+    @blueprint.arguments(ListingSchema, location="query")
+    @blueprint.response(200, SuppressedAddressesSchema)
+    @blueprint.doc(security=SECURITY)
+    def list_suppressed(page: dict[str, Any]) -> Any:
+        """Which addresses are not written to, in their order; `after` continues a listing."""
+        found = refusals.suppressed_addresses(db, **page)
+        following = found[-1].address if len(found) == page["count"] else None
+        return {"success": True, "addresses": found, "count": len(found), "next": following}
+
+    @blueprint.route("/suppressed-addresses/export")
+    @guard.requires(PERMISSION)
+    @blueprint.arguments(FormatSchema, location="query")
+    @blueprint.response(200, content_type="text/csv")
+    @blueprint.doc(security=SECURITY)
+    def export_suppressed(wanted: dict[str, Any]) -> Any:
+        """All of them as CSV or NDJSON."""
+        written, kind = FORMATS[wanted["form"]]
+        answer = Response(written(refusals.all_suppressed_addresses(db), SuppressedAddress), mimetype=kind)
+        answer.headers["Content-Disposition"] = f'attachment; filename="suppressed-addresses.{wanted["form"]}"'
+        return answer
+
+    @blueprint.route("/suppressed-addresses:lift", methods=["POST"])
+    @guard.requires(PERMISSION)
+    @blueprint.arguments(LiftSchema, example={"addresses": ["ada@example.org"]})
+    @blueprint.response(200, LiftedSchema)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a valid address", success=False)
+    @blueprint.doc(security=SECURITY)
+    def lift_suppressed(body: dict[str, Any]) -> Any:
+        """Write to these addresses again, and count anew; also a success for those that were not suppressed."""
+        return {"success": True, **asdict(refusals.lift(db, body["addresses"]))}
+
+    return blueprint

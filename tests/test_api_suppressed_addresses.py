@@ -1,0 +1,159 @@
+"""Suppressed addresses over a real gunicorn: how they come about, and how a person sees and lifts them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from click.testing import CliRunner, Result
+from sqlalchemy import delete, insert
+
+from mailer.cli import main
+from mailer.models import RefusedAddress, User
+from tests.conftest import user_row
+from tests.recording_smtp import Fault, recording_smtp
+from tests.service import Service
+
+PATH = "/api/v1/mailer/suppressed-addresses"
+WHEN = 1_420_070_400_000
+REPLY = "550 5.1.1 =no such user"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("suppressed")
+    refusing = Fault("RCPT", REPLY, recipient="user00003@example.com")
+    with recording_smtp(folder, refusing) as server:
+        made = Service(folder, transport=server.url, rate_limit="", suppress_after=2)
+        with made.db.write() as connection:
+            connection.execute(insert(User), [user_row(n) for n in range(4)])
+        with made:
+            yield made
+
+
+@pytest.fixture
+def service(running: Service) -> Service:
+    """user00001 and user00002 are suppressed, user00000 has been refused once."""
+    rows = [
+        {"address": f"user0000{n}@example.com", "campaigns": n + 1, "campaign_ids": "c", "reply": REPLY}
+        | {"refused_at": WHEN, "suppressed_at": WHEN if n else None}
+        for n in range(3)
+    ]
+    with running.db.write() as connection:
+        connection.execute(delete(RefusedAddress))
+        connection.execute(insert(RefusedAddress), rows)
+    return running
+
+
+@pytest.fixture
+def headers(service: Service) -> dict[str, str]:
+    return service.headers("user00000", "manage-users", "send-mail")
+
+
+def lift(service: Service, headers: dict[str, str], body: object) -> requests.Response:
+    return requests.post(f"{service.url}{PATH}:lift", json=body, headers=headers, timeout=30)
+
+
+def shown(number: int) -> dict[str, Any]:
+    address = f"user0000{number}@example.com"
+    facts = {"suppressedAt": "2015-01-01T00:00:00.000Z", "campaigns": number + 1, "reply": REPLY, "users": 1}
+    return {"address": address, **facts}
+
+
+def test_listing_says_why_and_goes_on_where_it_ended(service: Service, headers: dict[str, str]) -> None:
+    first = service.get(f"{PATH}?count=1", headers).json()
+    assert first == {"success": True, "addresses": [shown(1)], "count": 1, "next": "user00001@example.com"}
+    last = service.get(f"{PATH}?after=user00001@example.com", headers).json()
+    assert (last["addresses"], last["next"]) == ([shown(2)], None)
+
+
+def test_export_is_a_table_and_a_list_to_unsubscribe_by(service: Service, headers: dict[str, str]) -> None:
+    exported = service.get(f"{PATH}/export", headers)
+    assert exported.headers["Content-Disposition"] == 'attachment; filename="suppressed-addresses.csv"'
+    rows = list(csv.DictReader(io.StringIO(exported.text)))
+    assert rows == [{name: str(value) for name, value in shown(n).items()} for n in (1, 2)]
+    lines = service.get(f"{PATH}/export?format=ndjson", headers).text.splitlines()
+    assert [json.loads(line) for line in lines] == [shown(1), shown(2)]
+
+
+def test_address_is_lifted_whatever_its_case(service: Service, headers: dict[str, str]) -> None:
+    given = ["USER00001@Example.COM", "user00000@example.com", "nobody@example.com"]
+    assert lift(service, headers, {"addresses": given}).json() == {"success": True, "lifted": 1, "unmatched": 2}
+    listed = service.get(PATH, headers).json()["addresses"]
+    assert listed == [shown(2)]
+
+
+@pytest.mark.parametrize("body", [{}, {"addresses": []}, {"addresses": ["nonsense"]}, {"addresses": "a@b.c"}, []])
+def test_what_names_no_address_is_refused(service: Service, headers: dict[str, str], body: object) -> None:
+    answer = lift(service, headers, body)
+    assert (answer.status_code, answer.json()["errorType"]) == (400, "invalid-params")
+    assert service.get(PATH, headers).json()["count"] == 2
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/export"), ("POST", ":lift")])
+def test_only_who_manages_users_gets_in(service: Service, method: str, path: str) -> None:
+    for headers, status in (({}, 401), (service.headers("user00000", "send-mail"), 403)):
+        answer = requests.request(method, f"{service.url}{PATH}{path}", json={}, headers=headers, timeout=30)
+        assert answer.status_code == status
+
+
+def test_refused_address_is_suppressed_and_lifted_by_a_person(service: Service, headers: dict[str, str]) -> None:
+    lift(service, headers, {"addresses": ["user00001@example.com", "user00002@example.com"]})
+    for planned in (4, 4, 3):
+        audience = requests.post(f"{service.url}/api/v1/mailer/audience", json={}, headers=headers, timeout=30).json()
+        assert (audience["count"], audience["suppressed"]) == (planned, 4 - planned)
+        campaign = service.finish(headers, service.post(headers))
+        assert (campaign["planned"], campaign["failed"]) == (planned, int(planned == 4))
+    (one,) = service.get(PATH, headers).json()["addresses"]
+    assert (one["address"], one["campaigns"], one["reply"]) == ("user00003@example.com", 2, REPLY)
+    lift(service, headers, {"addresses": ["user00003@example.com"]})
+    assert service.finish(headers, service.post(headers))["failed"] == 1
+
+
+@pytest.fixture
+def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"DATABASE_URL": service.database_url, "SECRET_KEY": "k" * 40}.items():
+        monkeypatch.setenv(f"MAILER_{name}", value)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    return run
+
+
+def test_command_lists_and_exports(run) -> None:
+    heading, *rows = run("suppressed", "list").stdout.splitlines()
+    assert heading.split() == ["address", "suppressed", "campaigns", "users", "reply"]
+    assert rows[0].split(None, 4) == ["user00001@example.com", "2015-01-01T00:00:00Z", "2", "1", REPLY]
+    assert len(run("suppressed", "list", "--limit", "1").stdout.splitlines()) == 2
+    lines = run("suppressed", "export", "--format", "ndjson").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [shown(1), shown(2)]
+
+
+def test_command_lifts_and_tells_what_was_not_suppressed(run) -> None:
+    result = run("suppressed", "lift", "User00001@example.com", "nobody@example.com")
+    assert (result.exit_code, result.stdout) == (1, "lifted: 1\n")
+    assert result.stderr == "Error: not suppressed: 1 of the addresses\n"
+    assert run("suppressed", "lift", "user00002@example.com").exit_code == 0
+    assert run("suppressed", "lift", "nonsense").exit_code == 2
+    assert run("suppressed", "export").stdout == "address,suppressedAt,campaigns,reply,users\n"
+
+
+def test_command_shows_it_with_the_user(run) -> None:
+    lines = run("users", "show", "user00001").stdout.splitlines()
+    assert "state: suppressed" in lines
+    assert "suppressed: 2015-01-01T00:00:00Z" in lines
+    assert "refused in campaigns: 2" in lines
+    assert f"last refusal: {REPLY}" in lines
+    assert "state: subscribed" in run("users", "show", "user00000").stdout
+    assert "refused in campaigns: 1" in run("users", "show", "user00000").stdout
+    assert "refused" not in run("users", "show", "user00003").stdout
+    states = [line.split()[-1] for line in run("users", "list").stdout.splitlines()[1:]]
+    assert states == ["subscribed", "suppressed", "suppressed", "subscribed"]

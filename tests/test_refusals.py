@@ -1,0 +1,429 @@
+"""Addresses refused campaign after campaign: what counts, what ends it, and who is then left out; on both databases."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event, func, insert, literal, select, update
+
+from mailer import campaigns, refusals
+from mailer.addresses import comparable
+from mailer.audience import measure
+from mailer.database import Database
+from mailer.doctor import examine
+from mailer.ledger import LeaseLost
+from mailer.models import Batch, DeliveryStatus, RefusedAddress, User
+from mailer.refusals import Lifted, lift, suppressed_addresses
+from mailer.rendering import Recipient
+from mailer.retention import purge
+from mailer.settings import Settings
+from mailer.worklist import Claim, Entry, Result
+from tests.conftest import user_row
+from tests.harness import MINUTE, START, Harness
+from tests.killable import Trap, Worker, attempts, settings_for
+from tests.recording_smtp import Fault, recording_smtp
+from tests.service import END_STATES
+from transports.base import Status
+
+BAD = "user00001@example.com"
+DAY = 24 * 60 * MINUTE
+
+
+@pytest.fixture
+def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+    """Five users, of whom user00001 is refused when told so."""
+    add_users(db, 5)
+    return Harness(db)
+
+
+def campaign(road: Harness, *answers: Status, **order: object) -> dict[str, int]:
+    """Run a campaign in which BAD gets `answers`; the counts."""
+    road.store.answer(BAD, *answers)
+    road.accept(**order)  # type: ignore[arg-type]
+    road.run()
+    assert examine(road.db) == []
+    road.now += MINUTE
+    return road.counts()
+
+
+def refused_in(db: Database, address: str = BAD) -> int:
+    """How many campaigns are counted."""
+    with db.read() as connection:
+        counted = select(RefusedAddress.campaigns).where(RefusedAddress.address == address)
+        return connection.scalar(counted) or 0
+
+
+def suppress(road: Harness) -> None:
+    for _ in range(3):
+        campaign(road, Status.REFUSED)
+
+
+def test_address_refused_in_three_campaigns_is_left_out_of_the_fourth(road: Harness) -> None:
+    suppress(road)
+    assert campaign(road) == {"sent": 4}
+    assert road.progress().planned == 4
+    assert BAD not in road.arrived()
+
+
+def test_suppressed_address_is_listed_with_the_reason(road: Harness) -> None:
+    suppress(road)
+    (one,) = suppressed_addresses(road.db)
+    assert (one.address, one.suppressed_at, one.campaigns, one.users) == (BAD, START + 2 * MINUTE, 3, 1)
+    assert one.reply == "memory: refused"
+
+
+def test_audience_agrees_with_the_plan(road: Harness) -> None:
+    suppress(road)
+    seen = measure(road.db, {})
+    assert (seen.count, seen.suppressed, len(seen.sample)) == (4, 1, 4)
+    assert (measure(road.db, {"_id": "user00001"}).count, measure(road.db, {"_id": "user00002"}).suppressed) == (0, 0)
+
+
+def test_message_taken_in_between_starts_anew(road: Harness) -> None:
+    for answers in ([Status.REFUSED], [Status.REFUSED], [Status.SENT], [Status.REFUSED], [Status.REFUSED]):
+        campaign(road, *answers)
+    assert (refused_in(road.db), suppressed_addresses(road.db)) == (2, [])
+    campaign(road, Status.REFUSED)
+    assert len(suppressed_addresses(road.db)) == 1
+
+
+def test_soft_failures_to_the_end_count_nothing(road: Harness) -> None:
+    road.store.answer(BAD, *[Status.DEFERRED] * 20)
+    road.accept()
+    for _ in range(24 * 60 // 10):
+        road.run()
+        road.now += 10 * MINUTE
+    assert road.delivery("user00001").status == "failed"
+    assert refused_in(road.db) == 0
+
+
+def test_name_that_no_header_can_hold_counts_nothing(road: Harness) -> None:
+    with road.db.write() as connection:
+        connection.execute(update(User).where(User.id == "user00001").values(name="a\nb"))
+    assert campaign(road) == {"sent": 4, "failed": 1}
+    assert refused_in(road.db) == 0
+
+
+def test_soft_failure_in_between_neither_counts_nor_starts_anew(road: Harness) -> None:
+    campaign(road, Status.REFUSED)
+    assert campaign(road, Status.DEFERRED, Status.REFUSED) == {"sent": 4, "deferred": 1}
+    road.now += MINUTE
+    road.run()
+    assert refused_in(road.db) == 2
+
+
+def test_dry_run_counts_nothing_and_goes_to_a_suppressed_address(road: Harness) -> None:
+    with road.db.write() as connection:
+        connection.execute(update(User).where(User.id == "user00001").values(email="news@example.com"))
+    for _ in range(4):
+        road.store.answer("news@example.com", Status.REFUSED)
+        campaign(road, dry_run=True)
+    assert refused_in(road.db, "news@example.com") == 0
+    road.store.answer("news@example.com", *[Status.REFUSED] * 3)
+    suppress(road)
+    assert campaign(road) == {"sent": 4}
+    assert campaign(road, dry_run=True) == {"sent": 1}
+    assert len(suppressed_addresses(road.db)) == 1  # by no machine is it lifted
+
+
+@pytest.mark.parametrize("spelled", ["USER00001@example.com", "user00001@example.com"])
+def test_whoever_has_the_address_is_left_out(road: Harness, spelled: str) -> None:
+    suppress(road)
+    with road.db.write() as connection:
+        connection.execute(insert(User), [user_row(9, id="newcomer", email=spelled)])
+    assert campaign(road) == {"sent": 4}
+    assert [one.users for one in suppressed_addresses(road.db)] == [2]
+
+
+def test_spellings_of_an_address_count_together(road: Harness) -> None:
+    for spelled in ("user00001@example.com", "User00001@example.com", "USER00001@example.com"):
+        with road.db.write() as connection:
+            connection.execute(update(User).where(User.id == "user00001").values(email=spelled))
+        road.store.answer(spelled, Status.REFUSED)
+        campaign(road)
+    assert [one.address for one in suppressed_addresses(road.db)] == [BAD]
+
+
+def test_campaign_counts_once_however_often_it_tries(road: Harness) -> None:
+    campaign(road, Status.REFUSED)
+    first = road.campaign_id
+    campaign(road, Status.REFUSED)
+    for _ in range(3):
+        campaigns.retry_failed(road.db, first)
+        road.store.answer(BAD, Status.REFUSED)
+        road.run()
+    assert (refused_in(road.db), suppressed_addresses(road.db)) == (2, [])
+
+
+def test_users_who_share_an_address_count_it_once(road: Harness) -> None:
+    with road.db.write() as connection:
+        connection.execute(
+            insert(User), [user_row(9, id="twin", email=BAD.upper().replace("EXAMPLE.COM", "example.com"))]
+        )
+    road.store.answer("USER00001@example.com", Status.REFUSED)
+    campaign(road, Status.REFUSED)
+    assert refused_in(road.db) == 1
+
+
+def test_last_word_in_a_checkpoint_counts(db: Database) -> None:
+    claim = Claim("campaign1", 0, 0, "a", "z", False, False)
+    with db.write() as connection:
+        words = [said("refused"), said("sent"), said("refused"), said("sent", "B@x.org"), said("refused", "b@x.org")]
+        refusals.count(connection, claim, [*words, said("refused", "c@x.org"), said("sent", "C@x.org")], START, 3)
+    assert [refused_in(db, f"{name}@x.org") for name in "abc"] == [1, 1, 0]
+
+
+def said(what: str, address: str = "a@x.org") -> Result:
+    entry = Entry(Recipient("u", "n", address))
+    if what == "sent":
+        return Result(entry, DeliveryStatus.SENT, 1, 0, "ok")
+    return Result(entry, DeliveryStatus.FAILED, 1, 0, "no", refused=True)
+
+
+def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_reason(road: Harness) -> None:
+    campaign(road, Status.REFUSED)
+    campaign(road, Status.REFUSED)
+    waiting = road.accept()
+    road.plan()
+    road.now += 1
+    road.store.answer(BAD, Status.REFUSED)
+    hurried = road.accept()
+    road.plan()
+    with road.db.write() as connection:
+        connection.exec_driver_sql(f"UPDATE batches SET due_at = 0 WHERE campaign_id = '{hurried}'")
+    road.run()
+    assert road.counts() == {"sent": 4, "failed": 1}
+    road.campaign_id = waiting
+    assert (road.progress().state, road.counts(), road.progress().planned) == (
+        "completed",
+        {"sent": 4, "skipped": 1},
+        5,
+    )
+    assert road.delivery("user00001").reply == "The address is suppressed: refused in 3 campaigns."
+    assert examine(road.db) == []
+
+
+def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) -> None:
+    add_users(db, 5)
+    road = Harness(db, checkpoint=1)
+    road.accept()
+    road.plan()
+    claim = road.outbox.claim()
+    assert claim is not None
+    entries = road.outbox.open_entries(claim)
+    with db.write() as connection:
+        values = {"campaigns": 3, "campaign_ids": "x", "reply": "no", "refused_at": 1, "suppressed_at": road.now}
+        connection.execute(insert(RefusedAddress).values(address=BAD, **values))
+    checkpoint = road.outbox.checkpoint(claim, [], entries[:3], 5)
+    assert [entry.recipient.user_id for entry in checkpoint.entries] == ["user00000", "user00002"]
+    assert road.progress().planned == 5
+    road.outbox.release(claim, [], 4)
+    road.run()
+    assert road.progress().planned == sum(road.counts().values()) == 5
+
+
+def test_retry_failed_does_not_override_a_suppression(road: Harness) -> None:
+    suppress(road)
+    assert campaigns.retry_failed(road.db, road.campaign_id) == 1
+    road.run()
+    assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
+
+
+def test_lifted_first_it_is_tried_again_and_counted_anew(road: Harness) -> None:
+    suppress(road)
+    assert lift(road.db, ["USER00001@Example.com", "user00001@example.com", "other@example.com"]) == Lifted(1, 1)
+    assert campaigns.retry_failed(road.db, road.campaign_id) == 1
+    road.store.answer(BAD, Status.REFUSED)
+    road.run()
+    assert (road.counts(), refused_in(road.db)) == ({"sent": 4, "failed": 1}, 1)
+    campaigns.retry_failed(road.db, road.campaign_id)
+    road.run()
+    assert (road.counts(), refused_in(road.db)) == ({"sent": 5}, 0)
+
+
+def test_message_that_was_on_its_way_lifts_nothing(road: Harness) -> None:
+    suppress(road)
+    with road.db.write() as connection:
+        claim = Claim("campaign9", 0, 0, "a", "z", False, False)
+        taken = Result(Entry(Recipient("u", "n", BAD), refused_before=True), DeliveryStatus.SENT, 1, 0, "ok")
+        refusals.count(connection, claim, [taken], road.now, 3)
+    assert len(suppressed_addresses(road.db)) == 1
+
+
+@pytest.mark.parametrize("limit", [3, 10])
+def test_refusal_that_was_on_its_way_changes_no_date(road: Harness, limit: int) -> None:
+    suppress(road)
+    (before,) = suppressed_addresses(road.db)
+    with road.db.write() as connection:
+        claim = Claim("campaign9", 0, 0, "a", "z", False, False)
+        refusals.count(connection, claim, [said("refused", BAD)], road.now, limit)
+    (after,) = suppressed_addresses(road.db)
+    assert (after.suppressed_at, after.campaigns) == (before.suppressed_at, 4)
+
+
+@pytest.mark.parametrize(("limit", "after"), [(1, 1), (2, 2), (5, 5)])
+def test_limit_is_the_setting(db: Database, add_users, limit: int, after: int) -> None:
+    add_users(db, 5)
+    road = Harness(db, suppress_after=limit)
+    for number in range(after):
+        assert suppressed_addresses(db) == [], number
+        campaign(road, Status.REFUSED)
+    assert len(suppressed_addresses(db)) == 1
+
+
+def test_turned_off_nothing_is_counted_and_what_is_suppressed_stays_so(db: Database, add_users) -> None:
+    add_users(db, 5)
+    on = Harness(db)
+    suppress(on)
+    off = Harness(db, suppress_after=0)
+    off.now = on.now
+    assert campaign(off) == {"sent": 4}
+    off.store.answer("user00002@example.com", Status.REFUSED)
+    campaign(off)
+    assert refused_in(db, "user00002@example.com") == 0
+
+
+def test_outcome_that_is_not_recorded_is_not_counted(road: Harness) -> None:
+    road.accept()
+    road.plan()
+    frozen = road.outbox.claim()
+    assert frozen is not None
+    entry = road.outbox.open_entries(frozen)[1]
+    road.now += road.lease
+    taken_over = road.outbox.claim()
+    assert taken_over is not None
+    refused = Result(entry, DeliveryStatus.FAILED, 1, 0, "no", refused=True)
+    for write in (
+        lambda: road.outbox.checkpoint(frozen, [refused], [], 4),
+        lambda: road.outbox.release(frozen, [refused], 4),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert refused_in(road.db) == 0
+    road.outbox.release(taken_over, [refused], 4)
+    assert refused_in(road.db) == 1
+
+
+def test_campaigns_refused_at_the_same_moment_all_count(db: Database) -> None:
+    begin = threading.Barrier(6)
+
+    def refuse(number: int) -> None:
+        begin.wait()
+        for address in ("a@x.org", "b@x.org"):
+            with db.write() as connection:
+                claim = Claim(f"campaign{number}", 0, 0, "a", "z", False, False)
+                refusals.count(connection, claim, [said("refused", address)], START, 6)
+
+    threads = [threading.Thread(target=refuse, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(one.address, one.campaigns) for one in suppressed_addresses(db)] == [("a@x.org", 6), ("b@x.org", 6)]
+
+
+def test_checkpoint_without_a_refusal_runs_no_statement_more(road: Harness) -> None:
+    with statements(road.db) as seen:
+        campaign(road)
+    assert [one for one in seen if "refused_addresses" in one and not one.startswith("SELECT")] == []
+    plain = len(seen)
+    campaign(road, Status.REFUSED)
+    with statements(road.db) as seen:
+        campaign(road)
+    assert len(seen) == plain + 1  # it took a message again
+    with statements(road.db) as seen:
+        campaign(road)
+    assert len(seen) == plain
+
+
+@contextmanager
+def statements(db: Database):
+    seen: list[str] = []
+
+    def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(db.engine, "before_cursor_execute", note)
+
+
+def test_purge_forgets_old_refusals_and_keeps_suppressions(road: Harness) -> None:
+    suppress(road)
+    road.store.answer("user00002@example.com", Status.REFUSED)
+    campaign(road)
+    road.now += 90 * DAY
+    road.store.answer("user00003@example.com", Status.REFUSED)
+    campaign(road)
+    purge(road.db, 90 * DAY)
+    counted = [refused_in(road.db, f"user{number:05d}@example.com") for number in (1, 2, 3)]
+    assert counted == [3, 0, 1]
+    assert campaign(road) == {"sent": 4}
+
+
+KILLS = [
+    [Trap("checkpoint", "before", 2), Trap("checkpoint", "after", 2), Trap("release", "before")],
+    [Trap("outcome", "after", 2), Trap("release", "after"), Trap("checkpoint", "after", 1)],
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("traps", KILLS, ids=[" and ".join(map(str, traps)) for traps in KILLS])
+def test_campaign_counts_once_though_its_worker_is_killed(db: Database, add_users, tmp_path: Path, traps) -> None:
+    add_users(db, 8)
+    with recording_smtp(tmp_path, Fault("RCPT", "550 5.1.1 no such user", recipient=BAD)) as server:
+        settings = settings_for(tmp_path, server.url, database_url=db.url, batch_size=4, checkpoint=2)
+        for number, trap in enumerate(traps, 1):
+            road = accepted(db)
+            with Worker(settings, trap) as doomed:
+                assert doomed.wait() == -signal.SIGKILL
+            assert refused_in(db) in (number - 1, number)
+            with db.write() as connection:
+                connection.execute(update(Batch).where(Batch.state == "running").values(due_at=0))
+            finish(settings, road)
+            assert (road.counts(), refused_in(db)) == ({"sent": 7, "failed": 1}, number)
+        road = accepted(db)
+        finish(settings, road)
+        assert road.counts() == {"sent": 7}
+        assert suppressed_addresses(db)[0].reply == "550 5.1.1 no such user"
+
+
+def accepted(db: Database) -> Harness:
+    """A campaign over a clock that is the database's own."""
+    clock = db.clock
+    road = Harness(db)
+    db.clock = clock
+    road.accept()
+    return road
+
+
+def finish(settings: Settings, road: Harness) -> None:
+    with Worker(settings):
+        for _ in attempts(60, pause=0.05):
+            if road.progress().state in END_STATES:
+                assert examine(road.db) == []
+                return
+    raise AssertionError(road.progress())
+
+
+@pytest.mark.parametrize(
+    "address", ["A.b+C@x.org", "ÜNAL@x.org", "İstanbul@x.org", "\u212a@x.org", "ß\U0001f600Z@x.org"]
+)
+def test_addresses_compare_alike_in_python_and_both_databases(db: Database, address: str) -> None:
+    with db.write() as connection:
+        connection.execute(insert(User), [user_row(1, id="ann", email=address)])
+        assert connection.scalar(select(func.lower(User.email))) == comparable(address)
+        assert connection.scalar(select(func.lower(User.email) == literal(comparable(address))))
+
+
+def test_pages_of_addresses_follow_each_other(db: Database) -> None:
+    claim = Claim("campaign1", 0, 0, "a", "z", False, False)
+    with db.write() as connection:
+        refusals.count(connection, claim, [said("refused", f"{name}@x.org") for name in "cab"], START, 1)
+    assert [one.address for one in suppressed_addresses(db, count=2)] == ["a@x.org", "b@x.org"]
+    assert [one.address for one in suppressed_addresses(db, after="b@x.org")] == ["c@x.org"]
