@@ -14,9 +14,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from mailer.errors import ConfigError
 from mailer.selector.sqlite_functions import register
@@ -31,7 +32,10 @@ _NOW = {
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
 }
 
-_POOL: dict[str, Any] = {"pool_size": 16, "pool_use_lifo": True}  # the one used last knows the most pages
+_ENGINE: dict[str, Any] = {
+    **{"pool_size": 16, "pool_use_lifo": True},  # the connection used last knows the most pages
+    "hide_parameters": True,  # an error is logged, and the values of a statement may be addresses
+}
 
 Clock = Callable[[Connection], int]
 AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
@@ -120,15 +124,24 @@ def _engine(url: str, patience: float) -> tuple[Engine, SQLiteWrites | None]:
     except ArgumentError as error:
         raise ConfigError("MAILER_DATABASE_URL: not a database URL") from error
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **_POOL), None
+        engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **_ENGINE)
+        event.listen(engine, "handle_error", _takes_no_writes)
+        return engine, None
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise ConfigError("MAILER_DATABASE_URL: neither sqlite:///FILE nor postgresql://…")
     Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     writes = SQLiteWrites(Path(parsed.database), patience)
-    engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, **_POOL)
+    engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, **_ENGINE)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", partial(_begin_sqlite, writes))
     return engine, writes
+
+
+def _takes_no_writes(context: ExceptionContext) -> None:
+    """A standby after a fail-over: PostgreSQL calls it an internal error, but it is the database being away."""
+    error = context.original_exception
+    if isinstance(error, ReadOnlySqlTransaction):
+        raise OperationalError(context.statement, None, error, hide_parameters=True) from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -34,6 +34,26 @@ def empty_postgresql() -> Iterator[str]:
     admin.dispose()
 
 
+@contextmanager
+def altered(url: str, setting: str) -> Iterator[None]:
+    """`ALTER DATABASE … setting`, such as taking no connections or no writes; those there were are ended."""
+    name, back = url.rpartition("/")[2], setting.replace("false", "true").replace("SET", "RESET").partition(" =")[0]
+    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
+    end_all = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+
+    def alter(change: str) -> None:
+        with admin.connect() as connection:
+            connection.execute(text(f"ALTER DATABASE {name} {change}"))
+            connection.execute(end_all, {"name": name})
+
+    alter(setting)
+    try:
+        yield
+    finally:
+        alter(back)
+        admin.dispose()
+
+
 @pytest.fixture
 def postgresql_url() -> Iterator[str]:
     """The address of an empty PostgreSQL database."""

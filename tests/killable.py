@@ -160,6 +160,7 @@ def _work(settings: Settings, trap: Trap | None, busy: float, fast: float) -> No
 def _serve(settings: Settings, port: int, workers: int, trap: Trap | None, busy: float, folder: Path | None) -> None:
     os.setpgid(0, 0)
     os.chdir(folder or Path.cwd())
+    os.environ["MAILER_DATABASE_URL"] = settings.database_url  # what gunicorn.conf.py looks at before the workers start
     _quietly()
 
     class Server(BaseApplication):

@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,10 +13,11 @@ import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 
 from mailer.database import Database
 from mailer.models import AuthToken, Campaign, User
+from tests.conftest import altered, user_row
 from tests.service import PAYLOAD, Service
 
 INVALID_FROM = {
@@ -58,7 +58,6 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[Service]:
-    from tests.conftest import user_row
 
     made = Service(
         tmp_path_factory.mktemp("contract"),
@@ -360,7 +359,7 @@ def test_postgresql_that_takes_no_writes_is_503_and_not_ready(tmp_path, add_user
     with made as service:
         headers = service.headers("user00000")
         assert service.get("/readyz").status_code == 200
-        with read_only(made.db):
+        with altered(made.database_url, "SET default_transaction_read_only = on"):
             answers = [service.post(headers) for _ in range(2)]  # the first may meet a connection that was ended
             health = service.get("/readyz")
         for answer in answers:
@@ -369,21 +368,6 @@ def test_postgresql_that_takes_no_writes_is_503_and_not_ready(tmp_path, add_user
         assert (health.status_code, health.json()["database"]) == (503, "InternalError")
         assert campaigns(service.db) == 0
         assert service.post(headers).status_code == 200
-
-
-@contextmanager
-def read_only(db: Database) -> Iterator[None]:
-    """As after a fail-over to a standby: connections are ended, and new ones read only."""
-    name = db.engine.url.database
-    end_others = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
-    )
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-        connection.execute(text(end_others), {"name": name})
-        yield
-        connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
-        connection.execute(text(end_others), {"name": name})
 
 
 def example_of(described: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, select
+from sqlalchemy import Connection, MetaData, column, select, table
 
 import mailer.migrations
 from mailer.database import Database
@@ -70,6 +70,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"caller_id": "user00000", "key": "k", "fingerprint": "f", "campaign_id": "completed", "created_at": START}
     ],
     "rate_limits": [{"key": "k", "hits": 3, "expires_at": 2}],
+    "refused_addresses": [
+        {"address": f"user{number:05d}@example.com", "campaigns": 1, "campaign_ids": "completed", "reply": "no"}
+        | {"refused_at": 1, "suppressed_at": None}
+        for number in (1, 2)
+    ],
+    "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
 }
 
@@ -77,12 +83,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 def everything(connection: Connection, tables: MetaData) -> dict[str, list[Any]]:
     """All rows, by the columns of `tables`."""
     return {
-        table.name: sorted(map(repr, connection.execute(select(*table.columns)).all()))
-        for table in tables.sorted_tables
-        if table.name != "alembic_version"
+        known.name: sorted(map(repr, connection.execute(select(*known.columns)).all()))
+        for known in tables.sorted_tables
+        if known.name != "alembic_version"
     }
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.parametrize("revision", EARLIER)
 def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url: str, revision: str) -> None:
     db = Database(database_url)
@@ -91,10 +98,12 @@ def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url:
         CONFIG.attributes["connection"] = connection
         command.upgrade(CONFIG, revision)
         earlier.reflect(connection, resolve_fks=False)
-        for name in [table.name for table in Base.metadata.sorted_tables if table.name in earlier.tables]:
+        for name in [known.name for known in Base.metadata.sorted_tables if known.name in earlier.tables]:
             known = earlier.tables[name].columns.keys()
             rows = [{key: row[key] for key in row if key in known} for row in ROWS[name]]
-            connection.execute(Base.metadata.tables[name].insert().values(rows))
+            types = Base.metadata.tables[name].columns
+            plain = table(name, *(column(key, types[key].type) for key in known))  # without this version's defaults
+            connection.execute(plain.insert().values(rows))
         before = everything(connection, earlier)
 
     db.migrate()

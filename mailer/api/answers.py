@@ -7,8 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, jsonify
 from flask_smorest import Api
-from psycopg.errors import ReadOnlySqlTransaction
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UnicodeConverter
 
@@ -55,7 +54,6 @@ def register_errors(app: Flask) -> None:
     app.register_error_handler(MailerError, _refused)
     for trouble in (OperationalError, InterfaceError, TimeoutError):
         app.register_error_handler(trouble, _database_down)
-    app.register_error_handler(InternalError, _read_only)
 
 
 def envelope(text: str, kind: str, details: dict[str, Any], status: int) -> Response:
@@ -81,10 +79,3 @@ def _refused(error: MailerError) -> Response:
 def _database_down(error: Exception) -> Response:
     log.error("database unavailable: %s", type(error).__name__)
     return _refused(DatabaseUnavailable())
-
-
-def _read_only(error: InternalError) -> Response:
-    """PostgreSQL has no better name for a server that takes no writes, as a standby is after a fail-over."""
-    if isinstance(error.orig, ReadOnlySqlTransaction):
-        return _database_down(error)
-    raise error
