@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
+from typing_extensions import override
 
 from mailer.addresses import Mailbox
 from mailer.ledger import LeaseLost
@@ -47,6 +48,22 @@ class Hold:
         """Raise `LeaseLost` when the lease may be over."""
         if boot_time() >= self._ends:
             raise LeaseLost
+
+
+class WhileHeld(Iterator[Message]):
+    """Messages, given out only while the batch is surely ours. Raises `LeaseLost`.
+
+    Also at their end: a transport asks for more while the last ones it has drawn are still to be written.
+    """
+
+    def __init__(self, hold: Hold, messages: Iterator[Message]) -> None:
+        self._hold = hold
+        self._messages = messages
+
+    @override
+    def __next__(self) -> Message:
+        self._hold.verify()
+        return next(self._messages)
 
 
 class Deliverer:
@@ -168,7 +185,8 @@ class Deliverer:
         """Send one checkpoint's messages; return what became of them and, if the transport failed, why."""
         results: list[Result] = []
         drawn: dict[str, Entry] = {}
-        outcomes = self._transport.send(self._messages(template, hold, checkpoint, drawn, results))
+        messages = self._messages(template, checkpoint, drawn, results)
+        outcomes = self._transport.send(WhileHeld(hold, messages))
         try:
             for outcome in outcomes:
                 results.append(self._judge(drawn[outcome.id], outcome, checkpoint.now))
@@ -178,10 +196,9 @@ class Deliverer:
         return results, None
 
     def _messages(
-        self, template: Template, hold: Hold, checkpoint: Checkpoint, drawn: dict[str, Entry], results: list[Result]
+        self, template: Template, checkpoint: Checkpoint, drawn: dict[str, Entry], results: list[Result]
     ) -> Iterator[Message]:
         for entry in checkpoint.entries:
-            hold.verify()
             recipient = entry.recipient
             try:
                 message = template.render(recipient, self._links.link(recipient.user_id), checkpoint.now)

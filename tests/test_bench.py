@@ -44,7 +44,7 @@ def test_end_to_end_measures_the_service_beside_who_is_there(bench: Bench) -> No
     part = end_to_end.measure(bench)
 
     assert is_sound(part)
-    assert {f"mailer, {n} threads" for n in end_to_end.WORKERS} <= {figure.name for figure in part.figures}
+    assert {f"mailer, {name}" for name in end_to_end.SHAPES} <= {figure.name for figure in part.figures}
     assert any("smtplib" in ratio.name for ratio in part.ratios)
 
 
@@ -206,7 +206,7 @@ def test_table_lines_up() -> None:
 def test_chart_is_drawn_from_the_rates(tmp_path: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         pytest.skip("no matplotlib")
-    part = Part("end_to_end", "Title", figures=(Figure("mailer, 1 threads", "messages/s", (1.0, 2.0, 3.0)),))
+    part = Part("end_to_end", "Title", figures=(Figure("mailer, 1 process", "messages/s", (1.0, 2.0, 3.0)),))
 
     assert chart.draw(part, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from email import message_from_bytes, policy
 
 import pytest
@@ -12,9 +13,11 @@ from mailer.database import Database
 from mailer.errors import IdempotencyConflict, InvalidState
 from mailer.ledger import LeaseLost
 from mailer.models import Batch, User
+from mailer.outbox import boot_time
 from mailer.planning import NOBODY
 from tests.harness import MINUTE, START, Harness
-from transports.base import Status
+from transports.base import Message, Outcome, Status
+from transports.memory import MemoryTransport
 
 
 def change_user(db: Database, user_id: str, **values: object) -> None:
@@ -266,6 +269,34 @@ def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> No
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
         assert blockage.current(connection) is None
+
+
+class DrawsAhead(MemoryTransport):
+    """Draws all messages, is frozen then, and asks for more before each that it hands over, as the SMTP ones do."""
+
+    frozen = 0.0
+
+    def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
+        source = iter(messages)
+        drawn = list(source)
+        self.frozen = 10_000.0
+        for message in drawn:
+            assert next(source, None) is None
+            yield from super().send([message])
+
+
+def test_worker_that_wakes_up_late_hands_over_nothing_that_it_had_drawn(
+    db: Database, add_users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_users(db, 3)
+    road = Harness(db)
+    ahead = DrawsAhead(road.store)
+    road.deliverer._transport = ahead
+    monkeypatch.setattr("mailer.delivery.boot_time", lambda: boot_time() + ahead.frozen)
+    road.accept()
+    road.plan()
+    assert road.deliverer.run_next(lambda: False)
+    assert (road.arrived(), road.counts()) == ([], {"pending": 3})
 
 
 def test_planner_that_died_is_replaced(db: Database, add_users) -> None:
