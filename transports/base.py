@@ -74,10 +74,10 @@ class Transport(ABC):
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """Hand over `messages` and yield one outcome each, in their order, as they become known.
 
-        `messages` is drawn from lazily, at most a few for each connection ahead of the outcomes. A message drawn is a message that may
-        have been handed over; one never drawn certainly was not. Raises `TransportUnavailable` when the transport
-        itself fails: the outcomes yielded before stand, and every drawn message that may have been handed over
-        gets its outcome (`uncertain`) before the error is raised.
+        `messages` is drawn from lazily, at most a few for each connection ahead of the outcomes. A message drawn is a
+        message that may have been handed over; one never drawn certainly was not. Raises `TransportUnavailable` when
+        the transport itself fails: the outcomes yielded before stand, and every drawn message that may have been
+        handed over gets its outcome (`uncertain`) before the error is raised.
         """
 
     @abstractmethod
