@@ -84,7 +84,8 @@ def _import(bench: Bench, url: str) -> float:
 def _plan(url: str, users: int) -> float:
     db, settings = Database(url), Settings()
     with db.write() as connection:
-        connection.execute(text("DELETE FROM campaigns"))  # else those of part 4 are planned first
+        for table in ("batches", "campaigns"):  # else those of part 4 are planned first
+            connection.execute(text(f"DELETE FROM {table}"))
     order = campaigns.Order("", newsletter.SENDER, newsletter.SUBJECT, newsletter.HTML, selector(users), False)
     campaigns.accept(db, CALLER, order)
     begun = time.perf_counter()
