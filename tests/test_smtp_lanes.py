@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -20,35 +23,42 @@ def messages(count: int, prefix: str = "m") -> list[Message]:
     return [Message(f"{prefix}{n}", "s@example.org", f"{prefix}{n}@example.org", content) for n in range(count)]
 
 
+@dataclass
 class PickyServer(FakeServer):
-    """Takes `most` connections at a time, and counts those it `refused`."""
+    """Takes `most` connections at a time, and counts those it `refused`; `options` choose the dialogue's form."""
 
-    most = 100
-    refused = 0
-    held = 0
+    options: str = "connections=4"
+    most: int = 100
+    refused: int = 0
+    held: int = 0
 
-    def serve(self, sock: object) -> None:  # type: ignore[override]
+    def serve(self, sock: socket.socket) -> None:
         self.held += 1
         if self.held > self.most:
             self.refused += 1
-            sock.sendall(b"421 4.7.0 too many connections\r\n")  # type: ignore[attr-defined]
-            sock.close()  # type: ignore[attr-defined]
+            sock.sendall(b"421 4.7.0 too many connections\r\n")
+            sock.close()
         else:
-            super().serve(sock)  # type: ignore[arg-type]
+            super().serve(sock)
         self.held -= 1
 
 
-@pytest.fixture(params=["pipelined", "chunked", "lockstep"])
+FORMS = {
+    "pipelined": PickyServer,
+    "chunked": partial(PickyServer, options="connections=4&bdat=yes"),
+    "lockstep": partial(PickyServer, extensions=LOCKSTEP),
+}
+
+
+@pytest.fixture(params=FORMS)
 def server(request: pytest.FixtureRequest) -> Iterator[PickyServer]:
-    made = PickyServer(extensions=LOCKSTEP) if request.param == "lockstep" else PickyServer()
-    made.options = "connections=4" + ("&bdat=yes" if request.param == "chunked" else "")  # type: ignore[attr-defined]
-    with running(made):
+    with running(FORMS[request.param]()) as made:
         yield made
 
 
 @pytest.fixture
 def transport(server: PickyServer) -> Iterator[SMTPTransport]:
-    with closing(SMTPTransport.from_url(server.url(server.options))) as made:  # type: ignore[attr-defined]
+    with closing(SMTPTransport.from_url(server.url(server.options))) as made:
         yield made
 
 
@@ -107,8 +117,8 @@ def test_refused_recipients_do_not_hold_up_the_others(server: PickyServer, trans
     assert sorted(server.recipients) == sorted(f"m{n}@example.org" for n in range(12) if f"m{n}" not in refused)
 
 
-def last_verb(server: FakeServer) -> str:
-    return "BDAT" if "bdat" in server.options else "."  # type: ignore[attr-defined]
+def last_verb(server: PickyServer) -> str:
+    return "BDAT" if "bdat" in server.options else "."
 
 
 @pytest.mark.parametrize("reply", [b"", b"421 4.3.2 going down\r\n"], ids=["closed", "421"])
@@ -169,7 +179,7 @@ def test_threads_share_the_connections(server: PickyServer, transport: SMTPTrans
 
 
 def test_rate_holds_over_all_connections(server: PickyServer) -> None:
-    options = f"{server.options}&rate=50/second"  # type: ignore[attr-defined]
+    options = f"{server.options}&rate=50/second"
     with closing(SMTPTransport.from_url(server.url(options))) as transport:
         begun = threading.Event()
         over = threading.Timer(0.5, begun.set)
