@@ -81,19 +81,26 @@ def _import(bench: Bench, url: str) -> float:
     return result.created / seconds
 
 
-def _plan(url: str, users: int) -> float:
-    db, settings = Database(url), Settings()
-    with db.write() as connection:
-        for table in ("batches", "campaigns"):  # else those of part 4 are planned first
-            connection.execute(text(f"DELETE FROM {table}"))
-    order = campaigns.Order("", newsletter.SENDER, newsletter.SUBJECT, newsletter.HTML, selector(users), False)
-    campaigns.accept(db, CALLER, order)
-    begun = time.perf_counter()
-    planned = plan_next(db, settings.batch_size, settings.lease_seconds * 1000)
-    seconds = time.perf_counter() - begun
-    db.close()
-    assert planned
-    return seconds
+class Planner:
+    """Plans on one database again and again, as a worker does."""
+
+    def __init__(self, url: str, users: int) -> None:
+        self._db, self._settings = Database(url), Settings()
+        self._order = campaigns.Order(
+            "", newsletter.SENDER, newsletter.SUBJECT, newsletter.HTML, selector(users), dry_run=False
+        )
+
+    def __call__(self) -> float:
+        """Seconds to plan one campaign."""
+        with self._db.write() as connection:
+            for table in ("batches", "campaigns"):  # else those of part 4 are planned first
+                connection.execute(text(f"DELETE FROM {table}"))
+        campaigns.accept(self._db, CALLER, self._order)
+        begun = time.perf_counter()
+        planned = plan_next(self._db, self._settings.batch_size, self._settings.lease_seconds * 1000)
+        seconds = time.perf_counter() - begun
+        assert planned
+        return seconds
 
 
 def _match(big: Path, users: int) -> float:
@@ -113,12 +120,12 @@ def measure(bench: Bench, big: Path, imported: float) -> Part:
     figures = [Figure("import into SQLite", "users/s", (imported,))]
     notes = [f"{users:,} users; the selector is {json.dumps(selector(users))}: an eighth of them."]
     with postgresql() as url:
-        contestants: dict[str, Callable[[], float]] = {"plan on SQLite": partial(_plan, directory.url_of(big), users)}
+        contestants: dict[str, Callable[[], float]] = {"plan on SQLite": Planner(directory.url_of(big), users)}
         if url is None:
             notes.append("Left out: PostgreSQL (none answers at BENCH_POSTGRESQL).")
         else:
             figures.append(Figure("import into PostgreSQL", "users/s", (_import(bench, url),)))
-            contestants["plan on PostgreSQL"] = partial(_plan, url, users)
+            contestants["plan on PostgreSQL"] = Planner(url, users)
         if find_spec("mongoquery"):
             contestants["load and match with mongoquery"] = partial(_match, big, users)
         else:

@@ -11,6 +11,7 @@ from sqlalchemy import insert
 
 from bench.newsletter import document, people
 from mailer.database import Database
+from mailer.documents import role_lines
 from mailer.models import User
 
 AT_ONCE = 5_000
@@ -42,6 +43,7 @@ def fill(db: Database, count: int) -> None:
                 "email": person.address,
             }
             row |= {"active": True, "created_at": described["createdAt"]["$date"], "unsubscribed_at": None}
+            row["roles"] = role_lines(described["roles"])
             rows.append({**row, "document": described})
         with db.write(durable=False) as connection:
             connection.execute(insert(User), rows)

@@ -35,11 +35,6 @@ def subscribed(user: type[User] = User) -> ColumnElement[bool]:
     return and_(reachable(user), user.unsubscribed_at.is_(None))
 
 
-def eligible(user: type[User] = User) -> ColumnElement[bool]:
-    """May be written to now. Joined outside the caller's query, which can neither name nor undo it."""
-    return and_(subscribed(user), ~suppressed(user))
-
-
 def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """The ids of the eligible `among` the users, each with its address if that was refused: one look-up for both."""
     found = select(User.id, RefusedAddress.address).outerjoin(RefusedAddress, RefusedAddress.address == address())
@@ -47,8 +42,12 @@ def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]
 
 
 def audience(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
-    """Everyone who matches `query` and may be written to now."""
-    return and_(eligible(user), compile_selector(query, user))
+    """Everyone who matches `query` and may be written to now: joined outside the query, which cannot name or undo it.
+
+    Whether anyone is suppressed at all is asked first, and once. Without it PostgreSQL would join, and then sort.
+    """
+    nobody = ~exists().where(RefusedAddress.suppressed_at.is_not(None))
+    return and_(subscribed(user), compile_selector(query, user), or_(nobody, ~suppressed(user)))
 
 
 def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:

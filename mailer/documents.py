@@ -8,7 +8,7 @@ The shape is Rocket.Chat's: `_id`, `username`, `name`, `emails: [{address, verif
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ class UserRow(NamedTuple):
     email: str | None  # the first address in its envelope form; None: no valid one
     active: bool
     created_at: int | None  # milliseconds
+    roles: str | None  # see `role_lines`
     document: dict[str, Any]
 
 
@@ -61,6 +62,17 @@ def normalise(document: object, row: int) -> UserRow:
         return _row(document)
     except _RefusedError as refused:
         raise InvalidRow(row, ".".join(refused.path) or "document", refused.problem) from None
+
+
+def role_lines(roles: Sequence[str] | None) -> str | None:
+    """The roles as one text, each between line ends: a role is among them if its line is in the text.
+
+    None where only the document can tell: too long for an index, or a line end in a role.
+    """
+    if not roles:
+        return ""
+    lines = "\n".join(("", *roles, ""))
+    return lines if len(lines) <= MAX_INDEXED and lines.count("\n") == len(roles) + 1 else None
 
 
 def _row(document: object) -> UserRow:
@@ -83,6 +95,7 @@ def _row(document: object) -> UserRow:
         email=_first_address(clean.get("emails")),
         active=clean["active"],
         created_at=created["$date"] if created else None,
+        roles=role_lines(clean.get("roles")),
         document=clean,
     )
 

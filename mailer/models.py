@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text, func
+from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
@@ -48,6 +48,10 @@ class Base(DeclarativeBase):
     """The metadata that the migrations are checked against."""
 
 
+def _index_of_some(name: str, *columns: str, where: ColumnElement[bool]) -> Index:
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
 class User(Base):
     """One member of the workspace, as imported. `unsubscribed_at` is this service's own mark: no import touches it."""
 
@@ -57,13 +61,24 @@ class User(Base):
     username: Mapped[str | None] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
     email: Mapped[str | None] = mapped_column(Id)  # the first address in its envelope form; None: no valid one
-    active: Mapped[bool]
+    active: Mapped[bool] = mapped_column()
     created_at: Mapped[int | None] = mapped_column(BigInteger)
+    roles: Mapped[str | None] = mapped_column(Id)  # each between line ends; None: only the document can tell
     unsubscribed_at: Mapped[int | None] = mapped_column(BigInteger)
     document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
     workspace: Mapped[str | None] = mapped_column(Text)  # the address it was last synced from
 
-    __table_args__ = (Index("ix_users_address", func.lower(email), "id"), Index("ix_users_username", "username"))
+    __table_args__ = (
+        Index("ix_users_address", func.lower(email), "id"),
+        Index("ix_users_username", "username"),
+        # all that planning needs to know of who may be written to, in the order of batches
+        _index_of_some(
+            "ix_users_audience",
+            *("id", "created_at", "roles", "email", "unsubscribed_at", "active"),
+            where=and_(active, email.is_not(None), unsubscribed_at.is_(None)),
+        ),
+        _index_of_some("ix_users_unlisted", "id", where=roles.is_(None)),
+    )
 
 
 class RefusedAddress(Base):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, or_, select, update
 
 from mailer.database import AnyRow, Database
 from mailer.directory import audience, find_by_address
@@ -29,8 +29,7 @@ def plan_next(db: Database, batch_size: int, lease: int, *, merge: bool = False)
         if campaign.dry_run:
             ranges = _dry_run(connection, campaign)
         else:
-            members = merged_audience(campaign.query) if merge else audience(campaign.query)
-            ranges = _ranges(connection, members, batch_size)
+            ranges = _ranges(connection, campaign.query, batch_size, merge=merge)
     with db.write() as connection:
         now = db.clock(connection)
         state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
@@ -63,11 +62,42 @@ def _claim_campaign(db: Database, lease: int) -> AnyRow | None:
         return connection.execute(first.where(Campaign.id == row.id)).one()
 
 
-def _ranges(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
-    place = (func.row_number().over(order_by=User.id) - 1) // size
-    member = select(User.id.label("id"), place.label("place")).where(members).subquery()
-    cut = select(func.min(member.c.id), func.max(member.c.id), func.count()).group_by(member.c.place)
-    return connection.execute(cut.order_by(member.c.place)).all()
+def _ranges(connection: Connection, query: Mapping[str, Any], size: int, *, merge: bool) -> Sequence[Sequence[Any]]:
+    if merge:
+        return _numbered(connection, merged_audience(query), size)
+    cut = _skipped_through if connection.dialect.name == "sqlite" else _numbered
+    return cut(connection, audience(query), size)
+
+
+def _numbered(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
+    """The first and the last id of every batch, and how many it has; no other id leaves the database."""
+    ahead = {"order_by": User.id, "rows": (None, 0)}  # "rows": PostgreSQL before 16 would look for equal ids
+    place, following = func.row_number().over(**ahead), func.lead(User.id).over(**ahead)
+    member = select(User.id.label("id"), place.label("number"), following.label("following")).where(members).subquery()
+    number = member.c.number
+    edges = select(member.c.id, number).where(or_(number % size < 2, member.c.following.is_(None)))
+    ends = connection.execute(edges.order_by(number)).all()
+    firsts = [end for end in ends if (end.number - 1) % size == 0]
+    lasts = [end for end in ends if end.number % size == 0 or end is ends[-1]]
+    return [(a.id, z.id, z.number - a.number + 1) for a, z in zip(firsts, lasts, strict=True)]
+
+
+def _skipped_through(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
+    """The same, from the end of each batch to the end of the next: on SQLite in half the time of numbering everyone.
+
+    Not for what is no look at one user after the other: it would be done anew for every batch.
+    """
+    member = select(User.id).where(members).cte("member").prefix_with("NOT MATERIALIZED")
+    cut = select(literal("").label("first"), literal("").label("last")).cte("cut", recursive=True)
+    after = select(member.c.id).where(member.c.id > cut.c.last).order_by(member.c.id).limit(1)
+    following = select(after.scalar_subquery(), after.offset(size - 1).scalar_subquery())
+    cut = cut.union_all(following.where(cut.c.last.is_not(None)))
+    full = connection.execute(select(cut.c.first, cut.c.last, literal(size)).where(cut.c.last > "")).all()
+    rest = User.id > (full[-1].last if full else "")
+    *_, count = tail = connection.execute(
+        select(func.min(User.id), func.max(User.id), func.count()).where(members, rest)
+    ).one()
+    return [*full, tail] if count else full
 
 
 def _dry_run(connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import OperationalError
 
 from mailer.database import Database
+from mailer.documents import role_lines
 from mailer.models import User
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -123,7 +124,7 @@ def user_row(number: int, **changes: object) -> dict[str, object]:
         "email": f"{user_id}@example.com",
         "active": True,
     }
-    row |= {"created_at": 1_420_070_400_000 + number, "unsubscribed_at": None, **changes}
+    row |= {"created_at": 1_420_070_400_000 + number, "roles": role_lines(["user"]), "unsubscribed_at": None, **changes}
     emails = [{"address": row["email"], "verified": True}]
     document = {"_id": user_id, "username": user_id, "name": row["name"], "emails": emails, "type": "user"}
     document |= {"roles": ["user"], "active": row["active"], "createdAt": {"$date": row["created_at"]}}

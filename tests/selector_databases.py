@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, delete, event, insert, select
 from sqlalchemy.exc import OperationalError
 
+from mailer.documents import role_lines
 from mailer.models import Base, User
 from mailer.selector import compile_selector, register
 
@@ -45,7 +46,10 @@ def store(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[
 def _row(document: dict[str, Any]) -> dict[str, Any]:
     created = document.get("createdAt")
     columns = {"id": document["_id"], "username": document.get("username"), "created_at": created and created["$date"]}
-    return {**columns, "name": "", "active": True, "document": document}
+    roles = document.get("roles")
+    stored = isinstance(roles, list) and all(isinstance(role, str) for role in roles)  # others are never stored
+    lines = role_lines(roles) if stored else None
+    return {**columns, "name": "", "active": True, "roles": lines, "document": document}
 
 
 def selected(connection: Connection, query: dict[str, Any]) -> list[int]:

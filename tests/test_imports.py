@@ -55,8 +55,8 @@ def test_every_format_brings_the_same_users(sqlite_db: Database, tmp_path: Path,
     path.write_text(FORMATS[name], "utf-8")
     assert import_users(sqlite_db, path) == ImportResult(created=2, updated=0, unchanged=0)
     ada, zoe = rows(sqlite_db).values()
-    assert ada[:7] == ("ada", "ada", "Ada", "ada@example.org", True, None, None)
-    assert zoe[:7] == ("zoe", None, "Zoë 🎉", None, True, 1420070400000, None)
+    assert ada[:8] == ("ada", "ada", "Ada", "ada@example.org", True, None, "\na\nb\n", None)
+    assert zoe[:8] == ("zoe", None, "Zoë 🎉", None, True, 1420070400000, "", None)
     assert ada.document == {**ADA, "active": True}
     assert zoe.document == {**ZOE, "createdAt": {"$date": 1420070400000}, "active": True}
 

@@ -154,7 +154,7 @@ def test_unsubscribing_after_the_message_sends_no_second_one(road: Harness) -> N
 def test_chosen_one_who_goes_leaves_the_place_to_the_next(road: Harness, how: str) -> None:
     road.accept({"roles": "user"})
     road.plan()
-    gone = {"leaves": {"active": False}, "moves": {"email": "ann@example.com"}, "no longer matches": {"document": {}}}
+    gone = {"leaves": {"active": False}, "moves": {"email": "ann@example.com"}, "no longer matches": {"roles": "", "document": {}}}
     change(road, "ann", **gone[how])
     run(road)
     assert len(at_the_desk(road)) == 1
@@ -180,7 +180,7 @@ def test_chosen_one_who_goes_after_the_message_leaves_no_place(road: Harness, ho
     road.accept({"roles": "user"})
     road.plan()
     road.deliverer.run_next(lambda: False)
-    change(road, "ann", **({"active": False} if how == "leaves" else {"document": {}}))
+    change(road, "ann", **({"active": False} if how == "leaves" else {"roles": "", "document": {}}))
     run(road)
     assert (len(at_the_desk(road)), road.counts()) == (1, {"sent": 6})
 

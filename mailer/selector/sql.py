@@ -8,13 +8,14 @@ from typing import Any, assert_never
 
 from sqlalchemy import Boolean, ColumnElement, FromClause, and_, case, false, literal, or_, select, true
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 from typing_extensions import override
 
 from mailer.models import User
-from mailer.selector.columns import PROMOTED, Columns, column_condition
+from mailer.selector.columns import LISTED, ORDERED, PROMOTED, Columns, column_condition
 from mailer.selector.matching import admits_array, holds
 from mailer.selector.paths import is_index
 from mailer.selector.postgresql import PostgreSQLValue
@@ -22,6 +23,8 @@ from mailer.selector.sqlite import SQLiteValue
 from mailer.selector.syntax import parse_selector
 from mailer.selector.tree import And, Compare, ElemMatch, Exists, Field, Node, Not, Or, Order, Size, Test
 from mailer.selector.values import Condition, Value
+
+_CHEAPEST = {(name,) for name in ORDERED}
 
 
 def compile_selector(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
@@ -41,8 +44,10 @@ class Selected(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = False  # the tree is part of what the SQL depends on
 
-    def __init__(self, tree: Node, user: Any = User) -> None:
-        super().__init__(user.document, user.id, user.username, user.created_at)
+    def __init__(self, tree: Node, user: Any = User, *, opened: bool = False) -> None:
+        """With `opened` the document alone is asked, not the columns that repeat some of its fields."""
+        columns = () if opened else (user.id, user.username, user.created_at, user.roles)
+        super().__init__(user.document, *columns)
         self.tree = tree
 
     @override
@@ -53,7 +58,7 @@ class Selected(FunctionElement[bool]):
     def within(self, root: Callable[[ColumnElement[Any]], Value]) -> Condition:
         """The condition in one database's JSON; `root` makes a value of the document's column."""
         document, *columns = self.clauses
-        return condition(self.tree, root(document), dict(zip(PROMOTED, columns, strict=True)))
+        return condition(self.tree, root(document), dict(zip(PROMOTED, columns, strict=bool(columns))))
 
 
 @compiles(Selected, "sqlite")
@@ -70,7 +75,7 @@ def condition(node: Node, root: Value, columns: Columns) -> Condition:
     """What the tree says about a value: the user document, or an element under $elemMatch. NULL means no."""
     match node:
         case And(parts):
-            return and_(true(), *(condition(part, root, columns) for part in parts))
+            return and_(true(), *(condition(part, root, columns) for part in sorted(parts, key=_cost)))
         case Or(parts):
             return or_(false(), *(condition(part, root, columns) for part in parts))
         case Not(part):
@@ -79,9 +84,23 @@ def condition(node: Node, root: Value, columns: Columns) -> Condition:
             return _holds(root, test)
         case Field(path, test):
             in_column = column_condition(columns, path, test)
-            return _field(root, path, test) if in_column is None else in_column
+            if in_column is None:
+                return _field(root, path, test)
+            return _or_unlisted(in_column, columns, node) if path == (LISTED,) else in_column
         case _:
             assert_never(node)
+
+
+def _cost(node: Node) -> int:
+    """In which order conditions that must all hold are best tested, where the database has no opinion."""
+    return 0 if isinstance(node, Field) and node.path in _CHEAPEST else 1
+
+
+def _or_unlisted(listed: Condition, columns: Columns, field: Field) -> Condition:
+    """For the few users whom the column says nothing of, in a query apart: so the others' documents stay closed."""
+    user = aliased(User)
+    unlisted = select(user.id).where(user.roles.is_(None), Selected(field, user, opened=True))
+    return or_(listed, and_(columns[LISTED].is_(None), columns["_id"].in_(unlisted)))
 
 
 def _field(root: Value, path: tuple[str, ...], test: Test) -> Condition:
