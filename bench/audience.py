@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +102,10 @@ class Planner:
         assert planned
         return seconds
 
+    def close(self) -> None:
+        """Give back the connection."""
+        self._db.close()
+
 
 def _match(big: Path, users: int) -> float:
     """Seconds to read, parse and match all users by mongoquery, worked out from some of them."""
@@ -119,13 +123,14 @@ def measure(bench: Bench, big: Path, imported: float) -> Part:
     users = bench.scale.users
     figures = [Figure("import into SQLite", "users/s", (imported,))]
     notes = [f"{users:,} users; the selector is {json.dumps(selector(users))}: an eighth of them."]
-    with postgresql() as url:
-        contestants: dict[str, Callable[[], float]] = {"plan on SQLite": Planner(directory.url_of(big), users)}
+    with postgresql() as url, ExitStack() as opened:
+        on_sqlite = opened.enter_context(closing(Planner(directory.url_of(big), users)))
+        contestants: dict[str, Callable[[], float]] = {"plan on SQLite": on_sqlite}
         if url is None:
             notes.append("Left out: PostgreSQL (none answers at BENCH_POSTGRESQL).")
         else:
             figures.append(Figure("import into PostgreSQL", "users/s", (_import(bench, url),)))
-            contestants["plan on PostgreSQL"] = Planner(url, users)
+            contestants["plan on PostgreSQL"] = opened.enter_context(closing(Planner(url, users)))
         if find_spec("mongoquery"):
             contestants["load and match with mongoquery"] = partial(_match, big, users)
         else:

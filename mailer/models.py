@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 Id = Text().with_variant(Text(collation="C"), "postgresql")
@@ -52,6 +53,14 @@ def _index_of_some(name: str, *columns: str, where: ColumnElement[bool]) -> Inde
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
+def _audience_indexes(subscribed: ColumnElement[bool]) -> tuple[SchemaItem, SchemaItem]:
+    """One for each database: SQLite wants to find the columns of `subscribed` as well, which the index implies."""
+    name, columns = "ix_users_audience", ("id", "created_at", "roles", "email")
+    on_sqlite = Index(name, *columns, "unsubscribed_at", "active", sqlite_where=subscribed)
+    on_postgresql = Index(name, *columns, postgresql_where=subscribed)
+    return on_sqlite.ddl_if(dialect="sqlite"), on_postgresql.ddl_if(dialect="postgresql")
+
+
 class User(Base):
     """One member of the workspace, as imported. `unsubscribed_at` is this service's own mark: no import touches it."""
 
@@ -72,11 +81,7 @@ class User(Base):
         Index("ix_users_address", func.lower(email), "id"),
         Index("ix_users_username", "username"),
         # all that planning needs to know of who may be written to, in the order of batches
-        _index_of_some(
-            "ix_users_audience",
-            *("id", "created_at", "roles", "email", "unsubscribed_at", "active"),
-            where=and_(active, email.is_not(None), unsubscribed_at.is_(None)),
-        ),
+        *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
         _index_of_some("ix_users_unlisted", "id", where=roles.is_(None)),
     )
 

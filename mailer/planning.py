@@ -71,8 +71,10 @@ def _ranges(connection: Connection, query: Mapping[str, Any], size: int, *, merg
 
 def _numbered(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
     """The first and the last id of every batch, and how many it has; no other id leaves the database."""
-    ahead = {"order_by": User.id, "rows": (None, 0)}  # "rows": PostgreSQL before 16 would look for equal ids
-    place, following = func.row_number().over(**ahead), func.lead(User.id).over(**ahead)
+    place, following = (
+        function.over(order_by=User.id, rows=(None, 0))  # rows: PostgreSQL before 16 would look for equal ids
+        for function in (func.row_number(), func.lead(User.id))
+    )
     member = select(User.id.label("id"), place.label("number"), following.label("following")).where(members).subquery()
     number = member.c.number
     edges = select(member.c.id, number).where(or_(number % size < 2, member.c.following.is_(None)))

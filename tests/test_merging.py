@@ -154,7 +154,11 @@ def test_unsubscribing_after_the_message_sends_no_second_one(road: Harness) -> N
 def test_chosen_one_who_goes_leaves_the_place_to_the_next(road: Harness, how: str) -> None:
     road.accept({"roles": "user"})
     road.plan()
-    gone = {"leaves": {"active": False}, "moves": {"email": "ann@example.com"}, "no longer matches": {"roles": "", "document": {}}}
+    gone = {
+        "leaves": {"active": False},
+        "moves": {"email": "ann@example.com"},
+        "no longer matches": {"roles": "", "document": {}},
+    }
     change(road, "ann", **gone[how])
     run(road)
     assert len(at_the_desk(road)) == 1
