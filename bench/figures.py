@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -70,10 +71,11 @@ class Part:
 
 
 def in_turn(rounds: int, contestants: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
-    """Run everyone once a round, so that a slow minute of the machine hits all of them."""
+    """Run everyone once a round, so that a slow minute of the machine hits all of them; nobody pays another's garbage."""
     results: dict[str, list[T]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
+            gc.collect()
             results[name].append(run())
     return results
 

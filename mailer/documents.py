@@ -18,7 +18,7 @@ from mailer.ejson import MAX_INTEGER, NOT_A_NUMBER, canonical_date, from_extende
 from mailer.errors import InvalidRow
 
 MAX_DEPTH = 32
-MAX_INDEXED = 255  # characters of _id and username: PostgreSQL's index takes no entry over 2,700 bytes
+MAX_INDEXED = 255  # characters of _id, username and roles: PostgreSQL takes no index entry over 2,704 bytes
 DATES = ("createdAt", "lastLogin", "_updatedAt")
 SECRET_ROOTS = frozenset({"services", "e2e"})
 SECRETS = frozenset(

@@ -46,12 +46,18 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 values = st.recursive(scalars, _containers, max_leaves=6)
 ids = st.one_of(st.sampled_from(["0", "1", "10", "7"]), st.none())
 instants = st.one_of(st.sampled_from([*DATES, *NUMBERS]), st.none(), st.sampled_from(TEXTS))
+role_names = st.sampled_from([*TEXTS, "a\nb", "a" * 255])  # of the last two the column says nothing
+roles = st.lists(role_names, max_size=3)
 documents = st.builds(
-    lambda fields, name, created, seen: {**fields, "username": name, "createdAt": created, "lastLogin": seen},
+    lambda fields, name, created, seen, roles: {
+        **fields,
+        **{"username": name, "createdAt": created, "lastLogin": seen, "roles": roles},
+    },
     st.dictionaries(keys, values, max_size=4),
     st.sampled_from(["0", "1", "7", None]),
     st.sampled_from([*DATES, None]),
     instants,
+    roles,
 )
 paths = st.one_of(
     keys, st.lists(keys, min_size=1, max_size=4).filter(lambda p: sum(s in "01" for s in p[1:]) < 3).map(".".join)
@@ -89,6 +95,8 @@ def selectors(depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
         st.dictionaries(paths, st.one_of(values, _operators(depth)), min_size=1, max_size=2),
         st.dictionaries(st.sampled_from(["createdAt", "lastLogin"]), st.one_of(instants, _operators(0)), min_size=1),
         st.dictionaries(st.sampled_from(["_id", "username"]), st.one_of(ids, _operators(0, ids)), min_size=1),
+        st.fixed_dictionaries({"roles": st.one_of(role_names, roles, _operators(0, role_names))}),
+        st.fixed_dictionaries({"roles": st.fixed_dictionaries({"$in": roles})}),
     ]
     if depth:
         inner = st.lists(st.deferred(lambda: selectors(depth - 1)), min_size=1, max_size=2)

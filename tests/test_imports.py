@@ -4,6 +4,7 @@ import json
 import tracemalloc
 from itertools import repeat
 from pathlib import Path
+from random import Random
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -245,3 +246,17 @@ def test_document_over_the_limit_is_called_too_long(sqlite_db: Database, tmp_pat
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidRow, match="longer than 1,048,576 characters"):
         import_users(sqlite_db, tmp_path / name)
+
+
+def test_longest_user_fits_into_every_index(db: Database) -> None:
+    """PostgreSQL refuses an index entry over 2,704 bytes; it packs entries, so that these must not be packable."""
+    letters = Random(5)
+
+    def text(length: int) -> str:
+        return "".join(chr(letters.randrange(0x20000, 0x2A000)) for _ in range(length))  # four bytes each
+
+    address = f"{'a' * 64}@{'.'.join(['d' * 63] * 2)}.{'e' * 57}.org"
+    longest = {"_id": text(255), "username": text(255), "roles": [text(126), text(126)]}
+    upsert_documents(db, [(1, {**longest, "emails": [{"address": address}]})])
+    (row,) = rows(db).values()
+    assert (len(row.id), len(row.username), len(row.roles), len(row.email)) == (255, 255, 255, 254)

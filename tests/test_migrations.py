@@ -12,7 +12,8 @@ from sqlalchemy import Connection, MetaData, column, select, table
 
 import mailer.migrations
 from mailer.database import Database
-from mailer.models import Base, BatchState, CampaignState, DeliveryStatus
+from mailer.documents import normalise
+from mailer.models import Base, BatchState, CampaignState, DeliveryStatus, User
 from tests.conftest import user_row
 from tests.harness import START, Harness
 
@@ -89,21 +90,28 @@ def everything(connection: Connection, tables: MetaData) -> dict[str, list[Any]]
     }
 
 
+def store(connection: Connection, revision: str, stored: dict[str, list[dict[str, Any]]]) -> MetaData:
+    """Make the schema of `revision` and put the rows into it, as far as it has tables and columns for them."""
+    earlier = MetaData()
+    CONFIG.attributes["connection"] = connection
+    command.upgrade(CONFIG, revision)
+    earlier.reflect(connection, resolve_fks=False)
+    for name in [known.name for known in Base.metadata.sorted_tables if known.name in earlier.tables]:
+        known = earlier.tables[name].columns.keys()
+        rows = [{key: row[key] for key in row if key in known} for row in stored.get(name, [])]
+        types = Base.metadata.tables[name].columns
+        plain = table(name, *(column(key, types[key].type) for key in known))  # without this version's defaults
+        if rows:
+            connection.execute(plain.insert().values(rows))
+    return earlier
+
+
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.parametrize("revision", EARLIER)
 def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url: str, revision: str) -> None:
     db = Database(database_url)
-    earlier = MetaData()
     with db.write() as connection:
-        CONFIG.attributes["connection"] = connection
-        command.upgrade(CONFIG, revision)
-        earlier.reflect(connection, resolve_fks=False)
-        for name in [known.name for known in Base.metadata.sorted_tables if known.name in earlier.tables]:
-            known = earlier.tables[name].columns.keys()
-            rows = [{key: row[key] for key in row if key in known} for row in ROWS[name]]
-            types = Base.metadata.tables[name].columns
-            plain = table(name, *(column(key, types[key].type) for key in known))  # without this version's defaults
-            connection.execute(plain.insert().values(rows))
+        earlier = store(connection, revision, ROWS)
         before = everything(connection, earlier)
 
     db.migrate()
@@ -117,6 +125,34 @@ def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url:
     for road.campaign_id, end in {**ends, "running": "completed_with_issues"}.items():
         assert road.progress().state == end
     assert road.counts() == {"sent": 13, "failed": 1, "skipped": 1}
+    db.close()
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_migration_fills_the_roles_as_an_import_does(database_url: str) -> None:
+    listed = [
+        None,
+        [],
+        ["user"],
+        ["b", "a", "ä"],
+        ["a\nb"],
+        ["r" * 253],
+        ["r" * 254],
+        ["🎉" * 253],
+        [f"{n}" for n in range(99)],
+    ]
+    documents = [{"_id": str(number), "roles": roles} for number, roles in enumerate(listed)] + [{"_id": "absent"}]
+    rows = [{**user_row(0), "id": document["_id"], "document": document} for document in documents]
+    db = Database(database_url)
+    with db.write() as connection:
+        store(connection, "0005", {"users": rows})
+
+    db.migrate()
+
+    with db.read() as connection:
+        filled = dict(connection.execute(select(User.id, User.roles)).all())
+    assert filled == {document["_id"]: normalise(document, 1).roles for document in documents}
+    assert list(filled.values()).count(None) == 3
     db.close()
 
 

@@ -33,6 +33,28 @@ def test_absent_query_selects_everybody(connection: Connection, text: str | None
     assert selected(connection, parse_query(text)) == [0, 1]
 
 
+ROLES = {"plain": ["user", "admin"], "with a line end": ["user", "a\nb"], "long": ["user", "r" * 255], "none": []}
+
+
+@pytest.mark.parametrize("roles", ROLES.values(), ids=ROLES)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *["user", "admin", "us", "", "a", "a\nb", "\n", "user\nadmin", "r" * 255, None, ["user", "admin"], []],
+        *[{"$in": ["nobody", "user"]}, {"$in": [f"r{n}" for n in range(17)]}, {"$in": ["user", None]}, {"$in": []}],
+        *[{"$ne": "user"}, {"$nin": ["user", "admin"]}, {"$not": {"$in": ["a\nb"]}}, {"$all": ["user", "admin"]}],
+    ],
+    ids=str,
+)
+def test_role_is_found_whether_its_column_can_tell_or_not(
+    connection: Connection, roles: list[str], wanted: object
+) -> None:
+    """The column's word against that of the document, which alone is asked for what is no user's roles."""
+    store(connection, [{"roles": roles, "same": roles}])
+
+    assert selected(connection, {"roles": wanted}) == selected(connection, {"same": wanted})
+
+
 @pytest.mark.parametrize(
     ("user", "query", "expected"),
     [

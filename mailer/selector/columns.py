@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Integer, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.functions import GenericFunction
 
 from mailer.selector.tree import Compare, Kind, Literal, OneOf, Order, Test
 from mailer.selector.values import COMPARE, Condition
@@ -55,21 +55,17 @@ def _any_listed(column: ColumnElement[Any], test: Test) -> Condition | None:
     return or_(*(Place(column, f"\n{literal.value}\n") > 0 for literal in wanted))
 
 
-class Place(FunctionElement[int]):
-    """Where a text first holds another, from 1; 0 if nowhere."""
+class Place(GenericFunction[int]):
+    """Where a text first holds another, from 1; 0 if nowhere. By PostgreSQL's name for it."""
 
+    name = "strpos"
     type = Integer()
     inherit_cache = True
 
 
 @compiles(Place, "sqlite")
 def _on_sqlite(element: Place, compiler: SQLCompiler, **options: Any) -> str:
-    return f"instr({compiler.process(element.clauses, **options)})"
-
-
-@compiles(Place, "postgresql")
-def _on_postgresql(element: Place, compiler: SQLCompiler, **options: Any) -> str:
-    return f"strpos({compiler.process(element.clauses, **options)})"
+    return f"instr{compiler.process(element.clause_expr, **options)}"
 
 
 def _fits(name: str, literal: Literal) -> bool:

@@ -11,7 +11,7 @@ ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 FILL = {
     "sqlite": """
 UPDATE users SET roles = (
-    SELECT CASE WHEN count(*) = 0 THEN '' WHEN max(instr(value, char(10))) = 0
+    SELECT CASE WHEN count(value) = 0 THEN '' WHEN max(instr(value, char(10))) = 0
     THEN char(10) || group_concat(value, char(10)) || char(10) END FROM json_each(document, '$.roles'))
 """,
     "postgresql": """
