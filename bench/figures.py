@@ -71,7 +71,7 @@ class Part:
 
 
 def in_turn(rounds: int, contestants: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
-    """Run everyone once a round, so that a slow minute of the machine hits all of them; nobody pays another's garbage."""
+    """Run everyone once a round, so that a slow minute of the machine hits all; nobody pays for another's garbage."""
     results: dict[str, list[T]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():

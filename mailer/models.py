@@ -49,16 +49,15 @@ class Base(DeclarativeBase):
     """The metadata that the migrations are checked against."""
 
 
-def _index_of_some(name: str, *columns: str, where: ColumnElement[bool]) -> Index:
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
-
-
-def _audience_indexes(subscribed: ColumnElement[bool]) -> tuple[SchemaItem, SchemaItem]:
-    """One for each database: SQLite wants to find the columns of `subscribed` as well, which the index implies."""
-    name, columns = "ix_users_audience", ("id", "created_at", "roles", "email")
-    on_sqlite = Index(name, *columns, "unsubscribed_at", "active", sqlite_where=subscribed)
-    on_postgresql = Index(name, *columns, postgresql_where=subscribed)
-    return on_sqlite.ddl_if(dialect="sqlite"), on_postgresql.ddl_if(dialect="postgresql")
+def _audience_index(dialect: str, where: ColumnElement[bool], *columns: str) -> SchemaItem:
+    """All that planning needs to know of who may be written to, in the order of batches."""
+    index = Index(
+        *(f"ix_users_audience_{dialect}", "id", "created_at", "roles", "email", *columns),
+        sqlite_where=where,
+        postgresql_where=where,
+        info={"dialect": dialect},
+    )
+    return index.ddl_if(dialect=dialect)
 
 
 class User(Base):
@@ -77,12 +76,13 @@ class User(Base):
     document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
     workspace: Mapped[str | None] = mapped_column(Text)  # the address it was last synced from
 
+    _subscribed = and_(active, email.is_not(None), unsubscribed_at.is_(None))
     __table_args__ = (
         Index("ix_users_address", func.lower(email), "id"),
         Index("ix_users_username", "username"),
-        # all that planning needs to know of who may be written to, in the order of batches
-        *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
-        _index_of_some("ix_users_unlisted", "id", where=roles.is_(None)),
+        _audience_index("sqlite", _subscribed, "unsubscribed_at", "active"),  # it asks for what the index implies
+        _audience_index("postgresql", _subscribed),
+        Index("ix_users_unlisted", "id", sqlite_where=roles.is_(None), postgresql_where=roles.is_(None)),
     )
 
 

@@ -181,14 +181,14 @@ def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, mon
     road.accept()
     cut = planning._ranges
 
-    def stand_still(*arguments: Any) -> Any:
+    def stand_still(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(planning, "_ranges", cut)
         if meanwhile == "cancel":
             campaigns.cancel(db, road.campaign_id)
         else:
             road.now += road.lease
             road.run()
-        return cut(*arguments)
+        return cut(*arguments, **options)
 
     monkeypatch.setattr(planning, "_ranges", stand_still)
     road.run()

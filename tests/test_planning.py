@@ -83,7 +83,7 @@ def test_planning_reads_nothing_but_its_index(sqlite_db: Database, add_users: Ad
     with explained(sqlite_db) as steps:
         road.plan()
     of_users = {step for step in steps if " users " in step}
-    assert of_users == {"SEARCH users USING COVERING INDEX ix_users_audience (id>?)"}
+    assert of_users == {"SEARCH users USING COVERING INDEX ix_users_audience_sqlite (id>?)"}
 
 
 def test_suppressed_are_found_by_their_addresses(sqlite_db: Database, add_users: AddUsers) -> None:

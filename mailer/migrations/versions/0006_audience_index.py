@@ -28,10 +28,11 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("roles", ID, nullable=True))
     op.execute(FILL[op.get_bind().dialect.name])
     op.execute("UPDATE users SET roles = NULL WHERE length(roles) > 255")  # only the document can tell
-    sqlite = op.get_bind().dialect.name == "sqlite"
-    subscribed = f"{'active = 1' if sqlite else 'active'} AND email IS NOT NULL AND unsubscribed_at IS NULL"
-    columns = ["id", "created_at", "roles", "email", *(["unsubscribed_at", "active"] if sqlite else [])]
-    _create_index("ix_users_audience", columns, subscribed)
+    dialect = op.get_bind().dialect.name
+    columns = ["id", "created_at", "roles", "email", *(["unsubscribed_at", "active"] if dialect == "sqlite" else [])]
+    active = "active = 1" if dialect == "sqlite" else "active"
+    subscribed = f"{active} AND email IS NOT NULL AND unsubscribed_at IS NULL"
+    _create_index(f"ix_users_audience_{dialect}", columns, subscribed)
     _create_index("ix_users_unlisted", ["id"], "roles IS NULL")
 
 
