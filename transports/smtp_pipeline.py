@@ -18,8 +18,11 @@ from transports.smtp_replies import Phase, Verdict, judge, printable
 from transports.smtp_wire import ConnectionLost
 
 LONE_DOT = b".\r\n"
-REST = rb" [^\r\n]{0,998}\r\n"
-STEADY = re.compile(rb"(250 [^\r\n]{0,998})\r\n250%b25[01]%b354%b" % (REST, REST, REST))
+# what nearly always comes, in one piece; anything else is read reply by reply
+TEXT = rb" [^\r\n]{0,998}"
+TAKEN = rb"(250%b)\r\n" % TEXT
+OPENED = rb"250%b\r\n25[01]%b\r\n354%b\r\n" % (TEXT, TEXT, TEXT)
+USUAL_END, USUAL_BEGINNING, USUAL = map(re.compile, (TAKEN, OPENED, TAKEN + OPENED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,10 @@ class PipelinedDialogue(Dialogue):
             self._wire.write(envelope(parcel), self._patience.command)
             yield
             self._wire.allow(self._patience.command)
+            usual = self._wire.expect(USUAL_BEGINNING)
         except ConnectionLost as lost:
             raise unavailable(str(lost)) from lost
-        return self._answer(parcel)
+        return WELCOME if usual else self._answer(parcel)
 
     def _answer(self, parcel: Parcel) -> Answer:
         refusal = self._outcome(parcel, Phase.MAIL, self._read_reply())
@@ -90,9 +94,10 @@ class PipelinedDialogue(Dialogue):
             self._wire.write(data, self._patience.final)
             yield
             self._wire.allow(self._patience.final)
-            match = None if rider is None else self._wire.expect(STEADY)
-            if match is not None:
-                return PipelinedStep(Outcome(parcel.id, Status.SENT, printable(match[1])), answer=WELCOME)
+            usual = self._wire.expect(USUAL_END if rider is None else USUAL)
+            if usual is not None:
+                sent = Outcome(parcel.id, Status.SENT, printable(usual[1]))
+                return PipelinedStep(sent, answer=None if rider is None else WELCOME)
             step = self._settle(parcel, self._wire.reply())
         except ConnectionLost as lost:
             written = lost.written >= len(parcel.body)
