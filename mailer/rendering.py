@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from mailer.addresses import Mailbox, is_forbidden
@@ -48,8 +49,7 @@ class Draft:
     footer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """Whom a message is for. `address` is in its envelope form (`mailer.addresses.envelope_address`)."""
 
     user_id: str

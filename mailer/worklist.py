@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
@@ -32,8 +32,7 @@ class Claim:
     merged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One recipient to attempt, and what earlier attempts came to. `status` None: never tried.
 
     `refused_before`: refusals of the address are on record, and end when it takes a message.
@@ -47,8 +46,7 @@ class Entry:
     refused_before: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What an attempt came to; `due_at` in ms when there is to be another. `refused`: by the other side, for good."""
 
     entry: Entry
@@ -110,7 +108,7 @@ def still_eligible(
     left = [entry for entry in entries if entry.recipient.user_id in found and entry.recipient.user_id not in taken]
     kept = {entry.recipient.user_id for entry in left}
     lost = [entry for entry in entries if entry.recipient.user_id not in kept]
-    known = [replace(entry, refused_before=found[entry.recipient.user_id] is not None) for entry in left]
+    known = [entry._replace(refused_before=found[entry.recipient.user_id] is not None) for entry in left]
     return known, _skipped(connection, lost, taken)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from transports.base import Message, Outcome, Status
 
@@ -45,8 +46,7 @@ class Extensions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A message ready to be written: each part ends with CRLF, `body` with what ends the data."""
 
     id: str

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from transports.base import Outcome, Status, TransportUnavailable
 from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, OutOfStep, Paused, Step, doubt, unavailable
 from transports.smtp_framing import Parcel
-from transports.smtp_replies import Phase, Verdict, judge, printable
+from transports.smtp_replies import Phase, Verdict, judge
 from transports.smtp_wire import ConnectionLost
 
 LONE_DOT = b".\r\n"
 # what nearly always comes, in one piece; anything else is read reply by reply
-TEXT = rb" [^\r\n]{0,998}"
+TEXT = rb" [ -~]{0,998}"
 TAKEN = rb"(250%b)\r\n" % TEXT
 OPENED = rb"250%b\r\n25[01]%b\r\n354%b\r\n" % (TEXT, TEXT, TEXT)
 USUAL_END, USUAL_BEGINNING, USUAL = map(re.compile, (TAKEN, OPENED, TAKEN + OPENED))
@@ -96,7 +96,7 @@ class PipelinedDialogue(Dialogue):
             self._wire.allow(self._patience.final)
             usual = self._wire.expect(USUAL_END if rider is None else USUAL)
             if usual is not None:
-                sent = Outcome(parcel.id, Status.SENT, printable(usual[1]))
+                sent = Outcome(parcel.id, Status.SENT, usual[1].decode().strip())
                 return PipelinedStep(sent, answer=None if rider is None else WELCOME)
             step = self._settle(parcel, self._wire.reply())
         except ConnectionLost as lost:
