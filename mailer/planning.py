@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from mailer.database import AnyRow, Database
 from mailer.directory import audience, find_by_address
@@ -89,17 +90,13 @@ def _skipped_through(connection: Connection, members: ColumnElement[bool], size:
 
     Not for what is no look at one user after the other: it would be done anew for every batch.
     """
-    member = select(User.id).where(members).cte("member").prefix_with("NOT MATERIALIZED")
-    cut = select(literal("").label("first"), literal("").label("last")).cte("cut", recursive=True)
-    after = select(member.c.id).where(member.c.id > cut.c.last).order_by(member.c.id).limit(1)
-    following = select(after.scalar_subquery(), after.offset(size - 1).scalar_subquery())
-    cut = cut.union_all(following.where(cut.c.last.is_not(None)))
-    full = connection.execute(select(cut.c.first, cut.c.last, literal(size)).where(cut.c.last > "")).all()
-    rest = User.id > (full[-1].last if full else "")
-    *_, count = tail = connection.execute(
-        select(func.min(User.id), func.max(User.id), func.count()).where(members, rest)
-    ).one()
-    return [*full, tail] if count else full
+    cut = select(func.json_array("", "", size).label("batch")).cte("cut", recursive=True)
+    last, count = (func.json_extract(cut.c.batch, f"$[{place}]") for place in (1, 2))
+    after = select(User.id).where(members, User.id > last).order_by(User.id).limit(size).correlate(cut).subquery()
+    batch = select(func.json_array(func.min(after.c.id), func.max(after.c.id), func.count())).scalar_subquery()
+    cut = cut.union_all(select(batch).where(count == size))
+    _, *batches = map(json.loads, connection.scalars(select(cut.c.batch)))
+    return [batch for batch in batches if batch[2]]
 
 
 def _dry_run(connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:
