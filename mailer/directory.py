@@ -44,7 +44,8 @@ def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]
 def audience(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
     """Everyone who matches `query` and may be written to now: joined outside the query, which cannot name or undo it.
 
-    Whether anyone is suppressed at all is asked first, and once. Without it PostgreSQL would join, and then sort.
+    The look for the user's address comes last, since SQLite keeps that order. Whether anyone is suppressed at all is
+    asked before it, and once; without that PostgreSQL would join, and then sort.
     """
     nobody = ~exists().where(RefusedAddress.suppressed_at.is_not(None))
     return and_(subscribed(user), compile_selector(query, user), or_(nobody, ~suppressed(user)))
@@ -62,7 +63,7 @@ def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
 def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User) -> ColumnElement[bool]:
     """The audience as it was at `since`, with those unsubscribed or suppressed later: they are recorded as skipped."""
     then_subscribed = or_(user.unsubscribed_at.is_(None), user.unsubscribed_at >= since)
-    return and_(reachable(user), then_subscribed, ~suppressed(user, before=since), compile_selector(query, user))
+    return and_(reachable(user), then_subscribed, compile_selector(query, user), ~suppressed(user, before=since))
 
 
 def find_by_address(connection: Connection, wanted: str) -> Recipient | None:

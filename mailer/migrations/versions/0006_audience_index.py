@@ -25,10 +25,10 @@ UPDATE users SET roles = (
 
 
 def upgrade() -> None:
-    op.add_column("users", sa.Column("roles", ID, nullable=True))
-    op.execute(FILL[op.get_bind().dialect.name])
-    op.execute("UPDATE users SET roles = NULL WHERE length(roles) > 255")  # only the document can tell
     dialect = op.get_bind().dialect.name
+    op.add_column("users", sa.Column("roles", ID, nullable=True))
+    op.execute(FILL[dialect])
+    op.execute("UPDATE users SET roles = NULL WHERE length(roles) > 255")  # only the document can tell
     columns = ["id", "created_at", "roles", "email", *(["unsubscribed_at", "active"] if dialect == "sqlite" else [])]
     active = "active = 1" if dialect == "sqlite" else "active"
     subscribed = f"{active} AND email IS NOT NULL AND unsubscribed_at IS NULL"
