@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
-    ["mailer.settings", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
@@ -86,7 +87,7 @@ def test_transports_know_nothing_of_the_service(path: Path) -> None:
 RESERVED = {
     "smtplib": {"transports"},
     "requests": {"transports.webhook", "transports.webhook_exchange", "mailer.cli", "mailer.rocketchat"},
-    "environs": {"mailer.settings"},
+    "environs": {"mailer.settings", "mailer.setting_readers"},
     "gunicorn": set(),
 }
 

@@ -13,7 +13,8 @@ import click
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import moment, print_fields, print_json
 from mailer.cli.storage import open_database
-from mailer.settings import Settings, is_http_address
+from mailer.setting_readers import is_http_address
+from mailer.settings import Settings
 from mailer.shared_task import TaskRecord
 from mailer.sync_task import SyncTask
 

@@ -1,0 +1,145 @@
+"""How a setting's text becomes its value: a reader for each kind, with its checks. `settings` says which has which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from environs import Env
+from limits import parse_many
+from marshmallow import ValidationError
+from marshmallow.validate import OneOf, Range
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from transports.options import DURATION, SECONDS
+
+MIN_SECRET_LENGTH = 32
+
+_PLAIN_ADDRESS = re.compile(r"[!#-%(-;=?-~]+")  # what an HTML attribute and a header take as it is
+
+Reader = Callable[[Env, str], Any]
+
+
+def whole(least: int, most: int) -> Reader:
+    """A whole number within these bounds."""
+    return lambda env, name: env.int(name, validate=Range(least, most))
+
+
+def choice(*names: str) -> Reader:
+    """One of these words."""
+    return lambda env, name: env.str(name, validate=OneOf(names))
+
+
+def text(*checks: Callable[[str], None]) -> Reader:
+    """Text that passes all `checks`."""
+    return lambda env, name: env.str(name, validate=list(checks))
+
+
+def listed(check: Callable[[list[str]], None]) -> Reader:
+    """Entries with commas between; blanks around them and empty ones go."""
+
+    def read(env: Env, name: str) -> tuple[str, ...]:
+        entries: list[str] = env.list(name, validate=check)
+        return tuple(part.strip() for part in entries if part.strip())
+
+    return read
+
+
+def duration(least: int, most: int) -> Reader:
+    """Whole seconds, given as 30s, 5m, 2h, 1d or a bare number."""
+
+    def read(env: Env, name: str) -> int:
+        return int(_seconds(env.str(name, validate=check)))
+
+    def check(raw: str) -> None:
+        if not least <= _seconds(raw) <= most:
+            raise ValidationError(f"Not a duration such as 15m, from {least} s to {most // 86_400} d.")
+
+    return read
+
+
+def _seconds(raw: str) -> float:
+    match = DURATION.fullmatch(raw)
+    return float(match[1]) * SECONDS[match[2] or "s"] if match else -1.0
+
+
+def printable(raw: str) -> None:
+    """A check: no control character."""
+    if not raw.isprintable():
+        raise ValidationError("Has a control character.")
+
+
+def header_value(raw: str) -> None:
+    """A check: ASCII that a header can hold."""
+    if not (raw.isascii() and raw.isprintable()):
+        raise ValidationError("Not what a header can hold.")
+
+
+def is_http_address(raw: str) -> bool:
+    """Whether it is an http or https address as it stands: no query, no fragment and, since it is shown, no login."""
+    try:
+        parts = urlsplit(raw)
+        reachable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        return False
+    more = parts.query or parts.fragment or parts.username is not None
+    return bool(reachable and _PLAIN_ADDRESS.fullmatch(raw) and not more)
+
+
+def http_address(raw: str) -> None:
+    """A check: `is_http_address`."""
+    if not is_http_address(raw):
+        raise ValidationError("Not an http or https address.")
+
+
+def rate(raw: str) -> None:
+    """A check: a rate like 10/minute; empty means none."""
+    try:
+        parse_many(raw or "1/second")
+    except ValueError as error:
+        raise ValidationError("Not a rate like 10/minute.") from error
+
+
+def database(raw: str) -> None:
+    """A check: SQLAlchemy's form of a database URL."""
+    try:
+        make_url(raw)
+    except (ArgumentError, ValueError) as error:
+        raise ValidationError("Not a database URL.") from error
+
+
+def senders(entries: list[str]) -> None:
+    """A check: addresses and @domains."""
+    for entry in map(str.strip, entries):
+        if entry.count("@") != 1 or entry.endswith("@") or " " in entry:
+            raise ValidationError("Each entry is an address or an @domain.")
+
+
+def roles(entries: list[str]) -> None:
+    """A check: no control character in any of them."""
+    if not all(map(str.isprintable, entries)):
+        raise ValidationError("Has a control character.")
+
+
+def long_enough(keys: list[str]) -> None:
+    """A check: every key has the least length."""
+    if any(len(key.strip()) < MIN_SECRET_LENGTH for key in keys):
+        raise ValidationError(f"Each key needs {MIN_SECRET_LENGTH} characters or more.")
+
+
+def contents(env: Env, name: str) -> str:
+    """The text of the UTF-8 file that the variable names."""
+
+    def check(path: Path) -> None:
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValidationError("Not a readable UTF-8 file.") from error
+        if "\0" in text:
+            raise ValidationError("Has a NUL.")
+
+    return env.path(name, validate=check).read_text("utf-8")
