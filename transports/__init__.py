@@ -4,6 +4,7 @@
 """
 
 from transports.base import (
+    About,
     Message,
     Outcome,
     Status,
@@ -15,6 +16,7 @@ from transports.base import (
 from transports.registry import from_url, known_schemes
 
 __all__ = [
+    "About",
     "Message",
     "Outcome",
     "Status",

@@ -3,9 +3,9 @@
 A transport carries finished messages. It knows no users, placeholders, campaigns or HTTP: what it gets is an
 envelope and RFC 5322 bytes, and what it gives back is one `Outcome` per message.
 
-Two kinds of trouble are kept apart. Trouble with one *recipient* (no such mailbox, greylisted) is an outcome with
-the status `deferred` or `refused`. Trouble with the *transport* (cannot connect, login refused, disk full) raises
-`TransportUnavailable`: nobody's attempts are used up, and the caller tries the same messages again later.
+An outcome says what became of a message and, unless it was sent, whom the answer is *about*: only what is about an
+address may ever count against it. Trouble with the *transport* itself (cannot connect, login refused, disk full)
+raises `TransportUnavailable`: nobody's attempts are used up, and the caller tries the same messages again later.
 """
 
 from __future__ import annotations
@@ -26,6 +26,17 @@ class Status(StrEnum):
     UNCERTAIN = "uncertain"  # it may have been delivered: all of it was handed over, and no answer came
 
 
+class About(StrEnum):
+    """Whom the other side's answer is about, and so who bears it. Closed, like `Status`."""
+
+    ADDRESS = "address"  # nobody can be written to there: the only answers that count toward suppression
+    MAILBOX = "mailbox"  # it exists and cannot take mail now: full, over its quota
+    MESSAGE = "message"  # its size, form or content; also what no code and no wording tells
+    SENDER = "sender"  # the From address, its domain, or the account's right to use it
+    RATE = "rate"  # too much, too fast: a limit or a quota of whoever sends
+    TRANSPORT = "transport"  # the way there: connection, TLS, login, nonsense for an answer
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message to one recipient, ready to go.
@@ -43,11 +54,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the message `id`; `reply` is the other side's own words, for people to read."""
+    """What became of the message `id`; `reply` is the other side's own words, for people to read.
+
+    `about` says whom a refusal or deferral is about, and says nothing of a message that was sent. After one about the
+    sender, the rate or the transport the caller draws no more: the messages drawn get their outcomes, with the same
+    `about` where the answer was the same, and nobody's attempts are used up.
+    """
 
     id: str
     status: Status
     reply: str = ""
+    about: About = About.MESSAGE
 
 
 class TransportError(Exception):
@@ -59,7 +76,12 @@ class TransportConfigError(TransportError, ValueError):
 
 
 class TransportUnavailable(TransportError):
-    """The transport could not send now; the messages without an outcome were certainly not handed over."""
+    """The transport could not send now; the messages without an outcome were certainly not handed over.
+
+    `about` is `transport`, or `rate` where a limit of the other side was reached.
+    """
+
+    about: About = About.TRANSPORT
 
 
 class Transport(ABC):
