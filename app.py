@@ -75,6 +75,7 @@ def build(settings: Settings) -> Services:
         uncertain=settings.uncertain,
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
+        same_refusals=settings.same_refusals,
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)

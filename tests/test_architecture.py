@@ -8,9 +8,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    ["mailer.states"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
+    [
+        "mailer.selector",
+        "mailer.retry",
+        "mailer.blame",
+        "mailer.documents",
+        "mailer.sqlite_writes",
+        "mailer.shared_writes",
+    ],
     ["mailer.database", "mailer.migrations"],
     [
         "mailer.rendering",
@@ -30,8 +38,13 @@ LAYERS = [
         "mailer.worklist",
         "mailer.ledger",
         "mailer.refusals",
+        "mailer.same_refusals",
+        "mailer.trouble",
+        "mailer.resting",
+        "mailer.hold",
         "mailer.outbox",
     ],
+    ["mailer.attempt"],
     ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
     [
         "mailer.sync_task",

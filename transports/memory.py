@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from typing import Self
 from urllib.parse import unquote
 
-from transports.base import Message, Outcome, Status, Transport, TransportUnavailable
+from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
 from transports.options import Options, split_url
 
+Answer = tuple[Status, About, str]
 ARRIVES = (Status.SENT, Status.UNCERTAIN)  # the worst case of an uncertain outcome is that a copy arrived
 
 
@@ -50,7 +51,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._messages: deque[Message] = deque(maxlen=keep)
         self._arrived = 0
-        self._answers: dict[str | None, deque[Status]] = {}
+        self._answers: dict[str | None, deque[Answer]] = {}
         self._left: int | None = None
         self._reason = ""
         self._gate: Gate | None = None
@@ -66,10 +67,13 @@ class MemoryStore:
         """How many messages arrived, kept or not."""
         return self._arrived
 
-    def answer(self, recipient: str | None, *statuses: Status) -> None:
+    def answer(
+        self, recipient: str | None, *statuses: Status, about: About = About.MESSAGE, reply: str | None = None
+    ) -> None:
         """Answer the next messages to `recipient` (None: to anyone) with `statuses`, in turn; then SENT again."""
         with self._lock:
-            self._answers.setdefault(recipient, deque()).extend(statuses)
+            answers = [(status, about, reply or f"memory: {status}") for status in statuses]
+            self._answers.setdefault(recipient, deque()).extend(answers)
 
     def fail_after(self, count: int, reason: str = "told to fail") -> None:
         """Take `count` more messages, then raise `TransportUnavailable` until `recover`."""
@@ -106,21 +110,21 @@ class MemoryStore:
             self._ensure_available()
             if self._left is not None:
                 self._left -= 1
-            status = self._next_answer(message.recipient)
+            status, about, reply = self._next_answer(message.recipient)
             if status in ARRIVES:
                 self._messages.append(message)
                 self._arrived += 1
-        return Outcome(message.id, status, f"memory: {status}")
+        return Outcome(message.id, status, reply, about)
 
     def _ensure_available(self) -> None:
         if self._left is not None and self._left <= 0:
             raise TransportUnavailable(f"memory: {self._reason}")
 
-    def _next_answer(self, recipient: str) -> Status:
+    def _next_answer(self, recipient: str) -> Answer:
         for key in (recipient, None):
             if answers := self._answers.get(key):
                 return answers.popleft()
-        return Status.SENT
+        return Status.SENT, About.MESSAGE, f"memory: {Status.SENT}"
 
 
 class MemoryTransport(Transport):

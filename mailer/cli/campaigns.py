@@ -13,7 +13,7 @@ from mailer.cli.output import print_fields, print_json, print_rows
 
 POLL_SECONDS = 0.5
 COUNTS = ("planned", "pending", "sent", "failed", "deferred", "uncertain", "skipped")
-RESTING = {"completed", "completed_with_issues", "cancelled", "paused"}  # nothing moves without a person
+ENDED = {"completed", "completed_with_issues", "cancelled", "paused", "failed"}  # nothing moves without a person
 PAGE = 100
 BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 
@@ -67,7 +67,7 @@ def _watch(client: Client, campaign_id: str) -> Json:
             campaign = client.campaign(campaign_id)
             bar.length = max(1, campaign["planned"])
             bar.update(campaign["planned"] - campaign["pending"] - bar.pos)
-            if campaign["state"] in RESTING:
+            if campaign["state"] in ENDED:
                 return campaign
             time.sleep(POLL_SECONDS)
 
