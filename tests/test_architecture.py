@@ -11,14 +11,9 @@ LAYERS = [
     ["mailer.states"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    [
-        "mailer.selector",
-        "mailer.retry",
-        "mailer.blame",
-        "mailer.documents",
-        "mailer.sqlite_writes",
-        "mailer.shared_writes",
-    ],
+    ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
+    ["mailer.standing"],
+    ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     [
         "mailer.rendering",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ def test_resting_is_tried_with_one_message_a_time_and_later_each_time_and_then_p
     for _ in range(400 * 2):
         road.run()
         road.now += MINUTE // 2
-    minutes = [round((later - sooner) / MINUTE) for sooner, later in zip(tried, tried[1:], strict=False)]
+    minutes = [round((later - sooner) / MINUTE) for sooner, later in pairwise(tried)]
     assert minutes == [1, 5, 15, 60, 240]
     now = road.progress()
     assert (now.state, now.reason) == ("paused", f"the sender was refused 6 times in a row, last: {REFUSED}")
