@@ -24,6 +24,7 @@ from mailer.api import (
 from mailer.api.answers import EnvelopeApi, register_errors
 from mailer.api.guard import SECURITY_SCHEMES, Guard
 from mailer.auth import Authenticator, Tokens
+from mailer.clock_watch import ClockWatch
 from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.engines import Engine, LocalEngine
@@ -81,7 +82,9 @@ def build(settings: Settings) -> Services:
     deliverer = Deliverer(outbox, transport, links, settings)
     plan = partial(plan_next, db, settings.batch_size, lease, merge=settings.merge_addresses)
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    chores = {} if sync is None else {"sync": sync.attend}
+    chores = {"clock": ClockWatch(db, lease).attend}
+    if sync is not None:
+        chores["sync"] = sync.attend
     engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
     return Services(settings, db, Tokens(db), transport, links, engine, sync)
 

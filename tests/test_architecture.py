@@ -40,7 +40,15 @@ LAYERS = [
         "mailer.outbox",
     ],
     ["mailer.attempt"],
-    ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
+    [
+        "mailer.campaigns",
+        "mailer.clock_watch",
+        "mailer.planning",
+        "mailer.progress",
+        "mailer.delivery",
+        "mailer.auth",
+        "mailer.rate_limits",
+    ],
     [
         "mailer.sync_task",
         "mailer.doctor",

@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify
 from sqlalchemy import delete, false
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer import blockage
+from mailer import blockage, progress
 from mailer.database import Database
 from mailer.engines import Engine
 from mailer.models import RateLimit
@@ -17,7 +17,10 @@ from transports.base import Transport, TransportUnavailable
 
 
 def make_blueprint(db: Database, transport: Transport, engine: Engine, sync: SyncTask | None) -> Blueprint:
-    """`/healthz` and `/readyz`. A scheduled sync that fails is shown there, and does not make the service unready."""
+    """`/healthz` and `/readyz`. A scheduled sync that fails and campaigns that cannot be sent are shown there.
+
+    They do not make the service unready.
+    """
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/healthz")
@@ -32,7 +35,9 @@ def make_blueprint(db: Database, transport: Transport, engine: Engine, sync: Syn
             "engine": engine.trouble(),
         }
         down = any(trouble.values())
-        shown = trouble if sync is None else {**trouble, "sync": _sync_trouble(sync)}
+        shown = {**trouble, "campaigns": _campaigns_trouble(db)}
+        if sync is not None:
+            shown["sync"] = _sync_trouble(sync)
         parts = {name: problem or "ok" for name, problem in shown.items()}
         return jsonify(status="down" if down else "ready", **parts), 503 if down else 200
 
@@ -46,6 +51,13 @@ def _database_trouble(db: Database) -> str | None:
             return None
     except SQLAlchemyError as error:
         return type(error).__name__
+
+
+def _campaigns_trouble(db: Database) -> str | None:
+    try:
+        return ", ".join(f"{count} {state}" for state, count in progress.ailing(db).items()) or None
+    except SQLAlchemyError:
+        return "unknown"  # why is said of the database
 
 
 def _sync_trouble(sync: SyncTask) -> str | None:
