@@ -12,9 +12,10 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from transports.base import Outcome, Status, TransportUnavailable
+from transports.base import About, Outcome, Status, TransportUnavailable
+from transports.smtp_blame import judge
 from transports.smtp_framing import Parcel
-from transports.smtp_replies import Phase, Reply, Verdict, judge, without_addresses
+from transports.smtp_replies import Phase, Reply, Verdict, without_addresses
 from transports.smtp_wire import ConnectionLost, Wire
 
 Draw = Callable[[], Parcel | Outcome | None]
@@ -64,14 +65,14 @@ class Dialogue(ABC):
 
     def _outcome(self, parcel: Parcel, phase: Phase, reply: Reply) -> Outcome | None:
         """The outcome that `reply` means, or None if the dialogue goes on."""
-        verdict = judge(phase, reply)
+        verdict, about = judge(phase, reply)
         if verdict is Verdict.OUT_OF_STEP:
             raise OutOfStep(str(unavailable(f"{phase} was answered {reply}")))
         if verdict is Verdict.UNAVAILABLE:
-            raise unavailable(f"{phase} was answered {reply}")
+            raise unavailable(f"{phase} was answered {reply}", about)
         if verdict is Verdict.ACCEPTED and phase is not Phase.END:
             return None
-        return Outcome(parcel.id, STATUS[verdict], str(reply))
+        return Outcome(parcel.id, STATUS[verdict], str(reply), about)
 
     def _ask(self, command: bytes) -> Paused[Reply]:
         try:
@@ -91,7 +92,7 @@ class Dialogue(ABC):
     def _reset(self) -> Paused[None]:
         reply = yield from self._ask(RSET)
         if reply.code != 250:
-            raise unavailable(f"RSET was answered {reply}")
+            raise unavailable(f"RSET was answered {reply}", about_ending(reply))
 
     def _settle(self, parcel: Parcel, reply: Reply) -> Step:
         """What the reply to the end of data means."""
@@ -107,17 +108,25 @@ class Dialogue(ABC):
         reply = self._wire.last_words()
         if reply is None or reply.code < 400:
             return Step(failure=unavailable(str(lost)))
-        return Step(self._settle(parcel, reply).outcome, unavailable(f"the data was answered {reply}"))
+        step = self._settle(parcel, reply)
+        return Step(step.outcome, step.failure or unavailable(f"the data was answered {reply}"))
 
 
 def doubt(message_id: str, failure: TransportUnavailable) -> Step:
     """All of the message was written and there is no telling what became of it."""
-    return Step(Outcome(message_id, Status.UNCERTAIN, str(failure)), failure)
+    return Step(Outcome(message_id, Status.UNCERTAIN, str(failure), About.TRANSPORT), failure)
 
 
-def unavailable(reason: str) -> TransportUnavailable:
+def unavailable(reason: str, about: About = About.TRANSPORT) -> TransportUnavailable:
     """The error to raise, fit for a log."""
-    return TransportUnavailable(f"smtp: {without_addresses(reason)}")
+    error = TransportUnavailable(f"smtp: {without_addresses(reason)}")
+    error.about = about
+    return error
+
+
+def about_ending(reply: Reply) -> About:
+    """Whom a reply is about that ends the session between two messages."""
+    return About.RATE if reply.code == 421 else About.TRANSPORT
 
 
 class LockstepDialogue(Dialogue):

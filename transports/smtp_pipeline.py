@@ -12,9 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transports.base import Outcome, Status, TransportUnavailable
-from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, OutOfStep, Paused, Step, doubt, unavailable
+from transports.smtp_dialogue import (
+    DATA,
+    RSET,
+    Dialogue,
+    Draw,
+    OutOfStep,
+    Paused,
+    Step,
+    about_ending,
+    doubt,
+    unavailable,
+)
 from transports.smtp_framing import Parcel
-from transports.smtp_replies import Phase, Verdict, judge
+from transports.smtp_replies import Phase
 from transports.smtp_wire import ConnectionLost
 
 LONE_DOT = b".\r\n"
@@ -82,7 +93,7 @@ class PipelinedDialogue(Dialogue):
         rcpt = self._read_reply()
         refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)
         data = self._read_reply()
-        waits = judge(Phase.DATA, data) is Verdict.ACCEPTED
+        waits = data.code == 354
         return Answer(refusal or self._outcome(parcel, Phase.DATA, data), waits)
 
     def _exchange(self, parcel: Parcel, answer: Answer, rider: Parcel | None) -> Paused[PipelinedStep]:
@@ -114,7 +125,8 @@ class PipelinedDialogue(Dialogue):
         except ConnectionLost as lost:
             return PipelinedStep(failure=unavailable(str(lost)))
         if reply.code == 421 or (closing == RSET and reply.code != 250):
-            return PipelinedStep(failure=unavailable(f"the end of a refused message was answered {reply}"))
+            reason = f"the end of a refused message was answered {reply}"
+            return PipelinedStep(failure=unavailable(reason, about_ending(reply)))
         return self._follow(Step(), rider)
 
     def _follow(self, step: Step, rider: Parcel | None) -> PipelinedStep:
