@@ -122,7 +122,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         OPENAPI_VERSION="3.0.3",
         OPENAPI_URL_PREFIX="/docs",
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS=spec_options(),
     )
     app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
     app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
@@ -133,7 +132,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     callers, speaking = _callers(services)
     throttle = Throttle(services.db, settings.rate_limit)
     guard = Guard(callers, throttle, TrustedProxies(settings.trusted_proxies))
-    api = EnvelopeApi(app)
+    api = EnvelopeApi(app, spec_kwargs=spec_options())
     api.register_blueprint(sessions.make_blueprint(guard, speaking))
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
     api.register_blueprint(audience.make_blueprint(services.db, guard, settings))
