@@ -18,7 +18,9 @@ LAYERS = [
     ],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
+    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes"],
+    ["mailer.standing"],
+    ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     [
         "mailer.rendering",
