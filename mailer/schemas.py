@@ -75,6 +75,7 @@ class MailerSchema(StrictSchema):
     """The body of `POST /api/v1/mailer`."""
 
     takes_forms = True
+    described_as_required = ("body",)
 
     sender = WireString(
         data_key="from",
@@ -88,23 +89,19 @@ class MailerSchema(StrictSchema):
         metadata={"description": "The subject of the email."},
     )
     body = WireString(
-        load_default="",
+        load_default=str,  # absent, it is refused later, in the words of the contract
         validate=storable,
         metadata={
-            "description": "The body of the email. You must use `[unsubscribe]` for the unsubscription link. "
-            "You may use `[name]`, `[fname]`, `[lname]` for the user's full name, first name or last name, "
-            "respectively. You may use `[email]` for the user's email."
+            "description": "Required here. The body of the email. You must use `[unsubscribe]` for the "
+            "unsubscription link. You may use `[name]`, `[fname]`, `[lname]` for the user's full name, first name or "
+            "last name, respectively. You may use `[email]` for the user's email."
         },
     )
     dryrun = WireBoolean(
         load_default=False,
         allow_none=True,
         metadata={
-            "oneOf": [
-                {"type": "boolean"},
-                {"type": "integer", "enum": [0, 1]},
-                {"type": "string", "pattern": "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"},
-            ],
+            "oneOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false"]}],
             "default": False,
             "description": "A boolean value. If true, will only send one email to the same address as in the `From` "
             "parameter.",

@@ -43,12 +43,16 @@ def _whole(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "integer"}}
 
 
-RETRY = {"Retry-After": _whole("Seconds to wait.")}
-RATES = {
+RETRY_DESCRIBED = {"Retry-After": _whole("Seconds to wait.")}
+RATES_DESCRIBED = {
     "X-RateLimit-Limit": _whole("Requests in a window of the tightest limit; absent where there is no limit."),
     "X-RateLimit-Remaining": _whole("How many of them are left."),
     "X-RateLimit-Reset": _whole("When the window ends, in milliseconds since 1970."),
 }
+RETRY, RATES = (
+    {name: {"$ref": f"#/components/headers/{name}"} for name in described}
+    for described in (RETRY_DESCRIBED, RATES_DESCRIBED)
+)
 
 
 def service_version() -> str:
@@ -73,6 +77,18 @@ class CommonAnswers(BasePlugin):
         spec.components.schema("Error", schema=ErrorSchema)
         spec.components.schema("NotLoggedIn", schema=NotLoggedInSchema)
 
+        for name, described in (RATES_DESCRIBED | RETRY_DESCRIBED).items():
+            spec.components.header(name, described)
+
+    def schema_helper(self, name: str, definition: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Describe as required what is refused by another name than `invalid-params` when it is missing."""
+        schema: Any = kwargs.get("schema")
+        more = getattr(schema, "described_as_required", ())
+        if not more:
+            return {}
+        fields = (schema() if isinstance(schema, type) else schema).load_fields.values()
+        return {"required": [*sorted(field.data_key or field.name for field in fields if field.required), *more]}
+
     def operation_helper(self, path: Any = None, operations: Any = None, **_kwargs: Any) -> None:  # noqa: ARG002
         """Complete each operation of a path."""
         for operation in (operations or {}).values():
@@ -85,7 +101,7 @@ def _complete(operation: dict[str, Any]) -> None:
     counted = operation.get("x-rate-limited", False)
     if known:
         operation["parameters"] = [*operation.get("parameters", []), *CREDENTIALS]
-        answers["401"] = {**_refusal("The credentials are missing or do not hold", "NotLoggedIn", LOGGED_OUT)}
+        answers["401"] = _refusal("The credentials are missing or do not hold", "NotLoggedIn", LOGGED_OUT)
         answers.setdefault("403", _refusal("The token lacks the permission"))
     if not isinstance(answers.get("400"), dict):
         answers["400"] = _refusal("Something in the request is not as it must be; the text names it")

@@ -25,6 +25,8 @@ def is_form(request: Request) -> bool:
 
 def read_form(request: Request, data: bytes) -> dict[str, FormText]:
     """The fields of `data`; `InvalidParams` for what is no form, a field that appears twice, or a file."""
+    if data.lstrip().startswith(b"{"):
+        raise InvalidParams("The body is JSON; send it as Content-Type: application/json.", field="body")
     try:
         pairs = _multipart(request, data) if request.mimetype == MULTIPART else _urlencoded(data)
         found: dict[str, FormText] = {}
