@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from mailer.schemas import MailerSchema, StrictSchema, SuccessSchema, storable
+from mailer.schemas import MailerSchema, QueryString, StrictSchema, SuccessSchema, storable
 
 
 class AudienceSchema(StrictSchema):
     """The body of `POST /api/v1/mailer/audience`."""
 
-    query = fields.String(
+    takes_forms = True
+    query = QueryString(
         load_default=None,
         allow_none=True,
         validate=storable,

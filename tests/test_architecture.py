@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
-    ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    [
+        "mailer.setting_readers",
+        "mailer.errors",
+        "mailer.ejson",
+        "mailer.mime",
+        "mailer.plaintext",
+        "mailer.addresses",
+        "mailer.client_address",
+    ],
     ["mailer.states"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
@@ -53,10 +61,12 @@ LAYERS = [
         "mailer.sync_task",
         "mailer.doctor",
         "mailer.workspace_auth",
+        "mailer.sessions",
         "mailer.export",
         "mailer.retention",
         "mailer.audience",
     ],
+    ["mailer.workspace_sessions"],
     ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
     ["mailer.cli", "wsgi"],
@@ -102,7 +112,13 @@ def test_transports_know_nothing_of_the_service(path: Path) -> None:
 
 RESERVED = {
     "smtplib": {"transports"},
-    "requests": {"transports.webhook", "transports.webhook_exchange", "mailer.cli", "mailer.rocketchat"},
+    "requests": {
+        "transports.webhook",
+        "transports.webhook_exchange",
+        "mailer.cli",
+        "mailer.rocketchat",
+        "mailer.workspace_sessions",
+    },
     "environs": {"mailer.settings", "mailer.setting_readers"},
     "gunicorn": set(),
 }
