@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    ["mailer.placeholders"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
