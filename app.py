@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
-from urllib.parse import urlsplit
+from functools import cache, partial
 
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
+from mailer import site_address
 from mailer.api import (
     audience,
     campaigns,
@@ -31,7 +31,7 @@ from mailer.errors import ConfigError
 from mailer.outbox import Outbox
 from mailer.planning import plan_next
 from mailer.rate_limits import Throttle
-from mailer.settings import Settings
+from mailer.settings import Settings, unknown_settings
 from mailer.sync_task import SyncTask
 from mailer.unsubscribe import Links
 from mailer.workspace_auth import WorkspaceCallers
@@ -61,8 +61,7 @@ def build(settings: Settings) -> Services:
         transport = from_url(settings.transport)
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
-    if urlsplit(settings.transport).scheme.startswith("smtp") and not settings.allowed_senders:
-        log.warning("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
+    _check_mail(settings)
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
@@ -85,6 +84,32 @@ def build(settings: Settings) -> Services:
     return Services(settings, db, Tokens(db), transport, links, engine, sync)
 
 
+def _check_mail(settings: Settings) -> None:
+    """Refuse links that nobody can follow, and say once what is doubtful when mail leaves by SMTP."""
+    if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
+        raise ConfigError(
+            f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
+            "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
+        )
+    if not site_address.smtp_hosts(settings.transport):
+        return
+    if not settings.allowed_senders:
+        _warn("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
+    for doubt in site_address.doubts(settings.site_url):
+        _warn(doubt)
+
+
+def warn_of_unknown_settings() -> None:
+    """Log, once, the variables that look like settings and are none. Raises `ConfigError`."""
+    for unknown in unknown_settings():
+        _warn(str(unknown))
+
+
+@cache
+def _warn(text: str) -> None:
+    log.warning(text)  # once, and not again in the processes that are forked from this one
+
+
 def _check_sync(settings: Settings) -> None:
     needed = ("workspace_url", "workspace_user_id", "workspace_token")
     missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
@@ -101,7 +126,9 @@ def _callers(services: Services) -> Authenticator:
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Its engine is `app.extensions["mailer"].engine`, started by the server after the fork."""
-    settings = settings or Settings.from_env()
+    if settings is None:
+        warn_of_unknown_settings()
+        settings = Settings.from_env()
     services = build(settings)
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services

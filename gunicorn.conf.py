@@ -1,10 +1,12 @@
 """Server settings; gunicorn reads this file by itself when it is started beside it."""
 
 import logging
+import os
 import sys
 
-from app import build
+from app import build, warn_of_unknown_settings
 from mailer.errors import ConfigError
+from mailer.listening import refusals
 from mailer.settings import Settings
 
 bind = "127.0.0.1:8000"
@@ -17,15 +19,24 @@ max_requests = 0  # a recycled worker would give back its batch for nothing
 
 logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("alembic").setLevel("WARNING")
+logging.getLogger("gunicorn.error").addFilter(lambda record: record.msg != "Starting gunicorn %s")  # too early to say
 
 
-def on_starting(_server):
-    """Refuse a bad setting in one line, before any worker starts; migrate once for all of them."""
+def on_starting(server):
+    """Refuse an address in use or a bad setting in one line, before any worker starts; migrate once for all of them."""
+    inherited = server.master_pid or os.environ.get("LISTEN_FDS")  # the sockets of who came before, or systemd's
+    for refusal in () if inherited or server.cfg.reuse_port else refusals(server.cfg.address):
+        _give_up(refusal, 1)
     try:
+        warn_of_unknown_settings()
         build(Settings.from_env()).db.close()
     except ConfigError as error:
-        sys.stderr.write(f"mailer: {error}\n")
-        sys.exit(2)  # as the command line has it
+        _give_up(error, 2)
+
+
+def _give_up(why, code):
+    sys.stderr.write(f"mailer: {why}\n")
+    sys.exit(code)  # as the command line has it
 
 
 def post_worker_init(worker):

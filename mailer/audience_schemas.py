@@ -16,6 +16,8 @@ class AudienceSchema(StrictSchema):
         validate=storable,
         metadata={"description": "A MongoDB selector over user documents, as JSON text; absent: everyone."},
     )
+    subject = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
+    body = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
 
 
 class SampledSchema(Schema):
@@ -25,12 +27,18 @@ class SampledSchema(Schema):
     address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
 
 
+def _warnings() -> fields.List:
+    about = "What is probably a slip: fields that no user has, `[words]` that are no placeholders. A sentence each."
+    return fields.List(fields.String(), metadata={"description": about})
+
+
 class AudienceAnswerSchema(SuccessSchema):
     """How many would receive it, and the first of them."""
 
     count = fields.Integer()
     suppressed = fields.Integer(metadata={"description": "How many more, were their addresses not suppressed."})
     sample = fields.List(fields.Nested(SampledSchema))
+    warnings = _warnings()
 
 
 class PreviewSchema(MailerSchema):
@@ -56,3 +64,4 @@ class PreviewAnswerSchema(SuccessSchema):
     subject = fields.String()
     html = fields.String()
     text = fields.String()
+    warnings = _warnings()

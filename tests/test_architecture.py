@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
-    ["mailer.placeholders"],
+    ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
@@ -41,6 +41,7 @@ LAYERS = [
         "mailer.export",
         "mailer.retention",
         "mailer.audience",
+        "mailer.campaign_warnings",
     ],
     ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
@@ -89,6 +90,7 @@ RESERVED = {
     "smtplib": {"transports"},
     "requests": {"transports.webhook", "transports.webhook_exchange", "mailer.cli", "mailer.rocketchat"},
     "environs": {"mailer.settings", "mailer.setting_readers"},
+    "dotenv": {"mailer.env_file"},
     "gunicorn": set(),
 }
 

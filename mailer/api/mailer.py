@@ -11,6 +11,7 @@ from mailer import campaigns
 from mailer.addresses import envelope_address, parse_mailbox, sender_allowed
 from mailer.api.guard import PARAMETERS, SECURITY, Guard, current_caller
 from mailer.api.parser import StrictParser
+from mailer.campaign_warnings import about_placeholders
 from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.engines import Engine
@@ -47,7 +48,13 @@ KEY = {
     "description": "The same key and request within 24 hours is one campaign, however often it is sent.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
 }
-LOCATION = {"Location": {"description": "The campaign's address.", "schema": {"type": "string"}}}
+LOCATION = {
+    "Location": {"description": "The campaign's address.", "schema": {"type": "string"}},
+    "Mailer-Warning": {
+        "description": "What is probably a slip, in ASCII; absent: nothing.",
+        "schema": {"type": "string"},
+    },
+}
 RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 
 
@@ -86,7 +93,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
         order = check(payload, settings)
         campaign_id = campaigns.accept(db, current_caller().user_id, order, _idempotency_key())
         engine.wake()
-        return {"success": True}, {"Location": f"/api/v1/mailer/campaigns/{campaign_id}"}
+        return {"success": True}, {"Location": f"/api/v1/mailer/campaigns/{campaign_id}", **warning_header(order)}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
     @guard.requires("send-mail", limited=True)
@@ -115,6 +122,12 @@ def check(payload: dict[str, Any], settings: Settings) -> Order:
     query = parse_query(payload["query"])
     compile_selector(query)
     return Order(sender.name, address, payload["subject"], payload["body"], query, bool(payload["dryrun"]))
+
+
+def warning_header(order: Order) -> dict[str, str]:
+    """`Mailer-Warning`, where something in the message is probably a slip; the answer's body is the contract's."""
+    told = about_placeholders(order.subject, order.body)
+    return {"Mailer-Warning": " ".join(told).encode("ascii", "backslashreplace").decode()} if told else {}
 
 
 def _idempotency_key() -> str | None:
