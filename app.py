@@ -66,7 +66,8 @@ def build(settings: Settings) -> Services:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
     db = Database(settings.database_url)
-    db.migrate()
+    if db.migrate():
+        log.warning("a new database was made: %s", db.place)
     lease = settings.lease_seconds * 1000
     outbox = Outbox(
         db,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow import Schema, fields, validate
 
 from mailer.schemas import MailerSchema, StrictSchema, SuccessSchema, storable
@@ -27,7 +29,7 @@ class SampledSchema(Schema):
     address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
 
 
-def _warnings() -> fields.List:
+def _warnings() -> fields.Field[Any]:
     about = "What is probably a slip: fields that no user has, `[words]` that are no placeholders. A sentence each."
     return fields.List(fields.String(), metadata={"description": about})
 

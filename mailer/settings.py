@@ -74,7 +74,7 @@ def environment() -> Mapping[str, str]:
 
 
 def unknown_settings() -> tuple[UnknownName, ...]:
-    """The variables that are set, look like settings and mean nothing: likely a slip of the pen. Raises `ConfigError`."""
+    """The variables that are set, look like settings and are none: slips of the pen. Raises `ConfigError`."""
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mailer.cli.output import print_notes
 from mailer.database import Database
 from mailer.settings import Settings
+
+
+def created(db: Database) -> str:
+    """What is said of a database that was not there: perhaps the command was given in another folder than the last."""
+    return f"A new database was made: {db.place}"
 
 
 @contextmanager
@@ -14,7 +20,8 @@ def open_database() -> Iterator[Database]:
     """The migrated database; raises `ConfigError`. A transport that cannot work does not stop these commands."""
     db = Database(Settings.from_env().database_url)
     try:
-        db.migrate()
+        if db.migrate():
+            print_notes([created(db)])
         yield db
     finally:
         db.close()
