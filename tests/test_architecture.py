@@ -11,7 +11,9 @@ LAYERS = [
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
+    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes"],
+    ["mailer.standing"],
+    ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     [
         "mailer.rendering",
