@@ -86,24 +86,29 @@ def build(settings: Settings) -> Services:
 
 
 def _check_mail(settings: Settings) -> None:
-    """Refuse links that nobody can follow, and say once what is doubtful when mail leaves by SMTP."""
+    """Refuse links that nobody can follow."""
     if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
         raise ConfigError(
             f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
             "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
         )
-    if not site_address.smtp_hosts(settings.transport):
-        return
-    if not settings.allowed_senders:
-        _warn("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
-    for doubt in site_address.doubts(settings.site_url):
-        _warn(doubt)
 
 
-def warn_of_unknown_settings() -> None:
-    """Log, once, the variables that look like settings and are none. Raises `ConfigError`."""
+def doubts(settings: Settings) -> tuple[str, ...]:
+    """What works and is doubtful all the same, a sentence each."""
+    open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
+    senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
+    return (*senders, *site_address.doubts(settings.site_url))
+
+
+def settings_with_warnings() -> Settings:
+    """The settings; logged, once, are the variables that are none, and doubts if mail leaves. Raises `ConfigError`."""
     for unknown in unknown_settings():
         _warn(str(unknown))
+    settings = Settings.from_env()
+    for doubt in doubts(settings) if site_address.smtp_hosts(settings.transport) else ():
+        _warn(doubt)
+    return settings
 
 
 @cache
@@ -127,9 +132,7 @@ def _callers(services: Services) -> Authenticator:
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Its engine is `app.extensions["mailer"].engine`, started by the server after the fork."""
-    if settings is None:
-        warn_of_unknown_settings()
-        settings = Settings.from_env()
+    settings = settings or settings_with_warnings()
     services = build(settings)
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services

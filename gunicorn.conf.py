@@ -4,10 +4,9 @@ import logging
 import os
 import sys
 
-from app import build, warn_of_unknown_settings
-from mailer.errors import ConfigError
+from app import build, settings_with_warnings
+from mailer.cli.failures import REPORTED, failure_of
 from mailer.listening import refusals
-from mailer.settings import Settings
 
 bind = "127.0.0.1:8000"
 workers = 2
@@ -28,10 +27,10 @@ def on_starting(server):
     for refusal in () if inherited or server.cfg.reuse_port else refusals(server.cfg.address):
         _give_up(refusal, 1)
     try:
-        warn_of_unknown_settings()
-        build(Settings.from_env()).db.close()
-    except ConfigError as error:
-        _give_up(error, 2)
+        build(settings_with_warnings()).db.close()
+    except REPORTED as error:
+        failure = failure_of(error)
+        _give_up(failure.message, failure.exit_code)
 
 
 def _give_up(why, code):

@@ -28,6 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/mailer.db", "SECRET_KEY": "k" * 40}.items():
         monkeypatch.setenv(f"MAILER_{name}", value)
+    monkeypatch.delenv("MAILER_TEST_CORPUS", raising=False)  # of the tests, and no setting
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(main, arguments, prog_name="mailer")
@@ -154,11 +155,66 @@ def test_revoke_refuses_what_could_mean_many(run, directory: Database, digest: s
     assert len(Tokens(directory).list()) == 1
 
 
-def test_config_check_finds_all_well(run) -> None:
+def test_config_check_shows_what_is_in_force_and_finds_all_well(run, tmp_path: Path) -> None:
+    Path(".env").write_text("MAILER_TRANSPORT=failover:(smtp://ann:hunter2@127.0.0.1:1 memory:)\n")
     result = run("config", "check")
-    assert (result.exit_code, result.stdout) == (0, "settings: ok\ndatabase: ok\ntransport: ok\n")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"folder: {tmp_path}",
+        ".env: read",
+        f"database: {tmp_path}/mailer.db",
+        "transport: failover:(smtp://***@127.0.0.1:1 memory:)",
+        "site: http://127.0.0.1:8000",
+        "engine: local",
+        "settings: ok",
+        "database: ok",
+        "transport: ok",
+    ]
+    assert "Note: MAILER_SITE_URL is not https: http://127.0.0.1:8000" in result.stderr
     answer = json.loads(run("config", "check", "--json").stdout)
-    assert answer == {"settings": None, "database": None, "transport": None}
+    assert [answer[part] for part in ("settings", "database", "transport")] == [None] * 3
+    assert answer["inForce"]["database"] == f"{tmp_path}/mailer.db"
+    assert len(answer["warnings"]) == 2
+    assert "hunter2" not in json.dumps(answer) + result.output
+
+
+def test_password_of_the_database_is_not_shown(run, monkeypatch: pytest.MonkeyPatch, postgresql_url: str) -> None:
+    address = postgresql_url.replace("+psycopg", "").replace("root@", "root:hunter2@")
+    monkeypatch.setenv("MAILER_DATABASE_URL", address)
+    result = run("config", "check")
+    assert (result.exit_code, "hunter2" in result.output) == (0, False), result.output
+    assert f"database: {address.replace('hunter2', '***')}" in result.stdout.splitlines()
+
+
+def test_config_check_without_env_file_says_so(run) -> None:
+    assert run("config", "check").stdout.splitlines()[1] == ".env: none there"
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_setting_that_there_is_not_is_exit_code_2_with_the_nearest(run, monkeypatch, where: str) -> None:
+    if where == ".env":
+        Path(".env").write_text("MAILER_TRANSPROT=console:\n")
+    else:
+        monkeypatch.setenv("MAILER_TRANSPROT", "console:")
+    said = "MAILER_TRANSPROT: there is no such setting; did you mean MAILER_TRANSPORT?"
+    assert failed(run("config", "check"), 2) == said
+    checked = run("config", "check", "--json")
+    assert (checked.exit_code, json.loads(checked.stdout)["settings"]) == (2, said)
+    listed = run("users", "list")
+    assert (listed.exit_code, listed.stderr.splitlines()[0]) == (0, f"Warning: {said}")
+
+
+def test_wrong_setting_and_one_that_there_is_not_are_both_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_WORKERS", "many")
+    monkeypatch.setenv("MAILER_CHEKPOINT", "3")
+    said = failed(run("config", "check"), 2)
+    assert said.startswith("MAILER_WORKERS: 'many'")
+    assert said.endswith("; MAILER_CHEKPOINT: there is no such setting; did you mean MAILER_CHECKPOINT?")
+
+
+def test_database_that_is_made_anew_is_named_once(run, tmp_path: Path) -> None:
+    assert f"Note: A new database was made: {tmp_path}/mailer.db" in run("users", "list").stderr.splitlines()
+    assert "new database" not in run("users", "list").stderr
 
 
 @pytest.mark.parametrize(
@@ -183,7 +239,7 @@ def test_users_need_no_transport_that_works(run, monkeypatch: pytest.MonkeyPatch
 
 def test_database_that_cannot_be_opened_is_exit_code_1_without_a_statement(run, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "mailer.db").write_bytes(b"no database at all, but long enough to be looked at" * 20)
-    assert failed(run("users", "list"), 1) == "database: file is not a database"
+    assert failed(run("users", "list"), 1) == f"database: file is not a database ({tmp_path}/mailer.db)"
 
 
 def test_postgresql_that_does_not_answer_is_exit_code_1(run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,4 +139,10 @@ def _option(name: str, variable: str, about: str, default: str | None = None) ->
     def found() -> str | None:  # what the environment itself says, click finds before it
         return environment().get(variable) or default
 
-    return click.option(name, required=True, default=found, envvar=variable, show_envvar=True, help=about)
+    return click.option(name, default=found, callback=_given, envvar=variable, show_envvar=True, help=about)
+
+
+def _given(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    if value is None:
+        raise click.MissingParameter(ctx=context, param=option)
+    return value

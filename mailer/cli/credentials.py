@@ -9,7 +9,7 @@ import click
 
 from mailer.auth import TokenInfo, Tokens
 from mailer.cli.failures import Failure
-from mailer.cli.output import moment, print_json, print_rows
+from mailer.cli.output import moment, print_json, print_rows, spelled
 from mailer.cli.storage import open_database
 
 PERMISSIONS = ("send-mail", "manage-users")
@@ -67,9 +67,9 @@ def list_(as_json: bool) -> None:
     with open_database() as db:
         known = Tokens(db).list()
     if as_json:
-        print_json([asdict(token) for token in known])
+        print_json([spelled(asdict(token)) for token in known])
     else:
-        print_rows(("digest", "user", "permissions", "created", "expires"), map(_cells, known))
+        print_rows(("digest", "userId", "permissions", "createdAt", "expiresAt"), map(_cells, known))
 
 
 def _cells(token: TokenInfo) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 from mailer.errors import ConfigError, MailerError
 from transports import TransportError
 
+REPORTED = (ConfigError, MailerError, TransportError, SQLAlchemyError, psycopg.Error, OSError)
+
 
 class Failure(click.ClickException):
     """A command that could not do its work."""
@@ -59,13 +61,14 @@ class FailingGroup(click.Group):
             raise _misuse(error) from error
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
-        except (ConfigError, MailerError, TransportError, SQLAlchemyError, psycopg.Error, OSError) as error:
+        except REPORTED as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read the output has seen enough; click ends without a word
-            raise _failure(error) from error
+            raise failure_of(error) from error
 
 
-def _failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """What is said of one of the errors that are `REPORTED`."""
     match error:
         case ConfigError():
             return Misuse(str(error))
@@ -76,10 +79,11 @@ def _failure(error: Exception) -> Failure:
         case OSError():
             return Failure(_file_trouble(error))
         case _:
-            return Failure(f"database: {_database_trouble(error)}")
+            return Failure(f"database: {database_trouble(error)}")
 
 
-def _database_trouble(error: Exception) -> str:
+def database_trouble(error: Exception) -> str:
+    """The database's own words, in one line and without a statement."""
     if isinstance(error, TimeoutError):  # of the pool, whose words are about itself
         return "no connection became free in time"
     cause = error.orig if isinstance(error, DBAPIError) else error  # the whole holds the statement and its values

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from wcwidth import wcswidth
 
+from mailer.schemas import iso
+
+_NAME = re.compile(r"_([a-z])")
 _JOINERS = "\u200c\u200d"  # they steer nothing, and emoji and Persian words are made with them
 
 
@@ -41,6 +46,15 @@ def print_json(value: object, *, indent: int | None = None) -> None:
 
 def _takes_everything() -> bool:
     return codecs.lookup(sys.stdout.encoding).name == "utf-8"
+
+
+def spelled(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as the API spells such: `createdAt` for `created_at`, with its time in ISO 8601."""
+    return {_NAME.sub(lambda found: found[1].upper(), name): _value(name, value) for name, value in record.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    return iso(value) if value is not None and name.endswith(("_at", "_since")) else value
 
 
 def columns(text: str) -> int:

@@ -22,7 +22,7 @@ from mailer.settings import unknown_settings
 
 EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong.
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
-TELL_THEMSELVES = ("config", "serve")  # of settings that there are not
+TELL_THEMSELVES = ("config", "serve", "worker")  # of settings that there are not
 
 
 @click.group(cls=FailingGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 
 import app
-from app import Services, build
-from mailer import site_address
+from app import Services, build, doubts, settings_with_warnings
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
+from mailer.errors import ConfigError
 from mailer.settings import ENV_FILE, Settings, unknown_settings
 from transports import TransportUnavailable
 from transports.options import redact
@@ -63,7 +63,7 @@ def worker() -> None:
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
-    services = build(Settings.from_env())
+    services = build(settings_with_warnings())
     services.engine.start()
     try:
         trouble = _until(stopping, services)
@@ -99,11 +99,14 @@ def check(as_json: bool) -> None:
     if not as_json:
         there = "read" if env_file.exists() else "none there"
         print_fields([("folder", env_file.parent), (".env", there)])
-    settings = Settings.from_env()
     unknown = [str(one) for one in unknown_settings()]
-    in_force, problem = _examine(settings)
+    try:
+        settings = Settings.from_env()
+        in_force, problem = _examine(settings)
+    except ConfigError as error:
+        raise Misuse("; ".join([str(error), *unknown])) from error
     problems = {"settings": "; ".join(unknown) or None, "database": None, "transport": problem}
-    warnings = site_address.doubts(settings.site_url)
+    warnings = doubts(settings)
     if as_json:
         print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings})
     else:

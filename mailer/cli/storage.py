@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
+from mailer.cli.failures import Failure, database_trouble
 from mailer.cli.output import print_notes
 from mailer.database import Database
 from mailer.settings import Settings
@@ -23,5 +27,7 @@ def open_database() -> Iterator[Database]:
         if db.migrate():
             print_notes([created(db)])
         yield db
+    except (SQLAlchemyError, psycopg.Error) as error:
+        raise Failure(f"database: {database_trouble(error)} ({db.place})") from error
     finally:
         db.close()
