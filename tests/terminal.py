@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 CTRL_C = "\x03"
 
@@ -39,9 +40,10 @@ class Terminal:
         """Until `text` has been shown."""
         ends = time.monotonic() + seconds
         while text not in self.shown:
-            assert time.monotonic() < ends, f"{text!r} was not shown in {seconds} s:\n{self.shown}"
+            if time.monotonic() > ends:
+                self._fail(f"{text!r} was not shown in {seconds} s")
             if not self._read(0.1) and self._process.poll() is not None and not self._read(0.1):
-                raise AssertionError(f"ended without {text!r}:\n{self.shown}")
+                self._fail(f"ended without {text!r}")
 
     def type(self, keys: str) -> None:
         """Press these keys."""
@@ -51,12 +53,19 @@ class Terminal:
         """Wait for the command's end and return its exit code."""
         ends = time.monotonic() + seconds
         while self._process.poll() is None:
-            assert time.monotonic() < ends, f"not at its end after {seconds} s:\n{self.shown}"
+            if time.monotonic() > ends:
+                self._fail(f"not at its end after {seconds} s")
             self._read(0.1)
         while self._read(0):
             pass
         os.close(self._here)
         return self._process.returncode
+
+    def _fail(self, problem: str) -> NoReturn:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._here)
+        raise AssertionError(f"{problem}:\n{self.shown}")
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._here], [], [], seconds)[0]:

@@ -208,18 +208,14 @@ def test_bar_says_why_it_stands_still_and_ctrl_c_how_to_cancel(blocked: Service,
 
 def test_watching_without_a_terminal_tells_changes_in_lines(blocked: Service, tmp_path: Path) -> None:
     shell = Shell(tmp_path, blocked)
-    watcher = subprocess.Popen(
-        [MAILER, "send", *shell.options, "--yes", "--watch"],
-        cwd=tmp_path,
-        env=shell.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert watcher.stderr is not None
-    assert watcher.stderr.readline().startswith("blocked: ")
-    shell.run("campaigns", "cancel", shell.campaigns()[0]["_id"])
-    rest = watcher.stderr.read()
-    assert watcher.wait(60) == 1
+    command = [MAILER, "send", *shell.options, "--yes", "--watch"]
+    options: dict[str, Any] = {"cwd": tmp_path, "env": shell.environment, "text": True}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as watcher:
+        assert watcher.stderr is not None
+        assert watcher.stderr.readline().startswith("blocked: ")
+        shell.run("campaigns", "cancel", shell.campaigns()[0]["_id"])
+        rest = watcher.stderr.read()
+        assert watcher.wait(60) == 1
     assert rest.splitlines()[-1] == "Error: the campaign is cancelled"
     assert "\x1b" not in rest
 

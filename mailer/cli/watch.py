@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import click
 import requests
@@ -38,7 +39,8 @@ def watch(client: Client, campaign_id: str) -> Json:
 
 
 def _watch_on_a_terminal(client: Client, campaign_id: str) -> Json:
-    with click.progressbar(length=1, width=WIDTH, file=sys.stderr, item_show_func=counts_shown) as bar:
+    options: dict[str, Any] = {"length": 1, "width": WIDTH, "item_show_func": counts_shown}
+    with click.progressbar(**options, update_min_steps=0, file=sys.stderr) as bar:  # shown while nothing moves, too
 
         def show(campaign: Json) -> None:
             bar.length = max(1, campaign["planned"])
