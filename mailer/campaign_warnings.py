@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,6 +14,8 @@ from mailer.placeholders import unknown_placeholders
 from mailer.selector import compile_selector, fields_of
 
 MOST = 10  # of each kind
+SAMPLED = 100  # users whose fields are looked at for the nearest
+QUOTED = '"{}"'
 EMPTY = "There are no users yet; `mailer users import FILE` brings them in."
 
 _FIELDS = ("_id", "username", "name", "emails.address", "emails.verified", "active", "type", "roles", "createdAt")
@@ -33,9 +35,8 @@ def about_directory(db: Database, query: Mapping[str, Any]) -> tuple[str, ...]:
     if not _any_user(db):
         return (EMPTY,)
     unknown = fields_that_nobody_has(db, query)
-    return tuple(
-        f'No user has the field "{name}"{_meant(_nearest(name), chr(34) + "{}" + chr(34))}' for name in unknown
-    )
+    known = _fields_in_use(db) if unknown else set()
+    return tuple(f'No user has the field "{name}"{_meant(_nearest(name, known), QUOTED)}' for name in unknown)
 
 
 def fields_that_nobody_has(db: Database, query: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,9 +55,24 @@ def _any_user(db: Database) -> bool:
         return bool(connection.execute(select(exists(select(User.id)))).scalar())
 
 
-def _nearest(name: str) -> str | None:
-    near = get_close_matches(name, _DOCUMENTED, 1, _LIKE)
-    return near[0] if near and near[0] != name else None
+def _fields_in_use(db: Database) -> set[str]:
+    """The dotted names in the documents of some users, and those that the documentation has."""
+    some = select(User.document).order_by(User.id).limit(SAMPLED)
+    with db.read() as connection:
+        return {*_DOCUMENTED, *(name for document in connection.scalars(some) for name in _names(document, ""))}
+
+
+def _names(value: Any, before: str) -> Iterator[str]:
+    for one in value if isinstance(value, list) else [value]:
+        for name, inner in one.items() if isinstance(one, dict) else ():
+            if not name.startswith("$"):
+                yield f"{before}{name}"
+                yield from _names(inner, f"{before}{name}.")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    others = {other for other in known if not name.startswith(f"{other}.")}
+    return next(iter(get_close_matches(name, sorted(others), 1, _LIKE)), None)
 
 
 def _meant(nearest: str | None, form: str) -> str:

@@ -1,7 +1,9 @@
 """The commands that work on the database, in process."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,12 @@ from sqlalchemy import text
 
 from mailer.auth import Tokens
 from mailer.cli import main
-from mailer.cli.output import moment, printable
+from mailer.cli.output import moment, print_rows, printable
 from mailer.database import Database
+from mailer.export import COLUMNS
 from mailer.imports import upsert_documents
+from mailer.schemas import DeliverySchema
+from tests.service import BIN
 
 SAMPLE = str(Path(__file__).resolve().parent.parent / "examples" / "users.json")
 USERS = [
@@ -272,7 +277,15 @@ def test_help_tells_the_exit_codes(run) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "-"), (5, "5"), ("Zoë", "Zoë"), ("a\nb", r"a\nb"), ("\x1b[0m", r"\x1b[0m"), ("\u202e", r"\u202e")],
+    [
+        (None, "-"),
+        (5, "5"),
+        ("Zoë", "Zoë"),
+        ("a\nb", r"a\nb"),
+        ("\x1b[0m", r"\x1b[0m"),
+        ("\u202e", r"\u202e"),
+        ("👩\u200d💻", "👩\u200d💻"),
+    ],
 )
 def test_printable_leaves_nothing_that_steers_a_terminal(value: object, shown: str) -> None:
     assert printable(value) == shown
@@ -281,3 +294,35 @@ def test_printable_leaves_nothing_that_steers_a_terminal(value: object, shown: s
 @pytest.mark.parametrize(("ms", "shown"), [(None, "-"), (0, "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59Z")])
 def test_moment_is_iso_to_the_second(ms: int | None, shown: str) -> None:
     assert moment(ms) == shown
+
+
+@pytest.mark.parametrize(
+    ("cell", "width"),
+    [("Zoë", 3), ("Zoe\u0308", 3), ("山田", 4), ("한글", 4), ("ＡＢ", 4), ("👍", 2), ("👩\u200d💻", 2), ("", 0)],
+    ids=["latin", "combining", "japanese", "korean", "full width", "emoji", "joined emoji", "empty"],
+)
+def test_table_is_aligned_by_the_columns_of_a_terminal(
+    capsys: pytest.CaptureFixture[str], cell: str, width: int
+) -> None:
+    print_rows(("name", "state"), [(cell, "a"), ("longest one", "b")])
+    assert capsys.readouterr().out.splitlines()[1] == cell + " " * (len("longest one") - width) + "  a"
+
+
+def test_name_that_the_output_cannot_hold_is_escaped(run, directory: Database) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+
+    def printed(*arguments: str) -> bytes:
+        return subprocess.run([BIN / "mailer", *arguments], check=True, env=environment, stdout=subprocess.PIPE).stdout
+
+    assert rb"Zo\xeb" in printed("users", "list")
+    assert json.loads(printed("users", "show", "zoe", "--json"))["name"] == "Zoë"
+
+
+def test_records_are_spelled_as_in_the_api(run, directory: Database) -> None:
+    Tokens(directory).create("ada", ["send-mail"], 1000)
+    (token,) = json.loads(run("tokens", "list", "--json").stdout)
+    assert set(token) == {"digest", "userId", "permissions", "createdAt", "expiresAt"}
+    assert re.fullmatch(r"20..-..-..T..:..:..\....Z", token["createdAt"])
+    assert run("tokens", "list").stdout.split()[:5] == ["digest", "userId", "permissions", "createdAt", "expiresAt"]
+    deliveries = DeliverySchema()
+    assert {field.data_key or name for name, field in deliveries.fields.items()} == set(COLUMNS)
