@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 
 from mailer.database import Database
@@ -14,7 +14,7 @@ from mailer.progress import Recorded, deliveries
 
 PAGE = 1000
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a cell that starts so is run by spreadsheets
-COLUMNS = ("userId", "address", "status", "attempts", "reply", "updatedAt", "nextAttemptAt")  # as in the API
+COLUMNS = tuple(field.name for field in fields(Recorded))
 TIMES = ("updated_at", "next_attempt_at")
 
 
@@ -46,7 +46,7 @@ def neutral(cell: str) -> str:
 
 def _values(record: Recorded) -> dict[str, str | int]:
     values = asdict(record) | {name: _iso(getattr(record, name)) for name in TIMES}
-    return {name: "" if value is None else value for name, value in zip(COLUMNS, values.values(), strict=True)}
+    return {name: "" if value is None else value for name, value in values.items()}
 
 
 def _iso(milliseconds: int | None) -> str | None:
