@@ -7,34 +7,42 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from flask import Flask
-from flask_swagger_ui import get_swaggerui_blueprint
 
 from mailer import site_address
 from mailer.api import (
     audience,
     campaigns,
     control,
+    documentation_page,
     health,
     mailer,
+    sessions,
     suppressed_addresses,
     unsubscribe_page,
     unsubscribes,
     users,
 )
-from mailer.api.answers import EnvelopeApi, register_errors
-from mailer.api.guard import SECURITY_SCHEMES, Guard
+from mailer.api.answers import EnvelopeApi, protect, register_errors
+from mailer.api.bodies import WholeBodies
+from mailer.api.documentation import service_version, spec_options
+from mailer.api.guard import Guard, tell_rates
+from mailer.api.paths import KeptSlashes, PathPart
 from mailer.auth import Authenticator, Tokens
+from mailer.client_address import TrustedProxies
 from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
 from mailer.outbox import Outbox
 from mailer.planning import plan_next
+from mailer.progress import held
 from mailer.rate_limits import Throttle
+from mailer.sessions import LocalSessions, Sessions
 from mailer.settings import Settings, unknown_settings
 from mailer.sync_task import SyncTask
 from mailer.unsubscribe import Links
 from mailer.workspace_auth import WorkspaceCallers
+from mailer.workspace_sessions import WorkspaceSessions
 from transports import Transport, TransportConfigError, from_url
 
 log = logging.getLogger("mailer")
@@ -123,11 +131,12 @@ def _check_sync(settings: Settings) -> None:
         raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
 
 
-def _callers(services: Services) -> Authenticator:
+def _callers(services: Services) -> tuple[Authenticator, Sessions]:
     settings = services.settings
     if settings.auth == "local":
-        return services.tokens
-    return WorkspaceCallers(settings.workspace_url, settings.send_roles)
+        return services.tokens, LocalSessions(services.db, services.tokens)
+    callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
+    return callers, WorkspaceSessions(settings.workspace_url, callers)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -140,16 +149,22 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         MAX_FORM_MEMORY_SIZE=FORM_ALLOWANCE,
         API_TITLE="Mailer",
-        API_VERSION="1.0.0",
+        API_VERSION=service_version(),
         OPENAPI_VERSION="3.0.3",
         OPENAPI_URL_PREFIX="/docs",
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS={"components": {"securitySchemes": SECURITY_SCHEMES}},
     )
+    app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
+    app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # answers read in the order of the documentation
     register_errors(app)
-    guard = Guard(_callers(services), Throttle(services.db, settings.rate_limit))
-    api = EnvelopeApi(app)
+    protect(app)
+    tell_rates(app)
+    callers, speaking = _callers(services)
+    throttle = Throttle(services.db, settings.rate_limit)
+    guard = Guard(callers, throttle, TrustedProxies(settings.trusted_proxies))
+    api = EnvelopeApi(app, spec_kwargs=spec_options())
+    api.register_blueprint(sessions.make_blueprint(guard, speaking))
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
     api.register_blueprint(audience.make_blueprint(services.db, guard, settings))
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
@@ -157,8 +172,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     api.register_blueprint(suppressed_addresses.make_blueprint(services.db, guard))
     api.register_blueprint(users.make_blueprint(services.db, guard))
     api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
-    app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine, services.sync))
+    app.register_blueprint(
+        health.make_blueprint(services.db, services.transport, services.engine, services.sync, _warnings(services))
+    )
     app.register_blueprint(unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name))
-    docs = get_swaggerui_blueprint("/docs", "/docs/openapi.json", config={"app_name": "Mailer"})
-    app.register_blueprint(docs)
+    app.register_blueprint(documentation_page.make_blueprint("Mailer"))
     return app
+
+
+def _warnings(services: Services) -> dict[str, health.Look]:
+    """What a person should see to, although the service runs."""
+    return {"campaigns": partial(held, services.db), "site": partial(site_address.doubts, services.settings.site_url)}

@@ -3,18 +3,41 @@
 import logging
 import os
 import sys
+from concurrent.futures import Future
+
+from gunicorn.workers import gthread
 
 from app import build, settings_with_warnings
 from mailer.cli.failures import REPORTED, failure_of
 from mailer.listening import refusals
 
+
+class PatientWorker(gthread.ThreadWorker):
+    """Gives a connection a thread once it has said something; gunicorn's own holds one for five seconds of silence."""
+
+    def enqueue_req(self, conn):
+        """Hand over a connection that speaks; keep a silent one beside the listening socket."""
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        silent = Future()
+        silent.set_result(gthread._DEFER)  # what gunicorn's own says after its five seconds
+        self.finish_request(conn, silent)
+
+
 bind = "127.0.0.1:8000"
 workers = 2
-worker_class = "gthread"
-threads = 8
+worker_class = PatientWorker
+threads = 64  # each may wait for a client that is slow with the rest of its request; made when they are needed
+keepalive = 5  # also how long a connection may be silent at its beginning
 graceful_timeout = 30
 control_socket_disable = True  # its one place per user would be shared by all services of that user
 max_requests = 0  # a recycled worker would give back its batch for nothing
+# no header changes the path, the scheme or the peer; X-Forwarded-For is read by the app, from trusted proxies only
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers = {}
+header_map = "drop"
 
 logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("alembic").setLevel("WARNING")

@@ -6,13 +6,14 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from mailer.schemas import MailerSchema, StrictSchema, SuccessSchema, storable
+from mailer.schemas import MailerSchema, QueryString, StrictSchema, SuccessSchema, storable
 
 
 class AudienceSchema(StrictSchema):
     """The body of `POST /api/v1/mailer/audience`."""
 
-    query = fields.String(
+    takes_forms = True
+    query = QueryString(
         load_default=None,
         allow_none=True,
         validate=storable,

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 
+from mailer.campaigns import BY_A_PERSON
 from mailer.database import AnyRow, Database
 from mailer.errors import NotFound
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, TransportHealth
 
 BLOCKED = "blocked"
 CANCELLING = "cancelling"
+RESTING = "resting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,15 @@ def deliveries(
         query = query.where(Delivery.user_id > after)
     with db.read() as connection:
         return [Recorded(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
+
+
+def held(db: Database) -> tuple[str, ...]:
+    """What the service itself holds back and a person should look at: a sentence, or nothing."""
+    stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
+    count = select(func.count()).select_from(Campaign).where(or_(stopped, Campaign.state == RESTING))
+    with db.read() as connection:
+        found = connection.scalar(count) or 0
+    return (f"{found} held back; mailer campaigns list shows which and why",) if found else ()
 
 
 def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:

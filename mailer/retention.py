@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 
 from mailer.database import Database
-from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RefusedAddress
+from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ def purge(db: Database, older_than: int) -> Purged:
         connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < cutoff))
         forgotten = (RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
         connection.execute(delete(RefusedAddress).where(*forgotten))
+        connection.execute(delete(RateLimit).where(RateLimit.expires_at < cutoff))
     return Purged(len(campaign_ids), stripped)
 
 
@@ -43,7 +45,14 @@ def _strip(db: Database, campaign_id: str) -> int:
             select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign_id).order_by(Batch.number)
         ).all()
     stripped = sum(_strip_range(db, campaign_id, ends) for ends in ranges)
-    nothing = {"body": "", "subject": "", "query": {}, "sender": "", "sender_name": ""}
+    nothing: dict[str, Any] = {
+        "body": "",
+        "subject": "",
+        "query": {},
+        "sender": "",
+        "sender_name": "",
+        "fingerprint": None,
+    }
     with db.write() as connection:
         connection.execute(update(Campaign).where(_over(campaign_id)).values(**nothing))
     return stripped

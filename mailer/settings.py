@@ -44,6 +44,8 @@ class Settings:
     merge_addresses: bool = False
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
+    repeat_window: int = 120  # seconds; 0: off
+    trusted_proxies: tuple[str, ...] = ()
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
     auth: str = "local"
@@ -134,6 +136,8 @@ _READERS: dict[str, readers.Reader] = {
     "merge_addresses": lambda env, name: env.bool(name),
     "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
     "rate_limit": readers.text(readers.rate),
+    "repeat_window": readers.duration(0, 86_400),
+    "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,
     "auth": readers.choice("local", "workspace"),
