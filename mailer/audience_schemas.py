@@ -56,7 +56,7 @@ class PreviewSchema(MailerSchema):
         load_default=None,
         allow_none=True,
         validate=[validate.Length(min=1), storable],
-        metadata={"description": "For whom: a user's `_id`. Absent: the first whom `query` selects."},
+        metadata={"description": "For whom: a user's `_id`, or else username. Absent: the first whom `query` selects."},
     )
 
 

@@ -105,7 +105,21 @@ def test_show_tells_what_a_query_sees_and_that_they_unsubscribed(run, directory:
 
 
 def test_show_of_nobody_fails(run) -> None:
-    assert failed(run("users", "show", "nobody"), 1) == "there is no user with the id nobody"
+    assert failed(run("users", "show", "nobody"), 1) == "there is no user with the id or the username nobody"
+
+
+def test_user_is_found_by_username_where_no_id_matches(run, sqlite_db: Database) -> None:
+    people = [{"_id": "1", "username": "ann"}, {"_id": "ann", "username": "eve"}, {"_id": "3", "username": "two"}]
+    upsert_documents(sqlite_db, enumerate([*people, {"_id": "4", "username": "two"}], 1))
+    for named, user_id in {"ann": "ann", "eve": "ann", "1": "1"}.items():
+        assert run("users", "show", named).stdout.splitlines()[0] == f"_id: {user_id}"
+    assert run("tokens", "create", "--user", "eve").stdout.splitlines()[0] == "X-User-Id: ann"
+    assert run("unsubscribes", "remove", "eve").stdout == "subscribed: ann\n"
+    failed(run("users", "show", "two"), 1)  # whose it is cannot be told
+
+
+def test_empty_directory_is_said_to_be_empty(run) -> None:
+    assert run("users", "list").stderr.splitlines()[-1].startswith("There are no users yet; ")
 
 
 def test_created_token_is_two_header_lines_that_authenticate(run, directory: Database) -> None:
@@ -309,13 +323,14 @@ def test_table_is_aligned_by_the_columns_of_a_terminal(
 
 
 def test_name_that_the_output_cannot_hold_is_escaped(run, directory: Database) -> None:
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
 
     def printed(*arguments: str) -> bytes:
         return subprocess.run([BIN / "mailer", *arguments], check=True, env=environment, stdout=subprocess.PIPE).stdout
 
-    assert rb"Zo\xeb" in printed("users", "list")
-    assert json.loads(printed("users", "show", "zoe", "--json"))["name"] == "Zoë"
+    upsert_documents(directory, [(1, {"_id": "yama", "name": "山"})])
+    assert rb"\u5c71" in printed("users", "list")
+    assert json.loads(printed("users", "show", "yama", "--json"))["name"] == "山"
 
 
 def test_records_are_spelled_as_in_the_api(run, directory: Database) -> None:

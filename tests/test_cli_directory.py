@@ -113,7 +113,7 @@ def test_removed_unsubscription_is_gone(local) -> None:
     assert local("unsubscribes", "remove", "bob").stdout == "subscribed: bob\n"
     assert local("unsubscribes", "export").stdout == "_id,address,unsubscribedAt\n"
     unknown = local("unsubscribes", "remove", "nobody")
-    assert (unknown.exit_code, unknown.stderr) == (1, "Error: there is no user with the id nobody\n")
+    assert (unknown.exit_code, unknown.stderr) == (1, "Error: there is no user with the id or the username nobody\n")
 
 
 def test_suppression_list_that_is_none_fails_in_one_line(local) -> None:

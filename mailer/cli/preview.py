@@ -31,7 +31,7 @@ def audience(query: str | None, as_json: bool, url: str, user_id: str, token: st
 @click.command()
 @with_letter
 @click.option("--query", callback=query_text, help="Show it for the first whom it selects. Default: everyone.")
-@click.option("--user", metavar="ID", help="Show it for this user instead.")
+@click.option("--user", metavar="ID", help="Show it for this user instead; a username will do.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Print this alone. Default: for whom, and the text.")
 @connected
 def preview(

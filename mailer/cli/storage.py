@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mailer.cli.failures import Failure, database_trouble
 from mailer.cli.output import print_notes
 from mailer.database import Database
+from mailer.directory import find_id
 from mailer.settings import Settings
 
 
@@ -31,3 +32,12 @@ def open_database() -> Iterator[Database]:
         raise Failure(f"database: {database_trouble(error)} ({db.place})") from error
     finally:
         db.close()
+
+
+def id_of(db: Database, name: str) -> str:
+    """The id of the user called so, by id or username. Raises `Failure`."""
+    with db.read() as connection:
+        found = find_id(connection, name)
+    if found is None:
+        raise Failure(f"there is no user with the id or the username {name}")
+    return found
