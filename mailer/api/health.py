@@ -8,11 +8,14 @@ from typing import Any
 from flask import Blueprint, jsonify
 from sqlalchemy import delete, false
 from sqlalchemy.exc import SQLAlchemyError
+from webargs.flaskparser import FlaskParser
 
 from mailer import blockage, progress
+from mailer.api.parser import StrictParser
 from mailer.database import Database
 from mailer.engines import Engine
 from mailer.models import RateLimit
+from mailer.schemas import StrictSchema, WireBoolean
 from mailer.sync_task import SyncTask
 from transports.base import Transport, TransportUnavailable
 
