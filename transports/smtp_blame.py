@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from transports import smtp_wording as said
 from transports.base import About
@@ -151,8 +152,11 @@ def blame(phase: Phase, reply: Reply) -> About:
     """Whom `reply`, a refusal or deferral of the command `phase`, is about. Every such reply has a row."""
     text = said.spoken(reply.text)
     found = said.DETAIL.search(text)
-    detail = found[1] if found else ""
-    code = str(reply.code)
+    return _look_up(phase, str(reply.code), found[1] if found else "", text)
+
+
+@lru_cache(maxsize=512)  # without names the same words come again and again
+def _look_up(phase: Phase, code: str, detail: str, text: str) -> About:
     return next(rule.about for rule in RULES if rule.holds(phase, code, detail, text))
 
 
