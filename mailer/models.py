@@ -112,9 +112,11 @@ class Campaign(Base):
     finished_at: Mapped[int | None] = mapped_column(BigInteger)
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]
+    fingerprint: Mapped[str | None] = mapped_column(Text)  # of what it says, to know it again; None: a dry run
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),
+        Index("ix_campaigns_fingerprint", "fingerprint", "created_at"),
         Index("ix_campaigns_due", "state", "due_at"),
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, u
 
 from mailer import same_refusals
 from mailer.database import Database
-from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RefusedAddress
+from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ def purge(db: Database, older_than: int) -> Purged:
         connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < cutoff))
         forgotten = (RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
         connection.execute(delete(RefusedAddress).where(*forgotten))
+        connection.execute(delete(RateLimit).where(RateLimit.expires_at < cutoff))
     return Purged(len(campaign_ids), stripped)
 
 
@@ -47,6 +48,7 @@ def _strip(db: Database, campaign_id: str) -> int:
         ).all()
     stripped = sum(_strip_range(db, campaign_id, ends) for ends in ranges)
     nothing: dict[str, Any] = {"body": "", "subject": "", "query": {}, "sender": "", "sender_name": "", "reason": None}
+    nothing |= {"fingerprint": None}
     with db.write() as connection:
         same_refusals.forget(connection, campaign_id)
         connection.execute(update(Campaign).where(_over(campaign_id)).values(**nothing))

@@ -46,7 +46,7 @@ class Harness:
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
         """Accept a campaign, which later calls are about."""
         order = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
-        self.campaign_id = campaigns.accept(self.db, "user00000", order, key)
+        self.campaign_id = campaigns.accept(self.db, "user00000", order, key).campaign_id
         return self.campaign_id
 
     def plan(self) -> bool:

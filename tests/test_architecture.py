@@ -7,8 +7,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
-    ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    [
+        "mailer.setting_readers",
+        "mailer.errors",
+        "mailer.ejson",
+        "mailer.mime",
+        "mailer.plaintext",
+        "mailer.addresses",
+        "mailer.client_address",
+    ],
     ["mailer.states"],
+    ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
@@ -53,10 +62,13 @@ LAYERS = [
         "mailer.sync_task",
         "mailer.doctor",
         "mailer.workspace_auth",
+        "mailer.sessions",
         "mailer.export",
         "mailer.retention",
         "mailer.audience",
+        "mailer.campaign_warnings",
     ],
+    ["mailer.workspace_sessions"],
     ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
     ["mailer.cli", "wsgi"],
@@ -102,8 +114,15 @@ def test_transports_know_nothing_of_the_service(path: Path) -> None:
 
 RESERVED = {
     "smtplib": {"transports"},
-    "requests": {"transports.webhook", "transports.webhook_exchange", "mailer.cli", "mailer.rocketchat"},
+    "requests": {
+        "transports.webhook",
+        "transports.webhook_exchange",
+        "mailer.cli",
+        "mailer.rocketchat",
+        "mailer.workspace_sessions",
+    },
     "environs": {"mailer.settings", "mailer.setting_readers"},
+    "dotenv": {"mailer.env_file"},
     "gunicorn": set(),
 }
 
