@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from typing_extensions import override
 
 from mailer.addresses import Mailbox
+from mailer.database_errors import own_words
 from mailer.ledger import LeaseLost
 from mailer.models import DeliveryStatus
 from mailer.outbox import Checkpoint, Outbox, boot_time
@@ -150,7 +151,7 @@ class Deliverer:
             try:
                 return write()
             except OperationalError as error:
-                log.error("database trouble, outcomes kept for later: %s", type(error).__name__)
+                log.error("database trouble, outcomes kept for later: %s", own_words(error))
                 if stopping():
                     raise
             self._wait_for_database(hold.claim, intent, stopping)

@@ -17,6 +17,7 @@ LAYERS = [
         "mailer.client_address",
     ],
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
+    ["mailer.database_errors"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes"],
@@ -103,6 +104,7 @@ RESERVED = {
     "requests": {
         "transports.webhook",
         "transports.webhook_exchange",
+        "transports.network_errors",
         "mailer.cli",
         "mailer.rocketchat",
         "mailer.workspace_sessions",

@@ -48,7 +48,9 @@ class Credentials:
                 return Path(self.token_file).read_text(encoding="utf-8")
             return _run(self.token_command)
         except (OSError, UnicodeError) as error:
-            raise TransportUnavailable(f"smtp: cannot read the access token: {type(error).__name__}") from error
+            raise TransportUnavailable(
+                f"smtp: cannot read the access token: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+            ) from error
 
 
 def _run(command: str) -> str:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import requests
 
 from transports.base import Message, Outcome, Transport, TransportConfigError, TransportUnavailable
+from transports.network_errors import in_words
 from transports.options import Options, redact, split_group, split_url
 from transports.webhook_exchange import Answer, Body, as_json, outcomes_in, read_limited, seconds_of, uncertain
 
@@ -141,7 +142,7 @@ class WebhookTransport(Transport):
         return session
 
     def _trouble(self, error: requests.RequestException) -> str:
-        return f"{self._host}: {type(error).__name__}"  # its text may hold the path, and the path a token
+        return f"{self._host}: {in_words(error)}"  # its text may hold the path, and the path a token
 
 
 def check_url(url: str) -> str:

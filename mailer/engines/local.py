@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mailer.database_errors import own_words
 from mailer.delivery import Deliverer
 from mailer.engines.base import Engine
 
@@ -84,7 +85,7 @@ class LocalEngine(Engine):
             try:
                 busy = self._plan_next() or self._deliverer.run_next(self._stopping.is_set)
             except SQLAlchemyError as error:
-                log.error("database trouble, trying again: %s", type(error).__name__)
+                log.error("database trouble, trying again: %s", own_words(error))
                 self._stopping.wait(PAUSE_AFTER_TROUBLE)
                 continue
             if not busy and not self._stopping.is_set():
@@ -95,4 +96,4 @@ class LocalEngine(Engine):
             try:
                 self._deliverer.heartbeat()
             except SQLAlchemyError as error:
-                log.error("heartbeat: %s", type(error).__name__)
+                log.error("heartbeat: %s", own_words(error))
