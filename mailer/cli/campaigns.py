@@ -9,6 +9,10 @@ import click
 from mailer.cli.client import Client, Json, connected
 from mailer.cli.output import print_fields, print_json, print_rows
 
+UNCERTAIN = """
+{uncertain} uncertain: they may have arrived. Each was handed over and never answered for, or was in hand when a process
+died. Ask the receiving side by Message-ID and leave them, or send them again, and some get a second copy:
+mailer campaigns retry-failed {_id} --uncertain"""
 COUNTS = ("planned", "pending", "sent", "failed", "deferred", "uncertain", "skipped")
 PAGE = 100
 
@@ -59,3 +63,5 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     shown = ["_id", "state", *(["reason"] if campaign.get("reason") else []), "subject", "dryrun", *COUNTS]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
+    if campaign.get("uncertain"):
+        click.echo(UNCERTAIN.format(**campaign))
