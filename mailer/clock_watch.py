@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.campaigns import BEGUN
 from mailer.database import Database
+from mailer.database_errors import own_words
 from mailer.hold import boot_time
 from mailer.models import (
     Batch,
