@@ -18,6 +18,7 @@ LAYERS = [
     ],
     ["mailer.states"],
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
+    ["mailer.database_errors"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
@@ -117,6 +118,7 @@ RESERVED = {
     "requests": {
         "transports.webhook",
         "transports.webhook_exchange",
+        "transports.network_errors",
         "mailer.cli",
         "mailer.rocketchat",
         "mailer.workspace_sessions",
