@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
-    ["mailer.placeholders"],
+    ["mailer.placeholders", "mailer.html_names", "mailer.segments", "mailer.markup", "mailer.linkify"],
+    ["mailer.html_body", "mailer.plain_body", "mailer.bodies"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],

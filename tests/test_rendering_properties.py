@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.addresses import Mailbox, envelope_address, is_forbidden
-from mailer.plaintext import is_markup
+from mailer.markup import is_html
 from mailer.rendering import Draft, Recipient, compile_message
 
 HEADERS = [
