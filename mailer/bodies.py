@@ -45,7 +45,7 @@ def compile_bodies(header: str, body: str, footer: str, site: Mapping[str, str])
 
 def _of_html(header: str, body: str, footer: str, site: Mapping[str, str]) -> tuple[Bodies, bool]:
     template = html_template(framed(header, body, footer), site)
-    return Bodies(_laid_out(template.layout), _living(template.markup)), _shows_link(template.layout)
+    return Bodies(_laid_out(template.layout) or ["\n"], _living(template.markup)), _shows_link(template.layout)
 
 
 def _of_plain_text(header: str, body: str, footer: str, site: Mapping[str, str]) -> tuple[Bodies, bool]:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mailer.html_names import URLS
-from mailer.linkify import trimmed
+from mailer.linkify import URL, trimmed
 from mailer.markup import Attribute, Token, tokens
 from mailer.segments import DEAD, IN_URL, Segments, text_segments, url_segments
 
 LINK = "unsubscribe"
 
 _TO_LINK = re.compile(r"\s*(?:(?i:https?://))?\[unsubscribe\]\s*(?:[?#].*)?", re.DOTALL)
-_BARE_URL = re.compile(r"((?:https?://|\[Site_URL\])[^\s<>\"]*)", re.IGNORECASE)
+_BARE_URL = re.compile(f"({URL})")
 _OPEN_END = re.compile(r"<\Z|&[#\w]*\Z")  # what would take the value after it for a tag or a reference
 _CLICKED_BY_OTHERS = {"a", "button", "option", "select", "label", "textarea", "title", "summary"}
 _SEEN = {"img", "svg", "input", "video", "picture", "hr"}  # what shows something without a text
@@ -71,7 +71,7 @@ class _Reader:
         else:
             self._template.both(_dead(text_segments(source, self._site, html.escape)))
         if token.kind == "start" and token.name == "a" and self._anchor == LINK:
-            self._unseen = len(self._template.layout.parts) - 2
+            self._unseen = self._template.layout.last_gap
         elif (token.kind == "text" and source.strip()) or token.name in _SEEN:
             self._unseen = None
 
@@ -85,7 +85,7 @@ class _Reader:
     def _close(self, token: Token) -> None:
         if token.name == "a":
             if self._unseen is not None:
-                self._template.layout.parts[self._unseen] = LINK + DEAD
+                self._template.layout.rename(self._unseen, LINK + DEAD)
             self._anchor, self._unseen = "", None
         elif token.name in self._clickable:
             del self._clickable[self._clickable.index(token.name) :]

@@ -15,8 +15,8 @@ TAB = 8
 
 _LINK = "unsubscribe"
 _PIECE = re.compile(
-    rf"(?P<end>\r\n|\r|\n)|(?P<blanks>[ \t]+)|(?P<link>(?:https?://)?\[unsubscribe\])|(?P<url>{URL})|(?P<email>{EMAIL})",
-    re.IGNORECASE,
+    r"(?P<end>\r\n|\r|\n)|(?P<blanks>[ \t]+)|(?P<link>(?:(?i:https?)://)?\[unsubscribe\])"
+    rf"|(?P<url>{URL})|(?P<email>{EMAIL})"
 )
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
@@ -30,6 +30,7 @@ class PlainBody:
     def __init__(self, source: str, site: Mapping[str, str]) -> None:
         self.text, self.markup = Segments(), Segments()
         self._source, self._site, self._line = source, site, 0
+        self._column, self._counted = 0, 0  # how wide the line is up to a place, its tabs counted
         for kind, start, end in _pieces(source):
             getattr(self, f"_{kind}")(source[start:end], start, end)
 
@@ -47,16 +48,16 @@ class PlainBody:
         self.markup.extend(_escaped(parts))
 
     def _end(self, source: str, _start: int, end: int) -> None:
-        self._line = end
+        self._line, self._column, self._counted = end, 0, end
         self.text.add(source)
         self.markup.add("<br>\n")
 
     def _blanks(self, source: str, start: int, end: int) -> None:
         """A run of blanks is as wide in HTML as in text; the last may be where the line breaks."""
         self.text.add(source)
-        width = len((self._source[self._line : start] + source).expandtabs(TAB)) - len(
-            self._source[self._line : start].expandtabs(TAB)
-        )
+        begun = self._column + start - self._counted
+        self._column, self._counted = len((" " * (begun % TAB) + source).expandtabs(TAB)) + begun // TAB * TAB, end
+        width = self._column - begun
         if self._source[end : end + 1] in ("\r", "\n", ""):
             self.markup.add(source)
         elif start == self._line:

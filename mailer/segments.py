@@ -23,20 +23,36 @@ class Segments:
     """Collects literals and gaps."""
 
     def __init__(self) -> None:
-        self.parts = [""]
+        self._closed: list[str] = []
+        self._open: list[str] = []  # of the last literal
+
+    @property
+    def parts(self) -> list[str]:
+        """Literals at even places, gaps at odd ones."""
+        return [*self._closed, "".join(self._open)]
 
     def add(self, literal: str) -> None:
         """Append text."""
-        self.parts[-1] += literal
+        self._open.append(literal)
 
     def gap(self, name: str) -> None:
         """Append a gap."""
-        self.parts += [name, ""]
+        self._closed += ["".join(self._open), name]
+        self._open = []
 
     def extend(self, parts: list[str]) -> None:
         """Append literals and gaps, as `parts` has them."""
-        self.parts[-1] += parts[0]
-        self.parts += parts[1:]
+        for place, part in enumerate(parts):
+            (self.gap if place % 2 else self.add)(part)
+
+    @property
+    def last_gap(self) -> int:
+        """The place of the last gap in `parts`."""
+        return len(self._closed) - 1
+
+    def rename(self, place: int, name: str) -> None:
+        """Put another gap at this place."""
+        self._closed[place] = name
 
 
 def percent_encoded(value: str, form: str) -> str:
@@ -87,7 +103,7 @@ def _form(text: str, at: int, name: str, place: str) -> str:
 
 _BEFORE = {
     "url": re.compile(r"(.*)\Z", re.DOTALL),
-    "srcset": re.compile(r"(?:\A|,(?=\s)|,(?=\Z)|\s)\s*([^\s]*)\Z"),
+    "srcset": re.compile(r"(?:\A|\s)(?:[\d.]+[xw],)?(\S*)\Z"),
     "ping": re.compile(r"(?:\A|\s)(\S*)\Z"),
     "css": re.compile(r"(?:url|src)\(\s*+(?:[\"']|&quot;|&#0*3[49];|&apos;)?([^()\"']*)\Z", re.IGNORECASE),
     "meta": re.compile(r"url\s*+=\s*+[\"']?(.*)\Z", re.IGNORECASE | re.DOTALL),
@@ -97,7 +113,7 @@ _BEFORE = {
 def _url_before(text: str, place: str) -> str | None:
     """What of a URL stands before the end of `text`; None: no URL does."""
     found = _BEFORE[place].search(text)
-    return found[1].removeprefix(",") if found else None
+    return found[1] if found else None
 
 
 def text_segments(text: str, constants: Mapping[str, str], escape: Callable[[str], str] = str) -> list[str]:
