@@ -12,7 +12,9 @@ LAYERS = [
     ["mailer.html_body", "mailer.plain_body", "mailer.bodies"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
+    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes"],
+    ["mailer.standing"],
+    ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     [
         "mailer.rendering",
