@@ -53,7 +53,12 @@ def phrase_header(name: str, phrase: str, address: str) -> str:
 
 def mailbox_header(name: str, display_name: str, address: str) -> str:
     """Give the field `name: display name <address>`, or only the address without brackets."""
-    return phrase_header(name, display_name, address) if display_name else f"{name}: {address}"
+    if not display_name:
+        return f"{name}: {address}"
+    length = len(name) + len(display_name) + len(address) + 5
+    if length <= MAX_LINE and "=?" not in display_name and _ATOMS.fullmatch(display_name):  # nearly always
+        return f"{name}: {display_name} <{address}>"
+    return phrase_header(name, display_name, address)
 
 
 def _phrase(start: str, text: str) -> str:

@@ -101,7 +101,9 @@ class Template:
         self._html = bodies.markup
         self._text = bodies.text
         self._fields = [(gap, *name_and_form(gap)) for gap in sorted({*self._text[1::2], *self._html[1::2]})]
-        self._encoded = [(f"text {gap}", f"html {gap}", name, form) for gap, name, form in self._fields]
+        named = [(f"text {gap}", f"html {gap}", name, form) for gap, name, form in self._fields]
+        self._shown = [field[:3] for field in named if field[3] == PLAIN]
+        self._in_urls = [field for field in named if field[3] != PLAIN]
         self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0])
         self._pieces = _message(draft, self._text, self._html)
         self._gaps = [(place, self._pieces[place]) for place in range(1, len(self._pieces), 2)]
@@ -120,8 +122,10 @@ class Template:
             "id": message_id,
             "link": link,
         }
-        for in_text, in_html, name, form in self._encoded:
-            filling[in_text], filling[in_html] = _encoded(values[name], form)
+        for in_text, in_html, name in self._shown:
+            filling[in_text], filling[in_html] = _encoded(values[name])
+        for in_text, in_html, name, form in self._in_urls:
+            filling[in_text] = filling[in_html] = soft_wrapped(percent_encoded(values[name], form))
         pieces = self._pieces.copy()
         for place, gap in self._gaps:
             pieces[place] = filling[gap]
@@ -203,10 +207,10 @@ def _as_read(value: str, form: str) -> tuple[str, str]:
     return encoded, encoded
 
 
-def _encoded(value: str, form: str) -> tuple[str, str]:
+def _encoded(value: str) -> tuple[str, str]:
     """Give the quoted-printable of a value as it stands in plain text and in HTML."""
-    if form != PLAIN or _INERT.fullmatch(value):
-        wrapped = soft_wrapped(value if form == PLAIN else percent_encoded(value, form))
+    if _INERT.fullmatch(value):
+        wrapped = soft_wrapped(value)
         return wrapped, wrapped
     return quoted_printable(value), quoted_printable(html.escape(value))
 
