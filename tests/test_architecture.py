@@ -19,6 +19,8 @@ LAYERS = [
     ["mailer.states"],
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
     ["mailer.database_errors"],
+    ["mailer.html_names", "mailer.segments", "mailer.markup", "mailer.linkify"],
+    ["mailer.html_body", "mailer.plain_body", "mailer.bodies"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
