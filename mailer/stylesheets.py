@@ -18,6 +18,9 @@ from mailer.media_queries import applies_on_a_desktop
 PROPERTIES = frozenset(
     ("display", "visibility", "opacity", "font-size", "font", "white-space", "overflow", "overflow-x", "overflow-y")
 ) | {"width", "height", "max-width", "max-height"}
+_DISPLAYS = frozenset(
+    ("none", "block", "inline", "inline-block", "list-item", "contents", "flow-root", "flex", "inline-flex", "grid")
+) | {"inline-grid", "table", "inline-table", "table-row", "table-cell", "table-caption", "table-row-group"}
 _MAX_SHEETS = 256 * 1024  # characters: more than any mail program reads
 _MAX_STEPS = 1_000_000
 _NAMES = re.compile(r"[.#]?[\w-]+")
@@ -47,11 +50,13 @@ def _declarations(style: str) -> Declared:
 
 
 def _read(nodes: list[Any]) -> Declared:
-    return tuple(
-        (node.lower_name, tinycss2.serialize(_bare(node.value)).strip().lower(), node.important)
-        for node in nodes
-        if node.type == "declaration" and node.lower_name in PROPERTIES
-    )
+    read = []
+    for node in nodes:
+        if node.type == "declaration" and node.lower_name in PROPERTIES:
+            value = "".join(part.value if part.type == "ident" else part.serialize() for part in _bare(node.value))
+            if node.lower_name != "display" or value.strip().lower() in _DISPLAYS:  # as the others are ignored
+                read.append((node.lower_name, value.strip().lower(), node.important))
+    return tuple(read)
 
 
 def _bare(tokens: list[Any]) -> list[Any]:
@@ -70,6 +75,8 @@ class Cascade:
 
     def of(self, element: Element) -> dict[str, str]:
         """Give the declared values of `element`, for those of PROPERTIES that have one."""
+        if "style" not in element.attrs and id(element) not in self._matched:
+            return {}
         winning: dict[str, tuple[Priority, str]] = {}
         inline = declarations(attribute(element, "style") or "")
         own = [((important, True, 0, 0, 0, n), name, value) for n, (name, value, important) in enumerate(inline)]

@@ -139,7 +139,7 @@ def _compare_with_label(link: Link) -> None:
     if label == target or (target != link.target and label == link.target):
         link.is_announced = False
     elif _PHONE.match(target):
-        link.is_announced = _DIGITS.sub("", label) != _DIGITS.sub("", target)
+        link.is_announced = _DIGITS.sub("", label) != _DIGITS.sub("", target.replace("%20", ""))
     elif _LEFT_OUT.sub("", label, count=1).casefold() == bare.casefold() and not link.has_picture:
         link.is_announced = False
         link.is_replaced = not target.startswith("mailto:")

@@ -86,7 +86,7 @@ class Page:
     def written(self, lines: list[str]) -> None:
         """Write finished lines."""
         for line in lines:
-            self._flow(line)
+            self._kept(line, "pre")
             self._flush()
             self._gap = 1
 

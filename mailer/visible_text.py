@@ -17,9 +17,6 @@ _NEVER_SHOWN = frozenset(
     ("head", "title", "style", "script", "noscript", "template", "meta", "link", "base", "select", "datalist", "xml")
 ) | {"iframe", "noembed", "noframes", "meter", "progress", "param", "source", "track"}
 _NEVER_SHOWN_IN_SVG = frozenset(("title", "desc", "defs", "style", "script", "metadata", "symbol"))
-_DISPLAYS = frozenset(
-    ("none", "block", "inline", "inline-block", "list-item", "contents", "flow-root", "flex", "inline-flex", "grid")
-) | {"inline-grid", "table", "inline-table", "table-row", "table-cell", "table-caption", "table-row-group"}
 _ZERO = re.compile(r"[+-]?(?:0+(?:\.0*)?|\.0+)(?:%|[a-z]+)?")
 _TINY = re.compile(r"\+?[01](?:\.0*)?(?:px)?")
 _SIZES_OF_PARENT = re.compile(r"inherit|unset|smaller|larger|[\d.]+(?:em|%)")
@@ -81,14 +78,15 @@ def shown(root: Node) -> Iterator[Event]:
 def _element(
     node: Element, style: dict[str, str], inherited: _Inherited, stack: list[tuple[NodeType, _Inherited] | Close]
 ) -> Iterator[Event]:
-    if _is_hidden(node, style):
+    display = style.get("display") or _own_display(node)
+    if display == "none" or _is_no_part(node, style):
         return
     own = _inherit(node, style, inherited)
-    display = _display(style)
-    if own.shown or node.children:
+    children = () if _is_hidden(style) else node.children or ()
+    if own.shown or children:
         yield Open(node, display)
         stack.append(Close(node, display))
-        stack += [(child, own) for child in reversed(node.children or ())]
+        stack += [(child, own) for child in reversed(children)]
 
 
 def _buttons(comment: str) -> Iterator[Event]:
@@ -98,25 +96,21 @@ def _buttons(comment: str) -> Iterator[Event]:
         yield Close(button, "inline-block")
 
 
-def _display(style: dict[str, str]) -> str:
-    display = style.get("display", "")
-    return display if display in _DISPLAYS else ""
+def _is_no_part(node: Element, style: dict[str, str]) -> bool:
+    """Whether the element is of no kind that is shown."""
+    if node.name == "img":
+        return _is_pixel(node, style)
+    foreign = node.namespace not in (None, "html")
+    return node.name in (_NEVER_SHOWN_IN_SVG if foreign else _NEVER_SHOWN)
 
 
-def _is_hidden(node: Element, style: dict[str, str]) -> bool:
-    """Whether nothing of the element is shown.
+def _is_hidden(style: dict[str, str]) -> bool:
+    """Whether nothing inside the element can be seen, though it has its place.
 
     `mso-hide` is no reason: it hides from Outlook what everybody else sees, such as the link beside a VML button.
     """
-    foreign = node.namespace not in (None, "html")
-    if node.name in (_NEVER_SHOWN_IN_SVG if foreign else _NEVER_SHOWN):
+    if _is_zero(style.get("opacity", "")) or _is_zero(style.get("max-height", "")):
         return True
-    if (_display(style) or _own_display(node)) == "none" or _is_zero(style.get("opacity", "")):
-        return True
-    if _is_zero(style.get("max-height", "")):
-        return True
-    if node.name == "img":
-        return _is_pixel(node, style)
     clipped = any(
         style.get(name, "").startswith(("hidden", "clip")) for name in ("overflow", "overflow-x", "overflow-y")
     )
