@@ -74,7 +74,7 @@ class _Layout:
             return
         if gap:
             self._page.block(gap)
-        elif display in _ASIDE or name in _SEPARATE:
+        elif display in _ASIDE or name in _SEPARATE or name.startswith("v:"):
             self._page.blank()
 
     def _open(self, element: Element, place: int) -> None:

@@ -12,10 +12,7 @@ from mailer.html_tree import attribute
 from mailer.visible_text import Close, Event, Open, Text
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_FOR_PEOPLE = re.compile(
-    r"(?:https?|ftps?|mailto|tel|sms|callto|whatsapp|geo|maps|facetime|skype|xmpp|sips?|irc|webcal|news|market|tg):",
-    re.IGNORECASE,
-)
+_FOR_PROGRAMS = re.compile(r"(?:javascript|vbscript|data|about|blob|cid|mid|file):", re.IGNORECASE)
 _CONTROL = re.compile(r"[\t\n\r\f]")
 _UNSAFE = {" ": "%20", "<": "%3C", ">": "%3E", '"': "%22"}
 _UNSAFE_SIGN = re.compile(r'[ <>"]')
@@ -35,8 +32,11 @@ def target_of(element: Element, marks: frozenset[str]) -> str:
     if target.startswith("//"):
         target = f"https:{target}"
     scheme = _SCHEME.match(target)
-    known = _FOR_PEOPLE.match(target) if scheme else target[:1] != "#" and not marks.isdisjoint(target)
-    if not known or (scheme and scheme.end() == len(target)):
+    if scheme is None:
+        leads = target[:1] != "#" and not marks.isdisjoint(target)
+    else:
+        leads = scheme.end() < len(target) and not _FOR_PROGRAMS.match(target)
+    if not leads:
         return ""
     return _UNSAFE_SIGN.sub(lambda sign: _UNSAFE[sign[0]], target)
 

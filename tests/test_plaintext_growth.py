@@ -73,10 +73,9 @@ def test_work_and_length_grow_with_the_source(piece: str) -> None:
 
 
 def test_target_that_is_told_again_and_again_does_not_outgrow_its_source() -> None:
-    again = "<div><a href='http://e.org/{0}'>x</a></div><a href='http://f.org'>y</a>"
-    markup = again.format("z" * 20_000) + "<div><a href='http://f.org'>y</a><a href='http://e.org/{0}'>x</a></div>".format(
-        "z" * 2_000
-    ) * 50
+    first = f"<div><a href='http://e.org/{'z' * 20_000}'>x</a></div>"
+    again = f"<div><a href='http://f.org'>y</a><a href='http://e.org/{'z' * 2_000}'>x</a></div>"
+    markup = first + again * 50
 
     assert len("".join(lay_out([markup], ""))) <= 2 * len(markup)
 
