@@ -146,7 +146,9 @@ def test_purge_forgets_the_fingerprint(db: Database, post) -> None:
 
 
 def test_repeated_post_over_several_processes(tmp_path, database_url: str, add_users) -> None:
-    made = Service(tmp_path, workers=3, database_url=database_url, transport="memory:", rate_limit="", repeat_window=120)
+    made = Service(
+        tmp_path, workers=3, database_url=database_url, transport="memory:", rate_limit="", repeat_window=120
+    )
     add_users(made.db, 1)
     with made as service:
         headers = service.headers("user00000")
