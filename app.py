@@ -29,13 +29,13 @@ from mailer.api.guard import Guard, tell_rates
 from mailer.api.paths import KeptSlashes, PathPart
 from mailer.auth import Authenticator, Tokens
 from mailer.client_address import TrustedProxies
+from mailer.clock_watch import ClockWatch
 from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
 from mailer.outbox import Outbox
 from mailer.planning import plan_next
-from mailer.progress import held
 from mailer.rate_limits import Throttle
 from mailer.sessions import LocalSessions, Sessions
 from mailer.settings import Settings
@@ -83,12 +83,15 @@ def build(settings: Settings) -> Services:
         uncertain=settings.uncertain,
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
+        same_refusals=settings.same_refusals,
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)
     plan = partial(plan_next, db, settings.batch_size, lease, merge=settings.merge_addresses)
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    chores = {} if sync is None else {"sync": sync.attend}
+    chores = {"clock": ClockWatch(db, lease).attend}
+    if sync is not None:
+        chores["sync"] = sync.attend
     engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
     return Services(settings, db, Tokens(db), transport, links, engine, sync)
 
@@ -151,7 +154,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _warnings(services: Services) -> dict[str, health.Look]:
     """What a person should see to, although the service runs."""
-    return {"campaigns": partial(held, services.db), "site": partial(_site_doubts, services.settings.site_url)}
+    return {"site": partial(_site_doubts, services.settings.site_url)}
 
 
 def _site_doubts(site_url: str) -> tuple[str, ...]:

@@ -18,7 +18,16 @@ from alembic.util import CommandError
 from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailer.errors import ConfigError
 from mailer.selector.sqlite_functions import register
@@ -46,6 +55,17 @@ AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
 def database_time(connection: Connection) -> int:
     """Milliseconds since 1970 by the database's clock: the one clock that all processes share."""
     return int(connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one())
+
+
+def is_database_trouble(error: Exception) -> bool:
+    """Whether the database is away, locked, full or takes no writes; else the statement or its values are at fault."""
+    if isinstance(error, (sqlite3.Error, psycopg.Error, PoolTimeout)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error, (DataError, IntegrityError, NotSupportedError, ProgrammingError)):
+        return error.connection_invalidated
+    return getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # SQLite's word for such a fault
 
 
 class Database:

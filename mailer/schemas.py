@@ -10,7 +10,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from mailer.addresses import is_forbidden
-from mailer.models import DeliveryStatus
+from mailer.models import CampaignState, DeliveryStatus
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -178,12 +178,20 @@ def iso(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
+SHOWN_STATES = [*(state.value for state in CampaignState), "blocked", "cancelling"]
+
+
 class CampaignSchema(Schema):
     """How a campaign goes."""
 
     id = fields.String(data_key="_id")
-    state = fields.String()
-    reason = fields.String(allow_none=True)
+    state = fields.String(
+        validate=validate.OneOf(SHOWN_STATES),
+        metadata={"description": "`resting`: it alone waits after trouble of its own. `failed`: it cannot be sent."},
+    )
+    reason = fields.String(
+        allow_none=True, metadata={"description": "Why it stands still, has failed or does not get on."}
+    )
     subject = fields.String()
     dry_run = fields.Boolean(data_key="dryrun")
     planned = fields.Integer()
@@ -191,7 +199,12 @@ class CampaignSchema(Schema):
     sent = fields.Integer()
     failed = fields.Integer()
     deferred = fields.Integer()
-    uncertain = fields.Integer()
+    uncertain = fields.Integer(
+        metadata={
+            "description": "These may have arrived: handed over and never answered for, or in hand when a process "
+            "died. Ask the receiving side by Message-ID, or have them sent a second copy (`retry-failed`, `uncertain`)."
+        }
+    )
     skipped = fields.Integer()
     created_at = Milliseconds(data_key="createdAt")
     started_at = Milliseconds(data_key="startedAt", allow_none=True)

@@ -34,6 +34,7 @@ class Settings:
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
     suppress_after: int = 3  # campaigns; 0: never
+    same_refusals: int = 20  # a campaign's last; 0: not looked at
     merge_addresses: bool = False
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
@@ -113,6 +114,7 @@ _READERS: dict[str, readers.Reader] = {
     "uncertain": readers.choice("retry", "hold"),
     "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
     "suppress_after": readers.whole(0, 100),
+    "same_refusals": readers.whole(0, 1000),
     "merge_addresses": lambda env, name: env.bool(name),
     "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
     "rate_limit": readers.text(readers.rate),

@@ -32,7 +32,9 @@ class Harness:
         db.clock = lambda _connection: self.now
         self.settings = Settings(secret_key=("k" * 40,), **{"batch_size": 10, "checkpoint": 3, **settings})
         self.lease = self.settings.lease_seconds * 1000
-        limits = {name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after")}
+        limits = {
+            name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
+        }
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store

@@ -29,7 +29,7 @@ from mailer.retention import purge
 from mailer.settings import Settings
 from tests.harness import MINUTE, START, Harness
 from tests.service import Service
-from transports.base import Status
+from transports.base import About, Status
 
 DAY = 24 * 60 * MINUTE
 CAMPAIGNS = "/api/v1/mailer/campaigns"
@@ -102,12 +102,12 @@ def test_lever_needs_credentials(app: Flask, road: Harness, lever: str) -> None:
 
 
 ENDED = (CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES, CampaignState.CANCELLED)
-BEGUN = (CampaignState.RUNNING, CampaignState.PAUSED)
+BEGUN = (CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED)
 ALLOWED = {
     "pause": BEGUN,
-    "resume": (CampaignState.PAUSED,),
+    "resume": (CampaignState.PAUSED, CampaignState.RESTING),
     "cancel": (CampaignState.ACCEPTED, CampaignState.PLANNING, *BEGUN),
-    "retry-failed": (CampaignState.COMPLETED_WITH_ISSUES, *BEGUN),
+    "retry-failed": (CampaignState.COMPLETED_WITH_ISSUES, CampaignState.FAILED, *BEGUN),
 }
 
 
@@ -249,7 +249,7 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
 def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:
     add_users(db, 300)
     road = Harness(db, batch_size=50, checkpoint=50)
-    road.store.answer(None, *[Status.REFUSED] * 300)
+    road.store.answer(None, *[Status.REFUSED] * 300, about=About.ADDRESS)
     road.accept()
     road.run()
     assert (road.progress().state, road.progress().failed) == ("paused", 100)

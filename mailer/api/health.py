@@ -10,7 +10,7 @@ from sqlalchemy import delete, false
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.flaskparser import FlaskParser
 
-from mailer import blockage
+from mailer import blockage, progress
 from mailer.api.parser import StrictParser
 from mailer.database import Database
 from mailer.engines import Engine
@@ -57,13 +57,14 @@ def make_blueprint(
             "database": _database_trouble(db),
             "transport": _transport_trouble(db, transport),
             "engine": engine.trouble(),
+            "campaigns": _campaigns_trouble(db),
         }
         fatal = ("database", "engine", "transport") if asked["strict"] else ("database", "engine")
         down = any(trouble[name] for name in fatal)
         if sync is not None:
             trouble["sync"] = _sync_trouble(sync)
         parts = {name: problem or "ok" for name, problem in trouble.items()}
-        shown = [f"{name}: {trouble[name]}" for name in ("transport", "sync") if trouble.get(name)]
+        shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", "sync") if trouble.get(name)]
         shown += [f"{name}: {problem}" for name, look in (warnings or {}).items() for problem in _told(look)]
         return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
 
@@ -77,6 +78,13 @@ def _database_trouble(db: Database) -> str | None:
             return None
     except SQLAlchemyError as error:
         return type(error).__name__
+
+
+def _campaigns_trouble(db: Database) -> str | None:
+    try:
+        return ", ".join(f"{count} {state}" for state, count in progress.ailing(db).items()) or None
+    except SQLAlchemyError:
+        return "unknown"  # why is said of the database
 
 
 def _sync_trouble(sync: SyncTask) -> str | None:

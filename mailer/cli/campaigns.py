@@ -11,9 +11,13 @@ from mailer.cli.client import Client, Json, connected
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_fields, print_json, print_rows
 
+UNCERTAIN = """
+{uncertain} uncertain: they may have arrived. Each was handed over and never answered for, or was in hand when a process
+died. Ask the receiving side by Message-ID and leave them, or send them again, and some get a second copy:
+mailer campaigns retry-failed {_id} --uncertain"""
 POLL_SECONDS = 0.5
 COUNTS = ("planned", "pending", "sent", "failed", "deferred", "uncertain", "skipped")
-RESTING = {"completed", "completed_with_issues", "cancelled", "paused"}  # nothing moves without a person
+ENDED = {"completed", "completed_with_issues", "cancelled", "paused", "failed"}  # nothing moves without a person
 PAGE = 100
 BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 
@@ -67,7 +71,7 @@ def _watch(client: Client, campaign_id: str) -> Json:
             campaign = client.campaign(campaign_id)
             bar.length = max(1, campaign["planned"])
             bar.update(campaign["planned"] - campaign["pending"] - bar.pos)
-            if campaign["state"] in RESTING:
+            if campaign["state"] in ENDED:
                 return campaign
             time.sleep(POLL_SECONDS)
 
@@ -117,3 +121,5 @@ def print_campaign(campaign: Json, as_json: bool) -> None:
         return
     shown = ["_id", "state", *(["reason"] if campaign.get("reason") else []), "subject", "dryrun", *COUNTS]
     print_fields((name, campaign.get(name)) for name in (*shown, "createdAt", "startedAt", "finishedAt"))
+    if campaign.get("uncertain"):
+        click.echo(UNCERTAIN.format(**campaign))
