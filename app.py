@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
-from urllib.parse import urlsplit
+from functools import cache, partial
 
 from flask import Flask
 
+from mailer import site_address
 from mailer.api import (
     audience,
     campaigns,
@@ -38,7 +38,7 @@ from mailer.outbox import Outbox
 from mailer.planning import plan_next
 from mailer.rate_limits import Throttle
 from mailer.sessions import LocalSessions, Sessions
-from mailer.settings import Settings
+from mailer.settings import Settings, unknown_settings
 from mailer.sync_task import SyncTask
 from mailer.unsubscribe import Links
 from mailer.workspace_auth import WorkspaceCallers
@@ -69,13 +69,13 @@ def build(settings: Settings) -> Services:
         transport = from_url(settings.transport)
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
-    if urlsplit(settings.transport).scheme.startswith("smtp") and not settings.allowed_senders:
-        log.warning("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
+    _check_mail(settings)
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
     db = Database(settings.database_url)
-    db.migrate()
+    if db.migrate():
+        log.warning("a new database was made: %s", db.place)
     lease = settings.lease_seconds * 1000
     outbox = Outbox(
         db,
@@ -96,6 +96,37 @@ def build(settings: Settings) -> Services:
     return Services(settings, db, Tokens(db), transport, links, engine, sync)
 
 
+def _check_mail(settings: Settings) -> None:
+    """Refuse links that nobody can follow."""
+    if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
+        raise ConfigError(
+            f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
+            "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
+        )
+
+
+def doubts(settings: Settings) -> tuple[str, ...]:
+    """What works and is doubtful all the same, a sentence each."""
+    open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
+    senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
+    return (*senders, *site_address.doubts(settings.site_url))
+
+
+def settings_with_warnings() -> Settings:
+    """The settings; logged, once, are the variables that are none, and doubts if mail leaves. Raises `ConfigError`."""
+    for unknown in unknown_settings():
+        _warn(str(unknown))
+    settings = Settings.from_env()
+    for doubt in doubts(settings) if site_address.smtp_hosts(settings.transport) else ():
+        _warn(doubt)
+    return settings
+
+
+@cache
+def _warn(text: str) -> None:
+    log.warning(text)  # once, and not again in the processes that are forked from this one
+
+
 def _check_sync(settings: Settings) -> None:
     needed = ("workspace_url", "workspace_user_id", "workspace_token")
     missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
@@ -113,7 +144,7 @@ def _callers(services: Services) -> tuple[Authenticator, Sessions]:
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Its engine is `app.extensions["mailer"].engine`, started by the server after the fork."""
-    settings = settings or Settings.from_env()
+    settings = settings or settings_with_warnings()
     services = build(settings)
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
@@ -154,8 +185,4 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _warnings(services: Services) -> dict[str, health.Look]:
     """What a person should see to, although the service runs."""
-    return {"site": partial(_site_doubts, services.settings.site_url)}
-
-
-def _site_doubts(site_url: str) -> tuple[str, ...]:
-    return () if site_url.startswith("https:") else ("MAILER_SITE_URL is not https",)
+    return {"site": partial(site_address.doubts, services.settings.site_url)}

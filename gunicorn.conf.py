@@ -1,14 +1,15 @@
 """Server settings; gunicorn reads this file by itself when it is started beside it."""
 
 import logging
+import os
 import sys
 from concurrent.futures import Future
 
 from gunicorn.workers import gthread
 
-from app import build
-from mailer.errors import ConfigError
-from mailer.settings import Settings
+from app import build, settings_with_warnings
+from mailer.cli.failures import REPORTED, failure_of
+from mailer.listening import refusals
 
 
 class PatientWorker(gthread.ThreadWorker):
@@ -40,15 +41,24 @@ header_map = "drop"
 
 logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("alembic").setLevel("WARNING")
+logging.getLogger("gunicorn.error").addFilter(lambda record: record.msg != "Starting gunicorn %s")  # too early to say
 
 
-def on_starting(_server):
-    """Refuse a bad setting in one line, before any worker starts; migrate once for all of them."""
+def on_starting(server):
+    """Refuse an address in use or a bad setting in one line, before any worker starts; migrate once for all of them."""
+    inherited = server.master_pid or os.environ.get("LISTEN_FDS")  # the sockets of who came before, or systemd's
+    for refusal in () if inherited or server.cfg.reuse_port else refusals(server.cfg.address):
+        _give_up(refusal, 1)
     try:
-        build(Settings.from_env()).db.close()
-    except ConfigError as error:
-        sys.stderr.write(f"mailer: {error}\n")
-        sys.exit(2)  # as the command line has it
+        build(settings_with_warnings()).db.close()
+    except REPORTED as error:
+        failure = failure_of(error)
+        _give_up(failure.message, failure.exit_code)
+
+
+def _give_up(why, code):
+    sys.stderr.write(f"mailer: {why}\n")
+    sys.exit(code)  # as the command line has it
 
 
 def post_worker_init(worker):

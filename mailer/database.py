@@ -112,8 +112,11 @@ class Database:
     def _turn(self, durable: bool) -> AbstractContextManager[None]:
         return self.writes.turn(durable=durable) if self.writes else nullcontext()
 
-    def migrate(self) -> None:
-        """Bring the schema to this version's head; refuse one from a newer version. Safe in many processes at once."""
+    def migrate(self) -> bool:
+        """Bring the schema to this version's head; whether it was made anew. Safe in many processes at once.
+
+        Raises `ConfigError` for a schema from a newer version.
+        """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         script = ScriptDirectory.from_config(config)
@@ -122,10 +125,20 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             current = MigrationContext.configure(connection).get_current_revision()
             if current == script.get_current_head():
-                return
+                return False
             _refuse_unknown(script, current)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        return current is None
+
+    @property
+    def place(self) -> str:
+        """Where it is, without its password: the whole path of a file, or a server's URL."""
+        url = self.engine.url
+        if self.writes is not None:
+            return str(Path(url.database or "").absolute())
+        hidden = {name: "***" for name in url.query if "password" in name}
+        return url.set(drivername="postgresql").update_query_dict(hidden).render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Give back all connections."""

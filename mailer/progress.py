@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 
+from mailer.campaigns import BY_A_PERSON
 from mailer.database import AnyRow, Database
 from mailer.errors import NotFound
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, TransportHealth
@@ -135,9 +136,12 @@ def _progress(row: AnyRow) -> Progress:
 
 
 def ailing(db: Database) -> Mapping[str, int]:
-    """How many campaigns rest, and how many have failed within a day, by state; only those that there are."""
+    """How many campaigns rest, were paused by the service itself, or have failed within a day, by state."""
     with db.read() as connection:
         lately = Campaign.finished_at > db.clock(connection) - LATELY
         failed = and_(Campaign.state == CampaignState.FAILED, lately)
-        query = select(Campaign.state, func.count()).where(or_(Campaign.state == CampaignState.RESTING, failed))
+        stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
+        query = select(Campaign.state, func.count()).where(
+            or_(Campaign.state == CampaignState.RESTING, stopped, failed)
+        )
         return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())

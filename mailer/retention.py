@@ -47,8 +47,8 @@ def _strip(db: Database, campaign_id: str) -> int:
             select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign_id).order_by(Batch.number)
         ).all()
     stripped = sum(_strip_range(db, campaign_id, ends) for ends in ranges)
-    nothing: dict[str, Any] = {"body": "", "subject": "", "query": {}, "sender": "", "sender_name": ""}
-    nothing |= {"reason": None, "fingerprint": None}
+    nothing: dict[str, Any] = {"body": "", "subject": "", "query": {}, "sender": "", "sender_name": "", "reason": None}
+    nothing |= {"fingerprint": None}
     with db.write() as connection:
         same_refusals.forget(connection, campaign_id)
         connection.execute(update(Campaign).where(_over(campaign_id)).values(**nothing))

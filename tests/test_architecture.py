@@ -17,6 +17,7 @@ LAYERS = [
         "mailer.client_address",
     ],
     ["mailer.states"],
+    ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
@@ -65,6 +66,7 @@ LAYERS = [
         "mailer.export",
         "mailer.retention",
         "mailer.audience",
+        "mailer.campaign_warnings",
     ],
     ["mailer.workspace_sessions"],
     ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
@@ -120,6 +122,7 @@ RESERVED = {
         "mailer.workspace_sessions",
     },
     "environs": {"mailer.settings", "mailer.setting_readers"},
+    "dotenv": {"mailer.env_file"},
     "gunicorn": set(),
 }
 

@@ -57,10 +57,10 @@ def make_blueprint(
             "database": _database_trouble(db),
             "transport": _transport_trouble(db, transport),
             "engine": engine.trouble(),
-            "campaigns": _campaigns_trouble(db),
         }
         fatal = ("database", "engine", "transport") if asked["strict"] else ("database", "engine")
         down = any(trouble[name] for name in fatal)
+        trouble["campaigns"] = _campaigns_trouble(db)
         if sync is not None:
             trouble["sync"] = _sync_trouble(sync)
         parts = {name: problem or "ok" for name, problem in trouble.items()}

@@ -11,6 +11,7 @@ from mailer import campaigns
 from mailer.addresses import envelope_address, parse_mailbox, sender_allowed
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.parser import StrictParser
+from mailer.campaign_warnings import about_placeholders
 from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.engines import Engine
@@ -51,6 +52,10 @@ ACCEPTED = {
     "Idempotent-Replayed": {
         "description": "`true` where this is the campaign of an earlier, identical request.",
         "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Mailer-Warning": {
+        "description": "What is probably a slip, in ASCII; absent: nothing.",
+        "schema": {"type": "string"},
     },
 }
 
@@ -97,8 +102,8 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
             db, current_caller().user_id, order, _idempotency_key(), repeat_window=settings.repeat_window * 1000
         )
         engine.wake()
-        replayed = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
-        return {"success": True}, {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **replayed}
+        headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(order)}
+        return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
     @guard.requires(None, limited=True)
@@ -127,6 +132,12 @@ def check(payload: dict[str, Any], settings: Settings) -> Order:
     query = parse_query(payload["query"])
     compile_selector(query)
     return Order(sender.name, address, payload["subject"], payload["body"], query, bool(payload["dryrun"]))
+
+
+def warning_header(order: Order) -> dict[str, str]:
+    """`Mailer-Warning`, where something in the message is probably a slip; the answer's body is the contract's."""
+    told = about_placeholders(order.subject, order.body)
+    return {"Mailer-Warning": " ".join(told).encode("ascii", "backslashreplace").decode()} if told else {}
 
 
 def _idempotency_key() -> str | None:
