@@ -21,7 +21,7 @@ LAYERS = [
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
-    ["mailer.standing"],
+    ["mailer.standing", "mailer.time_limits"],
     ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     [
