@@ -12,6 +12,8 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any
 
+from typing_extensions import TypeIs
+
 from mailer.addresses import comparable, envelope_address
 from mailer.cells import plain_address
 
@@ -62,11 +64,11 @@ def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
 
     A date, `{"$date": ...}`, is a value and takes the place of what was there.
     """
-    result = dict(target) if isinstance(target, Mapping) else {}
+    result = dict(target) if _is_object(target) else {}
     for key, value in changes.items():
         if value is None:
             result.pop(key, None)
-        elif isinstance(value, Mapping) and not any(name.startswith("$") for name in value):
+        elif _is_object(value):
             result[key] = merged(result.get(key), value)
         else:
             result[key] = value
@@ -78,12 +80,17 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     changes: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and "$date" not in {*old, *value}:
+        if _is_object(old) and _is_object(value):
             nested = difference(old, value)
             changes |= {key: nested} if nested else {}
         elif key not in before or old != value:
             changes[key] = value
     return changes
+
+
+def _is_object(value: object) -> TypeIs[Mapping[str, Any]]:
+    """Whether `value` has fields of its own, and is not a date or number of Extended JSON."""
+    return isinstance(value, Mapping) and not any(name.startswith("$") for name in value)
 
 
 def address_of(given: object) -> str | None:

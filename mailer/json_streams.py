@@ -45,9 +45,11 @@ def read_ndjson(file: TextFile) -> Documents:
             return
         if _page(line, _skip(line, 0)):
             paged = True
-            for place, document in _numbered(_Buffer(file.readline, line), users, once=True):
-                yield place, document
-                users = place
+            buffer = _Buffer(file.readline, line)
+            for document in buffer.page(users):
+                users += 1
+                yield users, document
+            buffer.expect_end_of_line(users)
             continue
         users += 1
         yield users if paged else row, _whole(line, row)
@@ -86,15 +88,12 @@ def _whole(line: str, row: int) -> object:
     return document
 
 
-def _numbered(buffer: _Buffer, users: int, *, once: bool = False) -> Documents:
-    """Documents and pages to the end of the buffer, or only the first of them; `users` were there before."""
+def _numbered(buffer: _Buffer, users: int) -> Documents:
+    """Documents and pages to the end of the buffer; `users` were there before."""
     while buffer.peek():
         for document in buffer.page(users) if buffer.at_page() else iter((buffer.document(users + 1),)):
             users += 1
             yield users, document
-        if once:
-            buffer.expect_end_of_line(users)
-            return
 
 
 class _Buffer:

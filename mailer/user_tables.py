@@ -46,7 +46,9 @@ class UserTable:
         self._table = table
         self._reading = reading
         self._columns = _columns(table, reading)
-        self._blank = [place for place, heading in enumerate(table.heading) if not heading]
+        self._blank = [
+            place for place, heading in enumerate(table.heading) if not heading and not reading.ignore_unknown
+        ]
 
     @property
     def notes(self) -> tuple[str, ...]:
