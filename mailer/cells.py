@@ -52,6 +52,7 @@ BOOLEANS = {**dict.fromkeys((*_YES, "vero"), True), **dict.fromkeys(_NO, False)}
 
 _unseen = re.compile(f"[{re.escape(_UNSEEN)}]+")
 _between = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^,;|\r\n])+').findall
+_bare = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII).fullmatch
 _in_brackets = re.compile(r"<([^<>]*)>\Z").search
 _scheme = re.compile(r"mailto:", re.IGNORECASE).match
 _MILLISECONDS = re.compile(r"-?[0-9]{11,18}")
@@ -69,6 +70,8 @@ def plain_address(text: str) -> str:
 
     Whether it is one is not checked here.
     """
+    if _bare(text):
+        return text
     text = trimmed(text)
     bracketed = _in_brackets(text)
     text = trimmed(bracketed[1]) if bracketed else text

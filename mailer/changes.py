@@ -33,7 +33,7 @@ class TableRow:
     no such column, or the cell is empty; nothing in it: to be cleared.
     """
 
-    fields: Mapping[str, Any]
+    fields: dict[str, Any]
     addresses: Sequence[str] | None = None
 
 
@@ -44,7 +44,7 @@ def combined(known: Mapping[str, Any] | None, given: object, mode: Mode) -> obje
     be removed: null stays, to be refused.
     """
     document: object = given.fields if isinstance(given, TableRow) else given
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return document
     if mode is Mode.MERGE:
         result = merged(known or {}, document)
@@ -68,7 +68,7 @@ def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if value is None:
             result.pop(key, None)
-        elif _is_object(value):
+        elif value.__class__ is dict and _is_object(value):
             result[key] = merged(result.get(key), value)
         else:
             result[key] = value
@@ -88,9 +88,9 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     return changes
 
 
-def _is_object(value: object) -> TypeIs[Mapping[str, Any]]:
+def _is_object(value: object) -> TypeIs[dict[str, Any]]:
     """Whether `value` has fields of its own, and is not a date or number of Extended JSON."""
-    return isinstance(value, Mapping) and not any(name.startswith("$") for name in value)
+    return isinstance(value, dict) and not next(iter(value), "").startswith("$")
 
 
 def address_of(given: object) -> str | None:
@@ -98,10 +98,10 @@ def address_of(given: object) -> str | None:
     text: object = None
     if isinstance(given, TableRow):
         text = given.addresses[0] if given.addresses else None
-    elif isinstance(given, Mapping):
+    elif isinstance(given, dict):
         emails = given.get("emails")
         first = emails[0] if isinstance(emails, list) and emails else None
-        text = first.get("address") if isinstance(first, Mapping) else None
+        text = first.get("address") if isinstance(first, dict) else None
     address = envelope_address(plain_address(text)) if isinstance(text, str) else None
     return comparable(address) if address else None
 
@@ -113,9 +113,9 @@ def derived_id(address: str) -> str:
 
 def _emails(known: object, addresses: Sequence[str]) -> list[dict[str, Any]]:
     """These addresses first, with what is known of them, then the others but the one that was first."""
-    entries = [entry for entry in known if isinstance(entry, Mapping)] if isinstance(known, list) else []
-    if not addresses:
-        return []
+    entries = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
+    if not addresses or (entries and list(addresses) == [entries[0].get("address")]):
+        return entries if addresses else []
     by_address: dict[object, dict[str, Any] | None] = {_key(entry.get("address")): dict(entry) for entry in entries}
     first = [by_address.pop(_key(address), None) or {"address": address} for address in addresses]
     replaced = _key(entries[0].get("address")) if entries else None

@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 
 from mailer.changes import Mode
 from mailer.database import Database
-from mailer.known_users import CHUNK, Given, Joiner
+from mailer.known_users import Given, Joiner
 from mailer.readers import PLAIN, UserFile
-from mailer.staged_users import Problem, merge, stage, unreachable
+from mailer.staged_users import CHUNK, Problem, merge, stage, unreachable
 from mailer.text_files import TextFile
 from mailer.user_tables import Reading
 

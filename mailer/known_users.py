@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import Text, bindparam, cast, func, select
 
 from mailer.changes import Mode, TableRow, address_of, combined, derived_id, difference, merged
-from mailer.database import Database
+from mailer.database import AnyRow, Database
 from mailer.documents import UserRow, normalise
 from mailer.errors import InvalidRow
 from mailer.models import User
 
-CHUNK = 500  # users
+AT_ONCE = 200  # users looked up together
 Given = tuple[int, object]  # a row, and a document or `TableRow`
+
+_COLUMNS = [getattr(User, name) for name in UserRow._fields[:-1]]
+_KNOWN = select(*_COLUMNS, cast(User.document, Text).label("text")).where(User.id.in_(bindparam("ids", expanding=True)))
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -42,13 +46,12 @@ class Joiner:
 
     def join(self, documents: Iterable[Given]) -> Iterator[Joined]:
         """Each as it shall be. Raises `InvalidRow` for the first one that cannot be stored or is nobody's."""
-        for chunk in _chunks(documents):
+        for chunk in _chunks(documents, 1 if self._nobody else AT_ONCE):
             ids = self._ids(chunk)
             depends = [self._depends(given) for _, given in chunk]
-            known = self._known({user_id for user_id, needed in zip(ids, depends, strict=True) if needed})
-            for (row, given), user_id, needed in zip(chunk, ids, depends, strict=True):
-                text = known.get(user_id)
-                yield _joined(row, given, user_id, text, needed, self._mode)
+            known = {} if self._nobody else self._known(compress(ids, depends))
+            for given, user_id, needed in zip(chunk, ids, depends, strict=True):
+                yield _joined(given, user_id, known.get(user_id), needed, self._mode)
 
     def _depends(self, given: object) -> bool:
         """Whether what is stored depends on what is known."""
@@ -57,24 +60,27 @@ class Joiner:
     def _ids(self, chunk: Sequence[Given]) -> list[str]:
         """Whose each is: as it says, or else by username, by address, or a new user's; "" where it cannot be told."""
         unnamed = [given for _, given in chunk if "_id" not in _fields(given)]
-        usernames = self._found(User.username, {_username(given) for given in unnamed} - {""})
-        addresses = self._found(func.lower(User.email), {address_of(given) or "" for given in unnamed} - {""})
+        usernames: Mapping[str, str] = {}
+        addresses: Mapping[str, str] = {}
+        if unnamed and not self._nobody:
+            usernames = self._found(User.username, {_username(given) for given in unnamed} - {""})
+            addresses = self._found(func.lower(User.email), {address_of(given) or "" for given in unnamed} - {""})
         return [_id(row, given, usernames, addresses) for row, given in chunk]
 
     def _found(self, column: Any, values: Collection[str]) -> dict[str, str]:
         """The user with each value: of several an active one, and the first by id."""
-        if not values or self._nobody:
+        if not values:
             return {}
         query = select(column, User.id).where(column.in_(values)).order_by(User.active, User.id.desc())
         with self._db.read() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
-    def _known(self, ids: Collection[str]) -> dict[str, str]:
-        if not ids or self._nobody:
+    def _known(self, ids: Iterable[str]) -> dict[str, AnyRow]:
+        wanted = list(ids)
+        if not wanted:
             return {}
-        query = select(User.id, cast(User.document, Text)).where(User.id.in_(ids))
         with self._db.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {row[0]: row for row in connection.execute(_KNOWN, {"ids": wanted})}
 
 
 def rejoined(document: str, known: str | None, now: str, mode: Mode) -> UserRow:
@@ -88,13 +94,13 @@ def rejoined(document: str, known: str | None, now: str, mode: Mode) -> UserRow:
     return normalise(merged(current, difference(json.loads(known), wanted)), 0)
 
 
-def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
+def _chunks(documents: Iterable[Given], size: int) -> Iterator[list[Given]]:
     """A document that cannot be read is told of after those before it have been looked at."""
     chunk: list[Given] = []
     try:
         for given in documents:
             chunk.append(given)
-            if len(chunk) == CHUNK:
+            if len(chunk) == size:
                 yield chunk
                 chunk = []
     except InvalidRow:
@@ -103,19 +109,22 @@ def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
     yield chunk
 
 
-def _joined(row: int, given: object, user_id: str, text: str | None, depends: bool, mode: Mode) -> Joined:
-    known = None if text is None else json.loads(text)
-    document = combined(known, given, mode)
-    if isinstance(document, dict) and "_id" not in _fields(given) and user_id:
-        document["_id"] = user_id
-    user = normalise(document, row)
-    same = text is not None and user.document == known
-    return Joined(user, text if same and text else encode(user.document), text, depends, "_id" in _fields(given), row)
+def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> Joined:
+    row, document = given
+    before = None if known is None else json.loads(known.text)
+    keyed = "_id" in _fields(document)
+    after = combined(before, document, mode)
+    if isinstance(after, dict) and not keyed and user_id:
+        after["_id"] = user_id
+    if known is not None and before is not None and after == before and encode(after) == encode(before):  # True == 1
+        return Joined(UserRow._make((*known[:-1], before)), known.text, known.text, depends, keyed, row)
+    user = normalise(after, row)
+    return Joined(user, encode(user.document), known.text if known else None, depends, keyed, row)
 
 
-def _fields(given: object) -> Mapping[str, Any]:
+def _fields(given: object) -> dict[str, Any]:
     fields = given.fields if isinstance(given, TableRow) else given
-    return fields if isinstance(fields, Mapping) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _username(given: object) -> str:

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, text
 from mailer.changes import Mode
 from mailer.documents import UserRow
 from mailer.errors import InvalidRow
-from mailer.known_users import CHUNK, Joined, encode, rejoined
+from mailer.known_users import Joined, encode, rejoined
 
+CHUNK = 500  # rows
 COLUMNS = UserRow._fields
 _STAGED = (*COLUMNS, "known", "depends", "keyed", "source_row")
 _TYPES = {"active": "boolean", "created_at": "bigint", "depends": "boolean", "keyed": "boolean", "source_row": "bigint"}

@@ -14,7 +14,7 @@ LAYERS = [
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
-    ["mailer.known_users", "mailer.staged_users"],
+    ["mailer.known_users", "mailer.staged_users", "mailer.salvage"],
     [
         "mailer.rendering",
         "mailer.unsubscribe",

@@ -129,7 +129,7 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MAILER_WORKSPACE_URL", workspace.url)
         del workspace.users["eve"]
         second = json.loads(local("users", "sync", "--json").stdout)
-        assert second == {"created": 0, "updated": 0, "unchanged": 1, "deactivated": 1}
+        assert second == {"created": 0, "updated": 0, "unchanged": 1, "deactivated": 1, "malformed": 0, "problems": []}
         monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "wrong")
         refused = local("users", "sync")
         assert refused.exit_code == 1
