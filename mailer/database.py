@@ -24,6 +24,7 @@ from mailer.errors import ConfigError
 from mailer.selector.sqlite_functions import register
 from mailer.shared_writes import SharedWrites, T, Work
 from mailer.sqlite_writes import SQLiteWrites
+from mailer.standing import watch
 
 PATIENCE_SECONDS = 30.0  # with a database file that others write to
 MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
@@ -54,6 +55,7 @@ class Database:
         self.url = url
         self.clock = clock
         self.engine, self.writes = _engine(url, patience)
+        watch(self.engine)
         self._shared = SharedWrites(self.write)
 
     @contextmanager

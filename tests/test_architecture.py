@@ -12,7 +12,9 @@ LAYERS = [
     ["mailer.text_files", "mailer.cells", "mailer.headings", "mailer.tables", "mailer.changes"],
     ["mailer.json_streams", "mailer.user_tables"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
+    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes"],
+    ["mailer.standing"],
+    ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     ["mailer.known_users", "mailer.staged_users", "mailer.salvage"],
     [
