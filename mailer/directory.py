@@ -71,3 +71,8 @@ def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
     matching = select(User.id, User.name, User.email).where(address() == comparable(wanted))
     row = connection.execute(matching.order_by(User.active.desc(), User.id).limit(1)).one_or_none()
     return Recipient(row.id, row.name, row.email or "") if row else None
+
+
+def size(connection: Connection) -> int:
+    """How many users there are, whether they may be written to or not."""
+    return connection.execute(select(func.count()).select_from(User)).scalar_one()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from mailer.changes import Mode, combined
 from mailer.database import AnyRow, Database
@@ -23,6 +23,12 @@ class Stored:
     created: bool
 
 
+def named(connection: Connection, name: str) -> str | None:
+    """The id of the user whose `_id` is `name` or, where nobody's is, whose username it is; None: nobody."""
+    mine = select(User.id).where(or_(User.id == name, User.username == name))
+    return connection.execute(mine.order_by(User.id != name, User.id).limit(1)).scalar_one_or_none()
+
+
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 
@@ -36,11 +42,16 @@ def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
 
 
 def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored:
-    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides."""
+    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides.
+
+    The user, here and below, may be named by username where nobody has it as `_id`.
+    """
     with db.write() as connection:
-        earlier = _lock(connection, user_id)
-        if earlier is None:
-            raise NotFound(f"There is no user with the id {user_id}.")
+        found = named(connection, user_id)
+        earlier = _lock(connection, found) if found else None
+        if found is None or earlier is None:
+            raise NotFound(f"There is no user with the id or username {user_id}.")
+        user_id = found
         row = _checked(user_id, changes, earlier, Mode.MERGE)
         return _store(connection, row, earlier, db.clock(connection))
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_fields, print_json, print_rows
 from mailer.cli.storage import open_database
+from mailer.cli.user_import import import_
 from mailer.database import Database
-from mailer.directory import suppressed
-from mailer.imports import ImportResult, import_users
+from mailer.directory import size, suppressed
+from mailer.membership import named
 from mailer.models import User
 from mailer.refusals import Refusal, refusal_of
 
 PAGE = 1000
+EMPTY = "the directory is empty: bring users in with `mailer users import FILE` or `mailer users sync`"
 
 
 @click.group()
@@ -26,31 +26,7 @@ def users() -> None:
     """The directory: who can be written to."""
 
 
-@users.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-def import_(file: Path, as_json: bool) -> None:
-    """Add the users in FILE, or update those whose _id is known: all of them or none.
-
-    FILE is a JSON array or NDJSON of Rocket.Chat's user documents, or CSV with the columns _id, username, name, email,
-    active, type, roles (a;b), createdAt, lastLogin, status, language and customFields.NAME. Secrets in it are not
-    stored. Nobody is deleted, and nobody who has unsubscribed is subscribed again.
-    """
-    with open_database() as db:
-        result = _import(db, file)
-    counts = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
-    if as_json:
-        print_json({**counts, "total": result.total})
-    else:
-        click.echo(f"{result.total} users: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-
-
-def _import(db: Database, file: Path) -> ImportResult:
-    size = file.stat().st_size
-    if not size:  # a pipe, whose end nobody knows
-        return import_users(db, file)
-    with click.progressbar(length=size, label="reading", file=sys.stderr) as bar:
-        return import_users(db, file, progress=lambda position: bar.update(position - bar.pos))
+users.add_command(import_)
 
 
 @users.command("list")
@@ -75,9 +51,9 @@ def _print_documents(db: Database, statement: Select[Any]) -> None:
 def _print_users(db: Database, statement: Select[Any]) -> None:
     with db.read() as connection:
         found = connection.execute(statement).all()
-        total = connection.execute(select(func.count()).select_from(User)).scalar_one()
+        total = size(connection)
     print_rows(("_id", "username", "name", "state"), [(row.id, row.username, row.name, _state(row)) for row in found])
-    click.echo(f"{len(found)} of {total} users", err=True)
+    click.echo(f"{len(found)} of {total} users" if total else EMPTY, err=True)
 
 
 def _state(row: Any) -> str:
@@ -91,16 +67,18 @@ def _state(row: Any) -> str:
 
 
 @users.command("show")
-@click.argument("user_id", metavar="ID")
+@click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the document alone.")
-def show(user_id: str, as_json: bool) -> None:
-    """Show one user: what a query sees, and whether they get mail."""
+def show(name: str, as_json: bool) -> None:
+    """Show one user, named by _id or else by username: what a query sees, and whether they get mail."""
     with open_database() as db, db.read() as connection:
+        user_id = named(connection, name) or name
         mine = select(User.__table__, suppressed().label("suppressed")).where(User.id == user_id)
         row = connection.execute(mine).one_or_none()
         refusal = refusal_of(connection, user_id)
+        empty = not size(connection)
     if row is None:
-        raise Failure(f"there is no user with the id {user_id}")
+        raise Failure(EMPTY if empty else f"there is no user with the id or username {name}")
     if not as_json:
         fields = [("_id", row.id), ("username", row.username), ("name", row.name), ("email", row.email)]
         fields += [("state", _state(row)), ("created", moment(row.created_at))]
