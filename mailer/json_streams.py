@@ -29,7 +29,7 @@ _decoder = json.JSONDecoder()
 
 def read_json(file: TextFile) -> Documents:
     """The elements of one array, or documents and pages one after another, however they are broken into lines."""
-    return read_array(file) if _first(file) != "{" else _numbered(_Buffer(file.read), 0)
+    return read_array(file) if file.peek().lstrip()[:1] != "{" else _numbered(_Buffer(file.read), 0)
 
 
 def read_ndjson(file: TextFile) -> Documents:
@@ -70,13 +70,6 @@ def read_array(file: TextFile) -> Documents:
 def unreadable(row: int, problem: str) -> InvalidRow:
     """What is said of a document that cannot be read as one."""
     return InvalidRow(row, "document", problem)
-
-
-def _first(file: TextFile) -> str:
-    """The first character that is not blank. Blank lines before it are passed."""
-    while (line := file.peek()) and line.isspace():
-        file.readline()
-    return line.lstrip()[:1]
 
 
 def _whole(line: str, row: int) -> object:

@@ -148,7 +148,6 @@ def _settle_repeated(connection: Connection) -> int:
 
 
 def _renew(connection: Connection, differs: str, mode: Mode) -> None:
-    changed = connection.exec_driver_sql(_CHANGED.format(differs=differs))
-    while some := changed.fetchmany(CHUNK):
-        renewed = [rejoined(document, known, now, mode) for _, document, known, now in some]
-        connection.execute(text(_RENEW), [{**user._asdict(), "document": encode(user.document)} for user in renewed])
+    for _, document, known, now in connection.exec_driver_sql(_CHANGED.format(differs=differs)).all():
+        user = rejoined(document, known, now, mode)
+        connection.execute(text(_RENEW), {**user._asdict(), "document": encode(user.document)})

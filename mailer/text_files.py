@@ -53,7 +53,7 @@ class TextFile:
         errors = "strict" if self._named or self._encoding in NAMES else "surrogateescape"
         self._file = file
         self._text = TextIOWrapper(file, encoding=self._encoding, errors=errors, newline="")
-        self._held = ""
+        self._held: list[str] = []  # lines, the last of which may be cut
         self._line = 0  # how many have been read
         self._windows: list[int] = []  # the first line in Windows-1252, and how many there are
 
@@ -70,9 +70,13 @@ class TextFile:
         return iter(self.readline, "")
 
     def peek(self) -> str:
-        """The line that comes next, or the beginning of a long one, which stays."""
-        self._held = self._held or self._decoded(self._text.readline, HELD)
-        return self._held
+        """What comes next, which stays: to the end of the first line that is not blank, or some of a long one."""
+        while not (held := "".join(self._held)).strip() and len(held) < HELD:
+            line = self._decoded(self._text.readline, HELD)
+            if not line:
+                break
+            self._held.append(line)
+        return held
 
     def close(self) -> None:
         """Let go of the file, which stays open."""
@@ -91,11 +95,13 @@ class TextFile:
     def _next(self, read: Callable[[int], str], size: int) -> str:
         if not self._held:
             return self._decoded(read, size)
-        size = len(self._held) if size < 0 else size
-        taken, self._held = self._held[:size], self._held[size:]
-        if taken.endswith("\n") or len(taken) == size or read == self._text.read:
-            return taken
-        return taken + self._decoded(read, size - len(taken))
+        line = self._held.pop(0)
+        if 0 <= size < len(line):
+            self._held.insert(0, line[size:])
+            return line[:size]
+        if read == self._text.read or line.endswith(("\n", "\r")) or len(line) == size:
+            return line
+        return line + self._next(read, size - len(line) if size >= 0 else size)
 
     def _decoded(self, read: Callable[[int], str], size: int) -> str:
         try:

@@ -176,7 +176,9 @@ def users(name: str, count: int) -> Iterator[bytes]:
 
 def test_stream_adds_all_of_it(service: Service, headers: dict[str, str]) -> None:
     added = stream(service, headers, users("many", 2000))  # chunked, and over max_body_bytes
-    assert added.json() == {"success": True, "created": 2000, "updated": 0, "unchanged": 0}
+    told = added.json()
+    assert (told["created"], told["updated"], told["unchanged"], told["unreachable"]) == (2000, 0, 0, 2000)
+    assert [len(told["problems"]), told["problems"][0]["_id"]] == [100, "many00000"]
     assert stream(service, headers, b"".join(users("many", 2000))).json()["unchanged"] == 2000
 
 

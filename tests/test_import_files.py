@@ -278,6 +278,7 @@ PAGES = {
     "indented in ndjson": ("a.ndjson", json.dumps(page(0, 4), indent=2) + "\n" + json.dumps(page(4, 3), indent=2)),
     "a page a line": ("a.ndjson", f"{json.dumps(page(0, 4))}\n\n{json.dumps(page(4, 3))}\n"),
     "pages in json": ("a.json", f"{json.dumps(page(0, 4))}{json.dumps(page(4, 3))}"),
+    "after blank lines": ("a", "\n\n" + json.dumps(page(0, 7))),
     "users last": ("a.ndjson", json.dumps({"success": True, "count": 7, "text": "x", "users": page(0, 7)["users"]})),
     "an empty page": ("a.ndjson", f"{json.dumps(page(0, 7))}\n{json.dumps(page(7, 0))}\n"),
     "lines between": ("a.ndjson", f"{json.dumps(page(0, 6))}\n{json.dumps(page(6, 1)['users'][0])}\n"),

@@ -66,6 +66,22 @@ def test_line_is_given_in_pieces_of_the_size_asked_for() -> None:
     assert [file.readline(4), file.readline(4), file.readline(9), file.readline(9)] == ["abcd", "ef\n", "xy\n", ""]
 
 
+def test_blank_lines_before_the_first_are_looked_past_and_stay() -> None:
+    file = text_file(b"\r\n \n\nabc\ndef")
+    assert file.peek() == "\r\n \n\nabc\n"
+    assert list(file) == ["\r\n", " \n", "\n", "abc\n", "def"]
+    pieces = text_file(b"\nabcdef")
+    assert (pieces.peek(), list(iter(lambda: pieces.read(4), ""))) == ("\nabcdef", ["\n", "abcd", "ef"])
+
+
+def test_lines_of_an_old_mac_are_lines() -> None:
+    file = text_file(b"\r_id;name\rann;Ann\r")
+    assert file.peek() == "\r_id;name\r"
+    table = read_table(file)
+    assert isinstance(table, Table)
+    assert list(table.records) == [(3, ["ann", "Ann"])]
+
+
 def zipped(*names: str) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
