@@ -32,6 +32,8 @@ SECRETS = frozenset(
     }
 )
 
+NOT_UNICODE = "is not valid Unicode; in a file, it is in neither UTF-8 nor Windows-1252"
+
 _unstorable = re.compile("[\0\ud800-\udfff]").search
 _control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 
@@ -115,7 +117,7 @@ def _clean(value: object, depth: int) -> Any:
 
 def _clean_text(value: str) -> str:
     if _unstorable(value):
-        raise _RefusedError("has a NUL or is not valid Unicode")
+        raise _RefusedError("has a NUL character" if "\0" in value else NOT_UNICODE)
     return value
 
 

@@ -169,5 +169,7 @@ class _Run:
 def _reason(error: Exception) -> str:
     """One line; a database's own words hold the statement and its values, which may be addresses."""
     if isinstance(error, (SQLAlchemyError, psycopg.Error)):
-        return f"database: {type(error).__name__}"
+        cause = getattr(error, "orig", error)
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
+        return f"database: it failed ({code})" if code else "database: it failed"
     return " ".join(str(error).split())
