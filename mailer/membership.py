@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from mailer.changes import Mode, combined
 from mailer.database import AnyRow, Database
+from mailer.directory import find_id
 from mailer.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
 from mailer.models import User
@@ -21,12 +22,6 @@ class Stored:
 
     document: Mapping[str, Any]
     created: bool
-
-
-def named(connection: Connection, name: str) -> str | None:
-    """The id of the user whose `_id` is `name` or, where nobody's is, whose username it is; None: nobody."""
-    mine = select(User.id).where(or_(User.id == name, User.username == name))
-    return connection.execute(mine.order_by(User.id != name, User.id).limit(1)).scalar_one_or_none()
 
 
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
@@ -47,10 +42,10 @@ def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored
     The user, here and below, may be named by username where nobody has it as `_id`.
     """
     with db.write() as connection:
-        found = named(connection, user_id)
+        found = find_id(connection, user_id)
         earlier = _lock(connection, found) if found else None
         if found is None or earlier is None:
-            raise NotFound(f"There is no user with the id or username {user_id}.")
+            raise NotFound(f"There is no user with the id or the username {user_id}.")
         user_id = found
         row = _checked(user_id, changes, earlier, Mode.MERGE)
         return _store(connection, row, earlier, db.clock(connection))

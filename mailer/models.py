@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
@@ -12,38 +11,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from mailer.states import BatchState as BatchState  # noqa: PLC0414 - a table and its states are used together
+from mailer.states import CampaignState as CampaignState  # noqa: PLC0414
+from mailer.states import DeliveryStatus as DeliveryStatus  # noqa: PLC0414
+
 Id = Text().with_variant(Text(collation="C"), "postgresql")
 Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
-
-
-class CampaignState(StrEnum):
-    """Where a campaign stands; docs/delivery.md has the machine."""
-
-    ACCEPTED = "accepted"  # committed, the caller has its 200
-    PLANNING = "planning"  # an engine is cutting the audience into batches
-    RUNNING = "running"
-    PAUSED = "paused"  # by a person, or because too many recipients failed
-    CANCELLED = "cancelled"
-    COMPLETED = "completed"  # everyone has `sent` or `skipped`
-    COMPLETED_WITH_ISSUES = "completed_with_issues"  # some have `failed` or rest as `uncertain`
-
-
-class BatchState(StrEnum):
-    """`due_at` says when an engine may take the batch; while one holds it, that is when its lease ends."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-
-
-class DeliveryStatus(StrEnum):
-    """The recorded outcome for one recipient. The absence of a row means that nothing was tried."""
-
-    SENT = "sent"
-    FAILED = "failed"
-    DEFERRED = "deferred"
-    UNCERTAIN = "uncertain"
-    SKIPPED = "skipped"
 
 
 class Base(DeclarativeBase):
@@ -96,6 +69,7 @@ class RefusedAddress(Base):
     campaigns: Mapped[int]
     campaign_ids: Mapped[str] = mapped_column(Text)  # of these campaigns, with spaces between: each counts once
     reply: Mapped[str] = mapped_column(Text)  # the last refusal's own words
+    rule: Mapped[str] = mapped_column(Text, default="")  # by what it was taken to be about the address
     refused_at: Mapped[int] = mapped_column(BigInteger)
     suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it is not written to
 
@@ -115,7 +89,7 @@ class AuthToken(Base):
 
 
 class Campaign(Base):
-    """One accepted POST. `due_at` is the planner's lease, as with batches."""
+    """One accepted POST. `due_at` is the planner's lease, as with batches; of a resting one, when it is tried again."""
 
     __tablename__ = "campaigns"
 
@@ -129,15 +103,20 @@ class Campaign(Base):
     dry_run: Mapped[bool]
     merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)  # why it is paused
+    reason: Mapped[str | None] = mapped_column(Text)  # why it is paused, rests or failed
+    rests: Mapped[int] = mapped_column(default=0)  # refusals of its sender since anybody got an answer
+    errors: Mapped[int] = mapped_column(default=0)  # unexpected errors since a batch came to its end
+    failures_known: Mapped[bool] = mapped_column(default=False)  # a person has resumed it knowing of its failures
     created_at: Mapped[int] = mapped_column(BigInteger)
     started_at: Mapped[int | None] = mapped_column(BigInteger)
     finished_at: Mapped[int | None] = mapped_column(BigInteger)
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]
+    fingerprint: Mapped[str | None] = mapped_column(Text)  # of what it says, to know it again; None: a dry run
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),
+        Index("ix_campaigns_fingerprint", "fingerprint", "created_at"),
         Index("ix_campaigns_due", "state", "due_at"),
     )
 
@@ -158,6 +137,7 @@ class Batch(Base):
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]  # goes up with every claim: who holds an older number may write nothing
     attempting: Mapped[list[str]] = mapped_column(Document)  # the user ids of the checkpoint in hand
+    takeovers: Mapped[int] = mapped_column(default=0)  # how often its holder died while sending, since anybody got on
     planned: Mapped[int]
     sent: Mapped[int]
     failed: Mapped[int]
@@ -187,6 +167,16 @@ class Delivery(Base):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
+class SameRefusals(Base):
+    """A campaign's last refusals that are not about addresses, told apart by what they say."""
+
+    __tablename__ = "same_refusals"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    answers: Mapped[list[str]] = mapped_column(Document)  # normalised, oldest first
+    known: Mapped[list[str]] = mapped_column(Document)  # those for which it was paused already
+
+
 class IdempotencyKey(Base):
     """What a caller's Idempotency-Key led to, so that a repeated POST has the same answer and no second campaign."""
 
@@ -209,6 +199,16 @@ class TransportHealth(Base):
     since: Mapped[int] = mapped_column(BigInteger)
     step: Mapped[int]
     blocked_until: Mapped[int] = mapped_column(BigInteger)
+
+
+class ClockMark(Base):
+    """One row: the latest time that the database's clock has shown, and how often it was set back since."""
+
+    __tablename__ = "clock_mark"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
+    steps: Mapped[int]
 
 
 class RateLimit(Base):

@@ -49,19 +49,21 @@ class Suppressed:
 class SuppressedAddress:
     """An address that is not written to since `suppressed_at` (ms), because so many campaigns had it refused.
 
-    `reply` is the last refusal's own words, `users` how many of the directory have the address.
+    `reply` is the last refusal's own words, `rule` by what it was taken to be about the address; `users` of the
+    directory have the address.
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = ("address", "suppressedAt", "campaigns", "reply", "users")
+    COLUMNS: ClassVar[tuple[str, ...]] = ("address", "suppressedAt", "campaigns", "rule", "reply", "users")
     address: str
     suppressed_at: int
     campaigns: int
+    rule: str
     reply: str
     users: int
 
     def cells(self) -> tuple[str | int | None, ...]:
         """As the columns have it, times in ISO 8601."""
-        return self.address, iso(self.suppressed_at), self.campaigns, self.reply, self.users
+        return self.address, iso(self.suppressed_at), self.campaigns, self.rule, self.reply, self.users
 
 
 @dataclass(frozen=True, slots=True)

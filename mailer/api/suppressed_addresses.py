@@ -38,6 +38,9 @@ class SuppressedAddressSchema(Schema):
     address = fields.String()
     suppressed_at = Milliseconds(data_key="suppressedAt")
     campaigns = fields.Integer()
+    rule = fields.String(
+        metadata={"description": "By what the last refusal was taken to be about the address, such as 5.1.1."}
+    )
     reply = fields.String()
     users = fields.Integer()
 

@@ -88,7 +88,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         return answer
 
     @blueprint.route("/unsubscribes:import", methods=["POST"])
-    @guard.requires(PERMISSION)
+    @guard.requires(PERMISSION, streams=True)
     @blueprint.response(200, MergedSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="A row that cannot be read", success=False)
     @blueprint.doc(security=SECURITY, requestBody=_BODY)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
-from mailer.cli.failures import Failure
+from mailer.campaign_warnings import EMPTY
 from mailer.cli.output import moment, print_fields, print_json, print_rows
-from mailer.cli.storage import open_database
+from mailer.cli.storage import id_of, open_database
 from mailer.cli.user_import import import_
 from mailer.database import Database
-from mailer.directory import size, suppressed
-from mailer.membership import named
+from mailer.directory import suppressed
 from mailer.models import User
 from mailer.refusals import Refusal, refusal_of
 
 PAGE = 1000
-EMPTY = "the directory is empty: bring users in with `mailer users import FILE` or `mailer users sync`"
 
 
 @click.group()
@@ -51,7 +49,7 @@ def _print_documents(db: Database, statement: Select[Any]) -> None:
 def _print_users(db: Database, statement: Select[Any]) -> None:
     with db.read() as connection:
         found = connection.execute(statement).all()
-        total = size(connection)
+        total = connection.execute(select(func.count()).select_from(User)).scalar_one()
     print_rows(("_id", "username", "name", "state"), [(row.id, row.username, row.name, _state(row)) for row in found])
     click.echo(f"{len(found)} of {total} users" if total else EMPTY, err=True)
 
@@ -67,18 +65,16 @@ def _state(row: Any) -> str:
 
 
 @users.command("show")
-@click.argument("name", metavar="ID")
+@click.argument("user_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the document alone.")
-def show(name: str, as_json: bool) -> None:
-    """Show one user, named by _id or else by username: what a query sees, and whether they get mail."""
-    with open_database() as db, db.read() as connection:
-        user_id = named(connection, name) or name
-        mine = select(User.__table__, suppressed().label("suppressed")).where(User.id == user_id)
-        row = connection.execute(mine).one_or_none()
-        refusal = refusal_of(connection, user_id)
-        empty = not size(connection)
-    if row is None:
-        raise Failure(EMPTY if empty else f"there is no user with the id or username {name}")
+def show(user_id: str, as_json: bool) -> None:
+    """Show one user, named by id or username: what a query sees, and whether they get mail."""
+    with open_database() as db:
+        user_id = id_of(db, user_id)
+        with db.read() as connection:
+            mine = select(User.__table__, suppressed().label("suppressed")).where(User.id == user_id)
+            row = connection.execute(mine).one()
+            refusal = refusal_of(connection, user_id)
     if not as_json:
         fields = [("_id", row.id), ("username", row.username), ("name", row.name), ("email", row.email)]
         fields += [("state", _state(row)), ("created", moment(row.created_at))]

@@ -24,11 +24,14 @@ def suppressed() -> None:
 @suppressed.command("list")
 @click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
 def list_(limit: int) -> None:
-    """Show the addresses, since when, after how many campaigns, how many users have them, and the last reply."""
+    """Show the addresses, since when, after how many campaigns, how many users have them, and the last reply.
+
+    `rule` is by what that reply was taken to be about the address: nothing else counts.
+    """
     with open_database() as db:
         found = list(islice(all_suppressed_addresses(db), limit or None))
-    rows = [(one.address, moment(one.suppressed_at), one.campaigns, one.users, one.reply) for one in found]
-    print_rows(("address", "suppressed", "campaigns", "users", "reply"), rows)
+    rows = [(one.address, moment(one.suppressed_at), one.campaigns, one.users, one.rule, one.reply) for one in found]
+    print_rows(("address", "suppressed", "campaigns", "users", "rule", "reply"), rows)
 
 
 @suppressed.command()

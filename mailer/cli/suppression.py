@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_json, print_rows
-from mailer.cli.storage import open_database
+from mailer.cli.storage import id_of, open_database
 from mailer.suppression import all_suppressed, suppress
 from mailer.suppression_lists import read_entries, write_csv, write_ndjson
 from mailer.unsubscribe import resubscribe
@@ -63,8 +62,8 @@ def import_(file: Path, as_json: bool) -> None:
 @unsubscribes.command()
 @click.argument("user_id", metavar="ID")
 def remove(user_id: str) -> None:
-    """Subscribe the user ID again."""
+    """Subscribe the user ID again; a username will do."""
     with open_database() as db:
-        if not resubscribe(db, user_id):
-            raise Failure(f"there is no user with the id {user_id}")
+        user_id = id_of(db, user_id)
+        resubscribe(db, user_id)
     click.echo(f"subscribed: {user_id}")
