@@ -93,8 +93,11 @@ def _is_object(value: object) -> TypeIs[dict[str, Any]]:
     return isinstance(value, dict) and not next(iter(value), "").startswith("$")
 
 
-def address_of(given: object) -> str | None:
-    """The address that `given` would be written to, as `addresses.comparable` has it; None: no valid one."""
+def address_of(given: object) -> str:
+    """The address that `given` would be written to, as `addresses.comparable` has it; "": there is none.
+
+    What is no valid address is told apart by its text: it is somebody's all the same.
+    """
     text: object = None
     if isinstance(given, TableRow):
         text = given.addresses[0] if given.addresses else None
@@ -102,8 +105,8 @@ def address_of(given: object) -> str | None:
         emails = given.get("emails")
         first = emails[0] if isinstance(emails, list) and emails else None
         text = first.get("address") if isinstance(first, dict) else None
-    address = envelope_address(plain_address(text)) if isinstance(text, str) else None
-    return comparable(address) if address else None
+    plain = plain_address(text) if isinstance(text, str) and _storable(text) else ""
+    return comparable(envelope_address(plain) or plain)
 
 
 def derived_id(address: str) -> str:
@@ -122,5 +125,9 @@ def _emails(known: object, addresses: Sequence[str]) -> list[dict[str, Any]]:
     return [*first, *(entry for key, entry in by_address.items() if entry and key != replaced)]
 
 
+def _storable(text: str) -> bool:
+    return text.isprintable() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _key(address: object) -> object:
-    return comparable(plain_address(address)) if isinstance(address, str) else address
+    return comparable(plain_address(address)) if isinstance(address, str) and _storable(address) else address

@@ -64,7 +64,7 @@ class Joiner:
         addresses: Mapping[str, str] = {}
         if unnamed and not self._nobody:
             usernames = self._found(User.username, {_username(given) for given in unnamed} - {""})
-            addresses = self._found(func.lower(User.email), {address_of(given) or "" for given in unnamed} - {""})
+            addresses = self._found(func.lower(User.email), {address_of(given) for given in unnamed} - {""})
         return [_id(row, given, usernames, addresses) for row, given in chunk]
 
     def _found(self, column: Any, values: Collection[str]) -> dict[str, str]:
@@ -138,8 +138,8 @@ def _id(row: int, given: object, usernames: Mapping[str, str], addresses: Mappin
         return fields["_id"] if isinstance(fields["_id"], str) else ""
     found = usernames.get(_username(given))
     address = address_of(given)
-    if found or (address is None and not isinstance(given, TableRow) and not fields.get("emails")):
+    if found or (not address and not isinstance(given, TableRow)):
         return found or ""  # a document without anything to know them by lacks its id
-    if address is None:
-        raise InvalidRow(row, "_id", "is missing, and there is neither a valid address nor a known username")
+    if not address:
+        raise InvalidRow(row, "_id", "is missing, and there is neither an address nor a known username")
     return addresses.get(address) or derived_id(address)

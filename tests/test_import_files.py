@@ -174,9 +174,17 @@ def test_usernames_say_whose_row_it_is(known: Database, tmp_path: Path) -> None:
     assert row(known, "ann").document == {**ANN, "active": False}
     bring(known, tmp_path, "username,email\nann.lee,new@example.org\n")
     assert (ids(known), row(known, "ann").email) == (["ann"], "new@example.org")
-    with pytest.raises(InvalidRow, match="row 3, field _id: is missing, and there is neither a valid address nor"):
+    with pytest.raises(InvalidRow, match="row 3, field _id: is missing, and there is neither an address nor"):
         bring(known, tmp_path, "username,active\nann.lee,yes\nnobody,yes\n")
     assert row(known, "ann").active is False
+
+
+def test_list_without_ids_takes_who_has_no_valid_address(db: Database, tmp_path: Path) -> None:
+    table = "name,email\nAnn,ann@example.org\nBob,bob at example.org\nCid,cid@\n"
+    for created in (3, 0):
+        result = bring(db, tmp_path, table, Wanted(problems=9))
+        assert (result.created, result.unreachable) == (created, 2)
+    assert [one.user_id for one in result.problems] == [derived_id("bob at example.org"), derived_id("cid@")]
 
 
 def test_active_user_comes_first_where_several_share_the_address(db: Database, tmp_path: Path) -> None:

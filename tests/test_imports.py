@@ -198,7 +198,7 @@ MALFORMED = {
     "cell in no encoding": ("a.csv", b"_id,name\na,Zo\x81\n", 2, "name"),
     "cell under no heading": ("a.csv", b"_id,,name\na,,b\nc,x,d\n", 3, "heading"),
     "nobody": ("a.csv", b"email,name\nann@example.org,Ann\n,Bob\n", 3, "_id"),
-    "no address": ("a.csv", b"email,name\nnone,Ann\n", 2, "_id"),
+    "address in no encoding": ("a.csv", b"email,name\nzo\x81@x.org,Ann\n", 2, "_id"),
     "time in seconds": ("a.csv", b"_id,createdAt\na,1420070400\n", 2, "createdAt"),
     "field beside fields": ("a.csv", b"_id,customFields.a,customFields.a.b\n", 1, "customFields.a"),
     "column of a list of wishes": ("a.csv", b"_id,unsubscribedAt\n", 1, "unsubscribedAt"),
