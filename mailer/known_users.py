@@ -46,10 +46,17 @@ class Joiner:
 
     def join(self, documents: Iterable[Given]) -> Iterator[Joined]:
         """Each as it shall be. Raises `InvalidRow` for the first one that cannot be stored or is nobody's."""
-        for chunk in _chunks(documents, 1 if self._nobody else AT_ONCE):
+        return self._with_nobody(documents) if self._nobody else self._with_known(documents)
+
+    def _with_nobody(self, documents: Iterable[Given]) -> Iterator[Joined]:
+        for row, given in documents:
+            yield _joined((row, given), _id(row, given, {}, {}), None, self._depends(given), self._mode)
+
+    def _with_known(self, documents: Iterable[Given]) -> Iterator[Joined]:
+        for chunk in _chunks(documents):
             ids = self._ids(chunk)
             depends = [self._depends(given) for _, given in chunk]
-            known = {} if self._nobody else self._known(compress(ids, depends))
+            known = self._known(compress(ids, depends))
             for given, user_id, needed in zip(chunk, ids, depends, strict=True):
                 yield _joined(given, user_id, known.get(user_id), needed, self._mode)
 
@@ -62,7 +69,7 @@ class Joiner:
         unnamed = [given for _, given in chunk if "_id" not in _fields(given)]
         usernames: Mapping[str, str] = {}
         addresses: Mapping[str, str] = {}
-        if unnamed and not self._nobody:
+        if unnamed:
             usernames = self._found(User.username, {_username(given) for given in unnamed} - {""})
             addresses = self._found(func.lower(User.email), {address_of(given) for given in unnamed} - {""})
         return [_id(row, given, usernames, addresses) for row, given in chunk]
@@ -94,13 +101,13 @@ def rejoined(document: str, known: str | None, now: str, mode: Mode) -> UserRow:
     return normalise(merged(current, difference(json.loads(known), wanted)), 0)
 
 
-def _chunks(documents: Iterable[Given], size: int) -> Iterator[list[Given]]:
+def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
     """A document that cannot be read is told of after those before it have been looked at."""
     chunk: list[Given] = []
     try:
         for given in documents:
             chunk.append(given)
-            if len(chunk) == size:
+            if len(chunk) == AT_ONCE:
                 yield chunk
                 chunk = []
     except InvalidRow:
@@ -116,10 +123,18 @@ def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mod
     after = combined(before, document, mode)
     if isinstance(after, dict) and not keyed and user_id:
         after["_id"] = user_id
-    if known is not None and before is not None and after == before and encode(after) == encode(before):  # True == 1
+    if known is not None and isinstance(before, dict) and _same(after, before, known.text):
         return Joined(UserRow._make((*known[:-1], before)), known.text, known.text, depends, keyed, row)
     user = normalise(after, row)
     return Joined(user, encode(user.document), known.text if known else None, depends, keyed, row)
+
+
+def _same(after: object, before: dict[str, Any], text: str) -> bool:
+    """Whether they are the same JSON, in which true is not 1 as in Python; `text` is how `before` is written."""
+    if after != before:
+        return False
+    written = encode(after)
+    return written == text or written == encode(before)
 
 
 def _fields(given: object) -> dict[str, Any]:
