@@ -23,7 +23,7 @@ LAYERS = [
     ["mailer.json_streams", "mailer.user_tables"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
-    ["mailer.standing"],
+    ["mailer.standing", "mailer.time_limits"],
     ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     ["mailer.known_users", "mailer.staged_users", "mailer.salvage"],

@@ -16,8 +16,9 @@ import pytest
 
 from tests.webhook_receiver import Receiver, running_receiver
 from transports import About, Message, Outcome, Status, TransportConfigError, TransportUnavailable, from_url
-from transports.webhook import WebhookSettings, WebhookTransport, WebhookUnavailable
+from transports.webhook import WebhookTransport, WebhookUnavailable
 from transports.webhook_exchange import Body, seconds_of
+from transports.webhook_settings import WebhookSettings
 
 SECRET = b"a secret of enough bytes"
 
