@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from mailer.errors import WorkspaceUnavailable
+from transports.network_errors import in_words
 
 TIMEOUT = (10, 20)  # seconds to connect, and between two pieces of the answer: less than a graceful stop
 WHILE_A_CALLER_WAITS = (3, 10)  # the same
@@ -17,13 +18,6 @@ ATTEMPTS = 8
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds
 NO_JSON = (ValueError, RecursionError)  # Python's own for numbers too long and nesting too deep among them
 BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
-_TROUBLES: dict[type[requests.RequestException], str] = {
-    requests.exceptions.SSLError: "TLS failed: is its certificate valid?",  # kinds of ConnectionError come before it
-    requests.exceptions.ProxyError: "the proxy failed",
-    requests.Timeout: "no answer in time",
-    requests.ConnectionError: "no connection",
-    requests.exceptions.InvalidURL: "the address is none",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,7 @@ class Workspace:
                 return self._answer(method, response)
             if attempt + 1 < ATTEMPTS:
                 self._sleep(wait(response, attempt, self._now()))
-        reason = str(response.status_code) if isinstance(response, requests.Response) else _trouble(response)
+        reason = str(response.status_code) if isinstance(response, requests.Response) else in_words(response)
         raise WorkspaceUnavailable(f"{self.url} did not answer {method} in {ATTEMPTS} attempts: {reason}")
 
     def _try(self, method: str, parameters: dict[str, str]) -> requests.Response | requests.RequestException:
@@ -148,11 +142,6 @@ def _told(response: requests.Response, now: float) -> float | None:
         return float(after)
     reset = response.headers.get("X-RateLimit-Reset", "")
     return int(reset) / 1000 - now if reset.isascii() and reset.isdigit() else None
-
-
-def _trouble(error: requests.RequestException) -> str:
-    """What went wrong, without the library's words, which may hold the URL's credentials."""
-    return next((words for kind, words in _TROUBLES.items() if isinstance(error, kind)), "no answer that can be read")
 
 
 def _passing(response: requests.Response) -> bool:

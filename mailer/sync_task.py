@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.database import Database
+from mailer.database_errors import in_public
 from mailer.errors import InvalidState, MailerError
 from mailer.rocketchat import Workspace
 from mailer.settings import Settings
@@ -169,7 +170,5 @@ class _Run:
 def _reason(error: Exception) -> str:
     """One line; a database's own words hold the statement and its values, which may be addresses."""
     if isinstance(error, (SQLAlchemyError, psycopg.Error)):
-        cause = getattr(error, "orig", error)
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-        return f"database: it failed ({code})" if code else "database: it failed"
+        return f"database: {in_public(error)}"
     return " ".join(str(error).split())

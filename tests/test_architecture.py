@@ -18,6 +18,9 @@ LAYERS = [
     ],
     ["mailer.states"],
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
+    ["mailer.database_errors"],
+    ["mailer.html_names", "mailer.segments", "mailer.markup", "mailer.linkify"],
+    ["mailer.html_body", "mailer.plain_body", "mailer.bodies"],
     ["mailer.settings"],
     ["mailer.text_files", "mailer.cells", "mailer.headings", "mailer.tables", "mailer.changes"],
     ["mailer.json_streams", "mailer.user_tables"],
@@ -119,6 +122,7 @@ RESERVED = {
     "requests": {
         "transports.webhook",
         "transports.webhook_exchange",
+        "transports.network_errors",
         "mailer.cli",
         "mailer.rocketchat",
         "mailer.workspace_sessions",

@@ -20,6 +20,7 @@ from typing import Self
 import requests
 
 from transports.base import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
+from transports.network_errors import in_words
 from transports.options import Options, shown_options, split_group, split_url
 from transports.webhook_exchange import Answer, Body, as_json, outcomes_in, read_limited, seconds_of, uncertain
 from transports.webhook_settings import OPTIONS, WebhookSettings, check_url, existing_file, read_secret, shown_target
@@ -148,7 +149,7 @@ class WebhookTransport(Transport):
         return session
 
     def _trouble(self, error: requests.RequestException) -> str:
-        return f"{self._host}: {type(error).__name__}"  # its text may hold the path, and the path a token
+        return f"{self._host}: {in_words(error)}"  # its text may hold the path, and the path a token
 
 
 class _Unlogged(logging.Filter):
