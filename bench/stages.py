@@ -19,7 +19,7 @@ from mailer.addresses import parse_mailbox
 from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.outbox import Outbox
-from mailer.planning import plan_next
+from mailer.planning import Planner
 from mailer.settings import Settings
 from mailer.unsubscribe import Links
 from transports import from_url
@@ -109,7 +109,7 @@ def _run(bench: Bench, original: Path, url: str) -> Clock:
 
 
 def _deliver(db: Database, deliverer: Deliverer, settings: Settings, clock: Clock) -> None:
-    clock.timed("plan", lambda: plan_next(db, settings.batch_size, settings.lease_seconds * 1000))
+    clock.timed("plan", Planner(db, settings.batch_size, settings.lease_seconds * 1000).plan_next)
     while deliverer.run_next(lambda: False):
         pass
 

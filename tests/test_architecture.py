@@ -18,10 +18,13 @@ LAYERS = [
     ],
     ["mailer.states"],
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
+    ["mailer.database_errors"],
+    ["mailer.html_names", "mailer.segments", "mailer.markup", "mailer.linkify"],
+    ["mailer.html_body", "mailer.plain_body", "mailer.bodies"],
     ["mailer.settings"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
-    ["mailer.standing"],
+    ["mailer.standing", "mailer.time_limits"],
     ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     [
@@ -117,6 +120,7 @@ RESERVED = {
     "requests": {
         "transports.webhook",
         "transports.webhook_exchange",
+        "transports.network_errors",
         "mailer.cli",
         "mailer.rocketchat",
         "mailer.workspace_sessions",

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.cli.failures import Failure, database_trouble
+from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.database import Database
+from mailer.database_errors import own_words
 from mailer.directory import find_id
 from mailer.settings import Settings
 
@@ -29,7 +30,7 @@ def open_database() -> Iterator[Database]:
             print_notes([created(db)])
         yield db
     except (SQLAlchemyError, psycopg.Error) as error:
-        raise Failure(f"database: {database_trouble(error)} ({db.place})") from error
+        raise Failure(f"database: {own_words(error)} ({db.place})") from error
     finally:
         db.close()
 

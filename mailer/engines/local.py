@@ -10,8 +10,10 @@ from types import MappingProxyType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mailer.database_errors import own_words
 from mailer.delivery import Deliverer
 from mailer.engines.base import Engine
+from mailer.planning import Planner
 from mailer.trouble import for_the_log, told, whole
 
 log = logging.getLogger(__name__)
@@ -25,21 +27,21 @@ PAUSE_AFTER_TROUBLE = 2.0
 class LocalEngine(Engine):
     """`workers` threads that plan and deliver, one that keeps their leases alive, and one for each of `chores`.
 
-    `plan_next` plans one waiting campaign and says whether there was one. A chore, by its name, runs until the event is
+    A chore, by its name, runs until the event is
     set; mail is sent without it, so the trouble of one is not that of the engine.
     """
 
     def __init__(
         self,
         deliverer: Deliverer,
-        plan_next: Callable[[], bool],
+        planner: Planner,
         *,
         workers: int,
         lease: float,
         chores: Mapping[str, Chore] = MappingProxyType({}),
     ) -> None:
         self._deliverer = deliverer
-        self._plan_next = plan_next
+        self._planner = planner
         self._workers = workers
         self._beat_seconds = lease / 3
         self._chores = chores
@@ -84,9 +86,9 @@ class LocalEngine(Engine):
         while not self._stopping.is_set():
             self._work.clear()
             try:
-                busy = self._plan_next() or self._deliverer.run_next(self._stopping.is_set)
+                busy = self._planner.plan_next() or self._deliverer.run_next(self._stopping.is_set)
             except SQLAlchemyError as error:
-                log.error("database trouble, trying again: %s", type(error).__name__)
+                log.error("database trouble, trying again: %s", own_words(error))
                 self._stopping.wait(PAUSE_AFTER_TROUBLE)
                 continue
             except Exception as error:  # noqa: BLE001 - nobody's in particular: the thread lives on, and says it once
@@ -107,7 +109,8 @@ class LocalEngine(Engine):
         while not self._stopping.wait(self._beat_seconds):
             try:
                 self._deliverer.heartbeat()
+                self._planner.heartbeat()
             except SQLAlchemyError as error:
-                log.error("heartbeat: %s", type(error).__name__)
+                log.error("heartbeat: %s", own_words(error))
             except Exception as error:  # noqa: BLE001 - the leases of others hang on this thread
                 self._tell(error)
