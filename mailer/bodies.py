@@ -65,7 +65,7 @@ def _of_plain_text(header: str, body: str, footer: str, site: Mapping[str, str])
 
 def _laid_out(layout: Segments, end: str = "\n") -> list[str]:
     """The text of some markup, with `end` as its end; nothing where it shows nothing."""
-    text = lay_out(_living(layout), "")
+    text = lay_out(_living(layout))
     text[-1] = text[-1].rstrip("\n")
     return [*text[:-1], text[-1] + end] if len(text) > 1 or text[-1] else []
 
@@ -76,7 +76,7 @@ def _living(parts: Segments) -> list[str]:
 
 def _shows_link(layout: Segments) -> bool:
     """Whether its text has an unsubscribe link that is one in the HTML too."""
-    return LINK in layout.parts[1::2] and LINK in lay_out(layout.parts, "")[1::2]
+    return LINK in layout.parts[1::2] and LINK in lay_out(layout.parts)[1::2]
 
 
 def framed(header: str, body: str, footer: str) -> str:

@@ -7,6 +7,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
+    ["mailer.html_tree", "mailer.media_queries"],
+    ["mailer.stylesheets"],
+    ["mailer.visible_text"],
+    ["mailer.text_page", "mailer.text_links", "mailer.text_tables"],
+    ["mailer.text_layout"],
     [
         "mailer.setting_readers",
         "mailer.errors",
