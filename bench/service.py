@@ -97,6 +97,7 @@ def serving(
     named: dict[str, object] = {
         "database_url": url_of(database),
         "secret_key": "k" * 40,
+        "repeat_window": 0,  # the same is posted again and again
         "site_url": newsletter.SITE_URL,
     }
     named |= {"site_name": newsletter.SITE_NAME, "rate_limit": "", "transport": "memory:?keep=0", **settings}

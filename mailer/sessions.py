@@ -12,13 +12,14 @@ from mailer.auth import Caller, Tokens
 from mailer.database import Database
 from mailer.errors import NotLoggedIn
 from mailer.models import User
+from mailer.suppression_lists import iso
 
 LOGGED_OUT = "You've been logged out!"
 NO_PASSWORDS = (
     "This service has no passwords: `mailer tokens create` makes a token. "
     "Send it as X-Auth-Token, with its user's id as X-User-Id."
 )
-SHOWN = ("username", "name", "emails", "type", "roles", "active", "status", "language", "createdAt", "customFields")
+SHOWN = ("username", "name", "emails", "type", "roles", "active", "status", "language", "customFields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,13 @@ class LocalSessions:
     def me(self, caller: Caller, token: str) -> Answer:  # noqa: ARG002
         """What the directory has of them, as far as the workspace itself would show it to them."""
         with self._db.read() as connection:
-            row = connection.execute(select(User.email, User.document).where(User.id == caller.user_id)).one_or_none()
+            asked = select(User.email, User.created_at, User.document).where(User.id == caller.user_id)
+            row = connection.execute(asked).one_or_none()
         if row is None:
             raise NotLoggedIn
         known = {name: row.document[name] for name in SHOWN if name in row.document}
+        if row.created_at is not None:
+            known["createdAt"] = iso(row.created_at)
         return Answer({"_id": caller.user_id, **known, "email": row.email, "success": True}, 200, {})
 
     def logout(self, caller: Caller, token: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002

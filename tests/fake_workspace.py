@@ -1,4 +1,4 @@
-"""A Rocket.Chat workspace as its published API pages have it: users.list and me, over real HTTP on a free port."""
+"""A Rocket.Chat workspace as its published API pages have it, over real HTTP on a free port."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 ADMIN = {"X-User-Id": "admin", "X-Auth-Token": "secret"}
 LOGGED_OUT = {"status": "error", "message": "You must be logged in to do this."}
+UNAUTHORIZED = {"status": "error", "error": "Unauthorized", "message": "Unauthorized"}
+TOTP = {"success": False, "error": "TOTP Required [totp-required]", "errorType": "totp-required"}
 TOO_MANY = {"success": False, "error": "Error, too many requests. Please slow down. [error-too-many-requests]"}
 
 
@@ -31,6 +33,8 @@ class FakeWorkspace:
     def __init__(self, *users: dict[str, Any], cap: int = 100) -> None:
         self.users = {user["_id"]: user for user in users}
         self.tokens = {("admin", "secret"): {"roles": ["admin"], "active": True}}
+        self.passwords: dict[str, str] = {}  # by user id; who logs in gets a token
+        self.codes: dict[str, str] = {}  # by user id: who needs a second factor
         self.cap = cap
         self.offsets: list[int] = []
         self.requests = 0
@@ -47,6 +51,32 @@ class FakeWorkspace:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def posted(self, path: str, headers: Any, body: Any) -> tuple[int, Any, dict[str, str]]:
+        """The same for one POST."""
+        self.requests += 1
+        interfered = self.before(self.requests)
+        if interfered:
+            return interfered
+        caller = headers.get("X-User-Id"), headers.get("X-Auth-Token")
+        if path == "/api/v1/login":
+            return self._login(headers, body)
+        if path == "/api/v1/logout" and self.tokens.pop(caller, None):
+            return 200, {"status": "success", "data": {"message": "You've been logged out!"}}, {}
+        return 401, LOGGED_OUT, {}
+
+    def _login(self, headers: Any, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
+        name = body.get("user") or body.get("username")
+        if name not in self.passwords or self.passwords[name] != body.get("password"):
+            return 401, UNAUTHORIZED, {}
+        code = headers.get("x-2fa-code") if headers.get("x-2fa-method") == "totp" else body.get("code")
+        if name in self.codes and self.codes[name] != code:
+            return 400, {**TOTP, "details": {"method": "totp", "availableMethods": ["totp"]}}, {}
+        token = f"{name}-{self.requests}"
+        self.tokens[name, token] = {"roles": ["admin"], "active": True}
+        me = {"_id": name, "username": name}
+        data = {"userId": name, "authToken": token, "me": me}
+        return 200, {"status": "success", "data": data}, {"Set-Cookie": "rc_token=stolen; Path=/"}
 
     def answer(self, path: str, headers: Any) -> tuple[int, Any, dict[str, str]]:
         """The status, body and headers for one GET."""
@@ -80,7 +110,13 @@ class FakeWorkspace:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                status, body, headers = workspace.answer(self.path, self.headers)
+                self._send(*workspace.answer(self.path, self.headers))
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+                self._send(*workspace.posted(self.path, self.headers, body))
+
+            def _send(self, status: int, body: Any, headers: dict[str, str]) -> None:
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(data)), **headers}.items():

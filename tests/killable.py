@@ -50,7 +50,7 @@ class Trap:
 
 def settings_for(folder: Path, transport: str, **changes: Any) -> Settings:
     """A service in `folder` with short leases and small checkpoints."""
-    usual = {"batch_size": 100, "checkpoint": 10, "lease_seconds": 1, "secret_key": ("k" * 40,)}
+    usual = {"batch_size": 100, "checkpoint": 10, "lease_seconds": 1, "secret_key": ("k" * 40,), "repeat_window": 0}
     return Settings(**{"database_url": f"sqlite:///{folder}/mailer.db", "transport": transport, **usual, **changes})
 
 

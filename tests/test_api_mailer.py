@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
@@ -355,6 +356,26 @@ def test_rate_limit_holds_over_all_workers(tmp_path, add_users) -> None:
         assert service.post(service.headers("user00001"), dryrun=True).status_code == 200
         failures = [service.post({}).status_code for _ in range(6)]
         assert failures == [401] * 5 + [429]
+
+
+def test_every_answer_tells_of_the_tightest_rate(tmp_path, add_users) -> None:
+    made = Service(tmp_path, rate_limit="50/minute;20/hour", transport="memory:", max_body_bytes=5_000)
+    add_users(made.db, 2)
+    with made as service:
+        good, weak = service.headers("user00000"), service.headers("user00001", "view-logs")
+        answers = [
+            service.post(good),
+            service.post(good, subject=None),
+            service.post(good, body="[unsubscribe]" + "x" * 6_000),
+            service.post(weak),
+            service.post({}),
+            requests.post(f"{service.url}/api/v1/mailer.unsubscribe", json={}, headers=good, timeout=10),
+        ]
+        assert [answer.status_code for answer in answers] == [200, 400, 413, 403, 401, 400]
+        assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["19", "18", "17", "19", "19", "16"]
+        assert {answer.headers["X-RateLimit-Limit"] for answer in answers} == {"20"}
+        now = time.time() * 1000
+        assert all(0 < int(answer.headers["X-RateLimit-Reset"]) - now <= 3_600_000 for answer in answers)
 
 
 def test_unwritable_database_is_503_and_nothing_is_accepted(tmp_path, add_users) -> None:

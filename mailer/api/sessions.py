@@ -52,6 +52,11 @@ class LoginAnswerSchema(Schema):
 class MeSchema(SuccessSchema):
     """The caller: a user document."""
 
+    class Meta:
+        """marshmallow's options."""
+
+        unknown = INCLUDE
+
     id = fields.String(data_key="_id")
     username = fields.String(allow_none=True)
     name = fields.String()

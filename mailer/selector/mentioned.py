@@ -10,7 +10,7 @@ from mailer.selector.tree import And, ElemMatch, Field, Node, Not, Or
 
 
 def fields_of(query: Mapping[str, Any]) -> tuple[str, ...]:
-    """The dotted names in the order in which they first occur, those under $elemMatch with the array's name before.
+    """The dotted names as the database is asked for them, each once; under $elemMatch with the array's name before it.
 
     Raises `InvalidQuery`.
     """
