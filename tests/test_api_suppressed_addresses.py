@@ -41,7 +41,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def service(running: Service) -> Service:
     """user00001 and user00002 are suppressed, user00000 has been refused once."""
     rows = [
-        {"address": f"user0000{n}@example.com", "campaigns": n + 1, "campaign_ids": "c", "reply": REPLY}
+        {
+            "address": f"user0000{n}@example.com",
+            "campaigns": n + 1,
+            "campaign_ids": "c",
+            "reply": REPLY,
+            "rule": "5.1.1",
+        }
         | {"refused_at": WHEN, "suppressed_at": WHEN if n else None}
         for n in range(3)
     ]
@@ -62,7 +68,13 @@ def lift(service: Service, headers: dict[str, str], body: object) -> requests.Re
 
 def shown(number: int) -> dict[str, Any]:
     address = f"user0000{number}@example.com"
-    facts = {"suppressedAt": "2015-01-01T00:00:00.000Z", "campaigns": number + 1, "reply": REPLY, "users": 1}
+    facts = {
+        "suppressedAt": "2015-01-01T00:00:00.000Z",
+        "campaigns": number + 1,
+        "rule": "5.1.1",
+        "reply": REPLY,
+        "users": 1,
+    }
     return {"address": address, **facts}
 
 
@@ -111,7 +123,8 @@ def test_refused_address_is_suppressed_and_lifted_by_a_person(service: Service, 
         campaign = service.finish(headers, service.post(headers))
         assert (campaign["planned"], campaign["failed"]) == (planned, int(planned == 4))
     (one,) = service.get(PATH, headers).json()["addresses"]
-    assert (one["address"], one["campaigns"], one["reply"]) == ("user00003@example.com", 2, REPLY)
+    assert (one["address"], one["campaigns"], one["rule"]) == ("user00003@example.com", 2, "5.1.1")
+    assert one["reply"] == REPLY
     lift(service, headers, {"addresses": ["user00003@example.com"]})
     assert service.finish(headers, service.post(headers))["failed"] == 1
 
@@ -130,8 +143,8 @@ def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_command_lists_and_exports(run) -> None:
     heading, *rows = run("suppressed", "list").stdout.splitlines()
-    assert heading.split() == ["address", "suppressed", "campaigns", "users", "reply"]
-    assert rows[0].split(None, 4) == ["user00001@example.com", "2015-01-01T00:00:00Z", "2", "1", REPLY]
+    assert heading.split() == ["address", "suppressed", "campaigns", "users", "rule", "reply"]
+    assert rows[0].split(None, 5) == ["user00001@example.com", "2015-01-01T00:00:00Z", "2", "1", "5.1.1", REPLY]
     assert len(run("suppressed", "list", "--limit", "1").stdout.splitlines()) == 2
     lines = run("suppressed", "export", "--format", "ndjson").stdout.splitlines()
     assert [json.loads(line) for line in lines] == [shown(1), shown(2)]
@@ -143,7 +156,7 @@ def test_command_lifts_and_tells_what_was_not_suppressed(run) -> None:
     assert result.stderr == "Error: not suppressed: 1 of the addresses\n"
     assert run("suppressed", "lift", "user00002@example.com").exit_code == 0
     assert run("suppressed", "lift", "nonsense").exit_code == 2
-    assert run("suppressed", "export").stdout == "address,suppressedAt,campaigns,reply,users\n"
+    assert run("suppressed", "export").stdout == "address,suppressedAt,campaigns,rule,reply,users\n"
 
 
 def test_command_shows_it_with_the_user(run) -> None:

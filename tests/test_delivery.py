@@ -137,9 +137,9 @@ def test_uncertain_message_has_two_copies_at_most(db, add_users, policy_name, st
     assert road.progress().state == ("completed" if end == "sent" else "completed_with_issues")
 
 
-def test_name_that_no_header_can_hold_fails_alone(db: Database, add_users) -> None:
+def test_address_that_no_message_can_hold_fails_alone(db: Database, add_users) -> None:
     add_users(db, 3)
-    change_user(db, "user00001", name="Eve\r\nBcc: all@example.com")
+    change_user(db, "user00001", email="no address")
     road = Harness(db)
     road.accept()
     road.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from mailer.models import Batch, Campaign, RefusedAddress
 from mailer.retention import purge
 from mailer.trouble import Trouble
 from tests.harness import MINUTE, Harness
+from tests.recording_smtp import Fault, recording_smtp
+from transports import from_url
 from transports.base import About, Message, Outcome, Status, TransportUnavailable
 
 REFUSED = "550 5.7.26 unauthenticated mail from this domain is not accepted"
@@ -404,3 +407,34 @@ def test_unexpected_error_outside_the_transport_leaves_who_was_attempted_in_doub
     with road.db.read() as connection:
         held = connection.execute(select(Batch.number).where(Batch.state == "running")).all()
     assert held == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        (Fault("MAIL", "550 5.7.1 <news@example.com>: Sender address rejected: not owned by user"), "resting"),
+        (Fault("RCPT", "550 5.7.60 SMTP; Client does not have permissions to send as this sender"), "resting"),
+        (Fault("DOT", "550 5.7.26 This mail is unauthenticated"), "resting"),
+        (Fault("RCPT", "550 5.4.5 Daily user sending quota exceeded", after=2), "blocked"),
+        (Fault("RCPT", "450 4.7.1 too many recipients", after=2), "blocked"),
+        (Fault("DOT", "554 5.7.1 message content rejected"), "paused"),
+    ],
+    ids=lambda value: f"{value.verb} {value.reply[:10]}" if isinstance(value, Fault) else value,
+)
+def test_servers_own_words_find_who_bears_them(
+    db: Database, add_users, tmp_path: Path, fault: Fault, state: str
+) -> None:
+    add_users(db, 60)
+    with recording_smtp(tmp_path, fault) as server:
+        road = Harness(db, batch_size=60, checkpoint=30, max_failure_rate=1.0)
+        road.deliverer._transport = from_url(f"{server.url}?starttls=never&connections=1")
+        road.accept()
+        road.run()
+        road.deliverer._transport.close()
+    assert road.progress().state == state
+    assert fault.reply.partition(" ")[2][:20] in str(road.progress().reason)
+    counts = road.counts()
+    assert counts.get("failed", 0) == (20 if state == "paused" else 0)
+    assert counts["pending"] >= 30
+    with db.read() as connection:
+        assert connection.scalars(select(RefusedAddress.address)).all() == []

@@ -1,0 +1,85 @@
+"""Processes that die over the same batch again and again: counted on its row, said as the campaign's reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select, update
+
+from mailer.cli.campaigns import print_campaign
+from mailer.database import Database
+from mailer.doctor import examine
+from mailer.models import Batch, DeliveryStatus
+from mailer.worklist import Result
+from tests.harness import Harness
+
+
+@pytest.fixture
+def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+    """A planned campaign of two batches."""
+    add_users(db, 20)
+    made = Harness(db)
+    made.accept()
+    made.plan()
+    with db.write() as connection:
+        connection.execute(update(Batch).where(Batch.number == 1).values(due_at=10**15))  # the other one first
+    return made
+
+
+def die_sending(road: Harness) -> None:
+    """Take the batch that is due, say whom is next, and be gone until the lease is over."""
+    claim = road.outbox.claim()
+    assert claim is not None
+    entries = road.outbox.open_entries(claim)
+    road.outbox.checkpoint(claim, [], entries[:3], sum(entry.status is None for entry in entries))
+    road.now += road.lease
+
+
+def takeovers(road: Harness) -> list[int]:
+    with road.db.read() as connection:
+        return list(connection.scalars(select(Batch.takeovers).order_by(Batch.number)))
+
+
+def test_deaths_over_one_batch_are_said_until_somebody_gets_on(road: Harness) -> None:
+    reasons = []
+    for _ in range(4):
+        die_sending(road)
+        reasons.append(road.progress().reason)
+    assert reasons[:2] == [None, None]  # the death is known once another has taken over
+    assert str(reasons[2]).startswith("2 processes in a row died while sending batch 0")
+    assert str(reasons[3]).startswith("3 processes in a row died while sending batch 0")
+    assert takeovers(road) == [3, 0]
+    road.deliverer.run_next(lambda: False)
+    assert (takeovers(road), road.progress().reason) == ([0, 0], None)
+    assert examine(road.db) == []
+
+
+def test_death_after_progress_is_the_first_again(road: Harness) -> None:
+    die_sending(road)
+    claim = road.outbox.claim()
+    assert claim is not None
+    assert claim.takeovers == 1
+    entries = road.outbox.open_entries(claim)
+    road.outbox.checkpoint(claim, [], entries[:1], len(entries))
+    assert takeovers(road) == [1, 0]
+    result = Result(entries[0], DeliveryStatus.SENT, 1, entries[0].doubts, "ok")
+    road.outbox.checkpoint(claim, [result], entries[1:2], len(entries) - 1)
+    assert takeovers(road) == [0, 0]
+
+
+def test_worker_that_stopped_between_checkpoints_is_no_death(road: Harness) -> None:
+    for _ in range(3):
+        assert road.outbox.claim() is not None
+        road.now += road.lease
+    assert takeovers(road) == [0, 0]
+
+
+def test_show_says_what_uncertain_means_and_what_to_do(road: Harness, capsys: pytest.CaptureFixture[str]) -> None:
+    campaign = {"_id": "abc", "state": "completed_with_issues", "uncertain": 850, "subject": "Hi", "dryrun": False}
+    print_campaign(campaign, False)
+    said = capsys.readouterr().out
+    assert "850 uncertain: they may have arrived." in said
+    assert "mailer campaigns retry-failed abc --uncertain" in said
+    print_campaign({**campaign, "uncertain": 0}, False)
+    assert "may have arrived" not in capsys.readouterr().out
