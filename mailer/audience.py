@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from mailer.database import Database
 from mailer.directory import audience, reachable, suppressed_audience
-from mailer.merging import merged_audience
+from mailer.merging import merged_audience, unwanted
 from mailer.models import User
 from mailer.rendering import Recipient
 
@@ -58,9 +58,10 @@ def masked(address: str) -> str:
     return f"{local[0] if len(local) > 3 else ''}***{at}{domain}"
 
 
-def first_of(db: Database, query: Mapping[str, Any]) -> Recipient | None:
-    """The first of the audience of `query` by id; None: nobody would receive it."""
-    return _recipient(db, audience(query))
+def first_of(db: Database, query: Mapping[str, Any], *, merge: bool = False) -> Recipient | None:
+    """The first of the audience of `query` by id, with `merge` of the merged one; None: nobody would receive it."""
+    who = audience(query)
+    return _recipient(db, who & ~unwanted() if merge else who)
 
 
 def addressee(db: Database, user_id: str) -> Recipient | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from mailer import wishes
 from mailer.database import Database
 from mailer.documents import UserRow, normalise
 from mailer.errors import InvalidRow
@@ -65,7 +66,8 @@ def import_users(db: Database, path: Path, *, progress: Callable[[int], None] | 
     """Upsert the users of the file `path` by `_id`: all of them or, when one is refused (`InvalidRow`), none.
 
     The file is a JSON array, NDJSON or CSV (see `mailer.readers`). Who has unsubscribed stays unsubscribed, who is
-    marked so by Rocket.Chat (`mailer.unsubscribed`) becomes so, and who is not in the file stays as they are.
+    marked so by Rocket.Chat (`mailer.unsubscribed`) or comes to an address with a wish (`mailer.wishes`) becomes so,
+    and who is not in the file stays as they are.
     `progress` is told now and then how many bytes of the file have been read.
     """
     with path.open("rb") as file:
@@ -155,6 +157,7 @@ def _refuse_repeated(connection: Connection) -> None:
 
 
 def _merge(connection: Connection, now: int, then: Callable[[Connection, ImportResult], None] | None) -> ImportResult:
+    wishes.before_merge(connection)
     total: int = connection.execute(text("SELECT count(*) FROM staged_users")).scalar_one()
     known: int = connection.execute(text(_KNOWN)).scalar_one()
     differs = "IS DISTINCT FROM" if connection.dialect.name == "postgresql" else "IS NOT"
@@ -164,4 +167,5 @@ def _merge(connection: Connection, now: int, then: Callable[[Connection, ImportR
     result = ImportResult(created=total - known, updated=written - (total - known), unchanged=total - written)
     if then:
         then(connection, result)
+    wishes.after_merge(connection, now)
     return result

@@ -81,14 +81,45 @@ class User(Base):
 
     __table_args__ = (
         Index("ix_users_address", func.lower(email), "id"),
+        Index(
+            "ix_users_unsubscribed",
+            func.lower(email),
+            sqlite_where=unsubscribed_at.is_not(None),
+            postgresql_where=unsubscribed_at.is_not(None),
+        ),
         Index("ix_users_username", "username"),
         *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
         Index("ix_users_unlisted", "id", sqlite_where=roles.is_(None), postgresql_where=roles.is_(None)),
     )
 
 
+class WishOf(StrEnum):
+    """Whose a kept wish is."""
+
+    ADDRESS = "address"  # as `addresses.comparable` has it
+    USER = "user"  # an id that nobody has yet
+
+
+class Wish(Base):
+    """A wish not to be written to that outlives, or came before, the users it is about: it marks those who come."""
+
+    __tablename__ = "wishes"
+
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(Id, primary_key=True)
+    unsubscribed_at: Mapped[int] = mapped_column(BigInteger)
+    kept_at: Mapped[int] = mapped_column(BigInteger)
+    kept_by: Mapped[str] = mapped_column(Text)  # whose list it stood on, or the user who left it behind
+    source: Mapped[str] = mapped_column(Text)  # the list's name, or how else it came about
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 class RefusedAddress(Base):
-    """An address that campaigns in a row had refused for good; a message that it takes ends the row."""
+    """An address that campaigns in a row had refused for good, or that an operator has blocked.
+
+    A message that it takes ends the row of refusals; a block stays until a person lifts it.
+    """
 
     __tablename__ = "refused_addresses"
 
@@ -98,6 +129,9 @@ class RefusedAddress(Base):
     reply: Mapped[str] = mapped_column(Text)  # the last refusal's own words
     refused_at: Mapped[int] = mapped_column(BigInteger)
     suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it is not written to
+    blocked_at: Mapped[int | None] = mapped_column(BigInteger)  # None: no operator has
+    blocked_by: Mapped[str | None] = mapped_column(Text)
+    block_reason: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

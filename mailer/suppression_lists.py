@@ -32,10 +32,10 @@ class Listed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """One who has unsubscribed; `unsubscribed_at` in ms since 1970."""
+    """One who has unsubscribed; `unsubscribed_at` in ms since 1970. Without `user_id`: whoever comes to the address."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt")
-    user_id: str
+    user_id: str | None
     address: str | None
     unsubscribed_at: int
 
@@ -65,10 +65,11 @@ class SuppressedAddress:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of a suppression list: a user's id, an address in its envelope form, or both."""
+    """One of a list: a user's id, an address in its envelope form, or both; when they unsubscribed (ms), if it says."""
 
     user_id: str | None
     address: str | None
+    unsubscribed_at: int | None = None
 
 
 def read_entries(file: TextIO) -> Iterator[Entry]:

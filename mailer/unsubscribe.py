@@ -11,11 +11,13 @@ from itsdangerous import BadSignature, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 from itsdangerous.exc import BadData
 from itsdangerous.signer import SigningAlgorithm
-from sqlalchemy import ColumnElement, and_, func, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from typing_extensions import override
 
+from mailer import wishes
+from mailer.addresses import comparable
 from mailer.database import Database
-from mailer.models import User
+from mailer.models import User, Wish, WishOf
 
 PATH = "/mailer/unsubscribe/"
 _SITE_URL = re.compile(r"https?://[!-;=?-~]+")
@@ -64,21 +66,52 @@ class _OneCall(SigningAlgorithm):
 
 def unsubscribe(db: Database, user_id: str) -> bool:
     """Write to this user no more. Keeps the time of the first call; returns whether there is such a user."""
-    return _unsubscribe(db, User.id == user_id)
+    return _unsubscribe(db, user_id, User.id == user_id)
 
 
 def unsubscribe_matching(db: Database, user_id: str, created_at_ms: int) -> bool:
     """Unsubscribe the user with this id and creation time (milliseconds); returns whether there is one."""
-    return _unsubscribe(db, and_(User.id == user_id, User.created_at == created_at_ms))
+    return _unsubscribe(db, user_id, and_(User.id == user_id, User.created_at == created_at_ms))
 
 
-def resubscribe(db: Database, user_id: str) -> bool:
-    """Take an unsubscription back; returns whether there is such a user."""
+def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool]) -> bool:
     with db.write() as connection:
-        return connection.execute(update(User).where(User.id == user_id).values(unsubscribed_at=None)).rowcount > 0
+        now = db.clock(connection)
+        first_time = func.coalesce(User.unsubscribed_at, now)
+        found = connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
+        if found:
+            wishes.keep_inactive(connection, now, user_id=user_id)
+        return found
 
 
-def _unsubscribe(db: Database, which: ColumnElement[bool]) -> bool:
+def resubscribe(db: Database, user_id: str, *, merged: bool = False) -> bool:
+    """Take an unsubscription back, and the wish kept for the address; returns whether there is such a user.
+
+    With `merged` users who share an address count as one, so it is taken back for all of them.
+    """
     with db.write() as connection:
-        first_time = func.coalesce(User.unsubscribed_at, db.clock(connection))
-        return connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
+        user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
+        if user is None:
+            return False
+        whose = User.id == user_id
+        if merged and user.email is not None:
+            whose |= func.lower(User.email) == comparable(user.email)
+        connection.execute(update(User).where(whose).values(unsubscribed_at=None))
+        wishes.forget(connection, user_id, user.email)
+        return True
+
+
+def resubscribe_address(db: Database, address: str) -> int | None:
+    """Take back the wish kept for an address, and the marks that users have from it; None: no wish is kept.
+
+    Returns how many users are written to again. Who has unsubscribed by themselves stays so.
+    """
+    theirs = comparable(address)
+    kept = (Wish.kind == WishOf.ADDRESS) & (Wish.value == theirs)
+    with db.write() as connection:
+        made_at = connection.scalar(select(Wish.unsubscribed_at).where(kept))
+        if made_at is None:
+            return None
+        connection.execute(delete(Wish).where(kept))
+        marked = and_(func.lower(User.email) == theirs, User.unsubscribed_at == made_at)
+        return connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount

@@ -12,6 +12,7 @@ LAYERS = [
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
+    ["mailer.wishes"],
     [
         "mailer.rendering",
         "mailer.unsubscribe",

@@ -15,6 +15,7 @@ from mailer.suppression_lists import Entry, Suppressed, read_entries, write_csv,
 from mailer.unsubscribe import resubscribe
 from tests.conftest import user_row
 
+BROUGHT = {"by": "boss", "source": "list.csv"}
 DIRECTORY = [
     user_row(1, id="ann", email="Ann.Lee@example.com"),
     user_row(2, id="ann2", email="ann.lee@example.com"),
@@ -98,7 +99,7 @@ MARKED = {
 
 @pytest.mark.parametrize(("listed", "marked", "counts"), MARKED.values(), ids=MARKED)
 def test_list_marks_whom_it_names(directory: Database, listed: list[Entry], marked: set[str], counts) -> None:
-    assert suppress(directory, listed) == SuppressionResult(*counts)
+    assert suppress(directory, listed, **BROUGHT) == SuppressionResult(*counts)
     now = unsubscribed(directory)
     assert set(now) == marked | {"gone"}
     assert now["gone"] == 7
@@ -106,13 +107,13 @@ def test_list_marks_whom_it_names(directory: Database, listed: list[Entry], mark
 
 def test_list_with_a_bad_row_marks_nobody(directory: Database) -> None:
     with pytest.raises(InvalidRow):
-        suppress(directory, read_entries(io.StringIO("_id\nbob\n\x07\n")))
+        suppress(directory, read_entries(io.StringIO("_id\nbob\n\x07\n")), **BROUGHT)
     assert set(unsubscribed(directory)) == {"gone"}
-    assert suppress(directory, [Entry("bob", None)]).unsubscribed == 1
+    assert suppress(directory, [Entry("bob", None)], **BROUGHT).unsubscribed == 1
 
 
 def test_pages_follow_each_other(directory: Database) -> None:
-    suppress(directory, [Entry("ann", None), Entry("bob", None)])
+    suppress(directory, [Entry("ann", None), Entry("bob", None)], **BROUGHT)
     assert [one.user_id for one in suppressed(directory, count=2)] == ["ann", "bob"]
     assert suppressed(directory, after="bob", count=2) == [Suppressed("gone", "gone@example.com", 7)]
 
@@ -121,12 +122,12 @@ def test_pages_follow_each_other(directory: Database) -> None:
 def test_export_is_a_list_that_marks_the_same(directory: Database, write) -> None:
     with directory.write() as connection:
         connection.execute(insert(User), [user_row(9, id="=sum", email="+eve@example.com")])
-    suppress(directory, [Entry("=sum", None), Entry("dan", None)])
+    suppress(directory, [Entry("=sum", None), Entry("dan", None)], **BROUGHT)
     before = unsubscribed(directory)
     text = "".join(write(all_suppressed(directory)))
     for user_id in before:
         resubscribe(directory, user_id)
-    assert suppress(directory, read_entries(io.StringIO(text))) == SuppressionResult(3, 0, 0)
+    assert suppress(directory, read_entries(io.StringIO(text)), **BROUGHT) == SuppressionResult(3, 0, 0)
     assert set(unsubscribed(directory)) == set(before)
 
 

@@ -54,7 +54,7 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings) -> Blueprint:
         The unsubscribe link in it is that of nobody: who tries it out unsubscribes no one.
         """
         order = check({**payload, "dryrun": False}, settings)
-        recipient = _recipient(db, order, payload["user"])
+        recipient = _recipient(db, order, payload["user"], merge=settings.merge_addresses)
         try:
             return _rendered(_template(order, settings), recipient)
         except ValueError as error:
@@ -73,9 +73,9 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings) -> Blueprint:
     return blueprint
 
 
-def _recipient(db: Database, order: Order, user_id: str | None) -> Recipient:
+def _recipient(db: Database, order: Order, user_id: str | None, *, merge: bool) -> Recipient:
     if user_id is None:
-        recipient = first_of(db, order.query)
+        recipient = first_of(db, order.query, merge=merge)
         missing = "Nobody would receive it."
     else:
         recipient = addressee(db, user_id)

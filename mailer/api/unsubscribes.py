@@ -95,7 +95,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     def import_unsubscribes() -> Any:
         """Unsubscribe whom a list names, by id or address: all of the list or nothing."""
         with uploaded_text("text/csv", "application/x-ndjson", "text/plain") as file:
-            return {"success": True, **asdict(suppression.suppress(db, read_entries(file)))}
+            return {"success": True, **asdict(suppression.suppress(db, read_entries(file), by="", source=""))}
 
     @blueprint.route("/unsubscribes/<user_id>", methods=["DELETE"])
     @guard.requires(PERMISSION)

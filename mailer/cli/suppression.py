@@ -52,7 +52,7 @@ def import_(file: Path, as_json: bool) -> None:
     directory; rows that name nobody are counted, and forgotten.
     """
     with open_database() as db, file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        counts = asdict(suppress(db, read_entries(lines)))
+        counts = asdict(suppress(db, read_entries(lines), by="", source=""))
     if as_json:
         print_json(counts)
     else:
