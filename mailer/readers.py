@@ -17,6 +17,7 @@ from pathlib import PurePath
 from typing import Any, TextIO
 
 from mailer.errors import InvalidRow
+from mailer.text_files import TextFile
 
 MAX_DOCUMENT = 1 << 20  # characters
 CHUNK = 1 << 16
@@ -51,7 +52,7 @@ def _reader(suffix: str, first: bytes) -> Callable[[TextIO], Documents]:
     return read_array if suffix == ".json" or first == b"[" else read_csv
 
 
-def read_ndjson(file: TextIO) -> Documents:
+def read_ndjson(file: TextIO | TextFile) -> Documents:
     """One JSON document on each line; blank lines are passed over."""
     row = 0
     while line := file.readline(MAX_DOCUMENT + 1):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TextIO
 
 from mailer.addresses import envelope_address
 from mailer.errors import InvalidRow
+from mailer.text_files import TextFile
 
 MAX_LINE = 1 << 16  # characters
 ID_COLUMNS, ADDRESS_COLUMNS = ("_id", "userId", "user_id"), ("address", "email")
@@ -72,7 +73,7 @@ class Entry:
     unsubscribed_at: int | None = None
 
 
-def read_entries(file: TextIO) -> Iterator[Entry]:
+def read_entries(file: TextIO | TextFile) -> Iterator[Entry]:
     """The rows of a list: CSV whose heading has an id or an address column, NDJSON with such fields, or bare addresses.
 
     Raises `InvalidRow` for a row that names no id and no valid address.
@@ -108,7 +109,7 @@ def iso(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
-def _lines(file: TextIO) -> Numbered:
+def _lines(file: TextIO | TextFile) -> Numbered:
     row = 0
     while line := file.readline(MAX_LINE + 1):
         row += 1
