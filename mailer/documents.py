@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from mailer.addresses import envelope_address
+from mailer.cells import plain_address
 from mailer.ejson import MAX_INTEGER, NOT_A_NUMBER, canonical_date, from_extended
 from mailer.errors import InvalidRow
 
@@ -83,6 +84,8 @@ def _row(document: object) -> UserRow:
         raise _RefusedError("must be an object")
     _check_fields(clean)
     _check_emails(clean.get("emails"))
+    for email in clean.get("emails") or ():
+        email["address"] = plain_address(email["address"])
     for field in DATES:
         _canonical_date(clean, field)
     clean.setdefault("active", True)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from mailer import wishes
+from mailer.changes import Mode, combined
 from mailer.database import AnyRow, Database
 from mailer.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
@@ -26,11 +27,13 @@ class Stored:
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 
-    Who has unsubscribed stays so; Rocket.Chat's own mark (`mailer.unsubscribed`) counts when it is new.
+    Who has unsubscribed stays so, and who is inactive unless `document` names `active`; Rocket.Chat's own mark
+    (`mailer.unsubscribed`) counts when it is new.
     """
-    row = _checked(user_id, document)
     with db.write() as connection:
-        return _store(connection, row, _lock(connection, user_id), db.clock(connection))
+        earlier = _lock(connection, user_id)
+        row = _checked(user_id, document, earlier, Mode.REPLACE)
+        return _store(connection, row, earlier, db.clock(connection))
 
 
 def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored:
@@ -39,7 +42,7 @@ def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored
         earlier = _lock(connection, user_id)
         if earlier is None:
             raise NotFound(f"There is no user with the id {user_id}.")
-        row = _checked(user_id, merged(earlier.document, changes))
+        row = _checked(user_id, changes, earlier, Mode.MERGE)
         return _store(connection, row, earlier, db.clock(connection))
 
 
@@ -48,26 +51,10 @@ def deactivate_user(db: Database, user_id: str) -> Stored:
     return patch_user(db, user_id, {"active": False})
 
 
-def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`target` with `changes` merged in, as RFC 7396 section 2 has it; neither is changed. Pure.
-
-    A date, `{"$date": ...}`, is a value and takes the place of what was there.
-    """
-    result = dict(target) if isinstance(target, Mapping) else {}
-    for key, value in changes.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping) and not any(name.startswith("$") for name in value):
-            result[key] = merged(result.get(key), value)
-        else:
-            result[key] = value
-    return result
-
-
-def _checked(user_id: str, document: Mapping[str, Any]) -> UserRow:
-    if document.get("_id", user_id) != user_id:
+def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mode: Mode) -> UserRow:
+    if given.get("_id", user_id) != user_id:
         raise InvalidParams("_id: Is not the one in the address.", field="_id")
-    return normalise({**document, "_id": user_id}, 1)
+    return normalise(combined(earlier.document if earlier else None, {**given, "_id": user_id}, mode), 1)
 
 
 def _lock(connection: Connection, user_id: str) -> AnyRow | None:

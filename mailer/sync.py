@@ -17,10 +17,11 @@ from typing import IO, Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from mailer.changes import Mode
 from mailer.database import Database
 from mailer.documents import normalise
 from mailer.errors import InvalidRow, InvalidState, WorkspaceUnavailable
-from mailer.imports import ImportResult, upsert_documents
+from mailer.imports import ImportResult, Wanted, upsert_documents
 from mailer.rocketchat import Workspace
 from mailer.user_list import PlaceLost, Reader
 
@@ -78,7 +79,7 @@ def sync_users(
         file.seek(0)
         merge = _Merge(workspace.url, seal)
         try:
-            upsert_documents(db, _documents(file, workspace.url), then=merge)
+            upsert_documents(db, _documents(file, workspace.url), Wanted(Mode.REPLACE), then=merge)
         except (WorkspaceUnavailable, InvalidRow):
             file.truncate(0)  # it is the list that will not do: the next run shall read another
             raise

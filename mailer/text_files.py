@@ -74,8 +74,8 @@ class TextFile:
         self._held = self._held or self._decoded(self._text.readline, HELD)
         return self._held
 
-    def detach(self) -> None:
-        """Let go of the file."""
+    def close(self) -> None:
+        """Let go of the file, which stays open."""
         if not self._file.closed:
             self._text.detach()
 

@@ -103,7 +103,7 @@ def after_write(connection: Connection, user_id: str, held: tuple[str, int] | No
 
 
 def keep_inactive(connection: Connection, now: int, scope: str = _ONE, **values: Any) -> None:
-    """Of the users in `scope`, a condition in SQL: who is inactive and has unsubscribed leaves the wish to the address."""
+    """Of the users in `scope` (SQL), who is inactive and has unsubscribed leaves their wish."""
     statement = _KEEP.format(address="lower(v.email)", holders=_INACTIVE.format(scope=f"v.{scope}"))
     connection.execute(text(statement), {"now": now, "source": LEFT_BEHIND, **values})
 

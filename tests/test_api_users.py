@@ -13,7 +13,7 @@ import pytest
 import requests
 from sqlalchemy import select
 
-from mailer.membership import merged
+from mailer.changes import merged
 from mailer.models import User
 from tests.conftest import empty_postgresql, user_row
 from tests.service import Service

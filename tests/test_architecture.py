@@ -9,11 +9,12 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
     ["mailer.settings"],
-    ["mailer.text_files", "mailer.cells", "mailer.headings", "mailer.tables"],
+    ["mailer.text_files", "mailer.cells", "mailer.headings", "mailer.tables", "mailer.changes"],
+    ["mailer.json_streams", "mailer.user_tables"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
-    ["mailer.wishes"],
+    ["mailer.wishes", "mailer.known_users", "mailer.staged_users"],
     [
         "mailer.rendering",
         "mailer.unsubscribe",

@@ -51,4 +51,4 @@ def uploaded_text(*kinds: str) -> Iterator[TextFile]:
     try:
         yield text
     finally:
-        text.detach()  # the stream is the server's to close
+        text.close()  # the stream is the server's to close

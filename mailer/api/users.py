@@ -13,8 +13,8 @@ from mailer.api.mailer import MailerBlueprint
 from mailer.api.uploads import uploaded_text
 from mailer.database import Database
 from mailer.imports import upsert_documents
+from mailer.json_streams import read_ndjson
 from mailer.membership import Stored, deactivate_user, patch_user, put_user
-from mailer.readers import read_ndjson
 from mailer.schemas import ErrorSchema, SuccessSchema
 
 PERMISSION = "manage-users"
