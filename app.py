@@ -28,12 +28,12 @@ from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
+from mailer.links import Links
 from mailer.outbox import Outbox
 from mailer.planning import plan_next
 from mailer.rate_limits import Throttle
 from mailer.settings import Settings
 from mailer.sync_task import SyncTask
-from mailer.unsubscribe import Links
 from mailer.workspace_auth import WorkspaceCallers
 from transports import Transport, TransportConfigError, from_url
 
@@ -120,14 +120,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard = Guard(_callers(services), Throttle(services.db, settings.rate_limit))
     api = EnvelopeApi(app)
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
-    api.register_blueprint(audience.make_blueprint(services.db, guard, settings))
+    api.register_blueprint(audience.make_blueprint(services.db, guard, settings, services.links))
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
-    api.register_blueprint(unsubscribes.make_blueprint(services.db, guard))
+    api.register_blueprint(unsubscribes.make_blueprint(services.db, guard, merge=settings.merge_addresses))
     api.register_blueprint(suppressed_addresses.make_blueprint(services.db, guard))
     api.register_blueprint(users.make_blueprint(services.db, guard))
     api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
     app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine, services.sync))
-    app.register_blueprint(unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name))
+    app.register_blueprint(
+        unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
+    )
     docs = get_swaggerui_blueprint("/docs", "/docs/openapi.json", config={"app_name": "Mailer"})
     app.register_blueprint(docs)
     return app

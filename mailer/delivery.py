@@ -16,12 +16,12 @@ from typing_extensions import override
 
 from mailer.addresses import Mailbox
 from mailer.ledger import LeaseLost
+from mailer.links import Links
 from mailer.models import DeliveryStatus
 from mailer.outbox import Checkpoint, Outbox, boot_time
 from mailer.rendering import Draft, Template, compile_message
 from mailer.retry import next_attempt, uncertain_again
 from mailer.settings import Settings
-from mailer.unsubscribe import Links
 from mailer.worklist import Claim, Entry, Result
 from transports.base import Message, Outcome, Status, Transport, TransportUnavailable
 

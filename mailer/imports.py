@@ -66,9 +66,9 @@ def import_users(
     """Add the users of the file `path` or change those who are known: all of them or, on an `InvalidRow`, none.
 
     The file is a JSON array, NDJSON, pages of `users.list` or a table (see `mailer.readers`). Who has unsubscribed
-    stays so, who is marked so by Rocket.Chat (`mailer.unsubscribed`) or comes to an address with a wish becomes so, who was deactivated stays so unless
-    the file says otherwise, and who is not in the file stays as they are. `progress` is told now and then how many
-    bytes of the file have been read.
+    stays so, who is marked so by Rocket.Chat (`mailer.unsubscribed`) or comes to an address with a wish becomes so,
+    who was deactivated stays so unless the file says otherwise, and who is not in the file stays as they are.
+    `progress` is told now and then how many bytes of the file have been read.
     """
     with path.open("rb") as file, closing(TextFile(file, wanted.encoding)) as text:
         users = UserFile(text, path.name, wanted.reading)

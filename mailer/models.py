@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
+from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import SchemaItem
-from sqlalchemy.types import TypeEngine
 
-Id = Text().with_variant(Text(collation="C"), "postgresql")
-Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
+from mailer.model_base import Base as Base
+from mailer.model_base import Document, Id
+from mailer.suppression_models import RefusedAddress as RefusedAddress  # the tables of one database are all named here
+from mailer.suppression_models import Wish as Wish
+from mailer.suppression_models import WishOf as WishOf
 
 
 class CampaignState(StrEnum):
@@ -44,10 +45,6 @@ class DeliveryStatus(StrEnum):
     DEFERRED = "deferred"
     UNCERTAIN = "uncertain"
     SKIPPED = "skipped"
-
-
-class Base(DeclarativeBase):
-    """The metadata that the migrations are checked against."""
 
 
 def _audience_indexes(subscribed: ColumnElement[bool]) -> Iterator[SchemaItem]:
@@ -91,49 +88,6 @@ class User(Base):
         *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
         Index("ix_users_unlisted", "id", sqlite_where=roles.is_(None), postgresql_where=roles.is_(None)),
     )
-
-
-class WishOf(StrEnum):
-    """Whose a kept wish is."""
-
-    ADDRESS = "address"  # as `addresses.comparable` has it
-    USER = "user"  # an id that nobody has yet
-
-
-class Wish(Base):
-    """A wish not to be written to that outlives, or came before, the users it is about: it marks those who come."""
-
-    __tablename__ = "wishes"
-
-    kind: Mapped[str] = mapped_column(Text, primary_key=True)
-    value: Mapped[str] = mapped_column(Id, primary_key=True)
-    unsubscribed_at: Mapped[int] = mapped_column(BigInteger)
-    kept_at: Mapped[int] = mapped_column(BigInteger)
-    kept_by: Mapped[str] = mapped_column(Text)  # whose list it stood on, or the user who left it behind
-    source: Mapped[str] = mapped_column(Text)  # the list's name, or how else it came about
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
-
-
-class RefusedAddress(Base):
-    """An address that campaigns in a row had refused for good, or that an operator has blocked.
-
-    A message that it takes ends the row of refusals; a block stays until a person lifts it.
-    """
-
-    __tablename__ = "refused_addresses"
-
-    address: Mapped[str] = mapped_column(Id, primary_key=True)  # as `addresses.comparable` has it
-    campaigns: Mapped[int]
-    campaign_ids: Mapped[str] = mapped_column(Text)  # of these campaigns, with spaces between: each counts once
-    reply: Mapped[str] = mapped_column(Text)  # the last refusal's own words
-    refused_at: Mapped[int] = mapped_column(BigInteger)
-    suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it is not written to
-    blocked_at: Mapped[int | None] = mapped_column(BigInteger)  # None: no operator has
-    blocked_by: Mapped[str | None] = mapped_column(Text)
-    block_reason: Mapped[str | None] = mapped_column(Text)
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class AuthToken(Base):

@@ -16,8 +16,9 @@ from sqlalchemy import Connection, select, text
 from mailer import wishes
 from mailer.addresses import comparable
 from mailer.database import Database
+from mailer.list_files import Entry
 from mailer.models import User
-from mailer.suppression_lists import Entry, Suppressed
+from mailer.suppression_lists import Suppressed
 
 CHUNK = 500  # rows
 

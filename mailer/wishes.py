@@ -32,6 +32,11 @@ class KeptWish:
     kept_by: str
     source: str
 
+    @property
+    def place(self) -> str:
+        """Where it stands in a listing."""
+        return f"address:{self.address}" if self.address is not None else f"user:{self.user_id}"
+
 
 def lock(connection: Connection, *, listing: bool = False) -> None:
     """To be called before users are brought: a list (`listing`) waits for all who bring users, and they for it.
@@ -118,12 +123,12 @@ def _leave(connection: Connection, user_id: str, held: tuple[str, int], now: int
         connection.execute(text(_KEEP_ONE), wish)
 
 
-def forget(connection: Connection, user_id: str, address: str | None) -> None:
-    """The person has subscribed again: nobody who comes is marked any more by their id or address."""
+def forget(connection: Connection, user_id: str, address: str | None) -> bool:
+    """The person has subscribed again: nobody who comes is marked by their id or address. Returns if anybody was."""
     mine = (Wish.kind == WishOf.USER) & (Wish.value == user_id)
     if address is not None:
         mine |= (Wish.kind == WishOf.ADDRESS) & (Wish.value == comparable(address))
-    connection.execute(delete(Wish).where(mine))
+    return connection.execute(delete(Wish).where(mine)).rowcount > 0
 
 
 def kept_wishes(db: Database, *, after: tuple[str, str] = ("", ""), count: int = 1000) -> list[KeptWish]:
@@ -142,8 +147,8 @@ def all_kept_wishes(db: Database) -> Iterator[KeptWish]:
     after = ("", "")
     while page := kept_wishes(db, after=after):
         yield from page
-        last = page[-1]
-        after = (WishOf.ADDRESS, last.address) if last.address is not None else (WishOf.USER, last.user_id or "")
+        kind, _, value = page[-1].place.partition(":")
+        after = (kind, value)
 
 
 def _kept(kind: str, value: str, *facts: Any) -> KeptWish:

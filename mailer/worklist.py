@@ -61,7 +61,7 @@ class Result(NamedTuple):
 # built once: every checkpoint runs the first of them
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 _ELIGIBLE = eligible_and_refused(_AMONG)
-_SUPPRESSED = select(User.id, RefusedAddress.campaigns).where(
+_SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
     _AMONG, RefusedAddress.address == address(), RefusedAddress.suppressed_at.is_not(None)
 )
 _PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
@@ -126,8 +126,9 @@ def _skipped(connection: Connection, lost: Sequence[Entry], barred: Mapping[str,
         return []
     reasons = dict(barred)
     ids = [entry.recipient.user_id for entry in lost]
-    for user_id, campaigns in connection.execute(_SUPPRESSED, {"ids": ids}):
-        reasons[user_id] = f"The address is suppressed: refused in {campaigns} campaigns."
+    for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": ids}):
+        why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
+        reasons[user_id] = f"The address is suppressed: {why}."
     return [_skip(entry, reasons.get(entry.recipient.user_id)) for entry in lost]
 
 

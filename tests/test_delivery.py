@@ -12,9 +12,9 @@ from mailer import blockage, campaigns
 from mailer.database import Database
 from mailer.errors import IdempotencyConflict, InvalidState
 from mailer.ledger import LeaseLost
+from mailer.links import NOBODY
 from mailer.models import Batch, User
 from mailer.outbox import boot_time
-from mailer.planning import NOBODY
 from tests.harness import MINUTE, START, Harness
 from transports.base import Message, Outcome, Status
 from transports.memory import MemoryTransport

@@ -16,17 +16,17 @@ from mailer.audience_schemas import AudienceAnswerSchema, AudienceSchema, Previe
 from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.errors import InvalidParams, NotFound
+from mailer.links import PREVIEW, Links
 from mailer.rendering import Draft, Recipient, Template, compile_message
 from mailer.schemas import ErrorSchema
 from mailer.selector import parse_query
 from mailer.settings import Settings
-from mailer.unsubscribe import PATH
 
 JSON, MESSAGE = "application/json", "message/rfc822"
 CAMPAIGN_ID = "preview"
 
 
-def make_blueprint(db: Database, guard: Guard, settings: Settings) -> Blueprint:
+def make_blueprint(db: Database, guard: Guard, settings: Settings, links: Links) -> Blueprint:
     """Look, without sending."""
     blueprint = MailerBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
 
@@ -61,7 +61,7 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings) -> Blueprint:
             raise InvalidParams(f"This message cannot be written: {error}.") from error
 
     def _rendered(template: Template, recipient: Recipient) -> Any:
-        link = settings.site_url.rstrip("/") + PATH + CAMPAIGN_ID
+        link = links.link(PREVIEW)
         if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
             with db.read() as connection:
                 now = db.clock(connection)
