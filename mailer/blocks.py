@@ -68,9 +68,9 @@ _BLOCK = {"sqlite": _blocking(sqlite), "postgresql": _blocking(postgresql)}
 
 
 def lift_named(db: Database, named: Iterable[Named]) -> Lifted:
-    """Lift the addresses of a list, each as it stands or, where that is not suppressed, as it may be meant too."""
+    """Lift the addresses of a list, each as it literally stands or, where that is not suppressed, as it is meant."""
     wanted = list(named)
-    forms = [(comparable(form), "") for one in wanted for form in (one.address, one.or_else) if form]
+    forms = [(comparable(form), "") for one in wanted for form in (*one.literally, one.address)]
     with db.read() as connection:
         known = {address for some in _chunks(forms) for address in _known(connection, some)}
     return lift(db, [_chosen(one, known) for one in wanted])
@@ -82,6 +82,4 @@ def _known(connection: Connection, some: list[tuple[str, str]]) -> Iterator[str]
 
 
 def _chosen(one: Named, known: set[str]) -> str:
-    if one.or_else and comparable(one.address) not in known and comparable(one.or_else) in known:
-        return one.or_else
-    return one.address
+    return next((form for form in one.literally if comparable(form) in known), one.address)

@@ -17,7 +17,7 @@ from mailer.tables import Headless, Table, read_table
 from mailer.text_files import TextFile
 
 MAX_LINE = 1 << 16  # characters
-KNOWN = "known are _id, email (or address) and unsubscribedAt"
+KNOWN = "_id, email, address"
 
 Rows = Iterator[tuple[int, dict[str, list[Any]]]]  # what stands under each column that is known, empty cells left out
 
@@ -33,11 +33,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An address that a list names, how else it may be meant, and the reason that stands beside it."""
+    """An address that a list names, and the reason that stands beside it.
+
+    `literally` is what it is with the `'` at its beginning, which may be the address's own or a spreadsheet's.
+    """
 
     address: str
-    or_else: str | None
-    reason: str | None
+    literally: tuple[str, ...] = ()
+    reason: str | None = None
 
 
 def read_entries(file: TextFile) -> Iterator[Entry]:
@@ -59,18 +62,18 @@ def read_entries(file: TextFile) -> Iterator[Entry]:
 
 
 def read_addresses(file: TextFile) -> Iterator[Named]:
-    """The addresses of a list, with a column `reason` if it has one; ids in it are passed over.
-
-    A `'` at the beginning may be the address's own or a spreadsheet's: it is as it stands, or else without.
-    """
+    """The addresses of a list, with a column `reason` if it has one; ids in it are passed over."""
     for row, found in _rows(file):
         reason = next((cells.trimmed(str(cell)) for cell in found.get("reason", ())), None)
         if not found.get("email"):
             raise InvalidRow(row, "address", "is missing")
         for cell in found["email"]:
-            literal = envelope_address(cells.trimmed(cell)) if cells.trimmed(cell).startswith("'") else None
-            for address in _addresses(row, bare(cell)):
-                yield Named(literal or address, address if literal else None, reason)
+            yield from (Named(address, _literally(cell), reason) for address in _addresses(row, bare(cell)))
+
+
+def _literally(cell: str) -> tuple[str, ...]:
+    forms = (cells.trimmed(form) for form in (cell, bare(cell)))
+    return tuple(address for form in forms if form.startswith("'") and (address := envelope_address(form)))
 
 
 def _rows(file: TextFile) -> Rows:
@@ -108,7 +111,7 @@ def _by_word(heading: str) -> str | None:
 
 def _bare_lines(table: Headless) -> Rows:
     if "@" not in table.first:
-        raise InvalidRow(table.row, "heading", f"has no column that is known; {KNOWN}")
+        raise InvalidRow(table.row, "heading", f"has none of {KNOWN}")
     for row, line in table.lines:
         if cells.trimmed(line):
             yield row, {"email": [line]}
@@ -116,7 +119,7 @@ def _bare_lines(table: Headless) -> Rows:
 
 def _cells(table: Table) -> Rows:
     if not {"_id", "email"} & {*table.columns}:
-        raise InvalidRow(table.row, "heading", f"has no column of ids or addresses; {KNOWN}")
+        raise InvalidRow(table.row, "heading", f"has none of {KNOWN}")
     for row, record in table.records:
         found: dict[str, list[Any]] = {}
         for column, cell in zip(table.columns, record, strict=True):
@@ -168,6 +171,8 @@ def _made_at(row: int, found: dict[str, list[Any]]) -> int | None:
     given = next(iter(found.get("unsubscribedAt", ())), None)
     if given is None:
         return None
+    if isinstance(given, dict):
+        given = given.get("$date")  # EJSON
     try:
         return cells.moment(given) if isinstance(given, str) else int(canonical_date(given)["$date"])
     except (ValueError, TypeError):

@@ -10,11 +10,11 @@ from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, Text, and_,
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import SchemaItem
 
-from mailer.model_base import Base as Base
+from mailer.model_base import Base as Base  # noqa: PLC0414 - all tables of the database are named here
 from mailer.model_base import Document, Id
-from mailer.suppression_models import RefusedAddress as RefusedAddress  # the tables of one database are all named here
-from mailer.suppression_models import Wish as Wish
-from mailer.suppression_models import WishOf as WishOf
+from mailer.suppression_models import RefusedAddress as RefusedAddress  # noqa: PLC0414
+from mailer.suppression_models import Wish as Wish  # noqa: PLC0414
+from mailer.suppression_models import WishOf as WishOf  # noqa: PLC0414
 
 
 class CampaignState(StrEnum):

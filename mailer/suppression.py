@@ -43,11 +43,16 @@ def suppressed(db: Database, *, after: str | None = None, count: int = 1000) -> 
 
 
 def all_suppressed(db: Database) -> Iterator[Suppressed]:
-    """All of them, read page by page, and then the wishes that are kept for whoever comes."""
+    """All of them, read page by page."""
     after: str | None = None
     while page := suppressed(db, after=after):
         yield from page
         after = page[-1].user_id
+
+
+def all_unsubscribed(db: Database) -> Iterator[Suppressed]:
+    """All of them, and then the wishes that are kept for whoever comes."""
+    yield from all_suppressed(db)
     for wish in wishes.all_kept_wishes(db):
         yield Suppressed(wish.user_id, wish.address, wish.unsubscribed_at)
 

@@ -14,10 +14,11 @@ from sqlalchemy import Connection, delete, insert, select, text
 from mailer.database import Database
 from mailer.errors import NotFound
 from mailer.imports import ImportResult, upsert_documents
+from mailer.list_files import Entry
 from mailer.membership import deactivate_user, patch_user, put_user
 from mailer.models import User, Wish
-from mailer.suppression import SuppressionResult, all_suppressed, suppress
-from mailer.suppression_lists import Entry, Suppressed
+from mailer.suppression import SuppressionResult, all_unsubscribed, suppress
+from mailer.suppression_lists import Suppressed
 from mailer.sync import _Merge
 from mailer.unsubscribe import resubscribe, resubscribe_address, unsubscribe
 from mailer.wishes import KeptWish, kept_wishes
@@ -92,7 +93,7 @@ def test_wish_holds_for_everyone_who_comes_and_says_where_it_is_from(db: Databas
     facts = (START, "boss", "list.csv")
     assert kept_wishes(db) == [KeptWish(ADDRESS, None, 500, *facts), KeptWish(None, "w", START, *facts)]
     assert kept_wishes(db, after=("address", ADDRESS), count=1) == [KeptWish(None, "w", START, *facts)]
-    assert list(all_suppressed(db))[2:] == [Suppressed(None, ADDRESS, 500), Suppressed("w", None, START)]
+    assert list(all_unsubscribed(db))[2:] == [Suppressed(None, ADDRESS, 500), Suppressed("w", None, START)]
 
 
 @pytest.mark.parametrize(("made", "kept"), [(None, START), (7, 7), (START + 5, START)])

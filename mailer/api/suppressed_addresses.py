@@ -132,7 +132,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def block_addresses(body: dict[str, Any]) -> Any:
         """Write to these addresses no more, whoever has them, until a person lifts them."""
-        named = [Named(envelope_address(one) or one, None, None) for one in body["addresses"]]
+        named = [Named(envelope_address(one) or one) for one in body["addresses"]]
         done = blocks.block(db, named, by=current_caller().user_id, reason=body["reason"])
         return {"success": True, **asdict(done), "notes": []}
 

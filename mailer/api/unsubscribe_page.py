@@ -101,5 +101,7 @@ def _rendered(site_name: str, state: str, status: int = HTTPStatus.OK) -> Respon
 
 def _static() -> str:
     """The folder of the style sheet as seen from the address, which may be below a proxy's own path."""
-    below = request.path.removeprefix(PATH)
-    return "unsubscribe/static/" if below == request.path else "../" * below.count("/") + "static/"
+    if not request.path.startswith(PATH):
+        return "unsubscribe/static/"
+    as_sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0]  # %2F divides nothing in a browser
+    return "../" * as_sent.partition(PATH)[2].count("/") + "static/"

@@ -116,9 +116,9 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     @blueprint.response(200, content_type="text/csv")
     @blueprint.doc(security=SECURITY)
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
-        """All of them as CSV or NDJSON, which the import reads again."""
+        """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
         written, kind = FORMATS[wanted["form"]]
-        answer = Response(written(suppression.all_suppressed(db), raw=wanted["raw"]), mimetype=kind)
+        answer = Response(written(suppression.all_unsubscribed(db), raw=wanted["raw"]), mimetype=kind)
         answer.headers["Content-Disposition"] = f'attachment; filename="unsubscribes.{wanted["form"]}"'
         return answer
 

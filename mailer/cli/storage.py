@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import getpass
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO, Any, cast
+
+import click
 
 from mailer.database import Database
 from mailer.settings import Settings
+from mailer.text_files import TextFile
+
+
+@contextmanager
+def given_file(file: IO[Any]) -> Iterator[TextFile]:
+    """A file that click has opened for reading bytes, as text; what had to be assumed is told on stderr."""
+    buffered: Any = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(Any, file))
+    text = TextFile(buffered)
+    try:
+        yield text
+    finally:
+        text.close()  # the file is click's to close
+        if buffered is not file:
+            buffered.detach()
+    for note in text.notes:
+        click.echo(note, err=True)
 
 
 def operator() -> str:

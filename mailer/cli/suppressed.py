@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import IO, Any
 
@@ -12,12 +12,11 @@ from mailer.addresses import envelope_address
 from mailer.blocks import block, lift_named
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_rows
-from mailer.cli.storage import open_database, operator
+from mailer.cli.storage import given_file, open_database, operator
 from mailer.cli.suppression import WRITERS
 from mailer.list_files import Named, read_addresses
 from mailer.refusals import all_suppressed_addresses
 from mailer.suppression_lists import SuppressedAddress
-from mailer.text_files import TextFile
 
 
 @click.group()
@@ -93,15 +92,10 @@ def lift_(addresses: Sequence[str], file: IO[bytes] | None) -> None:
 
 
 def _named(addresses: Iterable[str], file: IO[Any] | None) -> list[Named]:
-    named = [Named(envelope_address(one) or one, None, None) for one in addresses]
-    named += _listed(file) if file else ()
+    named = [Named(envelope_address(one) or one) for one in addresses]
     if not named and file is None:
         raise click.UsageError("neither an ADDRESS nor a --file")
+    if file is not None:
+        with given_file(file) as text:
+            named += read_addresses(text)
     return named
-
-
-def _listed(file: IO[Any]) -> Iterator[Named]:
-    text = TextFile(file)  # type: ignore[arg-type]  # click's files are buffered
-    yield from read_addresses(text)
-    for note in text.notes:
-        click.echo(note, err=True)

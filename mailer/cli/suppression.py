@@ -11,12 +11,11 @@ import click
 
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_json, print_rows
-from mailer.cli.storage import open_database, operator
+from mailer.cli.storage import given_file, open_database, operator
 from mailer.list_files import read_entries
 from mailer.settings import Settings
-from mailer.suppression import all_suppressed, suppress
+from mailer.suppression import all_suppressed, all_unsubscribed, suppress
 from mailer.suppression_lists import write_csv, write_ndjson
-from mailer.text_files import TextFile
 from mailer.unsubscribe import resubscribe, resubscribe_address
 from mailer.wishes import all_kept_wishes
 
@@ -31,7 +30,7 @@ def unsubscribes() -> None:
 @unsubscribes.command("list")
 @click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
 def list_(limit: int) -> None:
-    """Show who has unsubscribed, by _id, and then the addresses and ids that are kept for whoever comes."""
+    """Show who has unsubscribed, by _id; `kept` shows the addresses and ids that are kept for whoever comes."""
     with open_database() as db:
         found = list(islice(all_suppressed(db), limit or None))
     rows = [(one.user_id, moment(one.unsubscribed_at), one.address) for one in found]
@@ -56,9 +55,9 @@ def kept(limit: int) -> None:
 @click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
 @click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
 def export(form: str, *, raw: bool) -> None:
-    """Print all of them as a file that `import` reads again."""
+    """Print all of them, and what is kept for whoever comes, as a file that `import` reads again."""
     with open_database() as db:
-        for line in WRITERS[form](all_suppressed(db), raw=raw):
+        for line in WRITERS[form](all_unsubscribed(db), raw=raw):
             click.echo(line, nl=False)
 
 
@@ -71,16 +70,13 @@ def import_(file: IO[Any], *, as_json: bool) -> None:
     FILE is a table with a column _id or email (or address), and unsubscribedAt if it has one; JSON with such fields; or
     addresses, one or more a line. Rows that name nobody are kept, and hold for whoever comes later.
     """
-    text = TextFile(file)  # type: ignore[arg-type]  # click's files are buffered
-    with open_database() as db:
+    with open_database() as db, given_file(file) as text:
         counts = asdict(suppress(db, read_entries(text), by=operator(), source=_name(file)))
-    for note in text.notes:
-        click.echo(note, err=True)
     if as_json:
         print_json(counts)
     else:
         users = f"users: {counts['unsubscribed']} unsubscribed, {counts['already']} already"
-        click.echo(f"{users}; rows: {counts['unmatched']} name nobody yet, kept for whoever comes")
+        click.echo(f"{users}; rows: {counts['unmatched']} unmatched, kept for whoever comes")
 
 
 def _name(file: IO[Any]) -> str:
@@ -97,5 +93,7 @@ def remove(user_id: str) -> None:
     with open_database() as db:
         merged = Settings.from_env().merge_addresses
         if not resubscribe(db, user_id, merged=merged) and resubscribe_address(db, user_id) is None:
-            raise Failure(f"there is no user with the id {user_id}, and nothing is kept for such an address")
+            raise Failure(
+                f"there is no user with the id {user_id}" + (", and no such address" if "@" in user_id else "")
+            )
     click.echo(f"subscribed: {user_id}")
