@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
-from urllib.parse import urlsplit
+from functools import cache, partial
 
 from flask import Flask
-from flask_swagger_ui import get_swaggerui_blueprint
 
+from mailer import site_address
 from mailer.api import (
     audience,
     campaigns,
     control,
+    documentation_page,
     health,
     mailer,
+    sessions,
     suppressed_addresses,
     unsubscribe_page,
     unsubscribes,
     users,
 )
-from mailer.api.answers import EnvelopeApi, register_errors
-from mailer.api.guard import SECURITY_SCHEMES, Guard
+from mailer.api.answers import EnvelopeApi, protect, register_errors
+from mailer.api.bodies import WholeBodies
+from mailer.api.documentation import service_version, spec_options
+from mailer.api.guard import Guard, tell_rates
+from mailer.api.paths import KeptSlashes, PathPart
 from mailer.auth import Authenticator, Tokens
+from mailer.client_address import TrustedProxies
+from mailer.clock_watch import ClockWatch
 from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.engines import Engine, LocalEngine
@@ -32,9 +38,11 @@ from mailer.links import Links
 from mailer.outbox import Outbox
 from mailer.planning import plan_next
 from mailer.rate_limits import Throttle
-from mailer.settings import Settings
+from mailer.sessions import LocalSessions, Sessions
+from mailer.settings import Settings, unknown_settings
 from mailer.sync_task import SyncTask
 from mailer.workspace_auth import WorkspaceCallers
+from mailer.workspace_sessions import WorkspaceSessions
 from transports import Transport, TransportConfigError, from_url
 
 log = logging.getLogger("mailer")
@@ -61,13 +69,13 @@ def build(settings: Settings) -> Services:
         transport = from_url(settings.transport)
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
-    if urlsplit(settings.transport).scheme.startswith("smtp") and not settings.allowed_senders:
-        log.warning("MAILER_ALLOWED_SENDERS is empty: callers may send as any address")
+    _check_mail(settings)
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
     db = Database(settings.database_url)
-    db.migrate()
+    if db.migrate():
+        log.warning("a new database was made: %s", db.place)
     lease = settings.lease_seconds * 1000
     outbox = Outbox(
         db,
@@ -75,14 +83,48 @@ def build(settings: Settings) -> Services:
         uncertain=settings.uncertain,
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
+        same_refusals=settings.same_refusals,
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)
     plan = partial(plan_next, db, settings.batch_size, lease, merge=settings.merge_addresses)
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    chores = {} if sync is None else {"sync": sync.attend}
+    chores = {"clock": ClockWatch(db, lease).attend}
+    if sync is not None:
+        chores["sync"] = sync.attend
     engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
     return Services(settings, db, Tokens(db), transport, links, engine, sync)
+
+
+def _check_mail(settings: Settings) -> None:
+    """Refuse links that nobody can follow."""
+    if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
+        raise ConfigError(
+            f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
+            "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
+        )
+
+
+def doubts(settings: Settings) -> tuple[str, ...]:
+    """What works and is doubtful all the same, a sentence each."""
+    open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
+    senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
+    return (*senders, *site_address.doubts(settings.site_url))
+
+
+def settings_with_warnings() -> Settings:
+    """The settings; logged, once, are the variables that are none, and doubts if mail leaves. Raises `ConfigError`."""
+    for unknown in unknown_settings():
+        _warn(str(unknown))
+    settings = Settings.from_env()
+    for doubt in doubts(settings) if site_address.smtp_hosts(settings.transport) else ():
+        _warn(doubt)
+    return settings
+
+
+@cache
+def _warn(text: str) -> None:
+    log.warning(text)  # once, and not again in the processes that are forked from this one
 
 
 def _check_sync(settings: Settings) -> None:
@@ -92,16 +134,17 @@ def _check_sync(settings: Settings) -> None:
         raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
 
 
-def _callers(services: Services) -> Authenticator:
+def _callers(services: Services) -> tuple[Authenticator, Sessions]:
     settings = services.settings
     if settings.auth == "local":
-        return services.tokens
-    return WorkspaceCallers(settings.workspace_url, settings.send_roles)
+        return services.tokens, LocalSessions(services.db, services.tokens)
+    callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
+    return callers, WorkspaceSessions(settings.workspace_url, callers)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Its engine is `app.extensions["mailer"].engine`, started by the server after the fork."""
-    settings = settings or Settings.from_env()
+    settings = settings or settings_with_warnings()
     services = build(settings)
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
@@ -109,16 +152,22 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         MAX_FORM_MEMORY_SIZE=FORM_ALLOWANCE,
         API_TITLE="Mailer",
-        API_VERSION="1.0.0",
+        API_VERSION=service_version(),
         OPENAPI_VERSION="3.0.3",
         OPENAPI_URL_PREFIX="/docs",
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS={"components": {"securitySchemes": SECURITY_SCHEMES}},
     )
+    app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
+    app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # answers read in the order of the documentation
     register_errors(app)
-    guard = Guard(_callers(services), Throttle(services.db, settings.rate_limit))
-    api = EnvelopeApi(app)
+    protect(app)
+    tell_rates(app)
+    callers, speaking = _callers(services)
+    throttle = Throttle(services.db, settings.rate_limit)
+    guard = Guard(callers, throttle, TrustedProxies(settings.trusted_proxies))
+    api = EnvelopeApi(app, spec_kwargs=spec_options())
+    api.register_blueprint(sessions.make_blueprint(guard, speaking))
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
     api.register_blueprint(audience.make_blueprint(services.db, guard, settings, services.links))
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
@@ -126,10 +175,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     api.register_blueprint(suppressed_addresses.make_blueprint(services.db, guard))
     api.register_blueprint(users.make_blueprint(services.db, guard))
     api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
-    app.register_blueprint(health.make_blueprint(services.db, services.transport, services.engine, services.sync))
+    app.register_blueprint(
+        health.make_blueprint(services.db, services.transport, services.engine, services.sync, _warnings(services))
+    )
     app.register_blueprint(
         unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
     )
-    docs = get_swaggerui_blueprint("/docs", "/docs/openapi.json", config={"app_name": "Mailer"})
-    app.register_blueprint(docs)
+    app.register_blueprint(documentation_page.make_blueprint("Mailer"))
     return app
+
+
+def _warnings(services: Services) -> dict[str, health.Look]:
+    """What a person should see to, although the service runs."""
+    return {"site": partial(site_address.doubts, services.settings.site_url)}

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from mailer.database import Database
-from mailer.directory import audience, reachable, suppressed_audience
+from mailer.directory import audience, find_id, reachable, suppressed_audience
 from mailer.merging import merged_audience, unwanted
 from mailer.models import User
 from mailer.rendering import Recipient
@@ -65,8 +65,10 @@ def first_of(db: Database, query: Mapping[str, Any], *, merge: bool = False) -> 
 
 
 def addressee(db: Database, user_id: str) -> Recipient | None:
-    """The active user with this id and an address, subscribed or not; None: there is none."""
-    return _recipient(db, (User.id == user_id) & reachable())
+    """The active user with this id, or else username, and an address, subscribed or not; None: there is none."""
+    with db.read() as connection:
+        found = find_id(connection, user_id)
+    return _recipient(db, (User.id == found) & reachable())
 
 
 def _recipient(db: Database, which: Any) -> Recipient | None:

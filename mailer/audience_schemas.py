@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow import Schema, fields, validate
 
-from mailer.schemas import MailerSchema, StrictSchema, SuccessSchema, storable
+from mailer.schemas import MailerSchema, QueryString, StrictSchema, SuccessSchema, storable
 
 
 class AudienceSchema(StrictSchema):
     """The body of `POST /api/v1/mailer/audience`."""
 
-    query = fields.String(
+    takes_forms = True
+    query = QueryString(
         load_default=None,
         allow_none=True,
         validate=storable,
         metadata={"description": "A MongoDB selector over user documents, as JSON text; absent: everyone."},
     )
+    subject = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
+    body = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
 
 
 class SampledSchema(Schema):
@@ -25,12 +30,18 @@ class SampledSchema(Schema):
     address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
 
 
+def _warnings() -> fields.Field[Any]:
+    about = "What is probably a slip: fields that no user has, `[words]` that are no placeholders. A sentence each."
+    return fields.List(fields.String(), metadata={"description": about})
+
+
 class AudienceAnswerSchema(SuccessSchema):
     """How many would receive it, and the first of them."""
 
     count = fields.Integer()
     suppressed = fields.Integer(metadata={"description": "How many more, were their addresses not suppressed."})
     sample = fields.List(fields.Nested(SampledSchema))
+    warnings = _warnings()
 
 
 class PreviewSchema(MailerSchema):
@@ -45,7 +56,7 @@ class PreviewSchema(MailerSchema):
         load_default=None,
         allow_none=True,
         validate=[validate.Length(min=1), storable],
-        metadata={"description": "For whom: a user's `_id`. Absent: the first whom `query` selects."},
+        metadata={"description": "For whom: a user's `_id`, or else username. Absent: the first whom `query` selects."},
     )
 
 
@@ -56,3 +67,4 @@ class PreviewAnswerSchema(SuccessSchema):
     subject = fields.String()
     html = fields.String()
     text = fields.String()
+    warnings = _warnings()

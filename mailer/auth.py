@@ -97,6 +97,11 @@ class Tokens:
             rows = connection.execute(select(*columns).order_by(AuthToken.created_at, AuthToken.digest)).all()
         return [TokenInfo(d, user, tuple(permissions), made, ends) for d, user, permissions, made, ends in rows]
 
+    def forget(self, token: str) -> None:
+        """Delete this token, if there is one."""
+        with self._db.write() as connection:
+            connection.execute(delete(AuthToken).where(AuthToken.digest == _digest(token)))
+
     def revoke(self, digest_prefix: str) -> int:
         """Delete the tokens whose digest starts so; return how many."""
         with self._db.write() as connection:

@@ -57,7 +57,7 @@ def _chunks(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
 def _blocking(dialect: Any) -> Any:
     now = bindparam("now", type_=RefusedAddress.blocked_at.type)
     why: dict[str, Any] = {"blocked_by": bindparam("by"), "block_reason": bindparam("why")}
-    nothing = {"campaigns": 0, "campaign_ids": "", "reply": "", "refused_at": now}
+    nothing = {"campaigns": 0, "campaign_ids": "", "reply": "", "rule": "", "refused_at": now}
     times = {"suppressed_at": now, "blocked_at": now}
     new = dialect.insert(RefusedAddress).values(address=bindparam("blocking"), **times, **nothing, **why)
     since = {name: func.coalesce(getattr(RefusedAddress, name), now) for name in times}

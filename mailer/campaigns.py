@@ -11,14 +11,16 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Table, and_, func, insert, select, update
 
-from mailer import ledger
+from mailer import ledger, same_refusals
 from mailer.database import AnyRow, Database
 from mailer.errors import IdempotencyConflict, InvalidState, NotFound
 from mailer.models import Campaign, CampaignState, DeliveryStatus, IdempotencyKey
 
 BY_A_PERSON = "paused by a person"
-UNFINISHED = (CampaignState.ACCEPTED, CampaignState.PLANNING, CampaignState.RUNNING, CampaignState.PAUSED)
-WITH_ISSUES = (CampaignState.COMPLETED_WITH_ISSUES,)
+BEGUN = (CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED)
+UNFINISHED = (CampaignState.ACCEPTED, CampaignState.PLANNING, *BEGUN)
+WITH_ISSUES = (CampaignState.COMPLETED_WITH_ISSUES, CampaignState.FAILED)
+ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # who posts it again after that wants it sent
 KEY_LIFETIME = 24 * 60 * 60 * 1000
 
 _ACCEPT = cast(Table, Campaign.__table__).insert()  # built once, and without the ORM's part in it
@@ -36,27 +38,59 @@ class Order:
     dry_run: bool
 
 
-def accept(db: Database, caller_id: str, order: Order, key: str | None = None) -> str:
-    """Commit the order as a campaign and return its id: one row, whatever the audience.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The campaign of a POST; `replayed`: it is that of an earlier one, and nothing was added."""
+
+    campaign_id: str
+    replayed: bool = False
+
+
+def accept(db: Database, caller_id: str, order: Order, key: str | None = None, *, repeat_window: int = 0) -> Accepted:
+    """Commit the order as a campaign: one row, whatever the audience.
 
     The same `key` and order of the same caller within 24 hours give the same campaign; another order under the key
-    raises `IdempotencyConflict`.
+    raises `IdempotencyConflict`. Without a key, so does the same live order within `repeat_window` ms, unless what
+    became of the earlier one (`ENDED_EARLY`) makes this one a new wish.
     """
+    fingerprint = None if order.dry_run else _fingerprint(order)
 
-    def write(connection: Connection) -> str:
+    def write(connection: Connection) -> Accepted:
         now = db.clock(connection)
         campaign_id = f"{now:011x}{secrets.token_hex(6)}"
         if key is not None:
             earlier = _claim_key(connection, caller_id, key, order, campaign_id, now)
-            if earlier is not None:
-                return earlier
+        elif fingerprint is not None and repeat_window:
+            earlier = _repeated(connection, caller_id, fingerprint, now - repeat_window)
+        else:
+            earlier = None
+        if earlier is not None:
+            return Accepted(earlier, replayed=True)
         values = {"subject": order.subject, "body": order.body, "query": order.query, "dry_run": order.dry_run}
         values |= {"sender_name": order.sender_name, "sender": order.sender, "caller_id": caller_id}
         values |= {"state": CampaignState.ACCEPTED, "created_at": now, "due_at": now, "fence": 0}
-        connection.execute(_ACCEPT, {"id": campaign_id, **values})
-        return campaign_id
+        connection.execute(_ACCEPT, {"id": campaign_id, "fingerprint": fingerprint, **values})
+        return Accepted(campaign_id)
 
     return db.write_shared(write)
+
+
+def _repeated(connection: Connection, caller_id: str, fingerprint: str, since: int) -> str | None:
+    """The newest campaign of the same order since then that stands."""
+    _in_turn(connection, f"{caller_id} {fingerprint}")
+    same = (Campaign.caller_id == caller_id, Campaign.fingerprint == fingerprint, Campaign.created_at > since)
+    newest = select(Campaign.id).where(*same, Campaign.state.not_in(ENDED_EARLY)).order_by(Campaign.id.desc())
+    return connection.scalar(newest.limit(1))
+
+
+def _in_turn(connection: Connection, what: str) -> None:
+    """Of two transactions about the same, the second waits here for the first; on SQLite it waited to begin."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
+
+
+def _fingerprint(order: Order, *, sort_keys: bool = False) -> str:
+    return hashlib.sha256(json.dumps(asdict(order), sort_keys=sort_keys).encode()).hexdigest()
 
 
 def _claim_key(
@@ -64,10 +98,9 @@ def _claim_key(
 ) -> str | None:
     """Take the key for `campaign_id`; return the campaign that has it already."""
     table = IdempotencyKey
-    if connection.dialect.name == "postgresql":  # the second of two at once waits here for the first
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{caller_id} {key}", 0))))
+    _in_turn(connection, f"{caller_id} {key}")
     mine = and_(table.caller_id == caller_id, table.key == key)
-    fingerprint = hashlib.sha256(json.dumps(asdict(order), sort_keys=True).encode()).hexdigest()
+    fingerprint = _fingerprint(order, sort_keys=True)
     values = {"fingerprint": fingerprint, "campaign_id": campaign_id, "created_at": now}
     earlier = connection.execute(
         select(table.fingerprint, table.campaign_id, table.created_at).where(mine)
@@ -84,21 +117,29 @@ def _claim_key(
 
 
 def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Hold from the next checkpoint on; `InvalidState` unless it is running, or paused already."""
+    """Hold from the next checkpoint on; `InvalidState` unless it is running or resting, or paused already."""
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
-        _require(campaign, "paused", CampaignState.RUNNING, CampaignState.PAUSED)
-        if campaign.state == CampaignState.RUNNING:
+        _require(campaign, "paused", *BEGUN)
+        if campaign.state != CampaignState.PAUSED:
             _set(connection, campaign_id, state=CampaignState.PAUSED, reason=BY_A_PERSON)
 
 
 def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Go on where it was paused. Paused for its failures, it is not paused for them again."""
+    """Go on where it was paused, or rested, at once. Paused for its failures, it is not paused for them again."""
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
-        _require(campaign, "resumed", CampaignState.PAUSED)
-        reason = None if campaign.reason == BY_A_PERSON else f"resumed by a person; was paused: {campaign.reason}"
-        _set(connection, campaign_id, state=CampaignState.RUNNING, reason=reason)
+        _require(campaign, "resumed", CampaignState.PAUSED, CampaignState.RESTING)
+        paused_itself = campaign.state == CampaignState.PAUSED and campaign.reason != BY_A_PERSON
+        reason = f"resumed by a person; was paused: {campaign.reason}" if paused_itself else None
+        known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
+        _set(connection, campaign_id, reason=reason, **known, **_going(campaign, db.clock(connection)))
+
+
+def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
+    """What a campaign has that begins where it stopped: with its batches, or with the plan that it never had."""
+    state = CampaignState.ACCEPTED if campaign.started_at is None else CampaignState.RUNNING
+    return {"state": state, "due_at": now, "rests": 0, "errors": 0}
 
 
 def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
@@ -114,22 +155,29 @@ def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None
 def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *, uncertain: bool = False) -> int:
     """Try everyone again who failed, with `uncertain` also who may have it already; return how many.
 
-    A completed campaign runs again. `InvalidState` if it was cancelled or purged, has not begun, or has no failures.
+    A completed campaign runs again, and one that failed itself goes on. `InvalidState` if it was cancelled or purged,
+    has not begun, or has no failures.
     """
     statuses = [DeliveryStatus.FAILED, *([DeliveryStatus.UNCERTAIN] if uncertain else [])]
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
-        _require(campaign, "tried again", CampaignState.RUNNING, CampaignState.PAUSED, *WITH_ISSUES)
+        _require(campaign, "tried again", *BEGUN, *WITH_ISSUES)
         if not campaign.body:
             raise InvalidState("The campaign's body was purged.", state=campaign.state)
-        count = ledger.reopen(connection, campaign_id, statuses, db.clock(connection))
-        if count and campaign.state in WITH_ISSUES:
-            _set(connection, campaign_id, state=CampaignState.RUNNING, reason=None, finished_at=None)
+        now = db.clock(connection)
+        count = ledger.reopen(connection, campaign_id, statuses, now)
+        if count:
+            same_refusals.forget(connection, campaign_id)
+        if campaign.state == CampaignState.FAILED or (count and campaign.state in WITH_ISSUES):
+            _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
+            ledger.complete_campaign(connection, campaign_id, now)  # where its trouble came after the last message
     return count
 
 
 def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> AnyRow:
-    query = select(Campaign.state, Campaign.reason, Campaign.body).where(Campaign.id == campaign_id)
+    query = select(Campaign.state, Campaign.reason, Campaign.body, Campaign.started_at).where(
+        Campaign.id == campaign_id
+    )
     if caller_id is not None:
         query = query.where(Campaign.caller_id == caller_id)
     campaign = connection.execute(query.with_for_update()).one_or_none()

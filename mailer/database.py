@@ -18,12 +18,22 @@ from alembic.util import CommandError
 from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailer.errors import ConfigError
 from mailer.selector.sqlite_functions import register
 from mailer.shared_writes import SharedWrites, T, Work
 from mailer.sqlite_writes import SQLiteWrites
+from mailer.standing import watch
 
 PATIENCE_SECONDS = 30.0  # with a database file that others write to
 MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
@@ -47,6 +57,17 @@ def database_time(connection: Connection) -> int:
     return int(connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one())
 
 
+def is_database_trouble(error: Exception) -> bool:
+    """Whether the database is away, locked, full or takes no writes; else the statement or its values are at fault."""
+    if isinstance(error, (sqlite3.Error, psycopg.Error, PoolTimeout)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error, (DataError, IntegrityError, NotSupportedError, ProgrammingError)):
+        return error.connection_invalidated
+    return getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # SQLite's word for such a fault
+
+
 class Database:
     """Transactions on one database, SQLite or PostgreSQL; `patience` in seconds, for SQLite's lock."""
 
@@ -54,6 +75,7 @@ class Database:
         self.url = url
         self.clock = clock
         self.engine, self.writes = _engine(url, patience)
+        watch(self.engine)
         self._shared = SharedWrites(self.write)
 
     @contextmanager
@@ -90,8 +112,11 @@ class Database:
     def _turn(self, durable: bool) -> AbstractContextManager[None]:
         return self.writes.turn(durable=durable) if self.writes else nullcontext()
 
-    def migrate(self) -> None:
-        """Bring the schema to this version's head; refuse one from a newer version. Safe in many processes at once."""
+    def migrate(self) -> bool:
+        """Bring the schema to this version's head; whether it was made anew. Safe in many processes at once.
+
+        Raises `ConfigError` for a schema from a newer version.
+        """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         script = ScriptDirectory.from_config(config)
@@ -100,10 +125,20 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             current = MigrationContext.configure(connection).get_current_revision()
             if current == script.get_current_head():
-                return
+                return False
             _refuse_unknown(script, current)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        return current is None
+
+    @property
+    def place(self) -> str:
+        """Where it is, without its password: the whole path of a file, or a server's URL."""
+        url = self.engine.url
+        if self.writes is not None:
+            return str(Path(url.database or "").absolute())
+        hidden = {name: "***" for name in url.query if "password" in name}
+        return url.set(drivername="postgresql").update_query_dict(hidden).render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Give back all connections."""

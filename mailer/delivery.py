@@ -6,64 +6,31 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
-from typing_extensions import override
 
 from mailer.addresses import Mailbox
+from mailer.attempt import Attempt, Sender
+from mailer.database import is_database_trouble
+from mailer.hold import Hold, boot_time
 from mailer.ledger import LeaseLost
 from mailer.links import Links
-from mailer.models import DeliveryStatus
-from mailer.outbox import Checkpoint, Outbox, boot_time
+from mailer.outbox import Checkpoint, Outbox
 from mailer.rendering import Draft, Template, compile_message
-from mailer.retry import next_attempt, uncertain_again
 from mailer.settings import Settings
+from mailer.trouble import Trouble, for_the_log, one_line, told, whole
 from mailer.worklist import Claim, Entry, Result
-from transports.base import Message, Outcome, Status, Transport, TransportUnavailable
+from transports.base import Transport, TransportUnavailable
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 1.0  # between two tries to reach a database that is away
 
 T = TypeVar("T")
-
-
-class Hold:
-    """A claim and until when it is surely ours, by this machine's clock, which goes on while a process is stopped."""
-
-    def __init__(self, claim: Claim, lease: int, since: float) -> None:
-        self.claim = claim
-        self._lease = lease / 1000
-        self.renew(since)
-
-    def renew(self, since: float) -> None:
-        """The database gave another lease, which began at `since` or later."""
-        self._ends = since + self._lease
-
-    def verify(self) -> None:
-        """Raise `LeaseLost` when the lease may be over."""
-        if boot_time() >= self._ends:
-            raise LeaseLost
-
-
-class WhileHeld(Iterator[Message]):
-    """Messages, given out only while the batch is surely ours. Raises `LeaseLost`.
-
-    Also at their end: a transport asks for more while the last ones it has drawn are still to be written.
-    """
-
-    def __init__(self, hold: Hold, messages: Iterator[Message]) -> None:
-        self._hold = hold
-        self._messages = messages
-
-    @override
-    def __next__(self) -> Message:
-        self._hold.verify()
-        return next(self._messages)
 
 
 class Deliverer:
@@ -76,23 +43,44 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, Hold] = {}
         self._template = lru_cache(maxsize=8)(self._compile)
-        self._chance = 0.5
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
-        """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand."""
+        """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand.
+
+        An unexpected error has its campaign rest, and in the end fail: alone, while the others go on.
+        """
         since = boot_time()
-        claim = self._outbox.claim()
+        claim = self._claim()
         if claim is None:
             return False
-        self._chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
         hold = self._held[threading.get_ident()] = Hold(claim, self._outbox.lease, since)
         try:
             self._deliver(hold, stopping)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
+        except Exception as error:  # whatever it is, it is this campaign's
+            if not _is_the_campaigns(error):
+                raise
+            self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, told(error)))
         finally:
             del self._held[threading.get_ident()]
         return True
+
+    def _claim(self) -> Claim | None:
+        while True:
+            try:
+                return self._outbox.claim()
+            except Exception as error:  # a row that cannot be read, or counted with
+                campaign_id = self._outbox.whose_is_due() if _is_the_campaigns(error) else None
+                if campaign_id is None:
+                    raise
+                self._log_error(campaign_id, error, self._outbox.rest(campaign_id, told(error)))
+
+    def _log_error(self, campaign_id: str, error: Exception, times: int) -> None:
+        """With the traceback the first time only."""
+        log.error("campaign %s met an unexpected error: %s", campaign_id, for_the_log(told(error)))
+        if times <= 1:
+            log.error("%s", whole(error))
 
     def heartbeat(self) -> None:
         """Hold every batch in hand for another lease; a send may take longer than one."""
@@ -109,23 +97,34 @@ class Deliverer:
         if claim.probe and not self._probe(claim, todo):
             return
         template = self._template(claim.campaign_id)
-        results: Sequence[Result] = []
+        chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
+        sender = Sender(self._transport, self._links, self._settings, chance)
+        attempt = Attempt()
         intent: Sequence[Entry] = []
-        trouble = None
-        while todo and trouble is None and not stopping():
+        while todo and attempt.trouble is None and not stopping():
             ahead = todo[: self._settings.checkpoint]
-            checkpoint = self._checkpoint(hold, intent, results, ahead, _untried(todo), stopping)
+            checkpoint = self._checkpoint(hold, intent, attempt.results, ahead, _untried(todo), stopping)
             intent = checkpoint.entries
+            attempt = Attempt()
             if not checkpoint.running:
-                results = []
                 break
-            results, trouble = self._attempt(template, hold, checkpoint)
-            claim = self._lift_blockage(claim, results)
-            attempted = {result.entry.recipient.user_id for result in results}
+            attempt = sender.send(template, hold, checkpoint.entries, checkpoint.now)
+            if (claim.probe or claim.trial) and attempt.answered:
+                claim = self._insist(hold, intent, partial(self._lift, claim), stopping)
+            attempted = {result.entry.recipient.user_id for result in attempt.results}
             left = [entry for entry in checkpoint.entries if entry.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
-        release = partial(self._outbox.release, claim, results, _untried(todo), trouble)
-        self._insist(hold, intent, release, stopping)
+        release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
+        self._tell(claim.campaign_id, attempt, self._insist(hold, intent, release, stopping))
+
+    def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
+        trouble = attempt.trouble or Trouble()
+        if trouble.transport is not None:
+            log.warning("transport unavailable: %s", for_the_log(trouble.transport))
+        if trouble.sender is not None:
+            log.warning("campaign %s rests, its sender was refused: %s", campaign_id, for_the_log(trouble.sender))
+        if attempt.error is not None:
+            self._log_error(campaign_id, attempt.error, times)
 
     def _checkpoint(
         self,
@@ -170,58 +169,14 @@ class Deliverer:
         try:
             self._transport.check()
         except TransportUnavailable as error:
-            self._outbox.release(claim, [], _untried(todo), str(error))
+            self._outbox.release(claim, [], _untried(todo), Trouble(transport=one_line(str(error))))
             return False
         return True
 
-    def _lift_blockage(self, claim: Claim, results: Sequence[Result]) -> Claim:
-        """A probe that got an answer about a recipient has shown that the transport works; `check` alone has not."""
-        if not claim.probe or not results:
-            return claim
-        self._outbox.lift_blockage()
-        return replace(claim, probe=False)
-
-    def _attempt(self, template: Template, hold: Hold, checkpoint: Checkpoint) -> tuple[list[Result], str | None]:
-        """Send one checkpoint's messages; return what became of them and, if the transport failed, why."""
-        results: list[Result] = []
-        drawn: dict[str, Entry] = {}
-        messages = self._messages(template, checkpoint, drawn, results)
-        outcomes = self._transport.send(WhileHeld(hold, messages))
-        try:
-            for outcome in outcomes:
-                results.append(self._judge(drawn[outcome.id], outcome, checkpoint.now))
-        except TransportUnavailable as error:
-            log.warning("transport unavailable: %s", error)
-            return results, str(error)
-        return results, None
-
-    def _messages(
-        self, template: Template, checkpoint: Checkpoint, drawn: dict[str, Entry], results: list[Result]
-    ) -> Iterator[Message]:
-        for entry in checkpoint.entries:
-            recipient = entry.recipient
-            try:
-                message = template.render(recipient, self._links.link(recipient.user_id), checkpoint.now)
-            except ValueError as error:
-                reply = f"Not sent: {error}"
-                results.append(Result(entry, DeliveryStatus.FAILED, entry.attempts + 1, entry.doubts, reply))
-                continue
-            drawn[message.id] = entry
-            yield message
-
-    def _judge(self, entry: Entry, outcome: Outcome, now: int) -> Result:
-        attempts = entry.attempts + 1
-        if outcome.status is Status.SENT:
-            return Result(entry, DeliveryStatus.SENT, attempts, entry.doubts, outcome.reply)
-        if outcome.status is Status.REFUSED:
-            return Result(entry, DeliveryStatus.FAILED, attempts, entry.doubts, outcome.reply, refused=True)
-        if outcome.status is Status.UNCERTAIN:
-            doubts = entry.doubts + 1
-            due = uncertain_again(doubts, now, policy=self._settings.uncertain)
-            return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, outcome.reply, due)
-        due = next_attempt(attempts, entry.first_at or now, now, chance=self._chance)
-        status = DeliveryStatus.FAILED if due is None else DeliveryStatus.DEFERRED
-        return Result(entry, status, attempts, entry.doubts, outcome.reply, due)
+    def _lift(self, claim: Claim) -> Claim:
+        """A probe or a trial that got an answer about a recipient has shown that it works; `check` alone has not."""
+        self._outbox.lift(claim)
+        return replace(claim, probe=False, trial=False)
 
     def _compile(self, campaign_id: str) -> Template:
         campaign = self._outbox.campaign(campaign_id)
@@ -229,6 +184,11 @@ class Deliverer:
         site = {"site_name": self._settings.site_name, "site_url": self._settings.site_url}
         frame = {"header": self._settings.email_header, "footer": self._settings.email_footer}
         return compile_message(Draft(campaign.id, sender, campaign.subject, campaign.body, **site, **frame))
+
+
+def _is_the_campaigns(error: Exception) -> bool:
+    """Not the machine's and not the database's, which would be every campaign's."""
+    return not isinstance(error, (OSError, MemoryError)) and not is_database_trouble(error)
 
 
 def _untried(entries: Sequence[Entry]) -> int:

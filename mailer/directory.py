@@ -66,6 +66,13 @@ def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User
     return and_(reachable(user), then_subscribed, compile_selector(query, user), ~suppressed(user, before=since))
 
 
+def find_id(connection: Connection, name: str) -> str | None:
+    """The id of the user who is called so: by id or, where none has that id, by a username that is only theirs."""
+    ids = connection.scalars(select(User.id).where(User.id == name)).all()
+    ids = ids or connection.scalars(select(User.id).where(User.username == name).limit(2)).all()
+    return ids[0] if len(ids) == 1 else None
+
+
 def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
     """The user with this address, whatever its case, active ones first; None: nobody."""
     matching = select(User.id, User.name, User.email).where(address() == comparable(wanted))

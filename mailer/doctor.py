@@ -102,7 +102,7 @@ def _campaign_checks() -> dict[str, Query]:
     unfinished = exists().where(Batch.campaign_id == Campaign.id, Batch.state != BatchState.DONE)
     waiting = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.WAITING)
     early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
-    ended = Campaign.state.in_([*FINISHED, CampaignState.CANCELLED])
+    ended = Campaign.state.in_([*FINISHED, CampaignState.CANCELLED, CampaignState.FAILED])
     return {
         "it is not planned yet and has batches": campaign.where(early, batches),
         "it is completed and has a batch that is not done": campaign.where(Campaign.state.in_(FINISHED), unfinished),

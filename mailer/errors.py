@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -28,20 +29,15 @@ class NotLoggedIn(MailerError):
 
 
 class TooManyRequests(MailerError):
-    """The caller's rate is used up until `reset_at` (seconds since 1970)."""
+    """The caller's rate is used up for `retry_after` seconds more; `headers` tell of the rate."""
 
     status = 429
     error_type = "error-too-many-requests"
-    text = "Error, too many requests. Please slow down."
 
-    def __init__(self, limit: int, reset_at: int, retry_after: int) -> None:
-        super().__init__(timeToReset=retry_after * 1000)
-        self.headers = {  # type: ignore[misc]
-            "Retry-After": str(retry_after),
-            "X-RateLimit-Limit": str(limit),
-            "X-RateLimit-Remaining": "0",
-            "X-RateLimit-Reset": str(reset_at),
-        }
+    def __init__(self, retry_after: int, headers: Mapping[str, str] | None = None) -> None:
+        wait = f"You must wait {retry_after} seconds before trying this endpoint again."
+        super().__init__(f"Error, too many requests. Please slow down. {wait}", timeToReset=retry_after * 1000)
+        self.headers = {"Retry-After": str(retry_after), **(headers or {})}  # type: ignore[misc]
 
 
 class NotAuthorized(MailerError):

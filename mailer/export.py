@@ -12,7 +12,8 @@ from mailer.progress import Recorded, deliveries
 from mailer.spreadsheets import csv_line
 
 PAGE = 1000
-COLUMNS = tuple(field.name for field in fields(Recorded))
+NAMES = {"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"}  # as the API has them
+COLUMNS = tuple(NAMES.get(field.name, field.name) for field in fields(Recorded))
 TIMES = ("updated_at", "next_attempt_at")
 
 
@@ -28,18 +29,18 @@ def as_csv(recorded: Iterable[Recorded]) -> Iterator[str]:
     """Lines of RFC 4180 with a header; times are ISO 8601 in UTC. A formula gets a `'` before it."""
     yield csv_line(COLUMNS)
     for record in recorded:
-        yield csv_line(map(str, _values(record).values()))
+        yield csv_line("" if value is None else str(value) for value in _values(record).values())
 
 
 def as_ndjson(recorded: Iterable[Recorded]) -> Iterator[str]:
     """A JSON object a line, with the columns of the CSV; what is absent is null."""
     for record in recorded:
-        yield json.dumps({name: None if value == "" else value for name, value in _values(record).items()}) + "\n"
+        yield json.dumps(_values(record)) + "\n"
 
 
-def _values(record: Recorded) -> dict[str, str | int]:
+def _values(record: Recorded) -> dict[str, str | int | None]:
     values = asdict(record) | {name: _iso(getattr(record, name)) for name in TIMES}
-    return {name: "" if value is None else value for name, value in values.items()}
+    return {NAMES.get(name, name): value for name, value in values.items()}
 
 
 def _iso(milliseconds: int | None) -> str | None:

@@ -26,6 +26,7 @@ from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, 
 from mailer.worklist import Claim, Result
 
 COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
+TOO_MANY = "MAILER_MAX_FAILURE_RATE"
 ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
 
 
@@ -46,13 +47,14 @@ def record(
     """Write outcomes, keep the batch's counters in step and its lease alive: what every checkpoint does.
 
     `attempting` are the user ids that come next. `numbers` are `now` and `due_at` in ms, and `untried`, how many of
-    the batch have no record yet: with it the plan stays in line with who is there. Raises `LeaseLost`.
+    the batch have no record yet: with it the plan stays in line with who is there. `takeovers` is how many holders of
+    the batch died in a row. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
     changes.subtract(result.entry.status for result in results if result.entry.status is not None)
     values = {f"{status}_added": changes[status] for status in COUNTERS}
     held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
-    numbers_now = {"due_at": numbers["due_at"], "untried": numbers["untried"]}
+    numbers_now = {"due_at": numbers["due_at"], "untried": numbers["untried"], "held_takeovers": numbers["takeovers"]}
     if connection.execute(_RECORD, {**held, **values, **numbers_now, "attempting": attempting}).rowcount != 1:
         raise LeaseLost
     if results:
@@ -68,6 +70,7 @@ def _recording() -> Update:
         Batch.fence == bindparam("held_fence"),
     )
     rest: dict[str, Any] = {"due_at": bindparam("due_at"), "attempting": bindparam("attempting")}
+    rest["takeovers"] = bindparam("held_takeovers")
     return update(Batch).where(held).values(**counts, **rest, planned=planned)
 
 
@@ -163,12 +166,25 @@ def _in_range() -> ColumnElement[bool]:
     return Delivery.user_id.between(Batch.first_id, Batch.last_id)
 
 
+def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> None:
+    """Let the batch wait until somebody of it is due (now, if there is `more` to try), or end it, and its campaign if
+    it was the last. `state` is the campaign's, whose row the caller has locked. Raises `LeaseLost`."""
+    due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
+    if due is not None:
+        fenced(connection, claim, state=BatchState.WAITING, due_at=due)
+        return
+    if state == CampaignState.CANCELLED:
+        end_open(connection, claim, now)
+    fenced(connection, claim, state=BatchState.DONE)
+    complete_campaign(connection, claim.campaign_id, now)
+
+
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
     """End the campaign when no batch is open any more. The caller holds a lock on its row."""
     unfinished = exists().where(Batch.campaign_id == campaign_id, Batch.state != BatchState.DONE)
     trouble = exists().where(Batch.campaign_id == campaign_id, Batch.failed + Batch.uncertain > 0)
     over = case((trouble, CampaignState.COMPLETED_WITH_ISSUES.value), else_=CampaignState.COMPLETED.value)
-    ongoing = Campaign.state.in_([CampaignState.RUNNING, CampaignState.PAUSED])
+    ongoing = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED])
     ended = update(Campaign).where(Campaign.id == campaign_id, ongoing, ~unfinished)
     connection.execute(ended.values(state=over, finished_at=now, reason=None))
 
@@ -178,10 +194,10 @@ def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) 
     sums = select(func.sum(Batch.sent), func.sum(Batch.failed)).where(Batch.campaign_id == campaign_id)
     sent, failed = connection.execute(sums).one()
     if sent + failed >= ENOUGH_TO_JUDGE and failed > max_rate * (sent + failed):
-        reason = f"{failed} of {sent + failed} recipients failed, more than MAILER_MAX_FAILURE_RATE allows"
-        # a running campaign has a reason only if a person has resumed it knowing of the failures
-        running = and_(Campaign.id == campaign_id, Campaign.state == CampaignState.RUNNING, Campaign.reason.is_(None))
-        connection.execute(update(Campaign).where(running).values(state=CampaignState.PAUSED, reason=reason))
+        reason = f"{failed} of {sent + failed} recipients failed, more than {TOO_MANY} allows"
+        going = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING])
+        mine = and_(Campaign.id == campaign_id, going, ~Campaign.failures_known)
+        connection.execute(update(Campaign).where(mine).values(state=CampaignState.PAUSED, reason=reason))
 
 
 def _deliveries_of(claim: Claim) -> ColumnElement[bool]:

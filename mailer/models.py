@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
@@ -12,39 +11,12 @@ from sqlalchemy.schema import SchemaItem
 
 from mailer.model_base import Base as Base  # noqa: PLC0414 - all tables of the database are named here
 from mailer.model_base import Document, Id
+from mailer.states import BatchState as BatchState  # noqa: PLC0414 - a table and its states are used together
+from mailer.states import CampaignState as CampaignState  # noqa: PLC0414
+from mailer.states import DeliveryStatus as DeliveryStatus  # noqa: PLC0414
 from mailer.suppression_models import RefusedAddress as RefusedAddress  # noqa: PLC0414
 from mailer.suppression_models import Wish as Wish  # noqa: PLC0414
 from mailer.suppression_models import WishOf as WishOf  # noqa: PLC0414
-
-
-class CampaignState(StrEnum):
-    """Where a campaign stands; docs/delivery.md has the machine."""
-
-    ACCEPTED = "accepted"  # committed, the caller has its 200
-    PLANNING = "planning"  # an engine is cutting the audience into batches
-    RUNNING = "running"
-    PAUSED = "paused"  # by a person, or because too many recipients failed
-    CANCELLED = "cancelled"
-    COMPLETED = "completed"  # everyone has `sent` or `skipped`
-    COMPLETED_WITH_ISSUES = "completed_with_issues"  # some have `failed` or rest as `uncertain`
-
-
-class BatchState(StrEnum):
-    """`due_at` says when an engine may take the batch; while one holds it, that is when its lease ends."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-
-
-class DeliveryStatus(StrEnum):
-    """The recorded outcome for one recipient. The absence of a row means that nothing was tried."""
-
-    SENT = "sent"
-    FAILED = "failed"
-    DEFERRED = "deferred"
-    UNCERTAIN = "uncertain"
-    SKIPPED = "skipped"
 
 
 def _audience_indexes(subscribed: ColumnElement[bool]) -> Iterator[SchemaItem]:
@@ -103,7 +75,7 @@ class AuthToken(Base):
 
 
 class Campaign(Base):
-    """One accepted POST. `due_at` is the planner's lease, as with batches."""
+    """One accepted POST. `due_at` is the planner's lease, as with batches; of a resting one, when it is tried again."""
 
     __tablename__ = "campaigns"
 
@@ -117,15 +89,20 @@ class Campaign(Base):
     dry_run: Mapped[bool]
     merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)  # why it is paused
+    reason: Mapped[str | None] = mapped_column(Text)  # why it is paused, rests or failed
+    rests: Mapped[int] = mapped_column(default=0)  # refusals of its sender since anybody got an answer
+    errors: Mapped[int] = mapped_column(default=0)  # unexpected errors since a batch came to its end
+    failures_known: Mapped[bool] = mapped_column(default=False)  # a person has resumed it knowing of its failures
     created_at: Mapped[int] = mapped_column(BigInteger)
     started_at: Mapped[int | None] = mapped_column(BigInteger)
     finished_at: Mapped[int | None] = mapped_column(BigInteger)
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]
+    fingerprint: Mapped[str | None] = mapped_column(Text)  # of what it says, to know it again; None: a dry run
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),
+        Index("ix_campaigns_fingerprint", "fingerprint", "created_at"),
         Index("ix_campaigns_due", "state", "due_at"),
     )
 
@@ -146,6 +123,7 @@ class Batch(Base):
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]  # goes up with every claim: who holds an older number may write nothing
     attempting: Mapped[list[str]] = mapped_column(Document)  # the user ids of the checkpoint in hand
+    takeovers: Mapped[int] = mapped_column(default=0)  # how often its holder died while sending, since anybody got on
     planned: Mapped[int]
     sent: Mapped[int]
     failed: Mapped[int]
@@ -175,6 +153,16 @@ class Delivery(Base):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
+class SameRefusals(Base):
+    """A campaign's last refusals that are not about addresses, told apart by what they say."""
+
+    __tablename__ = "same_refusals"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    answers: Mapped[list[str]] = mapped_column(Document)  # normalised, oldest first
+    known: Mapped[list[str]] = mapped_column(Document)  # those for which it was paused already
+
+
 class IdempotencyKey(Base):
     """What a caller's Idempotency-Key led to, so that a repeated POST has the same answer and no second campaign."""
 
@@ -197,6 +185,16 @@ class TransportHealth(Base):
     since: Mapped[int] = mapped_column(BigInteger)
     step: Mapped[int]
     blocked_until: Mapped[int] = mapped_column(BigInteger)
+
+
+class ClockMark(Base):
+    """One row: the latest time that the database's clock has shown, and how often it was set back since."""
+
+    __tablename__ = "clock_mark"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
+    steps: Mapped[int]
 
 
 class RateLimit(Base):

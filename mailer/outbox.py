@@ -7,39 +7,49 @@ sent and the user ids about to be attempted. After a kill -9 those ids, and no o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Select, and_, bindparam, literal, or_, select
+from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam, literal, or_, select, update
 
-from mailer import blockage, ledger, refusals
+from mailer import blockage, ledger, refusals, resting, same_refusals
 from mailer.database import AnyRow, Database
+from mailer.hold import boot_time
 from mailer.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
 from mailer.retry import uncertain_again
+from mailer.trouble import Trouble
 from mailer.worklist import Claim, Entry, Result, entries_of, open_entries, still_eligible
 
 PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
 CLAIMED = (
     *(Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting),
-    *(PENDING.label("pending"), Campaign.dry_run, Campaign.merge_addresses),
+    *(PENDING.label("pending"), Batch.takeovers, Campaign.dry_run, Campaign.merge_addresses),
+    *(Campaign.state, Campaign.errors),
 )
+STOPPED = (CampaignState.CANCELLED, CampaignState.FAILED)
 
 
-def _due_batch() -> Select[*tuple[Any, ...]]:
-    left_over = and_(Campaign.state == CampaignState.CANCELLED, Batch.state == BatchState.RUNNING)
-    wanted = or_(Campaign.state == CampaignState.RUNNING, left_over)  # what a dead worker left is still recorded
+def _due_batch(*columns: Any) -> Select[*tuple[Any, ...]]:
+    left_over = and_(Campaign.state.in_(STOPPED), Batch.state == BatchState.RUNNING)
+    now = bindparam("now", type_=BigInteger)
+    # what a dead worker left is still recorded
+    wanted = or_(Campaign.state == CampaignState.RUNNING, resting.due(now), left_over)
     states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
-    due = and_(states, Batch.due_at <= bindparam("now"), wanted, bindparam("free", type_=Boolean))
-    query = select(*CLAIMED).join(Campaign, Campaign.id == Batch.campaign_id).where(due)
+    due = and_(states, Batch.due_at <= now, wanted, bindparam("free", type_=Boolean))
+    query = select(*columns).join(Campaign, Campaign.id == Batch.campaign_id).where(due)
     return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
 
 
 # built once: every batch or checkpoint runs them
-_DUE = _due_batch()
+_DUE = _due_batch(*CLAIMED)
 _DUE_LOCKED = _DUE.with_for_update(of=Batch, skip_locked=True)
+_WHOSE = _due_batch(Batch.campaign_id)
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
+
+
+STOPPED_WORKER = "The worker stopped while it was sending this message."
+LOST_OUTCOME = "The outcome was lost in an unexpected error."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,8 @@ class Checkpoint:
 class Outbox:
     """Batches and deliveries on record. `lease` in milliseconds; `uncertain` is `retry` or `hold`.
 
-    `suppress_after` so many campaigns that refused it, an address is not written to; 0: never.
+    `suppress_after` so many campaigns that refused it, an address is not written to; 0: never. A campaign pauses when
+    most of its last `same_refusals` refusals that are not about addresses say the same; 0: never.
     """
 
     def __init__(
@@ -69,11 +80,13 @@ class Outbox:
         uncertain: str = "retry",
         max_failure_rate: float = 1.0,
         suppress_after: int = 0,
+        same_refusals: int = 0,
     ) -> None:
         self._db = db
         self._uncertain = uncertain
         self._max_failure_rate = max_failure_rate
         self._suppress_after = suppress_after
+        self._same_refusals = same_refusals
         self.lease = lease
 
     def claim(self) -> Claim | None:
@@ -90,24 +103,39 @@ class Outbox:
         trouble = blockage.current(connection)
         return {"now": now, "free": trouble is None or trouble.blocked_until <= now}
 
-    def _take(self, connection: Connection, row: AnyRow) -> Claim:
+    def whose_is_due(self) -> str | None:
+        """The campaign whose batch `claim` would take; for when that fails in a way that it must not."""
+        with self._db.read() as connection:
+            return str(found) if (found := connection.scalar(_WHOSE, self._now_and_free(connection))) else None
+
+    def _take(self, connection: Connection, row: AnyRow) -> Claim | None:
         now = self._db.clock(connection)
+        trial = row.state == CampaignState.RESTING
+        if trial and not resting.reserve_trial(connection, row.campaign_id, now, now + self.lease):
+            return None
         probe = blockage.current(connection) is not None
         if probe:
             blockage.reserve_probe(connection, now + self.lease)
         place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
-        claim = Claim(*place, row.dry_run, probe, row.merge_addresses)
+        takeovers = row.takeovers + 1 if row.attempting else row.takeovers
+        claim = Claim(*place, row.dry_run, probe, row.merge_addresses, trial, row.errors, takeovers)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
-        lost = [self._doubt(entry, now) for entry in entries_of(connection, claim.campaign_id, row.attempting)]
-        untried = row.pending - sum(result.entry.status is None for result in lost)
-        ledger.record(connection, claim, lost, [], now=now, due_at=now + self.lease, untried=untried)
+        self._doubt_all(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
         return claim
 
-    def _doubt(self, entry: Entry, now: int) -> Result:
+    def _doubt_all(
+        self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
+    ) -> None:
+        """What was being attempted may have arrived; nobody knows."""
+        lost = [self._doubt(entry, now, reply) for entry in entries_of(connection, claim.campaign_id, user_ids)]
+        untried = pending - sum(result.entry.status is None for result in lost)
+        numbers = {"due_at": now + self.lease, "untried": untried, "takeovers": claim.takeovers}
+        ledger.record(connection, claim, lost, [], now=now, **numbers)
+
+    def _doubt(self, entry: Entry, now: int, reply: str) -> Result:
         doubts = entry.doubts + 1
         due = uncertain_again(doubts, now, policy=self._uncertain)
-        reply = "The worker stopped while it was sending this message."
         return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, reply, due)
 
     def campaign(self, campaign_id: str) -> AnyRow:
@@ -144,51 +172,75 @@ class Outbox:
         """
         with self._db.write() as connection:  # which may have taken long
             since, now = boot_time(), self._db.clock(connection)
+            self._judge_campaign(connection, claim, results)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
-            running = state == CampaignState.RUNNING
+            running = state == CampaignState.RUNNING or (claim.trial and state == CampaignState.RESTING)
             entries, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
             untried -= sum(result.entry.status is None for result in skipped)
             intent = [entry.recipient.user_id for entry in entries]
             self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
         return Checkpoint(since, now, entries, running)
 
-    def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: str | None = None) -> None:
+    def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be gone on with, to be retried, or done.
 
-        `trouble` is why the transport failed, if it did: it is then blocked for everybody. Raises `ledger.LeaseLost`.
+        `trouble` is why it ended early, if it did: the transport is then blocked for everybody, or the campaign rests
+        alone; how often it did so in a row is returned. Raises `ledger.LeaseLost`.
         """
         with self._db.write() as connection:
             now = self._db.clock(connection)
             lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update()
             state = connection.scalar(lock)  # batches that end at the same moment queue here, so one sees the last end
+            self._judge_campaign(connection, claim, results)
             self._record(connection, claim, results, [], now=now, untried=untried)
-            if trouble is not None:
-                blockage.block(connection, trouble, now, probe=claim.probe)
-            elif claim.probe:
-                blockage.lift(connection)
-            due = None if state == CampaignState.CANCELLED else now if untried else ledger.next_due(connection, claim)
-            if due is not None:
-                ledger.fenced(connection, claim, state=BatchState.WAITING, due_at=due)
-                return
-            if state == CampaignState.CANCELLED:
-                ledger.end_open(connection, claim, now)
-            ledger.fenced(connection, claim, state=BatchState.DONE)
-            ledger.complete_campaign(connection, claim.campaign_id, now)
+            rests = resting.settle(connection, claim, trouble, now, ended=not untried)
+            ledger.give_back(connection, claim, state, now, more=bool(untried))
+        return rests
 
-    def lift_blockage(self) -> None:
-        """The transport answered a probe."""
+    def abandon(self, claim: Claim, error: str) -> int:
+        """Give the batch back after an unexpected error, and have its campaign rest; return how often it did so.
+
+        Whoever was being attempted may have the message. Raises `ledger.LeaseLost`.
+        """
+        mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
+        held = select(Batch.attempting, PENDING.label("pending")).where(*mine)
         with self._db.write() as connection:
-            blockage.lift(connection)
+            now = self._db.clock(connection)
+            rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, trial=claim.trial)
+            row = connection.execute(held).one()
+            self._doubt_all(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
+            state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
+            ledger.give_back(connection, claim, state, now, more=True)
+        return rests
+
+    def rest(self, campaign_id: str, error: str) -> int:
+        """Have a campaign rest of which no batch could even be claimed; return how often it did so."""
+        with self._db.write() as connection:
+            now = self._db.clock(connection)
+            behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
+            rests = resting.rest(connection, campaign_id, Trouble(error=error), now, trial=True)
+            connection.execute(behind.values(due_at=now + self.lease))  # whatever its state: others have their turn
+        return rests
+
+    def lift(self, claim: Claim) -> None:
+        """Somebody got an answer: the transport works, and the campaign's sender is taken."""
+        with self._db.write() as connection:
+            if claim.trial:
+                resting.lift(connection, claim.campaign_id, answered=True, ended=False)
+            if claim.probe:
+                blockage.lift(connection)
+
+    def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
+        """Look for one answer that everybody gets, before the next messages are decided on."""
+        if any(result.status is DeliveryStatus.FAILED for result in results):  # the campaign's row before the batch's
+            connection.execute(_STATE.with_for_update(), {"campaign": claim.campaign_id})
+            same_refusals.count(connection, claim, results, self._same_refusals)
 
     def _record(
         self, connection: Connection, claim: Claim, results: Sequence[Result], intent: Sequence[str], **numbers: int
     ) -> None:
+        numbers["takeovers"] = 0 if results else claim.takeovers  # who has outcomes has got on
         ledger.record(connection, claim, results, intent, due_at=numbers["now"] + self.lease, **numbers)
         refusals.count(connection, claim, results, numbers["now"], self._suppress_after)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)
-
-
-def boot_time() -> float:
-    """Seconds by this machine's clock, which goes on while the process is stopped or the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

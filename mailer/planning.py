@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
-from mailer.database import AnyRow, Database
+from mailer import resting
+from mailer.database import AnyRow, Database, is_database_trouble
 from mailer.directory import audience, find_by_address
 from mailer.links import NOBODY
 from mailer.merging import merged_audience
 from mailer.models import Batch, BatchState, Campaign, CampaignState, User
+from mailer.trouble import Trouble, for_the_log, told, whole
+
+log = logging.getLogger(__name__)
 
 COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
 
@@ -26,11 +31,33 @@ def plan_next(db: Database, batch_size: int, lease: int, *, merge: bool = False)
     campaign = _claim_campaign(db, lease)
     if campaign is None:
         return False
+    try:
+        _plan(db, campaign, batch_size, merge=merge)
+    except Exception as error:  # whatever it is, it is this campaign's, and others wait behind it
+        if isinstance(error, (OSError, MemoryError)) or is_database_trouble(error):
+            raise
+        _rest(db, campaign, error)
+    return True
+
+
+def _rest(db: Database, campaign: AnyRow, error: Exception) -> None:
+    log.error("campaign %s cannot be planned: %s", campaign.id, for_the_log(told(error)))
+    with db.write() as connection:
+        mine = select(Campaign.id).where(Campaign.id == campaign.id, Campaign.fence == campaign.fence).with_for_update()
+        if connection.execute(mine).one_or_none() is None:
+            return
+        times = resting.rest(connection, campaign.id, Trouble(error=told(error)), db.clock(connection), trial=False)
+    if times == 1:
+        log.error("%s", whole(error))
+
+
+def _plan(db: Database, campaign: AnyRow, batch_size: int, *, merge: bool) -> None:
     with db.read() as connection:
+        query = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
         if campaign.dry_run:
             ranges = _dry_run(connection, campaign)
         else:
-            ranges = _ranges(connection, campaign.query, batch_size, merge=merge)
+            ranges = _ranges(connection, query, batch_size, merge=merge)
     with db.write() as connection:
         now = db.clock(connection)
         state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
@@ -40,12 +67,13 @@ def plan_next(db: Database, batch_size: int, lease: int, *, merge: bool = False)
         if connection.execute(done).rowcount and ranges:
             due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
             connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
-    return True
 
 
 def _claim_campaign(db: Database, lease: int) -> AnyRow | None:
-    waiting = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
-    first = select(Campaign.id, Campaign.fence, Campaign.query, Campaign.dry_run, Campaign.sender)
+    early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
+    unplanned = and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None))
+    waiting = or_(early, unplanned)
+    first = select(Campaign.id, Campaign.fence, Campaign.dry_run, Campaign.sender)
     with db.read() as connection:
         due = and_(waiting, Campaign.due_at <= db.clock(connection))
         if connection.scalar(select(Campaign.id).where(due).limit(1)) is None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 
+from mailer.campaigns import BY_A_PERSON
 from mailer.database import AnyRow, Database
 from mailer.errors import NotFound
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, TransportHealth
 
 BLOCKED = "blocked"
 CANCELLING = "cancelling"
+MANY_DEATHS = 2  # of the holders of one batch
+LATELY = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Progress:
     """A campaign's state and counts; `pending` is who was planned and not tried. Times are ms since 1970.
 
     `state` is a `CampaignState`, `blocked` (running, but the transport fails: `reason` says why) or `cancelling`
-    (cancelled, with a checkpoint in hand that ends).
+    (cancelled, with a checkpoint in hand that ends). `reason` says why it stands still, failed, or does not get on.
     """
 
     id: str
@@ -97,7 +100,7 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
         select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
         for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
     ]
-    facts = (Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
+    facts = (*_deaths(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
 
@@ -112,7 +115,33 @@ def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
     return state, case((blocked, trouble), else_=Campaign.reason)
 
 
+def _deaths() -> list[ColumnElement[int | None]]:
+    """Where the most holders in a row died while sending: the batch's number, and how many."""
+    worst = select(Batch.number, Batch.takeovers).where(
+        Batch.campaign_id == Campaign.id, Batch.takeovers >= MANY_DEATHS
+    )
+    worst = worst.where(Batch.state != BatchState.DONE).order_by(Batch.takeovers.desc(), Batch.number).limit(1)
+    return [worst.with_only_columns(column).scalar_subquery() for column in (Batch.number, Batch.takeovers)]
+
+
 def _progress(row: AnyRow) -> Progress:
-    *facts, planned, sent, failed, deferred, uncertain, skipped = row
+    batch, deaths, campaign_id, state, reason, *facts, planned, sent, failed, deferred, uncertain, skipped = row
     counts = map(int, (planned, sent, failed, deferred, uncertain, skipped))
-    return Progress(*facts, *counts)
+    if deaths is not None and state == CampaignState.RUNNING:
+        reason = (
+            f"{deaths} processes in a row died while sending batch {batch}; see why they ended (out of memory, killed) "
+            "and pause the campaign if it is the cause"
+        )
+    return Progress(campaign_id, state, reason, *facts, *counts)
+
+
+def ailing(db: Database) -> Mapping[str, int]:
+    """How many campaigns rest, were paused by the service itself, or have failed within a day, by state."""
+    with db.read() as connection:
+        lately = Campaign.finished_at > db.clock(connection) - LATELY
+        failed = and_(Campaign.state == CampaignState.FAILED, lately)
+        stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
+        query = select(Campaign.state, func.count()).where(
+            or_(Campaign.state == CampaignState.RESTING, stopped, failed)
+        )
+        return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())

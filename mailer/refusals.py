@@ -1,11 +1,13 @@
 """Addresses that campaign after campaign had refused: counted, suppressed, listed, and lifted by a person.
 
-An address counts one for each campaign in which the other side refused it for good, however often that campaign tried,
-and none any more once it has taken a message. Dry runs count nothing.
+An address counts one for each campaign in which the other side refused it for good with an answer about the address,
+however often that campaign tried, and none any more once it has taken a message. Dry runs count nothing, nor do answers
+about a mailbox, a message or whoever sends.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +45,8 @@ class Lifted:
     unmatched: int
 
 
+_ENHANCED = re.compile(r"(?<![\d.])5\.\d{1,3}\.\d{1,3}(?![\d.])")
+_CODE = re.compile(r"(?<![\d.])5\d\d(?![\d.])")
 SUPPRESSED = RefusedAddress.suppressed_at.is_not(None)
 BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
 
@@ -59,8 +63,16 @@ def count(connection: Connection, claim: Claim, results: Sequence[Result], now: 
         connection.execute(delete(RefusedAddress).where(RefusedAddress.address.in_(sorted(taken)), ~SUPPRESSED))
     if refused and limit:
         same = {"campaign_id": claim.campaign_id, "now": now, "limit": limit}
-        rows = [{"address": one, "reply": reply, **same} for one, reply in sorted(refused.items())]
+        rows = [{"address": one, "reply": said, "rule": rule_of(said), **same} for one, said in sorted(refused.items())]
         connection.execute(_COUNT[connection.dialect.name], rows)
+
+
+def rule_of(reply: str) -> str:
+    """By what a refusal was taken to be about the address: the code that says so, or that the transport said so."""
+    if found := _ENHANCED.search(reply):
+        return found[0]
+    found = _CODE.search(reply)
+    return f"{found[0]} without a code of its own" if found else "as the transport says"
 
 
 def _last_words(results: Sequence[Result]) -> tuple[Collection[str], dict[str, str]]:
@@ -68,7 +80,7 @@ def _last_words(results: Sequence[Result]) -> tuple[Collection[str], dict[str, s
     taken: set[str] = set()
     refused: dict[str, str] = {}
     for result in results:
-        if result.refused:
+        if result.counts:
             refused[comparable(result.entry.recipient.address)] = result.reply
         elif result.status is DeliveryStatus.SENT and (refused or result.entry.refused_before):
             took = comparable(result.entry.recipient.address)
@@ -81,7 +93,7 @@ def _counting(dialect: Any) -> Any:
     """One upsert: of campaigns that have an address refused at the same moment one waits for the other; both count."""
     now = bindparam("now", type_=BigInteger)
     first = {"address": bindparam("address"), "campaign_ids": bindparam("campaign_id"), "campaigns": 1}
-    last = {"reply": bindparam("reply"), "refused_at": now}
+    last = {"reply": bindparam("reply"), "rule": bindparam("rule"), "refused_at": now}
     new = dialect.insert(RefusedAddress).values(**first, **last, suppressed_at=_since(literal(1), now))
     known = RefusedAddress.campaign_ids.contains(new.excluded.campaign_ids)
     campaigns = RefusedAddress.campaigns + case((known, 0), else_=1)
@@ -105,8 +117,8 @@ _COUNT = {"sqlite": _counting(sqlite), "postgresql": _counting(postgresql)}
 def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:
     """Those not written to, by address, from the one after `after` on."""
     users = select(func.count()).where(address() == RefusedAddress.address).scalar_subquery()
-    facts = (RefusedAddress.address, RefusedAddress.suppressed_at, RefusedAddress.campaigns, RefusedAddress.reply)
-    query = select(*facts, *BLOCK, users).where(SUPPRESSED)
+    refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
+    query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users).where(SUPPRESSED)
     if after is not None:
         query = query.where(RefusedAddress.address > after)
     with db.read() as connection:

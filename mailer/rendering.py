@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from mailer.addresses import Mailbox, is_forbidden
 from mailer.mime import SOFT_BREAK, mailbox_header, quoted_printable, soft_wrapped, text_header
+from mailer.placeholders import PLACEHOLDER
 from mailer.plaintext import is_markup, lay_out, to_html
 from transports.base import Message
 
-_PLACEHOLDER = re.compile(r"\[(unsubscribe|name|fname|lname|email|Site_Name|Site_URL)\]")
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL takes these
 _ADDRESS = re.compile(r'[^\x00-\x20"(),:;<>@\[\\\]\x7f]{1,64}@[A-Za-z0-9.-]{1,253}')
 _LINK = re.compile(r"https?:[!-;=?-~]{1,900}")  # List-Unsubscribe is one line, and no line is over 998 bytes
@@ -95,7 +95,7 @@ def _refuse_unusable(draft: Draft) -> None:
 def _segments(text: str, constants: dict[str, str]) -> list[str]:
     """Cut at the placeholders: literals at even places, names at odd ones; the constant ones become literals."""
     segments = [""]
-    for place, part in enumerate(_PLACEHOLDER.split(text)):
+    for place, part in enumerate(PLACEHOLDER.split(text)):
         if place % 2 and part not in constants:
             segments += [part, ""]
         else:

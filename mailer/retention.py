@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 
+from mailer import same_refusals
 from mailer.database import Database
-from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RefusedAddress
+from mailer.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,9 @@ class Purged:
 def purge(db: Database, older_than: int) -> Purged:
     """Strip every campaign that ended more than `older_than` ms ago. Stopped half-way, it goes on when run again.
 
-    Body, subject, query, sender, addresses and replies (which quote addresses) go; ids, states, counts and times stay.
-    So do suppressed addresses, until a person lifts them; refusals that old that suppress nothing are forgotten.
+    Body, subject, query, sender, reason, addresses and replies (which quote addresses) go; ids, states, counts and
+    times stay. So do suppressed addresses, until a person lifts them; refusals that old that suppress nothing are
+    forgotten.
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
@@ -34,6 +37,7 @@ def purge(db: Database, older_than: int) -> Purged:
         connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < cutoff))
         forgotten = (RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
         connection.execute(delete(RefusedAddress).where(*forgotten))
+        connection.execute(delete(RateLimit).where(RateLimit.expires_at < cutoff))
     return Purged(len(campaign_ids), stripped)
 
 
@@ -43,8 +47,10 @@ def _strip(db: Database, campaign_id: str) -> int:
             select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign_id).order_by(Batch.number)
         ).all()
     stripped = sum(_strip_range(db, campaign_id, ends) for ends in ranges)
-    nothing = {"body": "", "subject": "", "query": {}, "sender": "", "sender_name": ""}
+    nothing: dict[str, Any] = {"body": "", "subject": "", "query": {}, "sender": "", "sender_name": "", "reason": None}
+    nothing |= {"fingerprint": None}
     with db.write() as connection:
+        same_refusals.forget(connection, campaign_id)
         connection.execute(update(Campaign).where(_over(campaign_id)).values(**nothing))
     return stripped
 

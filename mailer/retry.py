@@ -8,6 +8,8 @@ MAX_ATTEMPTS = 8
 MAX_AGE = 24 * 60 * MINUTE
 JITTER = 0.2
 TASK_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60))
+REST_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240))
+ERROR_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5))
 TRANSPORT_DELAYS = tuple(seconds * 1000 for seconds in (5, 15, 30, 60, 120, 300))
 
 
@@ -29,6 +31,16 @@ def uncertain_again(doubts: int, now: int, *, policy: str) -> int | None:
 def transport_back_off(step: int) -> int:
     """How long to leave a transport alone after its `step`-th failure in a row, counted from 1."""
     return TRANSPORT_DELAYS[min(step, len(TRANSPORT_DELAYS)) - 1]
+
+
+def sender_back_off(step: int) -> int | None:
+    """How long a campaign rests after its sender was refused for the `step`-th time in a row; None: until a person."""
+    return REST_DELAYS[step - 1] if step <= len(REST_DELAYS) else None
+
+
+def error_back_off(step: int) -> int | None:
+    """How long a campaign rests after its `step`-th unexpected error; None: it has failed."""
+    return ERROR_DELAYS[step - 1] if step <= len(ERROR_DELAYS) else None
 
 
 def next_run(began_at: int, now: int, period: int, *, failures: int = 0) -> int:

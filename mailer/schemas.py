@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from mailer.addresses import is_forbidden
-from mailer.models import DeliveryStatus
+from mailer.models import CampaignState, DeliveryStatus
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -27,14 +28,38 @@ def storable(text: str) -> None:
 
 
 class WireBoolean(fields.Field[bool]):
-    """A JSON boolean or the strings "true" and "false" in any case; null counts as absent."""
+    """A JSON boolean, the number 1 or 0, or the strings "true" and "false" in any case; null counts as absent."""
 
     def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bool:
-        if isinstance(value, bool):
-            return value
+        if isinstance(value, bool | int | float) and value in (0, 1):
+            return bool(value)
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
         raise ValidationError('Neither a boolean nor "true" or "false".')
+
+
+class WireString(fields.String):
+    """Text; a JSON number is taken as its text, as Rocket.Chat's server does."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            value = str(int(value) if value == int(value) else value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class FormText(str):
+    """A field of a form. Text is all that a form can hold: an empty one may have meant something else."""
+
+    __slots__ = ()
+
+
+class QueryString(fields.String):
+    """A selector as JSON text; empty in JSON means absent, as for Rocket.Chat, but in a form it may be a mistake."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, FormText) and not value.strip():
+            raise ValidationError("Is empty; leave it out to write to everybody.")
+        return super()._deserialize(value, *args, **kwargs)
 
 
 class StrictSchema(Schema):
@@ -49,37 +74,40 @@ class StrictSchema(Schema):
 class MailerSchema(StrictSchema):
     """The body of `POST /api/v1/mailer`."""
 
-    sender = fields.String(
+    takes_forms = True
+    described_as_required = ("body",)
+
+    sender = WireString(
         data_key="from",
         required=True,
         validate=one_line,
         metadata={"description": "A valid email address to send mails from."},
     )
-    subject = fields.String(
+    subject = WireString(
         required=True,
         validate=[validate.Length(min=1), one_line],
         metadata={"description": "The subject of the email."},
     )
-    body = fields.String(
-        load_default="",
+    body = WireString(
+        load_default=str,  # absent, it is refused later, in the words of the contract
         validate=storable,
         metadata={
-            "description": "The body of the email. You must use `[unsubscribe]` for the unsubscription link. "
-            "You may use `[name]`, `[fname]`, `[lname]` for the user's full name, first name or last name, "
-            "respectively. You may use `[email]` for the user's email."
+            "description": "Required here. The body of the email. You must use `[unsubscribe]` for the "
+            "unsubscription link. You may use `[name]`, `[fname]`, `[lname]` for the user's full name, first name or "
+            "last name, respectively. You may use `[email]` for the user's email."
         },
     )
     dryrun = WireBoolean(
         load_default=False,
         allow_none=True,
         metadata={
-            "type": "string",
-            "default": "false",
+            "oneOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false"]}],
+            "default": False,
             "description": "A boolean value. If true, will only send one email to the same address as in the `From` "
             "parameter.",
         },
     )
-    query = fields.String(
+    query = QueryString(
         load_default=None,
         allow_none=True,
         validate=storable,
@@ -90,8 +118,10 @@ class MailerSchema(StrictSchema):
 class UnsubscribeSchema(StrictSchema):
     """The body of `POST /api/v1/mailer.unsubscribe`."""
 
-    user_id = fields.String(data_key="_id", required=True, validate=[validate.Length(min=1), storable])
-    created_at = fields.String(
+    takes_forms = True
+
+    user_id = WireString(data_key="_id", required=True, validate=[validate.Length(min=1), storable])
+    created_at = WireString(
         data_key="createdAt", required=True, validate=validate.Regexp(r"\A-?[0-9]{1,15}\Z", error="Not milliseconds.")
     )
 
@@ -116,6 +146,8 @@ class NotLoggedInSchema(Schema):
 
     status = fields.String()
     message = fields.String()
+    success = fields.Boolean(dump_default=False)
+    error = fields.String()
 
 
 class PageSchema(StrictSchema):
@@ -146,12 +178,20 @@ def iso(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
+SHOWN_STATES = [*(state.value for state in CampaignState), "blocked", "cancelling"]
+
+
 class CampaignSchema(Schema):
     """How a campaign goes."""
 
     id = fields.String(data_key="_id")
-    state = fields.String()
-    reason = fields.String(allow_none=True)
+    state = fields.String(
+        validate=validate.OneOf(SHOWN_STATES),
+        metadata={"description": "`resting`: it alone waits after trouble of its own. `failed`: it cannot be sent."},
+    )
+    reason = fields.String(
+        allow_none=True, metadata={"description": "Why it stands still, has failed or does not get on."}
+    )
     subject = fields.String()
     dry_run = fields.Boolean(data_key="dryrun")
     planned = fields.Integer()
@@ -159,7 +199,12 @@ class CampaignSchema(Schema):
     sent = fields.Integer()
     failed = fields.Integer()
     deferred = fields.Integer()
-    uncertain = fields.Integer()
+    uncertain = fields.Integer(
+        metadata={
+            "description": "These may have arrived: handed over and never answered for, or in hand when a process "
+            "died. Ask the receiving side by Message-ID, or have them sent a second copy (`retry-failed`, `uncertain`)."
+        }
+    )
     skipped = fields.Integer()
     created_at = Milliseconds(data_key="createdAt")
     started_at = Milliseconds(data_key="startedAt", allow_none=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,6 +118,15 @@ def senders(entries: list[str]) -> None:
     for entry in map(str.strip, entries):
         if entry.count("@") != 1 or entry.endswith("@") or " " in entry:
             raise ValidationError("Each entry is an address or an @domain.")
+
+
+def proxies(entries: list[str]) -> None:
+    """A check: addresses, networks, or `unix`."""
+    for entry in filter(None, map(str.strip, entries)):
+        try:
+            _ = entry == "unix" or ip_network(entry)
+        except ValueError as error:
+            raise ValidationError("Each entry is an address, a network such as 10.0.0.0/8, or unix.") from error
 
 
 def roles(entries: list[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,13 @@ from typing import Any
 from environs import Env, EnvError
 from marshmallow.validate import Range
 
+from mailer import env_file
 from mailer import setting_readers as readers
 from mailer.errors import ConfigError
+from mailer.setting_names import PREFIX, UnknownName, unknown_names
 
+ENV_FILE = Path(".env")
+CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # whom the command line calls a service as
 SECRET_KEY_FILE = Path("instance/secret.key")
 
 
@@ -26,6 +32,7 @@ class Settings:
     secret_key: tuple[str, ...] = ()  # the first signs, all verify
     site_url: str = "http://127.0.0.1:8000"
     site_name: str = "Mailer"
+    allow_local_links: bool = False  # mail to other machines, with links that only this one can follow
     allowed_senders: tuple[str, ...] = ()
     batch_size: int = 500
     checkpoint: int = 50
@@ -34,9 +41,12 @@ class Settings:
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
     suppress_after: int = 3  # campaigns; 0: never
+    same_refusals: int = 20  # a campaign's last; 0: not looked at
     merge_addresses: bool = False
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
+    repeat_window: int = 120  # seconds; 0: off
+    trusted_proxies: tuple[str, ...] = ()
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
     auth: str = "local"
@@ -49,15 +59,27 @@ class Settings:
     @classmethod
     def from_env(cls) -> Settings:
         """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
+        env_file.read(ENV_FILE)  # environs reads on past what it does not understand
         env = Env()
-        env.read_env(".env", recurse=False)
-        with env.prefixed("MAILER_"):
+        env.read_env(str(ENV_FILE), recurse=False)
+        with env.prefixed(PREFIX):
             values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(env, f.name)}
         return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
 
     def __repr__(self) -> str:
         """Show nothing that may hold a secret."""
         return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
+
+
+def environment() -> Mapping[str, str]:
+    """Every variable, of `.env` and of the environment, which wins. Raises `ConfigError` where `.env` is unreadable."""
+    return {**env_file.read(ENV_FILE), **os.environ}
+
+
+def unknown_settings() -> tuple[UnknownName, ...]:
+    """The variables that are set, look like settings and are none: slips of the pen. Raises `ConfigError`."""
+    known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    return unknown_names(environment(), known | set(CLIENT_VARIABLES))
 
 
 def _is_set(env: Env, name: str) -> bool:
@@ -103,6 +125,7 @@ _READERS: dict[str, readers.Reader] = {
     "secret_key": readers.listed(readers.long_enough),
     "site_url": readers.text(readers.http_address),
     "site_name": readers.text(readers.printable),
+    "allow_local_links": lambda env, name: env.bool(name),
     "allowed_senders": readers.listed(readers.senders),
     "batch_size": readers.whole(1, 100_000),
     "checkpoint": readers.whole(1, 1000),
@@ -111,9 +134,12 @@ _READERS: dict[str, readers.Reader] = {
     "uncertain": readers.choice("retry", "hold"),
     "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
     "suppress_after": readers.whole(0, 100),
+    "same_refusals": readers.whole(0, 1000),
     "merge_addresses": lambda env, name: env.bool(name),
     "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
     "rate_limit": readers.text(readers.rate),
+    "repeat_window": readers.duration(0, 86_400),
+    "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,
     "auth": readers.choice("local", "workspace"),

@@ -2,6 +2,9 @@
 
 Committing costs more than what a request writes, and SQLite lets only one transaction write at a time. PostgreSQL
 does this by itself.
+
+Some failures take the whole transaction back and not only the work that met them: a full disk does on SQLite. So after
+each failure the driver is asked whether the transaction still stands, and if not it has failed for all who share it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+
+from mailer.standing import verify_standing
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -64,7 +69,10 @@ class Job:
         self.done = False
 
     def run(self, connection: Connection, *, alone: bool) -> None:
-        """Do the work. If it is not `alone` in the transaction, what it raises is kept, and only it is undone."""
+        """Do the work. If it is not `alone` in the transaction, what it raises is kept, and only it is undone.
+
+        Raises `OperationalError` when more than it was undone.
+        """
         if alone:
             self._value = self._work(connection)
             return
@@ -73,6 +81,7 @@ class Job:
                 self._value = self._work(connection)
         except Exception as error:  # noqa: BLE001 - raised in the writer's own thread
             self.error = error
+            verify_standing(connection)
 
     def result(self) -> Any:
         """What the work returned; raises what it raised."""

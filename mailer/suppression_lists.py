@@ -38,16 +38,17 @@ class Suppressed:
 class SuppressedAddress:
     """An address not written to since `suppressed_at` (ms): so many campaigns had it refused, or it is blocked.
 
-    `reply` is the last refusal's own words, `users` how many of the directory have the address. `blocked_by` and
-    `reason` are the operator's who has blocked it.
+    `reply` is the last refusal's own words, `rule` by what it was taken to be about the address; `users` of the
+    directory have the address. `blocked_by` and `reason` are those of an operator who has blocked it.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
-        *("address", "suppressedAt", "campaigns", "reply", "blockedBy", "reason", "users"),
+        *("address", "suppressedAt", "campaigns", "rule", "reply", "blockedBy", "reason", "users"),
     )
     address: str
     suppressed_at: int
     campaigns: int
+    rule: str
     reply: str
     blocked_by: str | None
     reason: str | None
@@ -55,8 +56,8 @@ class SuppressedAddress:
 
     def cells(self) -> tuple[str | int | None, ...]:
         """As the columns have it, times in ISO 8601."""
-        since = iso(self.suppressed_at)
-        return self.address, since, self.campaigns, self.reply, self.blocked_by, self.reason, self.users
+        refused = (self.campaigns, self.rule, self.reply)
+        return self.address, iso(self.suppressed_at), *refused, self.blocked_by, self.reason, self.users
 
 
 def write_csv(listed: Iterable[Listed], kind: type[Listed] = Suppressed, *, raw: bool = False) -> Iterator[str]:

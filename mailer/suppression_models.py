@@ -44,6 +44,7 @@ class RefusedAddress(Base):
     campaigns: Mapped[int]
     campaign_ids: Mapped[str] = mapped_column(Text)  # of these campaigns, with spaces between: each counts once
     reply: Mapped[str] = mapped_column(Text)  # the last refusal's own words
+    rule: Mapped[str] = mapped_column(Text, default="")  # by what it was taken to be about the address
     refused_at: Mapped[int] = mapped_column(BigInteger)
     suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it is not written to
     blocked_at: Mapped[int | None] = mapped_column(BigInteger)  # None: no operator has

@@ -13,13 +13,15 @@ from mailer.directory import address, audience_since, eligible_and_refused, find
 from mailer.merging import TAKEN, UNWANTED, spoken_for
 from mailer.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User
 from mailer.rendering import Recipient
+from transports.base import About
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it.
 
-    `merged`: of users who share an address one is written to.
+    `merged`: of users who share an address one is written to. `trial`: the campaign rests, and this claim may try it.
+    `errors`: unexpected ones of the campaign in a row. `takeovers`: how many holders in a row died while sending it.
     """
 
     campaign_id: str
@@ -30,6 +32,9 @@ class Claim:
     dry_run: bool
     probe: bool
     merged: bool = False
+    trial: bool = False
+    errors: int = 0
+    takeovers: int = 0
 
 
 class Entry(NamedTuple):
@@ -47,7 +52,10 @@ class Entry(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What an attempt came to; `due_at` in ms when there is to be another. `refused`: by the other side, for good."""
+    """What an attempt came to; `due_at` in ms when there is to be another.
+
+    `about`: whom a failure is about. `counts`: the other side refused the address itself, and that counts against it.
+    """
 
     entry: Entry
     status: DeliveryStatus
@@ -55,7 +63,8 @@ class Result(NamedTuple):
     doubts: int
     reply: str
     due_at: int | None = None
-    refused: bool = False
+    about: About | None = None
+    counts: bool = False
 
 
 # built once: every checkpoint runs the first of them

@@ -35,12 +35,17 @@ class WorkspaceCallers:
         """Return the caller; raise `NotLoggedIn`, or `WorkspaceUnavailable` when nobody can say who it is."""
         if not (user_id and token and (user_id + token).isascii() and (user_id + token).isprintable()):
             raise NotLoggedIn
-        key = hashlib.sha256(f"{user_id}\n{token}".encode()).digest()
+        key = _key(user_id, token)
         caller = self._remembered(key)
         if caller is None:
             caller = self._asked(user_id, token)
             self._remember(key, caller)
         return caller
+
+    def forget(self, user_id: str, token: str) -> None:
+        """Ask about this caller again: they have logged out."""
+        with self._lock:
+            self._known.pop(_key(user_id, token), None)
 
     def _asked(self, user_id: str, token: str) -> Caller:
         found = self._ask(self._url, user_id, token)
@@ -58,6 +63,10 @@ class WorkspaceCallers:
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[key] = (self._now() + LIFETIME, caller)
+
+
+def _key(user_id: str, token: str) -> bytes:
+    return hashlib.sha256(f"{user_id}\n{token}".encode()).digest()
 
 
 def permissions(roles: Collection[str], send_roles: Collection[str]) -> frozenset[str]:

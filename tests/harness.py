@@ -32,7 +32,9 @@ class Harness:
         db.clock = lambda _connection: self.now
         self.settings = Settings(secret_key=("k" * 40,), **{"batch_size": 10, "checkpoint": 3, **settings})
         self.lease = self.settings.lease_seconds * 1000
-        limits = {name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after")}
+        limits = {
+            name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
+        }
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
@@ -44,7 +46,7 @@ class Harness:
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
         """Accept a campaign, which later calls are about."""
         order = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
-        self.campaign_id = campaigns.accept(self.db, "user00000", order, key)
+        self.campaign_id = campaigns.accept(self.db, "user00000", order, key).campaign_id
         return self.campaign_id
 
     def plan(self) -> bool:

@@ -156,6 +156,9 @@ class Conversation:
             self.command(verb, argument)
 
     def command(self, verb: str, argument: str) -> None:
+        if verb == "RCPT" and not self.mail and not self.server.script[verb]:
+            self.sock.sendall(b"503 5.5.1 need MAIL\r\n")
+            return
         reply = self.say(verb)
         good = reply[:1] in {b"2", b"3"}
         if verb == "MAIL":

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import func, select, update
 
+from mailer.api.documentation import FORMS
 from mailer.database import Database
 from mailer.models import AuthToken, Campaign, User
 from tests.conftest import altered, user_row
@@ -26,7 +28,8 @@ INVALID_FROM = {
     "errorType": "error-invalid-from-address",
     "details": {"function": "Mailer.sendMail"},
 }
-LOGGED_OUT = {"status": "error", "message": "You must be logged in to do this."}
+YOU_MUST = "You must be logged in to do this."
+LOGGED_OUT = {"status": "error", "message": YOU_MUST, "success": False, "error": YOU_MUST}
 
 
 class Listener:
@@ -148,15 +151,21 @@ INVALID_PARAMS = {
     "from missing": ({"from": None}, "from"),
     "subject missing": ({"subject": None}, "subject"),
     "subject empty": ({"subject": ""}, "subject"),
-    "subject number": ({"subject": 7}, "subject"),
+    "subject boolean": ({"subject": True}, "subject"),
     "subject with a line break": ({"subject": "a\r\nBcc: x@example.com"}, "subject"),
     "subject with a line separator": ({"subject": "a\u2028b"}, "subject"),
     "from list": ({"from": ["a@example.com"]}, "from"),
     "from with a line break": ({"from": "a@example.com\nBcc: b@example.com"}, "from"),
     "body object": ({"body": {}}, "body"),
     "dryrun word": ({"dryrun": "yes"}, "dryrun"),
-    "dryrun number": ({"dryrun": 1}, "dryrun"),
+    "dryrun another number": ({"dryrun": 2}, "dryrun"),
+    "dryrun number in a string": ({"dryrun": "1"}, "dryrun"),
+    "dryrun empty": ({"dryrun": ""}, "dryrun"),
+    "dryrun list": ({"dryrun": [True]}, "dryrun"),
     "query object": ({"query": {"a": 1}}, "query"),
+    "query empty object": ({"query": {}}, "query"),
+    "query number": ({"query": 0}, "query"),
+    "query boolean": ({"query": False}, "query"),
     "unknown field": ({"cc": "x@example.com"}, "cc"),
 }
 
@@ -172,12 +181,17 @@ def test_bad_field_is_400_and_named(service: Service, headers: dict[str, str], c
 RAW = {
     "no json": (b"from=a", "application/json", "body"),
     "no body": (b"", "application/json", "body"),
-    "form": (b"from=a", "application/x-www-form-urlencoded", "body"),
+    "text": (b"from=a", "text/plain", "body"),
     "array": (b"[]", "application/json", "body"),
     "null": (b"null", "application/json", "body"),
     "not utf-8": (b'{"from": "\xff"}', "application/json", "body"),
     "nan": (b'{"from": NaN}', "application/json", "body"),
     "deep": (b"[" * 9000, "application/json", "body"),
+    "number without end": (
+        json.dumps(PAYLOAD).replace('"Hi [fname]"', "1e999").encode(),
+        "application/json",
+        "subject",
+    ),
     "key twice": (b'{"subject": "a", "subject": "b"}', "application/json", "subject"),
     "lone surrogate": (json.dumps({**PAYLOAD, "body": "\ud800 [unsubscribe]"}).encode(), "application/json", "body"),
 }
@@ -266,6 +280,9 @@ ACCEPTED = {
     "dry run true": {"dryrun": True},
     "dry run string": {"dryrun": "TRUE"},
     "dry run string false": {"dryrun": "false"},
+    "dry run number": {"dryrun": 1},
+    "dry run number false": {"dryrun": 0},
+    "subject number": {"subject": 2026},
     "query empty": {"query": ""},
     "query": {"query": '{"type": "user"}'},
 }
@@ -276,7 +293,8 @@ def test_good_request_is_200_and_on_record(service: Service, headers: dict[str, 
     answer = service.post(headers, **changes)
     assert (answer.status_code, answer.json()) == (200, {"success": True})
     campaign = service.get(answer.headers["Location"], headers).json()["campaign"]
-    assert campaign["dryrun"] is (str(changes.get("dryrun", False)).lower() == "true")
+    assert campaign["dryrun"] is (str(changes.get("dryrun", False)).lower() in ("true", "1"))
+    assert campaign["subject"] == str(changes.get("subject", PAYLOAD["subject"]))
 
 
 def test_nulls_count_as_absent(service: Service, headers: dict[str, str]) -> None:
@@ -287,15 +305,15 @@ def test_nulls_count_as_absent(service: Service, headers: dict[str, str]) -> Non
 
 def test_unsubscribe_marks_who_matches_and_tells_nothing(service: Service, headers: dict[str, str]) -> None:
     url = f"{service.url}/api/v1/mailer.unsubscribe"
-    for created_at in ("1420070400999", "1420070400001"):
+    for created_at in ("1420070400999", 1420070400001):
         answer = requests.post(url, json={"_id": "user00001", "createdAt": created_at}, headers=headers, timeout=10)
         assert (answer.status_code, answer.json()) == (200, {"success": True})
         with service.db.read() as connection:
             mark = connection.scalar(select(User.unsubscribed_at).where(User.id == "user00001"))
-        assert (mark is not None) is (created_at == "1420070400001")
+        assert (mark is not None) is (created_at == 1420070400001)
 
 
-@pytest.mark.parametrize("payload", [{}, {"_id": "a"}, {"createdAt": "1"}, {"_id": 1, "createdAt": "1"}])
+@pytest.mark.parametrize("payload", [{}, {"_id": "a"}, {"createdAt": "1"}, {"_id": True, "createdAt": 1}])
 def test_unsubscribe_names_the_bad_field(service: Service, headers: dict[str, str], payload) -> None:
     answer = requests.post(f"{service.url}/api/v1/mailer.unsubscribe", json=payload, headers=headers, timeout=10)
     assert_envelope(answer, 400, "invalid-params")
@@ -328,11 +346,12 @@ def test_rate_limit_holds_over_all_workers(tmp_path, add_users) -> None:
         answers = [service.post(headers, dryrun=True) for _ in range(7)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
         assert campaigns(made.db) == 5
-        assert_envelope(answers[-1], 429, "error-too-many-requests")
-        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
-        assert answers[-1].headers["X-RateLimit-Limit"] == "5"
-        assert answers[-1].headers["X-RateLimit-Remaining"] == "0"
-        assert int(answers[-1].headers["X-RateLimit-Reset"]) > 1_700_000_000
+        assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == list("4321000")
+        body = assert_envelope(answers[-1], 429, "error-too-many-requests")
+        wait = int(answers[-1].headers["Retry-After"])
+        assert 1 <= wait <= 60
+        assert f"You must wait {wait} seconds before trying this endpoint again. [" in str(body["error"])
+        assert body["details"] == {"timeToReset": wait * 1000}
         assert service.post(service.headers("user00001"), dryrun=True).status_code == 200
         failures = [service.post({}).status_code for _ in range(6)]
         assert failures == [401] * 5 + [429]
@@ -382,6 +401,10 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     assert operation["tags"] == ["Mailer"]
     answers = {"200", "400", "401", "403", "413", "422", "429", "503", "default"}
     assert set(operation["responses"]) == answers
+    rates = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
+    assert all(rates <= set(told["headers"]) for code, told in operation["responses"].items() if code != "default")
+    assert "Idempotent-Replayed" in operation["responses"]["200"]["headers"]
+    assert set(operation["requestBody"]["content"]) == {"application/json", *FORMS}
     examples = {code: example_of(operation["responses"][code]) for code in ("200", "400", "401")}
     assert examples == {"200": {"success": True}, "400": INVALID_FROM, "401": LOGGED_OUT}
     assert "Location" in operation["responses"]["200"]["headers"]
@@ -389,11 +412,15 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     assert required == {"X-Auth-Token": True, "X-User-Id": True, "Idempotency-Key": False}
     assert example_of(operation["requestBody"])["from"] == "test.test@test.com"
     schema = spec["components"]["schemas"]["Mailer"]
-    assert sorted(schema["required"]) == ["from", "subject"]
-    assert schema["properties"]["dryrun"]["default"] == "false"
+    assert sorted(schema["required"]) == ["body", "from", "subject"]
+    assert [kind["type"] for kind in schema["properties"].pop("dryrun")["oneOf"]] == ["boolean", "string"]
     assert {name: field["type"] for name, field in schema["properties"].items()} == dict.fromkeys(
-        ("from", "subject", "body", "dryrun", "query"), "string"
+        ("from", "subject", "body", "query"), "string"
     )
+    assert spec["info"]["title"] == "Mailer"
+    assert spec["info"]["version"] == version("campaign-mailer")
+    assert "mailer tokens create" in spec["info"]["description"]
+    assert not [parameter for parameter in operation["parameters"] if "example" in parameter]
     page = service.get("/docs/").text
     assert "swagger-ui-bundle.js" in page
     assert "https://" not in page.replace("https://www.w3.org", "")
@@ -409,7 +436,11 @@ def test_documentation_page_renders_in_a_browser(service: Service, browser: webd
 def test_health_names_what_is_down(service: Service) -> None:
     assert service.get("/healthz").json() == {"status": "ok"}
     answer = service.get("/readyz")
-    assert answer.status_code == 503
+    assert answer.status_code == 200
     body = answer.json()
-    assert (body["status"], body["database"], body["engine"]) == ("down", "ok", "ok")
+    assert (body["status"], body["database"], body["engine"]) == ("ready", "ok", "ok")
     assert body["transport"] != "ok"
+    assert f"transport: {body['transport']}" in body["warnings"]
+    strict = service.get("/readyz?strict=true")
+    assert (strict.status_code, strict.json()["status"]) == (503, "down")
+    assert_envelope(service.get("/readyz?stric=true"), 400, "invalid-params")

@@ -7,7 +7,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
-    ["mailer.setting_readers", "mailer.errors", "mailer.ejson", "mailer.mime", "mailer.plaintext", "mailer.addresses"],
+    [
+        "mailer.setting_readers",
+        "mailer.errors",
+        "mailer.ejson",
+        "mailer.mime",
+        "mailer.plaintext",
+        "mailer.addresses",
+        "mailer.client_address",
+    ],
+    ["mailer.states"],
+    ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
     ["mailer.settings"],
     ["mailer.text_files", "mailer.cells", "mailer.headings", "mailer.tables", "mailer.changes"],
     ["mailer.spreadsheets", "mailer.json_streams", "mailer.user_tables"],
@@ -15,7 +25,9 @@ LAYERS = [
     ["mailer.model_base"],
     ["mailer.suppression_models"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.documents", "mailer.sqlite_writes", "mailer.shared_writes"],
+    ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
+    ["mailer.standing"],
+    ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     ["mailer.wishes", "mailer.known_users", "mailer.staged_users", "mailer.links"],
     [
@@ -37,17 +49,33 @@ LAYERS = [
         "mailer.ledger",
         "mailer.refusals",
         "mailer.blocks",
+        "mailer.same_refusals",
+        "mailer.trouble",
+        "mailer.resting",
+        "mailer.hold",
         "mailer.outbox",
     ],
-    ["mailer.campaigns", "mailer.planning", "mailer.progress", "mailer.delivery", "mailer.auth", "mailer.rate_limits"],
+    ["mailer.attempt"],
+    [
+        "mailer.campaigns",
+        "mailer.clock_watch",
+        "mailer.planning",
+        "mailer.progress",
+        "mailer.delivery",
+        "mailer.auth",
+        "mailer.rate_limits",
+    ],
     [
         "mailer.sync_task",
         "mailer.doctor",
         "mailer.workspace_auth",
+        "mailer.sessions",
         "mailer.export",
         "mailer.retention",
         "mailer.audience",
+        "mailer.campaign_warnings",
     ],
+    ["mailer.workspace_sessions"],
     ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
     ["mailer.cli", "wsgi"],
@@ -93,8 +121,15 @@ def test_transports_know_nothing_of_the_service(path: Path) -> None:
 
 RESERVED = {
     "smtplib": {"transports"},
-    "requests": {"transports.webhook", "transports.webhook_exchange", "mailer.cli", "mailer.rocketchat"},
+    "requests": {
+        "transports.webhook",
+        "transports.webhook_exchange",
+        "mailer.cli",
+        "mailer.rocketchat",
+        "mailer.workspace_sessions",
+    },
     "environs": {"mailer.settings", "mailer.setting_readers"},
+    "dotenv": {"mailer.env_file"},
     "gunicorn": set(),
 }
 

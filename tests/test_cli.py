@@ -1,7 +1,9 @@
 """The commands that work on the database, in process."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,12 @@ from sqlalchemy import text
 
 from mailer.auth import Tokens
 from mailer.cli import main
-from mailer.cli.output import moment, printable
+from mailer.cli.output import moment, print_rows, printable
 from mailer.database import Database
+from mailer.export import COLUMNS
 from mailer.imports import upsert_documents
+from mailer.schemas import DeliverySchema
+from tests.service import BIN
 
 SAMPLE = str(Path(__file__).resolve().parent.parent / "examples" / "users.json")
 USERS = [
@@ -28,6 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/mailer.db", "SECRET_KEY": "k" * 40}.items():
         monkeypatch.setenv(f"MAILER_{name}", value)
+    monkeypatch.delenv("MAILER_TEST_CORPUS", raising=False)  # of the tests, and no setting
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(main, arguments, prog_name="mailer")
@@ -99,7 +105,21 @@ def test_show_tells_what_a_query_sees_and_that_they_unsubscribed(run, directory:
 
 
 def test_show_of_nobody_fails(run) -> None:
-    assert failed(run("users", "show", "nobody"), 1) == "there is no user with the id nobody"
+    assert failed(run("users", "show", "nobody"), 1) == "there is no user with the id or the username nobody"
+
+
+def test_user_is_found_by_username_where_no_id_matches(run, sqlite_db: Database) -> None:
+    people = [{"_id": "1", "username": "ann"}, {"_id": "ann", "username": "eve"}, {"_id": "3", "username": "two"}]
+    upsert_documents(sqlite_db, enumerate([*people, {"_id": "4", "username": "two"}], 1))
+    for named, user_id in {"ann": "ann", "eve": "ann", "1": "1"}.items():
+        assert run("users", "show", named).stdout.splitlines()[0] == f"_id: {user_id}"
+    assert run("tokens", "create", "--user", "eve").stdout.splitlines()[0] == "X-User-Id: ann"
+    assert run("unsubscribes", "remove", "eve").stdout == "subscribed: ann\n"
+    failed(run("users", "show", "two"), 1)  # whose it is cannot be told
+
+
+def test_empty_directory_is_said_to_be_empty(run) -> None:
+    assert run("users", "list").stderr.splitlines()[-1].startswith("There are no users yet; ")
 
 
 def test_created_token_is_two_header_lines_that_authenticate(run, directory: Database) -> None:
@@ -154,11 +174,66 @@ def test_revoke_refuses_what_could_mean_many(run, directory: Database, digest: s
     assert len(Tokens(directory).list()) == 1
 
 
-def test_config_check_finds_all_well(run) -> None:
+def test_config_check_shows_what_is_in_force_and_finds_all_well(run, tmp_path: Path) -> None:
+    Path(".env").write_text("MAILER_TRANSPORT=failover:(smtp://ann:hunter2@127.0.0.1:1 memory:)\n")
     result = run("config", "check")
-    assert (result.exit_code, result.stdout) == (0, "settings: ok\ndatabase: ok\ntransport: ok\n")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"folder: {tmp_path}",
+        ".env: read",
+        f"database: {tmp_path}/mailer.db",
+        "transport: failover:(smtp://***@127.0.0.1:1 memory:)",
+        "site: http://127.0.0.1:8000",
+        "engine: local",
+        "settings: ok",
+        "database: ok",
+        "transport: ok",
+    ]
+    assert "Note: MAILER_SITE_URL is not https: http://127.0.0.1:8000" in result.stderr
     answer = json.loads(run("config", "check", "--json").stdout)
-    assert answer == {"settings": None, "database": None, "transport": None}
+    assert [answer[part] for part in ("settings", "database", "transport")] == [None] * 3
+    assert answer["inForce"]["database"] == f"{tmp_path}/mailer.db"
+    assert len(answer["warnings"]) == 2
+    assert "hunter2" not in json.dumps(answer) + result.output
+
+
+def test_password_of_the_database_is_not_shown(run, monkeypatch: pytest.MonkeyPatch, postgresql_url: str) -> None:
+    address = postgresql_url.replace("+psycopg", "").replace("root@", "root:hunter2@")
+    monkeypatch.setenv("MAILER_DATABASE_URL", address)
+    result = run("config", "check")
+    assert (result.exit_code, "hunter2" in result.output) == (0, False), result.output
+    assert f"database: {address.replace('hunter2', '***')}" in result.stdout.splitlines()
+
+
+def test_config_check_without_env_file_says_so(run) -> None:
+    assert run("config", "check").stdout.splitlines()[1] == ".env: none there"
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_setting_that_there_is_not_is_exit_code_2_with_the_nearest(run, monkeypatch, where: str) -> None:
+    if where == ".env":
+        Path(".env").write_text("MAILER_TRANSPROT=console:\n")
+    else:
+        monkeypatch.setenv("MAILER_TRANSPROT", "console:")
+    said = "MAILER_TRANSPROT: there is no such setting; did you mean MAILER_TRANSPORT?"
+    assert failed(run("config", "check"), 2) == said
+    checked = run("config", "check", "--json")
+    assert (checked.exit_code, json.loads(checked.stdout)["settings"]) == (2, said)
+    listed = run("users", "list")
+    assert (listed.exit_code, listed.stderr.splitlines()[0]) == (0, f"Warning: {said}")
+
+
+def test_wrong_setting_and_one_that_there_is_not_are_both_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_WORKERS", "many")
+    monkeypatch.setenv("MAILER_CHEKPOINT", "3")
+    said = failed(run("config", "check"), 2)
+    assert said.startswith("MAILER_WORKERS: 'many'")
+    assert said.endswith("; MAILER_CHEKPOINT: there is no such setting; did you mean MAILER_CHECKPOINT?")
+
+
+def test_database_that_is_made_anew_is_named_once(run, tmp_path: Path) -> None:
+    assert f"Note: A new database was made: {tmp_path}/mailer.db" in run("users", "list").stderr.splitlines()
+    assert "new database" not in run("users", "list").stderr
 
 
 @pytest.mark.parametrize(
@@ -183,7 +258,7 @@ def test_users_need_no_transport_that_works(run, monkeypatch: pytest.MonkeyPatch
 
 def test_database_that_cannot_be_opened_is_exit_code_1_without_a_statement(run, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "mailer.db").write_bytes(b"no database at all, but long enough to be looked at" * 20)
-    assert failed(run("users", "list"), 1) == "database: file is not a database"
+    assert failed(run("users", "list"), 1) == f"database: file is not a database ({tmp_path}/mailer.db)"
 
 
 def test_postgresql_that_does_not_answer_is_exit_code_1(run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +291,15 @@ def test_help_tells_the_exit_codes(run) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "-"), (5, "5"), ("Zoë", "Zoë"), ("a\nb", r"a\nb"), ("\x1b[0m", r"\x1b[0m"), ("\u202e", r"\u202e")],
+    [
+        (None, "-"),
+        (5, "5"),
+        ("Zoë", "Zoë"),
+        ("a\nb", r"a\nb"),
+        ("\x1b[0m", r"\x1b[0m"),
+        ("\u202e", r"\u202e"),
+        ("👩\u200d💻", "👩\u200d💻"),
+    ],
 )
 def test_printable_leaves_nothing_that_steers_a_terminal(value: object, shown: str) -> None:
     assert printable(value) == shown
@@ -225,3 +308,36 @@ def test_printable_leaves_nothing_that_steers_a_terminal(value: object, shown: s
 @pytest.mark.parametrize(("ms", "shown"), [(None, "-"), (0, "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59Z")])
 def test_moment_is_iso_to_the_second(ms: int | None, shown: str) -> None:
     assert moment(ms) == shown
+
+
+@pytest.mark.parametrize(
+    ("cell", "width"),
+    [("Zoë", 3), ("Zoe\u0308", 3), ("山田", 4), ("한글", 4), ("ＡＢ", 4), ("👍", 2), ("👩\u200d💻", 2), ("", 0)],
+    ids=["latin", "combining", "japanese", "korean", "full width", "emoji", "joined emoji", "empty"],
+)
+def test_table_is_aligned_by_the_columns_of_a_terminal(
+    capsys: pytest.CaptureFixture[str], cell: str, width: int
+) -> None:
+    print_rows(("name", "state"), [(cell, "a"), ("longest one", "b")])
+    assert capsys.readouterr().out.splitlines()[1] == cell + " " * (len("longest one") - width) + "  a"
+
+
+def test_name_that_the_output_cannot_hold_is_escaped(run, directory: Database) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+
+    def printed(*arguments: str) -> bytes:
+        return subprocess.run([BIN / "mailer", *arguments], check=True, env=environment, stdout=subprocess.PIPE).stdout
+
+    upsert_documents(directory, [(1, {"_id": "yama", "name": "山"})])
+    assert rb"\u5c71" in printed("users", "list")
+    assert json.loads(printed("users", "show", "yama", "--json"))["name"] == "山"
+
+
+def test_records_are_spelled_as_in_the_api(run, directory: Database) -> None:
+    Tokens(directory).create("ada", ["send-mail"], 1000)
+    (token,) = json.loads(run("tokens", "list", "--json").stdout)
+    assert set(token) == {"digest", "userId", "permissions", "createdAt", "expiresAt"}
+    assert re.fullmatch(r"20..-..-..T..:..:..\....Z", token["createdAt"])
+    assert run("tokens", "list").stdout.split()[:5] == ["digest", "userId", "permissions", "createdAt", "expiresAt"]
+    deliveries = DeliverySchema()
+    assert {field.data_key or name for name, field in deliveries.fields.items()} == set(COLUMNS)

@@ -48,22 +48,29 @@ def test_audience_is_counted(run) -> None:
     lines = run("audience").stdout.splitlines()
     assert lines[:4] == ["count: 3", "suppressed: 0", "name    address", "User 0  u***@example.org"]
     one = json.loads(run("audience", "--query", '{"_id": "u2"}', "--json").stdout)
-    assert one == {"count": 1, "suppressed": 0, "sample": [{"name": "User 2", "address": "u***@example.org"}]}
+    assert one == {
+        "count": 1,
+        "suppressed": 0,
+        "sample": [{"name": "User 2", "address": "u***@example.org"}],
+        "warnings": [],
+    }
 
 
-def test_preview_shows_the_text_for_the_user(run, tmp_path: Path) -> None:
+def test_preview_says_for_whom_and_shows_the_text(run, tmp_path: Path) -> None:
     lines = preview(run, tmp_path, "--user", "u2").stdout.splitlines()
     assert lines[:3] == ["user: u2", "subject: Hi User", ""]
     assert lines[3].startswith("Hello User 2 http")
 
 
-def test_preview_prints_html_json_or_the_message(run, tmp_path: Path) -> None:
+def test_preview_prints_the_thing_alone(run, tmp_path: Path) -> None:
+    assert preview(run, tmp_path, "--format", "text").stdout.startswith("Hello User 0 http")
     assert "<p>Hello User 0" in preview(run, tmp_path, "--format", "html").stdout
+    assert "subject" not in preview(run, tmp_path, "--format", "html").stdout
     assert json.loads(preview(run, tmp_path, "--format", "json").stdout)["userId"] == "u0"
-    assert preview(run, tmp_path, "--format", "message").stdout_bytes.startswith(b"From: news@example.com\r\nTo: ")
+    assert preview(run, tmp_path, "--format", "source").stdout_bytes.startswith(b"From: news@example.com\r\nTo: ")
 
 
-@pytest.mark.parametrize("form", ["text", "message"])
+@pytest.mark.parametrize("form", ["text", "source"])
 def test_preview_for_nobody_fails_in_one_line(run, tmp_path: Path, form: str) -> None:
     result = preview(run, tmp_path, "--user", "nobody", "--format", form)
     assert result.exit_code == 1
@@ -118,7 +125,7 @@ def test_removed_unsubscription_is_gone(local) -> None:
     assert local("unsubscribes", "remove", "bob").stdout == "subscribed: bob\n"
     assert local("unsubscribes", "export").stdout == "_id,address,unsubscribedAt\n"
     unknown = local("unsubscribes", "remove", "nobody")
-    assert (unknown.exit_code, unknown.stderr) == (1, "Error: there is no user with the id nobody\n")
+    assert (unknown.exit_code, unknown.stderr) == (1, "Error: there is no user with the id or the username nobody\n")
 
 
 def test_suppression_list_that_is_none_fails_in_one_line(local) -> None:
@@ -177,4 +184,4 @@ def test_status_of_a_failed_sync_says_why(local, monkeypatch: pytest.MonkeyPatch
         assert fields["error"] == f"{workspace.url} refused users.list with 401"
         assert fields["next"] > fields["failed"]
         record = json.loads(local("users", "sync", "--status", "--json").stdout)
-        assert (record["failures"], record["error"], record["done_at"]) == (2, fields["error"], None)
+        assert (record["failures"], record["error"], record["doneAt"]) == (2, fields["error"], None)

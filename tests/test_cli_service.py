@@ -51,7 +51,7 @@ def run(service: Service, tmp_path: Path):
 
 def send(run, tmp_path: Path, *more: str, **changes: str) -> Result:
     options = ("--from", "News <news@example.com>", "--subject", "Hi [fname]", "--body-file", f"{tmp_path}/body.html")
-    return run("send", *options, *more, **changes)
+    return run("send", *options, "--yes", *more, **changes)
 
 
 def failed(result: Result, code: int) -> str:
@@ -130,9 +130,11 @@ def test_unusable_credentials_are_a_usage_error(run, tmp_path: Path, name: str, 
     failed(send(run, tmp_path, **{name: value}), 2)
 
 
-def test_body_that_is_not_utf8_is_one_line(run, tmp_path: Path) -> None:
-    (tmp_path / "body.html").write_bytes(b"Zo\xeb [unsubscribe]")
-    assert failed(send(run, tmp_path), 1) == "--body-file: is not UTF-8"
+@pytest.mark.parametrize(("encoding", "guess"), [("cp1252", "Windows-1252"), ("utf-16", "UTF-16")])
+def test_body_that_is_not_utf8_is_named_for_what_it_is(run, tmp_path: Path, encoding: str, guess: str) -> None:
+    (tmp_path / "body.html").write_bytes("Zoë [unsubscribe]".encode(encoding))
+    said = failed(send(run, tmp_path), 1)
+    assert said.startswith(f"--body-file: not UTF-8 but, it seems, {guess}")
 
 
 class Elsewhere(http.server.BaseHTTPRequestHandler):

@@ -46,7 +46,7 @@ class Campaigns:
             connection.execute(insert(User), self.users)
 
     def accept(self) -> str:
-        return campaigns.accept(self.db, "user00000", ORDER)
+        return campaigns.accept(self.db, "user00000", ORDER).campaign_id
 
     def headers(self) -> dict[str, str]:
         return {"X-User-Id": "user00000", "X-Auth-Token": Tokens(self.db).create("user00000", ("send-mail",))}

@@ -11,12 +11,13 @@ from sqlalchemy import update
 from mailer import blockage, campaigns
 from mailer.database import Database
 from mailer.errors import IdempotencyConflict, InvalidState
+from mailer.hold import boot_time
 from mailer.ledger import LeaseLost
 from mailer.links import NOBODY
 from mailer.models import Batch, User
-from mailer.outbox import boot_time
+from mailer.trouble import Trouble
 from tests.harness import MINUTE, START, Harness
-from transports.base import Message, Outcome, Status
+from transports.base import About, Message, Outcome, Status
 from transports.memory import MemoryTransport
 
 
@@ -226,7 +227,7 @@ def test_cancel_ends_it_and_keeps_the_record(db: Database, add_users) -> None:
 def test_too_many_failures_pause_the_campaign(db: Database, add_users) -> None:
     add_users(db, 300)
     road = Harness(db, batch_size=50, checkpoint=50, max_failure_rate=0.2)
-    road.store.answer(None, *[Status.REFUSED] * 300)
+    road.store.answer(None, *[Status.REFUSED] * 300, about=About.ADDRESS)
     road.accept()
     road.run()
     now = road.progress()
@@ -265,7 +266,7 @@ def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> No
     with pytest.raises(LeaseLost):
         road.outbox.extend(frozen)
     with pytest.raises(LeaseLost):
-        road.outbox.release(frozen, [], 5, "down")
+        road.outbox.release(frozen, [], 5, Trouble(transport="down"))
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
         assert blockage.current(connection) is None
@@ -292,7 +293,7 @@ def test_worker_that_wakes_up_late_hands_over_nothing_that_it_had_drawn(
     road = Harness(db)
     ahead = DrawsAhead(road.store)
     road.deliverer._transport = ahead
-    monkeypatch.setattr("mailer.delivery.boot_time", lambda: boot_time() + ahead.frozen)
+    monkeypatch.setattr("mailer.hold.boot_time", lambda: boot_time() + ahead.frozen)
     road.accept()
     road.plan()
     assert road.deliverer.run_next(lambda: False)

@@ -176,7 +176,7 @@ def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(database_url
     ]
     db = Database(database_url)
     with db.write() as connection:
-        store(connection, "0006", {"users": rows})
+        store(connection, "0008", {"users": rows})
 
     db.migrate()
 

@@ -28,7 +28,7 @@ from tests.harness import MINUTE, START, Harness
 from tests.killable import Trap, Worker, attempts, settings_for
 from tests.recording_smtp import Fault, recording_smtp
 from tests.service import END_STATES
-from transports.base import Status
+from transports.base import About, Status
 
 BAD = "user00001@example.com"
 DAY = 24 * 60 * MINUTE
@@ -43,7 +43,7 @@ def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
 
 def campaign(road: Harness, *answers: Status, **order: object) -> dict[str, int]:
     """Run a campaign in which BAD gets `answers`; the counts."""
-    road.store.answer(BAD, *answers)
+    road.store.answer(BAD, *answers, about=About.ADDRESS)
     road.accept(**order)  # type: ignore[arg-type]
     road.run()
     assert examine(road.db) == []
@@ -121,10 +121,10 @@ def test_dry_run_counts_nothing_and_goes_to_a_suppressed_address(road: Harness) 
     with road.db.write() as connection:
         connection.execute(update(User).where(User.id == "user00001").values(email="news@example.com"))
     for _ in range(4):
-        road.store.answer("news@example.com", Status.REFUSED)
+        road.store.answer("news@example.com", Status.REFUSED, about=About.ADDRESS)
         campaign(road, dry_run=True)
     assert refused_in(road.db, "news@example.com") == 0
-    road.store.answer("news@example.com", *[Status.REFUSED] * 3)
+    road.store.answer("news@example.com", *[Status.REFUSED] * 3, about=About.ADDRESS)
     suppress(road)
     assert campaign(road) == {"sent": 4}
     assert campaign(road, dry_run=True) == {"sent": 1}
@@ -144,7 +144,7 @@ def test_spellings_of_an_address_count_together(road: Harness) -> None:
     for spelled in ("user00001@example.com", "User00001@example.com", "USER00001@example.com"):
         with road.db.write() as connection:
             connection.execute(update(User).where(User.id == "user00001").values(email=spelled))
-        road.store.answer(spelled, Status.REFUSED)
+        road.store.answer(spelled, Status.REFUSED, about=About.ADDRESS)
         campaign(road)
     assert [one.address for one in suppressed_addresses(road.db)] == [BAD]
 
@@ -155,7 +155,7 @@ def test_campaign_counts_once_however_often_it_tries(road: Harness) -> None:
     campaign(road, Status.REFUSED)
     for _ in range(3):
         campaigns.retry_failed(road.db, first)
-        road.store.answer(BAD, Status.REFUSED)
+        road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
         road.run()
     assert (refused_in(road.db), suppressed_addresses(road.db)) == (2, [])
 
@@ -165,7 +165,7 @@ def test_users_who_share_an_address_count_it_once(road: Harness) -> None:
         connection.execute(
             insert(User), [user_row(9, id="twin", email=BAD.upper().replace("EXAMPLE.COM", "example.com"))]
         )
-    road.store.answer("USER00001@example.com", Status.REFUSED)
+    road.store.answer("USER00001@example.com", Status.REFUSED, about=About.ADDRESS)
     campaign(road, Status.REFUSED)
     assert refused_in(road.db) == 1
 
@@ -182,7 +182,7 @@ def said(what: str, address: str = "a@x.org") -> Result:
     entry = Entry(Recipient("u", "n", address))
     if what == "sent":
         return Result(entry, DeliveryStatus.SENT, 1, 0, "ok")
-    return Result(entry, DeliveryStatus.FAILED, 1, 0, "no", refused=True)
+    return Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
 
 
 def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_reason(road: Harness) -> None:
@@ -191,7 +191,7 @@ def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_r
     waiting = road.accept()
     road.plan()
     road.now += 1
-    road.store.answer(BAD, Status.REFUSED)
+    road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
     hurried = road.accept()
     road.plan()
     with road.db.write() as connection:
@@ -217,7 +217,14 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
     assert claim is not None
     entries = road.outbox.open_entries(claim)
     with db.write() as connection:
-        values = {"campaigns": 3, "campaign_ids": "x", "reply": "no", "refused_at": 1, "suppressed_at": road.now}
+        values = {
+            "campaigns": 3,
+            "campaign_ids": "x",
+            "reply": "no",
+            "refused_at": 1,
+            "suppressed_at": road.now,
+            "rule": "",
+        }
         connection.execute(insert(RefusedAddress).values(address=BAD, **values))
     checkpoint = road.outbox.checkpoint(claim, [], entries[:3], 5)
     assert [entry.recipient.user_id for entry in checkpoint.entries] == ["user00000", "user00002"]
@@ -238,7 +245,7 @@ def test_lifted_first_it_is_tried_again_and_counted_anew(road: Harness) -> None:
     suppress(road)
     assert lift(road.db, ["USER00001@Example.com", "user00001@example.com", "other@example.com"]) == Lifted(1, 1)
     assert campaigns.retry_failed(road.db, road.campaign_id) == 1
-    road.store.answer(BAD, Status.REFUSED)
+    road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
     road.run()
     assert (road.counts(), refused_in(road.db)) == ({"sent": 4, "failed": 1}, 1)
     campaigns.retry_failed(road.db, road.campaign_id)
@@ -283,7 +290,7 @@ def test_turned_off_nothing_is_counted_and_what_is_suppressed_stays_so(db: Datab
     off = Harness(db, suppress_after=0)
     off.now = on.now
     assert campaign(off) == {"sent": 4}
-    off.store.answer("user00002@example.com", Status.REFUSED)
+    off.store.answer("user00002@example.com", Status.REFUSED, about=About.ADDRESS)
     campaign(off)
     assert refused_in(db, "user00002@example.com") == 0
 
@@ -297,7 +304,7 @@ def test_outcome_that_is_not_recorded_is_not_counted(road: Harness) -> None:
     road.now += road.lease
     taken_over = road.outbox.claim()
     assert taken_over is not None
-    refused = Result(entry, DeliveryStatus.FAILED, 1, 0, "no", refused=True)
+    refused = Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
     for write in (
         lambda: road.outbox.checkpoint(frozen, [refused], [], 4),
         lambda: road.outbox.release(frozen, [refused], 4),
@@ -356,10 +363,10 @@ def statements(db: Database):
 
 def test_purge_forgets_old_refusals_and_keeps_suppressions(road: Harness) -> None:
     suppress(road)
-    road.store.answer("user00002@example.com", Status.REFUSED)
+    road.store.answer("user00002@example.com", Status.REFUSED, about=About.ADDRESS)
     campaign(road)
     road.now += 90 * DAY
-    road.store.answer("user00003@example.com", Status.REFUSED)
+    road.store.answer("user00003@example.com", Status.REFUSED, about=About.ADDRESS)
     campaign(road)
     purge(road.db, 90 * DAY)
     counted = [refused_in(road.db, f"user{number:05d}@example.com") for number in (1, 2, 3)]

@@ -3,9 +3,11 @@
 import stat
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import app
 from app import build
 from mailer.errors import ConfigError
 from mailer.settings import Settings
@@ -149,3 +151,84 @@ def test_header_and_footer_are_read_from_files(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "head.html").write_text("<h1>ü</h1>", "utf-8")
     monkeypatch.setenv("MAILER_EMAIL_HEADER", "head.html")
     assert Settings.from_env().email_header == "<h1>ü</h1>"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"MAILER_WORKERS=2\nMAILER_CHECKPOINT: 9\n", "line 2: not NAME=VALUE"),
+        (b'MAILER_SITE_NAME="News\nMAILER_CHECKPOINT=9\n', "line 1: not NAME=VALUE"),
+        ("MAILER_SITE_NAME=Zoë\n".encode("cp1252"), "not UTF-8"),
+        (b"\xef\xbb\xbfMAILER_WORKERS=2\n", "byte-order mark"),
+    ],
+    ids=["colon", "open quote", "cp1252", "byte-order mark"],
+)
+def test_env_file_of_which_a_line_would_be_lost_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"^\.env: .*{problem}"):
+        Settings.from_env()
+
+
+def test_env_file_that_is_a_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigError, match=r"^\.env: Is a directory$"):
+        Settings.from_env()
+
+
+def test_environment_is_not_changed_by_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAILER_WORKERS=2\n")
+    assert Settings.from_env().workers == 2
+    (tmp_path / ".env").write_text("MAILER_WORKERS=3\n")
+    assert Settings.from_env().workers == 3
+
+
+REMOTE = "failover:(smtp://127.0.0.1:1 smtp://relay.example)"
+
+
+def made(folder: Path, **values: Any) -> Settings:
+    return Settings(database_url=f"sqlite:///{folder}/m.db", secret_key=("k" * 40,), **values)
+
+
+@pytest.mark.parametrize("site", ["http://127.0.0.1:8000", "https://localhost", "http://[::1]:8000", "http://0.0.0.0"])
+def test_links_to_this_machine_do_not_leave_it_by_smtp(tmp_path: Path, site: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        build(made(tmp_path, transport=REMOTE, site_url=site))
+    assert str(refused.value).startswith(f"MAILER_SITE_URL: {site}: recipients elsewhere cannot follow")
+    assert "MAILER_ALLOW_LOCAL_LINKS=true" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"transport": REMOTE, "allow_local_links": True},
+        {"transport": REMOTE, "site_url": "https://news.example.com"},
+        {"transport": "smtp://localhost:1025"},
+    ],
+    ids=["allowed", "elsewhere", "smtp to this machine"],
+)
+def test_links_that_can_be_followed_start(tmp_path: Path, values: dict[str, Any]) -> None:
+    services = build(made(tmp_path, **values))
+    services.transport.close()
+    services.db.close()
+
+
+@pytest.mark.parametrize(
+    ("transport", "told"),
+    [("smtp://127.0.0.1", 2), ("failover:(file:x smtp://127.0.0.1)", 2), ("console:", 0)],
+)
+def test_start_under_smtp_warns_of_an_address_without_https(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, transport: str, told: int
+) -> None:
+    monkeypatch.setenv("MAILER_TRANSPORT", transport)
+    monkeypatch.setenv("MAILER_SITE_URL", f"http://news{len(transport)}.example.com")
+    app._warn.cache_clear()
+    for _ in range(2):
+        app.settings_with_warnings()
+    assert len(caplog.messages) == told
+    assert not told or caplog.messages[1].startswith("MAILER_SITE_URL is not https")
+
+
+def test_new_database_is_said_to_be_new(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        build(made(tmp_path)).db.close()
+    assert caplog.messages == [f"a new database was made: {tmp_path}/m.db"]

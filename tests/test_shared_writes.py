@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from mailer.database import Database
 
@@ -86,6 +88,83 @@ def test_those_who_share_a_commit_do_not_undo_each_other(numbers: Database) -> N
     came = together(numbers, [1, -2, 3, -4, 5], all_wait(numbers, 5))
     assert came == {1: 1, -2: ValueError, 3: 3, -4: ValueError, 5: 5}
     assert stored(numbers) == [1, 3, 5]
+
+
+def take_all_back(connection: Connection) -> None:
+    """What a full disk does: SQLite ends the transaction, with all that others have written in it."""
+    connection.execute(text("INSERT INTO numbers VALUES (100)"))
+    connection.execute(text("INSERT OR ROLLBACK INTO numbers VALUES (100)"))
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 3], ids=["first", "second", "third", "last"])
+def test_those_whose_commit_was_taken_back_hear_of_it(failing: int, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/test.db")
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    works: list[Callable[[Connection], object]] = [insert(1), insert(2), insert(3)]
+    works.insert(failing, take_all_back)
+    came: dict[int, object] = {}
+
+    def write(place: int) -> None:
+        try:
+            came[place] = database.write_shared(works[place])
+        except Exception as error:  # noqa: BLE001 - it is what is looked at
+            came[place] = type(error)
+
+    threads = [threading.Thread(target=write, args=(place,)) for place in range(4)]
+
+    def queue_up(_connection: Connection) -> None:
+        for count, thread in enumerate(threads, start=1):  # in this order
+            thread.start()
+            all_wait(database, count)(_connection)
+
+    database.write_shared(queue_up)
+    for thread in threads:
+        thread.join(30)
+    assert came == dict.fromkeys(range(4), OperationalError)
+    assert stored(database) == []
+    assert database.write_shared(insert(9)) == 9
+
+
+ONCE = text("INSERT INTO numbers VALUES (1)")
+AGAIN = {"sqlite": text("INSERT OR ROLLBACK INTO numbers VALUES (1)"), "postgresql": ONCE}
+
+
+@pytest.mark.parametrize("after", [None, "INSERT INTO numbers VALUES (2)"], ids=["nothing", "another statement"])
+def test_commit_of_what_was_taken_back_is_no_success(numbers: Database, after: str | None) -> None:
+    def careless() -> None:
+        with numbers.write() as connection:
+            connection.execute(ONCE)
+            with suppress(IntegrityError):
+                connection.execute(AGAIN[connection.dialect.name])
+            if after and connection.dialect.name == "sqlite":  # PostgreSQL refuses it by itself
+                connection.execute(text(after))
+
+    with pytest.raises(OperationalError, match="rolled back"):
+        careless()
+    assert 1 not in stored(numbers)
+
+
+def test_savepoint_begins_no_transaction_of_its_own(numbers: Database) -> None:
+    def careless() -> None:
+        with numbers.write() as connection:
+            connection.execute(ONCE)
+            with suppress(IntegrityError):
+                connection.execute(AGAIN[connection.dialect.name])
+            with connection.begin_nested():
+                connection.execute(text("INSERT INTO numbers VALUES (2)"))
+
+    with pytest.raises(OperationalError, match="rolled back"):
+        careless()
+    assert stored(numbers) == []
+
+
+def test_savepoint_undoes_its_own_part_only(numbers: Database) -> None:
+    with numbers.write() as connection:
+        connection.execute(ONCE)
+        with suppress(IntegrityError), connection.begin_nested():
+            connection.execute(ONCE)
+    assert stored(numbers) == [1]
 
 
 def test_all_who_wait_share_one_commit(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -123,6 +123,17 @@ class MemorySocket:
         return reply
 
 
+class MemoryWire(Wire):
+    """A wire to such a socket."""
+
+    def __init__(self, sock: MemorySocket) -> None:
+        super().__init__(cast(socket.socket, sock), "memory.test:25")
+        self._end = sock
+
+    def quiet(self) -> bool:
+        return self.settled and not (self._end.output or self._end.closed or self._end.broken)
+
+
 def messages(count: int) -> list[Message]:
     bodies = [b"Subject: x\r\n\r\nHi\r\n", b".\r\n.x\r\n", b"", b"bare\nline end\r\n"]
     return [Message(f"m{n}", "s@x", f"m{n}@x", b"<%d>\r\n" % n + bodies[n % len(bodies)]) for n in range(count)]
@@ -148,7 +159,7 @@ def converse(form: type[Dialogue], sock: MemorySocket, count: int) -> tuple[list
 
     outcomes: list[Outcome] = []
     try:
-        for outcome in filter(None, form(Wire(cast(socket.socket, sock)), Patience()).run(draw)):
+        for outcome in filter(None, form(MemoryWire(sock), Patience()).run(draw)):
             outcomes.append(outcome)
             assert len(drawn) - len(outcomes) <= 1
     except TransportUnavailable as error:

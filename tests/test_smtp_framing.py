@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transports.base import Message, Outcome, Status
+from transports.base import About, Message, Outcome, Status
 from transports.smtp_framing import Extensions, Framer, Parcel
 
 EVERYTHING = Extensions.from_ehlo(
@@ -57,6 +57,7 @@ def test_chunk_is_the_content_as_it_stands() -> None:
         pytest.param(Extensions(), message("ü\r\n".encode()), "8BITMIME", id="8 bit"),
         pytest.param(Extensions(), message(recipient="ü@example.org"), "SMTPUTF8", id="international recipient"),
         pytest.param(Extensions(), message(sender="ü@example.org"), "SMTPUTF8", id="international sender"),
+        pytest.param(Extensions(), message(recipient="ü@b.c", sender="ü@b.c"), "SMTPUTF8", id="international both"),
         pytest.param(EVERYTHING, message(recipient="a@b>\r\nRCPT TO:<c@d"), "recipient's address", id="injection"),
         pytest.param(EVERYTHING, message(recipient="a@b> SIZE=1"), "recipient's address", id="parameter"),
         pytest.param(EVERYTHING, message(recipient="a b@c"), "recipient's address", id="space"),
@@ -73,6 +74,8 @@ def test_refused_without_sending(extensions: Extensions, given: Message, problem
     assert isinstance(outcome, Outcome)
     assert (outcome.id, outcome.status) == ("c-1", Status.REFUSED)
     assert problem in outcome.reply
+    assert outcome.about is (About.SENDER if "sender" in outcome.reply else About.MESSAGE)
+    assert ("sender" in outcome.reply) == (given.sender != "s@example.org")
 
 
 @pytest.mark.parametrize("address", ['"a b"@c.org', '"a>b\\""@c.org', "a+b@[127.0.0.1]", "o'x@c.org", "世界@例.test"])

@@ -64,13 +64,19 @@ def fails(url: str) -> str:
         ("EHLO", b"550 5.7.1 go away\r\n", "EHLO was answered 550 5.7.1 go away"),
         ("EHLO", b"250-x\r\n" * 10_000, "EHLO: the server's reply is too long"),
         ("EHLO", CLOSE, "EHLO: the server closed the connection"),
-        ("NOOP", b"421 4.3.2 no\r\n", "does not answer NOOP"),
+        ("NOOP", b"421 4.3.2 no\r\n", "NOOP was answered 421 4.3.2 no"),
+        ("NOOP", CLOSE, "NOOP was not answered"),
+        ("NOOP", b"530 5.7.0 Authentication required\r\n", "the server wants a login"),
+        ("NOOP", b"530 5.7.0 Authentication required\r\n", "530 5.7.0 Authentication required"),
     ],
 )
 def test_bad_start(server: FakeServer, verb: str, reply: bytes, problem: str) -> None:
     server.script[verb] = [reply]
 
-    assert problem in fails(server.url())
+    shown = fails(server.url())
+
+    assert problem in shown
+    assert shown.startswith(f"smtp: 127.0.0.1:{server.port}: ")
 
 
 def test_nobody_listens(server: FakeServer) -> None:
@@ -209,7 +215,7 @@ def test_token_command_fails(server: FakeServer, command: str, problem: str) -> 
     ("replies", "problem"),
     [
         (
-            [b"535 5.7.8 ann with p\xc3\xa4ssword? no, ann@example.org\r\n"],
+            [b"535 5.7.8 ann with p\xc3\xa4ssword? no, ann@example.org\r\n"] * 2,
             "535 5.7.8 <user> with <secret>? no, <address>",
         ),
         ([b"454 4.7.0 try later\r\n"], "the login was answered 454 4.7.0 try later"),
@@ -230,6 +236,85 @@ def test_login_refused_shows_no_secret(
     assert problem in shown
     assert "ssword" not in shown
     assert base64.b64encode(b"\0ann\0p\xc3\xa4ssword").decode() not in shown
+
+
+@pytest.mark.parametrize("code", [b"504 5.5.4", b"534 5.7.9", b"535 5.7.8"], ids=["504", "534", "535"])
+def test_refused_mechanism_is_followed_by_the_next(server: FakeServer, code: bytes) -> None:
+    server.extensions = ("AUTH CRAM-MD5 LOGIN PLAIN",)
+    server.script["AUTH"] = [code + b" not this\r\n", b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n", None]
+
+    check(server.url("", USER))
+
+    assert [line for line in server.commands if line.startswith("AUTH")] == [server.commands[1], "AUTH LOGIN"]
+    assert server.commands[1].startswith("AUTH PLAIN ")
+    assert server.connections == 1
+
+
+def test_all_refused_mechanisms_are_named(server: FakeServer) -> None:
+    server.extensions = ("AUTH LOGIN PLAIN CRAM-MD5",)
+    server.script["AUTH"] = [b"504 no PLAIN\r\n", b"534 too weak\r\n", b"535 5.7.8 wrong\r\n"]
+
+    shown = fails(server.url("", USER))
+
+    assert shown.endswith(
+        "the login was answered 504 no PLAIN (PLAIN); 534 too weak (LOGIN); 535 5.7.8 wrong (CRAM-MD5)"
+    )
+
+
+def test_server_that_hangs_up_on_the_second_try_does_not_hide_the_first_answer(server: FakeServer) -> None:
+    server.extensions = ("AUTH LOGIN PLAIN",)
+    server.script["AUTH"] = [b"535 5.7.8 wrong\r\n", CLOSE]
+
+    assert "the login was answered 535 5.7.8 wrong (PLAIN)" in fails(server.url("", USER))
+
+
+@pytest.mark.parametrize("reply", [b"454 4.7.0 later\r\n", b"530 5.7.0 TLS first\r\n", b"525 5.7.13 disabled\r\n"])
+def test_other_refusals_of_a_login_are_final(server: FakeServer, reply: bytes) -> None:
+    server.extensions = ("AUTH LOGIN PLAIN",)
+    server.script["AUTH"] = [reply]
+
+    assert f"the login was answered {reply.decode().strip()}" in fails(server.url("", USER))
+    assert [line[:10] for line in server.commands if line.startswith("AUTH")] == ["AUTH PLAIN"]
+
+
+def test_named_mechanism_is_the_only_one_tried(server: FakeServer) -> None:
+    server.extensions = ("AUTH LOGIN PLAIN",)
+    server.script["AUTH"] = [b"504 not this\r\n"]
+
+    assert "(LOGIN)" in fails(server.url("auth=login", USER))
+    assert [line for line in server.commands if line.startswith("AUTH")] == ["AUTH LOGIN"]
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "said", "expected"),
+    [
+        ("ann", "a", "authentication has failed", "authentication has failed"),
+        ("ann", "in", "invalid in every way", "invalid <secret> every way"),
+        ("e", "fail", "authentication failed: e", "authentication failed: <user>"),
+        ("ann", "5.7.8", "wrong", "wrong"),
+        ("ann", "s3cret!", "is it s3cret!?", "is it <secret>?"),
+        ("ann", "s3cret", "is it s3cretary", "is it s3cretary"),
+        ("ann", "s3cret", "AGFubgBzM2NyZXQ= is not known", "<secret> is not known"),
+        ("ann", "s3cret", "czNjcmV0 is not known", "<secret> is not known"),
+    ],
+)
+def test_only_whole_words_are_taken_for_the_password(
+    server: FakeServer, user: str, password: str, said: str, expected: str
+) -> None:
+    server.extensions = ("AUTH PLAIN",)
+    server.script["AUTH"] = [f"535 5.7.8 {said}\r\n".encode()]
+
+    shown = fails(server.url("", f"{user}:{quote(password)}@"))
+
+    assert shown.endswith(f"the login was answered 535 5.7.8 {expected} (PLAIN)")
+
+
+def test_reasons_name_the_host_as_it_was_given(server: FakeServer) -> None:
+    server.script["CONNECT"] = [b"554 5.7.1 no\r\n"]
+
+    shown = fails(server.url().replace("127.0.0.1", "localhost"))
+
+    assert shown == f"smtp: localhost:{server.port}: the greeting was answered 554 5.7.1 no"
 
 
 def test_no_way_to_log_in_is_offered(server: FakeServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import mailbox
 import re
 import sys
@@ -11,15 +12,15 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tests.smtp_servers import FakeServer, running
 from tests.webhook_receiver import running_receiver
-from transports import Message, Status, Transport, TransportConfigError, TransportUnavailable, from_url
-from transports.memory import named_store
+from transports import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable, from_url
+from transports.memory import MemoryStore, named_store
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,32 @@ class Case:
     break_it: Callable[[], None]
     mend_it: Callable[[], None]
     look_ahead: int = 1  # how many messages may be drawn before the first of them has its outcome
+    refuse: Callable[[About], Message | None] = lambda _about: (
+        None
+    )  # the message that is refused about it, if it can be
 
 
+REFUSED = {
+    About.ADDRESS: ("RCPT", b"550 5.1.1 no such user\r\n"),
+    About.MAILBOX: ("RCPT", b"552 5.2.2 mailbox full\r\n"),
+    About.MESSAGE: ("RCPT", b"550 5.6.0 not like this\r\n"),
+    About.SENDER: ("MAIL", b"550 5.7.1 not you\r\n"),
+    About.RATE: ("RCPT", b"550 5.4.5 Daily user sending quota exceeded\r\n"),
+    About.TRANSPORT: ("MAIL", b"530 5.7.0 Authentication required\r\n"),
+}
 Factory = Callable[[pytest.FixtureRequest, ExitStack], Case]
 
 
 def memory_case(_request: pytest.FixtureRequest, _stack: ExitStack) -> Case:
     name = uuid.uuid4().hex
     store = named_store(name)
-    return Case(f"memory:{name}", lambda: contents(store.messages), lambda: store.fail_after(0), store.recover)
+    arrived, break_it = lambda: contents(store.messages), lambda: store.fail_after(0)
+    return Case(f"memory:{name}", arrived, break_it, store.recover, refuse=lambda about: memory_refusal(store, about))
+
+
+def memory_refusal(store: MemoryStore, about: About) -> Message:
+    store.answer(None, Status.REFUSED, about=about)
+    return make_message("refused")
 
 
 def console_case(request: pytest.FixtureRequest, stack: ExitStack) -> Case:
@@ -73,7 +91,10 @@ def file_case(form: str) -> Factory:
         def mend_it() -> None:
             away.rename(path)
 
-        return Case(f"file:{path}?format={form}", arrived, break_it, mend_it, look_ahead=64)
+        def refuse(about: About) -> Message | None:
+            return replace(make_message("refused"), id="../up") if about is About.MESSAGE else None
+
+        return Case(f"file:{path}?format={form}", arrived, break_it, mend_it, look_ahead=64, refuse=refuse)
 
     return build
 
@@ -97,6 +118,7 @@ def group_case(scheme: str) -> Factory:
             lambda: contents(message for store in stores for message in store.messages),
             break_it,
             mend_it,
+            refuse=lambda about: memory_refusal(stores[0], about),
         )
 
     return build
@@ -108,12 +130,18 @@ def webhook_case(_request: pytest.FixtureRequest, stack: ExitStack) -> Case:
     def set_down(down: bool) -> None:
         receiver.down = down
 
+    def refuse(about: About) -> Message:
+        outcome = {"id": "m-refused", "status": "refused", "reply": f"about {about}", "about": about}
+        receiver.answers = [(200, {}, json.dumps({"outcomes": [outcome]}).encode())]
+        return make_message("refused")
+
     return Case(
         f"webhook:{receiver.url}?batch=3",
         lambda: receiver.contents,
         lambda: set_down(True),
         lambda: set_down(False),
         look_ahead=3,
+        refuse=refuse,
     )
 
 
@@ -124,12 +152,18 @@ def smtp_case(options: str, *extensions: str) -> Factory:
         def set_down(down: bool) -> None:
             server.down = down
 
+        def refuse(about: About) -> Message:
+            verb, reply = REFUSED[about]
+            server.script[verb] = [reply]
+            return make_message("refused")
+
         return Case(
             server.url(options),
             lambda: [mail.content for mail in server.mails],
             lambda: set_down(True),
             lambda: set_down(False),
             look_ahead=2 if "PIPELINING" in extensions else 1,
+            refuse=refuse,
         )
 
     return build
@@ -251,6 +285,27 @@ def test_nothing_is_drawn_before_the_first_outcome_is_asked_for(transport: Trans
     transport.send(source)
 
     assert next(source).id == "m-0"
+
+
+@pytest.mark.parametrize("about", About)
+def test_refusal_says_whom_it_is_about(case: Case, transport: Transport, about: About) -> None:
+    """As the outcome's `about`, or, of the rate and the transport, as that of the error that ends the sending."""
+    refused = case.refuse(about)
+    if refused is None:
+        pytest.skip("this transport refuses nothing about that")
+    outcomes: list[Outcome] = []
+    problem = None
+
+    try:
+        outcomes.extend(transport.send([refused]))
+    except TransportUnavailable as error:
+        problem = error.about
+
+    assert [each.about for each in outcomes if each.status is not Status.SENT] == [about] * len(outcomes)
+    assert outcomes or problem is about
+    assert problem in (None, about)
+    assert not case.arrived()
+    assert [each.status for each in transport.send([make_message("after")])] == [Status.SENT]
 
 
 def test_closed_early_stays_usable(case: Case, transport: Transport) -> None:

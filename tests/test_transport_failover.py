@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from transports import Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable, from_url
+from transports import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable, from_url
 from transports.failover import FailoverTransport, RoundRobinTransport
 from transports.memory import MemoryStore, MemoryTransport
 
@@ -208,3 +208,40 @@ def test_reasons_name_the_members_without_their_passwords() -> None:
 
     assert "webhook:http://***@127.0.0.1:9/hook: 127.0.0.1: ConnectionError" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_limit_that_one_reached_leads_to_the_next() -> None:
+    group = Group()
+    group.stores["a"].fail_after(1, "quota used up", About.RATE)
+
+    assert group.send(3) == [Status.SENT] * 3
+    assert group.arrived() == {"a": 1, "b": 2, "c": 0}
+
+
+def test_refused_sender_is_not_sent_by_another() -> None:
+    group = Group()
+    group.stores["a"].answer(None, Status.REFUSED, about=About.SENDER, reply="not yours")
+
+    outcomes = list(group.transport.send(messages(1)))
+
+    assert outcomes == [Outcome("m0", Status.REFUSED, "not yours", About.SENDER)]
+    assert group.arrived() == {"a": 0, "b": 0, "c": 0}
+
+
+@pytest.mark.parametrize(
+    ("abouts", "about"),
+    [
+        ([About.RATE, About.RATE], About.RATE),
+        ([About.RATE, About.TRANSPORT], About.TRANSPORT),
+        ([About.TRANSPORT, About.TRANSPORT], About.TRANSPORT),
+    ],
+)
+def test_group_is_at_its_limit_when_all_its_members_are(abouts: list[About], about: About) -> None:
+    group = Group(names="ab")
+    for store, each in zip(group.stores.values(), abouts, strict=True):
+        store.fail_after(0, "no", each)
+
+    for attempt in (lambda: group.send(1), group.transport.check):
+        with pytest.raises(TransportUnavailable) as caught:
+            attempt()
+        assert caught.value.about is about

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from transports import Message, Outcome, Status, TransportConfigError, TransportUnavailable, from_url
+from transports import About, Message, Outcome, Status, TransportConfigError, TransportUnavailable, from_url
 from transports.memory import Gate, MemoryStore, MemoryTransport, named_store
 
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -46,8 +46,31 @@ def test_uncertain_message_arrived() -> None:
     store = MemoryStore()
     store.answer(None, Status.UNCERTAIN)
 
-    assert store.take(message(1)) == Outcome("m1", Status.UNCERTAIN, "memory: uncertain")
+    assert store.take(message(1)) == Outcome("m1", Status.UNCERTAIN, "memory: uncertain", About.TRANSPORT)
     assert store.messages == (message(1),)
+
+
+def test_answers_are_about_whom_they_are_told_to_be() -> None:
+    store = MemoryStore()
+    store.answer(None, Status.REFUSED, Status.DEFERRED, about=About.SENDER, reply="not you")
+    store.answer(None, Status.REFUSED)
+
+    assert [store.take(message(n)) for n in range(3)] == [
+        Outcome("m0", Status.REFUSED, "not you", About.SENDER),
+        Outcome("m1", Status.DEFERRED, "not you", About.SENDER),
+        Outcome("m2", Status.REFUSED, "memory: refused", About.MESSAGE),
+    ]
+
+
+@pytest.mark.parametrize("about", [About.TRANSPORT, About.RATE])
+def test_failure_is_about_what_it_is_told_to_be(about: About) -> None:
+    transport = MemoryTransport()
+    transport.store.fail_after(0, "enough", about)
+
+    with pytest.raises(TransportUnavailable, match="enough") as caught:
+        transport.check()
+
+    assert caught.value.about is about
 
 
 def test_fail_after_takes_that_many_more() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.webhook_receiver import Receiver, running_receiver
-from transports import Message, Status, TransportConfigError, TransportUnavailable, from_url
+from transports import About, Message, Outcome, Status, TransportConfigError, TransportUnavailable, from_url
 from transports.webhook import WebhookSettings, WebhookTransport, WebhookUnavailable
 from transports.webhook_exchange import Body, seconds_of
 
@@ -39,6 +39,59 @@ def statuses(receiver: Receiver, count: int, options: str = "timeout=5s") -> lis
 
 def answer(*outcomes: Any) -> tuple[int, dict[str, str], bytes]:
     return 200, {}, json.dumps({"outcomes": list(outcomes)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "about"),
+    [
+        ("refused", "address", About.ADDRESS),
+        ("deferred", "mailbox", About.MAILBOX),
+        ("refused", "sender", About.SENDER),
+        ("refused", "message", About.MESSAGE),
+        ("refused", None, About.MESSAGE),
+        ("refused", "recipient", About.MESSAGE),
+        ("refused", "ADDRESS", About.MESSAGE),
+        ("refused", ["address"], About.MESSAGE),
+        ("uncertain", None, About.TRANSPORT),
+        ("uncertain", "nonsense", About.TRANSPORT),
+    ],
+)
+def test_answer_says_whom_it_is_about(receiver: Receiver, status: str, word: object, about: About) -> None:
+    receiver.answers = [answer({"id": "m0", "status": status, "reply": "no", "about": word})]
+
+    (outcome,) = from_url(f"webhook:{receiver.url}").send(messages(1))
+
+    assert outcome == Outcome("m0", Status(status), "no", about)
+
+
+@pytest.mark.parametrize("word", ["rate", "transport"])
+def test_after_an_answer_about_the_rate_or_the_receiver_nobody_else_is_asked(receiver: Receiver, word: str) -> None:
+    sent, limited = (
+        {"id": "m0", "status": "sent"},
+        {"id": "m1", "status": "deferred", "reply": "5 a day", "about": word},
+    )
+    receiver.answers = [answer(sent, limited)]
+    outcomes: list[Outcome] = []
+
+    with pytest.raises(TransportUnavailable, match=r"127\.0\.0\.1: 5 a day") as caught:
+        outcomes.extend(from_url(f"webhook:{receiver.url}?batch=2").send(messages(6)))
+
+    assert [(each.id, each.status, each.about) for each in outcomes] == [
+        ("m0", Status.SENT, About.MESSAGE),
+        ("m1", Status.DEFERRED, About(word)),
+    ]
+    assert caught.value.about is About(word)
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(("code", "about"), [(429, About.RATE), (503, About.TRANSPORT), (401, About.TRANSPORT)])
+def test_status_that_takes_nothing_is_about(receiver: Receiver, code: int, about: About) -> None:
+    receiver.answers = [(code, {}, b"")]
+
+    with pytest.raises(TransportUnavailable) as caught:
+        statuses(receiver, 1)
+
+    assert caught.value.about is about
 
 
 def test_request_holds_the_batch(receiver: Receiver) -> None:

@@ -19,6 +19,7 @@ from tests.conftest import user_row
 from tests.fake_workspace import LOGGED_OUT, FakeWorkspace, slow_down
 from tests.service import Service
 
+YOU_MUST = LOGGED_OUT["message"]
 CAMPAIGNS, UNSUBSCRIBES = "/api/v1/mailer/campaigns", "/api/v1/mailer/unsubscribes"
 
 
@@ -70,7 +71,7 @@ def test_caller_whom_the_workspace_does_not_know_is_401(service: Service, fake: 
     good = caller(fake, "known", "admin")
     for bad in ({**good, "X-Auth-Token": "wrong"}, {**good, "X-User-Id": "admin"}, {"X-User-Id": "known"}, {}):
         answer = service.get(CAMPAIGNS, bad)
-        assert (answer.status_code, answer.json()) == (401, LOGGED_OUT)
+        assert (answer.status_code, answer.json()) == (401, {**LOGGED_OUT, "success": False, "error": YOU_MUST})
     inactive = caller(fake, "inactive", "admin", active=False)
     assert service.get(CAMPAIGNS, inactive).status_code == 401
 

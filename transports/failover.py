@@ -2,6 +2,8 @@
 
 Only `TransportUnavailable` leads to the next one, and only with the messages that have no outcome: the interface says
 that those were certainly not handed over. A message with any outcome, `uncertain` above all, is never sent again here.
+So a limit that one reached leads to the next, as an outage does; a refusal of the sender does not, as it is about the
+campaign's From and not about the way: what one relay refuses another would send without the right to.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
-from transports.base import Message, Outcome, Transport, TransportConfigError, TransportUnavailable
+from transports.base import About, Message, Outcome, Transport, TransportConfigError, TransportUnavailable
 from transports.options import Options, redact, split_group, split_url
 from transports.registry import from_url
 
@@ -91,7 +93,7 @@ class FailoverTransport(Transport):
         """Send through the members in turn. Raises `TransportUnavailable` once each has failed without progress."""
         source = Source(messages)
         order = self._order()
-        failures: dict[Member, str] = {}
+        failures: dict[Member, TransportUnavailable] = {}
         while True:
             member = self._choose(order, failures)
             try:
@@ -103,7 +105,7 @@ class FailoverTransport(Transport):
                 if source.broken:
                     raise
                 member.cools_until = self._clock() + self._cooldown
-                failures[member] = str(error)
+                failures[member] = error
                 if len(failures) == len(self._members):
                     raise _unavailable(failures) from error
             else:
@@ -111,12 +113,12 @@ class FailoverTransport(Transport):
 
     def check(self) -> None:
         """Raise `TransportUnavailable` when no member could send now."""
-        failures: dict[Member, str] = {}
+        failures: dict[Member, TransportUnavailable] = {}
         for member in self._members:
             try:
                 member.transport.check()
             except TransportUnavailable as error:
-                failures[member] = str(error)
+                failures[member] = error
             else:
                 return
         raise _unavailable(failures)
@@ -129,7 +131,7 @@ class FailoverTransport(Transport):
     def _order(self) -> Sequence[Member]:
         return self._members
 
-    def _choose(self, order: Sequence[Member], failures: dict[Member, str]) -> Member:
+    def _choose(self, order: Sequence[Member], failures: dict[Member, TransportUnavailable]) -> Member:
         now = self._clock()
         return min((member for member in order if member not in failures), key=lambda member: member.cools(now))
 
@@ -154,5 +156,8 @@ class RoundRobinTransport(FailoverTransport):
         return self._members[start:] + self._members[:start]
 
 
-def _unavailable(failures: dict[Member, str]) -> TransportUnavailable:
-    return TransportUnavailable("; ".join(f"{member.name}: {reason}" for member, reason in failures.items()))
+def _unavailable(failures: dict[Member, TransportUnavailable]) -> TransportUnavailable:
+    error = TransportUnavailable("; ".join(f"{member.name}: {failure}" for member, failure in failures.items()))
+    limited = all(failure.about is About.RATE for failure in failures.values())
+    error.about = About.RATE if limited else About.TRANSPORT
+    return error

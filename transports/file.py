@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
-from transports.base import Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
+from transports.base import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
 from transports.file_formats import EmlFormat, FileFormat, MaildirFormat
 from transports.file_mbox import MboxFormat
 from transports.folders import Folder, make_folder, probe_writable
@@ -102,7 +102,7 @@ def _fits(message: Message) -> bool:
 def _outcome(message: Message) -> Outcome:
     if _fits(message):
         return Outcome(message.id, Status.SENT, "stored")
-    return Outcome(message.id, Status.REFUSED, "the message id cannot be a file name")
+    return Outcome(message.id, Status.REFUSED, "the message id cannot be a file name", About.MESSAGE)
 
 
 def _reason(error: Exception) -> str:

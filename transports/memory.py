@@ -1,8 +1,9 @@
 """`memory:` keeps what it is given: the test double of this family, and the sink that measures everything else.
 
     transport = MemoryTransport()
-    transport.answer("bob@example.org", Status.DEFERRED, Status.SENT)   # his next two messages
-    transport.fail_after(3)                                             # then TransportUnavailable until recover()
+    store = transport.store
+    store.answer("bob@example.org", Status.DEFERRED, Status.SENT, about=About.MAILBOX)   # his next two messages
+    store.fail_after(3)                                                 # then TransportUnavailable until recover()
 
 `memory:name` shares one store between all transports of that name in the process; `?keep=0` only counts.
 """
@@ -12,13 +13,29 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import unquote
 
-from transports.base import Message, Outcome, Status, Transport, TransportUnavailable
+from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
 from transports.options import Options, split_url
 
 ARRIVES = (Status.SENT, Status.UNCERTAIN)  # the worst case of an uncertain outcome is that a copy arrived
+
+
+class Answer(NamedTuple):
+    """What to say to a message; without an `about`, an uncertain one is about the transport, any other the message."""
+
+    status: Status
+    about: About | None = None
+    reply: str = ""
+
+    def outcome(self, message: Message) -> Outcome:
+        """The same for `message`."""
+        about = self.about or (About.TRANSPORT if self.status is Status.UNCERTAIN else About.MESSAGE)
+        return Outcome(message.id, self.status, self.reply or f"memory: {self.status}", about)
+
+
+TAKEN = Answer(Status.SENT)
 
 
 class Gate:
@@ -50,9 +67,10 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._messages: deque[Message] = deque(maxlen=keep)
         self._arrived = 0
-        self._answers: dict[str | None, deque[Status]] = {}
+        self._answers: dict[str | None, deque[Answer]] = {}
         self._left: int | None = None
         self._reason = ""
+        self._about = About.TRANSPORT
         self._gate: Gate | None = None
 
     @property
@@ -66,15 +84,18 @@ class MemoryStore:
         """How many messages arrived, kept or not."""
         return self._arrived
 
-    def answer(self, recipient: str | None, *statuses: Status) -> None:
-        """Answer the next messages to `recipient` (None: to anyone) with `statuses`, in turn; then SENT again."""
-        with self._lock:
-            self._answers.setdefault(recipient, deque()).extend(statuses)
+    def answer(self, recipient: str | None, *statuses: Status, about: About | None = None, reply: str = "") -> None:
+        """Answer the next messages to `recipient` (None: to anyone) with `statuses`, in turn; then SENT again.
 
-    def fail_after(self, count: int, reason: str = "told to fail") -> None:
+        `about` is whom those that are not sent are about, `reply` the words.
+        """
+        with self._lock:
+            self._answers.setdefault(recipient, deque()).extend(Answer(status, about, reply) for status in statuses)
+
+    def fail_after(self, count: int, reason: str = "told to fail", about: About = About.TRANSPORT) -> None:
         """Take `count` more messages, then raise `TransportUnavailable` until `recover`."""
         with self._lock:
-            self._left, self._reason = count, reason
+            self._left, self._reason, self._about = count, reason, about
 
     def recover(self) -> None:
         """Take messages again."""
@@ -106,21 +127,23 @@ class MemoryStore:
             self._ensure_available()
             if self._left is not None:
                 self._left -= 1
-            status = self._next_answer(message.recipient)
-            if status in ARRIVES:
+            answer = self._next_answer(message.recipient)
+            if answer.status in ARRIVES:
                 self._messages.append(message)
                 self._arrived += 1
-        return Outcome(message.id, status, f"memory: {status}")
+        return answer.outcome(message)
 
     def _ensure_available(self) -> None:
         if self._left is not None and self._left <= 0:
-            raise TransportUnavailable(f"memory: {self._reason}")
+            error = TransportUnavailable(f"memory: {self._reason}")
+            error.about = self._about
+            raise error
 
-    def _next_answer(self, recipient: str) -> Status:
+    def _next_answer(self, recipient: str) -> Answer:
         for key in (recipient, None):
             if answers := self._answers.get(key):
                 return answers.popleft()
-        return Status.SENT
+        return TAKEN
 
 
 class MemoryTransport(Transport):

@@ -63,7 +63,9 @@ class SharedLimit:
                 return 0.0
             return self._limiter.get_window_stats(self._item, self._key).reset_time - time.time()
         except StorageError as error:
-            raise TransportUnavailable("the storage that the sending rate is counted in does not answer") from error
+            raise TransportUnavailable(
+                f"the storage that the rate of {self._key} is counted in does not answer"
+            ) from error
 
 
 class Rate:

@@ -6,18 +6,22 @@ server offers PIPELINING, with BDAT if `bdat=yes` and it offers CHUNKING, and in
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Self
 
 from transports.base import Message, Outcome, Transport
 from transports.smtp_dialogue import ChunkedDialogue, Dialogue, Draw, LockstepDialogue
+from transports.smtp_errors import PipeliningBroken
 from transports.smtp_framing import Framer, Parcel
-from transports.smtp_lanes import Lanes, Source
+from transports.smtp_lanes import Lanes, Source, Take
 from transports.smtp_pipeline import PipelinedDialogue
 from transports.smtp_pool import SessionPool
 from transports.smtp_session import Session, open_session
 from transports.smtp_settings import SMTPSettings
+
+log = logging.getLogger(__name__)
 
 
 class SMTPTransport(Transport):
@@ -25,6 +29,7 @@ class SMTPTransport(Transport):
 
     def __init__(self, settings: SMTPSettings) -> None:
         self._settings = settings
+        self._pipelining = settings.pipelining
         self._pool = SessionPool(
             partial(open_session, settings), settings.connections, settings.max_messages, settings.idle
         )
@@ -41,7 +46,7 @@ class SMTPTransport(Transport):
         """See `Transport.send`. On each connection at most two messages are drawn ahead and at most one is in doubt."""
         source = Source(messages, self._settings.rate)
         while source.wait():
-            yield from Lanes(self._pool, source, self._begin).run()
+            yield from Lanes(self._pool, source, self._begin, self._distrust).run()
 
     def check(self) -> None:
         """Make sure that a connection can be had, or that all of them are in use. Raises `TransportUnavailable`."""
@@ -51,26 +56,35 @@ class SMTPTransport(Transport):
         """Say goodbye on every connection."""
         self._pool.close()
 
-    def _begin(self, session: Session, source: Source) -> Iterator[Outcome | None]:
-        return self._dialogue(session).run(self._draw(source, session))
+    def _begin(self, session: Session, take: Take) -> Iterator[Outcome | None]:
+        return self._dialogue(session).run(self._draw(take, session))
+
+    def _distrust(self, failure: PipeliningBroken) -> None:
+        """From now on use one command at a time with this server."""
+        if self._pipelining:
+            self._pipelining = False
+            log.warning("%s: PIPELINING is broken there; going on without it, as pipelining=no would", failure)
 
     def _dialogue(self, session: Session) -> Dialogue:
         patience = self._settings.patience
         if self._chunked(session):
             return ChunkedDialogue(session.wire, patience)
-        if session.extensions.pipelining:
+        if self._pipelined(session):
             return PipelinedDialogue(session.wire, patience)
         return LockstepDialogue(session.wire, patience)
 
     def _chunked(self, session: Session) -> bool:
-        return self._settings.bdat and session.extensions.chunking and session.extensions.pipelining
+        return self._settings.bdat and session.extensions.chunking and self._pipelined(session)
 
-    def _draw(self, source: Source, session: Session) -> Draw:
+    def _pipelined(self, session: Session) -> bool:
+        return self._pipelining and session.extensions.pipelining
+
+    def _draw(self, take: Take, session: Session) -> Draw:
         framer = Framer(session.extensions, chunked=self._chunked(session), notify=self._settings.notify)
         limit = self._settings.max_messages
 
         def draw() -> Parcel | Outcome | None:
-            message = source.next() if session.carried < limit else None
+            message = take() if session.carried < limit else None
             if message is None:
                 return None
             session.carried += 1

@@ -5,22 +5,29 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transports.base import TransportUnavailable
+from transports.base import TransportError
 from transports.smtp_replies import Reply
+from transports.smtp_wire import ConnectionLost
 
 Responder = Callable[[bytes], bytes]  # from the server's challenge, b"" at first, to what to answer
 Ask = Callable[[str], Reply]  # sends one line, returns the reply
 
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")  # in order of preference; the connection is private or loopback
 INITIAL = frozenset({"PLAIN", "XOAUTH2"})  # those that speak first
+REFUSED = frozenset({504, 534, 535})  # RFC 4954 section 6: not this mechanism, too weak, not these credentials
 MAX_CHALLENGES = 4
 TOKEN_SECONDS = 30.0
+
+
+class LoginTrouble(TransportError):
+    """There can be no login; the text says why and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,12 @@ class Credentials:
     token_command: str = field(default="", repr=False)
 
     def secret(self) -> str:
-        """The password, or a token that is read anew each time. Raises `TransportUnavailable` if there is none."""
+        """The password, or a token that is read anew each time. Raises `LoginTrouble` if there is none."""
         if self.mechanism != "XOAUTH2":
             return self.password
         token = self._read_token().strip()
         if not token or not token.isascii() or not token.isprintable():
-            raise TransportUnavailable("smtp: the access token is empty or not one line of text")
+            raise LoginTrouble("the access token is empty or not one line of text")
         return token
 
     def _read_token(self) -> str:
@@ -48,7 +55,7 @@ class Credentials:
                 return Path(self.token_file).read_text(encoding="utf-8")
             return _run(self.token_command)
         except (OSError, UnicodeError) as error:
-            raise TransportUnavailable(f"smtp: cannot read the access token: {type(error).__name__}") from error
+            raise LoginTrouble(f"cannot read the access token: {type(error).__name__}") from error
 
 
 def _run(command: str) -> str:
@@ -58,26 +65,58 @@ def _run(command: str) -> str:
             shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=TOKEN_SECONDS, check=True
         )
     except subprocess.CalledProcessError as error:
-        raise TransportUnavailable(f"smtp: the token command ended with status {error.returncode}") from None
+        raise LoginTrouble(f"the token command ended with status {error.returncode}") from None
     except subprocess.TimeoutExpired:
-        raise TransportUnavailable("smtp: the token command timed out") from None
+        raise LoginTrouble("the token command timed out") from None
     return done.stdout.decode()
 
 
-def choose(credentials: Credentials, offered: str) -> str:
-    """The mechanism to use, given AUTH's parameters from EHLO. Raises `TransportUnavailable` if there is none."""
+def authenticate(ask: Ask, credentials: Credentials, offered: str) -> None:
+    """Log in by the best mechanism of those in `offered` (AUTH's parameters from EHLO) that the server takes.
+
+    One that it refuses as such, or with these credentials, is followed by the next: servers offer what they cannot do,
+    or keep passwords in a form that only some mechanisms can use. Raises `LoginTrouble`.
+    """
+    secret = credentials.secret()
+    refusals: list[str] = []
+    for mechanism in usable(credentials, offered):
+        try:
+            reply = log_in(ask, mechanism, credentials.user, secret)
+        except (ConnectionLost, OSError):
+            if refusals:
+                break  # it hung up on the second try: the first answer says why
+            raise
+        if reply.code == 235:
+            return
+        refusals.append(f"{shown(reply, credentials.user, secret)} ({mechanism})")
+        if reply.code not in REFUSED:
+            break
+    raise LoginTrouble("the login was answered " + "; ".join(refusals))
+
+
+def usable(credentials: Credentials, offered: str) -> list[str]:
+    """The mechanisms to try, in this order. Raises `LoginTrouble` if there is none."""
     names = offered.upper().split()
     wanted = (credentials.mechanism,) if credentials.mechanism else PASSWORD_MECHANISMS
-    for name in wanted:
-        if name in names:
-            return name
-    raise TransportUnavailable(f"smtp: the server offers none of these ways to log in: {', '.join(wanted)}")
+    found = [name for name in wanted if name in names]
+    if not found:
+        raise LoginTrouble(f"the server offers none of these ways to log in: {', '.join(wanted)}")
+    return found
+
+
+def shown(reply: Reply, user: str, secret: str) -> str:
+    """`reply` without the password, however it is written, and the user's name; only whole words are taken for them."""
+    text = reply.text.removeprefix(reply.enhanced)
+    encoded = (base64.b64encode(word.encode()).decode() for word in (secret, f"\0{user}\0{secret}"))
+    for word, mark in ((secret, "<secret>"), *((each, "<secret>") for each in encoded), (user, "<user>")):
+        text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", mark, text)
+    return f"{reply.code} {reply.enhanced}{text}".rstrip()
 
 
 def log_in(ask: Ask, mechanism: str, user: str, secret: str) -> Reply:
     """Run the exchange and return the reply that ended it; anything but 235 means no.
 
-    Raises `TransportUnavailable` when the server's challenges make no sense.
+    Raises `LoginTrouble` when the server's challenges make no sense.
     """
     respond = RESPONDERS[mechanism](user, secret)
     line = f"AUTH {mechanism}"
@@ -88,7 +127,7 @@ def log_in(ask: Ask, mechanism: str, user: str, secret: str) -> Reply:
         if reply.code != 334:
             return reply
         reply = ask(base64.b64encode(respond(_challenge(reply))).decode())
-    raise TransportUnavailable("smtp: the login does not come to an end")
+    raise LoginTrouble("the login does not come to an end")
 
 
 def _challenge(reply: Reply) -> bytes:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from transports.base import Outcome, Status, TransportUnavailable
+from transports.base import About, Outcome, Status, TransportUnavailable
+from transports.smtp_blame import judge
+from transports.smtp_errors import OutOfStep, SessionEnded, about_reply, failure
 from transports.smtp_framing import Parcel
-from transports.smtp_replies import Phase, Reply, Verdict, judge, without_addresses
-from transports.smtp_wire import ConnectionLost, Wire
+from transports.smtp_replies import Phase, Reply, Verdict
+from transports.smtp_wire import ConnectionLost, Loss, Wire
 
 Draw = Callable[[], Parcel | Outcome | None]
 T = TypeVar("T")
@@ -42,10 +44,6 @@ class Step:
     failure: TransportUnavailable | None = None
 
 
-class OutOfStep(TransportUnavailable):
-    """A reply that cannot be one to what was asked: the replies before it may have been to something else as well."""
-
-
 class Dialogue(ABC):
     """One connection's dialogue, ready for MAIL. After `TransportUnavailable` the connection must be dropped."""
 
@@ -64,14 +62,15 @@ class Dialogue(ABC):
 
     def _outcome(self, parcel: Parcel, phase: Phase, reply: Reply) -> Outcome | None:
         """The outcome that `reply` means, or None if the dialogue goes on."""
-        verdict = judge(phase, reply)
+        verdict, about = judge(phase, reply)
         if verdict is Verdict.OUT_OF_STEP:
-            raise OutOfStep(str(unavailable(f"{phase} was answered {reply}")))
+            raise self._failed(f"{phase} was answered {reply}", about, OutOfStep)
         if verdict is Verdict.UNAVAILABLE:
-            raise unavailable(f"{phase} was answered {reply}")
+            ended = phase is Phase.MAIL and reply.code == 421
+            raise self._failed(f"{phase} was answered {reply}", about, SessionEnded if ended else TransportUnavailable)
         if verdict is Verdict.ACCEPTED and phase is not Phase.END:
             return None
-        return Outcome(parcel.id, STATUS[verdict], str(reply))
+        return Outcome(parcel.id, STATUS[verdict], str(reply), about)
 
     def _ask(self, command: bytes) -> Paused[Reply]:
         try:
@@ -80,44 +79,53 @@ class Dialogue(ABC):
             self._wire.allow(self._patience.command)
             return self._wire.reply()
         except ConnectionLost as lost:
-            raise unavailable(str(lost)) from lost
+            raise self._broken(lost) from lost
 
     def _read_reply(self) -> Reply:
         try:
             return self._wire.reply()
         except ConnectionLost as lost:
-            raise unavailable(str(lost)) from lost
+            raise self._broken(lost) from lost
 
     def _reset(self) -> Paused[None]:
         reply = yield from self._ask(RSET)
         if reply.code != 250:
-            raise unavailable(f"RSET was answered {reply}")
+            raise self._ended(f"RSET was answered {reply}", reply)
+
+    def _failed(
+        self, reason: str, about: About = About.TRANSPORT, kind: type[TransportUnavailable] = TransportUnavailable
+    ) -> TransportUnavailable:
+        return failure(kind, self._wire.place, reason, about)
+
+    def _broken(self, lost: ConnectionLost) -> TransportUnavailable:
+        """The connection broke, and nothing of a message had been written that has no answer."""
+        return self._failed(str(lost), kind=SessionEnded if lost.loss is Loss.CLOSED else TransportUnavailable)
+
+    def _ended(self, reason: str, reply: Reply) -> TransportUnavailable:
+        """Between two messages the server gave a reply after which there can be no more."""
+        return self._failed(reason, about_reply(reply), SessionEnded if reply.code == 421 else TransportUnavailable)
 
     def _settle(self, parcel: Parcel, reply: Reply) -> Step:
         """What the reply to the end of data means."""
         try:
             return Step(self._outcome(parcel, Phase.END, reply))
-        except OutOfStep as failure:
-            return doubt(parcel.id, failure)
-        except TransportUnavailable as failure:
-            return Step(failure=failure)
+        except OutOfStep as error:
+            return doubt(parcel.id, error)
+        except TransportUnavailable as error:
+            return Step(failure=error)
 
     def _abandoned(self, parcel: Parcel, lost: ConnectionLost) -> Step:
         """The connection broke before the end of data was written. The server may have said why."""
         reply = self._wire.last_words()
         if reply is None or reply.code < 400:
-            return Step(failure=unavailable(str(lost)))
-        return Step(self._settle(parcel, reply).outcome, unavailable(f"the data was answered {reply}"))
+            return Step(failure=self._failed(str(lost)))
+        step = self._settle(parcel, reply)
+        return Step(step.outcome, step.failure or self._failed(f"the data was answered {reply}"))
 
 
 def doubt(message_id: str, failure: TransportUnavailable) -> Step:
     """All of the message was written and there is no telling what became of it."""
-    return Step(Outcome(message_id, Status.UNCERTAIN, str(failure)), failure)
-
-
-def unavailable(reason: str) -> TransportUnavailable:
-    """The error to raise, fit for a log."""
-    return TransportUnavailable(f"smtp: {without_addresses(reason)}")
+    return Step(Outcome(message_id, Status.UNCERTAIN, str(failure), About.TRANSPORT), failure)
 
 
 class LockstepDialogue(Dialogue):
@@ -157,7 +165,7 @@ class LockstepDialogue(Dialogue):
         except ConnectionLost as lost:
             if lost.written < len(parcel.body):
                 return self._abandoned(parcel, lost)
-            return doubt(parcel.id, unavailable(str(lost)))
+            return doubt(parcel.id, self._failed(str(lost)))
 
 
 class ChunkedDialogue(Dialogue):
@@ -179,6 +187,8 @@ class ChunkedDialogue(Dialogue):
                 yield from self._reset()  # RFC 3030 section 2: the state after a failed BDAT is not defined
 
     def _exchange(self, parcel: Parcel) -> Paused[Step]:
+        if not self._wire.quiet():  # once all is written, a session that has ended leaves the message in doubt
+            return Step(failure=self._farewell())
         data = parcel.mail + parcel.rcpt + parcel.body
         refusal: Outcome | None = None
         try:
@@ -190,15 +200,20 @@ class ChunkedDialogue(Dialogue):
             refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)
             end = self._wire.reply()
         except ConnectionLost as lost:
-            return self._broken(parcel, lost, refusal, lost.written == len(data))
-        except OutOfStep as failure:
-            return doubt(parcel.id, failure)
-        except TransportUnavailable as failure:
-            return Step(failure=failure)
+            return self._cut_off(parcel, lost, refusal, lost.written == len(data))
+        except OutOfStep as error:
+            return doubt(parcel.id, error)
+        except TransportUnavailable as error:
+            return Step(failure=error)
         return Step(refusal) if refusal else self._settle(parcel, end)
 
-    def _broken(self, parcel: Parcel, lost: ConnectionLost, refusal: Outcome | None, whole: bool) -> Step:
+    def _farewell(self) -> TransportUnavailable:
+        reply = self._wire.last_words()
+        if reply is None:
+            return self._failed("the server closed the connection", kind=SessionEnded)
+        return self._ended(f"between two messages the server said {reply}", reply)
+
+    def _cut_off(self, parcel: Parcel, lost: ConnectionLost, refusal: Outcome | None, whole: bool) -> Step:
         if refusal is not None:
-            return Step(refusal, unavailable(str(lost)))
-        failure = unavailable(str(lost))
-        return doubt(parcel.id, failure) if whole else Step(failure=failure)
+            return Step(refusal, self._broken(lost))
+        return doubt(parcel.id, self._failed(str(lost))) if whole else Step(failure=self._broken(lost))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from transports.base import Message, Outcome, Status
+from transports.base import About, Message, Outcome, Status
 
 ATOM = r"[^\x00-\x20\x7f-\x9f<>\"\ud800-\udfff]"
 QUOTED = r'"(?:[^\x00-\x1f\x7f-\x9f"\\\ud800-\udfff]|\\[\x20-\x7e])*"'
@@ -68,9 +68,10 @@ class Framer:
         """The message as octets, or the outcome `refused` if this server cannot be given it."""
         text = message.content if message.content.endswith(b"\r\n") else message.content + b"\r\n"
         plain = text.isascii()
-        problem = self._address_problem(message) or self._content_problem(text, plain)
-        if problem:
-            return Outcome(message.id, Status.REFUSED, problem)
+        if problem := self._sender_problem(message):
+            return Outcome(message.id, Status.REFUSED, problem, About.SENDER)
+        if problem := self._recipient_problem(message) or self._content_problem(text, plain):
+            return Outcome(message.id, Status.REFUSED, problem, About.MESSAGE)
         return Parcel(
             message.id,
             f"MAIL FROM:<{message.sender}>{self._mail_options(message, len(text), plain)}\r\n".encode(),
@@ -78,13 +79,18 @@ class Framer:
             chunk(text) if self._chunked else stuff(text),
         )
 
-    def _address_problem(self, message: Message) -> str:
-        if not MAILBOX.fullmatch(message.recipient):
-            return "not sent: the recipient's address cannot be written in SMTP"
+    def _sender_problem(self, message: Message) -> str:
         if message.sender and not MAILBOX.fullmatch(message.sender):
             return "not sent: the sender's address cannot be written in SMTP"
-        if not self._extensions.utf8 and _international(message):
-            return "not sent: the server takes no addresses outside ASCII (SMTPUTF8)"
+        if not self._extensions.utf8 and not message.sender.isascii():
+            return "not sent: the server takes no sender's address outside ASCII (SMTPUTF8)"
+        return ""
+
+    def _recipient_problem(self, message: Message) -> str:
+        if not MAILBOX.fullmatch(message.recipient):
+            return "not sent: the recipient's address cannot be written in SMTP"
+        if not self._extensions.utf8 and not message.recipient.isascii():
+            return "not sent: the server takes no recipient's address outside ASCII (SMTPUTF8)"
         return ""
 
     def _content_problem(self, text: bytes, plain: bool) -> str:

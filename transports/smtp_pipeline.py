@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transports.base import Outcome, Status, TransportUnavailable
-from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, OutOfStep, Paused, Step, doubt, unavailable
+from transports.smtp_dialogue import DATA, RSET, Dialogue, Draw, Paused, Step, doubt
+from transports.smtp_errors import OutOfStep, PipeliningBroken
 from transports.smtp_framing import Parcel
-from transports.smtp_replies import Phase, Verdict, judge
-from transports.smtp_wire import ConnectionLost
+from transports.smtp_replies import Phase, Reply
+from transports.smtp_wire import ConnectionLost, Loss
 
 LONE_DOT = b".\r\n"
+RIDING_PATIENCE = 10.0  # seconds for the reply to a command, once that to the one before has come in the same write
+NEVER_HEARD = frozenset({500, 502, 503})  # what a server says that dropped the command before
 # what nearly always comes, in one piece; anything else is read reply by reply
 TEXT = rb" [ -~]{0,998}"
 TAKEN = rb"(250%b)\r\n" % TEXT
@@ -74,16 +77,37 @@ class PipelinedDialogue(Dialogue):
             self._wire.allow(self._patience.command)
             usual = self._wire.expect(USUAL_BEGINNING)
         except ConnectionLost as lost:
-            raise unavailable(str(lost)) from lost
-        return WELCOME if usual else self._answer(parcel)
+            raise self._broken(lost) from lost
+        if usual:
+            return WELCOME
+        try:
+            return self._answer(parcel, self._read_reply())
+        except OutOfStep as error:
+            raise PipeliningBroken(str(error)) from error
 
-    def _answer(self, parcel: Parcel) -> Answer:
-        refusal = self._outcome(parcel, Phase.MAIL, self._read_reply())
-        rcpt = self._read_reply()
+    def _answer(self, parcel: Parcel, mail: Reply) -> Answer:
+        refusal = self._outcome(parcel, Phase.MAIL, mail)
+        rcpt = self._riding_reply(Phase.RCPT, heard=refusal is None)
         refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)
-        data = self._read_reply()
-        waits = judge(Phase.DATA, data) is Verdict.ACCEPTED
-        return Answer(refusal or self._outcome(parcel, Phase.DATA, data), waits)
+        data = self._riding_reply(Phase.DATA, heard=refusal is None)
+        return Answer(refusal or self._outcome(parcel, Phase.DATA, data), data.code == 354)
+
+    def _riding_reply(self, phase: Phase, *, heard: bool = False) -> Reply:
+        """The reply to a command that rode behind another; `heard`: the commands before it were taken."""
+        patience = min(RIDING_PATIENCE, self._patience.command)
+        self._wire.allow(patience)
+        try:
+            reply = self._wire.reply()
+        except ConnectionLost as lost:
+            if lost.loss is Loss.LATE:
+                raise self._unpipelined(f"{phase} was not answered within {patience:g} s") from lost
+            raise self._broken(lost) from lost
+        if heard and reply.code in NEVER_HEARD:
+            raise self._unpipelined(f"{phase} was answered {reply}")
+        return reply
+
+    def _unpipelined(self, reason: str) -> TransportUnavailable:
+        return self._failed(reason, kind=PipeliningBroken)
 
     def _exchange(self, parcel: Parcel, answer: Answer, rider: Parcel | None) -> Paused[PipelinedStep]:
         """Finish `parcel`'s transaction and begin that of `rider`."""
@@ -101,7 +125,7 @@ class PipelinedDialogue(Dialogue):
             step = self._settle(parcel, self._wire.reply())
         except ConnectionLost as lost:
             written = lost.written >= len(parcel.body)
-            step = doubt(parcel.id, unavailable(str(lost))) if written else self._abandoned(parcel, lost)
+            step = doubt(parcel.id, self._failed(str(lost))) if written else self._abandoned(parcel, lost)
         return self._follow(step, rider)
 
     def _clear(self, closing: bytes, rider: Parcel | None) -> Paused[PipelinedStep]:
@@ -112,21 +136,22 @@ class PipelinedDialogue(Dialogue):
             self._wire.allow(self._patience.command)
             reply = self._wire.reply()
         except ConnectionLost as lost:
-            return PipelinedStep(failure=unavailable(str(lost)))
+            return PipelinedStep(failure=self._broken(lost))
         if reply.code == 421 or (closing == RSET and reply.code != 250):
-            return PipelinedStep(failure=unavailable(f"the end of a refused message was answered {reply}"))
+            return PipelinedStep(failure=self._ended(f"the end of a refused message was answered {reply}", reply))
         return self._follow(Step(), rider)
 
     def _follow(self, step: Step, rider: Parcel | None) -> PipelinedStep:
         if rider is None or step.failure is not None:
             return PipelinedStep(step.outcome, step.failure)
         try:
-            return PipelinedStep(step.outcome, answer=self._answer(rider))
-        except OutOfStep as failure:
-            step = Step(failure=failure) if step.outcome is None else doubt(step.outcome.id, failure)
+            return PipelinedStep(step.outcome, answer=self._answer(rider, self._riding_reply(Phase.MAIL)))
+        except OutOfStep as error:
+            broken = PipeliningBroken(str(error))
+            step = Step(failure=broken) if step.outcome is None else doubt(step.outcome.id, broken)
             return PipelinedStep(step.outcome, step.failure)
-        except TransportUnavailable as failure:
-            return PipelinedStep(step.outcome, failure)
+        except TransportUnavailable as error:
+            return PipelinedStep(step.outcome, error)
 
 
 def envelope(parcel: Parcel) -> bytes:

@@ -1,4 +1,4 @@
-"""SMTP replies (RFC 5321 section 4.2): parsing them, and the one table that says what a reply means for a message."""
+"""SMTP replies (RFC 5321 section 4.2): parsing them, and the words for what they can mean."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Verdict(StrEnum):
     """What a reply means for the message in hand."""
 
     ACCEPTED = "accepted"  # go on; after the end of data: sent
-    DEFERRED = "deferred"  # this recipient, later
-    REFUSED = "refused"  # this recipient, never
-    UNAVAILABLE = "unavailable"  # nobody's fault: the transport cannot send now
+    DEFERRED = "deferred"  # this message, later
+    REFUSED = "refused"  # this message, never
+    UNAVAILABLE = "unavailable"  # nobody's fault: the transport cannot send now, or not so fast
     OUT_OF_STEP = "out of step"  # no answer to what was asked: nothing that follows can be trusted
 
 
@@ -114,58 +114,3 @@ def printable(text: bytes) -> str:
 def without_addresses(text: str) -> str:
     """`text` fit for a log: every word with an `@` in it is replaced."""
     return ADDRESS.sub("<address>", text)[:SHOWN]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Holds for a reply whose phase is named, whose code and enhanced code match whole, and whose text has `words`."""
-
-    verdict: Verdict
-    phases: frozenset[Phase]
-    codes: str
-    enhanced: str = ".*"
-    words: str = ""
-
-    def holds(self, phase: Phase, reply: Reply) -> bool:
-        """Whether this rule is about `reply`."""
-        return (
-            phase in self.phases
-            and re.fullmatch(self.codes, str(reply.code)) is not None
-            and re.fullmatch(self.enhanced, reply.enhanced) is not None
-            and re.search(self.words, reply.text, re.IGNORECASE) is not None
-        )
-
-
-ALL = frozenset(Phase)
-MAIL = frozenset({Phase.MAIL})
-DATA = frozenset({Phase.DATA})
-AFTER_MAIL = ALL - MAIL
-ABOUT_US = r"sender address rejected|client host rejected|helo command rejected|must issue a starttls"
-TOO_FAST = r"throttl|rate limit|too many (messages|connections|mails)|sending rate"
-
-# The first rule that holds decides. Where a reply could be about the recipient or about us, the recipient is taken to
-# be meant unless that would wrongly write off everybody: a campaign that waits can go on, one that has failed cannot.
-RULES = (
-    Rule(Verdict.ACCEPTED, ALL - DATA, "2.."),
-    Rule(Verdict.ACCEPTED, DATA, "354"),
-    Rule(Verdict.OUT_OF_STEP, ALL, "[23].."),
-    Rule(Verdict.UNAVAILABLE, ALL, "421"),
-    Rule(Verdict.UNAVAILABLE, ALL, "50[23]"),  # not implemented, bad sequence: about the dialogue
-    Rule(Verdict.UNAVAILABLE, ALL, "53[0458]"),  # log in first, encrypt first (RFC 4954 section 6)
-    Rule(Verdict.UNAVAILABLE, ALL, "[45]..", r"[45]\.1\.[78]"),  # the sender's address
-    Rule(Verdict.UNAVAILABLE, ALL, "[45]..", words=ABOUT_US),
-    Rule(Verdict.UNAVAILABLE, ALL, "4..", words=TOO_FAST),
-    Rule(Verdict.REFUSED, MAIL, "5..", r"5\.(3\.4|2\.3|6\.\d+)"),  # too big, or not convertible: this message
-    Rule(Verdict.REFUSED, MAIL, "552", ""),  # too big, from a server without enhanced codes (RFC 1870 section 6.1)
-    Rule(Verdict.UNAVAILABLE, MAIL, "[45].."),
-    Rule(Verdict.DEFERRED, AFTER_MAIL, "4..", r"4\.7\.1"),  # greylisting (RFC 6647) and policy on one recipient
-    Rule(Verdict.UNAVAILABLE, AFTER_MAIL, "4..", r"4\.[37]\.\d+"),  # their system, their throttle
-    Rule(Verdict.UNAVAILABLE, AFTER_MAIL, "452", ""),  # insufficient system storage; a full mailbox says 4.2.2
-    Rule(Verdict.DEFERRED, AFTER_MAIL, "4.."),
-    Rule(Verdict.REFUSED, AFTER_MAIL, "5.."),
-)
-
-
-def judge(phase: Phase, reply: Reply) -> Verdict:
-    """What `reply`, given to the command `phase`, means for the message. Every reply has a rule."""
-    return next(rule.verdict for rule in RULES if rule.holds(phase, reply))

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from transports.smtp_auth import Credentials, choose, log_in
-from transports.smtp_dialogue import unavailable
+from transports.base import TransportUnavailable
+from transports.smtp_auth import Credentials, LoginTrouble, authenticate
+from transports.smtp_errors import about_reply, unavailable
 from transports.smtp_framing import Extensions
 from transports.smtp_replies import Reply, printable
 from transports.smtp_settings import SMTPSettings
@@ -39,12 +40,18 @@ class Session:
         """Whether it can be used again. Sends NOOP if it has rested for more than a moment."""
         if not self.wire.quiet():
             return False
-        return now - self.rested_at < PROBE_AFTER or self._says(NOOP, PROBE_PATIENCE) == 250
+        return now - self.rested_at < PROBE_AFTER or _code(self._says(NOOP, PROBE_PATIENCE)) == 250
 
     def confirm(self) -> None:
         """Raise `TransportUnavailable` unless the server answers."""
-        if self._says(NOOP, PROBE_PATIENCE) != 250:
-            raise unavailable("the server does not answer NOOP")
+        reply = self._says(NOOP, PROBE_PATIENCE)
+        if reply is None:
+            raise unavailable(self.wire.place, "NOOP was not answered")
+        if reply.code == 530:
+            hint = "the server wants a login: give the URL a user name and a password"
+            raise unavailable(self.wire.place, f"{hint} (NOOP was answered {reply})")
+        if reply.code != 250:
+            raise unavailable(self.wire.place, f"NOOP was answered {reply}", about_reply(reply))
 
     def quit(self) -> None:
         """Say goodbye and close."""
@@ -55,18 +62,23 @@ class Session:
         """Close without a word, in the middle of whatever it was."""
         self.wire.close()
 
-    def _says(self, command: bytes, patience: float) -> int:
+    def _says(self, command: bytes, patience: float) -> Reply | None:
         try:
             self.wire.write(command, patience)
-            return self.wire.reply().code
+            return self.wire.reply()
         except ConnectionLost:
-            return 0
+            return None
+
+
+def _code(reply: Reply | None) -> int:
+    return reply.code if reply else 0
 
 
 class _Client(smtplib.SMTP):
     """smtplib's client with our reply reader."""
 
     patience = 300.0
+    place = ""
     _wire: tuple[socket.socket, Wire] | None = None
 
     def getreply(self) -> tuple[int, bytes]:
@@ -82,7 +94,7 @@ class _Client(smtplib.SMTP):
         """The wire over the socket of the moment; smtplib changes it at STARTTLS."""
         sock = self.connected()
         if self._wire is None or self._wire[0] is not sock:
-            self._wire = sock, Wire(sock)
+            self._wire = sock, Wire(sock, self.place)
         return self._wire[1]
 
     def connected(self) -> socket.socket:
@@ -100,8 +112,8 @@ def open_session(settings: SMTPSettings) -> Session:
     """Connect, greet, encrypt and log in as `settings` say. Raises `TransportUnavailable`."""
     client = _client(settings)
     try:
-        with _stage("connect"):
-            _demand(220, "the greeting", client.connect(settings.host, settings.port))
+        with _stage(client.place, "connect"):
+            _demand(client, 220, "the greeting", client.connect(settings.host, settings.port))
             client.connected().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.local_hostname = settings.helo or _own_name(client.connected())
         _greet(client)
@@ -123,59 +135,61 @@ def _client(settings: SMTPSettings) -> _Client:
         client = _Client(local_hostname="", timeout=settings.connect_timeout)
     client._host = settings.host  # type: ignore[attr-defined]  # what the certificate is checked against
     client.patience = settings.patience.command
+    client.place = settings.place
     return client
 
 
 def _greet(client: _Client) -> None:
-    with _stage("EHLO"):
+    with _stage(client.place, "EHLO"):
         code, text = client.ehlo()
         if code in {500, 502}:
             code, text = client.helo()
-        _demand(250, "EHLO", (code, text))
+        _demand(client, 250, "EHLO", (code, text))
 
 
 def _encrypt(client: _Client, settings: SMTPSettings) -> None:
     if not client.has_extn("starttls"):
-        raise unavailable("the server does not offer STARTTLS")
-    with _stage("STARTTLS"):
+        raise unavailable(client.place, "the server does not offer STARTTLS")
+    with _stage(client.place, "STARTTLS"):
         client.starttls(context=settings.context)
     _greet(client)
 
 
 def _log_in(client: _Client, credentials: Credentials) -> None:
-    mechanism = choose(credentials, client.esmtp_features.get("auth", ""))
-    secret = credentials.secret()
-
     def ask(line: str) -> Reply:
         client.putcmd(line)
         code, text = client.getreply()
         return Reply(code, tuple(text.decode().split("\n")))
 
-    with _stage("login"):
-        reply = log_in(ask, mechanism, credentials.user, secret)
-    if reply.code != 235:
-        text = str(reply).replace(secret, "<secret>").replace(credentials.user, "<user>")
-        raise unavailable(f"the login was answered {text}")
+    with _stage(client.place, "login"):
+        authenticate(ask, credentials, client.esmtp_features.get("auth", ""))
 
 
-def _demand(code: int, what: str, answer: tuple[int, bytes]) -> None:
+def _demand(client: _Client, code: int, what: str, answer: tuple[int, bytes]) -> None:
     if answer[0] != code:
-        raise unavailable(f"{what} was answered {answer[0]} {printable(answer[1])}")
+        raise _answered(client.place, what, *answer)
+
+
+def _answered(place: str, what: str, code: int, text: bytes) -> TransportUnavailable:
+    reply = Reply(code, (printable(text),))
+    return unavailable(place, f"{what} was answered {reply}", about_reply(reply))
 
 
 @contextmanager
-def _stage(name: str) -> Iterator[None]:
+def _stage(place: str, name: str) -> Iterator[None]:
     """The one table from what goes wrong in opening to the error that is raised."""
     try:
         yield
     except smtplib.SMTPResponseException as error:
-        raise unavailable(f"{name} was answered {error.smtp_code} {printable(as_bytes(error.smtp_error))}") from error
+        raise _answered(place, name, error.smtp_code, as_bytes(error.smtp_error)) from error
     except smtplib.SMTPServerDisconnected as error:
-        raise unavailable(f"{name}: the server closed the connection") from error
+        raise unavailable(place, f"{name}: the server closed the connection") from error
+    except LoginTrouble as error:
+        raise unavailable(place, str(error)) from error
     except ConnectionLost as error:
-        raise unavailable(f"{name}: {error}") from error
+        raise unavailable(place, f"{name}: {error}") from error
     except OSError as error:
-        raise unavailable(f"{name}: {reason(error)}") from error
+        raise unavailable(place, f"{name}: {reason(error)}") from error
 
 
 def as_bytes(text: str | bytes) -> bytes:

@@ -28,6 +28,7 @@ OPTIONS = (
     "helo",
     "idle",
     "max_messages",
+    "pipelining",
     "rate",
     "rate_storage",
     "starttls",
@@ -56,7 +57,13 @@ class SMTPSettings:
     idle: float
     notify: str  # NOTIFY's value (RFC 3461 section 4.1), empty for the server's default
     bdat: bool
+    pipelining: bool
     rate: Rate | None = field(repr=False)
+
+    @property
+    def place(self) -> str:
+        """`host:port`, as reasons name it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
     def from_url(cls, url: str) -> SMTPSettings:
@@ -85,6 +92,7 @@ class SMTPSettings:
             idle=options.duration("idle", 30.0),
             notify=_notify(parts.scheme, options),
             bdat=options.flag("bdat", False),
+            pipelining=options.flag("pipelining", True),
             rate=_rate(parts.scheme, options, f"{host}:{port}"),
         )
 

@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 import time
+from enum import Enum
 
 from transports.base import TransportError
 from transports.smtp_replies import Reply, ReplyParser, ReplySyntaxError
@@ -16,18 +17,29 @@ WRITE_SIZE = 1 << 20
 TLS_RECORD = 16384  # octets: a record that was not written whole is never read by the other side
 
 
+class Loss(Enum):
+    """How a connection came to be of no more use."""
+
+    CLOSED = "the other side closed it"
+    LATE = "nothing came in time"
+    UNUSABLE = "anything else"
+
+
 class ConnectionLost(TransportError):
     """The connection is of no more use. `written`: octets of the last write that may have arrived."""
 
-    def __init__(self, reason: str, written: int) -> None:
+    def __init__(self, reason: str, written: int, loss: Loss = Loss.UNUSABLE) -> None:
         super().__init__(reason)
         self.written = written
+        self.loss = loss
 
 
 class Wire:
     """A connected socket. Reading and writing raise `ConnectionLost`; then only `last_words` and `close` make sense."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, place: str = "") -> None:
+        """`place` is `host:port`, for people to read."""
+        self.place = place
         self._sock = sock
         self._chunk = TLS_RECORD if isinstance(sock, ssl.SSLSocket) else WRITE_SIZE
         self._parser = ReplyParser()
@@ -65,7 +77,7 @@ class Wire:
             if self._written < len(data):
                 self._write_rest(memoryview(data))
         except OSError as error:
-            raise self._lost(reason(error)) from error
+            raise self._lost(reason(error), loss_of(error)) from error
 
     def expect(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
         """Read once and match it whole: the quick way when the usual replies come. Otherwise `reply` has them."""
@@ -116,19 +128,26 @@ class Wire:
                 self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # the kernel forgets it soon
             data = self._sock.recv(READ_SIZE)
         except OSError as error:
-            raise self._lost(reason(error)) from error
+            raise self._lost(reason(error), loss_of(error)) from error
         if not data:
-            raise self._lost("the server closed the connection")
+            raise self._lost("the server closed the connection", Loss.CLOSED)
         return data
 
     def _set_timeout(self, seconds: float) -> None:
         if seconds <= 0:
-            raise self._lost("timed out")
+            raise self._lost("timed out", Loss.LATE)
         self._patience = seconds
         self._sock.settimeout(seconds)
 
-    def _lost(self, text: str) -> ConnectionLost:
-        return ConnectionLost(text, self._written)
+    def _lost(self, text: str, loss: Loss = Loss.UNUSABLE) -> ConnectionLost:
+        return ConnectionLost(text, self._written, loss)
+
+
+def loss_of(error: OSError) -> Loss:
+    """How the connection was lost, from what went wrong on its socket."""
+    if isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return Loss.CLOSED
+    return Loss.LATE if isinstance(error, TimeoutError) else Loss.UNUSABLE
 
 
 def reason(error: OSError) -> str:

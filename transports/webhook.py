@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from transports.base import Message, Outcome, Transport, TransportConfigError, TransportUnavailable
+from transports.base import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
 from transports.options import Options, redact, split_group, split_url
 from transports.webhook_exchange import Answer, Body, as_json, outcomes_in, read_limited, seconds_of, uncertain
 
+TOO_MANY_REQUESTS = 429
 GATEWAY_TIMEOUT = 504  # a proxy's own word that it passed the request on and got no answer
 SECRET_BYTES = 16  # the shortest secret that is taken
 OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
@@ -32,9 +33,10 @@ OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
 class WebhookUnavailable(TransportUnavailable):
     """The receiver took nothing; `retry_after` is the seconds it asked to be left alone, if it did."""
 
-    def __init__(self, text: str, retry_after: float | None = None) -> None:
+    def __init__(self, text: str, retry_after: float | None = None, about: About = About.TRANSPORT) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+        self.about = about
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ class WebhookTransport(Transport):
         source = iter(messages)
         with self._session() as session:
             while batch := list(islice(source, self._settings.batch)):
-                yield from self._exchange(session, batch)
+                outcomes = self._exchange(session, batch)
+                yield from outcomes
+                self._stop_if_told(outcomes)
 
     def check(self) -> None:
         """POST an empty batch, signed; raise `WebhookUnavailable` unless it is taken."""
@@ -112,6 +116,12 @@ class WebhookTransport(Transport):
         self._ensure_taken(answer)
         return outcomes_in(answer, batch)
 
+    def _stop_if_told(self, outcomes: Sequence[Outcome]) -> None:
+        """Raise `WebhookUnavailable` where the receiver says of a message that the rate, or it itself, is at fault."""
+        for outcome in outcomes:
+            if outcome.status in (Status.DEFERRED, Status.REFUSED) and outcome.about in (About.RATE, About.TRANSPORT):
+                raise WebhookUnavailable(f"{self._host}: {outcome.reply or outcome.status}", about=outcome.about)
+
     def _post(self, session: requests.Session, body: Body) -> Answer:
         settings = self._settings
         deadline = time.monotonic() + settings.timeout
@@ -129,7 +139,8 @@ class WebhookTransport(Transport):
     def _ensure_taken(self, answer: Answer) -> None:
         if not 200 <= answer.status < 300:
             retry_after = seconds_of(answer.headers.get("Retry-After", ""), self._clock())
-            raise WebhookUnavailable(f"{self._host}: answered {answer.status}", retry_after)
+            about = About.RATE if answer.status == TOO_MANY_REQUESTS else About.TRANSPORT
+            raise WebhookUnavailable(f"{self._host}: answered {answer.status}", retry_after, about)
 
     def _session(self) -> requests.Session:
         # One per `send`: a session is not for several threads, and a connection that was idle between two checkpoints

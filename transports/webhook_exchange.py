@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from transports.base import Message, Outcome, Status
+from transports.base import About, Message, Outcome, Status
 
 LONGEST_ANSWER = 1 << 20  # bytes
 LONGEST_REPLY = 500  # characters
@@ -74,7 +74,7 @@ def outcomes_in(answer: Answer, batch: Sequence[Message]) -> list[Outcome]:
 
 def uncertain(batch: Sequence[Message], reply: str) -> list[Outcome]:
     """All of `batch`, handed over and not answered."""
-    return [Outcome(message.id, Status.UNCERTAIN, reply) for message in batch]
+    return [Outcome(message.id, Status.UNCERTAIN, reply, About.TRANSPORT) for message in batch]
 
 
 def read_limited(response: requests.Response, deadline: float) -> bytes | None:
@@ -110,8 +110,16 @@ def _parse(content: bytes | None) -> dict[str, Outcome]:
 def _outcome(entry: Any) -> Outcome | None:
     if not isinstance(entry, dict) or entry.get("status") not in tuple(Status):
         return None
-    return Outcome(str(entry.get("id")), Status(entry["status"]), str(entry.get("reply", ""))[:LONGEST_REPLY])
+    status, reply = Status(entry["status"]), str(entry.get("reply", ""))[:LONGEST_REPLY]
+    return Outcome(str(entry.get("id")), status, reply, _about(entry.get("about"), status))
+
+
+def _about(word: Any, status: Status) -> About:
+    """As answered; where nothing that is known is said, of the message, and of the transport if it is uncertain."""
+    if word in tuple(About):
+        return About(word)
+    return About.TRANSPORT if status is Status.UNCERTAIN else About.MESSAGE
 
 
 def _silence(message: Message) -> Outcome:
-    return Outcome(message.id, Status.UNCERTAIN, "the answer does not name it")
+    return Outcome(message.id, Status.UNCERTAIN, "the answer does not name it", About.TRANSPORT)

@@ -9,7 +9,6 @@ from flask import Flask, Response, jsonify
 from flask_smorest import Api
 from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import UnicodeConverter
 
 from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
 from mailer.schemas import ErrorSchema
@@ -21,6 +20,13 @@ HTTP_TYPES = {
     405: "error-method-not-allowed",
     413: "error-body-too-large",
     500: "internal-error",
+}
+
+
+PROTECTION = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
 
 
@@ -40,20 +46,21 @@ class EnvelopeApi(Api):
         return answer
 
 
-class Storable(UnicodeConverter):
-    """A part of a path that a database can hold. With a NUL in it there is nothing at that address."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.regex = self.regex.replace("[^/]", "[^/\0]")
-
-
 def register_errors(app: Flask) -> None:
     """Teach the app the service's own errors, before it has any routes."""
-    app.url_map.converters["default"] = Storable
     app.register_error_handler(MailerError, _refused)
     for trouble in (OperationalError, InterfaceError, TimeoutError):
         app.register_error_handler(trouble, _database_down)
+
+
+def protect(app: Flask) -> None:
+    """Have no answer taken for something else, or put into a frame; what a page may load, it says itself."""
+
+    @app.after_request
+    def add(answer: Response) -> Response:
+        for name, value in PROTECTION.items():
+            answer.headers.setdefault(name, value)
+        return answer
 
 
 def envelope(text: str, kind: str, details: dict[str, Any], status: int) -> Response:
@@ -65,7 +72,7 @@ def envelope(text: str, kind: str, details: dict[str, Any], status: int) -> Resp
 
 def _refused(error: MailerError) -> Response:
     if isinstance(error, NotLoggedIn):
-        answer = jsonify(status="error", message=error.text)
+        answer = jsonify(status="error", message=error.text, success=False, error=error.text)
         answer.status_code = error.status
     elif error.status == 403:
         answer = jsonify(success=False, error=f"{error.text} [{error.error_type}]")

@@ -10,9 +10,10 @@ from flask_smorest import Blueprint
 
 from mailer.addresses import Mailbox
 from mailer.api.guard import SECURITY, Guard
-from mailer.api.mailer import MailerBlueprint, check
+from mailer.api.mailer import MailerBlueprint, check, warning_header
 from mailer.audience import addressee, first_of, measure
 from mailer.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
+from mailer.campaign_warnings import about_directory, about_placeholders
 from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.errors import InvalidParams, NotFound
@@ -38,8 +39,10 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings, links: Links)
     @blueprint.doc(security=SECURITY)
     def show_audience(payload: dict[str, Any]) -> Any:
         """How many would receive a campaign now, and ten of them with masked addresses. Sends nothing."""
-        found = measure(db, parse_query(payload["query"]), merge=settings.merge_addresses)
-        return {"success": True, **asdict(found)}
+        query = parse_query(payload["query"])
+        found = measure(db, query, merge=settings.merge_addresses)
+        warnings = [*about_directory(db, query), *about_placeholders(payload["subject"], payload["body"])]
+        return {"success": True, **asdict(found), "warnings": warnings}
 
     @blueprint.route("/preview", methods=["POST"])
     @guard.requires("send-mail", limited=True)
@@ -56,19 +59,21 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings, links: Links)
         order = check({**payload, "dryrun": False}, settings)
         recipient = _recipient(db, order, payload["user"], merge=settings.merge_addresses)
         try:
-            return _rendered(_template(order, settings), recipient)
+            return _rendered(order, recipient)
         except ValueError as error:
             raise InvalidParams(f"This message cannot be written: {error}.") from error
 
-    def _rendered(template: Template, recipient: Recipient) -> Any:
+    def _rendered(order: Order, recipient: Recipient) -> Any:
+        template = _template(order, settings)
         link = links.link(PREVIEW)
         if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
             with db.read() as connection:
                 now = db.clock(connection)
             content = template.render(recipient, link, now).content
-            return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept"})
+            return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(order)})
         seen = asdict(template.preview(recipient, link))
-        return {"success": True, "user_id": recipient.user_id, **seen}, {"Vary": "Accept"}
+        warnings = about_placeholders(order.subject, order.body)
+        return {"success": True, "user_id": recipient.user_id, **seen, "warnings": warnings}, {"Vary": "Accept"}
 
     return blueprint
 

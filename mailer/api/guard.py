@@ -1,4 +1,4 @@
-"""Who may call: credentials, then rate, then permission, before a byte of the body is read."""
+"""Who may call: credentials, then rate, then permission; only then the body is read."""
 
 from __future__ import annotations
 
@@ -6,59 +6,64 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import g, request
+from flask import Flask, Response, g, request
+from flask_smorest import Blueprint
 
+from mailer.api.bodies import read_whole
 from mailer.auth import Authenticator, Caller
-from mailer.errors import NotLoggedIn
+from mailer.client_address import TrustedProxies
+from mailer.errors import InvalidParams, NotLoggedIn
 from mailer.rate_limits import Throttle
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-PARAMETERS = {
-    "Auth-Token": {
-        "name": "X-Auth-Token",
-        "in": "header",
-        "description": "The `authToken` of the authenticated user.",
-        "required": True,
-        "schema": {"type": "string"},
-        "example": "RScctEHSmLGZGywfIhWyRpyofhKOiMoUIpimhvheU3f",
-    },
-    "UserId": {
-        "name": "X-User-Id",
-        "in": "header",
-        "description": "The `userId` of the authenticated user.",
-        "required": True,
-        "schema": {"type": "string"},
-        "example": "rbAXPnMktTFbNpwtJ",
-    },
-}
 SECURITY: list[dict[str, list[str]]] = [{"authToken": [], "userId": []}]
-SECURITY_SCHEMES = {
-    "authToken": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
-    "userId": {"type": "apiKey", "in": "header", "name": "X-User-Id"},
-}
 
 
 class Guard:
     """Decorates views; the caller is then `current_caller()`."""
 
-    def __init__(self, callers: Authenticator, throttle: Throttle) -> None:
+    def __init__(self, callers: Authenticator, throttle: Throttle, proxies: TrustedProxies) -> None:
         self._callers = callers
         self._throttle = throttle
+        self._proxies = proxies
 
-    def requires(self, permission: str, *, limited: bool = False) -> Callable[[View], View]:
-        """Let in who is logged in, within the rate if `limited`, and has `permission`."""
+    def requires(
+        self, permission: str | None, *, limited: bool = False, streams: bool = False
+    ) -> Callable[[View], View]:
+        """Let in who is logged in, within the rate if `limited`, and has `permission` if any is asked for.
+
+        The body is then read whole, unless the view `streams` it, and parameters that the view does not take are
+        refused.
+        """
 
         def decorate(view: View) -> View:
             @wraps(view)
             def guarded(*args: Any, **kwargs: Any) -> Any:
                 g.caller = caller = self._authenticate()
                 if limited:
-                    self._throttle.hit("caller", caller.user_id)
-                caller.require(permission)
+                    self._hit("caller", caller.user_id)
+                if permission is not None:
+                    caller.require(permission)
+                _check_request(view, streams=streams)
                 return view(*args, **kwargs)
 
-            return guarded  # type: ignore[return-value]
+            return _documented(guarded, limited=limited)  # type: ignore[return-value]
+
+        return decorate
+
+    def opens(self, *, limited_as: str = "") -> Callable[[View], View]:
+        """Let in everybody, within the rate of an address if it is limited; `limited_as` names the counter."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                if limited_as:
+                    self._hit(limited_as, self._client())
+                _check_request(view, streams=False)
+                return view(*args, **kwargs)
+
+            return _documented(guarded, limited=bool(limited_as))  # type: ignore[return-value]
 
         return decorate
 
@@ -68,8 +73,41 @@ class Guard:
                 request.headers.get("X-User-Id", ""), request.headers.get("X-Auth-Token", "")
             )
         except NotLoggedIn:
-            self._throttle.hit("failures", request.remote_addr or "")
+            self._hit("failures", self._client())
             raise
+
+    def _hit(self, *identity: str) -> None:
+        allowance = self._throttle.hit(*identity)
+        g.rate_headers = {} if allowance is None else allowance.headers()
+
+    def _client(self) -> str:
+        return self._proxies.client(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
+
+
+def _documented(view: Callable[..., Any], *, limited: bool) -> Callable[..., Any]:
+    """Say to flask-smorest's documentation whether there is a rate."""
+    if not limited:
+        return view
+    documented: Callable[..., Any] = Blueprint.doc(**{"x-rate-limited": True})(view)
+    return documented
+
+
+def tell_rates(app: Flask) -> None:
+    """Put what is left of the caller's rate on whatever is answered."""
+
+    @app.after_request
+    def tell(answer: Response) -> Response:
+        for name, value in g.get("rate_headers", {}).items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+
+def _check_request(view: Callable[..., Any], *, streams: bool) -> None:
+    if not getattr(view, "takes_parameters", False):
+        for name in request.args:
+            raise InvalidParams(f"{name[:100]}: Unknown URL parameter.", field=name[:100])
+    if not streams:
+        read_whole(request)
 
 
 def current_caller() -> Caller:

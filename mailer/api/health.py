@@ -1,23 +1,49 @@
-"""For whoever keeps the service running: is the process alive, could it do its work now."""
+"""For whoever keeps the service running: is the process alive, can it work, what should a person see to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask import Blueprint, jsonify
 from sqlalchemy import delete, false
 from sqlalchemy.exc import SQLAlchemyError
+from webargs.flaskparser import FlaskParser
 
-from mailer import blockage
+from mailer import blockage, progress
+from mailer.api.parser import StrictParser
 from mailer.database import Database
 from mailer.engines import Engine
 from mailer.models import RateLimit
+from mailer.schemas import StrictSchema, WireBoolean
 from mailer.sync_task import SyncTask
 from transports.base import Transport, TransportUnavailable
 
+Look = Callable[[], Iterable[str]]  # what a person should see to, a sentence each
 
-def make_blueprint(db: Database, transport: Transport, engine: Engine, sync: SyncTask | None) -> Blueprint:
-    """`/healthz` and `/readyz`. A scheduled sync that fails is shown there, and does not make the service unready."""
+
+class ReadySchema(StrictSchema):
+    """How strictly to judge."""
+
+    strict = WireBoolean(load_default=False)
+
+
+_PARSER: FlaskParser = StrictParser()
+
+
+def make_blueprint(
+    db: Database,
+    transport: Transport,
+    engine: Engine,
+    sync: SyncTask | None,
+    warnings: Mapping[str, Look] | None = None,
+) -> Blueprint:
+    """`/healthz` and `/readyz`, which is 503 for what a probe must act on: the database, and threads that ended.
+
+    What keeps mail from going out and is mended elsewhere is a warning, since restarting the process, or taking it out
+    of a cluster with its unsubscribe page, would make it no better; with `?strict=true` a transport that does not work
+    is 503 as well. `warnings` are further ones by name.
+    """
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/healthz")
@@ -25,16 +51,22 @@ def make_blueprint(db: Database, transport: Transport, engine: Engine, sync: Syn
         return jsonify(status="ok")
 
     @blueprint.get("/readyz")
-    def readyz() -> Any:
+    @_PARSER.use_args(ReadySchema, location="query")
+    def readyz(asked: dict[str, bool]) -> Any:
         trouble = {
             "database": _database_trouble(db),
             "transport": _transport_trouble(db, transport),
             "engine": engine.trouble(),
         }
-        down = any(trouble.values())
-        shown = trouble if sync is None else {**trouble, "sync": _sync_trouble(sync)}
-        parts = {name: problem or "ok" for name, problem in shown.items()}
-        return jsonify(status="down" if down else "ready", **parts), 503 if down else 200
+        fatal = ("database", "engine", "transport") if asked["strict"] else ("database", "engine")
+        down = any(trouble[name] for name in fatal)
+        trouble["campaigns"] = _campaigns_trouble(db)
+        if sync is not None:
+            trouble["sync"] = _sync_trouble(sync)
+        parts = {name: problem or "ok" for name, problem in trouble.items()}
+        shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", "sync") if trouble.get(name)]
+        shown += [f"{name}: {problem}" for name, look in (warnings or {}).items() for problem in _told(look)]
+        return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
 
     return blueprint
 
@@ -48,11 +80,25 @@ def _database_trouble(db: Database) -> str | None:
         return type(error).__name__
 
 
+def _campaigns_trouble(db: Database) -> str | None:
+    try:
+        return ", ".join(f"{count} {state}" for state, count in progress.ailing(db).items()) or None
+    except SQLAlchemyError:
+        return "unknown"  # why is said of the database
+
+
 def _sync_trouble(sync: SyncTask) -> str | None:
     try:
         return sync.trouble()
     except SQLAlchemyError:
         return "unknown"  # why is said of the database
+
+
+def _told(look: Look) -> Iterable[str]:
+    try:
+        return look()
+    except SQLAlchemyError:
+        return ("unknown",)
 
 
 def _transport_trouble(db: Database, transport: Transport) -> str | None:

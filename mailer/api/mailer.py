@@ -9,13 +9,14 @@ from flask_smorest import Blueprint
 
 from mailer import campaigns
 from mailer.addresses import envelope_address, parse_mailbox, sender_allowed
-from mailer.api.guard import PARAMETERS, SECURITY, Guard, current_caller
+from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.parser import StrictParser
+from mailer.campaign_warnings import about_placeholders
 from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.engines import Engine
 from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink
-from mailer.schemas import ErrorSchema, MailerSchema, NotLoggedInSchema, SuccessSchema, UnsubscribeSchema
+from mailer.schemas import ErrorSchema, MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.selector import compile_selector, parse_query
 from mailer.settings import Settings
 from mailer.unsubscribe import unsubscribe_matching
@@ -39,7 +40,6 @@ INVALID_FROM = {
     "errorType": "error-invalid-from-address",
     "details": {"function": "Mailer.sendMail"},
 }
-NOT_LOGGED_IN = {"status": "error", "message": "You must be logged in to do this."}
 MAX_KEY = 255
 KEY = {
     "name": "Idempotency-Key",
@@ -47,14 +47,34 @@ KEY = {
     "description": "The same key and request within 24 hours is one campaign, however often it is sent.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
 }
-LOCATION = {"Location": {"description": "The campaign's address.", "schema": {"type": "string"}}}
-RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+ACCEPTED = {
+    "Location": {"description": "The campaign's address.", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` where this is the campaign of an earlier, identical request.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Mailer-Warning": {
+        "description": "What is probably a slip, in ASCII; absent: nothing.",
+        "schema": {"type": "string"},
+    },
+}
 
 
 class MailerBlueprint(Blueprint):
-    """A blueprint whose arguments are read strictly."""
+    """A blueprint whose arguments are read strictly; a view with arguments in the URL is marked for the guard."""
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def arguments(self, schema: Any, *, location: str = "json", **options: Any) -> Any:
+        """As flask-smorest has it."""
+        decorate = super().arguments(schema, location=location, **options)
+
+        def marking(view: Any) -> Any:
+            wrapped = decorate(view)
+            wrapped.takes_parameters = location == "query" or getattr(view, "takes_parameters", False)
+            return wrapped
+
+        return marking
 
 
 def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Settings) -> Blueprint:
@@ -64,35 +84,32 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     @blueprint.route("/mailer", methods=["POST"])
     @guard.requires("send-mail", limited=True)
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
-    @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=LOCATION)
+    @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
     @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", example=INVALID_FROM, success=False)
-    @blueprint.alt_response(
-        401, schema=NotLoggedInSchema, description="Unauthorized", example=NOT_LOGGED_IN, success=False
-    )
-    @blueprint.alt_response(403, schema=ErrorSchema, description="The token lacks `send-mail`", success=False)
-    @blueprint.alt_response(413, schema=ErrorSchema, description="The body is too large", success=False)
     @blueprint.alt_response(422, schema=ErrorSchema, description="The key came with another request", success=False)
-    @blueprint.alt_response(429, schema=ErrorSchema, description="Too many requests", headers=RETRY, success=False)
-    @blueprint.alt_response(503, schema=ErrorSchema, description="Not accepted", headers=RETRY, success=False)
     @blueprint.doc(
         operationId="post-api-v1-mailer",
         summary="Send Mailer Endpoint",
         description=DESCRIPTION,
         security=SECURITY,
-        parameters=[*PARAMETERS.values(), KEY],
+        parameters=[KEY],
+        **{"x-takes-forms": True},
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
         order = check(payload, settings)
-        campaign_id = campaigns.accept(db, current_caller().user_id, order, _idempotency_key())
+        accepted = campaigns.accept(
+            db, current_caller().user_id, order, _idempotency_key(), repeat_window=settings.repeat_window * 1000
+        )
         engine.wake()
-        return {"success": True}, {"Location": f"/api/v1/mailer/campaigns/{campaign_id}"}
+        headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(order)}
+        return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
-    @guard.requires("send-mail", limited=True)
+    @guard.requires(None, limited=True)
     @blueprint.arguments(UnsubscribeSchema)
     @blueprint.response(200, SuccessSchema, example={"success": True})
-    @blueprint.doc(security=SECURITY)
+    @blueprint.doc(security=SECURITY, **{"x-takes-forms": True})
     def unsubscribe(payload: dict[str, Any]) -> Any:
         """Unsubscribe the user whose id and creation time match; the answer does not tell whether one did."""
         unsubscribe_matching(db, payload["user_id"], int(payload["created_at"]))
@@ -115,6 +132,12 @@ def check(payload: dict[str, Any], settings: Settings) -> Order:
     query = parse_query(payload["query"])
     compile_selector(query)
     return Order(sender.name, address, payload["subject"], payload["body"], query, bool(payload["dryrun"]))
+
+
+def warning_header(order: Order) -> dict[str, str]:
+    """`Mailer-Warning`, where something in the message is probably a slip; the answer's body is the contract's."""
+    told = about_placeholders(order.subject, order.body)
+    return {"Mailer-Warning": " ".join(told).encode("ascii", "backslashreplace").decode()} if told else {}
 
 
 def _idempotency_key() -> str | None:

@@ -1,4 +1,4 @@
-"""Reading a request: strict JSON, and every fault of it an `invalid-params` that names the field."""
+"""Reading a request strictly: every fault of it is an `invalid-params` that names the field."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 from flask import Request
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import RequestEntityTooLarge
 
+from mailer.api.bodies import read_whole
+from mailer.api.forms import is_form, read_form
 from mailer.errors import InvalidParams
 
 
@@ -18,18 +19,23 @@ class StrictParser(FlaskParser):
     """flask-smorest's `ARGUMENTS_PARSER`, which refuses what a lenient one would guess at."""
 
     DEFAULT_VALIDATION_STATUS = 400
+    DEFAULT_UNKNOWN_BY_LOCATION = dict.fromkeys(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION)  # as the schema has it
 
-    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - the library's signature
-        """The body as JSON: declared so, UTF-8, no key twice, no NaN."""
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """The body as JSON (UTF-8, no key twice, no NaN) or, where the schema takes forms, as a form."""
+        data = read_whole(req)
+        if is_form(req) and getattr(schema, "takes_forms", False):
+            return read_form(req, data)
         if not req.is_json:
             raise InvalidParams("The body must be JSON, sent as Content-Type: application/json.", field="body")
-        data = req.get_data()
-        if req.content_length is None and len(data) >= (req.max_content_length or len(data) + 1):
-            raise RequestEntityTooLarge  # of a chunked body Werkzeug gives the beginning and says nothing
         try:
             return json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidParams("The body is not valid JSON.", field="body") from error
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - the library's signature
+        """The URL's parameters, each given once."""
+        return _once([(name, value) for name, values in req.args.lists() for value in values])
 
     def handle_error(self, error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Name the first field at fault in the text and all of them in the details."""

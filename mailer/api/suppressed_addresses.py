@@ -56,6 +56,9 @@ class SuppressedAddressSchema(Schema):
     address = fields.String()
     suppressed_at = Milliseconds(data_key="suppressedAt")
     campaigns = fields.Integer()
+    rule = fields.String(
+        metadata={"description": "By what the last refusal was taken to be about the address, such as 5.1.1."}
+    )
     reply = fields.String()
     blocked_by = fields.String(data_key="blockedBy", allow_none=True)
     reason = fields.String(allow_none=True)
@@ -137,7 +140,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         return {"success": True, **asdict(done), "notes": []}
 
     @blueprint.route("/suppressed-addresses:import", methods=["POST"])
-    @guard.requires(PERMISSION)
+    @guard.requires(PERMISSION, streams=True)
     @blueprint.arguments(ReasonSchema, location="query")
     @blueprint.response(200, BlockedSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="A row that cannot be read", success=False)

@@ -123,7 +123,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
         return answer
 
     @blueprint.route("/unsubscribes:import", methods=["POST"])
-    @guard.requires(PERMISSION)
+    @guard.requires(PERMISSION, streams=True)
     @blueprint.arguments(ListNameSchema, location="query")
     @blueprint.response(200, MergedSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="A row that cannot be read", success=False)

@@ -83,7 +83,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         return _shown(deactivate_user(db, user_id))
 
     @blueprint.route("/users:import", methods=["POST"])
-    @guard.requires(PERMISSION)
+    @guard.requires(PERMISSION, streams=True)
     @blueprint.response(200, ImportedSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="A line that is no user document", success=False)
     @blueprint.doc(security=SECURITY, requestBody=BODY)

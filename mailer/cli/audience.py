@@ -9,9 +9,9 @@ from typing import Any
 import click
 from sqlalchemy import Select, func, select
 
-from mailer.cli.failures import Failure
+from mailer.campaign_warnings import EMPTY
 from mailer.cli.output import moment, print_fields, print_json, print_rows
-from mailer.cli.storage import open_database
+from mailer.cli.storage import id_of, open_database
 from mailer.database import Database
 from mailer.directory import suppressed
 from mailer.imports import ImportResult, import_users
@@ -77,7 +77,7 @@ def _print_users(db: Database, statement: Select[Any]) -> None:
         found = connection.execute(statement).all()
         total = connection.execute(select(func.count()).select_from(User)).scalar_one()
     print_rows(("_id", "username", "name", "state"), [(row.id, row.username, row.name, _state(row)) for row in found])
-    click.echo(f"{len(found)} of {total} users", err=True)
+    click.echo(f"{len(found)} of {total} users" if total else EMPTY, err=True)
 
 
 def _state(row: Any) -> str:
@@ -94,13 +94,13 @@ def _state(row: Any) -> str:
 @click.argument("user_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the document alone.")
 def show(user_id: str, as_json: bool) -> None:
-    """Show one user: what a query sees, and whether they get mail."""
-    with open_database() as db, db.read() as connection:
-        mine = select(User.__table__, suppressed().label("suppressed")).where(User.id == user_id)
-        row = connection.execute(mine).one_or_none()
-        refusal = refusal_of(connection, user_id)
-    if row is None:
-        raise Failure(f"there is no user with the id {user_id}")
+    """Show one user, named by id or username: what a query sees, and whether they get mail."""
+    with open_database() as db:
+        user_id = id_of(db, user_id)
+        with db.read() as connection:
+            mine = select(User.__table__, suppressed().label("suppressed")).where(User.id == user_id)
+            row = connection.execute(mine).one()
+            refusal = refusal_of(connection, user_id)
     if not as_json:
         fields = [("_id", row.id), ("username", row.username), ("name", row.name), ("email", row.email)]
         fields += [("state", _state(row)), ("created", moment(row.created_at))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -13,14 +14,31 @@ from urllib3.util import Retry
 
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import printable
+from mailer.settings import Settings, environment
 
 CAMPAIGNS = "/api/v1/mailer/campaigns"
 AUDIENCE = "/api/v1/mailer/audience"
 PREVIEW = "/api/v1/mailer/preview"
+LOCAL = Settings().site_url
 TIMEOUT = (10, 60)  # seconds to connect, and to the answer
-RETRIES = Retry(total=4, backoff_factor=0.3, status_forcelist=(429, 502, 503, 504), allowed_methods={"GET"})
+RETRIES = Retry(
+    total=4,
+    backoff_factor=0.3,
+    status_forcelist=(502, 503, 504),
+    allowed_methods={"GET"},
+    respect_retry_after_header=False,  # a person is waiting
+    raise_on_status=False,  # the last answer says more than that there were many
+)
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A campaign that the service has; `replayed`: it had it already."""
+
+    campaign_id: str
+    replayed: bool
 
 
 class Client:
@@ -37,12 +55,13 @@ class Client:
         # only watching outlasts a restart of the service; a POST whose answer was lost may have been accepted
         self._session.mount(f"{self._url}{CAMPAIGNS}/", HTTPAdapter(max_retries=RETRIES))
 
-    def send(self, payload: Json, idempotency_key: str | None = None) -> str:
-        """POST a campaign and return its id."""
+    def send(self, payload: Json, idempotency_key: str | None = None) -> Accepted:
+        """POST a campaign."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         response = self._request("POST", "/api/v1/mailer", json=payload, headers=headers)
         _answer(response)
-        return response.headers.get("Location", "").rpartition("/")[2]
+        campaign_id = response.headers.get("Location", "").rpartition("/")[2]
+        return Accepted(campaign_id, response.headers.get("Idempotent-Replayed") == "true")
 
     def campaign(self, campaign_id: str) -> Json:
         """The state and counts of one campaign."""
@@ -53,9 +72,9 @@ class Client:
         """A page of the caller's campaigns, newest first, with `campaigns` and `total`."""
         return _answer(self._request("GET", CAMPAIGNS, params={"count": count, "offset": offset}))
 
-    def audience(self, query: str | None = None) -> Json:
-        """Who would receive a campaign: `count` and a `sample`."""
-        return _answer(self._request("POST", AUDIENCE, json={"query": query}))
+    def audience(self, query: str | None = None, **message: str) -> Json:
+        """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the message's texts if given."""
+        return _answer(self._request("POST", AUDIENCE, json={"query": query, **message}))
 
     def preview(self, payload: Json) -> Json:
         """What one user would read: `subject`, `html` and `text`."""
@@ -95,23 +114,35 @@ def _answer(response: requests.Response) -> Json:
         raise Failure(f"{response.url} answered {response.status_code} without JSON; is it the mailer?")
     if response.status_code != 200:
         text = answer.get("error") or answer.get("message") or "no reason given"
-        raise Failure(f"refused with {response.status_code}: {printable(text)}")
+        raise Failure(f"refused with {response.status_code}: {printable(text)}{_wait(response, str(text))}")
     return answer
+
+
+def _wait(response: requests.Response, text: str) -> str:
+    """For how long to wait, where the service's words do not say it."""
+    seconds = response.headers.get("Retry-After", "")
+    return f"; try again in {seconds} seconds" if seconds.isdecimal() and f"{seconds} seconds" not in text else ""
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say where the service is and who calls; it takes url, user_id and token."""
     for option in (
-        click.option("--token", required=True, envvar="MAILER_AUTH_TOKEN", show_envvar=True, help="X-Auth-Token."),
-        click.option("--user-id", required=True, envvar="MAILER_USER_ID", show_envvar=True, help="X-User-Id."),
-        click.option(
-            "--url",
-            envvar="MAILER_SITE_URL",
-            show_envvar=True,
-            default="http://127.0.0.1:8000",
-            show_default=True,
-            help="Where the service is.",
-        ),
+        _option("--token", "MAILER_AUTH_TOKEN", "X-Auth-Token."),
+        _option("--user-id", "MAILER_USER_ID", "X-User-Id."),
+        _option("--url", "MAILER_SITE_URL", f"Where the service is; {LOCAL} if nothing says so.", LOCAL),
     ):
         command = option(command)
     return command
+
+
+def _option(name: str, variable: str, about: str, default: str | None = None) -> Callable[..., Any]:
+    def found() -> str | None:  # what the environment itself says, click finds before it
+        return environment().get(variable) or default
+
+    return click.option(name, default=found, callback=_given, envvar=variable, show_envvar=True, help=about)
+
+
+def _given(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    if value is None:
+        raise click.MissingParameter(ctx=context, param=option)
+    return value

@@ -69,7 +69,7 @@ def doctor(as_json: bool) -> None:
     with open_database() as db:
         findings = examination.examine(db)
     if as_json:
-        print_json([{"campaign": f.campaign_id, "batch": f.batch, "problem": f.problem} for f in findings])
+        print_json([{"campaignId": f.campaign_id, "batch": f.batch, "problem": f.problem} for f in findings])
     else:
         for finding in findings:
             click.echo(finding)

@@ -9,8 +9,8 @@ import click
 
 from mailer.auth import TokenInfo, Tokens
 from mailer.cli.failures import Failure
-from mailer.cli.output import moment, print_json, print_rows
-from mailer.cli.storage import open_database
+from mailer.cli.output import moment, print_json, print_rows, spelled
+from mailer.cli.storage import id_of, open_database
 
 PERMISSIONS = ("send-mail", "manage-users")
 UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}  # milliseconds
@@ -42,7 +42,9 @@ def tokens() -> None:
 
 
 @tokens.command()
-@click.option("--user", "user_id", required=True, metavar="ID", help="Whose token it is: an active user.")
+@click.option(
+    "--user", "user_id", required=True, metavar="ID", help="Whose token it is: an active user's id or username."
+)
 @click.option("--permission", "permissions", multiple=True, type=click.Choice(PERMISSIONS), help="May be repeated.")
 @click.option(
     "--expires",
@@ -54,6 +56,7 @@ def tokens() -> None:
 def create(user_id: str, permissions: tuple[str, ...], lifetime: int | None) -> None:
     """Make a token and print, this once, the two headers that a caller sends."""
     with open_database() as db:
+        user_id = id_of(db, user_id)
         token = Tokens(db).create(user_id, permissions, lifetime)
     click.echo(f"X-User-Id: {user_id}\nX-Auth-Token: {token}")
     if not permissions:
@@ -67,9 +70,9 @@ def list_(as_json: bool) -> None:
     with open_database() as db:
         known = Tokens(db).list()
     if as_json:
-        print_json([asdict(token) for token in known])
+        print_json([spelled(asdict(token)) for token in known])
     else:
-        print_rows(("digest", "user", "permissions", "created", "expires"), map(_cells, known))
+        print_rows(("digest", "userId", "permissions", "createdAt", "expiresAt"), map(_cells, known))
 
 
 def _cells(token: TokenInfo) -> tuple[str, ...]:

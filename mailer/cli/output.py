@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Iterable, Sequence
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import click
+from wcwidth import wcswidth
+
+from mailer.schemas import iso
+
+_NAME = re.compile(r"_([a-z])")
+_JOINERS = "\u200c\u200d"  # they steer nothing, and emoji and Persian words are made with them
 
 
 def printable(value: object) -> str:
     """`value` in one line that a terminal takes as text; what would steer it becomes an escape."""
     if value is None:
         return "-"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in str(value))
+    return "".join(map(_escaped, str(value)))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() or character in _JOINERS:
+        return character
+    return character.encode("unicode_escape", "replace").decode()
 
 
 def moment(milliseconds: int | None) -> str:
@@ -25,18 +41,47 @@ def moment(milliseconds: int | None) -> str:
 
 def print_json(value: object, *, indent: int | None = None) -> None:
     """One JSON document on stdout, on one line unless `indent` is given."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent))
+    click.echo(json.dumps(value, ensure_ascii=not _takes_everything(), indent=indent))
+
+
+def _takes_everything() -> bool:
+    return codecs.lookup(sys.stdout.encoding).name == "utf-8"
+
+
+def spelled(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as the API spells such: `createdAt` for `created_at`, with its time in ISO 8601."""
+    return {_NAME.sub(lambda found: found[1].upper(), name): _value(name, value) for name, value in record.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    return iso(value) if value is not None and name.endswith(("_at", "_since")) else value
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes: two for a wide character, none for a combining mark."""
+    width = wcswidth(text)
+    return width if width >= 0 else len(text)
 
 
 def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Lines of columns, the headings first, all but the last column padded to its widest cell."""
     table = [list(headings), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*table, strict=True)]
     for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - columns(cell))
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     """A line `name: value` for each field."""
     for name, value in fields:
         click.echo(f"{name}: {printable(value)}")
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """What is worth knowing and no error: a line each on stderr, out of the way of what is printed."""
+    for note in notes:
+        click.echo(f"Note: {printable(note)}", err=True)

@@ -6,34 +6,33 @@ import sys
 
 import click
 
-from mailer.cli.campaigns import BODY, read_body
 from mailer.cli.client import Client, Json, connected
-from mailer.cli.output import print_fields, print_json, print_rows
+from mailer.cli.letter import query_text, read_letter, with_letter
+from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 
-FORMATS = ("text", "html", "message", "json")
+FORMATS = ("text", "html", "source", "json")
 
 
 @click.command()
-@click.option("--query", help="A MongoDB selector, as for `mailer send`. Default: everyone.")
+@click.option("--query", callback=query_text, help="A MongoDB selector, as for `mailer send`. Default: everyone.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @connected
 def audience(query: str | None, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Show how many would receive a campaign now, and ten of them. Sends nothing."""
     found = Client(url, user_id, token).audience(query)
     if as_json:
-        print_json({name: found[name] for name in ("count", "suppressed", "sample")})
+        print_json({name: found[name] for name in ("count", "suppressed", "sample", "warnings")})
         return
+    print_notes(found["warnings"])
     print_fields((name, found[name]) for name in ("count", "suppressed"))
     print_rows(("name", "address"), [(one["name"], one["address"]) for one in found["sample"]])
 
 
 @click.command()
-@click.option("--from", "sender", required=True, help="An address, bare or as NAME <ADDRESS>.")
-@click.option("--subject", required=True, help="Placeholders work here too.")
-@click.option("--body-file", required=True, type=BODY, help="HTML with [unsubscribe]; - is stdin.")
-@click.option("--query", help="Show it for the first whom it selects. Default: everyone.")
-@click.option("--user", metavar="ID", help="Show it for this user instead.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="What to print.")
+@with_letter
+@click.option("--query", callback=query_text, help="Show it for the first whom it selects. Default: everyone.")
+@click.option("--user", metavar="ID", help="Show it for this user instead; a username will do.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Print this alone. Default: for whom, and the text.")
 @connected
 def preview(
     *,
@@ -42,23 +41,26 @@ def preview(
     body_file: str,
     query: str | None,
     user: str | None,
-    form: str,
+    form: str | None,
     url: str,
     user_id: str,
     token: str,
 ) -> None:
     """Show what one user would read. Sends nothing."""
-    payload = {"from": sender, "subject": subject, "body": read_body(body_file), "query": query, "user": user}
+    payload = {**read_letter(sender, subject, body_file), "query": query, "user": user}
     client = Client(url, user_id, token)
-    if form == "message":
+    if form == "source":
         sys.stdout.buffer.write(client.preview_message(payload))
     else:
         _print_preview(client.preview(payload), form)
 
 
-def _print_preview(seen: Json, form: str) -> None:
+def _print_preview(seen: Json, form: str | None) -> None:
     if form == "json":
-        print_json({name: seen[name] for name in ("userId", "subject", "html", "text")})
+        print_json({name: seen[name] for name in ("userId", "subject", "html", "text", "warnings")})
         return
-    print_fields([("user", seen["userId"]), ("subject", seen["subject"])])
-    click.echo(f"\n{seen[form]}")
+    print_notes(seen["warnings"])
+    if form is None:
+        print_fields([("user", seen["userId"]), ("subject", seen["subject"])])
+        click.echo()
+    click.echo(seen[form or "text"])

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
+
 import click
 
 from mailer.cli.audience import users
-from mailer.cli.campaigns import campaigns, send
+from mailer.cli.campaigns import campaigns
 from mailer.cli.control import doctor, purge
 from mailer.cli.credentials import tokens
 from mailer.cli.failures import FailingGroup
 from mailer.cli.preview import audience, preview
+from mailer.cli.send import send
 from mailer.cli.service import config, serve, worker
 from mailer.cli.suppressed import suppressed
 from mailer.cli.suppression import unsubscribes
 from mailer.cli.sync import sync
+from mailer.settings import unknown_settings
 
 EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong.
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
+TELL_THEMSELVES = ("config", "serve", "worker")  # of settings that there are not
 
 
 @click.group(cls=FailingGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
 @click.version_option(package_name="campaign-mailer", prog_name="mailer")
-def main() -> None:
+def main(context: click.Context) -> None:
     """Personalised mail to the users of a workspace: the service, its users and tokens, and a client of its API."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    if context.invoked_subcommand not in TELL_THEMSELVES:
+        for unknown in unknown_settings():
+            click.echo(f"Warning: {unknown}", err=True)
 
 
 users.add_command(sync)

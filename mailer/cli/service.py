@@ -12,18 +12,35 @@ from pathlib import Path
 import click
 
 import app
-from app import Services, build
+from app import Services, build, doubts, settings_with_warnings
 from mailer.cli.failures import Failure, Misuse
-from mailer.cli.output import print_json
-from mailer.settings import Settings
+from mailer.cli.output import print_fields, print_json, print_notes
+from mailer.errors import ConfigError
+from mailer.settings import ENV_FILE, Settings, unknown_settings
 from transports import TransportUnavailable
+from transports.options import redact
 
 STOP_SECONDS = 25.0  # what a service manager leaves between SIGTERM and SIGKILL, less a little
 LOOK_SECONDS = 1.0
 
 
+def _listening_address(_context: click.Context, _option: click.Parameter, bind: str | None) -> str | None:
+    """What gunicorn takes; of a wrong port it would not say where it stands."""
+    host, colon, port = (bind or "").rpartition(":")
+    if (
+        colon
+        and host not in ("unix", "fd")
+        and not port.endswith("]")
+        and not (port.isdecimal() and int(port) < 1 << 16)
+    ):
+        raise click.BadParameter(f"{bind!r} is not HOST:PORT with a port up to 65535")
+    return bind
+
+
 @click.command()
-@click.option("--bind", metavar="HOST:PORT", help="Where to listen; default: as in gunicorn.conf.py.")
+@click.option(
+    "--bind", metavar="HOST:PORT", callback=_listening_address, help="Where to listen; default: as in gunicorn.conf.py."
+)
 @click.option("--workers", type=click.IntRange(min=1), help="How many processes; default: as in gunicorn.conf.py.")
 def serve(bind: str | None, workers: int | None) -> None:
     """Run the service behind gunicorn: the API, the pages and the delivery engine."""
@@ -46,7 +63,7 @@ def worker() -> None:
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
-    services = build(Settings.from_env())
+    services = build(settings_with_warnings())
     services.engine.start()
     try:
         trouble = _until(stopping, services)
@@ -72,24 +89,46 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object of part and problem, null for none.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; of a part that works, the problem is null.")
 def check(as_json: bool) -> None:
-    """Check the settings, the database and the transport, sending nothing.
+    """Show the settings in force and check them, the database and the transport, sending nothing.
 
-    Exit code 2 if a setting is wrong, 1 if something does not answer.
+    Exit code 2 if a setting is wrong or is none that there is, 1 if something does not answer.
     """
-    services = build(Settings.from_env())
+    env_file = ENV_FILE.absolute()
+    if not as_json:
+        there = "read" if env_file.exists() else "none there"
+        print_fields([("folder", env_file.parent), (".env", there)])
+    unknown = [str(one) for one in unknown_settings()]
+    try:
+        settings = Settings.from_env()
+        in_force, problem = _examine(settings)
+    except ConfigError as error:
+        raise Misuse("; ".join([str(error), *unknown])) from error
+    problems = {"settings": "; ".join(unknown) or None, "database": None, "transport": problem}
+    warnings = doubts(settings)
+    if as_json:
+        print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings})
+    else:
+        print_fields(in_force.items())
+        print_notes(warnings)
+        print_fields((part, "ok") for part, trouble in problems.items() if trouble is None)
+    if unknown:
+        raise Misuse(str(problems["settings"]))
+    if problem:
+        raise Failure(f"transport: {problem}")
+
+
+def _examine(settings: Settings) -> tuple[dict[str, str], str | None]:
+    """What is in force, with no secret in it, and the transport's trouble."""
+    services = build(settings)
+    shown = {"database": services.db.place, "transport": redact(settings.transport)}
+    shown |= {"site": settings.site_url, "engine": settings.engine}
     try:
         services.transport.check()
-        problem = None
     except TransportUnavailable as error:
-        problem = str(error) or "does not answer"
+        return shown, str(error) or "does not answer"
     finally:
         services.transport.close()
         services.db.close()
-    if as_json:
-        print_json({"settings": None, "database": None, "transport": problem})
-    else:
-        click.echo("settings: ok\ndatabase: ok" + ("" if problem else "\ntransport: ok"))
-    if problem:
-        raise Failure(f"transport: {problem}")
+    return shown, None

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-import click
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
+from mailer.cli.failures import Failure, database_trouble
+from mailer.cli.output import print_notes
 from mailer.database import Database
+from mailer.directory import find_id
 from mailer.settings import Settings
 from mailer.text_files import TextFile
 
@@ -27,8 +31,7 @@ def given_file(file: IO[Any]) -> Iterator[TextFile]:
         text.close()  # the file is click's to close
         if buffered is not file:
             buffered.detach()
-    for note in text.notes:
-        click.echo(note, err=True)
+    print_notes(text.notes)
 
 
 def operator() -> str:
@@ -39,12 +42,29 @@ def operator() -> str:
         return str(os.getuid())
 
 
+def created(db: Database) -> str:
+    """What is said of a database that was not there: perhaps the command was given in another folder than the last."""
+    return f"A new database was made: {db.place}"
+
+
 @contextmanager
 def open_database() -> Iterator[Database]:
     """The migrated database; raises `ConfigError`. A transport that cannot work does not stop these commands."""
     db = Database(Settings.from_env().database_url)
     try:
-        db.migrate()
+        if db.migrate():
+            print_notes([created(db)])
         yield db
+    except (SQLAlchemyError, psycopg.Error) as error:
+        raise Failure(f"database: {database_trouble(error)} ({db.place})") from error
     finally:
         db.close()
+
+
+def id_of(db: Database, name: str) -> str:
+    """The id of the user called so, by id or username. Raises `Failure`."""
+    with db.read() as connection:
+        found = find_id(connection, name)
+    if found is None:
+        raise Failure(f"there is no user with the id or the username {name}")
+    return found

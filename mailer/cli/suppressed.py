@@ -27,17 +27,22 @@ def suppressed() -> None:
 @suppressed.command("list")
 @click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
 def list_(limit: int) -> None:
-    """Show the addresses, since when, how many users have them, and why: refusals that were counted, or an operator."""
+    """Show the addresses, since when, in how many campaigns refused, how many users have them, and why.
+
+    `rule` is what counted: an operator, or by what the last refusal was taken to be about the address. Then come the
+    operator's reason and the words of that refusal.
+    """
     with open_database() as db:
         found = list(islice(all_suppressed_addresses(db), limit or None))
-    rows = [(one.address, moment(one.suppressed_at), one.campaigns, one.users, _why(one)) for one in found]
-    print_rows(("address", "suppressed", "campaigns", "users", "why"), rows)
+    rows = [(one.address, moment(one.suppressed_at), one.campaigns, one.users, *_why(one)) for one in found]
+    print_rows(("address", "suppressed", "campaigns", "users", "rule", "why"), rows)
 
 
-def _why(one: SuppressedAddress) -> str:
-    """The operator's reason, then the last refusal: whichever counted, and both where both do."""
-    blocked = [] if one.blocked_by is None else [f"blocked by {one.blocked_by}: {one.reason}"]
-    return "; ".join([*blocked, *([f"refused: {one.reply}"] if one.campaigns else [])])
+def _why(one: SuppressedAddress) -> tuple[str, str]:
+    """Which rules count, and in whose words: the operator's, then those of the last refusal."""
+    blocked = [] if one.blocked_by is None else [(f"blocked by {one.blocked_by}", one.reason or "")]
+    rules = [*blocked, *([(one.rule, one.reply)] if one.campaigns else [])]
+    return ", ".join(rule for rule, _ in rules), "; ".join(words for _, words in rules)
 
 
 @suppressed.command()

@@ -9,9 +9,8 @@ from typing import IO, Any
 
 import click
 
-from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_json, print_rows
-from mailer.cli.storage import given_file, open_database, operator
+from mailer.cli.storage import given_file, id_of, open_database, operator
 from mailer.list_files import read_entries
 from mailer.settings import Settings
 from mailer.suppression import all_suppressed, all_unsubscribed, suppress
@@ -86,14 +85,13 @@ def _name(file: IO[Any]) -> str:
 @unsubscribes.command()
 @click.argument("user_id", metavar="ID|ADDRESS")
 def remove(user_id: str) -> None:
-    """Subscribe the user ID again, or take back what is kept for ADDRESS, at their own request.
+    """Subscribe the user ID again (a username will do), or take back what is kept for ADDRESS, at their own request.
 
     With an ADDRESS, users whom it had marked are written to again; who has unsubscribed by themselves is not.
     """
     with open_database() as db:
         merged = Settings.from_env().merge_addresses
         if not resubscribe(db, user_id, merged=merged) and resubscribe_address(db, user_id) is None:
-            raise Failure(
-                f"there is no user with the id {user_id}" + (", and no such address" if "@" in user_id else "")
-            )
+            user_id = id_of(db, user_id)
+            resubscribe(db, user_id, merged=merged)
     click.echo(f"subscribed: {user_id}")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mailer.cli.failures import Failure, Misuse
-from mailer.cli.output import moment, print_fields, print_json
+from mailer.cli.output import moment, print_fields, print_json, spelled
 from mailer.cli.storage import open_database
 from mailer.setting_readers import is_http_address
 from mailer.settings import Settings
@@ -68,7 +68,7 @@ def _print_counts(counts: Mapping[str, int], as_json: bool) -> None:
 
 def _print_status(settings: Settings, record: TaskRecord | None, as_json: bool) -> None:
     if as_json:
-        print_json(None if record is None else asdict(record))
+        print_json(None if record is None else spelled(asdict(record)))
     elif record is None:
         click.echo("never run")
     else:

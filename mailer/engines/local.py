@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.delivery import Deliverer
 from mailer.engines.base import Engine
+from mailer.trouble import for_the_log, told, whole
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class LocalEngine(Engine):
         self._beside: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._work = threading.Event()
+        self._told: set[str] = set()
 
     def start(self) -> None:
         """Start the threads; call it after a fork, never before."""
@@ -87,8 +89,19 @@ class LocalEngine(Engine):
                 log.error("database trouble, trying again: %s", type(error).__name__)
                 self._stopping.wait(PAUSE_AFTER_TROUBLE)
                 continue
+            except Exception as error:  # noqa: BLE001 - nobody's in particular: the thread lives on, and says it once
+                self._tell(error)
+                self._stopping.wait(PAUSE_AFTER_TROUBLE)
+                continue
             if not busy and not self._stopping.is_set():
                 self._work.wait(POLL_SECONDS)
+
+    def _tell(self, error: Exception) -> None:
+        words = told(error)
+        log.error("delivery thread, trying again: %s", for_the_log(words))
+        if words not in self._told:
+            self._told.add(words)
+            log.error("%s", whole(error))
 
     def _beat(self) -> None:
         while not self._stopping.wait(self._beat_seconds):
@@ -96,3 +109,5 @@ class LocalEngine(Engine):
                 self._deliverer.heartbeat()
             except SQLAlchemyError as error:
                 log.error("heartbeat: %s", type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - the leases of others hang on this thread
+                self._tell(error)

@@ -7,5 +7,6 @@ MAX_INDEXES = 2  # segments of a dotted path that may be array indexes: each dou
 MAX_IN = 1000  # values of one $in, $nin or $all
 MAX_LITERAL_DEPTH = 8  # arrays and objects inside each other in an operand
 MAX_PATTERN = 1000  # characters of a regular expression
-MAX_WEIGHT = 300  # comparisons in the SQL that comes of it
+MAX_WEIGHT = 300  # comparisons in the SQL that comes of it, whatever each costs
 MAX_NESTING = 96  # symbols that SQLite's parser must keep at once: it gives up at 100
+MAX_SECONDS = 20.0  # that a million users may take, see `cost`

@@ -16,6 +16,7 @@ from mailer.selector.charsets import postgresql_set, re2_set
 from mailer.selector.limits import MAX_PATTERN
 from mailer.selector.paths import check_text
 from mailer.selector.pattern import QUANTIFIER, PatternReader, Token
+from mailer.selector.patterns import Pattern, compiled
 from mailer.selector.tree import Regex
 
 _WORD = "[A-Za-z0-9_]"
@@ -27,6 +28,7 @@ _ASSERTIONS = {  # what to write for it in RE2 and in PostgreSQL
     r"\b": (r"\b", f"(?:(?<!{_WORD})(?={_WORD})|(?<={_WORD})(?!{_WORD}))"),
     r"\B": (r"\B", f"(?:(?<!{_WORD})(?!{_WORD})|(?<={_WORD})(?={_WORD}))"),
 }
+_BOUND = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 _FLAGS = re.compile(r"\(\?([imsx]+)\)")
 
 
@@ -43,9 +45,8 @@ def parse_regex(pattern: Any, options: Any) -> Regex:
     reader = PatternReader(pattern, flags.end() if flags else 0, frozenset(options + (flags[1] if flags else "")))
     tokens = reader.read()
     _check_ends(tokens)
-    regex = Regex(_spell(tokens, 0), _spell(tokens, 1))
-    _check_compiles(regex.re2)
-    return regex
+    spelled = _spell(tokens, 0)
+    return Regex(spelled, _spell(tokens, 1), _repeats(tokens), _compiled(spelled))
 
 
 def _spell(tokens: list[Token], engine: int) -> str:
@@ -60,14 +61,17 @@ def _spell(tokens: list[Token], engine: int) -> str:
     )
 
 
-def _check_compiles(pattern: str) -> None:
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 1 << 20
+def _compiled(pattern: str) -> Pattern:
     try:
-        re2.compile(pattern, options)
+        return compiled(pattern)
     except re2.error as error:
         raise InvalidQuery("$regex is too large.", operator="$regex") from error
+
+
+def _repeats(tokens: list[Token]) -> int:
+    """How often its bounded repetitions may repeat altogether: PostgreSQL writes each of them out."""
+    bounds = (_BOUND.match(token) for token in tokens if isinstance(token, str))
+    return sum(int(found[2] or found[1]) for found in bounds if found)
 
 
 def _check_ends(tokens: list[Token]) -> None:

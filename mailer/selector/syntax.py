@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailer.errors import InvalidQuery
-from mailer.selector.limits import MAX_DEPTH, MAX_NESTING, MAX_WEIGHT
+from mailer.selector.cost import costliest, seconds
+from mailer.selector.limits import MAX_DEPTH, MAX_NESTING, MAX_SECONDS, MAX_WEIGHT
 from mailer.selector.literals import parse_literal
 from mailer.selector.operators import parse_all, parse_test
 from mailer.selector.paths import DATE_FIELDS, quoted, split_path
 from mailer.selector.regex import parse_regex
+from mailer.selector.simplify import simplify
 from mailer.selector.tree import And, Compare, ElemMatch, Field, Kind, Literal, Node, Not, OneOf, Or, Order, Test
 from mailer.selector.weight import nesting, weight
 
@@ -24,12 +26,23 @@ class TooLarge(InvalidQuery):
 
 def parse_selector(query: Any) -> Node:
     """The tree of a selector. Raises InvalidQuery, which names the first operator or field that is refused."""
-    tree = _parse_document(query, depth=0, root=True)
+    tree = simplify(_parse_document(query, depth=0, root=True))
     if weight(tree) > MAX_WEIGHT:
         raise TooLarge("The query makes too many comparisons.")
     if nesting(tree) > MAX_NESTING:
         raise TooLarge("The query is nested too deeply.")
+    if seconds(tree) > MAX_SECONDS:
+        raise TooLarge(_too_slow(tree))
     return tree
+
+
+def _too_slow(tree: Node) -> str:
+    longest = costliest(tree)
+    most = f", most of it for {quoted('.'.join(longest.path))}" if longest and longest.path else ""
+    return (
+        f"The query would take about {seconds(tree):.0f} s over a million users{most}; {MAX_SECONDS:.0f} are allowed. "
+        "Ask of fewer fields, or with $in and one pattern instead of many."
+    )
 
 
 def _parse_document(query: Any, *, depth: int, root: bool) -> Node:

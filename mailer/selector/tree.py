@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
+
+from mailer.selector.patterns import Pattern
 
 
 class Kind(Enum):
@@ -68,10 +70,15 @@ class OfType:
 
 @dataclass(frozen=True)
 class Regex:
-    """$regex, in the spelling of each engine."""
+    """$regex, in the spelling of each engine; `repeats` is the sum of its bounded repetitions.
+
+    `held` keeps the pattern compiled for as long as the tree is in use.
+    """
 
     re2: str
     postgresql: str
+    repeats: int
+    held: Pattern = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)

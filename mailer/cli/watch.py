@@ -1,0 +1,84 @@
+"""Waiting for a campaign's end: a bar on a terminal, a line for each change of state elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+import requests
+
+from mailer.cli.client import Client, Json
+from mailer.cli.failures import Failure, Interrupted, unanswered
+from mailer.cli.output import print_notes, printable
+
+POLL_SECONDS = 0.5
+AT_REST = {"completed", "completed_with_issues", "cancelled", "paused", "failed"}  # nothing moves without a person
+HELD_UP = {"blocked", "resting", "paused", "cancelling"}  # a state that is worth a line, with its reason
+COUNTED = ("sent", "failed", "deferred", "uncertain", "skipped")
+WIDTH = 20
+
+Show = Callable[[Json], None]
+
+
+def watch(client: Client, campaign_id: str) -> Json:
+    """The campaign at its end, or where it waits for a person. Ctrl-C ends the watching, and never the campaign."""
+    goes_on = f"the campaign goes on; `mailer campaigns cancel {campaign_id}` ends it"
+    try:
+        campaign = _watch_on_a_terminal(client, campaign_id) if sys.stderr.isatty() else _follow(client, campaign_id)
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        raise Interrupted(goes_on) from None
+    except requests.RequestException as error:
+        raise Failure(f"{unanswered(error)}; {goes_on}") from error
+    if not campaign["planned"] and campaign["state"] == "completed":
+        print_notes(["Nobody was to receive it."])
+    return campaign
+
+
+def _watch_on_a_terminal(client: Client, campaign_id: str) -> Json:
+    options: dict[str, Any] = {"length": 1, "width": WIDTH, "item_show_func": counts_shown}
+    with click.progressbar(**options, update_min_steps=0, file=sys.stderr) as bar:  # shown while nothing moves, too
+
+        def show(campaign: Json) -> None:
+            bar.length = max(1, campaign["planned"])
+            bar.update(campaign["planned"] - campaign["pending"] - bar.pos, campaign)
+
+        return _follow(client, campaign_id, show)
+
+
+def _follow(client: Client, campaign_id: str, show: Show = lambda _campaign: None) -> Json:
+    said: str | None = None
+    while True:
+        campaign = client.campaign(campaign_id)
+        why = why_it_stands_still(campaign)
+        if why != said:
+            _say(why or "it goes on")
+            said = why
+        show(campaign)
+        if campaign["state"] in AT_REST:
+            return campaign
+        time.sleep(POLL_SECONDS)
+
+
+def why_it_stands_still(campaign: Json) -> str | None:
+    """`state: reason` where nothing is being sent, else None."""
+    if campaign["state"] not in HELD_UP:
+        return None
+    reason = campaign.get("reason")
+    return f"{campaign['state']}: {printable(reason)}" if reason else str(campaign["state"])
+
+
+def _say(line: str) -> None:
+    """A line of its own, above the bar where there is one."""
+    click.echo(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, err=True)
+
+
+def counts_shown(campaign: Json | None) -> str | None:
+    """What the bar says beside itself: how many of each outcome, and the state where it is not the usual one."""
+    if campaign is None:
+        return None
+    shown = [f"{campaign[name]} {name}" for name in COUNTED if campaign[name] or name == "sent"]
+    return ", ".join([*shown, *([campaign["state"]] if campaign["state"] in HELD_UP else [])])

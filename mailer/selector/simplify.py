@@ -1,0 +1,112 @@
+"""A tree that selects the same users with fewer looks at each: alternatives about one field become one test.
+
+`$or` over one field is what people write where `$in` or one pattern would do, and every comparison costs as much as
+the next: a million users and 290 patterns took hours. Whether some value of the field is a *or* some value of it is b
+is whether some value of it is one of both, so this holds through arrays as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import re2
+
+from mailer.selector.columns import PROMOTED
+from mailer.selector.patterns import compiled
+from mailer.selector.tree import And, Compare, ElemMatch, Field, Node, Not, OneOf, Or, Order, Regex
+
+LONGEST = 20_000  # characters of a joint pattern; beyond it PostgreSQL takes long to compile it
+
+
+def simplify(node: Node) -> Node:
+    """The tree with its alternatives joined."""
+    match node:
+        case And(parts):
+            return _joined(And, tuple(_flat(And, map(simplify, parts))), negated=True)
+        case Or(parts):
+            return _joined(Or, tuple(_flat(Or, map(simplify, parts))), negated=False)
+        case Not(part):
+            return Not(simplify(part))
+        case Field(path, ElemMatch(condition, embedded)):
+            return Field(path, ElemMatch(simplify(condition), embedded))
+        case _:
+            return node
+
+
+def _flat(kind: type[And] | type[Or], parts: Iterator[Node]) -> Iterator[Node]:
+    for part in parts:
+        if isinstance(part, And | Or) and type(part) is kind:
+            yield from part.parts
+        else:
+            yield part
+
+
+def _joined(kind: type[And] | type[Or], parts: tuple[Node, ...], *, negated: bool) -> Node:
+    """With those alternatives joined that are about one field; all of them negated is the same as none of them."""
+    groups: dict[object, list[Field]] = {}
+    rest: list[Node] = []
+    for part in parts:
+        field = part.part if negated and isinstance(part, Not) else part
+        key = _key(field) if isinstance(part, Not) == negated else None
+        if key is None or not isinstance(field, Field):
+            rest.append(part)
+        else:
+            groups.setdefault(key, []).append(field)
+    joined = [Field(fields[0].path, test) for fields in groups.values() for test in _tests(fields)]
+    whole = (*rest, *(map(Not, joined) if negated else joined))
+    return whole[0] if len(whole) == 1 else kind(whole)
+
+
+def _key(node: Node) -> object:
+    """What alternatives must have in common; None: it can be joined with nothing."""
+    if not isinstance(node, Field) or node.path[:1] in {(name,) for name in PROMOTED}:  # a column costs next to nothing
+        return None
+    match node.test:
+        case OneOf() | Compare(Order.EQ, _):
+            return node.path, OneOf
+        case Regex():
+            return node.path, Regex
+        case _:
+            return None
+
+
+def _tests(fields: Sequence[Field]) -> Iterator[OneOf | Regex | Compare]:
+    if len(fields) == 1:
+        yield fields[0].test  # type: ignore[misc]  # `_key` lets through no other
+    elif isinstance(fields[0].test, Regex):
+        yield from _alternation([field.test for field in fields if isinstance(field.test, Regex)])
+    else:
+        literals = (
+            literal
+            for field in fields
+            for literal in (field.test.literals if isinstance(field.test, OneOf) else (field.test.literal,))  # type: ignore[union-attr]
+        )
+        yield OneOf(tuple(dict.fromkeys(literals)))
+
+
+def _alternation(patterns: Sequence[Regex]) -> Iterator[Regex]:
+    """One pattern for all, or as few as the engines take."""
+    joint = _joint(patterns)
+    if joint is not None:
+        yield joint
+        return
+    middle = len(patterns) // 2
+    yield from _alternation(patterns[:middle])
+    yield from _alternation(patterns[middle:])
+
+
+def _joint(patterns: Sequence[Regex]) -> Regex | None:
+    if len(patterns) == 1:
+        return patterns[0]
+    spelled = ("|".join(f"(?:{text})" for text in dict.fromkeys(texts)) for texts in _spellings(patterns))
+    for_re2, for_postgresql = spelled
+    if max(len(for_re2), len(for_postgresql)) > LONGEST:
+        return None
+    try:
+        return Regex(for_re2, for_postgresql, sum(each.repeats for each in patterns), compiled(for_re2))
+    except re2.error:
+        return None
+
+
+def _spellings(patterns: Sequence[Regex]) -> tuple[list[str], list[str]]:
+    return [each.re2 for each in patterns], [each.postgresql for each in patterns]
