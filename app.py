@@ -26,6 +26,7 @@ from mailer.api.answers import EnvelopeApi, protect, register_errors
 from mailer.api.bodies import WholeBodies
 from mailer.api.documentation import service_version, spec_options
 from mailer.api.guard import Guard, tell_rates
+from mailer.api.looks import Looks
 from mailer.api.paths import KeptSlashes, PathPart
 from mailer.auth import Authenticator, Tokens
 from mailer.client_address import TrustedProxies
@@ -36,7 +37,7 @@ from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
 from mailer.links import Links
 from mailer.outbox import Outbox
-from mailer.planning import plan_next
+from mailer.planning import Planner
 from mailer.rate_limits import Throttle
 from mailer.sessions import LocalSessions, Sessions
 from mailer.settings import Settings, unknown_settings
@@ -61,6 +62,7 @@ class Services:
     links: Links
     engine: Engine
     sync: SyncTask | None  # None: the sync is not scheduled
+    looks: Looks
 
 
 def build(settings: Settings) -> Services:
@@ -87,13 +89,15 @@ def build(settings: Settings) -> Services:
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings)
-    plan = partial(plan_next, db, settings.batch_size, lease, merge=settings.merge_addresses)
+    planner = Planner(
+        db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
+    )
     sync = None if settings.sync_every is None else SyncTask(db, settings)
     chores = {"clock": ClockWatch(db, lease).attend}
     if sync is not None:
         chores["sync"] = sync.attend
-    engine = LocalEngine(deliverer, plan, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
-    return Services(settings, db, Tokens(db), transport, links, engine, sync)
+    engine = LocalEngine(deliverer, planner, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
+    return Services(settings, db, Tokens(db), transport, links, engine, sync, Looks())
 
 
 def _check_mail(settings: Settings) -> None:
@@ -165,11 +169,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     tell_rates(app)
     callers, speaking = _callers(services)
     throttle = Throttle(services.db, settings.rate_limit)
-    guard = Guard(callers, throttle, TrustedProxies(settings.trusted_proxies))
+    looks = Throttle(services.db, settings.audience_rate_limit)
+    guard = Guard(callers, throttle, looks, TrustedProxies(settings.trusted_proxies))
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     api.register_blueprint(sessions.make_blueprint(guard, speaking))
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
-    api.register_blueprint(audience.make_blueprint(services.db, guard, settings, services.links))
+    looking = audience.make_blueprint(services.db, guard, services.looks, settings, links=services.links)
+    api.register_blueprint(looking)
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
     api.register_blueprint(unsubscribes.make_blueprint(services.db, guard, merge=settings.merge_addresses))
     api.register_blueprint(suppressed_addresses.make_blueprint(services.db, guard))

@@ -63,7 +63,9 @@ def _give_up(why, code):
 
 def post_worker_init(worker):
     """Start delivery threads in each worker, after the fork."""
-    worker.wsgi.extensions["mailer"].engine.start()
+    services = worker.wsgi.extensions["mailer"]
+    services.looks.offer(worker.cfg.threads // 2)
+    services.engine.start()
 
 
 def worker_exit(_server, worker):

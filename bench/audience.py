@@ -25,7 +25,7 @@ from bench.service import CALLER
 from mailer import campaigns
 from mailer.database import Database
 from mailer.imports import import_users
-from mailer.planning import plan_next
+from mailer.planning import Planner as CampaignPlanner
 from mailer.settings import Settings
 
 TITLE = "7. The audience: import and planning"
@@ -97,7 +97,7 @@ class Planner:
                 connection.execute(text(f"DELETE FROM {table}"))
         campaigns.accept(self._db, CALLER, self._order)
         begun = time.perf_counter()
-        planned = plan_next(self._db, self._settings.batch_size, self._settings.lease_seconds * 1000)
+        planned = CampaignPlanner(self._db, self._settings.batch_size, self._settings.lease_seconds * 1000).plan_next()
         seconds = time.perf_counter() - begun
         assert planned
         return seconds

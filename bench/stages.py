@@ -20,7 +20,7 @@ from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.links import Links
 from mailer.outbox import Outbox
-from mailer.planning import plan_next
+from mailer.planning import Planner
 from mailer.settings import Settings
 from transports import from_url
 from transports.base import Message, Outcome, Transport
@@ -109,7 +109,7 @@ def _run(bench: Bench, original: Path, url: str) -> Clock:
 
 
 def _deliver(db: Database, deliverer: Deliverer, settings: Settings, clock: Clock) -> None:
-    clock.timed("plan", lambda: plan_next(db, settings.batch_size, settings.lease_seconds * 1000))
+    clock.timed("plan", Planner(db, settings.batch_size, settings.lease_seconds * 1000).plan_next)
     while deliverer.run_next(lambda: False):
         pass
 

@@ -37,13 +37,13 @@ class Audience:
     sample: tuple[Sampled, ...]
 
 
-def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False) -> Audience:
+def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None) -> Audience:
     """The audience of `query` now; the sample is its first users by id. Raises `InvalidQuery`.
 
-    With `merge` users who share an address count as one.
+    With `merge` users who share an address count as one. Raises `QueryTimeout` after `limit` seconds.
     """
     who, left_out = merged_audience(query) if merge else audience(query), suppressed_audience(query)
-    with db.read() as connection:
+    with db.read(limit=limit) as connection:
         count, suppressed = (
             connection.execute(select(func.count()).select_from(User).where(which)).scalar_one()
             for which in (who, left_out)
@@ -58,10 +58,15 @@ def masked(address: str) -> str:
     return f"{local[0] if len(local) > 3 else ''}***{at}{domain}"
 
 
-def first_of(db: Database, query: Mapping[str, Any], *, merge: bool = False) -> Recipient | None:
-    """The first of the audience of `query` by id, with `merge` of the merged one; None: nobody would receive it."""
+def first_of(
+    db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None
+) -> Recipient | None:
+    """The first of the audience of `query` by id, with `merge` of the merged one; None: nobody would receive it.
+
+    `limit` as above.
+    """
     who = audience(query)
-    return _recipient(db, who & ~unwanted() if merge else who)
+    return _recipient(db, who & ~unwanted() if merge else who, limit)
 
 
 def addressee(db: Database, user_id: str) -> Recipient | None:
@@ -71,8 +76,8 @@ def addressee(db: Database, user_id: str) -> Recipient | None:
     return _recipient(db, (User.id == found) & reachable())
 
 
-def _recipient(db: Database, which: Any) -> Recipient | None:
+def _recipient(db: Database, which: Any, limit: float | None = None) -> Recipient | None:
     found = select(User.id, User.name, User.email).where(which).order_by(User.id).limit(1)
-    with db.read() as connection:
+    with db.read(limit=limit) as connection:
         row = connection.execute(found).one_or_none()
     return Recipient(row.id, row.name, row.email or "") if row else None

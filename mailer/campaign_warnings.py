@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import exists, select
 
 from mailer.database import Database
+from mailer.errors import QueryTimeout
 from mailer.models import User
 from mailer.placeholders import unknown_placeholders
 from mailer.selector import compile_selector, fields_of
@@ -30,22 +32,27 @@ def about_placeholders(subject: str, body: str) -> tuple[str, ...]:
     return _few(told, "words in brackets are no placeholders")
 
 
-def about_directory(db: Database, query: Mapping[str, Any]) -> tuple[str, ...]:
-    """That there are no users at all, or the fields in `query` that none of them has. Raises `InvalidQuery`."""
+def about_directory(db: Database, query: Mapping[str, Any], *, limit: float | None = None) -> tuple[str, ...]:
+    """That there are no users at all, or the fields in `query` that none of them has. Raises `InvalidQuery`.
+
+    Nothing is said of the fields where looking takes more than `limit` seconds.
+    """
     if not _any_user(db):
         return (EMPTY,)
-    unknown = fields_that_nobody_has(db, query)
+    unknown: tuple[str, ...] = ()
+    with suppress(QueryTimeout):
+        unknown = fields_that_nobody_has(db, query, limit=limit)
     known = _fields_in_use(db) if unknown else set()
     return tuple(f'No user has the field "{name}"{_meant(_nearest(name, known), QUOTED)}' for name in unknown)
 
 
-def fields_that_nobody_has(db: Database, query: Mapping[str, Any]) -> tuple[str, ...]:
+def fields_that_nobody_has(db: Database, query: Mapping[str, Any], *, limit: float | None = None) -> tuple[str, ...]:
     """Those of the first fields in `query` that no user has, whether or not they may be written to."""
     names = fields_of(query)[:MOST]
     if not names:
         return ()
     had = [exists(select(User.id).where(compile_selector({name: {"$exists": True}}))) for name in names]
-    with db.read() as connection:
+    with db.read(limit=limit) as connection:
         found = connection.execute(select(*had)).one()
     return tuple(name for name, one in zip(names, found, strict=True) if not one)
 

@@ -34,6 +34,7 @@ from mailer.selector.sqlite_functions import register
 from mailer.shared_writes import SharedWrites, T, Work
 from mailer.sqlite_writes import SQLiteWrites
 from mailer.standing import watch
+from mailer.time_limits import time_limit
 
 PATIENCE_SECONDS = 30.0  # with a database file that others write to
 MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
@@ -79,9 +80,16 @@ class Database:
         self._shared = SharedWrites(self.write)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A connection for reading: one consistent view on SQLite, one per statement on PostgreSQL."""
-        with self.engine.connect() as connection, connection.begin():
+    def read(self, *, limit: float | None = None) -> Iterator[Connection]:
+        """A connection for reading: one consistent view on SQLite, one per statement on PostgreSQL.
+
+        With a `limit`, a statement that takes more seconds is stopped: `QueryTimeout`.
+        """
+        with (
+            self.engine.connect() as connection,
+            connection.begin(),
+            nullcontext() if limit is None else time_limit(connection, limit),
+        ):
             yield connection
 
     @contextmanager
@@ -190,6 +198,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _prepare_postgresql(connection: psycopg.Connection[Any], _record: Any) -> None:
     connection.execute("SET jit = off")  # it takes longer than the query that it compiles, with a million users as well
+    if connection.info.server_version >= 140000:  # a statement does not outlive the process that waits for it
+        connection.execute("SET client_connection_check_interval = '5s'")
     connection.commit()
 
 

@@ -124,6 +124,29 @@ class DatabaseUnavailable(MailerError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
+class QueryTimeout(MailerError):
+    """The database was stopped: the query took longer than it may."""
+
+    status = 503
+    error_type = "error-query-timeout"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The query took longer than {seconds:g} s and was stopped. Ask for less: conditions on roles, createdAt "
+            "and _id are fast, patterns and arrays are slow. Or try again when the database is less busy."
+        )
+
+
+class TooBusy(MailerError):
+    """Half of the process's threads look at the directory already."""
+
+    status = 503
+    error_type = "error-too-busy"
+    text = "Too many queries are being looked at just now; try again in a few seconds."
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
 class WorkspaceUnavailable(MailerError):
     """The Rocket.Chat workspace does not answer, or not as one does; the text says how."""
 

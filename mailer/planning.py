@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,22 +23,69 @@ log = logging.getLogger(__name__)
 COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
 
 
-def plan_next(db: Database, batch_size: int, lease: int, *, merge: bool = False) -> bool:
-    """Cut the audience of one waiting campaign into batches; False when none waits. `lease` in ms.
+class Planner:
+    """Plans campaigns one after the other, in several threads; `lease` in ms, `limit` in seconds for one campaign.
 
-    With `merge` users who share an address count as one, in this campaign to its end. The audience is read outside the
+    With `merge` users who share an address count as one, in the campaign to its end. The audience is read outside the
     write transaction, so that accepting goes on meanwhile; of two planners the one with the newer fence writes.
     """
-    campaign = _claim_campaign(db, lease)
-    if campaign is None:
-        return False
-    try:
-        _plan(db, campaign, batch_size, merge=merge)
-    except Exception as error:  # whatever it is, it is this campaign's, and others wait behind it
-        if isinstance(error, (OSError, MemoryError)) or is_database_trouble(error):
-            raise
-        _rest(db, campaign, error)
-    return True
+
+    def __init__(
+        self, db: Database, batch_size: int, lease: int, *, merge: bool = False, limit: float | None = None
+    ) -> None:
+        self._db = db
+        self._batch_size = batch_size
+        self._lease = lease
+        self._merge = merge
+        self._limit = limit
+        self._held: dict[int, AnyRow] = {}
+
+    def plan_next(self) -> bool:
+        """Cut the audience of one waiting campaign into batches; False when none waits."""
+        campaign = _claim_campaign(self._db, self._lease)
+        if campaign is None:
+            return False
+        self._held[threading.get_ident()] = campaign
+        try:
+            self._plan(campaign)
+        except Exception as error:  # whatever it is, it is this campaign's, and others wait behind it
+            if isinstance(error, (OSError, MemoryError)) or is_database_trouble(error):
+                raise
+            _rest(self._db, campaign, error)
+        finally:
+            del self._held[threading.get_ident()]
+        return True
+
+    def heartbeat(self) -> None:
+        """Hold every campaign in hand for another lease: its audience may take longer to read than one."""
+        for campaign in list(self._held.values()):
+            with self._db.write(durable=False) as connection:
+                ends = self._db.clock(connection) + self._lease
+                connection.execute(update(Campaign).where(*_mine(campaign)).values(due_at=ends))
+
+    def _plan(self, campaign: AnyRow) -> None:
+        with self._db.read(limit=self._limit) as connection:
+            ranges = self._cut(connection, campaign)
+        with self._db.write() as connection:
+            now = self._db.clock(connection)
+            state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
+            values = {"state": state, "merge_addresses": self._merge, "started_at": now}
+            done = update(Campaign).where(*_mine(campaign)).values(**values, finished_at=None if ranges else now)
+            if connection.execute(done).rowcount and ranges:
+                due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
+                connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
+
+    def _cut(self, connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:
+        if campaign.dry_run:
+            return _dry_run(connection, campaign)
+        query = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
+        return _ranges(connection, query, self._batch_size, merge=self._merge)
+
+
+def _mine(campaign: AnyRow) -> tuple[ColumnElement[bool], ...]:
+    """Conditions: nobody has claimed it since, and it is still to be planned."""
+    planning = Campaign.state == CampaignState.PLANNING
+    return Campaign.id == campaign.id, Campaign.fence == campaign.fence, planning
 
 
 def _rest(db: Database, campaign: AnyRow, error: Exception) -> None:
@@ -49,24 +97,6 @@ def _rest(db: Database, campaign: AnyRow, error: Exception) -> None:
         times = resting.rest(connection, campaign.id, Trouble(error=told(error)), db.clock(connection), trial=False)
     if times == 1:
         log.error("%s", whole(error))
-
-
-def _plan(db: Database, campaign: AnyRow, batch_size: int, *, merge: bool) -> None:
-    with db.read() as connection:
-        query = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
-        if campaign.dry_run:
-            ranges = _dry_run(connection, campaign)
-        else:
-            ranges = _ranges(connection, query, batch_size, merge=merge)
-    with db.write() as connection:
-        now = db.clock(connection)
-        state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
-        mine = (Campaign.id == campaign.id, Campaign.fence == campaign.fence, Campaign.state == CampaignState.PLANNING)
-        values = {"state": state, "merge_addresses": merge, "started_at": now, "finished_at": None if ranges else now}
-        done = update(Campaign).where(*mine).values(**values)
-        if connection.execute(done).rowcount and ranges:
-            due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
-            connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
 
 
 def _claim_campaign(db: Database, lease: int) -> AnyRow | None:

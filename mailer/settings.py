@@ -45,6 +45,9 @@ class Settings:
     merge_addresses: bool = False
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
+    audience_rate_limit: str = "120/minute"
+    audience_timeout: int = 20  # seconds
+    planning_timeout: int = 300
     repeat_window: int = 120  # seconds; 0: off
     trusted_proxies: tuple[str, ...] = ()
     email_header: str = ""  # HTML, read from the file that the variable names
@@ -85,7 +88,7 @@ def unknown_settings() -> tuple[UnknownName, ...]:
 def _is_set(env: Env, name: str) -> bool:
     """An empty variable counts as absent, but for the rate limit, where it means none."""
     value: str | None = env.str(name.upper(), None)
-    return value is not None and (value != "" or name == "rate_limit")
+    return value is not None and (value != "" or name.endswith("rate_limit"))
 
 
 def _read(env: Env, name: str) -> Any:
@@ -138,6 +141,9 @@ _READERS: dict[str, readers.Reader] = {
     "merge_addresses": lambda env, name: env.bool(name),
     "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
     "rate_limit": readers.text(readers.rate),
+    "audience_rate_limit": readers.text(readers.rate),
+    "audience_timeout": readers.duration(1, 3600),
+    "planning_timeout": readers.duration(1, 86_400),
     "repeat_window": readers.duration(0, 86_400),
     "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,

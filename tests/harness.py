@@ -14,7 +14,7 @@ from mailer.delivery import Deliverer
 from mailer.links import Links
 from mailer.models import Batch, Delivery
 from mailer.outbox import Outbox
-from mailer.planning import plan_next
+from mailer.planning import Planner
 from mailer.progress import Progress, progress
 from mailer.settings import Settings
 from transports.memory import MemoryTransport
@@ -51,7 +51,7 @@ class Harness:
 
     def plan(self) -> bool:
         """Plan one campaign."""
-        return plan_next(self.db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses)
+        return Planner(self.db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses).plan_next()
 
     def run(self, limit: int = 1000) -> None:
         """Plan and deliver until nothing is due; the invariants hold after every step."""

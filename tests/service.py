@@ -18,7 +18,7 @@ from mailer.database import Database
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-END_STATES = {"completed", "completed_with_issues", "cancelled"}
+END_STATES = {"completed", "completed_with_issues", "cancelled", "failed"}
 PAYLOAD = {"from": "news@example.com", "subject": "Hi [fname]", "body": "<p>Hello [name] [unsubscribe]</p>"}
 
 

@@ -26,7 +26,7 @@ LAYERS = [
     ["mailer.suppression_models"],
     ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
     ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
-    ["mailer.standing"],
+    ["mailer.standing", "mailer.time_limits"],
     ["mailer.shared_writes"],
     ["mailer.database", "mailer.migrations"],
     ["mailer.wishes", "mailer.known_users", "mailer.staged_users", "mailer.links"],

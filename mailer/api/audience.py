@@ -10,6 +10,7 @@ from flask_smorest import Blueprint
 
 from mailer.addresses import Mailbox
 from mailer.api.guard import SECURITY, Guard
+from mailer.api.looks import Looks
 from mailer.api.mailer import MailerBlueprint, check, warning_header
 from mailer.audience import addressee, first_of, measure
 from mailer.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
@@ -27,29 +28,34 @@ JSON, MESSAGE = "application/json", "message/rfc822"
 CAMPAIGN_ID = "preview"
 
 
-def make_blueprint(db: Database, guard: Guard, settings: Settings, links: Links) -> Blueprint:
+def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings, *, links: Links) -> Blueprint:
     """Look, without sending."""
+    limit = float(settings.audience_timeout)
     blueprint = MailerBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/audience", methods=["POST"])
-    @guard.requires("send-mail", limited=True)
+    @guard.requires("send-mail", looks=True)
     @blueprint.arguments(AudienceSchema, example={"query": '{"roles": "newsletter"}'})
     @blueprint.response(200, AudienceAnswerSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
+    @blueprint.alt_response(503, schema=ErrorSchema, description="It took too long", success=False)
     @blueprint.doc(security=SECURITY)
     def show_audience(payload: dict[str, Any]) -> Any:
         """How many would receive a campaign now, and ten of them with masked addresses. Sends nothing."""
         query = parse_query(payload["query"])
-        found = measure(db, query, merge=settings.merge_addresses)
-        warnings = [*about_directory(db, query), *about_placeholders(payload["subject"], payload["body"])]
+        with looks.place():
+            found = measure(db, query, merge=settings.merge_addresses, limit=limit)
+            about_fields = about_directory(db, query, limit=limit)
+        warnings = [*about_fields, *about_placeholders(payload["subject"], payload["body"])]
         return {"success": True, **asdict(found), "warnings": warnings}
 
     @blueprint.route("/preview", methods=["POST"])
-    @guard.requires("send-mail", limited=True)
+    @guard.requires("send-mail", looks=True)
     @blueprint.arguments(PreviewSchema)
     @blueprint.response(200, PreviewAnswerSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
     @blueprint.alt_response(404, schema=ErrorSchema, description="Nobody to show it for", success=False)
+    @blueprint.alt_response(503, schema=ErrorSchema, description="It took too long", success=False)
     @blueprint.doc(security=SECURITY)
     def preview(payload: dict[str, Any]) -> Any:
         """What one user would read, as JSON or, with `Accept: message/rfc822`, as the message itself. Sends nothing.
@@ -57,7 +63,8 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings, links: Links)
         The unsubscribe link in it is that of nobody: who tries it out unsubscribes no one.
         """
         order = check({**payload, "dryrun": False}, settings)
-        recipient = _recipient(db, order, payload["user"], merge=settings.merge_addresses)
+        with looks.place():
+            recipient = _recipient(db, order, payload["user"], settings)
         try:
             return _rendered(order, recipient)
         except ValueError as error:
@@ -78,9 +85,10 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings, links: Links)
     return blueprint
 
 
-def _recipient(db: Database, order: Order, user_id: str | None, *, merge: bool) -> Recipient:
+def _recipient(db: Database, order: Order, user_id: str | None, settings: Settings) -> Recipient:
     if user_id is None:
-        recipient = first_of(db, order.query, merge=merge)
+        limit = float(settings.audience_timeout)
+        recipient = first_of(db, order.query, merge=settings.merge_addresses, limit=limit)
         missing = "Nobody would receive it."
     else:
         recipient = addressee(db, user_id)

@@ -23,16 +23,18 @@ SECURITY: list[dict[str, list[str]]] = [{"authToken": [], "userId": []}]
 class Guard:
     """Decorates views; the caller is then `current_caller()`."""
 
-    def __init__(self, callers: Authenticator, throttle: Throttle, proxies: TrustedProxies) -> None:
+    def __init__(self, callers: Authenticator, throttle: Throttle, looks: Throttle, proxies: TrustedProxies) -> None:
         self._callers = callers
         self._throttle = throttle
+        self._looks = looks
         self._proxies = proxies
 
     def requires(
-        self, permission: str | None, *, limited: bool = False, streams: bool = False
+        self, permission: str | None, *, limited: bool = False, looks: bool = False, streams: bool = False
     ) -> Callable[[View], View]:
         """Let in who is logged in, within the rate if `limited`, and has `permission` if any is asked for.
 
+        What only `looks` and sends nothing has a rate of its own.
         The body is then read whole, unless the view `streams` it, and parameters that the view does not take are
         refused.
         """
@@ -42,13 +44,15 @@ class Guard:
             def guarded(*args: Any, **kwargs: Any) -> Any:
                 g.caller = caller = self._authenticate()
                 if limited:
-                    self._hit("caller", caller.user_id)
+                    self._hit(self._throttle, "caller", caller.user_id)
+                if looks:
+                    self._hit(self._looks, "looks", caller.user_id)
                 if permission is not None:
                     caller.require(permission)
                 _check_request(view, streams=streams)
                 return view(*args, **kwargs)
 
-            return _documented(guarded, limited=limited)  # type: ignore[return-value]
+            return _documented(guarded, limited=limited or looks)  # type: ignore[return-value]
 
         return decorate
 
@@ -59,7 +63,7 @@ class Guard:
             @wraps(view)
             def guarded(*args: Any, **kwargs: Any) -> Any:
                 if limited_as:
-                    self._hit(limited_as, self._client())
+                    self._hit(self._throttle, limited_as, self._client())
                 _check_request(view, streams=False)
                 return view(*args, **kwargs)
 
@@ -73,11 +77,11 @@ class Guard:
                 request.headers.get("X-User-Id", ""), request.headers.get("X-Auth-Token", "")
             )
         except NotLoggedIn:
-            self._hit("failures", self._client())
+            self._hit(self._throttle, "failures", self._client())
             raise
 
-    def _hit(self, *identity: str) -> None:
-        allowance = self._throttle.hit(*identity)
+    def _hit(self, throttle: Throttle, *identity: str) -> None:
+        allowance = throttle.hit(*identity)
         g.rate_headers = {} if allowance is None else allowance.headers()
 
     def _client(self) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.delivery import Deliverer
 from mailer.engines.base import Engine
+from mailer.planning import Planner
 from mailer.trouble import for_the_log, told, whole
 
 log = logging.getLogger(__name__)
@@ -25,21 +26,21 @@ PAUSE_AFTER_TROUBLE = 2.0
 class LocalEngine(Engine):
     """`workers` threads that plan and deliver, one that keeps their leases alive, and one for each of `chores`.
 
-    `plan_next` plans one waiting campaign and says whether there was one. A chore, by its name, runs until the event is
+    A chore, by its name, runs until the event is
     set; mail is sent without it, so the trouble of one is not that of the engine.
     """
 
     def __init__(
         self,
         deliverer: Deliverer,
-        plan_next: Callable[[], bool],
+        planner: Planner,
         *,
         workers: int,
         lease: float,
         chores: Mapping[str, Chore] = MappingProxyType({}),
     ) -> None:
         self._deliverer = deliverer
-        self._plan_next = plan_next
+        self._planner = planner
         self._workers = workers
         self._beat_seconds = lease / 3
         self._chores = chores
@@ -84,7 +85,7 @@ class LocalEngine(Engine):
         while not self._stopping.is_set():
             self._work.clear()
             try:
-                busy = self._plan_next() or self._deliverer.run_next(self._stopping.is_set)
+                busy = self._planner.plan_next() or self._deliverer.run_next(self._stopping.is_set)
             except SQLAlchemyError as error:
                 log.error("database trouble, trying again: %s", type(error).__name__)
                 self._stopping.wait(PAUSE_AFTER_TROUBLE)
@@ -107,6 +108,7 @@ class LocalEngine(Engine):
         while not self._stopping.wait(self._beat_seconds):
             try:
                 self._deliverer.heartbeat()
+                self._planner.heartbeat()
             except SQLAlchemyError as error:
                 log.error("heartbeat: %s", type(error).__name__)
             except Exception as error:  # noqa: BLE001 - the leases of others hang on this thread
