@@ -47,7 +47,7 @@ def service(running: Service) -> Service:
     """user00001 and user00002 are suppressed, user00000 has been refused once."""
     rows = [
         {"address": f"user0000{n}@example.com", "campaigns": n + 1, "campaign_ids": "c", "reply": REPLY}
-        | {"refused_at": WHEN, "suppressed_at": WHEN if n else None}
+        | {"refused_at": WHEN, "suppressed_at": WHEN if n else None, "rule": "5.1.1"}
         for n in range(3)
     ]
     with running.db.write() as connection:
@@ -67,7 +67,7 @@ def lift(service: Service, headers: dict[str, str], body: object) -> requests.Re
 
 def shown(number: int) -> dict[str, Any]:
     address = f"user0000{number}@example.com"
-    facts = {"suppressedAt": "2015-01-01T00:00:00.000Z", "campaigns": number + 1, "reply": REPLY}
+    facts = {"suppressedAt": "2015-01-01T00:00:00.000Z", "campaigns": number + 1, "rule": "5.1.1", "reply": REPLY}
     return {"address": address, **facts, "blockedBy": None, "reason": None, "users": 1}
 
 
@@ -137,8 +137,8 @@ def run(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_command_lists_and_exports(run) -> None:
     heading, *rows = run("suppressed", "list").stdout.splitlines()
-    assert heading.split() == ["address", "suppressed", "campaigns", "users", "why"]
-    assert rows[0].split(None, 4) == ["user00001@example.com", "2015-01-01T00:00:00Z", "2", "1", f"refused: {REPLY}"]
+    assert heading.split() == ["address", "suppressed", "campaigns", "users", "rule", "why"]
+    assert rows[0].split(None, 5) == ["user00001@example.com", "2015-01-01T00:00:00Z", "2", "1", "5.1.1", REPLY]
     assert len(run("suppressed", "list", "--limit", "1").stdout.splitlines()) == 2
     lines = run("suppressed", "export", "--format", "ndjson").stdout.splitlines()
     assert [json.loads(line) for line in lines] == [shown(1), shown(2)]
@@ -150,7 +150,7 @@ def test_command_lifts_and_tells_what_was_not_suppressed(run) -> None:
     assert result.stderr == "Error: not suppressed: 1 of the addresses\n"
     assert run("suppressed", "lift", "user00002@example.com").exit_code == 0
     assert run("suppressed", "lift", "nonsense").exit_code == 2
-    assert run("suppressed", "export").stdout == "address,suppressedAt,campaigns,reply,blockedBy,reason,users\n"
+    assert run("suppressed", "export").stdout == "address,suppressedAt,campaigns,rule,reply,blockedBy,reason,users\n"
 
 
 ODD = [
@@ -185,8 +185,9 @@ def test_address_is_blocked_with_a_reason_and_lifted(service: Service, headers: 
     assert (blocked.exit_code, blocked.stdout) == (0, "blocked: 2, already: 0\n")
     rows = {line.split()[0]: line.split(None, 4)[4] for line in run("suppressed", "list").stdout.splitlines()[1:]}
     who = getpass.getuser()
-    assert rows["user00003@example.com"] == f"blocked by {who}: asked by phone"
-    assert rows["user00001@example.com"] == f"blocked by {who}: asked by phone; refused: {REPLY}"
+    assert " ".join(rows["user00003@example.com"].split()) == f"blocked by {who} asked by phone"
+    both = f"blocked by {who}, 5.1.1 asked by phone; {REPLY}"
+    assert " ".join(rows["user00001@example.com"].split()) == both
     assert f"blocked by: {who}" in run("users", "show", "user00003").stdout
     assert "refused in campaigns" not in run("users", "show", "user00003").stdout
     audience = requests.post(f"{service.url}/api/v1/mailer/audience", json={}, headers=headers, timeout=30).json()
