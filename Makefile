@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo run test lint bench
+.PHONY: install demo run test lint bench check-mail
 
 install: .venv/installed
 
@@ -35,3 +35,6 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-bench
 	$(BIN)/python -m bench
+
+check-mail: .venv/installed-bench
+	$(BIN)/python -m bench.check_mail

@@ -14,6 +14,7 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 MAX_ADDRESS = 254  # octets, RFC 5321 section 4.5.3.1.3 with its errata
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FORBIDDEN_RUN = re.compile(f"{_FORBIDDEN.pattern}+")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9]))*+"  # no two hyphens in a row, so nothing that could be IDNA
 _PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)*+(?![0-9]+\Z){_LABEL}")
@@ -33,6 +34,11 @@ class Mailbox:
 def is_forbidden(text: str) -> bool:
     """Whether `text` holds what no header may: a control character, line separator (U+0085, U+2028/9) or surrogate."""
     return not text.isprintable() and _FORBIDDEN.search(text) is not None
+
+
+def shown_name(text: str) -> str:
+    """Give a person's name without what no header may hold: a tab, a line end and the like become one blank."""
+    return _FORBIDDEN_RUN.sub(" ", text).strip(" ") if is_forbidden(text) else text
 
 
 def envelope_address(text: str) -> str | None:

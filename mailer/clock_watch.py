@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.campaigns import BEGUN
 from mailer.database import Database
+from mailer.database_errors import own_words
 from mailer.hold import boot_time
 from mailer.models import (
     Batch,
@@ -49,7 +50,7 @@ class ClockWatch:
             try:
                 self.look()
             except SQLAlchemyError as error:
-                log.error("clock: %s", type(error).__name__)
+                log.error("clock: %s", own_words(error))
             if stopping.wait(LOOK_SECONDS):
                 return
 

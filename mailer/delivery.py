@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from mailer.addresses import Mailbox
 from mailer.attempt import Attempt, Sender
 from mailer.database import is_database_trouble
+from mailer.database_errors import own_words
 from mailer.hold import Hold, boot_time
 from mailer.ledger import LeaseLost
 from mailer.links import Links
@@ -149,7 +150,7 @@ class Deliverer:
             try:
                 return write()
             except OperationalError as error:
-                log.error("database trouble, outcomes kept for later: %s", type(error).__name__)
+                log.error("database trouble, outcomes kept for later: %s", own_words(error))
                 if stopping():
                     raise
             self._wait_for_database(hold.claim, intent, stopping)

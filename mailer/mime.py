@@ -11,65 +11,144 @@ import binascii
 import re
 
 MAX_LINE = 76  # characters without CRLF: what RFC 2045 section 6.7 and RFC 2047 section 2 allow
+MAX_WORD = 900  # of a quoted name, which cannot be folded inside a word: RFC 5322 section 2.1.1 ends a line at 998
 SOFT_BREAK = "=\r\n"
 _FOLD = "\r\n "
-_FRAME = "=?utf-8?b??="
+_FRAME = "=?utf-8?q??="
+_ONE_CHARACTER = 12  # of four octets, in Q
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/^_`{|}~-]+)*")
-_QUOTABLE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
-_WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
+_WORDS = re.compile(r"[!-~]+(?: +[!-~]+)*")
+_SPECIAL = re.compile(r'(["\\])')
+_ESCAPED = r"\\\1"
+_KEPT_IN_TEXT = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'()*+,-./:;<>@[]^`{|}~\"\\"
+)
+_KEPT_IN_PHRASE = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
+)  # RFC 2047 section 5
 
 
 def text_header(name: str, text: str) -> str:
     """Give the unstructured field `name: text` (RFC 5322 section 2.2.1), folded, without the last CRLF."""
-    folded = _fold_words(f"{name}: ", text) if _WORDS.fullmatch(text) and "=?" not in text else None
-    if folded is not None:
-        return folded
-    return f"{name}: {_encoded_words(text, len(name) + 2)}"
+    start = f"{name}: "
+    if _WORDS.fullmatch(text) and "=?" not in text:
+        folded = _folded(start, text, MAX_LINE)
+        if folded is not None:
+            return folded
+    return _partly_encoded(start, text, _WORDS, _KEPT_IN_TEXT)
+
+
+def phrase_header(name: str, phrase: str, address: str) -> str:
+    """Give the field `name: phrase <address>`, folded, without the last CRLF.
+
+    That is a mailbox with its display name (RFC 5322 section 3.4), or a list with its description (RFC 2919 section 3).
+    """
+    start = f"{name}: "
+    if not phrase:
+        return f"{start}<{address}>"
+    field = _phrase(start, phrase)
+    length = len(field) - field.rfind("\n") - 1 + len(address) + 3
+    return f"{field}{' ' if length <= MAX_LINE else _FOLD}<{address}>"
 
 
 def mailbox_header(name: str, display_name: str, address: str) -> str:
-    """Give the field `name: display name <address>` (RFC 5322 section 3.4), folded, without the last CRLF."""
+    """Give the field `name: display name <address>`, or only the address without brackets."""
     if not display_name:
         return f"{name}: {address}"
-    phrase = _phrase(display_name, len(name) + 2)
-    length = len(name) + len(phrase) + len(address) + 5
-    return f"{name}: {phrase}{' ' if length <= MAX_LINE else _FOLD}<{address}>"
+    length = len(name) + len(display_name) + len(address) + 5
+    if length <= MAX_LINE and "=?" not in display_name and _ATOMS.fullmatch(display_name):  # nearly always
+        return f"{name}: {display_name} <{address}>"
+    return phrase_header(name, display_name, address)
 
 
-def _phrase(text: str, column: int) -> str:
-    if "=?" not in text and column + len(text) + 2 <= MAX_LINE:
-        if _ATOMS.fullmatch(text):
-            return text
-        if _QUOTABLE.fullmatch(text):
-            return f'"{text}"'
-    return _encoded_words(text, column)
+def _phrase(start: str, text: str) -> str:
+    if "=?" not in text:
+        if len(start) + len(text) <= MAX_LINE and _ATOMS.fullmatch(text):
+            return start + text
+        if _WORDS.fullmatch(text) and "  " not in text:
+            folded = _folded(start, f'"{_SPECIAL.sub(_ESCAPED, text)}"', MAX_WORD)
+            if folded is not None:
+                return folded
+    return _partly_encoded(start, text, _ATOMS, _KEPT_IN_PHRASE)
 
 
-def _fold_words(start: str, text: str) -> str | None:
-    """Fold at single spaces; None where a word is too long for a line."""
+def _folded(start: str, text: str, longest: int) -> str | None:
+    """Fold at single blanks; None where a line would be longer than `longest`."""
     if len(start) + len(text) <= MAX_LINE:
         return start + text
-    first, *rest = text.split(" ")
-    lines = [start + first]
-    for word in rest:
-        if len(lines[-1]) + 1 + len(word) <= MAX_LINE:
-            lines[-1] += " " + word
-        else:
-            lines.append(" " + word)
-    return "\r\n".join(lines) if max(map(len, lines)) <= MAX_LINE else None
+    lines = _filled([start.rstrip(" ")], re.split("(?<! ) (?! )", text))
+    return "\r\n".join(lines) if max(map(len, lines)) <= longest else None
 
 
-def _encoded_words(text: str, column: int) -> str:
-    """Encode as UTF-8 in base64 (RFC 2047), each word whole characters, one word a line; the first is at `column`."""
+def _partly_encoded(start: str, text: str, plain: re.Pattern[str], kept: frozenset[int]) -> str:
+    """Encode (RFC 2047) from the first word to the last that cannot stay as it is, and leave those around them."""
+    words = text.split(" ")
+    first, last = _to_be_encoded(start, words, plain)
+    lines = _filled([start.rstrip(" ")], words[:first])
+    if len(lines[-1]) + len(_FRAME) + _ONE_CHARACTER >= MAX_LINE:
+        lines.append("")
+    encoded = _encoded_words(" ".join(words[first:last]), len(lines[-1]) + 1, kept)
+    return "\r\n".join(_filled(lines, [*encoded, *words[last:]]))
+
+
+def _filled(lines: list[str], words: list[str]) -> list[str]:
+    """Put words at the end of the last line, or where there is no room on new ones; the first stays by the name."""
+    for word in words:
+        if lines[-1] and (len(lines) > 1 or " " in lines[0]) and len(lines[-1]) + 1 + len(word) > MAX_LINE:
+            lines.append("")
+        lines[-1] += " " + word
+    return lines
+
+
+def _to_be_encoded(start: str, words: list[str], plain: re.Pattern[str]) -> tuple[int, int]:
+    """Where the words begin and end that cannot stay. An empty one is a blank too many, and needs another beside it."""
+    needy = [place for place, word in enumerate(words) if not plain.fullmatch(word) or "=?" in word]
+    needy += [place for place, word in enumerate(words) if len(word) + (1 if place else len(start)) > MAX_LINE]
+    first, last = (min(needy), max(needy) + 1) if needy else (0, len(words))
+    if not "".join(words[first:last]):
+        first, last = max(0, first - 1), last if first else min(len(words), last + 1)
+    return first, last
+
+
+def _encoded_words(text: str, column: int, kept: frozenset[int]) -> list[str]:
+    """Encode as UTF-8, each encoded word whole characters; the first is at `column`.
+
+    In Q, which can be read, where it is no longer than base64 or the text is ASCII; else in base64.
+    """
     octets = text.encode()
-    words, start, room = [], 0, MAX_LINE - column
+    quoted = [_quoted(character, kept) for character in text]
+    length = sum(map(len, quoted))
+    return (
+        _q_words(quoted, column) if text.isascii() or length <= (len(octets) + 2) // 3 * 4 else _b_words(octets, column)
+    )
+
+
+def _quoted(character: str, kept: frozenset[int]) -> str:
+    if character == " ":
+        return "_"
+    octets = character.encode()
+    return character if octets[0] in kept else "".join([f"={octet:02X}" for octet in octets])
+
+
+def _q_words(quoted: list[str], column: int) -> list[str]:
+    words, room = [""], MAX_LINE - column - len(_FRAME)
+    for character in quoted:
+        if len(words[-1]) + len(character) > room:
+            words.append("")
+            room = MAX_LINE - 1 - len(_FRAME)
+        words[-1] += character
+    return [f"=?utf-8?q?{word}?=" for word in words]
+
+
+def _b_words(octets: bytes, column: int) -> list[str]:
+    words, start, room = [], 0, MAX_LINE - column - len(_FRAME)
     while start < len(octets):
-        end = min(start + (room - len(_FRAME)) // 4 * 3, len(octets))
+        end = min(start + room // 4 * 3, len(octets))
         while end < len(octets) and octets[end] & 0xC0 == 0x80:  # not inside a character, RFC 2047 section 5
             end -= 1
         words.append(f"=?utf-8?b?{binascii.b2a_base64(octets[start:end], newline=False).decode()}?=")
-        start, room = end, MAX_LINE - 1
-    return _FOLD.join(words)
+        start, room = end, MAX_LINE - 1 - len(_FRAME)
+    return words
 
 
 def quoted_printable(text: str) -> str:

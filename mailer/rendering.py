@@ -12,10 +12,10 @@ from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from mailer.addresses import Mailbox, is_forbidden
-from mailer.mime import SOFT_BREAK, mailbox_header, quoted_printable, soft_wrapped, text_header
-from mailer.placeholders import PLACEHOLDER
-from mailer.plaintext import is_markup, lay_out, to_html
+from mailer.addresses import Mailbox, is_forbidden, shown_name
+from mailer.bodies import Bodies, compile_bodies
+from mailer.mime import SOFT_BREAK, mailbox_header, phrase_header, quoted_printable, soft_wrapped, text_header
+from mailer.segments import PLAIN, name_and_form, percent_encoded, text_segments
 from transports.base import Message
 
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL takes these
@@ -32,7 +32,7 @@ class UnusableText(ValueError):
 
 
 class UnusableRecipient(ValueError):
-    """This recipient's name or address holds what no header may."""
+    """This recipient's address is not one that a header may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,8 @@ def compile_message(draft: Draft) -> Template:
     """Prepare a campaign's message. Raises UnusableText if it could be sent to nobody."""
     _refuse_unusable(draft)
     site = {"Site_Name": draft.site_name, "Site_URL": draft.site_url}
-    body = draft.body if is_markup(draft.body) else to_html(draft.body)
-    escaped = {name: html.escape(value) for name, value in site.items()}
-    return Template(draft, _segments(draft.subject, site), _segments(draft.header + body + draft.footer, escaped))
+    bodies = compile_bodies(draft.header, draft.body, draft.footer, site)
+    return Template(draft, text_segments(draft.subject, site), bodies)
 
 
 def _refuse_unusable(draft: Draft) -> None:
@@ -92,27 +91,19 @@ def _refuse_unusable(draft: Draft) -> None:
         raise UnusableText("campaign id: more than letters, digits, - and _")
 
 
-def _segments(text: str, constants: dict[str, str]) -> list[str]:
-    """Cut at the placeholders: literals at even places, names at odd ones; the constant ones become literals."""
-    segments = [""]
-    for place, part in enumerate(PLACEHOLDER.split(text)):
-        if place % 2 and part not in constants:
-            segments += [part, ""]
-        else:
-            segments[-1] += constants[part] if place % 2 else part
-    return segments
-
-
 class Template:
     """One campaign's message with gaps. Immutable, so that threads may share it."""
 
-    def __init__(self, draft: Draft, subject: list[str], markup: list[str]) -> None:
+    def __init__(self, draft: Draft, subject: list[str], bodies: Bodies) -> None:
         self._campaign_id = draft.campaign_id
         self._sender = draft.sender.address
         self._subject = subject
-        self._html = markup
-        self._text = lay_out(markup, "unsubscribe")
-        self._fields = [(name, f"text {name}", f"html {name}") for name in sorted({*self._text[1::2], *markup[1::2]})]
+        self._html = bodies.markup
+        self._text = bodies.text
+        self._fields = [(gap, *name_and_form(gap)) for gap in sorted({*self._text[1::2], *self._html[1::2]})]
+        named = [(f"text {gap}", f"html {gap}", name, form) for gap, name, form in self._fields]
+        self._shown = [field[:3] for field in named if field[3] == PLAIN]
+        self._in_urls = [field for field in named if field[3] != PLAIN]
         self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0])
         self._pieces = _message(draft, self._text, self._html)
         self._gaps = [(place, self._pieces[place]) for place in range(1, len(self._pieces), 2)]
@@ -120,19 +111,21 @@ class Template:
     def render(self, recipient: Recipient, link: str, now_ms: int) -> Message:
         """Give the message for `recipient`. `link` unsubscribes them; `now_ms` (since 1970) becomes its Date.
 
-        Raises UnusableRecipient if the name or the address cannot be written, ValueError if the link cannot.
+        Raises UnusableRecipient if the address cannot be written, ValueError if the link cannot.
         """
         values = _values(recipient, link)
         message_id = delivery_id(self._campaign_id, recipient.user_id)
         filling = {
-            "To": mailbox_header("To", recipient.name, recipient.address),
+            "To": mailbox_header("To", values["name"], recipient.address),
             "Subject": self._fixed_subject or text_header("Subject", _join(self._subject, values)),
             "Date": _date(now_ms // 1000),
             "id": message_id,
             "link": link,
         }
-        for name, text, markup in self._fields:
-            filling[text], filling[markup] = _encoded(values[name])
+        for in_text, in_html, name in self._shown:
+            filling[in_text], filling[in_html] = _encoded(values[name])
+        for in_text, in_html, name, form in self._in_urls:
+            filling[in_text] = filling[in_html] = soft_wrapped(percent_encoded(values[name], form))
         pieces = self._pieces.copy()
         for place, gap in self._gaps:
             pieces[place] = filling[gap]
@@ -141,24 +134,36 @@ class Template:
     def preview(self, recipient: Recipient, link: str) -> Preview:
         """Give what `recipient` will read. Raises as `render` does."""
         values = _values(recipient, link)
-        escaped = {name: html.escape(value) for name, value in values.items()}
-        return Preview(_join(self._subject, values), _join(self._html, escaped), _join(self._text, values))
+        in_text, in_html = dict[str, str](), dict[str, str]()
+        for gap, name, form in self._fields:
+            in_text[gap], in_html[gap] = _as_read(values[name], form)
+        return Preview(_join(self._subject, values), _join(self._html, in_html), _join(self._text, in_text))
 
 
 def _message(draft: Draft, text: list[str], markup: list[str]) -> list[str]:
     """Lay out the whole message, with gaps for what differs between recipients at the odd places."""
     sender_domain = draft.sender.address.rpartition("@")[2]
-    host = (urlsplit(draft.site_url).hostname or "").lower()
-    list_id = f"<mailer.{host if _HOST.fullmatch(host) and len(host) < 200 else sender_domain}>"
     head = [mailbox_header("From", draft.sender.name, draft.sender.address) + "\r\n", "To", "\r\n", "Subject"]
     head += ["\r\nDate: ", "Date", "\r\nMessage-ID: <", "id", f"@{sender_domain}>\r\nList-Unsubscribe: <", "link"]
-    fixed = [">", "List-Unsubscribe-Post: List-Unsubscribe=One-Click", f"List-Id: {list_id}"]
+    fixed = [">", *_one_click(draft.site_url), phrase_header("List-Id", draft.site_name, _list_id(draft))]
     fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]
     fixed += [f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"', ""]
     end = f"\r\n--{_BOUNDARY}--\r\n"
     return _concatenated(
         [*head, "\r\n".join(fixed)], _part("plain", "text", text), _part("html", "html", markup), [end]
     )
+
+
+def _one_click(site_url: str) -> list[str]:
+    """Without https there is none: RFC 8058 section 3.1."""
+    https = urlsplit(site_url).scheme == "https"
+    return ["List-Unsubscribe-Post: List-Unsubscribe=One-Click"] if https else []
+
+
+def _list_id(draft: Draft) -> str:
+    """The site's host, or else the sender's: RFC 2919 section 2."""
+    host = (urlsplit(draft.site_url).hostname or "").lower()
+    return f"mailer.{host if _HOST.fullmatch(host) and len(host) < 200 else draft.sender.address.rpartition('@')[2]}"
 
 
 def _part(subtype: str, form: str, segments: list[str]) -> list[str]:
@@ -185,15 +190,21 @@ def _concatenated(*runs: list[str]) -> list[str]:
 
 
 def _values(recipient: Recipient, link: str) -> dict[str, str]:
-    name, address = recipient.name, recipient.address
-    if is_forbidden(name):
-        raise UnusableRecipient("name: a control character, line separator or lone surrogate")
+    name, address = shown_name(recipient.name), recipient.address
     if not _ADDRESS.fullmatch(address) or is_forbidden(address):
         raise UnusableRecipient("address: not in its envelope form")
     if not _LINK.fullmatch(link):
         raise ValueError("the unsubscribe link is no URL that fits into one line")
     first, last = name.partition(" ")[0], name.rpartition(" ")[2]
     return {"unsubscribe": link, "name": name, "fname": first, "lname": last, "email": address}
+
+
+def _as_read(value: str, form: str) -> tuple[str, str]:
+    """Give a value as it stands in plain text and in HTML."""
+    if form == PLAIN:
+        return value, html.escape(value)
+    encoded = percent_encoded(value, form)
+    return encoded, encoded
 
 
 def _encoded(value: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from mailer.errors import WorkspaceUnavailable
+from transports.network_errors import in_words
 
 TIMEOUT = (10, 20)  # seconds to connect, and between two pieces of the answer: less than a graceful stop
 WHILE_A_CALLER_WAITS = (3, 10)  # the same
@@ -104,7 +105,7 @@ class Workspace:
                 return self._answer(method, response)
             if attempt + 1 < ATTEMPTS:
                 self._sleep(wait(response, attempt, self._now()))
-        reason = str(response.status_code) if isinstance(response, requests.Response) else type(response).__name__
+        reason = str(response.status_code) if isinstance(response, requests.Response) else in_words(response)
         raise WorkspaceUnavailable(f"{self.url} did not answer {method} in {ATTEMPTS} attempts: {reason}")
 
     def _try(self, method: str, parameters: dict[str, str]) -> requests.Response | requests.RequestException:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import idna
 from environs import Env
 from limits import parse_many
 from marshmallow import ValidationError
@@ -91,10 +92,23 @@ def is_http_address(raw: str) -> bool:
     return bool(reachable and _PLAIN_ADDRESS.fullmatch(raw) and not more)
 
 
-def http_address(raw: str) -> None:
-    """A check: `is_http_address`."""
-    if not is_http_address(raw):
-        raise ValidationError("Not an http or https address.")
+def http_address(env: Env, name: str) -> str:
+    """An http or https address (see `is_http_address`); an international host becomes its A-labels (RFC 5891)."""
+
+    def check(raw: str) -> None:
+        if not is_http_address(_in_ascii(raw)):
+            raise ValidationError("Not an http or https address.")
+
+    return _in_ascii(env.str(name, validate=check))
+
+
+def _in_ascii(raw: str) -> str:
+    """The address with its host in ASCII; as it is where that cannot be."""
+    try:
+        host = urlsplit(raw).netloc.rpartition("@")[2].partition(":")[0]
+        return raw if host.isascii() else raw.replace(host, idna.encode(host, uts46=True).decode(), 1)
+    except ValueError:  # what IDNA refuses, too
+        return raw
 
 
 def rate(raw: str) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.database import AnyRow, Database
+from mailer.database_errors import own_words
 from mailer.errors import InvalidState
 from mailer.models import ScheduledTask as Task
 from mailer.retry import next_run
@@ -160,4 +161,4 @@ class SharedTask:
                 lost.set()
                 return
             except SQLAlchemyError as error:
-                log.error("heartbeat: %s", type(error).__name__)
+                log.error("heartbeat: %s", own_words(error))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.database import Database
+from mailer.database_errors import in_public
 from mailer.errors import InvalidState, MailerError
 from mailer.rocketchat import Workspace
 from mailer.settings import Settings
@@ -161,5 +162,5 @@ class _Run:
 def _reason(error: Exception) -> str:
     """One line; a database's own words hold the statement and its values, which may be addresses."""
     if isinstance(error, (SQLAlchemyError, psycopg.Error)):
-        return f"database: {type(error).__name__}"
+        return f"database: {in_public(error)}"
     return " ".join(str(error).split())

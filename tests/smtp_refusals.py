@@ -190,6 +190,9 @@ SENDER = [
     (RCPT, "554 The from domain: sender domain example.org is not verified"),
     (MAIL, "504 5.5.2 <list>: Sender address rejected: need fully-qualified address"),
     (MAIL, "525 5.7.13 User account disabled"),
+    (END, "550 The from address does not match a verified Sender Identity. Mail cannot be sent until then"),
+    (RCPT, "550-5.7.1 not authorized to send as list@example.org"),
+    (END, "554 5.7.1 The user account is suspended"),
 ]
 RATE = [
     (MAIL, "421 4.7.0 Try again later, closing connection."),
@@ -243,6 +246,12 @@ RATE = [
     (RCPT, "451 Throttled"),
     (END, "554 5.7.1 Your sending limit has been exceeded"),
     (MAIL, "550 Your monthly quota is used up"),
+    (RCPT, "554 5.7.0 The limit on the number of allowed outgoing messages was exceeded."),
+    (RCPT, "471 4.7.1 rate exceeded"),
+    (MAIL, "451 4.7.0 Temporary server error. Please try again later. PRX4"),
+    (END, "550 You can only send 10 messages per minute"),
+    (RCPT, "550 Account limit reached: 200 emails a day"),
+    (RCPT, "452 Too many recipients received this hour"),
 ]
 TRANSPORT = [
     (MAIL, "530 5.7.0 Must issue a STARTTLS command first"),
@@ -274,6 +283,11 @@ TRAPS = [
     (RCPT, '550 "too many messages"@example.com: no such user', A),
     (RCPT, "550 no such user quota", A),
     (RCPT, "550 5.1.1 quota: no such user", A),
+    (RCPT, "550 5.1.1 sender verify failed: no such user", A),
+    (RCPT, "550 5.1.2 The sender's mail was refused: no such domain", A),
+    (RCPT, "550 Account has been suspended", A),
+    (END, "554 5.7.1 Message contains too many recipients in the To header", M),
+    (END, "554 5.7.1 Blocked by content filter: sender domain reputation", M),
     (RCPT, "550 5.1.1 sender unknown-here", A),
     (RCPT, "550 5.1.1 throttled: no such user here", A),
     (RCPT, "550 5.1.1 rate-limited: no such user here", A),

@@ -7,6 +7,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
+    ["mailer.html_tree", "mailer.media_queries"],
+    ["mailer.stylesheets"],
+    ["mailer.visible_text"],
+    ["mailer.text_page", "mailer.text_links", "mailer.text_tables"],
+    ["mailer.text_layout"],
     [
         "mailer.setting_readers",
         "mailer.errors",
@@ -18,6 +23,9 @@ LAYERS = [
     ],
     ["mailer.states"],
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
+    ["mailer.database_errors"],
+    ["mailer.html_names", "mailer.segments", "mailer.markup", "mailer.linkify"],
+    ["mailer.html_body", "mailer.plain_body", "mailer.bodies"],
     ["mailer.settings"],
     ["mailer.text_files", "mailer.cells", "mailer.headings", "mailer.tables", "mailer.changes"],
     ["mailer.spreadsheets", "mailer.json_streams", "mailer.user_tables"],
@@ -124,6 +132,7 @@ RESERVED = {
     "requests": {
         "transports.webhook",
         "transports.webhook_exchange",
+        "transports.network_errors",
         "mailer.cli",
         "mailer.rocketchat",
         "mailer.workspace_sessions",

@@ -128,6 +128,7 @@ def test_smtp_defaults_are_those_of_the_code() -> None:
     assert documented["connect_timeout"] == f"{actual.connect_timeout:g}s"
     assert documented["command_timeout"] == f"{actual.patience.command:g}s"
     assert documented["data_timeout"] == f"{actual.patience.final:g}s"
+    assert documented["pipelining"] == ("yes" if actual.pipelining else "no")
     assert documented["bdat"] == ("yes" if actual.bdat else "no")
     assert (documented["rate"], actual.rate) == ("none", None)
 
@@ -241,7 +242,10 @@ def test_architecture_names_every_module() -> None:
 
 def test_log_lines_are_those_of_the_code() -> None:
     rows = table(section(DOCS / "operations.md", "Watching it"), "line")
-    source = "".join(path.read_text("utf-8") for path in [ROOT / "app.py", *(ROOT / "mailer").rglob("*.py")])
+    source = "".join(
+        path.read_text("utf-8")
+        for path in [ROOT / "app.py", *(p for f in ("mailer", "transports") for p in (ROOT / f).rglob("*.py"))]
+    )
     missing = [row[0] for row in rows if codes(row[0])[0].rstrip("… ,:") not in source]
     assert not missing
 

@@ -122,7 +122,7 @@ class Outage:
 
 
 OUTAGES = [
-    Outage("550 on MAIL", (Fault("MAIL", "550 5.7.1 sender not allowed", times=3),), "sender not allowed"),
+    Outage("554 on MAIL", (Fault("MAIL", "554 5.7.1 Client host rejected", times=3),), "Client host rejected"),
     Outage("451 on MAIL", (Fault("MAIL", "451 4.3.0 try later", times=3),), "try later"),
     Outage("drop at MAIL", (Fault("MAIL", times=3),), ""),
     Outage("drop before the dot", (Fault("DATA", recipient=ONE, times=3),), "", sent_before=1),
@@ -133,7 +133,6 @@ OUTAGES = [
         "rate limit exceeded",
         sent_before=1,
     ),
-    Outage("421 after three messages", (Fault("MAIL", "421 4.7.0 enough", after=3, times=1),), "421", sent_before=3),
 ]
 
 
@@ -163,7 +162,7 @@ def end_well(road: Road, server: RecordingServer) -> None:
     assert {(record.attempts, record.doubts) for record in records} == {(1, 0)}
 
 
-def test_421_after_a_hundred_messages_goes_on_with_the_next_one(
+def test_421_after_a_hundred_messages_goes_on_at_once_with_the_next_one(
     tmp_path: Path, sqlite_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
     add_users(sqlite_db, 130)
@@ -172,9 +171,6 @@ def test_421_after_a_hundred_messages_goes_on_with_the_next_one(
     with recording_smtp(tmp_path, Fault("MAIL", "421 4.7.0 enough", after=100, times=1)) as server:
         road.use(f"{server.url}?connections=1")
         road.run()
-        assert (road.counts(), len(server.kept())) == ({"sent": 100, "pending": 30}, 100)
-        assert "421 4.7.0 enough" in str(road.trouble())
-        settle(road)
         assert (road.counts(), road.trouble()) == ({"sent": 130}, None)
         assert set(server.copies().values()) == {1}
         assert {road.delivery(f"user{number:05d}").attempts for number in range(130)} == {1}

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, MetaData, column, select, table
 import mailer.migrations
 from mailer.database import Database
 from mailer.documents import normalise
-from mailer.models import Base, BatchState, CampaignState, DeliveryStatus, User
+from mailer.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
 from mailer.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
 from tests.harness import START, Harness
@@ -23,7 +23,10 @@ CONFIG.set_main_option("script_location", mailer.migrations.__path__[0])
 SCRIPT = ScriptDirectory.from_config(CONFIG)
 EARLIER = [step.revision for step in SCRIPT.walk_revisions() if step.revision != SCRIPT.get_current_head()]
 NOTHING = dict.fromkeys(DeliveryStatus, 0)
-ENDED = (CampaignState.CANCELLED, CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES)
+ENDED = (
+    *(CampaignState.CANCELLED, CampaignState.FAILED),
+    *(CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES),
+)
 
 
 def campaign(state: CampaignState) -> dict[str, Any]:
@@ -59,6 +62,8 @@ BATCHES = [
     batch("running", 2, BatchState.DONE, *[SENT] * 5),
     batch("paused", 0, BatchState.WAITING),
     batch("cancelled", 0, BatchState.DONE, SENT),
+    batch("resting", 0, BatchState.WAITING, SENT),
+    batch("failed", 0, BatchState.WAITING, SENT),
     batch("completed", 0, BatchState.DONE, *[SENT] * 5),
     batch("completed_with_issues", 0, BatchState.DONE, *[SENT] * 4, FAILED),
 ]
@@ -73,14 +78,21 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "rate_limits": [{"key": "k", "hits": 3, "expires_at": 2}],
     "refused_addresses": [
-        {"address": f"user{number:05d}@example.com", "campaigns": 1, "campaign_ids": "completed", "reply": "no"}
-        | {"refused_at": 1, "suppressed_at": None}
+        {
+            "address": f"user{number:05d}@example.com",
+            "campaigns": 1,
+            "campaign_ids": "completed",
+            "reply": "550 5.1.1 no",
+        }
+        | {"refused_at": 1, "suppressed_at": None, "rule": "5.1.1"}
         for number in (1, 2)
     ],
     "wishes": [
         {"kind": "address", "value": "left@example.com", "unsubscribed_at": 1, "kept_at": 2, "kept_by": "user00000"}
         | {"source": "list.csv"}
     ],
+    "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
+    "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
 }
@@ -127,6 +139,7 @@ def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url:
     road.run()
     road.now += 1000
     ends = {state: state for state in ENDED} | {"paused": "paused", "accepted": "completed", "planning": "completed"}
+    ends["resting"] = "completed"
     for road.campaign_id, end in {**ends, "running": "completed_with_issues"}.items():
         assert road.progress().state == end
     assert road.counts() == {"sent": 13, "failed": 1, "skipped": 1}
@@ -181,10 +194,51 @@ def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(database_url
     db.migrate()
 
     assert kept_wishes(db) == [KeptWish("gone@example.com", None, 4, 4, "user00001", "left behind")]
+
+
+KEPT = {
+    "550 5.1.1 <a@x.org>: unknown": "5.1.1",
+    "550 no such user here": "550 without a code of its own",
+    "550 5.2.1 mailbox disabled": "5.2.1",
+    "553 5.1.3 bad syntax": "5.1.3",
+}
+LIFTED = (
+    "550 5.4.5 Daily user sending quota exceeded",
+    "550 5.7.0 too many emails per second",
+    "550 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException",
+    "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+    "552 5.2.2 mailbox full",
+    "550 5.7.26 This mail is unauthenticated",
+    "550 Sender verify failed",
+    "554 5.7.1 message content rejected",
+    "not sent: the server has no SMTPUTF8, which the recipient's address needs",
+    "refused by the webhook",
+)
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_migration_lifts_what_was_not_about_the_address(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    def row(number: int, reply: str) -> dict[str, Any]:
+        address = {"address": f"a{number:02d}@x.org", "campaigns": 3, "campaign_ids": "a b c", "reply": reply}
+        return {**address, "refused_at": 1, "suppressed_at": 5 if number % 5 else None}
+
+    rows = [row(number, reply) for number, reply in enumerate([*KEPT, *LIFTED], start=1)]
+    db = Database(database_url)
+    with db.write() as connection:
+        store(connection, "0006", {"refused_addresses": rows})
+
+    db.migrate()
+
+    with db.read() as connection:
+        left = dict(connection.execute(select(RefusedAddress.reply, RefusedAddress.rule)).all())
+    assert left == KEPT
+    said = [record.getMessage() for record in caplog.records if record.name == "mailer.migrations"]
+    assert said == ["8 suppressed addresses are written to again: their last refusal was not about the address"]
     db.close()
 
 
 def test_rows_are_in_every_state_and_in_every_table() -> None:
+    assert set(Base.metadata.tables) <= set(ROWS)
     assert {row["state"] for row in ROWS["campaigns"]} == set(CampaignState)
     assert {row["state"] for row in ROWS["batches"]} == set(BatchState)
     assert {row["status"] for row in ROWS["deliveries"]} == set(DeliveryStatus)

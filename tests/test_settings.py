@@ -51,6 +51,9 @@ BAD = [
     ("WORKSPACE_URL", "http://[::1"),
     ("WORKSPACE_URL", "http://chat.example.com:port"),
     ("SITE_URL", "https://example.com:99999"),
+    ("SITE_URL", "https://a..münchen.example"),
+    ("SITE_URL", "https://münchen.example/ü"),
+    ("SITE_URL", "https://münchen.example/?a"),
     ("WORKSPACE_USER_ID", "ü"),
     ("MAX_BODY_BYTES", "1 MiB"),
     ("SYNC_EVERY", "59s"),
@@ -99,6 +102,26 @@ def test_repr_shows_no_secret() -> None:
     )
     assert "hunter2" not in repr(settings)
     assert "sss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("https://münchen.example/post", "https://xn--mnchen-3ya.example/post"),
+        ("https://MÜNCHEN.example:8443", "https://xn--mnchen-3ya.example:8443"),
+        ("http://例え.jp/", "http://xn--r8jz45g.jp/"),
+        ("https://straße.example", "https://xn--strae-oqa.example"),
+        ("https://xn--mnchen-3ya.example", "https://xn--mnchen-3ya.example"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+@pytest.mark.parametrize("name", ["SITE_URL", "WORKSPACE_URL"])
+def test_international_host_of_an_address_is_taken(
+    monkeypatch: pytest.MonkeyPatch, name: str, given: str, taken: str
+) -> None:
+    monkeypatch.setenv(f"MAILER_{name}", given)
+
+    assert getattr(Settings.from_env(), name.lower()) == taken
 
 
 def test_settings_are_frozen() -> None:

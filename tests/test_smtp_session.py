@@ -17,7 +17,7 @@ import pytest
 
 from tests.smtp_servers import CLOSE, EXTENSIONS, FakeServer, log_in, make_certificate, running, running_aiosmtpd
 from transports import TransportUnavailable
-from transports.base import Message, Status
+from transports.base import About, Message, Status
 from transports.smtp import SMTPTransport
 
 USER = "ann:p%C3%A4ssword@"
@@ -307,6 +307,17 @@ def test_only_whole_words_are_taken_for_the_password(
     shown = fails(server.url("", f"{user}:{quote(password)}@"))
 
     assert shown.endswith(f"the login was answered 535 5.7.8 {expected} (PLAIN)")
+
+
+@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "NOOP"])
+@pytest.mark.parametrize(("reply", "about"), [(b"421 4.7.0 busy\r\n", About.RATE), (b"554 no\r\n", About.TRANSPORT)])
+def test_421_before_any_message_is_about_the_rate(server: FakeServer, verb: str, reply: bytes, about: About) -> None:
+    server.script[verb] = [reply]
+
+    with pytest.raises(TransportUnavailable) as caught:
+        check(server.url())
+
+    assert caught.value.about is about
 
 
 def test_reasons_name_the_host_as_it_was_given(server: FakeServer) -> None:

@@ -39,14 +39,14 @@ from mailer.rendering import delivery_id
 from mailer.worklist import Claim, Result
 from tests.conftest import user_row
 from tests.harness import MINUTE, Harness
-from transports.base import Message, Outcome, Status
+from transports.base import About, Message, Outcome, Status
 
 USERS = [f"user{number:05d}" for number in range(14)]
 ANSWERS = (Status.SENT, Status.DEFERRED, Status.DEFERRED, Status.REFUSED, Status.UNCERTAIN)
 WANTED = {*CampaignState, BLOCKED, CANCELLING, *(f"delivery {status}" for status in DeliveryStatus)}
 FINAL = {DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.SKIPPED}
 ENDED = {CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES, CampaignState.CANCELLED}
-STOPPED = {CampaignState.PAUSED, CampaignState.CANCELLED}
+STOPPED = {CampaignState.PAUSED, CampaignState.CANCELLED, CampaignState.FAILED}
 entered: Counter[str] = Counter()
 numbers = st.integers(0, len(USERS) - 1)
 
@@ -71,6 +71,7 @@ class Mailing(RuleBasedStateMachine):
         self.allowed: Counter[tuple[str, str]] = Counter()  # copies that a person has allowed beyond two
         self.unsubscribed: set[str] = set()
         self.last_message: int | None = None
+        self.breaks: list[int] = []  # after how many messages the transport raises what it must not, each time
 
     @initialize(policy=st.sampled_from(["retry", "hold"]), rate=st.sampled_from([0.2, 1.0]))
     def start(self, policy: str, rate: float) -> None:
@@ -82,18 +83,29 @@ class Mailing(RuleBasedStateMachine):
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """The memory transport, watched: who has unsubscribed gets nothing, nor anyone of a stopped campaign."""
 
+        left = self.breaks.pop(0) if self.breaks else None
+
         def watched() -> Iterator[Message]:
+            nonlocal left
             for message in messages:
                 campaign_id = message.id.partition(".")[0]
                 assert message.recipient.partition("@")[0] not in self.unsubscribed
                 assert self.state(campaign_id) not in STOPPED
                 if self.last_message == 0:
                     raise Killed
+                if left is not None:
+                    left -= 1
+                    if left < 0:
+                        self.last_drawn(message)
                 if self.last_message is not None:
                     self.last_message -= 1
                 yield message
 
         yield from self.take(watched())
+
+    def last_drawn(self, message: Message) -> None:
+        """It may have been sent before the transport broke."""
+        raise RuntimeError(f"the transport broke at {message.id}")
 
     @rule(dry_run=st.booleans(), then=st.sampled_from(["planned", "planner dies", "nothing"]))
     def accept(self, dry_run: bool, then: str) -> None:
@@ -198,6 +210,15 @@ class Mailing(RuleBasedStateMachine):
     def transport_fails(self, messages: int) -> None:
         self.road.store.fail_after(messages)
 
+    @rule(times=st.integers(1, 8), about=st.sampled_from([About.SENDER, About.SENDER, About.RATE, About.MAILBOX]))
+    def somebody_is_to_blame(self, times: int, about: About) -> None:
+        self.road.store.answer(None, *[Status.REFUSED] * times, about=about)
+
+    @rule(times=st.integers(1, 4), messages=st.integers(0, 2))
+    def transport_breaks(self, times: int, messages: int) -> None:
+        """The next sends raise what they must not, after so many messages."""
+        self.breaks = [messages] * times
+
     @rule()
     def transport_recovers(self) -> None:
         self.road.store.recover()
@@ -221,7 +242,9 @@ class Mailing(RuleBasedStateMachine):
     @precondition(lambda self: self.ids)
     @rule(uncertain=st.booleans(), data=st.data())
     def retry_failed(self, uncertain: bool, data: st.DataObject) -> None:
-        campaign_id = data.draw(st.sampled_from(self.ids))
+        self.try_again(data.draw(st.sampled_from(self.ids)), uncertain=uncertain)
+
+    def try_again(self, campaign_id: str, *, uncertain: bool) -> None:
         with suppress(InvalidState):
             campaigns.retry_failed(self.db, campaign_id, uncertain=uncertain)
             self.finals = {
@@ -258,9 +281,13 @@ class Mailing(RuleBasedStateMachine):
         if not hasattr(self, "road"):
             return
         self.road.store.recover()
+        self.road.store._answers.clear()
+        self.breaks = []
         for campaign_id in self.ids:
             with suppress(InvalidState):
                 campaigns.resume(self.db, campaign_id)
+            if self.state(campaign_id) == CampaignState.FAILED:
+                self.try_again(campaign_id, uncertain=True)
         for _ in range(60):
             self.road.run()
             self.road.now += 60 * MINUTE
@@ -328,5 +355,13 @@ def test_every_state_can_be_entered(mailing: type[Mailing]) -> None:
         walk.records_agree_with_what_arrived()
     walk.accept(dry_run=True, then="planned")
     walk.road.store.answer(None, Status.REFUSED)
+    walk.work([], None)
+    walk.transport_breaks(9, 0)
+    for minutes in (2, 6, 0.05):
+        for _ in range(3):
+            walk.plan()
+            walk.work([], None)
+            walk.records_agree_with_each_other()
+        walk.time_passes(minutes)
     walk.teardown()
     assert WANTED - set(entered) == set()

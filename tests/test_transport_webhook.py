@@ -16,8 +16,9 @@ import pytest
 
 from tests.webhook_receiver import Receiver, running_receiver
 from transports import About, Message, Outcome, Status, TransportConfigError, TransportUnavailable, from_url
-from transports.webhook import WebhookSettings, WebhookTransport, WebhookUnavailable
+from transports.webhook import WebhookTransport, WebhookUnavailable
 from transports.webhook_exchange import Body, seconds_of
+from transports.webhook_settings import WebhookSettings
 
 SECRET = b"a secret of enough bytes"
 
@@ -270,7 +271,10 @@ def test_connection_that_breaks_before_the_body_was_written_is_unavailable() -> 
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.recv(10)
 
-    with listening(hang_up) as port, pytest.raises(TransportUnavailable, match="ConnectionError"):
+    with (
+        listening(hang_up) as port,
+        pytest.raises(TransportUnavailable, match=r"127\.0\.0\.1: (Connection reset by peer|the connection broke off)"),
+    ):
         list(from_url(f"webhook:http://127.0.0.1:{port}/").send(messages(50, size=1_000_000)))
 
 
@@ -312,7 +316,7 @@ def test_nobody_listening_is_unavailable() -> None:
         port = server.getsockname()[1]
     transport = from_url(f"webhook:http://ann:hunter2@127.0.0.1:{port}/token-in-path")
 
-    with pytest.raises(TransportUnavailable, match="ConnectionError") as caught:
+    with pytest.raises(TransportUnavailable, match=r"127\.0\.0\.1: Connection refused") as caught:
         list(transport.send(messages(1)))
 
     assert "hunter2" not in str(caught.value)

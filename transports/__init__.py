@@ -13,7 +13,7 @@ from transports.base import (
     TransportError,
     TransportUnavailable,
 )
-from transports.registry import from_url, known_schemes
+from transports.registry import from_url, known_schemes, shown_url
 
 __all__ = [
     "About",
@@ -26,4 +26,5 @@ __all__ = [
     "TransportUnavailable",
     "from_url",
     "known_schemes",
+    "shown_url",
 ]

@@ -92,6 +92,14 @@ class Transport(ABC):
     def from_url(cls, url: str) -> Self:
         """Build from a URL whose scheme led here; raise `TransportConfigError` if it cannot work."""
 
+    @classmethod
+    def shown(cls, url: str) -> str:
+        """`url` without what is secret in it: fit for a log, a page and a reason. Never raises.
+
+        Unless a transport says better, which knows what is secret, its scheme is all that is shown.
+        """
+        return f"{url.strip().partition(':')[0]}:***"
+
     @abstractmethod
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """Hand over `messages` and yield one outcome each, in their order, as they become known.

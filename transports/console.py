@@ -37,6 +37,11 @@ class ConsoleTransport(Transport):
         options = Options(parts.scheme, parts.query, ("format",))
         return cls(options.choice("format", tuple(FORMS), "block"))
 
+    @classmethod
+    def shown(cls, url: str) -> str:
+        """All of it: there is nothing secret in it."""
+        return url.strip()
+
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """Write one message after the other. Raises `TransportUnavailable` when standard output is closed or full."""
         for message in messages:

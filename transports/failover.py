@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from transports.base import About, Message, Outcome, Transport, TransportConfigError, TransportUnavailable
-from transports.options import Options, redact, split_group, split_url
-from transports.registry import from_url
+from transports.options import Options, shown_options, split_group, split_url
+from transports.registry import from_url, shown_url
 
 COOLDOWN = 30.0
 
@@ -87,7 +87,17 @@ class FailoverTransport(Transport):
         urls = split_group(parts.scheme, parts.rest)
         if len(urls) < 2:
             raise TransportConfigError(f"{parts.scheme}: needs at least two URLs in the parentheses")
-        return cls([(redact(each), from_url(each)) for each in urls], options.duration("cooldown", COOLDOWN))
+        return cls([(shown_url(each), from_url(each)) for each in urls], options.duration("cooldown", COOLDOWN))
+
+    @classmethod
+    def shown(cls, url: str) -> str:
+        """With each member as its own transport shows it."""
+        try:
+            parts = split_url(url)
+            members = " ".join(map(shown_url, split_group(parts.scheme, parts.rest)))
+        except TransportConfigError:
+            return super().shown(url)
+        return f"{parts.scheme}:({members}){shown_options(parts.query, ('cooldown',))}"
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """Send through the members in turn. Raises `TransportUnavailable` once each has failed without progress."""

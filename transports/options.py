@@ -1,7 +1,7 @@
 """Transport URLs taken apart: `scheme:rest?option=value&option=value`, and `scheme:(url url)?option=value`.
 
 Everything a transport's URL can get wrong is found here and raised as `TransportConfigError`. The errors name schemes
-and options, never what stands before an `@`, so that a password does not end up in a log.
+and options, never what stands elsewhere, so that a password does not end up in a log.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from urllib.parse import unquote
 from transports.base import TransportConfigError
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE | re.ASCII)
-USER_INFO = re.compile(r"//\S*@")
+OPTION_NAME = re.compile(r"[a-z_]{1,20}", re.ASCII)
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+UNNAMED = "(a ? that begins no options is written %3F, or stands inside parentheses)"  # what follows may be secret
 FLAGS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
 
@@ -29,7 +30,7 @@ class TransportURL:
     query: str
 
     def __repr__(self) -> str:
-        return f"TransportURL({redact(f'{self.scheme}:{self.rest}')})"
+        return f"TransportURL({self.scheme}:***)"  # only the scheme's transport knows what of the rest is secret
 
 
 def split_url(url: str) -> TransportURL:
@@ -59,9 +60,12 @@ def split_group(scheme: str, rest: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def redact(url: str) -> str:
-    """`url` without its user name, password and options: fit to be shown."""
-    return USER_INFO.sub("//***@", url.partition("?")[0])
+def shown_options(query: str, shown: Sequence[str]) -> str:
+    """The options of a URL with `?` before them, or nothing; the values of those that are not in `shown` are hidden."""
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    named = [(name, value) for name, equals, value in pairs if equals and OPTION_NAME.fullmatch(name)]
+    pieces = [f"{name}={value if name in shown else '***'}" for name, value in named]
+    return "?" + "&".join(pieces) if pieces else ""
 
 
 class Options:
@@ -72,7 +76,7 @@ class Options:
         self._known = tuple(known)
         self._values: dict[str, str] = {}
         for pair in filter(None, query.split("&")):
-            self._add(*map(unquote, pair.partition("=")[::2]))
+            self._add(pair)
 
     def text(self, name: str, default: str = "") -> str:
         """The value as it stands."""
@@ -114,10 +118,11 @@ class Options:
             raise self._bad(name, value, f"a duration such as 30s, from {minimum:g} s to {maximum:g} s")
         return seconds
 
-    def _add(self, name: str, value: str) -> None:
+    def _add(self, pair: str) -> None:
+        name, equals, value = (unquote(piece) for piece in pair.partition("="))
         if name not in self._known:
             listing = ", ".join(sorted(self._known)) or "none"
-            shown = repr(name) if "@" not in name else "(with an @: a ? in a password is written %3F)"
+            shown = repr(name) if equals and OPTION_NAME.fullmatch(name) else UNNAMED
             raise TransportConfigError(f"{self._scheme}: unknown option {shown}; known options: {listing}")
         if name in self._values or not value:
             raise TransportConfigError(f"{self._scheme}: option {name!r} needs exactly one value")

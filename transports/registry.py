@@ -33,6 +33,14 @@ def from_url(url: str) -> Transport:
     return transport_class(scheme).from_url(url)
 
 
+def shown_url(url: str) -> str:
+    """`url` without what is secret in it, as its transport knows, which may hold others. Never raises."""
+    try:
+        return transport_class(split_url(url).scheme).shown(url)
+    except TransportConfigError:
+        return "***"
+
+
 def known_schemes() -> tuple[str, ...]:
     """Every scheme that `from_url` takes, sorted."""
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))

@@ -7,11 +7,13 @@ server offers PIPELINING, with BDAT if `bdat=yes` and it offers CHUNKING, and in
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Self
 
-from transports.base import Message, Outcome, Transport
+from transports.base import Message, Outcome, Transport, TransportConfigError
+from transports.options import shown_options, split_url
 from transports.smtp_dialogue import ChunkedDialogue, Dialogue, Draw, LockstepDialogue
 from transports.smtp_errors import PipeliningBroken
 from transports.smtp_framing import Framer, Parcel
@@ -19,9 +21,11 @@ from transports.smtp_lanes import Lanes, Source, Take
 from transports.smtp_pipeline import PipelinedDialogue
 from transports.smtp_pool import SessionPool
 from transports.smtp_session import Session, open_session
-from transports.smtp_settings import SMTPSettings
+from transports.smtp_settings import OPTIONS, SMTPSettings
 
 log = logging.getLogger(__name__)
+HOST = re.compile(r"(?:[^\s:/?#@\[\]]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?/?")
+SHOWN = tuple(name for name in OPTIONS if name not in ("rate_storage", "token_command"))
 
 
 class SMTPTransport(Transport):
@@ -38,6 +42,18 @@ class SMTPTransport(Transport):
     def from_url(cls, url: str) -> Self:
         """Build from a URL. Opens nothing; raises `TransportConfigError` for whatever contradicts itself."""
         return cls(SMTPSettings.from_url(url))
+
+    @classmethod
+    def shown(cls, url: str) -> str:
+        """Without user name, password, the command that gives a token and the storage of the rate."""
+        try:
+            parts = split_url(url)
+        except TransportConfigError:
+            return super().shown(url)
+        user, at, host = parts.rest.removeprefix("//").rpartition("@")
+        if "@" in parts.query or not HOST.fullmatch(host):  # a password in which not all is percent-encoded
+            return super().shown(url)
+        return f"{parts.scheme}://{'***' if user else ''}{at}{host}{shown_options(parts.query, SHOWN)}"
 
     def __repr__(self) -> str:
         return f"SMTPTransport({self._settings.host}:{self._settings.port})"

@@ -55,7 +55,9 @@ class Credentials:
                 return Path(self.token_file).read_text(encoding="utf-8")
             return _run(self.token_command)
         except (OSError, UnicodeError) as error:
-            raise LoginTrouble(f"cannot read the access token: {type(error).__name__}") from error
+            raise LoginTrouble(
+                f"cannot read the access token: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+            ) from error
 
 
 def _run(command: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from transports import smtp_wording as said
 from transports.base import About
@@ -19,6 +20,7 @@ RCPT = frozenset({Phase.RCPT})
 END = frozenset({Phase.DATA, Phase.END})
 AFTER_MAIL = ALL - MAIL
 VAGUE = r"|[0-7]\.0|0\.\d+|[3457]\.\d+|1\.0"  # codes that do not say who
+UNPLAIN = r"(?!1\.(?:[12346]|10)$).*"
 NEVER = re.compile(r"(?!)")
 
 
@@ -93,7 +95,12 @@ RULES = (
     Rule(
         B, "Orange, Comcast: a full mailbox under X.1.1", AFTER_MAIL, detail=r"1\.\d+", words=said.FULL_AGAINST_THE_CODE
     ),
-    Rule(S, "Postfix, Exim, SES, Exchange: the sender under 550, 553, 554, X.1.0, X.7.1", words=said.SENDER),
+    Rule(
+        S,
+        "Postfix, Exim, SES, Exchange: the sender under 550, 553, 554, X.1.0, X.7.1",
+        detail=UNPLAIN,
+        words=said.SENDER,
+    ),
     Rule(T, "Postfix, Spamhaus and the like", detail=VAGUE, words=said.HOST, unless=said.BY_RECIPIENT),
     # MAIL: there is no recipient yet
     Rule(R, "relays' quotas under 552", MAIL, words=r"quotas?|limits? (?:\w+ ){0,2}exceeded", unless=said.TOO_BIG),
@@ -101,6 +108,7 @@ RULES = (
     Rule(R, RFC3463 + " X.2.2, where it can be nobody's mailbox but the sender's", MAIL, detail=r"2\.2"),
     Rule(T, RFC5321 + ": local error, storage, parameters", MAIL, "45[125]|504|555", r"|[34]\.\d+", unless="sender"),
     Rule(T, RFC3463 + " X.3, X.4, X.5.1: the system, the network, the dialogue", MAIL, detail=r"[34]\.\d+|5\.1"),
+    Rule(R, RFC3463 + " 4.7.0: their throttle", MAIL, "4..", r"7\.0"),
     Rule(S, "RFC 5321 3.3: what else refuses MAIL refuses the sender", MAIL),
     # codes about the recipient and the message
     Rule(A, RFC3463 + " X.1.1 to X.1.4, X.1.6; RFC 7505 X.1.10", AFTER_MAIL, detail=r"1\.([12346]|10|351)"),
@@ -144,8 +152,11 @@ def blame(phase: Phase, reply: Reply) -> About:
     """Whom `reply`, a refusal or deferral of the command `phase`, is about. Every such reply has a row."""
     text = said.spoken(reply.text)
     found = said.DETAIL.search(text)
-    detail = found[1] if found else ""
-    code = str(reply.code)
+    return _look_up(phase, str(reply.code), found[1] if found else "", text)
+
+
+@lru_cache(maxsize=512)  # without names the same words come again and again
+def _look_up(phase: Phase, code: str, detail: str, text: str) -> About:
     return next(rule.about for rule in RULES if rule.holds(phase, code, detail, text))
 
 

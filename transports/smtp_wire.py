@@ -155,7 +155,7 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate cannot be trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or type(error).__name__}"
+        return f"TLS failed: {error.reason or 'no agreement'}"
     if isinstance(error, TimeoutError):
         return "timed out"
-    return error.strerror or type(error).__name__
+    return error.strerror or "the connection broke off"

@@ -49,6 +49,7 @@ TOO_MUCH = "|".join(
         rf"{_PASSED} (?:\w+ ){{0,6}}{_SENDING} (?:\w+ ){{0,3}}{_LIMIT}",
         rf"{_PASSED} (?:\w+ ){{0,5}}(?:number|amount|volume) of (?:\w+ ){{0,3}}{_THINGS}",
         rf"{_PASSED} (?:\w+ ){{0,4}}{_LIMIT} (?:for|of|on) (?:\w+ ){{0,6}}(?:{_THINGS}|sending)",
+        rf"{_LIMIT} (?:for|of|on) (?:\w+ ){{0,6}}{_THINGS} (?:\w+ ){{0,2}}{_PASSED}",
         rf"you(?: ha(?:ve|d)| are|'ve|'re) (?:\w+ ){{0,2}}{_PASSED} (?:\w+ ){{0,5}}{_LIMIT}",
         rf"your (?:\w+ ){{0,4}}{_LIMIT} (?:\w+ ){{0,3}}{_PASSED}",
         r"maximum sending rate|rate limit(?:ed|s|ing)?|(?:frequency|rate) (?:is |was )?limited",
@@ -58,12 +59,13 @@ TOO_MUCH = "|".join(
 )
 # Single words and vague ones: believed where the code says nothing.
 TOO_MUCH_LOOSELY = (
+    r"rate (?:is |was |has been )?exceeded|"
     rf"throttl(?:ed|ing)|rate-limit(?:ed|ing)?|slow down|quota[ -]exceeded for|{_LIMIT} of {_THINGS}"
     rf"|(?:message|mail|e-?mail|recipient|account) {_LIMIT} (?:\w+ ){{0,2}}{_PASSED}"
 )
 # Its size, its place to be kept in, or a limit on what *arrives* there: never a limit of whoever sends.
 NOT_TOO_MUCH = (
-    r"size|length|storage|disk|space|mailbox|inbox|hops?|received headers?|unwanted"
+    r"size|length|storage|disk|space|mailbox|inbox|hops?|headers?|unwanted"
     r"|receiving|(?:can|may|to) receive|recipient(?:'s)? (?:has|is|was) (?:\w+ )?exceed(?:ed|ing|s)"
 )
 ARRIVES_TOO_FAST = (
@@ -76,7 +78,7 @@ SENDER = "|".join(
     (
         r"sender(?:'s)? (?:\S+ ){0,4}(?:rejected|denied|refused|banned|invalid|unverified|unknown|suspended|disabled)",
         r"sender(?:'s)? (?:\S+ ){0,4}not (?:allowed|verified|authori[sz]ed|permitted|accepted|exist|owned)",
-        r"senders? not allowed|sender (?:verify|verification)|domain of sender|sender(?:'s)? domain|sending domain",
+        r"senders? not allowed|sender (?:verify|verification)|domain of sender|sending domain|verified sender identity",
         r"(?:invalid|unknown|unverified|unauthori[sz]ed|unauthenticated|banned|bad|forged) (?:envelope )?senders?",
         r"mail ?from (?:domain|address)",
         r"not (?:allowed|permitted|authori[sz]ed|able) to send (?:\w+ ){0,2}(?:as|from|on behalf|using|with)",

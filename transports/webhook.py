@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 import requests
 
 from transports.base import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
-from transports.options import Options, redact, split_group, split_url
+from transports.network_errors import in_words
+from transports.options import Options, shown_options, split_group, split_url
 from transports.webhook_exchange import Answer, Body, as_json, outcomes_in, read_limited, seconds_of, uncertain
+from transports.webhook_settings import OPTIONS, WebhookSettings, check_url, existing_file, read_secret, shown_target
 
 TOO_MANY_REQUESTS = 429
 GATEWAY_TIMEOUT = 504  # a proxy's own word that it passed the request on and got no answer
-SECRET_BYTES = 16  # the shortest secret that is taken
-OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
 
 
 class WebhookUnavailable(TransportUnavailable):
@@ -37,21 +36,6 @@ class WebhookUnavailable(TransportUnavailable):
         super().__init__(text)
         self.retry_after = retry_after
         self.about = about
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookSettings:
-    """Where to and how: timeouts in seconds, `batch` in messages per request, an empty `secret` for no signature."""
-
-    url: str
-    secret: bytes = b""
-    batch: int = 50
-    timeout: float = 60.0
-    connect_timeout: float = 10.0
-    ca_file: str = ""
-
-    def __repr__(self) -> str:
-        return f"WebhookSettings({redact(self.url)})"
 
 
 class WebhookTransport(Transport):
@@ -81,6 +65,16 @@ class WebhookTransport(Transport):
         )
         return cls(settings)
 
+    @classmethod
+    def shown(cls, url: str) -> str:
+        """With the host alone: path and query may be the receiver's token."""
+        try:
+            parts = split_url(url)
+            targets = split_group(parts.scheme, parts.rest) if parts.rest.startswith("(") else (parts.rest,)
+        except TransportConfigError:
+            return super().shown(url)
+        return f"webhook:{' '.join(map(shown_target, targets))}{shown_options(parts.query, OPTIONS)}"
+
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """POST up to `batch` messages at a time and yield the outcomes in the answer.
 
@@ -100,7 +94,7 @@ class WebhookTransport(Transport):
             try:
                 answer = self._post(session, body)
             except requests.RequestException as error:
-                raise WebhookUnavailable(self._trouble(error)) from error
+                raise WebhookUnavailable(self._trouble(error)) from None  # what it came from names the path
             self._ensure_taken(answer)
 
     def _exchange(self, session: requests.Session, batch: Sequence[Message]) -> list[Outcome]:
@@ -110,7 +104,7 @@ class WebhookTransport(Transport):
         except requests.RequestException as error:
             if body.handed_over:
                 return uncertain(batch, self._trouble(error))
-            raise WebhookUnavailable(self._trouble(error)) from error
+            raise WebhookUnavailable(self._trouble(error)) from None
         if answer.status == GATEWAY_TIMEOUT and body.handed_over:
             return uncertain(batch, f"{self._host}: answered 504")
         self._ensure_taken(answer)
@@ -125,14 +119,17 @@ class WebhookTransport(Transport):
     def _post(self, session: requests.Session, body: Body) -> Answer:
         settings = self._settings
         deadline = time.monotonic() + settings.timeout
-        with session.post(
-            settings.url,
-            data=body,
-            headers=headers(body.content, settings.secret, int(self._clock())),
-            timeout=(settings.connect_timeout, settings.timeout),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
+        with (
+            _unlogged(),
+            session.post(
+                settings.url,
+                data=body,
+                headers=headers(body.content, settings.secret, int(self._clock())),
+                timeout=(settings.connect_timeout, settings.timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response,
+        ):
             content = read_limited(response, deadline) if response.ok else None
             return Answer(response.status_code, response.headers, content)
 
@@ -152,51 +149,28 @@ class WebhookTransport(Transport):
         return session
 
     def _trouble(self, error: requests.RequestException) -> str:
-        return f"{self._host}: {type(error).__name__}"  # its text may hold the path, and the path a token
+        return f"{self._host}: {in_words(error)}"  # its text may hold the path, and the path a token
 
 
-def check_url(url: str) -> str:
-    """The host of `url`. Raises `TransportConfigError` unless it is https, or http to a loopback address."""
+class _Unlogged(logging.Filter):
+    """Lets nothing through of what the HTTP client logs in a thread that is POSTing: it names the path."""
+
+    def filter(self, _record: logging.LogRecord) -> bool:
+        """Whether this thread is not POSTing."""
+        return not getattr(_posting, "now", False)
+
+
+_posting = threading.local()
+logging.getLogger("urllib3.connectionpool").addFilter(_Unlogged())
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    _posting.now = True
     try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise TransportConfigError("webhook: the URL is not valid") from error
-    if parts.scheme not in ("http", "https") or not host:
-        raise TransportConfigError("webhook: needs an https URL, such as webhook:https://host/path")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise TransportConfigError("webhook: http is for this machine only; use https")
-    return host
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by its very name."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def read_secret(path: str) -> bytes:
-    """The content of the secret's file without white space around it. Raises `TransportConfigError`."""
-    if not path:
-        return b""
-    try:
-        secret = Path(path).read_bytes().strip()
-    except OSError as error:
-        raise TransportConfigError(f"webhook: secret_file {path}: {error.strerror}") from error
-    if len(secret) < SECRET_BYTES:
-        raise TransportConfigError(f"webhook: secret_file {path} holds fewer than {SECRET_BYTES} bytes")
-    return secret
-
-
-def existing_file(path: str) -> str:
-    """`path`, unchanged. Raises `TransportConfigError` if it is given and no file."""
-    if path and not Path(path).is_file():
-        raise TransportConfigError(f"webhook: ca_file {path} is not a file")
-    return path
+        yield
+    finally:
+        _posting.now = False
 
 
 def headers(content: bytes, secret: bytes, timestamp: int) -> dict[str, str]:

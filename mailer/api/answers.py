@@ -10,6 +10,7 @@ from flask_smorest import Api
 from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
+from mailer.database_errors import own_words
 from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
 from mailer.schemas import ErrorSchema
 
@@ -84,5 +85,5 @@ def _refused(error: MailerError) -> Response:
 
 
 def _database_down(error: Exception) -> Response:
-    log.error("database unavailable: %s", type(error).__name__)
+    log.error("database unavailable: %s", own_words(error))
     return _refused(DatabaseUnavailable())

@@ -13,6 +13,7 @@ from webargs.flaskparser import FlaskParser
 from mailer import blockage, progress
 from mailer.api.parser import StrictParser
 from mailer.database import Database
+from mailer.database_errors import in_public
 from mailer.engines import Engine
 from mailer.models import RateLimit
 from mailer.schemas import StrictSchema, WireBoolean
@@ -77,7 +78,7 @@ def _database_trouble(db: Database) -> str | None:
             connection.execute(delete(RateLimit).where(false()))  # a server that takes no writes refuses even this
             return None
     except SQLAlchemyError as error:
-        return type(error).__name__
+        return in_public(error)
 
 
 def _campaigns_trouble(db: Database) -> str | None:

@@ -9,11 +9,12 @@ from typing import Any
 import click
 import psycopg
 import requests
-import urllib3
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 
+from mailer.database_errors import own_words
 from mailer.errors import ConfigError, MailerError
 from transports import TransportError
+from transports.network_errors import in_words
 
 REPORTED = (ConfigError, MailerError, TransportError, SQLAlchemyError, psycopg.Error, OSError)
 
@@ -79,65 +80,13 @@ def failure_of(error: Exception) -> Failure:
         case OSError():
             return Failure(_file_trouble(error))
         case _:
-            return Failure(f"database: {database_trouble(error)}")
-
-
-def database_trouble(error: Exception) -> str:
-    """The database's own words, in one line and without a statement."""
-    if isinstance(error, TimeoutError):  # of the pool, whose words are about itself
-        return "no connection became free in time"
-    cause = error.orig if isinstance(error, DBAPIError) else error  # the whole holds the statement and its values
-    return next(iter(str(cause).splitlines()), "") or "no reason given"
+            return Failure(f"database: {own_words(error)}")
 
 
 def unanswered(error: requests.RequestException) -> str:
     """In people's words: which address did not answer, and why."""
     url = error.request.url if error.request else None
-    return f"no answer from {url or 'the service'}: {_network_trouble(error)}"
-
-
-def never_arrived(error: requests.RequestException) -> bool:
-    """Whether the service certainly knows nothing of the request: there was no connection that could carry it."""
-    return any(isinstance(cause, _NO_CONNECTION) for cause in _causes(error))
-
-
-def _network_trouble(error: BaseException) -> str:
-    causes = _causes(error)
-    for kind, words in _NETWORK.items():
-        if any(isinstance(cause, kind) for cause in causes):
-            return words
-    told = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-    return told or "the connection broke off"
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error, what it was raised from, and what it carries: requests and urllib3 wrap each other's."""
-    found: list[BaseException] = []
-    left: list[object] = [error]
-    while left:
-        one = left.pop(0)
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            left += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-    return found
-
-
-_NO_CONNECTION = (
-    requests.ConnectTimeout,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.ProxyError,
-    requests.exceptions.SSLError,
-    urllib3.exceptions.NewConnectionError,
-)
-_NETWORK: dict[type[BaseException], str] = {
-    requests.exceptions.SSLError: "its certificate or its TLS is not valid",
-    requests.exceptions.ProxyError: "the proxy does not let it through",
-    requests.exceptions.InvalidURL: "it is not an address",
-    requests.ConnectTimeout: "it takes no connection in time",
-    requests.ReadTimeout: "it takes too long",
-    urllib3.exceptions.NameResolutionError: "there is no such host",
-    urllib3.exceptions.ReadTimeoutError: "it takes too long",
-}
+    return f"no answer from {url or 'the service'}: {in_words(error)}"
 
 
 def _file_trouble(error: OSError) -> str:

@@ -11,10 +11,11 @@ import requests
 
 from mailer.cli.campaigns import print_campaign
 from mailer.cli.client import Accepted, Client, Json, connected
-from mailer.cli.failures import Failure, Interrupted, Misuse, never_arrived, unanswered
+from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
 from mailer.cli.letter import query_text, read_letter, with_letter
 from mailer.cli.output import print_notes
 from mailer.cli.watch import watch
+from transports.network_errors import never_arrived
 
 LOST = "it may have been accepted: `mailer campaigns list` shows it"
 

@@ -18,7 +18,7 @@ from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.errors import ConfigError
 from mailer.settings import ENV_FILE, Settings, unknown_settings
 from transports import TransportUnavailable
-from transports.options import redact
+from transports.registry import shown_url
 
 STOP_SECONDS = 25.0  # what a service manager leaves between SIGTERM and SIGKILL, less a little
 LOOK_SECONDS = 1.0
@@ -122,7 +122,7 @@ def check(as_json: bool) -> None:
 def _examine(settings: Settings) -> tuple[dict[str, str], str | None]:
     """What is in force, with no secret in it, and the transport's trouble."""
     services = build(settings)
-    shown = {"database": services.db.place, "transport": redact(settings.transport)}
+    shown = {"database": services.db.place, "transport": shown_url(settings.transport)}
     shown |= {"site": settings.site_url, "engine": settings.engine}
     try:
         services.transport.check()

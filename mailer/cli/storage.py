@@ -12,9 +12,10 @@ from typing import IO, Any, cast
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.cli.failures import Failure, database_trouble
+from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.database import Database
+from mailer.database_errors import own_words
 from mailer.directory import find_id
 from mailer.settings import Settings
 from mailer.text_files import TextFile
@@ -56,7 +57,7 @@ def open_database() -> Iterator[Database]:
             print_notes([created(db)])
         yield db
     except (SQLAlchemyError, psycopg.Error) as error:
-        raise Failure(f"database: {database_trouble(error)} ({db.place})") from error
+        raise Failure(f"database: {own_words(error)} ({db.place})") from error
     finally:
         db.close()
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mailer.database_errors import own_words
 from mailer.delivery import Deliverer
 from mailer.engines.base import Engine
 from mailer.planning import Planner
@@ -87,7 +88,7 @@ class LocalEngine(Engine):
             try:
                 busy = self._planner.plan_next() or self._deliverer.run_next(self._stopping.is_set)
             except SQLAlchemyError as error:
-                log.error("database trouble, trying again: %s", type(error).__name__)
+                log.error("database trouble, trying again: %s", own_words(error))
                 self._stopping.wait(PAUSE_AFTER_TROUBLE)
                 continue
             except Exception as error:  # noqa: BLE001 - nobody's in particular: the thread lives on, and says it once
@@ -110,6 +111,6 @@ class LocalEngine(Engine):
                 self._deliverer.heartbeat()
                 self._planner.heartbeat()
             except SQLAlchemyError as error:
-                log.error("heartbeat: %s", type(error).__name__)
+                log.error("heartbeat: %s", own_words(error))
             except Exception as error:  # noqa: BLE001 - the leases of others hang on this thread
                 self._tell(error)

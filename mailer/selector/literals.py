@@ -59,7 +59,7 @@ def _read(value: Any, depth: int) -> tuple[Kind, Any]:
         case Mapping():
             return _read_object(value, depth)
         case _:
-            raise InvalidQuery(f"The query holds a value of type {type(value).__name__}.")
+            raise InvalidQuery("The query holds a value that is not JSON.")
 
 
 def _read_object(value: Mapping[str, Any], depth: int) -> tuple[Kind, Any]:

@@ -1,0 +1,82 @@
+"""What a `webhook:` URL says, checked before anything is sent, and what of it may be shown."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from transports.base import TransportConfigError
+
+SECRET_BYTES = 16  # the shortest secret that is taken
+OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where to and how: timeouts in seconds, `batch` in messages per request, an empty `secret` for no signature."""
+
+    url: str
+    secret: bytes = b""
+    batch: int = 50
+    timeout: float = 60.0
+    connect_timeout: float = 10.0
+    ca_file: str = ""
+
+    def __repr__(self) -> str:
+        return f"WebhookSettings({shown_target(self.url)})"
+
+
+def shown_target(url: str) -> str:
+    """Scheme, host and port of `url`; what follows is hidden, and so is whatever is no such URL."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "***"
+    return f"{parts.scheme}://{host}/***" if parts.scheme in ("http", "https") and host else "***"
+
+
+def check_url(url: str) -> str:
+    """The host of `url`. Raises `TransportConfigError` unless it is https, or http to a loopback address."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise TransportConfigError("webhook: the URL is not valid") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise TransportConfigError("webhook: needs an https URL, such as webhook:https://host/path")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise TransportConfigError("webhook: http is for this machine only; use https")
+    return host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine by its very name."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_secret(path: str) -> bytes:
+    """The content of the secret's file without white space around it. Raises `TransportConfigError`."""
+    if not path:
+        return b""
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise TransportConfigError(f"webhook: secret_file {path}: {error.strerror}") from error
+    if len(secret) < SECRET_BYTES:
+        raise TransportConfigError(f"webhook: secret_file {path} holds fewer than {SECRET_BYTES} bytes")
+    return secret
+
+
+def existing_file(path: str) -> str:
+    """`path`, unchanged. Raises `TransportConfigError` if it is given and no file."""
+    if path and not Path(path).is_file():
+        raise TransportConfigError(f"webhook: ca_file {path} is not a file")
+    return path
