@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from mailer import wishes
 from mailer.changes import Mode
 from mailer.database import Database
 from mailer.known_users import Given, Joiner
@@ -65,9 +66,9 @@ def import_users(
     """Add the users of the file `path` or change those who are known: all of them or, on an `InvalidRow`, none.
 
     The file is a JSON array, NDJSON, pages of `users.list` or a table (see `mailer.readers`). Who has unsubscribed
-    stays so, who is marked so by Rocket.Chat (`mailer.unsubscribed`) becomes so, who was deactivated stays so unless
-    the file says otherwise, and who is not in the file stays as they are. `progress` is told now and then how many
-    bytes of the file have been read.
+    stays so, who is marked so by Rocket.Chat (`mailer.unsubscribed`) or comes to an address with a wish becomes so,
+    who was deactivated stays so unless the file says otherwise, and who is not in the file stays as they are.
+    `progress` is told now and then how many bytes of the file have been read.
     """
     with path.open("rb") as file, closing(TextFile(file, wanted.encoding)) as text:
         users = UserFile(text, path.name, wanted.reading)
@@ -95,7 +96,9 @@ def upsert_documents(
 
 
 def _merged(db: Database, connection: Connection, wanted: Wanted, superseded: int, then: Then | None) -> ImportResult:
-    done = merge(connection, db.clock(connection), wanted.mode)
+    now = db.clock(connection)
+    wishes.before_merge(connection)
+    done = merge(connection, now, wanted.mode)
     created = done.total - done.known
     notes = (f"{superseded} rows repeat a user without an id: the last row of each counts",) if superseded else ()
     result = ImportResult(
@@ -108,6 +111,7 @@ def _merged(db: Database, connection: Connection, wanted: Wanted, superseded: in
     )
     if then:
         then(connection, result)
+    wishes.after_merge(connection, now)
     return result
 
 

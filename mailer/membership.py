@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from mailer import wishes
 from mailer.changes import Mode, combined
 from mailer.database import AnyRow, Database
 from mailer.directory import find_id
@@ -64,22 +65,31 @@ def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mod
 
 def _lock(connection: Connection, user_id: str) -> AnyRow | None:
     """Hold the id as well as the row: of two who add the same user at once, the second finds the first's."""
+    wishes.lock(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
-    mine = select(User.document, User.unsubscribed_at).where(User.id == user_id)
+    mine = select(User.document, User.email, User.active, User.unsubscribed_at).where(User.id == user_id)
     return connection.execute(mine.with_for_update()).one_or_none()
 
 
 def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: int) -> Stored:
     values: dict[str, Any] = row._asdict()
     newly_out = _opted_out(row.document) and not (earlier and _opted_out(earlier.document))
-    if earlier is None:
-        connection.execute(insert(User).values(**values, unsubscribed_at=now if newly_out else None))
-        return Stored(row.document, created=True)
-    if newly_out and earlier.unsubscribed_at is None:
+    if newly_out and (earlier is None or earlier.unsubscribed_at is None):
         values["unsubscribed_at"] = now
-    connection.execute(update(User).where(User.id == row.id).values(**values))
-    return Stored(row.document, created=False)
+    if earlier is None:
+        connection.execute(insert(User).values(**values))
+    else:
+        connection.execute(update(User).where(User.id == row.id).values(**values))
+    wishes.after_write(connection, row.id, _wish_held(earlier), now)
+    return Stored(row.document, created=earlier is None)
+
+
+def _wish_held(earlier: AnyRow | None) -> tuple[str, int] | None:
+    """The address at which the user had unsubscribed, and when."""
+    if earlier is None or not earlier.active or earlier.email is None or earlier.unsubscribed_at is None:
+        return None
+    return earlier.email, earlier.unsubscribed_at
 
 
 def _opted_out(document: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +97,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_suppression_list_is_imported_listed_and_exported(local) -> None:
     Path("list.csv").write_text("address\nBOB@example.org\nnobody@example.org\n")
     counted = local("unsubscribes", "import", "list.csv").stdout
-    assert counted == "users: 1 unsubscribed, 0 already; rows: 1 unmatched\n"
+    assert counted == "users: 1 unsubscribed, 0 already; rows: 1 unmatched, kept for whoever comes\n"
     again = json.loads(local("unsubscribes", "import", "list.csv", "--json").stdout)
     assert again == {"unsubscribed": 0, "already": 1, "unmatched": 1}
     heading, row = local("unsubscribes", "list").stdout.splitlines()
@@ -105,7 +106,18 @@ def test_suppression_list_is_imported_listed_and_exported(local) -> None:
         "bob",
         "bob@example.org",
     )
-    assert json.loads(local("unsubscribes", "export", "--format", "ndjson").stdout)["_id"] == "bob"
+    exported = [json.loads(line) for line in local("unsubscribes", "export", "--format", "ndjson").stdout.splitlines()]
+    assert [(one["_id"], one["address"]) for one in exported] == [
+        ("bob", "bob@example.org"),
+        (None, "bob@example.org"),
+        (None, "nobody@example.org"),
+    ]
+    _, *kept = (line.split() for line in local("unsubscribes", "kept").stdout.splitlines())
+    assert [(row[0], row[4:]) for row in kept] == [
+        (address, [getpass.getuser(), "list.csv"]) for address in ("bob@example.org", "nobody@example.org")
+    ]
+    assert local("unsubscribes", "remove", "NOBODY@example.org").stdout == "subscribed: NOBODY@example.org\n"
+    assert local("unsubscribes", "remove", "nobody@example.org").exit_code == 1
 
 
 def test_removed_unsubscription_is_gone(local) -> None:

@@ -86,4 +86,9 @@ def _refusal_fields(refusal: Refusal | None) -> list[tuple[str, object]]:
     if refusal is None:
         return []
     since = moment(refusal.suppressed_at)
-    return [("suppressed", since), ("refused in campaigns", refusal.campaigns), ("last refusal", refusal.reply)]
+    fields: list[tuple[str, object]] = [("suppressed", since)]
+    if refusal.campaigns:
+        fields += [("refused in campaigns", refusal.campaigns), ("last refusal", refusal.reply)]
+    if refusal.blocked_by is not None:
+        fields += [("blocked by", refusal.blocked_by), ("reason", refusal.reason)]
+    return fields
