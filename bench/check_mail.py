@@ -11,8 +11,8 @@ from pathlib import Path
 from bench import newsletter
 from bench.strangers import STRANGERS, Sample
 from mailer.addresses import Mailbox
+from mailer.links import Links
 from mailer.rendering import Draft, Preview, Recipient, compile_message
-from mailer.unsubscribe import Links
 from transports.base import Message
 from transports.file import FileTransport
 

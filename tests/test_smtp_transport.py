@@ -203,14 +203,15 @@ def test_trouble_with_the_transport_is_nobodys_outcome(
     name = end_of_data(form) if verb == "END" else verb
     server.script[name] = [None, reply]
     server.closing = {name}
+    options = (
+        "pipelining=no" if reply.startswith(b"354") and form == "pipelined" else ""
+    )  # it would be noticed as broken
     senseless = reply[:3] in {b"jun", b"354"}
     expected = ["sent"]
     if senseless and form == "chunked":
         expected = ["sent", "uncertain"]  # all of the second message had been written
-    elif reply.startswith(b"354") and form == "pipelined":
-        pytest.skip("that is broken PIPELINING, which is not used any more then")
 
-    transport = open_transport()
+    transport = open_transport(options)
     statuses, error = send_until_error(transport, messages(3))
 
     assert problem in error
