@@ -35,13 +35,13 @@ from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
+from mailer.links import Links
 from mailer.outbox import Outbox
 from mailer.planning import Planner
 from mailer.rate_limits import Throttle
 from mailer.sessions import LocalSessions, Sessions
 from mailer.settings import Settings, unknown_settings
 from mailer.sync_task import SyncTask
-from mailer.unsubscribe import Links
 from mailer.workspace_auth import WorkspaceCallers
 from mailer.workspace_sessions import WorkspaceSessions
 from transports import Transport, TransportConfigError, from_url
@@ -174,16 +174,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     api.register_blueprint(sessions.make_blueprint(guard, speaking))
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
-    api.register_blueprint(audience.make_blueprint(services.db, guard, services.looks, settings))
+    looking = audience.make_blueprint(services.db, guard, services.looks, settings, links=services.links)
+    api.register_blueprint(looking)
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
-    api.register_blueprint(unsubscribes.make_blueprint(services.db, guard))
+    api.register_blueprint(unsubscribes.make_blueprint(services.db, guard, merge=settings.merge_addresses))
     api.register_blueprint(suppressed_addresses.make_blueprint(services.db, guard))
     api.register_blueprint(users.make_blueprint(services.db, guard))
     api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
     app.register_blueprint(
         health.make_blueprint(services.db, services.transport, services.engine, services.sync, _warnings(services))
     )
-    app.register_blueprint(unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name))
+    app.register_blueprint(
+        unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
+    )
     app.register_blueprint(documentation_page.make_blueprint("Mailer"))
     return app
 

@@ -13,8 +13,8 @@ from bench.newsletter import Person, people
 from bench.peers import email_message
 from bench.scale import Bench
 from mailer.addresses import Mailbox
+from mailer.links import Links
 from mailer.rendering import Draft, Recipient, Template, compile_message
-from mailer.unsubscribe import Links
 from transports.base import Message
 
 TITLE = "2. Rendering alone"

@@ -18,10 +18,10 @@ from mailer import campaigns
 from mailer.addresses import parse_mailbox
 from mailer.database import Database
 from mailer.delivery import Deliverer
+from mailer.links import Links
 from mailer.outbox import Outbox
 from mailer.planning import Planner
 from mailer.settings import Settings
-from mailer.unsubscribe import Links
 from transports import from_url
 from transports.base import Message, Outcome, Transport
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from mailer.blame import consequence
 from mailer.hold import Hold, WhileHeld
 from mailer.ledger import LeaseLost
+from mailer.links import Links
 from mailer.models import DeliveryStatus
 from mailer.rendering import Template
 from mailer.retry import uncertain_again
 from mailer.same_refusals import is_pattern
 from mailer.settings import Settings
 from mailer.trouble import BrokenContract, Trouble, one_line, told
-from mailer.unsubscribe import Links
 from mailer.worklist import Entry, Result
 from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
 

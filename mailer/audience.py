@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from mailer.database import Database
 from mailer.directory import audience, find_id, reachable, suppressed_audience
-from mailer.merging import merged_audience
+from mailer.merging import merged_audience, unwanted
 from mailer.models import User
 from mailer.rendering import Recipient
 
@@ -58,9 +58,15 @@ def masked(address: str) -> str:
     return f"{local[0] if len(local) > 3 else ''}***{at}{domain}"
 
 
-def first_of(db: Database, query: Mapping[str, Any], *, limit: float | None = None) -> Recipient | None:
-    """The first of the audience of `query` by id; None: nobody would receive it. `limit` as above."""
-    return _recipient(db, audience(query), limit)
+def first_of(
+    db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None
+) -> Recipient | None:
+    """The first of the audience of `query` by id, with `merge` of the merged one; None: nobody would receive it.
+
+    `limit` as above.
+    """
+    who = audience(query)
+    return _recipient(db, who & ~unwanted() if merge else who, limit)
 
 
 def addressee(db: Database, user_id: str) -> Recipient | None:

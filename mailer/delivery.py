@@ -19,11 +19,11 @@ from mailer.database import is_database_trouble
 from mailer.database_errors import own_words
 from mailer.hold import Hold, boot_time
 from mailer.ledger import LeaseLost
+from mailer.links import Links
 from mailer.outbox import Checkpoint, Outbox
 from mailer.rendering import Draft, Template, compile_message
 from mailer.settings import Settings
 from mailer.trouble import Trouble, for_the_log, one_line, told, whole
-from mailer.unsubscribe import Links
 from mailer.worklist import Claim, Entry, Result
 from transports.base import Transport, TransportUnavailable
 

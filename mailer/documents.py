@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from mailer.addresses import envelope_address
+from mailer.cells import plain_address
 from mailer.ejson import MAX_INTEGER, NOT_A_NUMBER, canonical_date, from_extended
 from mailer.errors import InvalidRow
 
@@ -30,6 +31,8 @@ SECRETS = frozenset(
         *("hashedbackup", "recoverycodes"),
     }
 )
+
+NOT_UNICODE = "is not valid Unicode; in a file, it is in neither UTF-8 nor Windows-1252"
 
 _unstorable = re.compile("[\0\ud800-\udfff]").search
 _control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
@@ -83,6 +86,8 @@ def _row(document: object) -> UserRow:
         raise _RefusedError("must be an object")
     _check_fields(clean)
     _check_emails(clean.get("emails"))
+    for email in clean.get("emails") or ():
+        email["address"] = plain_address(email["address"])
     for field in DATES:
         _canonical_date(clean, field)
     clean.setdefault("active", True)
@@ -112,7 +117,7 @@ def _clean(value: object, depth: int) -> Any:
 
 def _clean_text(value: str) -> str:
     if _unstorable(value):
-        raise _RefusedError("has a NUL or is not valid Unicode")
+        raise _RefusedError("has a NUL character" if "\0" in value else NOT_UNICODE)
     return value
 
 

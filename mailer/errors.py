@@ -113,6 +113,7 @@ class InvalidRow(MailerError):
 
     def __init__(self, row: int, field: str, problem: str) -> None:
         super().__init__(f"row {row}, field {field}: {problem}", row=row, field=field)
+        self.problem = problem
 
 
 class DatabaseUnavailable(MailerError):

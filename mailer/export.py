@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
@@ -11,9 +9,9 @@ from datetime import UTC, datetime
 
 from mailer.database import Database
 from mailer.progress import Recorded, deliveries
+from mailer.spreadsheets import csv_line
 
 PAGE = 1000
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a cell that starts so is run by spreadsheets
 NAMES = {"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"}  # as the API has them
 COLUMNS = tuple(NAMES.get(field.name, field.name) for field in fields(Recorded))
 TIMES = ("updated_at", "next_attempt_at")
@@ -29,20 +27,15 @@ def records(db: Database, campaign_id: str, status: str | None = None) -> Iterat
 
 def as_csv(recorded: Iterable[Recorded]) -> Iterator[str]:
     """Lines of RFC 4180 with a header; times are ISO 8601 in UTC. A formula gets a `'` before it."""
-    yield _line(COLUMNS)
+    yield csv_line(COLUMNS)
     for record in recorded:
-        yield _line(["" if value is None else neutral(str(value)) for value in _values(record).values()])
+        yield csv_line("" if value is None else str(value) for value in _values(record).values())
 
 
 def as_ndjson(recorded: Iterable[Recorded]) -> Iterator[str]:
     """A JSON object a line, with the columns of the CSV; what is absent is null."""
     for record in recorded:
         yield json.dumps(_values(record)) + "\n"
-
-
-def neutral(cell: str) -> str:
-    """`cell`, made text for a spreadsheet that would run it."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def _values(record: Recorded) -> dict[str, str | int | None]:
@@ -54,9 +47,3 @@ def _iso(milliseconds: int | None) -> str | None:
     if milliseconds is None:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()

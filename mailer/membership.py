@@ -8,7 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from mailer import wishes
+from mailer.changes import Mode, combined
 from mailer.database import AnyRow, Database
+from mailer.directory import find_id
 from mailer.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
 from mailer.models import User
@@ -25,20 +28,27 @@ class Stored:
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 
-    Who has unsubscribed stays so; Rocket.Chat's own mark (`mailer.unsubscribed`) counts when it is new.
+    Who has unsubscribed stays so, and who is inactive unless `document` names `active`; Rocket.Chat's own mark
+    (`mailer.unsubscribed`) counts when it is new.
     """
-    row = _checked(user_id, document)
     with db.write() as connection:
-        return _store(connection, row, _lock(connection, user_id), db.clock(connection))
+        earlier = _lock(connection, user_id)
+        row = _checked(user_id, document, earlier, Mode.REPLACE)
+        return _store(connection, row, earlier, db.clock(connection))
 
 
 def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored:
-    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides."""
+    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides.
+
+    The user, here and below, may be named by username where nobody has it as `_id`.
+    """
     with db.write() as connection:
-        earlier = _lock(connection, user_id)
-        if earlier is None:
-            raise NotFound(f"There is no user with the id {user_id}.")
-        row = _checked(user_id, merged(earlier.document, changes))
+        found = find_id(connection, user_id)
+        earlier = _lock(connection, found) if found else None
+        if found is None or earlier is None:
+            raise NotFound(f"There is no user with the id or the username {user_id}.")
+        user_id = found
+        row = _checked(user_id, changes, earlier, Mode.MERGE)
         return _store(connection, row, earlier, db.clock(connection))
 
 
@@ -47,46 +57,39 @@ def deactivate_user(db: Database, user_id: str) -> Stored:
     return patch_user(db, user_id, {"active": False})
 
 
-def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`target` with `changes` merged in, as RFC 7396 section 2 has it; neither is changed. Pure.
-
-    A date, `{"$date": ...}`, is a value and takes the place of what was there.
-    """
-    result = dict(target) if isinstance(target, Mapping) else {}
-    for key, value in changes.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping) and not any(name.startswith("$") for name in value):
-            result[key] = merged(result.get(key), value)
-        else:
-            result[key] = value
-    return result
-
-
-def _checked(user_id: str, document: Mapping[str, Any]) -> UserRow:
-    if document.get("_id", user_id) != user_id:
+def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mode: Mode) -> UserRow:
+    if given.get("_id", user_id) != user_id:
         raise InvalidParams("_id: Is not the one in the address.", field="_id")
-    return normalise({**document, "_id": user_id}, 1)
+    return normalise(combined(earlier.document if earlier else None, {**given, "_id": user_id}, mode), 1)
 
 
 def _lock(connection: Connection, user_id: str) -> AnyRow | None:
     """Hold the id as well as the row: of two who add the same user at once, the second finds the first's."""
+    wishes.lock(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
-    mine = select(User.document, User.unsubscribed_at).where(User.id == user_id)
+    mine = select(User.document, User.email, User.active, User.unsubscribed_at).where(User.id == user_id)
     return connection.execute(mine.with_for_update()).one_or_none()
 
 
 def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: int) -> Stored:
     values: dict[str, Any] = row._asdict()
     newly_out = _opted_out(row.document) and not (earlier and _opted_out(earlier.document))
-    if earlier is None:
-        connection.execute(insert(User).values(**values, unsubscribed_at=now if newly_out else None))
-        return Stored(row.document, created=True)
-    if newly_out and earlier.unsubscribed_at is None:
+    if newly_out and (earlier is None or earlier.unsubscribed_at is None):
         values["unsubscribed_at"] = now
-    connection.execute(update(User).where(User.id == row.id).values(**values))
-    return Stored(row.document, created=False)
+    if earlier is None:
+        connection.execute(insert(User).values(**values))
+    else:
+        connection.execute(update(User).where(User.id == row.id).values(**values))
+    wishes.after_write(connection, row.id, _wish_held(earlier), now)
+    return Stored(row.document, created=earlier is None)
+
+
+def _wish_held(earlier: AnyRow | None) -> tuple[str, int] | None:
+    """The address at which the user had unsubscribed, and when."""
+    if earlier is None or not earlier.active or earlier.email is None or earlier.unsubscribed_at is None:
+        return None
+    return earlier.email, earlier.unsubscribed_at
 
 
 def _opted_out(document: Mapping[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """One message for an address that several users share: which of them it is for, as SQL conditions.
 
-It is for the first of them by id who is in the audience. Once the campaign has begun that choice stays where it fell:
-neither an unsubscription nor a later change of the directory has a second user of an address written to.
+It is for the first of them by id who is in the audience, unless one of them has unsubscribed: with merged addresses a
+wish holds for everybody at the address. Once the campaign has begun that choice stays where it fell: neither an
+unsubscription nor a later change of the directory has a second user of an address written to.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from mailer.directory import address, audience, audience_since
@@ -19,15 +20,23 @@ from mailer.models import Batch, BatchState, Delivery, DeliveryStatus, User
 def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     """The audience of `query`, of each address the first user by id.
 
-    Grouped once: a look at the other users of each address would take hours where thousands have the same one.
+    Grouped once: a look at the other users of each address would take hours where thousands have the same one. Those
+    who have unsubscribed have an index of their own.
     """
     member = aliased(User)
-    firsts = select(func.min(member.id)).where(audience(query, member)).group_by(address(member))
+    firsts = select(func.min(member.id)).where(audience(query, member), ~unwanted(member)).group_by(address(member))
     return User.id.in_(firsts)
 
 
+def unwanted(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
+    """Somebody who has the user's address has unsubscribed (already `before` a time in ms)."""
+    twin = aliased(User)
+    then = true() if before is None else twin.unsubscribed_at < before
+    return exists().where(twin.unsubscribed_at.is_not(None), then, address(twin) == address(user))
+
+
 def spoken_for(campaign_id: str, query: Mapping[str, Any], since: int) -> ColumnElement[bool]:
-    """Another user has the address, and was written to or comes first in the audience as it was at `since`.
+    """Another user has the address, and has not wanted it, was written to, or comes first in the audience of `since`.
 
     Who comes first counts only where their outcome is on record or their batch is yet to end: of users who came while
     the campaign ran, some are in no batch any more, and would keep the message from everybody.
@@ -39,11 +48,14 @@ def spoken_for(campaign_id: str, query: Mapping[str, Any], since: int) -> Column
     coming = exists().where(Batch.campaign_id == campaign_id, in_batch, Batch.state != BatchState.DONE)
     first = and_(twin.id < User.id, audience_since(query, since, twin), or_(recorded, coming))
     written = recorded.where(outcome.status != DeliveryStatus.SKIPPED)
-    return exists().where(_shares(twin), or_(written, first))
+    return or_(unwanted(before=since), exists().where(_shares(twin), or_(written, first)))
 
 
 def _shares(twin: type[User]) -> ColumnElement[bool]:
     return and_(address(twin) == address(), twin.id != User.id)
+
+
+_AMONG = User.id.in_(bindparam("ids", expanding=True))
 
 
 def _taken() -> Any:
@@ -51,8 +63,11 @@ def _taken() -> Any:
     arrived = Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN])
     campaign = Delivery.campaign_id == bindparam("campaign_id")
     theirs = exists().where(_shares(twin), campaign, Delivery.user_id == twin.id, arrived)
-    return select(User.id).where(User.id.in_(bindparam("ids", expanding=True)), theirs)
+    return select(User.id).where(_AMONG, theirs)
 
 
 TAKEN = _taken()
 """Of the users `ids`, those whose address has, or may have, the message of the campaign `campaign_id` already."""
+
+UNWANTED = select(User.id).where(_AMONG, unwanted())
+"""Of the users `ids`, those at whose address somebody has unsubscribed."""

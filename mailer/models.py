@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
+from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import SchemaItem
-from sqlalchemy.types import TypeEngine
 
+from mailer.model_base import Base as Base  # noqa: PLC0414 - all tables of the database are named here
+from mailer.model_base import Document, Id
 from mailer.states import BatchState as BatchState  # noqa: PLC0414 - a table and its states are used together
 from mailer.states import CampaignState as CampaignState  # noqa: PLC0414
 from mailer.states import DeliveryStatus as DeliveryStatus  # noqa: PLC0414
-
-Id = Text().with_variant(Text(collation="C"), "postgresql")
-Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
-
-
-class Base(DeclarativeBase):
-    """The metadata that the migrations are checked against."""
+from mailer.suppression_models import RefusedAddress as RefusedAddress  # noqa: PLC0414
+from mailer.suppression_models import Wish as Wish  # noqa: PLC0414
+from mailer.suppression_models import WishOf as WishOf  # noqa: PLC0414
 
 
 def _audience_indexes(subscribed: ColumnElement[bool]) -> Iterator[SchemaItem]:
@@ -54,26 +50,16 @@ class User(Base):
 
     __table_args__ = (
         Index("ix_users_address", func.lower(email), "id"),
+        Index(
+            "ix_users_unsubscribed",
+            func.lower(email),
+            sqlite_where=unsubscribed_at.is_not(None),
+            postgresql_where=unsubscribed_at.is_not(None),
+        ),
         Index("ix_users_username", "username"),
         *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
         Index("ix_users_unlisted", "id", sqlite_where=roles.is_(None), postgresql_where=roles.is_(None)),
     )
-
-
-class RefusedAddress(Base):
-    """An address that campaigns in a row had refused for good; a message that it takes ends the row."""
-
-    __tablename__ = "refused_addresses"
-
-    address: Mapped[str] = mapped_column(Id, primary_key=True)  # as `addresses.comparable` has it
-    campaigns: Mapped[int]
-    campaign_ids: Mapped[str] = mapped_column(Text)  # of these campaigns, with spaces between: each counts once
-    reply: Mapped[str] = mapped_column(Text)  # the last refusal's own words
-    rule: Mapped[str] = mapped_column(Text, default="")  # by what it was taken to be about the address
-    refused_at: Mapped[int] = mapped_column(BigInteger)
-    suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it is not written to
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class AuthToken(Base):

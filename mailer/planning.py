@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 from mailer import resting
 from mailer.database import AnyRow, Database, is_database_trouble
 from mailer.directory import audience, find_by_address
+from mailer.links import NOBODY
 from mailer.merging import merged_audience
 from mailer.models import Batch, BatchState, Campaign, CampaignState, User
 from mailer.trouble import Trouble, for_the_log, told, whole
 
 log = logging.getLogger(__name__)
 
-NOBODY = "dry-run"  # the user id of a dry run whose From address belongs to no user
 COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
 
 

@@ -25,11 +25,16 @@ from mailer.worklist import Claim, Result
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed."""
+    """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed.
+
+    `blocked_by` and `reason`: of an operator who has blocked it.
+    """
 
     campaigns: int
     reply: str
     suppressed_at: int | None
+    blocked_by: str | None
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Lifted:
 _ENHANCED = re.compile(r"(?<![\d.])5\.\d{1,3}\.\d{1,3}(?![\d.])")
 _CODE = re.compile(r"(?<![\d.])5\d\d(?![\d.])")
 SUPPRESSED = RefusedAddress.suppressed_at.is_not(None)
+BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
 
 
 def count(connection: Connection, claim: Claim, results: Sequence[Result], now: int, limit: int) -> None:
@@ -111,8 +117,8 @@ _COUNT = {"sqlite": _counting(sqlite), "postgresql": _counting(postgresql)}
 def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:
     """Those not written to, by address, from the one after `after` on."""
     users = select(func.count()).where(address() == RefusedAddress.address).scalar_subquery()
-    facts = (RefusedAddress.address, RefusedAddress.suppressed_at, RefusedAddress.campaigns, RefusedAddress.rule)
-    query = select(*facts, RefusedAddress.reply, users).where(SUPPRESSED)
+    refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
+    query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users).where(SUPPRESSED)
     if after is not None:
         query = query.where(RefusedAddress.address > after)
     with db.read() as connection:
@@ -131,7 +137,7 @@ def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
 
 def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
     """What is on record of the user's address; None: no refusal."""
-    facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at)
+    facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK)
     mine = (User.id == user_id, RefusedAddress.address == address())
     row = connection.execute(select(*facts).where(*mine)).one_or_none()
     return Refusal(*row) if row else None
@@ -140,7 +146,7 @@ def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
 def lift(db: Database, addresses: Collection[str]) -> Lifted:
     """Write to these addresses again, whatever their case, and count anew."""
     wanted = {comparable(envelope_address(one) or one) for one in addresses}
-    listed = RefusedAddress.address.in_(sorted(wanted))
-    with db.write() as connection:
-        lifted = connection.execute(delete(RefusedAddress).where(listed, SUPPRESSED)).rowcount
+    one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
+    with db.write() as connection:  # a list may have more than one statement can name
+        lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
     return Lifted(lifted, unmatched=len(wanted) - lifted)

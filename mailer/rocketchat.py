@@ -22,9 +22,9 @@ BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A piece of the list, and how many users there are in all."""
+    """A piece of the list, as the workspace has it, and how many users there are in all."""
 
-    users: list[dict[str, Any]]
+    users: list[Any]
     total: int
 
 
@@ -90,7 +90,7 @@ class Workspace:
         """`count` users by `_id` from place `offset` on; fewer at the end, or where the workspace caps its pages."""
         answer = self._get("users.list", {"offset": str(offset), "count": str(count), "sort": BY_ID})
         users, total = answer.get("users"), answer.get("total")
-        if not isinstance(users, list) or not isinstance(total, int) or not all(map(_has_id, users)):
+        if not isinstance(users, list) or not isinstance(total, int):
             raise WorkspaceUnavailable(f"{self.url} answered users.list with something else; is it a workspace?")
         return Page(users, total)
 

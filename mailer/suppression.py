@@ -1,7 +1,7 @@
-"""Who is not to be written to: the list of the unsubscribed, and lists from elsewhere merged into it.
+"""Who has unsubscribed, and lists of the unsubscribed from elsewhere.
 
-A list from elsewhere names users by id or by address. It marks the users of the directory and remembers nothing else:
-what matches nobody is counted, so that nobody takes it for suppressed.
+A list names users by id or by address. It marks those of the directory; its addresses, and ids that nobody has, are
+kept as wishes for whoever comes later.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
+from mailer import wishes
 from mailer.addresses import comparable
 from mailer.database import Database
+from mailer.list_files import Entry
 from mailer.models import User
-from mailer.suppression_lists import Entry, Suppressed
+from mailer.suppression_lists import Suppressed
 
 CHUNK = 500  # rows
 
 
 @dataclass(frozen=True, slots=True)
 class SuppressionResult:
-    """What a list came to: users newly and already unsubscribed, and rows that name nobody in the directory."""
+    """What a list came to: users newly and already unsubscribed, and rows that name nobody in the directory (yet)."""
 
     unsubscribed: int
     already: int
@@ -31,7 +33,7 @@ class SuppressionResult:
 
 
 def suppressed(db: Database, *, after: str | None = None, count: int = 1000) -> list[Suppressed]:
-    """Those who have unsubscribed, by user id, from the one after `after` on."""
+    """The users who have unsubscribed, by id, from the one after `after` on."""
     query = select(User.id, User.email, User.unsubscribed_at).where(User.unsubscribed_at.is_not(None))
     if after is not None:
         query = query.where(User.id > after)
@@ -48,15 +50,26 @@ def all_suppressed(db: Database) -> Iterator[Suppressed]:
         after = page[-1].user_id
 
 
-def suppress(db: Database, entries: Iterable[Entry]) -> SuppressionResult:
-    """Unsubscribe whom the list names, by id or, whatever its case, by address: all of it or, on an error, nothing."""
+def all_unsubscribed(db: Database) -> Iterator[Suppressed]:
+    """All of them, and then the wishes that are kept for whoever comes."""
+    yield from all_suppressed(db)
+    for wish in wishes.all_kept_wishes(db):
+        yield Suppressed(wish.user_id, wish.address, wish.unsubscribed_at)
+
+
+def suppress(db: Database, entries: Iterable[Entry], *, by: str, source: str) -> SuppressionResult:
+    """Unsubscribe whom the list names, by id or, whatever its case, by address: all of it or, on an error, nothing.
+
+    A row with the id and the address of one user is about that user; any other is about everyone at its address, now
+    and later. `by` (who brings the list) and `source` (which it is) are kept with the wishes.
+    """
     with db.engine.connect() as connection:
         with connection.begin():  # SQLite locks nothing for a temporary table
             _stage(connection, entries)
             if connection.dialect.name == "postgresql":
-                return _merge(connection, db.clock(connection))
+                return _merge(connection, db.clock(connection), by, source)
         with db.write_on(connection):
-            result = _merge(connection, db.clock(connection))
+            result = _merge(connection, db.clock(connection), by, source)
             connection.exec_driver_sql("DROP TABLE staged_entries")
         return result
 
@@ -66,10 +79,10 @@ def _stage(connection: Connection, entries: Iterable[Entry]) -> None:
     id_type = 'text COLLATE "C"' if postgresql else "text"
     connection.exec_driver_sql("DROP TABLE IF EXISTS staged_entries")
     connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE staged_entries (place bigint, user_id {id_type}, address text)"
+        f"CREATE TEMPORARY TABLE staged_entries (place bigint, user_id {id_type}, address {id_type}, made_at bigint)"
         + (" ON COMMIT DROP" if postgresql else "")
     )
-    insert = text("INSERT INTO staged_entries VALUES (:place, :user_id, :address)")
+    insert = text("INSERT INTO staged_entries VALUES (:place, :user_id, :address, :made_at)")
     numbered = enumerate(entries)
     while chunk := list(islice(numbered, CHUNK)):
         connection.execute(insert, [_staged(place, entry) for place, entry in chunk])
@@ -81,29 +94,48 @@ def _stage(connection: Connection, entries: Iterable[Entry]) -> None:
 
 def _staged(place: int, entry: Entry) -> dict[str, Any]:
     address = comparable(entry.address) if entry.address else None
-    return {"place": place, "user_id": entry.user_id, "address": address}
+    return {"place": place, "user_id": entry.user_id, "address": address, "made_at": entry.unsubscribed_at}
 
 
-# the cross joins hold SQLite to its order: the directory once, and the list by its indexes
-_MATCHES = """
-CREATE TEMPORARY TABLE staged_matches{on_commit} AS
-SELECT u.id, s.place FROM users u CROSS JOIN staged_entries s WHERE s.user_id = u.id
-UNION SELECT u.id, s.place FROM users u CROSS JOIN staged_entries s WHERE s.address = lower(u.email)
+_AT_LARGE = """
+s.address IS NOT NULL
+AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id AND lower(o.email) = s.address)
 """
+# the cross joins hold SQLite to its order: the directory once, and the list by its indexes
+_MATCHES = f"""
+CREATE TEMPORARY TABLE staged_matches{{on_commit}} AS
+SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s WHERE s.user_id = u.id
+UNION SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s
+WHERE s.address = lower(u.email) AND {_AT_LARGE}
+"""  # noqa: S608 - no value in it
 _COUNT = """
 SELECT (SELECT count(*) FROM staged_entries), (SELECT count(DISTINCT place) FROM staged_matches),
 (SELECT count(DISTINCT id) FROM staged_matches)
 """
-_MARK = """
-UPDATE users SET unsubscribed_at = :now WHERE unsubscribed_at IS NULL AND id IN (SELECT id FROM staged_matches)
-"""
+_MADE_AT = "coalesce(min(CASE WHEN s.made_at < :now THEN s.made_at ELSE :now END), :now)"
+_MARK = f"""
+UPDATE users SET unsubscribed_at = (SELECT {_MADE_AT} FROM staged_matches s WHERE s.id = users.id)
+WHERE unsubscribed_at IS NULL AND id IN (SELECT id FROM staged_matches)
+"""  # noqa: S608 - no value in it
+_KEEP = f"""
+INSERT INTO wishes (kind, value, unsubscribed_at, kept_at, kept_by, source)
+SELECT 'address', s.address, {_MADE_AT}, :now, :by, :source FROM staged_entries s WHERE {_AT_LARGE} GROUP BY s.address
+UNION ALL
+SELECT 'user', s.user_id, {_MADE_AT}, :now, :by, :source FROM staged_entries s
+WHERE s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id) GROUP BY s.user_id
+ON CONFLICT (kind, value) DO NOTHING
+"""  # noqa: S608 - no value in it
 
 
-def _merge(connection: Connection, now: int) -> SuppressionResult:
+def _merge(connection: Connection, now: int, by: str, source: str) -> SuppressionResult:
     postgresql = connection.dialect.name == "postgresql"
+    wishes.lock(connection, listing=True)
     connection.exec_driver_sql("DROP TABLE IF EXISTS staged_matches")
     connection.exec_driver_sql(_MATCHES.format(on_commit=" ON COMMIT DROP" if postgresql else ""))
+    connection.exec_driver_sql("CREATE INDEX staged_matches_id ON staged_matches (id)")
     rows, matched, users = connection.exec_driver_sql(_COUNT).one()
+    connection.execute(text(_KEEP), {"now": now, "by": by, "source": source})
     marked = connection.execute(text(_MARK), {"now": now}).rowcount
+    wishes.keep_inactive(connection, now, "id IN (SELECT id FROM staged_matches)")
     connection.exec_driver_sql("DROP TABLE staged_matches")
     return SuppressionResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)

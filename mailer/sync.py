@@ -17,13 +17,18 @@ from typing import IO, Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from mailer.changes import Mode
 from mailer.database import Database
-from mailer.documents import normalise
 from mailer.errors import InvalidRow, InvalidState, WorkspaceUnavailable
-from mailer.imports import ImportResult, upsert_documents
+from mailer.imports import ImportResult, Wanted, upsert_documents
 from mailer.rocketchat import Workspace
-from mailer.user_list import PlaceLost, Reader
+from mailer.salvage import salvage
+from mailer.staged_users import Problem
+from mailer.user_list import PlaceLost, Reader, key
 
+FORMAT = 2  # of the spool
+FEW, FEW_OF = 10, 100  # malformed users: ten, or one in a hundred
+TOLD = 20  # of what is wrong
 RESUMABLE = 6 * 60 * 60 * 1000  # ms
 ROUNDS = 3
 
@@ -43,12 +48,17 @@ _INACTIVE = {
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """How many users the workspace has, by what became of them here, and how many it has no more."""
+    """How many users the workspace has, by what became of them here, and how many it has no more.
+
+    `malformed` of them had something wrong in their list entry (see `mailer.salvage`); `problems` has the first ones.
+    """
 
     created: int
     updated: int
     unchanged: int
     deactivated: int
+    malformed: int = 0
+    problems: tuple[Problem, ...] = ()
 
 
 Progress = Callable[[int, int], None]
@@ -78,7 +88,7 @@ def sync_users(
         file.seek(0)
         merge = _Merge(workspace.url, seal)
         try:
-            upsert_documents(db, _documents(file, workspace.url), then=merge)
+            upsert_documents(db, merge.documents(file), Wanted(Mode.REPLACE), then=merge)
         except (WorkspaceUnavailable, InvalidRow):
             file.truncate(0)  # it is the list that will not do: the next run shall read another
             raise
@@ -87,21 +97,52 @@ def sync_users(
 
 
 class _Merge:
-    """What a sync does beyond an import, in the same transaction."""
+    """What a sync does beyond an import, in the same transaction, and what it was."""
 
     result: SyncResult
 
     def __init__(self, workspace: str, seal: Seal) -> None:
         self._workspace = workspace
         self._seal = seal
+        self._malformed = 0
+        self._problems: list[Problem] = []
+
+    def documents(self, file: IO[bytes]) -> Iterator[tuple[int, object]]:
+        """The spooled documents. Nobody at all, or nobody with an address, is what too weak a token sees."""
+        file.readline()
+        row, users, addresses = 0, 0, False
+        for row, line in enumerate(file, 1):
+            entry = json.loads(line)
+            self._note(row, entry)
+            if entry["user"] is not None:
+                users += 1
+                addresses = addresses or bool(entry["user"].get("emails"))
+                yield row, entry["user"]
+        if self._malformed > max(FEW, row // FEW_OF):
+            raise WorkspaceUnavailable(_too_many(self._workspace, self._malformed, row, self._problems[0]))
+        if not addresses:
+            problem = "shows no user" if not users else "shows nobody's address"
+            raise WorkspaceUnavailable(f"{self._workspace} {problem}: does the token have view-full-other-user-info?")
 
     def __call__(self, connection: Connection, done: ImportResult) -> None:
         mine = {"workspace": self._workspace}
         connection.execute(text(_ADOPT), mine)
         statement = _DEACTIVATE.format(document=_INACTIVE[connection.dialect.name])
         deactivated = connection.execute(text(statement), mine).rowcount
-        self.result = SyncResult(done.created, done.updated, done.unchanged, deactivated)
+        counts = (done.created, done.updated, done.unchanged, deactivated)
+        self.result = SyncResult(*counts, self._malformed, tuple(self._problems))
         self._seal(connection, self.result)
+
+    def _note(self, row: int, entry: dict[str, Any]) -> None:
+        self._malformed += bool(entry["problems"])
+        name = entry["user"]["_id"] if entry["user"] else f"user {row} of the list"
+        room = TOLD - len(self._problems)
+        self._problems += [Problem(name, field, reason) for field, reason in entry["problems"][:room]]
+
+
+def _too_many(workspace: str, malformed: int, users: int, first: Problem) -> str:
+    told = f"the first is {first.user_id}, field {first.field}: {first.reason}"
+    return f"{workspace}: {malformed} of {users} users in its list are malformed, which is too many; {told}"
 
 
 @contextmanager
@@ -138,27 +179,31 @@ def _read_on(workspace: Workspace, file: IO[bytes], span: _Span, progress: Progr
     reader = Reader(workspace, _resume(file, workspace.url, span))
     for page in reader.pages():
         for row, user in enumerate(page.users, reader.place - len(page.users) + 1):
-            file.write(json.dumps(normalise(user, row).document).encode() + b"\n")
+            document, problems = salvage(user, row)
+            entry = {"key": key(user), "user": document, "problems": problems}
+            file.write(json.dumps(entry).encode() + b"\n")
         file.flush()
         progress(reader.place, page.total)
 
 
 def _resume(file: IO[bytes], url: str, span: _Span) -> Iterator[str]:
-    """The ids of the users that the spool holds; what a crash left unfinished is cut off, an old spool begun anew."""
+    """The keys of the users that the spool holds; what a crash left unfinished is cut off, an old spool begun anew."""
     file.seek(0)
     head = _parsed(file.readline())
-    if head.get("workspace") != url or not span.after < head.get("begun", 0) <= span.now:
+    if (head.get("workspace"), head.get("format")) != (url, FORMAT) or not span.after < head.get(
+        "begun", 0
+    ) <= span.now:
         file.seek(0)
         file.truncate(0)
-        file.write(json.dumps({"workspace": url, "begun": span.now}).encode() + b"\n")
+        file.write(json.dumps({"workspace": url, "begun": span.now, "format": FORMAT}).encode() + b"\n")
         file.flush()
         return
     end = file.tell()
     for line in file:
-        user_id = _parsed(line).get("_id")
-        if user_id is None:
+        known = _parsed(line).get("key")
+        if known is None:
             break
-        yield user_id
+        yield known
         end += len(line)
     file.seek(end)
     file.truncate(end)
@@ -171,16 +216,3 @@ def _parsed(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _documents(file: IO[bytes], url: str) -> Iterator[tuple[int, object]]:
-    """The spooled documents. Nobody at all, or nobody with an address, is what too weak a token sees."""
-    file.readline()
-    row, addresses = 0, False
-    for row, line in enumerate(file, 1):
-        document = json.loads(line)
-        addresses = addresses or bool(document.get("emails"))
-        yield row, document
-    if not addresses:
-        problem = "shows no user" if row == 0 else "shows nobody's address"
-        raise WorkspaceUnavailable(f"{url} {problem}: does the token have view-full-other-user-info?")

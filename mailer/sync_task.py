@@ -34,6 +34,12 @@ def _quietly(_read: int, _total: int) -> None:
     """Tell nobody how far it is."""
 
 
+def counts(result: SyncResult) -> dict[str, int]:
+    """How many users, by what became of them; the malformed only where there are any."""
+    found = {name: count for name, count in asdict(result).items() if isinstance(count, int)}
+    return {name: count for name, count in found.items() if count or name != "malformed"}
+
+
 class Stopped(Exception):
     """The process is to end: the run stops where it is, and the next one goes on from there."""
 
@@ -102,7 +108,9 @@ class SyncTask:
                 stopping.wait(PAUSE_AFTER_TROUBLE)
         else:
             if result:
-                log.info("synced: %s", ", ".join(f"{count} {name}" for name, count in asdict(result).items()))
+                log.info("synced: %s", ", ".join(f"{count} {name}" for name, count in counts(result).items()))
+                for problem in result.problems:
+                    log.warning("sync: %s, field %s: %s", *problem)
 
     def _run(self, turn: Turn, stopping: threading.Event, progress: Progress) -> SyncResult:
         try:

@@ -7,9 +7,10 @@ place meanwhile is missed, and who is removed before it was read already. The ne
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 
 from mailer.rocketchat import Page, Workspace
 
@@ -21,16 +22,22 @@ class PlaceLost(Exception):
     """The place in the list cannot be found again: too much has changed."""
 
 
+def key(user: object) -> str:
+    """What a user is known by in the list: the id, or all of them where there is none."""
+    user_id = user.get("_id") if isinstance(user, Mapping) else None
+    return user_id if isinstance(user_id, str) else sha256(json.dumps(user, sort_keys=True).encode()).hexdigest()
+
+
 class Reader:
-    """Goes on after the users whose ids are `known`, in the order of the list; none: from the beginning."""
+    """Goes on after the users whose keys are `known`, in the order of the list; none: from the beginning."""
 
     def __init__(self, workspace: Workspace, known: Iterable[str] = ()) -> None:
         self._workspace = workspace
         self._recent: deque[str] = deque(maxlen=REMEMBERED)
         self.place = 0  # how many users of the list, as it is now, stand before the next one
         self._size = 0  # of the workspace's pages, which it may cap
-        for user_id in known:
-            self._pass(user_id)
+        for one in known:
+            self._pass(one)
 
     def pages(self) -> Iterator[Page]:
         """The users not read yet, up to the end of the list. Raises `PlaceLost`, `WorkspaceUnavailable`."""
@@ -58,7 +65,7 @@ class Reader:
         self.place = start + after
         fresh = page.users[after:]
         for user in fresh:
-            self._pass(user["_id"])
+            self._pass(key(user))
         return Page(fresh, page.total)
 
     def _get(self, start: int) -> Page:
@@ -66,13 +73,13 @@ class Reader:
         self._size = max(self._size, len(page.users))
         return page
 
-    def _after(self, users: Sequence[dict[str, Any]]) -> int | None:
+    def _after(self, users: Sequence[object]) -> int | None:
         """Where in the page the users begin that are not read yet; None: it cannot be told."""
         if not self._recent:
             return 0
-        read = [index for index, user in enumerate(users) if user["_id"] in self._recent]
+        read = [index for index, user in enumerate(users) if key(user) in self._recent]
         return read[-1] + 1 if read else None
 
-    def _pass(self, user_id: str) -> None:
-        self._recent.append(user_id)
+    def _pass(self, user_key: str) -> None:
+        self._recent.append(user_key)
         self.place += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.database import AnyRow
 from mailer.directory import address, audience_since, eligible_and_refused, find_by_address
-from mailer.merging import TAKEN, spoken_for
+from mailer.merging import TAKEN, UNWANTED, spoken_for
 from mailer.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User
 from mailer.rendering import Recipient
 from transports.base import About
@@ -70,7 +70,7 @@ class Result(NamedTuple):
 # built once: every checkpoint runs the first of them
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 _ELIGIBLE = eligible_and_refused(_AMONG)
-_SUPPRESSED = select(User.id, RefusedAddress.campaigns).where(
+_SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
     _AMONG, RefusedAddress.address == address(), RefusedAddress.suppressed_at.is_not(None)
 )
 _PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
@@ -111,7 +111,7 @@ def still_eligible(
         return entries, []
     ids = [entry.recipient.user_id for entry in entries]
     found: dict[str, str | None] = dict(connection.execute(_ELIGIBLE, {"ids": ids}).all())
-    taken = set(connection.scalars(TAKEN, {"campaign_id": claim.campaign_id, "ids": ids})) if claim.merged else ()
+    taken = _barred(connection, claim.campaign_id, ids) if claim.merged else {}
     if len(found) == len(ids) and not taken and not any(found.values()):
         return entries, []
     left = [entry for entry in entries if entry.recipient.user_id in found and entry.recipient.user_id not in taken]
@@ -121,13 +121,23 @@ def still_eligible(
     return known, _skipped(connection, lost, taken)
 
 
-def _skipped(connection: Connection, lost: Sequence[Entry], taken: Collection[str]) -> list[Result]:
+def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dict[str, str]:
+    """Who must not be written to because of another user with the address, and why."""
+    among = {"campaign_id": campaign_id, "ids": ids}
+    taken = dict.fromkeys(connection.scalars(TAKEN, among), "Another user with the address has been written to.")
+    return taken | dict.fromkeys(
+        connection.scalars(UNWANTED, {"ids": ids}), "Somebody at the address has unsubscribed."
+    )
+
+
+def _skipped(connection: Connection, lost: Sequence[Entry], barred: Mapping[str, str]) -> list[Result]:
     if not lost:
         return []
-    reasons = dict.fromkeys(taken, "Another user with the address has been written to.")
+    reasons = dict(barred)
     ids = [entry.recipient.user_id for entry in lost]
-    for user_id, campaigns in connection.execute(_SUPPRESSED, {"ids": ids}):
-        reasons[user_id] = f"The address is suppressed: refused in {campaigns} campaigns."
+    for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": ids}):
+        why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
+        reasons[user_id] = f"The address is suppressed: {why}."
     return [_skip(entry, reasons.get(entry.recipient.user_id)) for entry in lost]
 
 

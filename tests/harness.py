@@ -11,12 +11,12 @@ from mailer import campaigns
 from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.delivery import Deliverer
+from mailer.links import Links
 from mailer.models import Batch, Delivery
 from mailer.outbox import Outbox
 from mailer.planning import Planner
 from mailer.progress import Progress, progress
 from mailer.settings import Settings
-from mailer.unsubscribe import Links
 from transports.memory import MemoryTransport
 
 START = 1_700_000_000_000

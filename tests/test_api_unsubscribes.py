@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from mailer.models import User
+from mailer.models import User, Wish
 from tests.conftest import user_row
 from tests.service import Service
 
@@ -30,6 +30,7 @@ def service(running: Service) -> Service:
     gone = User.id.in_(["user00001", "user00003"])
     with running.db.write() as connection:
         connection.execute(update(User).values(unsubscribed_at=None))
+        connection.execute(delete(Wish))
         connection.execute(update(User).where(gone).values(unsubscribed_at=1_420_070_400_000))
     return running
 
@@ -63,13 +64,13 @@ def test_export_imports_again(service: Service, headers: dict[str, str]) -> None
         assert exported.headers["Content-Type"].partition(";")[0] == kind
         assert exported.headers["Content-Disposition"] == f'attachment; filename="unsubscribes.{form}"'
         merged = send_list(service, headers, exported.content, kind).json()
-        assert merged == {"success": True, "unsubscribed": 0, "already": 2, "unmatched": 0}
+        assert merged == {"success": True, "unsubscribed": 0, "already": 2, "unmatched": 0, "notes": []}
 
 
 def test_list_is_merged_as_it_streams_in(service: Service, headers: dict[str, str]) -> None:
     lines = (f"user{number:05d}@example.com\n".encode() for number in range(3000))  # chunked, and over max_body_bytes
     merged = send_list(service, headers, lines, "text/plain").json()
-    assert merged == {"success": True, "unsubscribed": 3, "already": 2, "unmatched": 2995}
+    assert merged == {"success": True, "unsubscribed": 3, "already": 2, "unmatched": 2995, "notes": []}
     assert len(marked(service)) == 5
 
 
@@ -94,13 +95,38 @@ def test_user_is_subscribed_again(service: Service, headers: dict[str, str]) -> 
     assert (unknown.status_code, unknown.json()["errorType"]) == (404, "error-not-found")
 
 
-CALLS = [("GET", ""), ("GET", "/export"), ("POST", ":import"), ("DELETE", "/user00001")]
+def test_address_of_nobody_is_kept_shown_and_taken_back(service: Service, headers: dict[str, str]) -> None:
+    url = f"{service.url}{PATH}:import?list=fair.csv"
+    body = "E-Mail;unsubscribedAt\nNobody@example.com;2015-01-01\nJörg <joerg@example.com>;\n".encode("cp1252")
+    answer = requests.post(url, data=body, headers={**headers, "Content-Type": "text/csv"}, timeout=30).json()
+    assert (answer["unmatched"], len(answer["notes"])) == (2, 1)
+    first = service.get("/api/v1/mailer/wishes?count=1", headers).json()
+    (wish,) = service.get(f"/api/v1/mailer/wishes?after={first['next']}", headers).json()["wishes"]
+    kept_at = wish.pop("keptAt")
+    facts = {"unsubscribedAt": "2015-01-01T00:00:00.000Z", "keptBy": "user00000", "list": "fair.csv"}
+    assert (wish, kept_at > "2020") == ({"address": "nobody@example.com", "_id": None, **facts}, True)
+    assert "joerg@example.com" in service.get(f"{PATH}/export", headers).text
+    document = {"emails": [{"address": "nobody@example.com"}]}
+    put = requests.put(f"{service.url}/api/v1/mailer/users/late", json=document, headers=headers, timeout=30)
+    assert (put.status_code, "late" in marked(service)) == (201, True)
+
+    wishes = f"{service.url}/api/v1/mailer/wishes"
+    back = requests.delete(f"{wishes}/NOBODY@example.com", headers=headers, timeout=30)
+    assert back.json() == {"success": True, "users": 1}
+    assert "late" not in marked(service)
+    assert requests.delete(f"{wishes}/nobody@example.com", headers=headers, timeout=30).status_code == 404
+    with service.db.write() as connection:
+        connection.execute(delete(User).where(User.id == "late"))
+
+
+CALLS = [("GET", ""), ("GET", "/export"), ("POST", ":import"), ("DELETE", "/user00001"), ("GET", "/../wishes")]
+CALLS += [("DELETE", "/../wishes/user00001@example.com")]
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
 def test_only_who_manages_users_gets_in(service: Service, method: str, path: str) -> None:
     for headers, status in (({}, 401), (service.headers("user00000", "send-mail"), 403)):
-        url = f"{service.url}{PATH}{path}"
+        url = f"{service.url}{PATH}{path}".replace("unsubscribes/../", "")
         answer = requests.request(method, url, headers={**headers, "Content-Type": "text/csv"}, timeout=30)
         assert answer.status_code == status
     assert marked(service) == ["user00001", "user00003"]

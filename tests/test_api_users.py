@@ -13,7 +13,7 @@ import pytest
 import requests
 from sqlalchemy import select
 
-from mailer.membership import merged
+from mailer.changes import merged
 from mailer.models import User
 from tests.conftest import empty_postgresql, user_row
 from tests.service import Service
@@ -176,7 +176,9 @@ def users(name: str, count: int) -> Iterator[bytes]:
 
 def test_stream_adds_all_of_it(service: Service, headers: dict[str, str]) -> None:
     added = stream(service, headers, users("many", 2000))  # chunked, and over max_body_bytes
-    assert added.json() == {"success": True, "created": 2000, "updated": 0, "unchanged": 0}
+    told = added.json()
+    assert (told["created"], told["updated"], told["unchanged"], told["unreachable"]) == (2000, 0, 0, 2000)
+    assert [len(told["problems"]), told["problems"][0]["_id"]] == [100, "many00000"]
     assert stream(service, headers, b"".join(users("many", 2000))).json()["unchanged"] == 2000
 
 
@@ -234,3 +236,56 @@ def test_there_is_nothing_at_an_address_that_no_database_can_hold(service: Servi
     headers = service.headers("user00000", "manage-users", "send-mail")
     answer = requests.request(method, service.url + path, json={}, headers=headers, timeout=30)
     assert (answer.status_code, answer.json()["errorType"]) == (404, "error-not-found")
+
+
+def upload(service: Service, headers: dict[str, str], kind: str, body: bytes, query: str = "") -> requests.Response:
+    headed = {**headers, "Content-Type": kind}
+    return requests.post(f"{service.url}{PATH}:import{query}", data=body, headers=headed, timeout=60)
+
+
+def test_import_takes_tables_and_pages(service: Service, headers: dict[str, str]) -> None:
+    answer = upload(
+        service, headers, "text/csv", "ID;Name;E-Mail\nup1;Zoë;\nup2;Bob;bob@example.com\n".encode("cp1252")
+    )
+    told = answer.json()
+    assert (answer.status_code, told["created"], told["unreachable"]) == (200, 2, 1)
+    assert told["problems"] == [{"_id": "up1", "field": "emails", "reason": "has no address"}]
+    assert told["notes"] == [
+        "line 2 is not in UTF-8: read as Windows-1252 (cp1252)",
+        "cells are separated by a semicolon",
+    ]
+    assert stored(service, "up1").name == "Zoë"
+    page = json.dumps({"users": [{"_id": "up1", "language": "de"}], "count": 1}).encode()
+    for kind in ("application/json", "application/x-ndjson"):
+        assert upload(service, headers, kind, page).json()["created"] == 0
+    assert stored(service, "up1").document == {"_id": "up1", "name": "Zoë", "language": "de", "active": True}
+
+
+def test_import_heeds_what_the_address_and_the_type_say(service: Service, headers: dict[str, str]) -> None:
+    upload(service, headers, "text/csv; charset=iso-8859-2", "_id,name,status\nup3,Łucja,x\n".encode("iso-8859-2"))
+    assert stored(service, "up3").name == "Łucja"
+    table = b"_id,name,status,Phone\nup3,Lucy,,1\n"
+    assert upload(service, headers, "text/csv", table).json()["details"] == {"row": 1, "field": "Phone"}
+    assert upload(service, headers, "text/csv", table, "?ignoreUnknown=true").json()["updated"] == 1
+    assert stored(service, "up3").document["status"] == "x"
+    upload(service, headers, "text/csv", table, "?ignoreUnknown=true&emptyClears=true")
+    assert "status" not in stored(service, "up3").document
+    upload(service, headers, "text/csv", b"_id\nup3\n", "?replace=true")
+    assert stored(service, "up3").document == {"_id": "up3", "active": True}
+    assert upload(service, headers, "text/csv", table, "?replaced=true").status_code == 400
+    assert upload(service, headers, "text/plain", table).status_code == 400
+
+
+def test_username_names_a_user_where_no_id_does(service: Service, headers: dict[str, str]) -> None:
+    call(service, headers, "PUT", "named1", {"username": "namesake"})
+    call(service, headers, "PUT", "named2", {"username": "named1"})
+    assert call(service, headers, "PATCH", "namesake", {"name": "Ann"}).json()["user"]["_id"] == "named1"
+    assert call(service, headers, "DELETE", "named1").json()["user"]["_id"] == "named1"
+    assert stored(service, "named2").active is True
+
+
+def test_put_leaves_a_deactivated_user_so(service: Service, headers: dict[str, str]) -> None:
+    call(service, headers, "PUT", "still1", ANN)
+    call(service, headers, "DELETE", "still1")
+    assert call(service, headers, "PUT", "still1", ANN).json()["user"]["active"] is False
+    assert call(service, headers, "PUT", "still1", {**ANN, "active": True}).json()["user"]["active"] is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from mailer.cli import main
 from mailer.imports import upsert_documents
+from mailer.user_tables import KNOWN
 from tests.fake_workspace import FakeWorkspace, member
 from tests.service import PAYLOAD, Service
 
@@ -95,7 +97,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_suppression_list_is_imported_listed_and_exported(local) -> None:
     Path("list.csv").write_text("address\nBOB@example.org\nnobody@example.org\n")
     counted = local("unsubscribes", "import", "list.csv").stdout
-    assert counted == "users: 1 unsubscribed, 0 already; rows: 1 unmatched\n"
+    assert counted == "users: 1 unsubscribed, 0 already; rows: 1 unmatched, kept for whoever comes\n"
     again = json.loads(local("unsubscribes", "import", "list.csv", "--json").stdout)
     assert again == {"unsubscribed": 0, "already": 1, "unmatched": 1}
     heading, row = local("unsubscribes", "list").stdout.splitlines()
@@ -104,7 +106,18 @@ def test_suppression_list_is_imported_listed_and_exported(local) -> None:
         "bob",
         "bob@example.org",
     )
-    assert json.loads(local("unsubscribes", "export", "--format", "ndjson").stdout)["_id"] == "bob"
+    exported = [json.loads(line) for line in local("unsubscribes", "export", "--format", "ndjson").stdout.splitlines()]
+    assert [(one["_id"], one["address"]) for one in exported] == [
+        ("bob", "bob@example.org"),
+        (None, "bob@example.org"),
+        (None, "nobody@example.org"),
+    ]
+    _, *kept = (line.split() for line in local("unsubscribes", "kept").stdout.splitlines())
+    assert [(row[0], row[4:]) for row in kept] == [
+        (address, [getpass.getuser(), "list.csv"]) for address in ("bob@example.org", "nobody@example.org")
+    ]
+    assert local("unsubscribes", "remove", "NOBODY@example.org").stdout == "subscribed: NOBODY@example.org\n"
+    assert local("unsubscribes", "remove", "nobody@example.org").exit_code == 1
 
 
 def test_removed_unsubscription_is_gone(local) -> None:
@@ -136,7 +149,7 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MAILER_WORKSPACE_URL", workspace.url)
         del workspace.users["eve"]
         second = json.loads(local("users", "sync", "--json").stdout)
-        assert second == {"created": 0, "updated": 0, "unchanged": 1, "deactivated": 1}
+        assert second == {"created": 0, "updated": 0, "unchanged": 1, "deactivated": 1, "malformed": 0, "problems": []}
         monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "wrong")
         refused = local("users", "sync")
         assert refused.exit_code == 1
@@ -173,3 +186,69 @@ def test_status_of_a_failed_sync_says_why(local, monkeypatch: pytest.MonkeyPatch
         assert fields["next"] > fields["failed"]
         record = json.loads(local("users", "sync", "--status", "--json").stdout)
         assert (record["failures"], record["error"], record["doneAt"]) == (2, fields["error"], None)
+
+
+def test_import_says_who_cannot_be_written_to_and_what_was_assumed(local) -> None:
+    Path("list.csv").write_bytes("Name;E-Mail\nZoë;ann@example.org\nBob;bob@example.org\n".encode("cp1252"))
+    result = local("users", "import", "list.csv")
+    assert result.stdout == "2 users: 0 created, 2 updated, 0 unchanged\n"
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert [note.partition(":")[2].split()[0] for note in notes] == ["line", "cells", "no"]
+    Path("more.csv").write_text("_id,email\ncid,\ndan,nowhere\n")
+    assert local("users", "import", "more.csv").stdout.splitlines()[1] == (
+        "2 of them without an address that can be written to; --list-problems shows which"
+    )
+    listed = local("users", "import", "more.csv", "--list-problems").stdout.splitlines()
+    assert [line.split() for line in listed[2:]] == [
+        ["_id", "field", "reason"],
+        ["cid", "emails", "has", "no", "address"],
+        ["dan", "emails.0.address", "is", "no", "valid", "address"],
+    ]
+    shown = json.loads(local("users", "import", "more.csv", "--list-problems", "--json").stdout)
+    assert (shown["unreachable"], shown["notes"], shown["problems"][0]["_id"]) == (2, [], "cid")
+    assert "problems" not in json.loads(local("users", "import", "more.csv", "--json").stdout)
+
+
+def test_import_options_say_what_becomes_of_the_rest(local) -> None:
+    Path("full.csv").write_text("_id,language,email\nann,en,ann@example.org\n")
+    local("users", "import", "full.csv")
+    Path("empty.csv").write_text("_id,language,Phone\nann,,5\n")
+    assert local("users", "import", "empty.csv").stderr.endswith(
+        "row 1, field Phone: is no column of users; " + KNOWN + "\n"
+    )
+    local("users", "import", "empty.csv", "--ignore-unknown")
+    assert json.loads(local("users", "show", "ann", "--json").stdout)["language"] == "en"
+    local("users", "import", "empty.csv", "--ignore-unknown", "--empty-clears")
+    assert "language" not in json.loads(local("users", "show", "ann", "--json").stdout)
+    local("users", "import", "empty.csv", "--ignore-unknown", "--replace")
+    assert json.loads(local("users", "show", "ann", "--json").stdout) == {"_id": "ann", "active": True}
+    assert local("users", "import", "empty.csv", "--replace", "--empty-clears").exit_code == 2
+    Path("polish.csv").write_bytes("_id,name\nann,Łucja\n".encode("cp1250"))
+    local("users", "import", "polish.csv", "--encoding", "cp1250")
+    assert json.loads(local("users", "show", "ann", "--json").stdout)["name"] == "Łucja"
+
+
+def test_user_is_shown_by_username(local) -> None:
+    Path("more.csv").write_text("_id,username\ndan,danny\n")
+    local("users", "import", "more.csv")
+    assert json.loads(local("users", "show", "danny", "--json").stdout)["_id"] == "dan"
+    unknown = local("users", "show", "nobody")
+    assert (unknown.exit_code, unknown.stderr) == (1, "Error: there is no user with the id or the username nobody\n")
+
+
+def test_empty_directory_is_said_to_be_empty(local, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+    assert "empty" in local("users", "list").stderr
+
+
+def test_sync_names_malformed_users(local, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeWorkspace(member("ann"), member("eve", roles="admin")) as workspace:
+        for name, value in {"URL": workspace.url, "USER_ID": "admin", "TOKEN": "secret"}.items():
+            monkeypatch.setenv(f"MAILER_WORKSPACE_{name}", value)
+        expected = [
+            "users: 1 created, 1 updated, 0 unchanged, 0 deactivated, 1 malformed",
+            "malformed: eve, field roles: must be a list",
+        ]
+        assert local("users", "sync").stdout.splitlines() == expected
+        shown = local("users", "sync", "--status").stdout.splitlines()
+        assert (shown[2], shown[-1]) == tuple(expected)

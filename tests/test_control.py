@@ -22,11 +22,12 @@ from mailer.cli import main
 from mailer.database import Database
 from mailer.doctor import examine
 from mailer.errors import InvalidState
-from mailer.export import as_csv, as_ndjson, neutral, records
+from mailer.export import as_csv, as_ndjson, records
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 from mailer.progress import Recorded
 from mailer.retention import purge
 from mailer.settings import Settings
+from mailer.spreadsheets import neutral
 from tests.harness import MINUTE, START, Harness
 from tests.service import Service
 from transports.base import About, Status

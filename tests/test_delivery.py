@@ -13,8 +13,8 @@ from mailer.database import Database
 from mailer.errors import IdempotencyConflict, InvalidState
 from mailer.hold import boot_time
 from mailer.ledger import LeaseLost
+from mailer.links import NOBODY
 from mailer.models import Batch, User
-from mailer.planning import NOBODY
 from mailer.trouble import Trouble
 from tests.harness import MINUTE, START, Harness
 from transports.base import About, Message, Outcome, Status

@@ -178,7 +178,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     app = create_app(Settings(database_url=f"sqlite:///{folder}/mailer.db", secret_key=("k" * 40,)))
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
     found = {
-        (method, rule.rule.replace("<string:", "<"))
+        (method, rule.rule.replace("<string:", "<").replace("<path:token>", "<token>"))
         for rule in app.url_map.iter_rules()
         for method in methods
         if method in rule.methods

@@ -15,7 +15,7 @@ from bench.processes import free_port, running
 from mailer import blockage
 from mailer.database import Database
 from mailer.delivery import Deliverer
-from mailer.unsubscribe import Links
+from mailer.links import Links
 from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
 from transports import from_url

@@ -14,6 +14,7 @@ import mailer.migrations
 from mailer.database import Database
 from mailer.documents import normalise
 from mailer.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
+from mailer.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
 from tests.harness import START, Harness
 
@@ -85,6 +86,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
         | {"refused_at": 1, "suppressed_at": None, "rule": "5.1.1"}
         for number in (1, 2)
+    ],
+    "wishes": [
+        {"kind": "address", "value": "left@example.com", "unsubscribed_at": 1, "kept_at": 2, "kept_by": "user00000"}
+        | {"source": "list.csv"}
     ],
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
@@ -167,6 +172,28 @@ def test_migration_fills_the_roles_as_an_import_does(database_url: str) -> None:
     assert filled == {document["_id"]: normalise(document, 1).roles for document in documents}
     assert list(filled.values()).count(None) == 3
     db.close()
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(database_url: str) -> None:
+    """Nobody who comes to their addresses is written to; not kept where somebody is written to, or holds it still."""
+    gone = {"unsubscribed_at": 5, "active": False}
+    rows = [
+        user_row(1, email="Gone@example.com", **gone),
+        user_row(2, email="gone@example.com", **{**gone, "unsubscribed_at": 4}),
+        user_row(3, email="shared@example.com", **gone),
+        user_row(4, email="SHARED@example.com"),
+        user_row(5, email="held@example.com", unsubscribed_at=5),
+        user_row(6, email="inactive@example.com", active=False),
+        user_row(7, email=None, **gone),
+    ]
+    db = Database(database_url)
+    with db.write() as connection:
+        store(connection, "0008", {"users": rows})
+
+    db.migrate()
+
+    assert kept_wishes(db) == [KeptWish("gone@example.com", None, 4, 4, "user00001", "left behind")]
 
 
 KEPT = {

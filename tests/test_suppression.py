@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
 
 from mailer.database import Database
 from mailer.errors import InvalidRow
+from mailer.list_files import Entry, read_entries
 from mailer.models import User
-from mailer.suppression import SuppressionResult, all_suppressed, suppress, suppressed
-from mailer.suppression_lists import Entry, Suppressed, read_entries, write_csv, write_ndjson
+from mailer.spreadsheets import bare, neutral
+from mailer.suppression import SuppressionResult, all_unsubscribed, suppress, suppressed
+from mailer.suppression_lists import Suppressed, write_csv, write_ndjson
+from mailer.text_files import TextFile
 from mailer.unsubscribe import resubscribe
 from tests.conftest import user_row
 
+BROUGHT = {"by": "boss", "source": "list.csv"}
 DIRECTORY = [
     user_row(1, id="ann", email="Ann.Lee@example.com"),
     user_row(2, id="ann2", email="ann.lee@example.com"),
@@ -32,8 +37,13 @@ def directory(db: Database) -> Database:
     return db
 
 
-def entries(text: str) -> list[Entry]:
-    return list(read_entries(io.StringIO(text, newline="")))
+def file_of(text: str | bytes) -> TextFile:
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    return TextFile(io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
+
+
+def entries(text: str | bytes) -> list[Entry]:
+    return list(read_entries(file_of(text)))
 
 
 def unsubscribed(db: Database) -> dict[str, int | None]:
@@ -54,6 +64,40 @@ READ = {
     "ndjson": ('{"_id": "ann"}\n\n{"email": "a@b.example"}\n', [Entry("ann", None), Entry(None, "a@b.example")]),
     "empty": ("", []),
     "heading only": ("address\n", []),
+    "semicolons": ("Name;E-Mail\nAnn;a@b.example\n", [Entry(None, "a@b.example")]),
+    "tabs": ("User ID\tMail\nann\ta@b.example\n", [Entry("ann", "a@b.example")]),
+    "sep=": ("sep=;\r\nemail;note\r\na@b.example;x\r\n", [Entry(None, "a@b.example")]),
+    "utf-16": ("email\na@b.example\n".encode("utf-16"), [Entry(None, "a@b.example")]),
+    "windows-1252": ("name,email\nJörg,a@b.example\n".encode("cp1252"), [Entry(None, "a@b.example")]),
+    "blanks of all kinds": ("email\n\xa0a@b.example\u200b \n", [Entry(None, "a@b.example")]),
+    "rows of nothing at the end": ("_id,email\nann,\n,\n,\n", [Entry("ann", None)]),
+    "line end in a quoted cell": ('note,email\n"x\ny",a@b.example\n', [Entry(None, "a@b.example")]),
+    "several in a cell": (
+        "email\na@b.example; c@d.example\n",
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+    ),
+    "several in a line": ("a@b.example, <c@d.example>\n", [Entry(None, "a@b.example"), Entry(None, "c@d.example")]),
+    "several columns": (
+        "email,Email 2,Private mail\na@b.example,,c@d.example\n",
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+    ),
+    "several of a user": (
+        "_id,email\nann,a@b.example c@d.example\n",
+        [Entry("ann", "a@b.example"), Entry("ann", "c@d.example")],
+    ),
+    "time": (
+        "email,unsubscribedAt\na@b.example,2015-01-01T00:00:00.001Z\n",
+        [Entry(None, "a@b.example", 1420070400001)],
+    ),
+    "no time": ("email,unsubscribedAt\na@b.example,\n", [Entry(None, "a@b.example")]),
+    "times of json": (
+        '[{"_id": "a", "unsubscribedAt": 1420070400001}, {"_id": "b", "unsubscribedAt": {"$date": 1420070400001}}]',
+        [Entry("a", None, 1420070400001), Entry("b", None, 1420070400001)],
+    ),
+    "user documents": (
+        '{"_id": "a", "emails": [{"address": "a@b.example"}, {"address": "c@d.example"}], "name": "A"}\n',
+        [Entry("a", "a@b.example"), Entry("a", "c@d.example")],
+    ),
     "idna": ("address\nx@bücher.example\n", [Entry(None, "x@xn--bcher-kva.example")]),
 }
 
@@ -67,12 +111,22 @@ REFUSED = {
     "no known column": ("name\nAnn\n", 1, "heading"),
     "no address": ("address\na@b.example\nnonsense\n", 3, "address"),
     "neither": ("_id,address\n,\nx,\n,,\n,nonsense\n", 5, "address"),
-    "broken csv": ('address\n"a@b.example\n', 2, "line"),
-    "broken json": ('{"_id": "ann"}\n{"_id"\n', 2, "line"),
-    "json of another kind": ('{"_id": "ann"}\n[1]\n', 2, "line"),
+    "neither in json": ('{"_id": "x"}\n{"name": "Ann"}\n', 2, "address"),
+    "broken csv": ('address\n"a@b.example\n', 2, "document"),
+    "broken json": ('{"_id": "ann"}\n{"_id"\n', 2, "document"),
+    "json of another kind": ('[{"_id": "ann"}, 1]', 2, "document"),
+    "address among the rest of a cell": ("address\na@b.example and others\n", 2, "address"),
+    "one of several is none": ("email\na@b.example; nonsense\n", 2, "address"),
+    "no address beside an id": ("_id,email\nann,nonsense\n", 2, "address"),
+    "name without a heading": ("Ann,a@b.example\n", 1, "address"),
+    "address of another kind": ('{"email": 5}\n', 1, "address"),
+    "no time": ("email,unsubscribedAt\na@b.example,soon\n", 2, "unsubscribedAt"),
+    "time of another kind": ('{"_id": "a", "unsubscribedAt": [1]}\n', 1, "unsubscribedAt"),
+    "only a time": ("unsubscribedAt\n2015-01-01\n", 1, "heading"),
+    "workbook": ("PK\x03\x04 xl/workbook.xml", 1, "file"),
     "id of another kind": ('{"_id": {"a": 1}}\n', 1, "_id"),
     "control character": ('{"_id": "a\\u0000b"}\n', 1, "_id"),
-    "half a character": ("_id\na\udc80\n", 2, "_id"),
+    "cells too few": ("_id,email\nann\n", 2, "document"),
     "endless line": ("address\n" + "a" * 70_000, 2, "line"),
 }
 
@@ -98,7 +152,7 @@ MARKED = {
 
 @pytest.mark.parametrize(("listed", "marked", "counts"), MARKED.values(), ids=MARKED)
 def test_list_marks_whom_it_names(directory: Database, listed: list[Entry], marked: set[str], counts) -> None:
-    assert suppress(directory, listed) == SuppressionResult(*counts)
+    assert suppress(directory, listed, **BROUGHT) == SuppressionResult(*counts)
     now = unsubscribed(directory)
     assert set(now) == marked | {"gone"}
     assert now["gone"] == 7
@@ -106,13 +160,13 @@ def test_list_marks_whom_it_names(directory: Database, listed: list[Entry], mark
 
 def test_list_with_a_bad_row_marks_nobody(directory: Database) -> None:
     with pytest.raises(InvalidRow):
-        suppress(directory, read_entries(io.StringIO("_id\nbob\n\x07\n")))
+        suppress(directory, read_entries(file_of("_id\nbob\nx\x07y\n")), **BROUGHT)
     assert set(unsubscribed(directory)) == {"gone"}
-    assert suppress(directory, [Entry("bob", None)]).unsubscribed == 1
+    assert suppress(directory, [Entry("bob", None)], **BROUGHT).unsubscribed == 1
 
 
 def test_pages_follow_each_other(directory: Database) -> None:
-    suppress(directory, [Entry("ann", None), Entry("bob", None)])
+    suppress(directory, [Entry("ann", None), Entry("bob", None)], **BROUGHT)
     assert [one.user_id for one in suppressed(directory, count=2)] == ["ann", "bob"]
     assert suppressed(directory, after="bob", count=2) == [Suppressed("gone", "gone@example.com", 7)]
 
@@ -121,15 +175,62 @@ def test_pages_follow_each_other(directory: Database) -> None:
 def test_export_is_a_list_that_marks_the_same(directory: Database, write) -> None:
     with directory.write() as connection:
         connection.execute(insert(User), [user_row(9, id="=sum", email="+eve@example.com")])
-    suppress(directory, [Entry("=sum", None), Entry("dan", None)])
+    suppress(directory, [Entry("=sum", None), Entry("dan", None)], **BROUGHT)
     before = unsubscribed(directory)
-    text = "".join(write(all_suppressed(directory)))
+    text = "".join(write(all_unsubscribed(directory)))
     for user_id in before:
         resubscribe(directory, user_id)
-    assert suppress(directory, read_entries(io.StringIO(text))) == SuppressionResult(3, 0, 0)
-    assert set(unsubscribed(directory)) == set(before)
+    assert suppress(directory, read_entries(file_of(text)), **BROUGHT) == SuppressionResult(3, 0, 0)
+    assert unsubscribed(directory) == before
 
 
 def test_csv_runs_no_formula_and_dates_are_iso() -> None:
     lines = list(write_csv([Suppressed("=cmd", "a@b.example", 1_420_070_400_001)]))
     assert lines == ["_id,address,unsubscribedAt\r\n", "'=cmd,a@b.example,2015-01-01T00:00:00.001Z\r\n"]
+    raw = list(write_csv([Suppressed("=cmd", "+a@b.example", 1_420_070_400_001)], raw=True))
+    assert raw[1] == "=cmd,+a@b.example,2015-01-01T00:00:00.001Z\r\n"
+
+
+BEFORE = (
+    "",
+    " ",
+    "\xa0",
+    "\t",
+    "\r",
+    "\n",
+    "\x0b",
+    "\u2003",
+    "\u3000",
+    "\u200b",
+    "\ufeff",
+    "\xad",
+    "\x00",
+    "  \xa0\t",
+    "'",
+    "''",
+)
+
+
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠")
+@pytest.mark.parametrize("before", BEFORE, ids=repr)
+def test_cell_that_a_spreadsheet_would_run_is_text_and_reads_back(before: str, sign: str) -> None:
+    cell = f"{before}{sign}1"
+    assert neutral(cell) == f"'{cell}"
+    assert bare(neutral(cell)) == cell
+    assert neutral(f"a{cell}") == f"a{cell}" == bare(f"a{cell}")
+
+
+@pytest.mark.parametrize("cell", ["\tx", "\rx", "\nx"])
+def test_cell_that_begins_with_a_tab_or_line_end_is_text(cell: str) -> None:
+    assert neutral(cell) == f"'{cell}"
+
+
+def test_every_csv_that_is_written_goes_through_the_guard() -> None:
+    sources = [*(Path(__file__).parent.parent / "mailer").rglob("*.py")]
+    assert [path.name for path in sources if "csv.writer" in path.read_text("utf-8")] == ["spreadsheets.py"]
+
+
+def test_list_of_a_workspace_is_taken_as_a_whole(directory: Database) -> None:
+    text = "E-Mail;Opt-out time\n bob@example.com ;2015-01-01T00:00:00Z\nann.lee@EXAMPLE.com, later@example.com;\n"
+    assert suppress(directory, read_entries(file_of(text)), **BROUGHT) == SuppressionResult(3, 0, 1)
+    assert unsubscribed(directory)["bob"] == 1_420_070_400_000

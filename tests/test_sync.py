@@ -14,7 +14,7 @@ import requests
 from sqlalchemy import insert, select
 
 from mailer.database import Database
-from mailer.errors import InvalidRow, InvalidState, WorkspaceUnavailable
+from mailer.errors import InvalidState, WorkspaceUnavailable
 from mailer.models import User
 from mailer.rocketchat import ATTEMPTS, Workspace, wait
 from mailer.sync import SyncResult, sync_users
@@ -215,7 +215,7 @@ WRONG = {
     "json of another kind": ((200, [1], {}), "without success"),
     "no success": ((200, {"success": False}, {}), "without success"),
     "no users": ((200, {"success": True}, {}), "something else"),
-    "no id": ((200, {"success": True, "users": [{}], "total": 1}, {}), "something else"),
+    "no id": ((200, {"success": True, "users": [{}], "total": 1}, {}), "shows no user"),
     "nobody": ((200, {"success": True, "users": [], "total": 0}, {}), "shows no user"),
     "no address": ((200, {"success": True, "users": [{"_id": "x"}], "total": 1}, {}), "shows nobody's address"),
     "fewer than it says": ((200, {"success": True, "users": [], "total": 5}, {}), "changed each time"),
@@ -254,11 +254,92 @@ def test_spool_that_a_crash_has_spoilt_is_read_anew_from_there(sync: Sync, broke
     assert sync.fake.offsets[2] == max(0, broken - 2)
 
 
-def test_user_who_is_none_changes_nothing_and_is_named(sync: Sync) -> None:
-    sync.fake.users["eve"]["roles"] = "admin"
-    with pytest.raises(InvalidRow, match="row 5, field roles"):
+MALFORMED = {
+    "roles": ({"roles": "admin"}, "roles", False, {}),
+    "roles with a number": ({"roles": ["user", 5]}, "roles.1", False, {}),
+    "emails": ({"emails": "eve@example.com"}, "emails", False, {}),
+    "address": ({"emails": [{"address": 5}]}, "emails.0", False, {}),
+    "active": ({"active": "no"}, "active", False, {"active": False}),
+    "custom fields": ({"customFields": [1]}, "customFields", False, {}),
+    "second address": ({"emails": [{"address": "e@example.com"}, 5]}, "emails.1", True, {}),
+    "verified": ({"emails": [{"address": "e@example.com", "verified": 1}]}, "emails.0.verified", True, {}),
+    "name": ({"name": 5}, "name", True, {"name": "eve"}),
+    "status": ({"statusText": {"a": 1}}, "statusText", True, {}),
+    "date": ({"lastLogin": "yesterday"}, "lastLogin", True, {}),
+    "something unknown": ({"bio": "a\0b"}, "bio", True, {}),
+    "a name that is none": ({"a\0b": 1}, "document", False, {}),
+}
+
+
+@pytest.mark.parametrize(("changes", "field", "reachable", "columns"), MALFORMED.values(), ids=MALFORMED)
+def test_malformed_field_is_dropped_or_makes_unreachable(
+    sync: Sync, changes: dict[str, Any], field: str, reachable: bool, columns: dict[str, Any]
+) -> None:
+    sync()
+    sync.fake.users["eve"] |= changes
+    result = sync()
+    assert (result.unchanged + result.updated, result.deactivated, result.malformed) == (7, 0, 1)
+    assert [(problem.user_id, problem.field) for problem in result.problems] == [("eve", field)]
+    assert "example.com" not in str(result)
+    eve = sync.rows()["eve"]
+    assert (eve.email is not None) == reachable
+    assert {name: getattr(eve, name) for name in columns} == columns
+
+
+NOBODY = {
+    "no id": {"username": "x"},
+    "a number": {"_id": 5},
+    "an empty id": {"_id": ""},
+    "a text": "x",
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("user", NOBODY.values(), ids=NOBODY)
+def test_user_who_is_none_is_skipped_and_told_of(sync: Sync, user: Any) -> None:
+    listed = [*map(member, ["ann", "bob"]), user, member("cid")]
+
+    def answer(offset: int) -> dict[str, Any]:
+        return {"users": listed[offset : offset + 3], "total": 4, "success": True}
+
+    offsets = iter([0, 2, 0, 2])
+    sync.fake.before = lambda _number: (200, answer(next(offsets)), {})
+    result = sync()
+    assert (result.created, result.malformed) == (3, 1)
+    assert [problem.user_id for problem in result.problems] == ["user 3 of the list"]
+    assert sync.active() == ["ann", "bob", "cid"]
+
+
+def test_too_many_malformed_users_are_no_list(sync: Sync) -> None:
+    sync()
+    for n in range(11):
+        sync.fake.users[f"x{n:02d}"] = member(f"x{n:02d}", roles="admin")
+    with pytest.raises(
+        WorkspaceUnavailable, match=r"11 of 18 users in its list are malformed, .* x00, field roles: must"
+    ):
         sync()
-    assert sync.rows() == {}
+    assert sync.active() == sorted(NAMES)
+    del sync.fake.users["x10"]
+    assert (sync().created, sync().malformed) == (10, 10)
+
+
+def test_one_in_a_hundred_may_be_malformed(sync: Sync) -> None:
+    sync.fake.cap = 100
+    for n in range(1993):
+        sync.fake.users[f"x{n:04d}"] = member(f"x{n:04d}", **({"status": 5} if n < 20 else {}))
+    assert (sync().malformed, len(sync().problems)) == (20, 20)
+    sync.fake.users["ann"]["name"] = 5
+    with pytest.raises(WorkspaceUnavailable, match=r"21 of 2000"):
+        sync()
+
+
+def test_resumed_run_still_knows_what_was_malformed(sync: Sync) -> None:
+    sync.fake.users["ann"]["roles"] = "admin"
+    sync.fake.before = lambda number: (403, b"", {}) if number == 3 else None
+    with pytest.raises(WorkspaceUnavailable, match="403"):
+        sync()
+    sync.fake.before = lambda _number: None
+    assert (sync().malformed, sync.fake.offsets[2]) == (1, 4)
 
 
 def test_two_runs_at_once_are_one_too_many(sync: Sync) -> None:

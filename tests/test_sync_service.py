@@ -139,10 +139,8 @@ def test_mail_goes_on_while_the_workspace_is_read(deployment: Deployment) -> Non
         wait_until(lambda: deployment.fake.requests == 2)
         assert campaign(server, headers)["sent"] == 1
         assert deployment.record().running_since
-        assert readiness(server) == (
-            200,
-            {"status": "ready", "database": "ok", "transport": "ok", "engine": "ok", "sync": "ok"},
-        )
+        status, parts = readiness(server)
+        assert (status, [parts[name] for name in ("database", "transport", "engine", "sync")]) == (200, ["ok"] * 4)
 
 
 def campaign(server: WebServer, headers: dict[str, str]) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def test_result_is_on_record_with_the_merge(machines: Machines) -> None:
     record = machines.task("two").record()
     assert record
     assert (record.done_at, record.error, record.due_at) == (START, None, START + PERIOD)
-    assert record.result == {"created": 7, "updated": 0, "unchanged": 0, "deactivated": 0}
+    counted = {"created": 7, "updated": 0, "unchanged": 0, "deactivated": 0, "malformed": 0}
+    assert record.result == {**counted, "problems": []}
     assert machines.task().trouble() is None
 
 

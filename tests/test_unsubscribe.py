@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from mailer.database import Database
+from mailer.documents import normalise
+from mailer.errors import InvalidRow
+from mailer.links import NOBODY, PREVIEW, Links
 from mailer.models import User
-from mailer.unsubscribe import Links, resubscribe, unsubscribe, unsubscribe_matching
+from mailer.unsubscribe import resubscribe, unsubscribe, unsubscribe_matching
 
 OLD, NEW = "an old key of some length " * 2, "a new key of some length " * 2
 SITE = "https://mail.example.org"
@@ -79,6 +82,91 @@ def test_read_of_anything_gives_nobody(token: str) -> None:
 )
 def test_read_of_a_forged_token_gives_nobody(forged: Callable[[str], str]) -> None:
     assert LINKS.read(forged(token_of(LINKS, "u1"))) is None
+
+
+LONG = "rbAXPnMktTFbNpwtJ" * 3
+APPENDED = (
+    *(".", ")", ",", ">", "/", "//", ";", ":", "!", "?", "]", "}", "'", '"', "`", "*", "**", "_", "-", "|", "\\", "<"),
+    *(
+        "”",
+        "’",
+        "»",
+        "›",
+        "…",
+        "。",
+        ")",
+        "\xa0",
+        "\u200b",
+        "\ufeff",
+        " ",
+        "\t",
+        "\r\n",
+        "\n\n",
+        ").",
+        ">.",
+        '".',
+        "'>",
+    ),
+    *(
+        "&gt;",
+        "&gt",
+        "&quot;",
+        "&#34;",
+        "&amp;x=1",
+        "%3E",
+        "%3e",
+        "%20",
+        "%0D%0A",
+        "%22%3E",
+        "%253E",
+        "%E2%80%9D",
+        "%2F",
+    ),
+    *("=", "=\r\n", "=20", "=3E", "=0D=0A", "=E2=80=9D", "%3D", ".Regards", ")and so on", "</a>", "<br>", "]]>", "&_x"),
+)
+
+
+@pytest.mark.parametrize("appended", APPENDED, ids=repr)
+def test_read_passes_over_what_programs_append(appended: str) -> None:
+    assert LINKS.read(token_of(LINKS, LONG) + appended) == LONG
+    assert LINKS.read(token_of(LINKS, LONG)[:-1] + appended) is None
+    assert LINKS.read("A" + token_of(LINKS, LONG)[1:] + appended) is None
+
+
+WRAPPED = {
+    "at the beginning": lambda token: f"<{token}>",
+    "quoted-printable, its soft line ends": lambda token: "=\r\n".join(token[n : n + 20] for n in range(0, 200, 20)),
+    "quoted-printable, a rest of them": lambda token: "=".join(token[n : n + 20] for n in range(0, 200, 20)),
+    "quoted-printable, the dot": lambda token: token.replace(".", "=2E"),
+    "quoted-printable, all of it": lambda token: "".join(f"={ord(character):02X}" for character in token),
+    "line ends": lambda token: token[:9] + "\r\n" + token[9:50] + "\n " + token[50:],
+    "line ends, encoded": lambda token: token[:9] + "%0D%0A" + token[9:50] + "%250A" + token[50:],
+    "a blank": lambda token: token[:30] + " " + token[30:],
+    "marks of a quotation": lambda token: token[:30] + "\r\n> " + token[30:],
+    "soft hyphens and zero-width blanks": lambda token: token[:9] + "\xad" + token[9:30] + "\u200b" + token[30:],
+    "encoded": lambda token: "".join(f"%{ord(character):02x}" for character in token),
+    "encoded twice": lambda token: "".join(f"%25{ord(character):02X}" for character in token),
+    "entities": lambda token: token.replace(".", "&#46;").replace("-", "&#x2d;"),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_read_undoes_what_programs_do_to_a_link(wrap: Callable[[str], str]) -> None:
+    token = token_of(LINKS, LONG)
+    assert LINKS.read(wrap(token)) == LONG
+    assert LINKS.read(wrap(token[:20] + ("B" if token[20] != "B" else "C") + token[21:])) is None
+
+
+def test_read_of_endless_text_ends_soon() -> None:
+    assert LINKS.read("=2E." * 1_000_000 + token_of(LINKS, "u1")) is None
+
+
+@pytest.mark.parametrize("whose", [NOBODY, PREVIEW])
+def test_link_of_nobody_can_be_no_users(whose: str) -> None:
+    assert LINKS.read(token_of(LINKS, whose)) == whose
+    assert LINKS.read(token_of(LINKS, whose.strip("\x7f"))) == whose.strip("\x7f")  # of a user with such an id
+    with pytest.raises(InvalidRow):
+        normalise({"_id": whose}, 1)
 
 
 def test_read_after_key_rotation_takes_both_keys_and_signs_with_the_first() -> None:

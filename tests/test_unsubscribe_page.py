@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +13,18 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
 from selenium.webdriver.support.wait import WebDriverWait
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import OperationalError
 from werkzeug.serving import make_server
 
+from app import create_app
 from mailer.api.unsubscribe_page import make_blueprint
 from mailer.database import Database
+from mailer.errors import TooManyRequests
+from mailer.links import NOBODY, PREVIEW, Links
 from mailer.models import User
-from mailer.planning import NOBODY
-from mailer.unsubscribe import Links
-from tests.conftest import chromium
+from mailer.settings import Settings
+from tests.conftest import chromium, user_row
 
 LINKS = Links(["a key of some length " * 2], "http://127.0.0.1")
 PAGE = "/mailer/unsubscribe/" + LINKS.link("user00000").rpartition("/")[2]
@@ -141,6 +145,106 @@ def test_link_of_a_dry_run_to_no_user_works_and_says_that_it_was_a_trial(
     assert "This was a trial" in answer.text
     assert "<form" not in answer.text
     assert unsubscribed(sqlite_db) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_link_of_a_preview_says_that_it_was_one(client: FlaskClient, sqlite_db: Database, method: str) -> None:
+    answer = client.open(urlsplit(LINKS.link(PREVIEW)).path, method=method)
+
+    assert answer.status_code == 200
+    assert "This was a preview" in answer.text
+    assert "<form" not in answer.text
+    assert unsubscribed(sqlite_db) == []
+
+
+def test_dry_run_of_a_stranger_unsubscribes_no_user_who_is_called_so(
+    client: FlaskClient, sqlite_db: Database, add_users: Callable[..., list[str]]
+) -> None:
+    with sqlite_db.write() as connection:
+        connection.execute(insert(User), [user_row(7, id=user_id) for user_id in ("dry-run", "preview")])
+
+    for whose in (NOBODY, PREVIEW):
+        for action in ("unsubscribe", "subscribe"):
+            assert client.post(urlsplit(LINKS.link(whose)).path, data={"action": action}).status_code == 200
+
+    assert unsubscribed(sqlite_db) == []
+    assert client.post(urlsplit(LINKS.link("dry-run")).path).status_code == 200  # their own link, as it always was
+    assert unsubscribed(sqlite_db) == ["dry-run"]
+
+
+def test_old_link_of_a_dry_run_still_says_that_it_was_a_trial(client: FlaskClient) -> None:
+    assert "This was a trial" in client.post(urlsplit(LINKS.link("dry-run")).path).text
+
+
+def from_page(address: str, link: str) -> str:
+    """Where a browser finds `link`: to it an empty segment is one, to `urljoin` it is none."""
+    folders = address.partition("?")[0].split("/")[: -1 - link.count("../")]
+    return "/".join([*folders, link.replace("../", "")])
+
+
+@pytest.mark.parametrize(
+    "appended", [".", ")", ",", "%3E", "/", "%2F", "%E2%80%9D", "%20", "=", "&gt;", ").", "//", "?x=1"]
+)
+def test_link_works_with_what_a_mail_program_appended(client: FlaskClient, sqlite_db: Database, appended: str) -> None:
+    offer = client.get(PAGE + appended)
+    assert (offer.status_code, offer.text.count("<form")) == (200, 1)
+    sheet = re.search('rel="stylesheet" href="([^"]+)"', offer.text)
+    assert sheet is not None
+    with client.get(from_page(PAGE + appended, sheet[1])) as style:
+        assert style.mimetype == "text/css"
+    assert unsubscribed(sqlite_db) == []
+
+    answer = client.post(PAGE + appended, data={"List-Unsubscribe": "One-Click"})
+
+    assert (answer.status_code, unsubscribed(sqlite_db)) == (200, ["user00000"])
+
+
+@pytest.fixture
+def whole_app(tmp_path: Path) -> Flask:
+    """The service as it is, whose errors are JSON elsewhere."""
+    app = create_app(Settings(secret_key=("a key of some length " * 2,), database_url=f"sqlite:///{tmp_path}/m.db"))
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    @app.get("/mailer/unsubscribe/429")
+    def busy() -> None:
+        raise TooManyRequests(3)
+
+    return app
+
+
+ERRORS = {
+    "404 without a token": ("GET", "/mailer/unsubscribe/", 404, "This link is not valid"),
+    "404 without a slash": ("GET", "/mailer/unsubscribe", 404, "This link is not valid"),
+    "404 of a style sheet": ("GET", "/mailer/unsubscribe/static/no.css", 404, "This link is not valid"),
+    "404 of a token": ("POST", FOREIGN, 404, "This link is not valid"),
+    "405": ("PUT", PAGE, 405, "This cannot be done here"),
+    "405 of another method": ("DELETE", PAGE, 405, "This cannot be done here"),
+    "429": ("GET", "/mailer/unsubscribe/429", 429, "Too many requests"),
+    "500": ("POST", PAGE + "#broken", 500, "Something went wrong"),
+    "503": ("POST", PAGE + "#away", 503, "Not available at the moment"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status", "title"), ERRORS.values(), ids=ERRORS)
+def test_errors_are_pages_for_people(
+    whole_app: Flask, monkeypatch: pytest.MonkeyPatch, method: str, path: str, status: int, title: str
+) -> None:
+    error = {"broken": RuntimeError(), "away": OperationalError("", {}, Exception())}.get(path.partition("#")[2])
+    if error:
+
+        def fail(*_args: object, **_kwargs: object) -> None:
+            raise error
+
+        monkeypatch.setattr(whole_app.extensions["mailer"].db, "write", fail)
+    answer = whole_app.test_client().open(path.partition("#")[0], method=method)
+
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    assert f"<h1>{title}</h1>" in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert ("Allow" in answer.headers) == (status == 405)
+    assert ("Retry-After" in answer.headers) == (status in (429, 503))
+    assert whole_app.test_client().get("/mailer/elsewhere").is_json
 
 
 @pytest.mark.parametrize("path", [PAGE, FOREIGN])

@@ -18,17 +18,17 @@ from mailer.campaign_warnings import about_directory, about_placeholders
 from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.errors import InvalidParams, NotFound
+from mailer.links import PREVIEW, Links
 from mailer.rendering import Draft, Recipient, Template, compile_message
 from mailer.schemas import ErrorSchema
 from mailer.selector import parse_query
 from mailer.settings import Settings
-from mailer.unsubscribe import PATH
 
 JSON, MESSAGE = "application/json", "message/rfc822"
 CAMPAIGN_ID = "preview"
 
 
-def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings) -> Blueprint:
+def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings, *, links: Links) -> Blueprint:
     """Look, without sending."""
     limit = float(settings.audience_timeout)
     blueprint = MailerBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
@@ -64,7 +64,7 @@ def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings)
         """
         order = check({**payload, "dryrun": False}, settings)
         with looks.place():
-            recipient = _recipient(db, order, payload["user"], limit)
+            recipient = _recipient(db, order, payload["user"], settings)
         try:
             return _rendered(order, recipient)
         except ValueError as error:
@@ -72,7 +72,7 @@ def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings)
 
     def _rendered(order: Order, recipient: Recipient) -> Any:
         template = _template(order, settings)
-        link = settings.site_url.rstrip("/") + PATH + CAMPAIGN_ID
+        link = links.link(PREVIEW)
         if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
             with db.read() as connection:
                 now = db.clock(connection)
@@ -85,9 +85,10 @@ def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings)
     return blueprint
 
 
-def _recipient(db: Database, order: Order, user_id: str | None, limit: float) -> Recipient:
+def _recipient(db: Database, order: Order, user_id: str | None, settings: Settings) -> Recipient:
     if user_id is None:
-        recipient = first_of(db, order.query, limit=limit)
+        limit = float(settings.audience_timeout)
+        recipient = first_of(db, order.query, merge=settings.merge_addresses, limit=limit)
         missing = "Nobody would receive it."
     else:
         recipient = addressee(db, user_id)

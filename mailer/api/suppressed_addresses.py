@@ -1,4 +1,4 @@
-"""Addresses not written to because campaign after campaign had them refused: listed, exported, lifted."""
+"""Addresses not written to: campaign after campaign had them refused, or an operator blocked them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate
 
-from mailer import refusals
+from mailer import blocks, refusals
 from mailer.addresses import envelope_address
-from mailer.api.guard import SECURITY, Guard
+from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
-from mailer.api.unsubscribes import FORMATS, PERMISSION, FormatSchema, ListingSchema
+from mailer.api.unsubscribes import BODY, FORMATS, KINDS, PERMISSION, FormatSchema, ListingSchema
+from mailer.api.uploads import uploaded_text
 from mailer.database import Database
-from mailer.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema
+from mailer.list_files import Named, read_addresses
+from mailer.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line
 from mailer.suppression_lists import SuppressedAddress
 
 MOST = 1000  # addresses in one request
@@ -32,8 +34,24 @@ class LiftSchema(StrictSchema):
     addresses = fields.List(fields.String(validate=_valid), required=True, validate=validate.Length(1, MOST))
 
 
+class ReasonSchema(StrictSchema):
+    """Why addresses are blocked."""
+
+    reason = fields.String(
+        required=True,
+        validate=[validate.Length(1, blocks.MAX_REASON), validate.Regexp(r".*\S", error="Is empty."), one_line],
+    )
+
+
+class BlockSchema(ReasonSchema, LiftSchema):
+    """Which addresses to write to no more, and why."""
+
+
 class SuppressedAddressSchema(Schema):
-    """One address, the campaigns in a row that had it refused, the last reply, and how many users have it."""
+    """One address, the campaigns in a row that had it refused, the last reply, and how many users have it.
+
+    `blockedBy` and `reason` are those of an operator who has blocked it.
+    """
 
     address = fields.String()
     suppressed_at = Milliseconds(data_key="suppressedAt")
@@ -42,6 +60,8 @@ class SuppressedAddressSchema(Schema):
         metadata={"description": "By what the last refusal was taken to be about the address, such as 5.1.1."}
     )
     reply = fields.String()
+    blocked_by = fields.String(data_key="blockedBy", allow_none=True)
+    reason = fields.String(allow_none=True)
     users = fields.Integer()
 
 
@@ -58,6 +78,14 @@ class LiftedSchema(SuccessSchema):
 
     lifted = fields.Integer()
     unmatched = fields.Integer()
+
+
+class BlockedSchema(SuccessSchema):
+    """Addresses that are newly blocked, and that were so already and have this reason now; how a file was read."""
+
+    blocked = fields.Integer()
+    already = fields.Integer()
+    notes = fields.List(fields.String())
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
@@ -83,7 +111,9 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     def export_suppressed(wanted: dict[str, Any]) -> Any:
         """All of them as CSV or NDJSON."""
         written, kind = FORMATS[wanted["form"]]
-        answer = Response(written(refusals.all_suppressed_addresses(db), SuppressedAddress), mimetype=kind)
+        answer = Response(
+            written(refusals.all_suppressed_addresses(db), SuppressedAddress, raw=wanted["raw"]), mimetype=kind
+        )
         answer.headers["Content-Disposition"] = f'attachment; filename="suppressed-addresses.{wanted["form"]}"'
         return answer
 
@@ -96,5 +126,30 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     def lift_suppressed(body: dict[str, Any]) -> Any:
         """Write to these addresses again, and count anew; also a success for those that were not suppressed."""
         return {"success": True, **asdict(refusals.lift(db, body["addresses"]))}
+
+    @blueprint.route("/suppressed-addresses:block", methods=["POST"])
+    @guard.requires(PERMISSION)
+    @blueprint.arguments(BlockSchema, example={"addresses": ["ada@example.org"], "reason": "asked by telephone"})
+    @blueprint.response(200, BlockedSchema)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a valid address", success=False)
+    @blueprint.doc(security=SECURITY)
+    def block_addresses(body: dict[str, Any]) -> Any:
+        """Write to these addresses no more, whoever has them, until a person lifts them."""
+        named = [Named(envelope_address(one) or one) for one in body["addresses"]]
+        done = blocks.block(db, named, by=current_caller().user_id, reason=body["reason"])
+        return {"success": True, **asdict(done), "notes": []}
+
+    @blueprint.route("/suppressed-addresses:import", methods=["POST"])
+    @guard.requires(PERMISSION, streams=True)
+    @blueprint.arguments(ReasonSchema, location="query")
+    @blueprint.response(200, BlockedSchema)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="A row that cannot be read", success=False)
+    @blueprint.doc(security=SECURITY, requestBody=BODY)
+    def block_listed(given: dict[str, Any]) -> Any:
+        """Block the addresses of a list, all of them or none; a column `reason` in it goes before the parameter."""
+        with uploaded_text(*KINDS) as file:
+            named = list(read_addresses(file))
+            done = blocks.block(db, named, by=current_caller().user_id, reason=given["reason"])
+            return {"success": True, **asdict(done), "notes": file.notes}
 
     return blueprint

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from flask import Blueprint, Response, make_response, render_template, request
 
 from mailer.database import Database
-from mailer.planning import NOBODY
-from mailer.unsubscribe import PATH, Links, resubscribe, unsubscribe
+from mailer.links import NOBODY, PATH, PREVIEW, Links
+from mailer.unsubscribe import resubscribe, unsubscribe
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 SECURITY_HEADERS = {
@@ -21,10 +22,21 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
+OURS = "X-Robots-Tag"  # an answer that has it is one of these pages
+OLD_TRIAL = "dry-run"  # in links of versions before; a user may have this id as well
+KEPT = ("Allow", "Retry-After")  # headers of an error
+ERRORS: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "not_valid",
+    HTTPStatus.TOO_MANY_REQUESTS: "busy",
+    HTTPStatus.SERVICE_UNAVAILABLE: "away",
+}
 
 
-def make_blueprint(links: Links, db: Database, site_name: str) -> Blueprint:
-    """Give the page's routes. They need no login and no cookie: the signed link says who is asking, for what."""
+def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = False) -> Blueprint:
+    """Give the page's routes. They need no login and no cookie: the signed link says who is asking, for what.
+
+    With `merge` users who share an address subscribe again together. Every error at an address below is a page too.
+    """
     blueprint = Blueprint(
         "unsubscribe_page",
         __name__,
@@ -34,29 +46,62 @@ def make_blueprint(links: Links, db: Database, site_name: str) -> Blueprint:
         static_url_path="/static",
     )
 
-    @blueprint.get("/<string:token>")  # any text at all gets this page
+    @blueprint.get("/<path:token>", merge_slashes=False)  # any text at all gets this page
     def show(token: str) -> Response:
         """Offer to unsubscribe. Changes nothing: mail scanners follow every link."""
-        return _page("offer") if links.read(token) is not None else _not_valid()
+        user_id = links.read(token)
+        if user_id is None:
+            return _not_valid()
+        return _page("preview" if user_id == PREVIEW else "offer")
 
-    @blueprint.post("/<string:token>")
+    @blueprint.post("/<path:token>", merge_slashes=False)
     def change(token: str) -> Response:
         """Unsubscribe, from the button or in one click (RFC 8058); with `action=subscribe`, subscribe again."""
         user_id = links.read(token)
         if user_id is None:
             return _not_valid()
+        if user_id in (PREVIEW, NOBODY):
+            return _page("preview" if user_id == PREVIEW else "trial")
         back = request.form.get("action") == "subscribe"
-        if resubscribe(db, user_id) if back else unsubscribe(db, user_id):
+        if resubscribe(db, user_id, merged=merge) if back else unsubscribe(db, user_id):
             return _page("subscribed" if back else "unsubscribed")
-        return _page("trial") if user_id == NOBODY else _not_valid()
+        return _page("trial") if user_id == OLD_TRIAL else _not_valid()
 
-    def _page(state: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
-        response = make_response(render_template("unsubscribe.html", state=state, site_name=site_name), status)
-        response.headers.update(SECURITY_HEADERS)
-        return response
+    @blueprint.after_app_request
+    def show_errors(answer: Response) -> Response:
+        return _for_people(answer, site_name)
+
+    _page = partial(_rendered, site_name)
 
     def _not_valid() -> Response:
         # 404: to whoever holds no signed link there is nothing at this address, as with any other wrong one
         return _page("not_valid", HTTPStatus.NOT_FOUND)
 
     return blueprint
+
+
+def _for_people(answer: Response, site_name: str) -> Response:
+    """`answer`, or a page where it is an error that somebody else has given at an address of these pages."""
+    ours = request.path.startswith(PATH) or request.path == PATH.rstrip("/")
+    status = answer.status_code
+    if not ours or status < HTTPStatus.BAD_REQUEST or OURS in answer.headers:
+        return answer
+    other = "failed" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "refused"
+    page = _rendered(site_name, ERRORS.get(status, other), status)
+    page.headers.update({name: answer.headers[name] for name in KEPT if name in answer.headers})
+    return page
+
+
+def _rendered(site_name: str, state: str, status: int = HTTPStatus.OK) -> Response:
+    text = render_template("unsubscribe.html", state=state, site_name=site_name, static=_static())
+    response = make_response(text, status)
+    response.headers.update(SECURITY_HEADERS)
+    return response
+
+
+def _static() -> str:
+    """The folder of the style sheet as seen from the address, which may be below a proxy's own path."""
+    if not request.path.startswith(PATH):
+        return "unsubscribe/static/"
+    as_sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0]  # %2F divides nothing in a browser
+    return "../" * as_sent.partition(PATH)[2].count("/") + "static/"

@@ -9,15 +9,17 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from mailer import suppression
-from mailer.api.guard import SECURITY, Guard
+from mailer import suppression, wishes
+from mailer.addresses import envelope_address
+from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
 from mailer.api.uploads import uploaded_text
 from mailer.database import Database
 from mailer.errors import NotFound
-from mailer.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, storable
-from mailer.suppression_lists import read_entries, write_csv, write_ndjson
-from mailer.unsubscribe import resubscribe
+from mailer.list_files import read_entries
+from mailer.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line, storable
+from mailer.suppression_lists import write_csv, write_ndjson
+from mailer.unsubscribe import resubscribe, resubscribe_address
 
 PERMISSION = "manage-users"
 FORMATS = {"csv": (write_csv, "text/csv"), "ndjson": (write_ndjson, "application/x-ndjson")}
@@ -31,9 +33,41 @@ class ListingSchema(StrictSchema):
 
 
 class FormatSchema(StrictSchema):
-    """The file's format."""
+    """The file's format; `raw` for programs: without the `'` before what a spreadsheet would take for a formula."""
 
     form = fields.String(data_key="format", load_default="csv", validate=validate.OneOf(list(FORMATS)))
+    raw = fields.Boolean(load_default=False)
+
+
+class ListNameSchema(StrictSchema):
+    """What the list is called: kept with the wishes that are on it."""
+
+    name = fields.String(data_key="list", load_default="", validate=[validate.Length(max=255), one_line])
+
+
+class WishSchema(Schema):
+    """A wish that marks whoever comes: of an address, or of an id. Who kept it, when, and from which list."""
+
+    address = fields.String(allow_none=True)
+    user_id = fields.String(data_key="_id", allow_none=True)
+    unsubscribed_at = Milliseconds(data_key="unsubscribedAt")
+    kept_at = Milliseconds(data_key="keptAt")
+    kept_by = fields.String(data_key="keptBy")
+    source = fields.String(data_key="list")
+
+
+class WishesAnswerSchema(SuccessSchema):
+    """A page of them; `next` is the `after` of the page that follows, null at the end."""
+
+    wishes = fields.List(fields.Nested(WishSchema))
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+
+
+class TakenBackSchema(SuccessSchema):
+    """How many users are written to again who were marked by the wish."""
+
+    users = fields.Integer()
 
 
 class SuppressedSchema(Schema):
@@ -53,15 +87,16 @@ class SuppressedAnswerSchema(SuccessSchema):
 
 
 class MergedSchema(SuccessSchema):
-    """Users newly and already unsubscribed; rows that name nobody in the directory."""
+    """Users newly and already unsubscribed; rows that name nobody yet, kept for whoever comes; how it was read."""
 
     unsubscribed = fields.Integer()
     already = fields.Integer()
     unmatched = fields.Integer()
+    notes = fields.List(fields.String())
 
 
-def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Everything about who is not written to."""
+def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Blueprint:
+    """Everything about who is not written to. With `merge` users who share an address subscribe again together."""
     blueprint = MailerBlueprint("Unsubscribes", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/unsubscribes")
@@ -81,21 +116,24 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.response(200, content_type="text/csv")
     @blueprint.doc(security=SECURITY)
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
-        """All of them as CSV or NDJSON, which the import reads again."""
+        """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
         written, kind = FORMATS[wanted["form"]]
-        answer = Response(written(suppression.all_suppressed(db)), mimetype=kind)
+        answer = Response(written(suppression.all_unsubscribed(db), raw=wanted["raw"]), mimetype=kind)
         answer.headers["Content-Disposition"] = f'attachment; filename="unsubscribes.{wanted["form"]}"'
         return answer
 
     @blueprint.route("/unsubscribes:import", methods=["POST"])
     @guard.requires(PERMISSION, streams=True)
+    @blueprint.arguments(ListNameSchema, location="query")
     @blueprint.response(200, MergedSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="A row that cannot be read", success=False)
-    @blueprint.doc(security=SECURITY, requestBody=_BODY)
-    def import_unsubscribes() -> Any:
-        """Unsubscribe whom a list names, by id or address: all of the list or nothing."""
-        with uploaded_text("text/csv", "application/x-ndjson", "text/plain") as file:
-            return {"success": True, **asdict(suppression.suppress(db, read_entries(file)))}
+    @blueprint.doc(security=SECURITY, requestBody=BODY)
+    def import_unsubscribes(called: dict[str, Any]) -> Any:
+        """Unsubscribe whom a list names, by id or address, now or when they come: all of the list or nothing."""
+        brought = {"by": current_caller().user_id, "source": called["name"] or "uploaded"}
+        with uploaded_text(*KINDS) as file:
+            merged = suppression.suppress(db, read_entries(file), **brought)
+            return {"success": True, **asdict(merged), "notes": file.notes}
 
     @blueprint.route("/unsubscribes/<user_id>", methods=["DELETE"])
     @guard.requires(PERMISSION)
@@ -104,11 +142,36 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def subscribe_again(user_id: str) -> Any:
         """Write to this user again; also a success for one who had not unsubscribed."""
-        if not resubscribe(db, user_id):
+        if not resubscribe(db, user_id, merged=merge):
             raise NotFound(f"There is no user with the id {user_id}.")
         return {"success": True}
+
+    @blueprint.route("/wishes")
+    @guard.requires(PERMISSION)
+    @blueprint.arguments(ListingSchema, location="query")
+    @blueprint.response(200, WishesAnswerSchema)
+    @blueprint.doc(security=SECURITY)
+    def list_wishes(page: dict[str, Any]) -> Any:
+        """The addresses and ids that are kept for whoever comes; `after` continues a listing."""
+        kind, _, value = (page["after"] or "").partition(":")
+        found = wishes.kept_wishes(db, after=(kind, value), count=page["count"])
+        following = found[-1].place if len(found) == page["count"] else None
+        return {"success": True, "wishes": found, "count": len(found), "next": following}
+
+    @blueprint.route("/wishes/<address>", methods=["DELETE"])
+    @guard.requires(PERMISSION)
+    @blueprint.response(200, TakenBackSchema)
+    @blueprint.alt_response(404, schema=ErrorSchema, description="No such wish", success=False)
+    @blueprint.doc(security=SECURITY)
+    def take_back(address: str) -> Any:
+        """Take back what is kept for an address; users who have unsubscribed by themselves stay so."""
+        users = resubscribe_address(db, envelope_address(address) or address)
+        if users is None:
+            raise NotFound("Nothing is kept for this address.")
+        return {"success": True, "users": users}
 
     return blueprint
 
 
-_BODY = {"required": True, "content": {kind: {"schema": {"type": "string"}} for _, kind in FORMATS.values()}}
+KINDS = ("text/csv", "application/x-ndjson", "text/plain")
+BODY = {"required": True, "content": {kind: {"schema": {"type": "string"}} for _, kind in FORMATS.values()}}

@@ -5,22 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from flask import request
 from flask_smorest import Blueprint
 from marshmallow import INCLUDE, Schema, fields
 
 from mailer.api.guard import SECURITY, Guard
 from mailer.api.mailer import MailerBlueprint
 from mailer.api.uploads import uploaded_text
+from mailer.changes import Mode
 from mailer.database import Database
-from mailer.imports import upsert_documents
+from mailer.imports import Wanted, upsert_documents
 from mailer.membership import Stored, deactivate_user, patch_user, put_user
-from mailer.readers import read_ndjson
-from mailer.schemas import ErrorSchema, SuccessSchema
+from mailer.readers import UserFile
+from mailer.schemas import ErrorSchema, StrictSchema, SuccessSchema
+from mailer.user_tables import Reading
 
 PERMISSION = "manage-users"
 EXAMPLE = {"name": "Ada Lovelace", "emails": [{"address": "ada@example.org", "verified": True}], "roles": ["user"]}
-NDJSON = "application/x-ndjson"
-BODY = {"required": True, "content": {NDJSON: {"schema": {"type": "string"}}}}
+SUFFIXES = {"application/x-ndjson": ".ndjson", "application/json": ".json", "text/csv": ".csv"}
+BODY = {"required": True, "content": {kind: {"schema": {"type": "string"}} for kind in SUFFIXES}}
+MAX_PROBLEMS = 100
 
 
 class DocumentSchema(Schema):
@@ -38,16 +42,35 @@ class UserAnswerSchema(SuccessSchema):
     user = fields.Dict()
 
 
+class ImportSchema(StrictSchema):
+    """What becomes of what the file does not name, and how a table is read."""
+
+    replace = fields.Boolean(load_default=False)
+    empty_clears = fields.Boolean(data_key="emptyClears", load_default=False)
+    ignore_unknown = fields.Boolean(data_key="ignoreUnknown", load_default=False)
+
+
+class ProblemSchema(Schema):
+    """What keeps mail from a user."""
+
+    user_id = fields.String(data_key="_id")
+    field = fields.String()
+    reason = fields.String()
+
+
 class ImportedSchema(SuccessSchema):
     """What became of the users in the stream."""
 
     created = fields.Integer()
     updated = fields.Integer()
     unchanged = fields.Integer()
+    unreachable = fields.Integer(metadata={"description": "How many of them have no address to write to"})
+    problems = fields.List(fields.Nested(ProblemSchema), metadata={"description": "Who, the first hundred of them"})
+    notes = fields.List(fields.String(), metadata={"description": "What was assumed in reading the file"})
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Put, change and deactivate users, one by one or as a stream."""
+    """Put, change and deactivate users, one by one or as a file."""
     blueprint = MailerBlueprint("Users", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/users/<user_id>", methods=["PUT"])
@@ -84,13 +107,20 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
 
     @blueprint.route("/users:import", methods=["POST"])
     @guard.requires(PERMISSION, streams=True)
+    @blueprint.arguments(ImportSchema, location="query")
     @blueprint.response(200, ImportedSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="A line that is no user document", success=False)
+    @blueprint.alt_response(400, schema=ErrorSchema, description="A row that is no user", success=False)
     @blueprint.doc(security=SECURITY, requestBody=BODY)
-    def import_stream() -> Any:
-        """Add or update the users of an NDJSON stream by `_id`: all of it or nothing."""
-        with uploaded_text(NDJSON) as stream:
-            return {"success": True, **asdict(upsert_documents(db, read_ndjson(stream)))}
+    def import_stream(wanted: dict[str, Any]) -> Any:
+        """Add the users of a file, or change those who are known: all of it or nothing."""
+        with uploaded_text(*SUFFIXES) as text:
+            users = UserFile(
+                text, SUFFIXES[request.mimetype], Reading(wanted["empty_clears"], wanted["ignore_unknown"])
+            )
+            mode = Mode.REPLACE if wanted["replace"] else Mode.MERGE
+            result = upsert_documents(db, iter(users), Wanted(mode, problems=MAX_PROBLEMS))
+            notes = (*users.notes, *result.notes)
+        return {"success": True, **asdict(result), "problems": result.problems, "notes": notes}
 
     return blueprint
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +10,9 @@ from sqlalchemy import Select, func, select
 from mailer.campaign_warnings import EMPTY
 from mailer.cli.output import moment, print_fields, print_json, print_rows
 from mailer.cli.storage import id_of, open_database
+from mailer.cli.user_import import import_
 from mailer.database import Database
 from mailer.directory import suppressed
-from mailer.imports import ImportResult, import_users
 from mailer.models import User
 from mailer.refusals import Refusal, refusal_of
 
@@ -26,31 +24,7 @@ def users() -> None:
     """The directory: who can be written to."""
 
 
-@users.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-def import_(file: Path, as_json: bool) -> None:
-    """Add the users in FILE, or update those whose _id is known: all of them or none.
-
-    FILE is a JSON array or NDJSON of Rocket.Chat's user documents, or CSV with the columns _id, username, name, email,
-    active, type, roles (a;b), createdAt, lastLogin, status, language and customFields.NAME. Secrets in it are not
-    stored. Nobody is deleted, and nobody who has unsubscribed is subscribed again.
-    """
-    with open_database() as db:
-        result = _import(db, file)
-    counts = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
-    if as_json:
-        print_json({**counts, "total": result.total})
-    else:
-        click.echo(f"{result.total} users: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-
-
-def _import(db: Database, file: Path) -> ImportResult:
-    size = file.stat().st_size
-    if not size:  # a pipe, whose end nobody knows
-        return import_users(db, file)
-    with click.progressbar(length=size, label="reading", file=sys.stderr) as bar:
-        return import_users(db, file, progress=lambda position: bar.update(position - bar.pos))
+users.add_command(import_)
 
 
 @users.command("list")
@@ -112,4 +86,9 @@ def _refusal_fields(refusal: Refusal | None) -> list[tuple[str, object]]:
     if refusal is None:
         return []
     since = moment(refusal.suppressed_at)
-    return [("suppressed", since), ("refused in campaigns", refusal.campaigns), ("last refusal", refusal.reply)]
+    fields: list[tuple[str, object]] = [("suppressed", since)]
+    if refusal.campaigns:
+        fields += [("refused in campaigns", refusal.campaigns), ("last refusal", refusal.reply)]
+    if refusal.blocked_by is not None:
+        fields += [("blocked by", refusal.blocked_by), ("reason", refusal.reason)]
+    return fields

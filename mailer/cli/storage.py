@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
+import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO, Any, cast
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +18,29 @@ from mailer.database import Database
 from mailer.database_errors import own_words
 from mailer.directory import find_id
 from mailer.settings import Settings
+from mailer.text_files import TextFile
+
+
+@contextmanager
+def given_file(file: IO[Any]) -> Iterator[TextFile]:
+    """A file that click has opened for reading bytes, as text; what had to be assumed is told on stderr."""
+    buffered: Any = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(Any, file))
+    text = TextFile(buffered)
+    try:
+        yield text
+    finally:
+        text.close()  # the file is click's to close
+        if buffered is not file:
+            buffered.detach()
+    print_notes(text.notes)
+
+
+def operator() -> str:
+    """Who gives a command, as the system knows them: kept with what they put on a list."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for the number
+        return str(os.getuid())
 
 
 def created(db: Database) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mailer.cli.failures import Failure, Misuse
-from mailer.cli.output import moment, print_fields, print_json, spelled
+from mailer.cli.output import moment, print_fields, print_json, printable, spelled
 from mailer.cli.storage import open_database
 from mailer.setting_readers import is_http_address
 from mailer.settings import Settings
@@ -36,7 +36,7 @@ def sync(url: str | None, status: bool, as_json: bool) -> None:
         if status:
             _print_status(settings, task.record(), as_json)
         else:
-            _print_counts(_run(settings, task), as_json)
+            _print_result(_run(settings, task), as_json)
 
 
 def _settings(url: str | None) -> Settings:
@@ -47,7 +47,7 @@ def _settings(url: str | None) -> Settings:
     return replace(settings, workspace_url=url)
 
 
-def _run(settings: Settings, task: SyncTask) -> Mapping[str, int]:
+def _run(settings: Settings, task: SyncTask) -> Mapping[str, Any]:
     if not settings.workspace_user_id or not settings.workspace_token:
         raise Misuse("MAILER_WORKSPACE_USER_ID and MAILER_WORKSPACE_TOKEN are needed")
     with click.progressbar(length=1, label="reading", file=sys.stderr) as bar:
@@ -59,11 +59,12 @@ def _run(settings: Settings, task: SyncTask) -> Mapping[str, int]:
         return asdict(task.run(threading.Event(), progress))
 
 
-def _print_counts(counts: Mapping[str, int], as_json: bool) -> None:
+def _print_result(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(counts)
+        print_json(result)
     else:
-        click.echo(f"users: {_listed(counts)}")
+        click.echo(f"users: {_listed(result)}")
+        _print_problems(result)
 
 
 def _print_status(settings: Settings, record: TaskRecord | None, as_json: bool) -> None:
@@ -73,6 +74,7 @@ def _print_status(settings: Settings, record: TaskRecord | None, as_json: bool) 
         click.echo("never run")
     else:
         print_fields(_status_fields(record, scheduled=settings.sync_every is not None))
+        _print_problems(record.result or {})
     if record is not None and record.error is not None:
         raise Failure("the last sync failed")
 
@@ -86,5 +88,11 @@ def _status_fields(record: TaskRecord, *, scheduled: bool) -> list[tuple[str, An
     return [*fields, ("next", moment(record.due_at) if scheduled else None)]
 
 
-def _listed(counts: Mapping[str, Any]) -> str:
+def _listed(result: Mapping[str, Any]) -> str:
+    counts = {name: count for name, count in result.items() if name != "problems" and (count or name != "malformed")}
     return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _print_problems(result: Mapping[str, Any]) -> None:
+    for user_id, field, reason in result.get("problems", ()):
+        click.echo(f"malformed: {printable(user_id)}, field {printable(field)}: {reason}")

@@ -1,0 +1,105 @@
+"""Signed links that unsubscribe whoever holds them. Pure."""
+
+from __future__ import annotations
+
+import hmac
+import html
+import quopri
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from urllib.parse import unquote
+
+from itsdangerous import BadSignature, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous.exc import BadData
+from itsdangerous.signer import SigningAlgorithm
+from typing_extensions import override
+
+PATH = "/mailer/unsubscribe/"
+# whose link it is where it is nobody's: no user's id has a control character, so none is ever taken for a user's
+NOBODY = "dry-run\x7f"  # of a dry run whose From address belongs to no user
+PREVIEW = "preview\x7f"
+
+_SITE_URL = re.compile(r"https?://[!-;=?-~]+")
+_SALT = b"mailer.unsubscribe"
+MAX_TOKEN = 4096  # characters: an id of 255 takes 1,404 at most, and three times as many where all are encoded twice
+
+# the signature has 43 characters; what a mail program appended begins with something that is in no token, or is - or _
+_TOKEN = re.compile(r"[^A-Za-z0-9_-]*([A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43})[_-]*(?![A-Za-z0-9_-])")
+_invisible = re.compile(r"[\s\x00-\x20\x7f-\xa0\xad\u034f\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+")
+_foreign = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class Links:
+    """Makes and reads unsubscribe links: HMAC-SHA-256, valid as long as the key is known."""
+
+    def __init__(self, keys: Sequence[str], site_url: str) -> None:
+        """Take secret keys: the first signs, all verify. Raises ValueError without a key or an http(s) address."""
+        if not keys or not all(keys) or not _SITE_URL.fullmatch(site_url):
+            raise ValueError("unsubscribe links need a key and an ASCII http(s) address")
+        self._signers = [_signer(key) for key in keys]
+        self._prefix = site_url.rstrip("/") + PATH
+
+    def link(self, user_id: str) -> str:
+        """Give the address of the page on which the user `user_id` unsubscribes; `NOBODY` and `PREVIEW` have one."""
+        payload = base64_encode(user_id)
+        return f"{self._prefix}{self._signers[0].sign(payload).decode()}"
+
+    def read(self, token: str) -> str | None:
+        """Give the user id that a link's last part was made for; None for a token that is not ours.
+
+        What programs append to a link, wrap into it or encode once more is taken away; what is left must be a token as
+        it was signed, to the last character.
+        """
+        for candidate in dict.fromkeys(_candidates(token)):
+            user_id = self._verified(candidate)
+            if user_id is not None:
+                return user_id
+        return None
+
+    def _verified(self, token: str) -> str | None:
+        for signer in self._signers:
+            try:
+                return base64_decode(signer.unsign(token)).decode()
+            except BadSignature:
+                continue
+            except (BadData, UnicodeError):
+                return None
+        return None
+
+
+def _candidates(text: str) -> Iterator[str]:
+    """The tokens that `text` may have been before programs had it in hand, the likeliest first."""
+    for reading in _readings(text[:MAX_TOKEN]):
+        found = _TOKEN.match(reading)
+        if found:
+            yield found[1]
+
+
+def _readings(text: str) -> Iterator[str]:
+    yield text
+    decoded = html.unescape(unquote(unquote(text)))
+    joined = _invisible.sub("", decoded)
+    yield joined
+    yield _invisible.sub("", _unquoted(decoded))
+    yield joined.replace("=", "")
+    yield _foreign.sub("", joined)  # wrapped, with marks of a quotation before each line
+
+
+def _unquoted(text: str) -> str:
+    """`text` out of quoted-printable (RFC 2045 section 6.7), of which some programs leave a rest."""
+    return quopri.decodestring(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+
+
+def _signer(key: str) -> Signer:
+    derived = Signer(key, salt=_SALT, key_derivation="hmac", digest_method=sha256).derive_key()
+    return Signer(derived, key_derivation="none", algorithm=_OneCall())  # derived once, not once per link
+
+
+class _OneCall(SigningAlgorithm):
+    """HMAC-SHA-256 (RFC 2104) as itsdangerous makes it, without an object for each link."""
+
+    @override
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac.digest(key, value, "sha256")
