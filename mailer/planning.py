@@ -69,7 +69,7 @@ class Planner:
         with self._db.write() as connection:
             now = self._db.clock(connection)
             state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
-            values = {"state": state, "merge_addresses": self._merge, "started_at": now}
+            values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
             done = update(Campaign).where(*_mine(campaign)).values(**values, finished_at=None if ranges else now)
             if connection.execute(done).rowcount and ranges:
                 due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue

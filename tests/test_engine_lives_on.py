@@ -68,13 +68,24 @@ class Astray:
         """Nothing to hold."""
 
 
+class Idle:
+    """A planner with nothing to do."""
+
+    def plan_next(self) -> bool:
+        """Nothing waits."""
+        return False
+
+    def heartbeat(self) -> None:
+        """Nothing to hold."""
+
+
 def test_thread_outlives_an_error_that_is_no_campaigns_and_says_it_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
     monkeypatch.setattr("mailer.engines.local.PAUSE_AFTER_TROUBLE", 0.01)
     astray = Astray()
-    engine = LocalEngine(astray, lambda: False, workers=1, lease=60)  # type: ignore[arg-type]
+    engine = LocalEngine(astray, Idle(), workers=1, lease=60)  # type: ignore[arg-type]
     engine.start()
     assert astray.again.wait(30)
     assert engine.trouble() is None

@@ -377,6 +377,7 @@ def test_levers_work_on_a_campaign_that_rests_unplanned(db: Database, add_users,
         campaigns.resume(db, road.campaign_id)
     road.run()
     assert road.progress().state == ("cancelled" if lever == "cancel" else "completed")
+    assert road.progress().reason is None
     assert len(road.arrived()) == (0 if lever == "cancel" else 5)
 
 
