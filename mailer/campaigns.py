@@ -61,7 +61,7 @@ def accept(db: Database, caller_id: str, order: Order, key: str | None = None, *
         if key is not None:
             earlier = _claim_key(connection, caller_id, key, order, campaign_id, now)
         elif fingerprint is not None and repeat_window:
-            earlier = _repeated(connection, caller_id, fingerprint, now - repeat_window)
+            earlier = _repeated(connection, caller_id, fingerprint, now, repeat_window)
         else:
             earlier = None
         if earlier is not None:
@@ -75,10 +75,14 @@ def accept(db: Database, caller_id: str, order: Order, key: str | None = None, *
     return db.write_shared(write)
 
 
-def _repeated(connection: Connection, caller_id: str, fingerprint: str, since: int) -> str | None:
-    """The newest campaign of the same order since then that stands."""
+def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int, window: int) -> str | None:
+    """The newest campaign of the same order within the window that stands.
+
+    One from after `now` was accepted before the clock was set back, and by more than the window is no repetition.
+    """
     _in_turn(connection, f"{caller_id} {fingerprint}")
-    same = (Campaign.caller_id == caller_id, Campaign.fingerprint == fingerprint, Campaign.created_at > since)
+    lately = and_(Campaign.created_at > now - window, Campaign.created_at < now + window)
+    same = (Campaign.caller_id == caller_id, Campaign.fingerprint == fingerprint, lately)
     newest = select(Campaign.id).where(*same, Campaign.state.not_in(ENDED_EARLY)).order_by(Campaign.id.desc())
     return connection.scalar(newest.limit(1))
 

@@ -90,7 +90,8 @@ def _mark(connection: Connection, now: int) -> Any:
 def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
     """Have everything wait as long as it would have. Leases, which may have been renewed since, are only cut short."""
     planning, running = Campaign.state == CampaignState.PLANNING, Batch.state == BatchState.RUNNING
-    ongoing = Delivery.campaign_id.in_(select(Campaign.id).where(Campaign.state.in_(BEGUN)))
+    goes_on = Campaign.state.in_([*BEGUN, CampaignState.FAILED])  # that one by `retry-failed`
+    ongoing = Delivery.campaign_id.in_(select(Campaign.id).where(goes_on))
     for column, of_these in (
         (Delivery.due_at, ongoing),
         (Batch.due_at, Batch.state == BatchState.WAITING),

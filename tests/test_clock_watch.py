@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
+from mailer import campaigns
 from mailer.clock_watch import ClockWatch
 from mailer.database import Database
 from mailer.doctor import examine
@@ -49,6 +50,20 @@ def test_deferred_is_tried_when_it_would_have_been(road: Harness, watch: ClockWa
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 5})
     assert examine(road.db) == []
+
+
+def test_deferred_of_a_failed_campaign_wait_no_longer_once_it_is_revived(road: Harness, watch: ClockWatch) -> None:
+    road.store.answer(None, *[Status.DEFERRED] * 5)
+    road.run()
+    with road.db.write() as connection:
+        connection.execute(update(Campaign).values(state="failed"))
+    watch.look()
+    road.now -= HOUR
+    assert watch.look() > 0
+    campaigns.retry_failed(road.db, road.campaign_id)
+    road.now += 2 * MINUTE
+    road.run()
+    assert road.counts() == {"sent": 5}
 
 
 def test_waiting_batch_is_run_at_once(road: Harness, watch: ClockWatch) -> None:

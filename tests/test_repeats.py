@@ -55,6 +55,12 @@ def test_window_is_that_of_the_first_and_ends(db: Database, post) -> None:
     assert post(at=WINDOW + 1).campaign_id == second.campaign_id
 
 
+@pytest.mark.parametrize(("back", "replayed"), [(WINDOW - 1, True), (WINDOW, False), (3_600_000, False)])
+def test_clock_that_was_set_back_swallows_no_later_campaign(db: Database, post, back: int, replayed: bool) -> None:
+    post()
+    assert post(at=-back).replayed is replayed
+
+
 OTHERS: dict[str, dict[str, Any]] = {
     "name": {"sender_name": "New"},
     "from": {"sender": "other@example.com"},
