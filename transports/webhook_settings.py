@@ -29,13 +29,19 @@ class WebhookSettings:
 
 
 def shown_target(url: str) -> str:
-    """Scheme, host and port of `url`; what follows is hidden, and so is whatever is no such URL."""
+    """Scheme, host and port of `url`; what follows is hidden, and so is whatever is no such URL.
+
+    An `@` further on may end a password with a `/`, `?` or `#` in it, and what looks like the host is then none.
+    """
     try:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
+        _port = parts.port
     except ValueError:
         return "***"
-    return f"{parts.scheme}://{host}/***" if parts.scheme in ("http", "https") and host else "***"
+    host = parts.netloc.rpartition("@")[2]
+    beyond = parts.path + parts.query + parts.fragment
+    known = parts.scheme in ("http", "https") and host and "@" not in beyond
+    return f"{parts.scheme}://{host}/***" if known else "***"
 
 
 def check_url(url: str) -> str:
@@ -43,8 +49,8 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise TransportConfigError("webhook: the URL is not valid") from error
+    except ValueError:  # which may hold a part of a password
+        raise TransportConfigError("webhook: the URL is not valid") from None
     if parts.scheme not in ("http", "https") or not host:
         raise TransportConfigError("webhook: needs an https URL, such as webhook:https://host/path")
     if parts.scheme == "http" and not is_loopback(host):
