@@ -34,6 +34,7 @@ SECRETS = frozenset(
 
 NOT_UNICODE = "is not valid Unicode; in a file, it is in neither UTF-8 nor Windows-1252"
 
+_NOTHING: Mapping[str, Any] = {}
 _SIMPLE = frozenset({bool, type(None)})  # their values can be stored; so can a text that is printable
 
 _unstorable = re.compile("[\0\ud800-\udfff]").search
@@ -61,10 +62,13 @@ class _RefusedError(Exception):
         self.path = list(path)
 
 
-def normalise(document: object, row: int) -> UserRow:
-    """The row to store for `document`, which is not changed; raises `InvalidRow`, which names `row` and the field."""
+def normalise(document: object, row: int, stored: Mapping[str, Any] = _NOTHING) -> UserRow:
+    """The row to store for `document`, which is not changed; raises `InvalidRow`, which names `row` and the field.
+
+    What it shares with `stored`, a document out of the directory, was checked before and is not gone through again.
+    """
     try:
-        return _row(document)
+        return _row(document, stored)
     except _RefusedError as refused:
         raise InvalidRow(row, ".".join(refused.path) or "document", refused.problem) from None
 
@@ -80,12 +84,12 @@ def role_lines(roles: Sequence[str] | None) -> str | None:
     return lines if len(lines) <= MAX_INDEXED and lines.count("\n") == len(roles) + 1 else None
 
 
-def _row(document: object) -> UserRow:
+def _row(document: object, stored: Mapping[str, Any]) -> UserRow:
     if not isinstance(document, dict):
         raise _RefusedError("must be an object")
     if not SECRET_ROOTS.isdisjoint(document):
         document = {key: value for key, value in document.items() if key not in SECRET_ROOTS}
-    clean = _clean_object(document, MAX_DEPTH)
+    clean = _clean_object(document, MAX_DEPTH, stored)
     if not isinstance(clean, dict):
         raise _RefusedError("must be an object")
     _check_fields(clean)
@@ -151,7 +155,7 @@ def _clean_list(values: list[Any], depth: int) -> list[Any]:
     return cleaned
 
 
-def _clean_object(values: Mapping[Any, Any], depth: int) -> Any:
+def _clean_object(values: Mapping[Any, Any], depth: int, stored: Mapping[str, Any] = _NOTHING) -> Any:
     if not depth:
         raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
     cleaned: dict[str, Any] = {}
@@ -160,6 +164,9 @@ def _clean_object(values: Mapping[Any, Any], depth: int) -> Any:
             continue
         kind = value.__class__
         if kind in _SIMPLE or (kind is str and value.isprintable()):
+            cleaned[key] = value
+            continue
+        if stored and key != "emails" and value is stored.get(key):  # addresses are settled in place
             cleaned[key] = value
             continue
         try:

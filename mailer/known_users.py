@@ -86,7 +86,7 @@ class Joiner:
         if not wanted:
             return {}
         with self._db.read() as connection:
-            return {row[0]: row for row in connection.execute(_KNOWN, {"ids": wanted})}
+            return {row[0]: row for row in connection.execute(_KNOWN, {"ids": wanted}).all()}
 
 
 def encode(document: object) -> str:
@@ -131,7 +131,7 @@ def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mod
         after["_id"] = user_id
     if known is not None and isinstance(before, dict) and _same(after, before):
         return Joined(known[:-1], known.text, None, True, depends, keyed, row)
-    user = normalise(after, row)
+    user = normalise(after, row, before or {})
     return Joined(user[:-1], encode(user.document), known.text if known else None, False, depends, keyed, row)
 
 
