@@ -53,10 +53,18 @@ def _read(nodes: list[Any]) -> Declared:
     read = []
     for node in nodes:
         if node.type == "declaration" and node.lower_name in PROPERTIES:
-            value = "".join(part.value if part.type == "ident" else part.serialize() for part in _bare(node.value))
+            value = "".join(part.value if part.type == "ident" else _written([part]) for part in _bare(node.value))
             if node.lower_name != "display" or value.strip().lower() in _DISPLAYS:  # as the others are ignored
                 read.append((node.lower_name, value.strip().lower(), node.important))
     return tuple(read)
+
+
+def _written(tokens: list[Any]) -> str:
+    """CSS as it is written; empty where it is nested more deeply than any that means something."""
+    try:
+        return str(tinycss2.serialize(tokens))
+    except RecursionError:
+        return ""
 
 
 def _bare(tokens: list[Any]) -> list[Any]:
@@ -90,8 +98,8 @@ class Cascade:
         steps = 0
         for rule in rules:
             candidates = _candidates(rule.selector, index)
-            cost = 1 if _SIMPLE.fullmatch(rule.selector) else len(every)
-            steps += cost * len(candidates)
+            cost = 10 if _SIMPLE.fullmatch(rule.selector) else max(10, len(every))
+            steps += 20 + cost * len(candidates)
             if steps > _MAX_STEPS:
                 return  # what is left hides nothing: better a word too many than one too few
             for element in candidates:
@@ -130,7 +138,7 @@ def _in_force(nodes: list[Any]) -> Iterator[Any]:
 def _is_medium_in_force(node: Any) -> bool:
     if node.type != "at-rule" or node.lower_at_keyword != "media" or node.content is None:
         return False
-    return applies_on_a_desktop(tinycss2.serialize(node.prelude))
+    return applies_on_a_desktop(_written(node.prelude))
 
 
 def _selectors(prelude: list[Any]) -> list[str]:
@@ -140,7 +148,7 @@ def _selectors(prelude: list[Any]) -> list[str]:
             groups.append([])
         else:
             groups[-1].append(part)
-    return [text for group in groups if (text := tinycss2.serialize(group).strip())]
+    return [text for group in groups if (text := _written(group).strip())]
 
 
 def _index(every: list[Element]) -> dict[str, list[Element]]:
@@ -166,7 +174,7 @@ def _candidates(selector: str, index: dict[str, list[Element]]) -> list[Element]
 def _matches(element: Element, selector: str) -> bool:
     try:
         return matches(element, selector)
-    except SelectorError:  # such as ::before, which is no element
+    except (SelectorError, RecursionError):  # such as ::before, which is no element
         return False
 
 
