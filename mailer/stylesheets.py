@@ -25,6 +25,7 @@ _MAX_SHEETS = 256 * 1024  # characters: more than any mail program reads
 _MAX_STEPS = 1_000_000
 _NAMES = re.compile(r"[.#]?[\w-]+")
 _SIMPLE = re.compile(r"[\w.#-]+")
+_DESCENDANT = re.compile(r"[\w.#*\s>-]+")
 _LAST_COMPOUND = re.compile(r"[^\s>+~]+$")
 _INTERESTING = re.compile(r"display|visib|opaci|font|white|overf|width|height|\\", re.IGNORECASE)
 
@@ -95,16 +96,31 @@ class Cascade:
 
     def _match(self, every: list[Element], rules: list[_Rule]) -> None:
         index = _index(every)
-        steps = 0
+        steps, depth = 0, _depth(every)
         for rule in rules:
             candidates = _candidates(rule.selector, index)
-            cost = 10 if _SIMPLE.fullmatch(rule.selector) else max(10, len(every))
-            steps += 20 + cost * len(candidates)
+            steps += 20 + 10 * _tried(rule.selector, depth, len(every)) * len(candidates)
             if steps > _MAX_STEPS:
                 return  # what is left hides nothing: better a word too many than one too few
             for element in candidates:
                 if _matches(element, rule.selector):
                     self._matched[id(element)] += _weighted(rule)
+
+
+def _depth(every: list[Element]) -> int:
+    """How many elements stand in one another at most."""
+    depths: dict[int, int] = {}
+    for element in every:
+        depths[id(element)] = depths.get(id(element.parent), 0) + 1
+    return max(depths.values())
+
+
+def _tried(selector: str, depth: int, count: int) -> int:
+    """How many elements, of `count`, may have to be looked at to tell whether `selector` means one."""
+    if not _DESCENDANT.fullmatch(selector):
+        return count
+    ancestors = len(selector.replace(">", " ").split()) - 1
+    return min(count, int(depth ** min(ancestors, 8)))
 
 
 def _rules(every: list[Element]) -> Iterator[_Rule]:

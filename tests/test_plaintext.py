@@ -335,3 +335,10 @@ def test_style_sheet_after_such_a_style_still_holds() -> None:
     deep = f"<b style='display:{'(' * 20_000}'>b</b>"
 
     assert text(f"<style>i{{display:none}}</style>{deep}<i>i</i>") == "b"
+
+
+def test_style_sheet_of_a_long_newsletter_holds_to_its_end() -> None:
+    sheet = "table td{width:10px} td > a{display:inline} .preheader{display:none}"
+    rows = "<tr><td><a href='https://x.org/'>x</a></td></tr>" * 600
+
+    assert text(f"<style>{sheet}</style><p class=preheader>hidden</p><p>seen<table>{rows}</table>").startswith("seen")
