@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, str, tuple[str, str]]] = {
     "plain text": (SUBJECT, newsletter.TEXT, ("", "")),
     "HTML": (SUBJECT, newsletter.HTML, ("", "")),
     "newsletter": (SUBJECT, LAYOUT, ("", "")),
+    "a blank at the subject's end": ("What is on this month ", newsletter.HTML, ("", "")),
     "header and footer": (SUBJECT, newsletter.HTML, FRAME),
     "beyond ASCII": ("Τα νέα μας: [name]", GREEK, ("", "")),
     "long lines": ("What " + "and what else " * 9 + "is on", LONG, ("", "")),
@@ -43,6 +44,9 @@ CASES: dict[str, tuple[str, str, tuple[str, str]]] = {
 PEOPLE = {
     "Ann": Recipient("u1", "Ann Lee", "ann@example.com"),
     "Zoë": Recipient("u2", "Zoë Müller-Lüdenscheidt", "zoe@example.com"),
+    "a name with blanks around": Recipient(
+        "u4", " Dr. Maximilian  von und zu Hohenstein-Waldenburg, Ph.D. ", "max@example.com"
+    ),
     "a quoted name": Recipient("u3", 'Lee, Ann "The Reader"', "reader@example.com"),
 }
 

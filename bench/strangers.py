@@ -26,14 +26,18 @@ ABOUT_THE_NETWORK = ("rbl", "fuzzy_check", "hfilter", "asn", "spf", "dkim", "dma
 # What rspamd scores for the words of a message, or for how the samples are handed to it, and not for how they are made
 FROM_THE_WORDS = {
     "R_MIXED_CHARSET": "an English text with a name that has letters beyond ASCII",
-    "LONG_SUBJ": "the caller's subject has more than 200 characters",
-    "SUBJECT_ENDS_SPACES": "the caller's subject ends with a blank",
-    "MANY_INVISIBLE_PARTS": "the caller's HTML hides its preview text",
-    "URI_COUNT_ODD": "the caller's HTML has a picture, whose address a text part need not name",
     "HFILTER_HOSTNAME_UNKNOWN": "the samples come from no host",
     "AUTH_NA": "nobody signs the samples and no DNS is asked",
     "RDNS_NONE": "the samples come from no host",
     "ONCE_RECEIVED": "the samples come from no host",
+}
+
+
+# The same, but only where it is true of the sample
+FROM_THE_WORDS_OF: dict[str, tuple[str, Callable[[Sample], bool]]] = {
+    "LONG_SUBJ": ("the subject has more than 200 characters", lambda sample: len(sample.subject) > 200),
+    "MANY_INVISIBLE_PARTS": ("the HTML hides its preview text", lambda sample: "display:none" in sample.html),
+    "URI_COUNT_ODD": ("a picture has an address, which a text need not name", lambda sample: "<img" in sample.html),
 }
 
 
@@ -131,8 +135,13 @@ def _scanned(url: str, sample: Sample) -> list[str]:
     answer = requests.post(f"{url}/checkv2", data=sample.path.read_bytes(), timeout=SECONDS)
     answer.raise_for_status()
     symbols = answer.json()["symbols"].values()
-    counted = [one for one in symbols if one["score"] > 0 and one["name"] not in FROM_THE_WORDS]
+    counted = [one for one in symbols if one["score"] > 0 and not _is_from_the_words(one["name"], sample)]
     return [f"{one['name']} scores {one['score']:g}: {one.get('description', '')}" for one in counted]
+
+
+def _is_from_the_words(symbol: str, sample: Sample) -> bool:
+    _, applies = FROM_THE_WORDS_OF.get(symbol, ("", lambda _: False))
+    return symbol in FROM_THE_WORDS or applies(sample)
 
 
 @contextmanager

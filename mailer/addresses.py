@@ -37,8 +37,13 @@ def is_forbidden(text: str) -> bool:
 
 
 def shown_name(text: str) -> str:
-    """Give a person's name without what no header may hold: a tab, a line end and the like become one blank."""
-    return _FORBIDDEN_RUN.sub(" ", text).strip(" ") if is_forbidden(text) else text
+    """Give a person's name without what no header may hold: a tab, a line end and the like become one blank.
+
+    Blanks around it, and more than one between its words, say nothing and go.
+    """
+    if is_forbidden(text):
+        text = _FORBIDDEN_RUN.sub(" ", text)
+    return " ".join(filter(None, text.split(" "))) if "  " in text or text.strip(" ") != text else text
 
 
 def envelope_address(text: str) -> str | None:

@@ -10,12 +10,17 @@ from mailer.html_body import html_template
 from mailer.markup import Token, is_html, tokens
 from mailer.placeholders import PLACEHOLDER
 from mailer.plain_body import PlainBody
-from mailer.plaintext import lay_out
+from mailer.plaintext import has_many_tags, lay_out
 from mailer.segments import DEAD, Segments
 
 LINK = "unsubscribe"
 
-PARAGRAPH = '<p>Unsubscribe: <a href="[unsubscribe]">[unsubscribe]</a></p>'
+_SHOWN = "visibility:visible!important;opacity:1!important;font-size:medium!important"  # whatever a style sheet says
+PARAGRAPH = (
+    f'<p style="display:block!important;{_SHOWN}">Unsubscribe: '
+    f'<a style="display:inline!important;{_SHOWN}" href="[unsubscribe]">[unsubscribe]</a></p>'
+)
+_PLACES = (("", ""), ("", PARAGRAPH), (PARAGRAPH, ""))
 
 _HEAD = {"html", "head", "title", "meta", "link", "style", "base", "script"}
 _REST_OF_CONDITION = re.compile(r"\s*<!--<!\[endif\]-->", re.IGNORECASE)
@@ -36,7 +41,10 @@ def compile_bodies(header: str, body: str, footer: str, site: Mapping[str, str])
     """
     wanted = any(found[1] == LINK for found in PLACEHOLDER.finditer(header + body + footer))
     bodies = _of_html if is_html(body) else _of_plain_text
-    for before, after in (("", ""), ("", PARAGRAPH), (PARAGRAPH, "")):
+    places = _PLACES if wanted else _PLACES[:1]
+    if wanted and has_many_tags(header + footer + (body if bodies is _of_html else "")):
+        places = _PLACES[-1:]  # nobody looks what such markup hides
+    for before, after in places:
         made, shown = bodies(before + header, body, footer + after, site)
         if shown or not wanted:
             return made
@@ -45,42 +53,43 @@ def compile_bodies(header: str, body: str, footer: str, site: Mapping[str, str])
 
 def _of_html(header: str, body: str, footer: str, site: Mapping[str, str]) -> tuple[Bodies, bool]:
     template = html_template(framed(header, body, footer), site)
-    return Bodies(_laid_out(template.layout) or ["\n"], _living(template.markup)), _shows_link(template.layout)
+    text = _laid_out(template.layout) or ["\n"]
+    return Bodies(_living(text), _living(template.markup.parts)), LINK in text[1::2]
 
 
 def _of_plain_text(header: str, body: str, footer: str, site: Mapping[str, str]) -> tuple[Bodies, bool]:
     above, plain, below = html_template(header, site), PlainBody(body, site), html_template(footer, site)
     markup, layout, text = Segments(), Segments(), Segments()
-    for sent, read in ((above.markup, above.layout), (plain.markup, plain.markup), (below.markup, below.layout)):
-        markup.extend(sent.parts)
-        layout.extend(read.parts)
+    for part in (above.markup, plain.markup, below.markup):
+        markup.extend(part.parts)
+    layout.extend(above.layout.parts)
+    if LINK in plain.text.parts[1::2]:  # of the body nothing else matters: it hides nothing
+        layout.gap(LINK)
+    layout.extend(below.layout.parts)
     if top := _laid_out(above.layout, end="\n\n"):
         text.extend(top)
     text.extend(plain.text.parts)
     if bottom := _laid_out(below.layout):
         text.add("\n" if body.endswith(("\r", "\n")) else "\n\n")
         text.extend(bottom)
-    return Bodies(text.parts, _living(markup)), _shows_link(layout)
+    return Bodies(_living(text.parts), _living(markup.parts)), LINK in lay_out(layout.parts)[1::2]
 
 
 def _laid_out(layout: Segments, end: str = "\n") -> list[str]:
     """The text of some markup, with `end` as its end; nothing where it shows nothing."""
-    text = lay_out(_living(layout))
+    text = lay_out(layout.parts)
     text[-1] = text[-1].rstrip("\n")
     return [*text[:-1], text[-1] + end] if len(text) > 1 or text[-1] else []
 
 
-def _living(parts: Segments) -> list[str]:
-    return [part.removesuffix(DEAD) if place % 2 else part for place, part in enumerate(parts.parts)]
-
-
-def _shows_link(layout: Segments) -> bool:
-    """Whether its text has an unsubscribe link that is one in the HTML too."""
-    return LINK in layout.parts[1::2] and LINK in lay_out(layout.parts)[1::2]
+def _living(parts: list[str]) -> list[str]:
+    return [part.removesuffix(DEAD) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def framed(header: str, body: str, footer: str) -> str:
     """Put header and footer around markup; inside its <body> if it is a whole document."""
+    if not header and not footer:
+        return body
     found = [token for token in tokens(body) if not token.conditional]
     start = _body_start(body, found)
     closings = {token.name: token.start for token in found if token.kind == "end" and token.start >= start}

@@ -140,7 +140,7 @@ def is_html(text: str) -> bool:
     """Whether `text` is HTML: has what nobody writes in a letter by chance.
 
     That is a doctype, a comment, a closing tag of an element that HTML knows, such an element with an attribute that
-    HTML knows, or one that needs no closing.
+    HTML knows, or one that needs no closing: as in `<p>`, not as in `i<p && q>0`.
     """
     return any(_is_telling(text, token) for token in tokens(text))
 
@@ -150,7 +150,8 @@ def _is_telling(text: str, token: Token) -> bool:
         return token.kind == "doctype" or (text.startswith("<!--", token.start) and text.endswith("-->", 0, token.end))
     if token.name not in ELEMENTS or token.kind not in ("start", "end"):
         return False
-    return token.kind == "end" or token.name in UNCLOSED or any(map(_is_known, token.attributes))
+    is_bare = token.name in UNCLOSED and not token.attributes
+    return token.kind == "end" or is_bare or any(map(_is_known, token.attributes))
 
 
 def _is_known(attribute: Attribute) -> bool:

@@ -12,6 +12,7 @@ from mailer.linkify import EMAIL, URL, is_email, is_url, trimmed
 from mailer.segments import Segments, text_segments, url_segments
 
 TAB = 8
+_WIDEST = 200  # columns of a run of blanks in HTML, where each takes six characters
 
 _LINK = "unsubscribe"
 _PIECE = re.compile(
@@ -57,7 +58,7 @@ class PlainBody:
         self.text.add(source)
         begun = self._column + start - self._counted
         self._column, self._counted = len((" " * (begun % TAB) + source).expandtabs(TAB)) + begun // TAB * TAB, end
-        width = self._column - begun
+        width = min(self._column - begun, _WIDEST)
         if self._source[end : end + 1] in ("\r", "\n", ""):
             self.markup.add(source)
         elif start == self._line:

@@ -7,18 +7,21 @@ import re
 from collections.abc import Iterable
 
 from mailer.html_tree import parse
+from mailer.rough_text import rough_text
 from mailer.text_layout import laid_out
 from mailer.text_links import links_of
 from mailer.visible_text import shown
 
 _TOO_MANY = re.compile(r"\n{4,}")
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
+_MANY_TAGS = 60_000  # ten times what a letter of a megabyte has; more would take the parser more than some seconds
 
 
 def lay_out(segments: list[str]) -> list[str]:
     """Lay out an HTML template as text. Literals stand at even places, names of placeholders at odd ones, in both.
 
-    A link's target is shown after its text. What nobody sees is left out, its placeholders too.
+    A link's target is shown after its text. What nobody sees is left out, its placeholders too. Markup that
+    `has_many_tags` becomes its words in their order, without a look at what hides them.
     """
     names = sorted(set(segments[1::2]))
     marks = dict(zip(names, _unused_characters("".join(segments[::2]), len(names)), strict=True))
@@ -26,7 +29,14 @@ def lay_out(segments: list[str]) -> list[str]:
     return _split(text + "\n", {mark: name for name, mark in marks.items()})
 
 
+def has_many_tags(markup: str) -> bool:
+    """Whether it has more than a parser reads in a few seconds."""
+    return markup.count("<") > _MANY_TAGS
+
+
 def _text(markup: str, marks: Iterable[str]) -> str:
+    if has_many_tags(markup):
+        return rough_text(markup, frozenset(marks))
     events = list(shown(parse(markup)))
     text = "\n".join(laid_out(events, links_of(events, frozenset(marks), limit=len(markup))))
     return _TOO_MANY.sub("\n\n\n", text).strip("\n")

@@ -104,7 +104,7 @@ class Template:
         named = [(f"text {gap}", f"html {gap}", name, form) for gap, name, form in self._fields]
         self._shown = [field[:3] for field in named if field[3] == PLAIN]
         self._in_urls = [field for field in named if field[3] != PLAIN]
-        self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0])
+        self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0].strip(" "))
         self._pieces = _message(draft, self._text, self._html)
         self._gaps = [(place, self._pieces[place]) for place in range(1, len(self._pieces), 2)]
 
@@ -117,7 +117,7 @@ class Template:
         message_id = delivery_id(self._campaign_id, recipient.user_id)
         filling = {
             "To": mailbox_header("To", values["name"], recipient.address),
-            "Subject": self._fixed_subject or text_header("Subject", _join(self._subject, values)),
+            "Subject": self._fixed_subject or text_header("Subject", _joined_subject(self._subject, values)),
             "Date": _date(now_ms // 1000),
             "id": message_id,
             "link": link,
@@ -137,7 +137,7 @@ class Template:
         in_text, in_html = dict[str, str](), dict[str, str]()
         for gap, name, form in self._fields:
             in_text[gap], in_html[gap] = _as_read(values[name], form)
-        return Preview(_join(self._subject, values), _join(self._html, in_html), _join(self._text, in_text))
+        return Preview(_joined_subject(self._subject, values), _join(self._html, in_html), _join(self._text, in_text))
 
 
 def _message(draft: Draft, text: list[str], markup: list[str]) -> list[str]:
@@ -217,6 +217,11 @@ def _encoded(value: str) -> tuple[str, str]:
 
 def _join(segments: list[str], values: dict[str, str]) -> str:
     return "".join([values[part] if place % 2 else part for place, part in enumerate(segments)])
+
+
+def _joined_subject(segments: list[str], values: dict[str, str]) -> str:
+    """The subject without blanks around it, such as an empty name leaves: they would have to be encoded to stay."""
+    return _join(segments, values).strip(" ")
 
 
 @lru_cache(maxsize=8)

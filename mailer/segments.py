@@ -15,7 +15,7 @@ DEAD = " dead"
 """Added to the gap of an unsubscribe link that its reader cannot click; such a gap never leaves `bodies`."""
 
 _SCHEME = re.compile(r"\s*https?://\Z", re.IGNORECASE)
-_NEAR = 2000  # characters before a placeholder that are searched for what it is in
+_NEAR = 2000  # characters of a URL's beginning that are kept: its scheme is in them
 _URLS = ("unsubscribe", "Site_URL")
 
 
@@ -74,10 +74,13 @@ def url_segments(
     `place`: what it is. A "url"; a "srcset" or a "ping" with several; "css" or the content of a "meta" with perhaps one
     inside. A placeholder that stands for a URL and begins one stays as it is; so does what is in none of them.
     """
-    segments, at = Segments(), 0
+    segments, at, before = Segments(), 0, _AT_FIRST[place]
     for found in PLACEHOLDER.finditer(url):
         literal, name = url[at : found.start()], found[1]
-        form = _form(url, found.start(), name, place)
+        before = _url_before(literal, place, before)
+        form = _form(before, name)
+        if before is not None and len(before) < _NEAR:
+            before += found[0]
         if form == PLAIN and name in _URLS and place == "url":
             literal = _SCHEME.sub("", literal)  # visual editors put http:// before what they take for a host
         segments.add(literal)
@@ -91,29 +94,30 @@ def url_segments(
     return segments.parts
 
 
-def _form(text: str, at: int, name: str, place: str) -> str:
-    before = _url_before(text[max(0, at - _NEAR) : at], place)
-    if before is None:
+def _form(before: str | None, name: str) -> str:
+    if before is None or (name in _URLS and (not before.strip() or _SCHEME.fullmatch(before))):
         return PLAIN
-    start = before if at <= _NEAR or place != "url" else text[:_NEAR]
-    if name in _URLS and (not start.strip() or _SCHEME.fullmatch(start)):
-        return PLAIN
-    return IN_MAILTO if start.lstrip().lower().startswith("mailto:") else IN_URL
+    return IN_MAILTO if before.lstrip().lower().startswith("mailto:") else IN_URL
 
 
-_BEFORE = {
-    "url": re.compile(r"(.*)\Z", re.DOTALL),
-    "srcset": re.compile(r"(?:\A|\s)(?:[\d.]+[xw],)?(\S*)\Z"),
-    "ping": re.compile(r"(?:\A|\s)(\S*)\Z"),
+_AT_FIRST = {"url": "", "srcset": "", "ping": "", "css": None, "meta": None}
+_BEGINS = {
+    "url": re.compile(r"(?!)"),
+    "srcset": re.compile(r"\s(?:[\d.]+[xw],)?(\S*)\Z"),
+    "ping": re.compile(r"\s(\S*)\Z"),
     "css": re.compile(r"(?:url|src)\(\s*+(?:[\"']|&quot;|&#0*3[49];|&apos;)?([^()\"']*)\Z", re.IGNORECASE),
     "meta": re.compile(r"url\s*+=\s*+[\"']?(.*)\Z", re.IGNORECASE | re.DOTALL),
 }
+_CSS_ENDS = re.compile(r"[()\"']")
 
 
-def _url_before(text: str, place: str) -> str | None:
-    """What of a URL stands before the end of `text`; None: no URL does."""
-    found = _BEFORE[place].search(text)
-    return found[1] if found else None
+def _url_before(literal: str, place: str, before: str | None) -> str | None:
+    """What of a URL stands before the end of `literal`, None where no URL does; `before`: the same of its beginning."""
+    if found := _BEGINS[place].search(literal):
+        return found[1]
+    if before is None or (place == "css" and _CSS_ENDS.search(literal)):
+        return None
+    return before + literal[:_NEAR] if len(before) < _NEAR else before
 
 
 def text_segments(text: str, constants: Mapping[str, str], escape: Callable[[str], str] = str) -> list[str]:

@@ -25,6 +25,7 @@ _MAX_SHEETS = 256 * 1024  # characters: more than any mail program reads
 _MAX_STEPS = 1_000_000
 _NAMES = re.compile(r"[.#]?[\w-]+")
 _SIMPLE = re.compile(r"[\w.#-]+")
+_DESCENDANT = re.compile(r"[\w.#*\s>-]+")
 _LAST_COMPOUND = re.compile(r"[^\s>+~]+$")
 _INTERESTING = re.compile(r"display|visib|opaci|font|white|overf|width|height|\\", re.IGNORECASE)
 
@@ -53,10 +54,18 @@ def _read(nodes: list[Any]) -> Declared:
     read = []
     for node in nodes:
         if node.type == "declaration" and node.lower_name in PROPERTIES:
-            value = "".join(part.value if part.type == "ident" else part.serialize() for part in _bare(node.value))
+            value = "".join(part.value if part.type == "ident" else _written([part]) for part in _bare(node.value))
             if node.lower_name != "display" or value.strip().lower() in _DISPLAYS:  # as the others are ignored
                 read.append((node.lower_name, value.strip().lower(), node.important))
     return tuple(read)
+
+
+def _written(tokens: list[Any]) -> str:
+    """CSS as it is written; empty where it is nested more deeply than any that means something."""
+    try:
+        return str(tinycss2.serialize(tokens))
+    except RecursionError:
+        return ""
 
 
 def _bare(tokens: list[Any]) -> list[Any]:
@@ -87,16 +96,31 @@ class Cascade:
 
     def _match(self, every: list[Element], rules: list[_Rule]) -> None:
         index = _index(every)
-        steps = 0
+        steps, depth = 0, _depth(every)
         for rule in rules:
             candidates = _candidates(rule.selector, index)
-            cost = 1 if _SIMPLE.fullmatch(rule.selector) else len(every)
-            steps += cost * len(candidates)
+            steps += 20 + 10 * _tried(rule.selector, depth, len(every)) * len(candidates)
             if steps > _MAX_STEPS:
                 return  # what is left hides nothing: better a word too many than one too few
             for element in candidates:
                 if _matches(element, rule.selector):
                     self._matched[id(element)] += _weighted(rule)
+
+
+def _depth(every: list[Element]) -> int:
+    """How many elements stand in one another at most."""
+    depths: dict[int, int] = {}
+    for element in every:
+        depths[id(element)] = depths.get(id(element.parent), 0) + 1
+    return max(depths.values())
+
+
+def _tried(selector: str, depth: int, count: int) -> int:
+    """How many elements, of `count`, may have to be looked at to tell whether `selector` means one."""
+    if not _DESCENDANT.fullmatch(selector):
+        return count
+    ancestors = len(selector.replace(">", " ").split()) - 1
+    return min(count, int(depth ** min(ancestors, 8)))
 
 
 def _rules(every: list[Element]) -> Iterator[_Rule]:
@@ -130,7 +154,7 @@ def _in_force(nodes: list[Any]) -> Iterator[Any]:
 def _is_medium_in_force(node: Any) -> bool:
     if node.type != "at-rule" or node.lower_at_keyword != "media" or node.content is None:
         return False
-    return applies_on_a_desktop(tinycss2.serialize(node.prelude))
+    return applies_on_a_desktop(_written(node.prelude))
 
 
 def _selectors(prelude: list[Any]) -> list[str]:
@@ -140,7 +164,7 @@ def _selectors(prelude: list[Any]) -> list[str]:
             groups.append([])
         else:
             groups[-1].append(part)
-    return [text for group in groups if (text := tinycss2.serialize(group).strip())]
+    return [text for group in groups if (text := _written(group).strip())]
 
 
 def _index(every: list[Element]) -> dict[str, list[Element]]:
@@ -166,7 +190,7 @@ def _candidates(selector: str, index: dict[str, list[Element]]) -> list[Element]
 def _matches(element: Element, selector: str) -> bool:
     try:
         return matches(element, selector)
-    except SelectorError:  # such as ::before, which is no element
+    except (SelectorError, RecursionError):  # such as ::before, which is no element
         return False
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from justhtml import Element
 
 from mailer.html_tree import attribute
+from mailer.text_page import JOINERS
 from mailer.visible_text import Close, Event, Open, Text
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -26,9 +27,13 @@ def target_of(element: Element, marks: frozenset[str]) -> str:
 
     `marks` stand for placeholders, whose value may be an address.
     """
-    if not (element.name in ("a", "area") or element.name.startswith("v:")):
-        return ""
-    target = _CONTROL.sub("", (attribute(element, "href") or "")).strip()
+    is_link = element.name in ("a", "area") or element.name.startswith("v:")
+    return readable(attribute(element, "href") or "", marks) if is_link else ""
+
+
+def readable(href: str, marks: frozenset[str]) -> str:
+    """Give the address that an attribute holds, as `target_of` does."""
+    target = _CONTROL.sub("", href).strip()
     if target.startswith("//"):
         target = f"https:{target}"
     scheme = _SCHEME.match(target)
@@ -69,7 +74,7 @@ class Link:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to click on."""
-        return not (self.has_picture or self.label)
+        return not (self.has_picture or self.label.strip(JOINERS))
 
 
 def links_of(events: Sequence[Event], marks: frozenset[str], limit: int) -> list[Link]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _MAX_GAP = 3  # line ends: two blank lines
 _MAX_INDENT = 24  # columns; what is nested deeper stays there
@@ -12,7 +13,8 @@ _BLANKS = re.compile(f"[{_SPACES}{_UNSEEN}]+")
 _SEPARATING = re.compile(f"[{_SPACES}]")
 _LINE_END = re.compile(r"\r\n?|\n")
 _INVISIBLE = re.compile("[\u00ad\u034f\u200b\u2060\ufeff]")
-_JOINERS = frozenset("\u200c\u200d")  # inside words of Persian, Hindi and others, and inside emoji
+JOINERS = "\u200c\u200d"
+"""Invisible, but of meaning inside words of Persian, Hindi and others, and inside emoji."""
 
 
 def collapsed(text: str) -> str:
@@ -23,7 +25,7 @@ def collapsed(text: str) -> str:
 def _blank(run: re.Match[str]) -> str:
     if _SEPARATING.search(run[0]):
         return " "
-    return run[0] if run[0] in _JOINERS else ""
+    return run[0] if run[0] in JOINERS else ""
 
 
 class Page:
@@ -120,7 +122,7 @@ class Page:
         if not words:
             self._is_blank_due = self._is_blank_due or text != ""
             return
-        if self._line and (self._is_blank_due or text[0] == " " or (self._is_closed and words[0].isalnum())):
+        if self._line and (self._is_blank_due or text[0] == " " or (self._is_closed and _begins_word(words))):
             self._line.append(" ")
         self._line.append(words)
         self._is_blank_due, self._is_closed = text[-1] == " ", False
@@ -146,6 +148,10 @@ class Page:
             self._lines += [between] * (self._gap - 1)
         self._lines.append(((self._lead if self._first is None else self._first) + line).rstrip())
         self._last_lead, self._first, self._gap = self._lead, None, 0
+
+
+def _begins_word(text: str) -> bool:
+    return text[0].isalnum() or unicodedata.category(text[0]) == "Co"  # a mark, for a value
 
 
 def _shared(one: str, other: str) -> str:

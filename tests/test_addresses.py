@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.addresses import Mailbox, envelope_address, is_forbidden, parse_mailbox, sender_allowed, sender_rule
+from mailer.addresses import (
+    Mailbox,
+    envelope_address,
+    is_forbidden,
+    parse_mailbox,
+    sender_allowed,
+    sender_rule,
+    shown_name,
+)
 
 LONGEST_LOCAL = "a" * 64
 
@@ -178,3 +186,9 @@ def test_sender_allowed_by_an_international_domain() -> None:
 def test_sender_rule_refuses(text: str) -> None:
     with pytest.raises(ValueError, match="neither"):
         sender_rule(text)
+
+
+def test_name_is_shown_without_blanks_that_say_nothing() -> None:
+    assert [shown_name(name) for name in ("  Ann ", "Ann  Lee", "\tAnn \n Lee ", "Ann", " ")] == [
+        "Ann", "Ann Lee", "Ann Lee", "Ann", ""
+    ]  # fmt: skip

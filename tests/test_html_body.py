@@ -75,6 +75,8 @@ class Attributes(HTMLParser):
         ("<p style='background:url([Site_URL]/[name])'>", "p", "style",
          f"background:url(https://mail.example.org/{ENCODED})"),
         ("<p style='background:url(x);content:[fname]'>", "p", "style", "background:url(x);content:Ann"),
+        (f"<b style='background:url(x{'y' * 3000}?n=[name]&[fname]=[name])[fname] url([fname]&[fname])'>", "b", "style",
+         f"background:url(x{'y' * 3000}?n={ENCODED}&Ann={ENCODED})Ann url(Ann&Ann)"),
         ("<meta http-equiv=refresh content='5; URL=https://x.org/[name]'>", "meta", "content",
          f"5; URL=https://x.org/{ENCODED}"),
         ("<meta name=author content='[name]'>", "meta", "content", ANN.name),
@@ -117,7 +119,7 @@ def test_url_in_text_is_the_same_in_both_parts_and_in_the_link() -> None:
             "<p>Q&[fname]; &amp;[fname]; &#[fname];", "<p>Q&amp;Ann; &amp;Ann; &amp;#Ann;", id="after an ampersand"
         ),
         pytest.param("<p>a <[fname]> b", "<p>a &lt;Ann> b", id="name after a bracket"),
-        pytest.param("<p [name]>x", f"<p {ENCODED}>x", id="where an attribute's name would be"),
+        pytest.param("<br><p [name]>x", f"<br><p {ENCODED}>x", id="where an attribute's name would be"),
         pytest.param("<p title=[name]>x", f'<p title="{ESCAPED}">x', id="without quotes"),
         pytest.param("<p title=a\"[fname]'>x", '<p title="a&quot;Ann\'">x', id="without quotes, with quotes"),
     ],
@@ -165,6 +167,11 @@ def test_link_that_can_be_clicked_is_left_alone(body: str) -> None:
         pytest.param("<style>[unsubscribe]</style><p>Hi", id="style sheet"),
         pytest.param("<p>Hi<img src='[unsubscribe]'>", id="image"),
         pytest.param("<p>Hi<!-- [unsubscribe]", id="comment without an end"),
+        pytest.param("<style>a {display: none}</style><p>Hi <a href='[unsubscribe]'>x</a>", id="every link hidden"),
+        pytest.param("<style>*{visibility:hidden!important}</style><p>Hi [unsubscribe]", id="everything hidden"),
+        pytest.param("<style>p, a {opacity:0;font-size:0}</style><p>Hi [unsubscribe]", id="everything without a size"),
+        pytest.param("<p>Hi<a href='[unsubscribe]'>&zwnj;</a>", id="link that shows nothing"),
+        pytest.param("<p>Hi [unsubscribe]" + "<br>" * 70_000, id="more tags than are looked at"),
     ],
 )
 def test_link_that_nobody_can_click_is_shown_in_a_paragraph(body: str) -> None:

@@ -56,6 +56,8 @@ def mail(address: str) -> str:
         "<!",
         "<b.lee@example.com>",
         "1 < 2 > 0",
+        "if (i<p && q>0)",
+        "x <li of y> z",
         "",
     ],
 )
@@ -190,3 +192,17 @@ def test_a_long_plain_body_is_compiled_in_linear_time(piece: str) -> None:
         return time.process_time() - begun
 
     assert seconds(16_000) < 16 * max(seconds(2_000), 0.02)  # eight times the text; quadratic would be 64 times
+
+
+@pytest.mark.parametrize("mark", "،؛؟।。！")
+def test_url_ends_before_the_punctuation_of_any_script(mark: str) -> None:
+    assert compile_bodies("", f"x https://example.com/a{mark} y", "", {}).markup == [
+        f"x {link('https://example.com/a')}{mark} y"
+    ]
+
+
+def test_run_of_blanks_is_no_wider_than_any_line() -> None:
+    text, markup = parts("a" + "\t" * 100_000 + "b")
+
+    assert text == "a" + "\t" * 100_000 + "b"
+    assert len(markup) < 2000

@@ -310,3 +310,35 @@ def test_text_of_anything_has_no_blank_too_many(markup: str) -> None:
     assert "\n\n\n\n" not in shown
     assert shown == shown.strip("\n")
     assert len(shown) <= 30 * len(markup) + 100
+
+
+def test_markup_with_more_tags_than_a_parser_reads_in_seconds_keeps_its_words_and_links() -> None:
+    row = "<tr class=x><td>A &amp;\n B</td><td><a href='https://x.org/?a=1&amp;b=2'>go</a></td></tr>"
+    rest = (
+        "<style>p{color:red}</style><!-- no --><script>no()</script><a href='javascript:x'>mail</a> <a href=x>end</a>"
+    )
+
+    lines = text(row * 10_000 + rest).split("\n")
+
+    assert lines == [*["A & B go <https://x.org/?a=1&b=2>"] * 10_000, "mail end"]
+
+
+@pytest.mark.parametrize("signs", ["(", "[", "{", ":not(", "a["])
+@pytest.mark.parametrize("place", ["<p style='display:{}'>x", "<style>p{{display:{}}}</style><p>x",
+                                   "<style>p:not({}){{display:none}}</style><p>x",
+                                   "<style>@media ({}{{p{{display:none}}}}</style><p>x"])  # fmt: skip
+def test_style_that_is_nested_without_end_hides_nothing(place: str, signs: str) -> None:
+    assert text(place.format(signs * 20_000)) in ("x", "")
+
+
+def test_style_sheet_after_such_a_style_still_holds() -> None:
+    deep = f"<b style='display:{'(' * 20_000}'>b</b>"
+
+    assert text(f"<style>i{{display:none}}</style>{deep}<i>i</i>") == "b"
+
+
+def test_style_sheet_of_a_long_newsletter_holds_to_its_end() -> None:
+    sheet = "table td{width:10px} td > a{display:inline} .preheader{display:none}"
+    rows = "<tr><td><a href='https://x.org/'>x</a></td></tr>" * 600
+
+    assert text(f"<style>{sheet}</style><p class=preheader>hidden</p><p>seen<table>{rows}</table>").startswith("seen")

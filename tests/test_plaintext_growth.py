@@ -27,6 +27,7 @@ HOSTILE = {
     "cells over columns": "<tr><td colspan=1000000 rowspan=65000>x<td>y",
     "rules": "<style>.a{n}{{display:none}}</style><p class=a{n}>x",
     "rules with ancestors": "<style>.a .b{{display:none}}</style><p class='a b'>x",
+    "rules for many": "<style>.a{n},.b,p{{display:none}}</style><p class='a{n} b'>x",
     "broken styles": "<p style='display({{[' class=x>",
     "styles": "<p style='display:block;height:0;width:{n}px;overflow:clip'>",
     "Outlook's buttons": "<!--[if mso]><v:rect href='http://e.org'>x</v:rect><![endif]-->",
@@ -82,3 +83,8 @@ def test_target_that_is_told_again_and_again_does_not_outgrow_its_source() -> No
 
 def test_a_hundred_thousand_unclosed_elements_are_read_to_the_end() -> None:
     assert "".join(lay_out(["<div><p><b>" * 33_000 + "end"])).strip() == "end"
+
+
+def test_a_megabyte_of_tags_is_read_without_a_tree() -> None:
+    calls, _ = work("<p>" * 330_000 + "end")
+    assert calls < 330_000 * 30  # a tree and its layout take many more

@@ -190,9 +190,9 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
     recipient = Recipient("u1", name, address)
     values = {
         "unsubscribe": LINK,
-        "name": name,
-        "fname": name.partition(" ")[0],
-        "lname": name.rpartition(" ")[2],
+        "name": shown_name(name),
+        "fname": shown_name(name).partition(" ")[0],
+        "lname": shown_name(name).rpartition(" ")[2],
         "email": address,
         "Site_Name": site_name,
         "Site_URL": site_url,
@@ -207,9 +207,9 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
         to = read["To"]
         assert isinstance(to, AddressHeader)
         assert [one.addr_spec for one in to.addresses] == [address]
-    assert mailbox(unfolded(message.content, "To")) == (name, address)
+    assert mailbox(unfolded(message.content, "To")) == (shown_name(name), address)
     assert mailbox(unfolded(message.content, "From")) == (sender_name, sender_address)
-    assert decoded(unfolded(message.content, "Subject")) == substituted(subject, values)
+    assert decoded(unfolded(message.content, "Subject")) == substituted(subject, values).strip(" ")
     markup = read.get_body(("html",))
     assert markup is not None
     template = compile_message(draft)

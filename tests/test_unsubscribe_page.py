@@ -183,7 +183,8 @@ def from_page(address: str, link: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "appended", [".", ")", ",", "%3E", "/", "%2F", "%E2%80%9D", "%20", "=", "&gt;", ").", "//", "?x=1"]
+    "appended",
+    [".", ")", ",", "%3E", "/", "%2F", "%E2%80%9D", "%20", "=", "&gt;", ").", "//", "?x=1", "%0D%0A", ".%0A"],
 )
 def test_link_works_with_what_a_mail_program_appended(client: FlaskClient, sqlite_db: Database, appended: str) -> None:
     offer = client.get(PAGE + appended)

@@ -65,10 +65,10 @@ def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings,
         order = check({**payload, "dryrun": False}, settings)
         with looks.place():
             recipient = _recipient(db, order, payload["user"], settings)
-        try:
-            return _rendered(order, recipient)
-        except ValueError as error:
-            raise InvalidParams(f"This message cannot be written: {error}.") from error
+            try:
+                return _rendered(order, recipient)
+            except ValueError as error:
+                raise InvalidParams(f"This message cannot be written: {error}.") from error
 
     def _rendered(order: Order, recipient: Recipient) -> Any:
         template = _template(order, settings)

@@ -7,6 +7,8 @@ from http import HTTPStatus
 from pathlib import Path
 
 from flask import Blueprint, Response, make_response, render_template, request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import PathConverter
 
 from mailer.database import Database
 from mailer.links import NOBODY, PATH, PREVIEW, Links
@@ -32,6 +34,12 @@ ERRORS: dict[int, str] = {
 }
 
 
+class _Anything(PathConverter):
+    """What follows in an address, also where programs have left line ends in it."""
+
+    regex = r"[^/][\s\S]*?"
+
+
 def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = False) -> Blueprint:
     """Give the page's routes. They need no login and no cookie: the signed link says who is asking, for what.
 
@@ -46,7 +54,11 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         static_url_path="/static",
     )
 
-    @blueprint.get("/<path:token>", merge_slashes=False)  # any text at all gets this page
+    @blueprint.record_once
+    def take_anything(state: BlueprintSetupState) -> None:
+        state.app.url_map.converters["anything"] = _Anything
+
+    @blueprint.get("/<anything:token>", merge_slashes=False)  # any text at all gets this page
     def show(token: str) -> Response:
         """Offer to unsubscribe. Changes nothing: mail scanners follow every link."""
         user_id = links.read(token)
@@ -54,7 +66,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
             return _not_valid()
         return _page("preview" if user_id == PREVIEW else "offer")
 
-    @blueprint.post("/<path:token>", merge_slashes=False)
+    @blueprint.post("/<anything:token>", merge_slashes=False)
     def change(token: str) -> Response:
         """Unsubscribe, from the button or in one click (RFC 8058); with `action=subscribe`, subscribe again."""
         user_id = links.read(token)
