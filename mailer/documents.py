@@ -182,7 +182,7 @@ def _canonical_date(document: dict[str, Any], field: str) -> None:
 _FIELDS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("username", "name", "type", "status", "statusText", "language"), (str, "must be a string")),
     **dict.fromkeys(("emails", "roles"), (list, "must be a list")),
-    "customFields": (dict, "must be an object"),
+    **dict.fromkeys(("customFields", "mailer"), (dict, "must be an object")),
 }
 
 
@@ -194,6 +194,9 @@ def _check_fields(document: dict[str, Any]) -> None:
             raise _RefusedError(problem, field)
     if not isinstance(document.get("active", True), bool):
         raise _RefusedError("must be true or false", "active")
+    mark = (document.get("mailer") or {}).get("unsubscribed")
+    if mark is not None and not isinstance(mark, bool):
+        raise _RefusedError("must be true or false", "mailer", "unsubscribed")
     if len(document.get("username") or "") > MAX_INDEXED:
         raise _RefusedError(f"is longer than {MAX_INDEXED} characters", "username")
     for index, role in enumerate(document.get("roles") or ()):
