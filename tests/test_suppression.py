@@ -114,6 +114,10 @@ READ = {
         "a@b.example,Yes,Ann (a@b.example),\nc@d.example,No,Cid,d@d.example\n",
         [Entry(None, "a@b.example"), Entry(None, "c@d.example"), Entry(None, "d@d.example")],
     ),
+    "another column of addresses": (
+        "Email,Address,Home address\na@b.example,c@d.example,1 Main St\n",
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+    ),
     "fields about mail beside the address": (
         '{"email": "a@b.example", "email verified": true, "mail type": "html"}\n',
         [Entry(None, "a@b.example")],
