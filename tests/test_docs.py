@@ -52,6 +52,11 @@ def test_settings_table_has_every_setting_with_its_default() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_has_nothing_left_of_a_merge(page: Path) -> None:
+    assert not re.findall(r"^(?:<{7}|={7}|>{7}).*$", page.read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page_names_no_setting_that_there_is_not(page: Path) -> None:
     known = {f"MAILER_{field.name.upper()}" for field in fields(Settings)} | CLIENT_VARIABLES
     assert set(re.findall(r"MAILER_[A-Z_]*[A-Z]", page.read_text("utf-8"))) <= known
@@ -85,7 +90,8 @@ def error_types(of: type[errors.MailerError] = errors.MailerError) -> Iterator[s
 
 
 def test_errors_are_documented_with_their_status() -> None:
-    documented = {codes(row[1])[0]: int(row[0]) for row in table(section(README, "Errors"), "status")}
+    rows = table(section(README, "Errors"), "status")
+    documented = {kind: int(row[0]) for row in rows for kind in codes(row[1])}
     over_http = {kind.error_type: kind.status for kind in errors.MailerError.__subclasses__()}
     offline = over_http.pop("error-invalid-user")
     assert offline
