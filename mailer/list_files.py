@@ -100,9 +100,9 @@ def _lines(file: TextFile) -> Iterator[str]:
 
 
 def _columns(headings: Sequence[str]) -> tuple[str | None, ...]:
-    """The columns as in a list of users, and `MENTIONING`, or `email` too where no other column is that."""
+    """The columns as in a list of users, and `MENTIONING`, or `email` too where no other column says who is meant."""
     known = columns_of(headings)
-    words, column_of_them = (MAIL | POSTAL, MENTIONING) if "email" in known else (MAIL, "email")
+    words, column_of_them = (MAIL | POSTAL, MENTIONING) if {"_id", "email"} & {*known} else (MAIL, "email")
     by_word = partial(_by_word, words, column_of_them)
     return tuple(column or by_word(heading) for column, heading in zip(known, headings, strict=True))
 
@@ -157,11 +157,11 @@ def _objects(file: TextFile) -> Rows:
 
 def _texts(row: int, column: str, given: object) -> list[Any]:
     """An address may be a text, a list of them, or as in a user document; everything else stays as it is."""
-    if column != "email":
+    if column not in ("email", MENTIONING):
         return [given]
     listed = given if isinstance(given, list) else [given]
     texts = [one.get("address") if isinstance(one, dict) else one for one in listed]
-    if not all(isinstance(one, str) for one in texts):
+    if column == "email" and not all(isinstance(one, str) for one in texts):
         raise InvalidRow(row, "address", "is no valid address")
     return texts
 

@@ -119,9 +119,10 @@ READ = {
         [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
     ),
     "fields about mail beside the address": (
-        '{"email": "a@b.example", "email verified": true, "mail type": "html"}\n',
-        [Entry(None, "a@b.example")],
+        '{"email": "a@b.example", "email verified": true, "mail type": "html", "other mails": ["c@d.example"]}\n',
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
     ),
+    "column about mail beside the id": ("_id,Unsubscribed from all email\nann,yes\n", [Entry("ann", None)]),
     "other columns before the separator is known": (
         "Abgemeldet;E-Mail-Adresse privat\n01.02.2020;a@b.example\n",
         [Entry(None, "a@b.example")],
