@@ -202,7 +202,7 @@ def _date(value: object, field: str) -> object:
 _FIELDS: tuple[tuple[str, type, str], ...] = (
     *((field, str, "must be a string") for field in ("username", "name", "type", "status", "statusText", "language")),
     *((field, list, "must be a list") for field in ("emails", "roles")),
-    ("customFields", dict, "must be an object"),
+    *((field, dict, "must be an object") for field in ("customFields", "mailer")),
 )
 
 
@@ -214,6 +214,9 @@ def _check_fields(document: dict[str, Any]) -> None:
             raise _RefusedError(problem, field)
     if not isinstance(document.get("active", True), bool):
         raise _RefusedError("must be true or false", "active")
+    mark = (document.get("mailer") or {}).get("unsubscribed")
+    if mark is not None and not isinstance(mark, bool):
+        raise _RefusedError("must be true or false", "mailer", "unsubscribed")
     if len(document.get("username") or "") > MAX_INDEXED:
         raise _RefusedError(f"is longer than {MAX_INDEXED} characters", "username")
     for index, role in enumerate(document.get("roles") or ()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from mailer.cells import trimmed
@@ -14,10 +15,10 @@ _SYNONYMS = {
     "_id": "_id id userid uid rocketchatid",
     "username": "username user login loginname userlogin",
     "name": "name fullname displayname realname",
-    FIRST: "firstname fname givenname forename vorname prénom",
+    FIRST: "firstname fname givenname forename vorname prenom",
     LAST: "lastname lname surname familyname nachname nom",
     "email": "email emails emailaddress emailaddresses emailadresse mail mailaddress mailadresse address addresses"
-    " adresse adressemail adresseemail courriel correo correoelectrónico emailid primaryemail primaryemailaddress"
+    " adresse adressemail adresseemail courriel correo correoelectronico emailid primaryemail primaryemailaddress"
     " useremail email1 email1value emails0address subscriberemail recipient recipientemail",
     "active": "active isactive enabled aktiv",
     "type": "type",
@@ -32,14 +33,14 @@ _SYNONYMS = {
 _COLUMNS = {name: column for column, names in _SYNONYMS.items() for name in names.split()}
 _custom = re.compile(r"custom[ _-]?fields\.(.+)", re.IGNORECASE | re.DOTALL).fullmatch
 
-_POSTAL = {"address", "addresses", "adresse"}  # beside a column of mail addresses
+POSTAL = {"address", "addresses", "adresse"}  # beside a column of mail addresses
 
 
 def columns_of(headings: Sequence[str]) -> tuple[str | None, ...]:
     """What each column is called here; None: not known. `address` beside `email` is where somebody lives."""
     columns = [column_of(heading) for heading in headings]
     if columns.count("email") > 1:
-        columns = [None if _folded(h) in _POSTAL else c for h, c in zip(headings, columns, strict=True)]
+        columns = [None if _folded(h) in POSTAL else c for h, c in zip(headings, columns, strict=True)]
     return tuple(columns)
 
 
@@ -55,4 +56,5 @@ def column_of(heading: str) -> str | None:
 
 
 def _folded(heading: str) -> str:
-    return "".join(filter(str.isalnum, heading.casefold()))
+    """Letters and digits, without accents, which may be marks of their own."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", heading).casefold()))

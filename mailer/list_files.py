@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mailer import cells
 from mailer.addresses import envelope_address
 from mailer.ejson import canonical_date
 from mailer.errors import InvalidRow
-from mailer.headings import columns_of
+from mailer.headings import POSTAL, columns_of
 from mailer.json_streams import read_json
 from mailer.spreadsheets import bare
 from mailer.tables import Headless, Table, read_table
@@ -18,7 +19,8 @@ from mailer.text_files import TextFile
 
 MAX_LINE = 1 << 16  # characters
 KNOWN = "_id, email, address"
-MENTIONING = "mentioning"  # a column beside that of the addresses, called after mail too: it may hold more of them
+MENTIONING = "mentioning"  # a column beside that of the addresses, called so too: it may hold more of them
+MAIL = {"email", "mail", "courriel"}
 
 Rows = Iterator[tuple[int, dict[str, list[Any]]]]  # what stands under each column that is known, empty cells left out
 
@@ -98,18 +100,19 @@ def _lines(file: TextFile) -> Iterator[str]:
 
 
 def _columns(headings: Sequence[str]) -> tuple[str | None, ...]:
-    """The columns as in a list of users, and `MENTIONING`, or `email` too where no other column is that."""
+    """The columns as in a list of users, and `MENTIONING`, or `email` too where no other column says who is meant."""
     known = columns_of(headings)
-    by_mail = MENTIONING if "email" in known else "email"
-    return tuple(column or _by_word(heading, by_mail) for column, heading in zip(known, headings, strict=True))
+    words, column_of_them = (MAIL | POSTAL, MENTIONING) if {"_id", "email"} & {*known} else (MAIL, "email")
+    by_word = partial(_by_word, words, column_of_them)
+    return tuple(column or by_word(heading) for column, heading in zip(known, headings, strict=True))
 
 
-def _by_word(heading: str, by_mail: str) -> str | None:
+def _by_word(of_mail: Collection[str], column: str, heading: str) -> str | None:
     if "@" in heading:  # an address, and the list has no heading
         return None
     words = "".join(character if character.isalnum() else " " for character in heading.casefold()).split()
-    if any(word.rstrip("0123456789s") in {"email", "mail", "courriel"} for word in words):
-        return by_mail
+    if any(word.rstrip("0123456789s") in of_mail or word in of_mail for word in words):
+        return column
     return "reason" if words in (["reason"], ["note"], ["comment"]) else None
 
 
@@ -154,11 +157,11 @@ def _objects(file: TextFile) -> Rows:
 
 def _texts(row: int, column: str, given: object) -> list[Any]:
     """An address may be a text, a list of them, or as in a user document; everything else stays as it is."""
-    if column != "email":
+    if column not in ("email", MENTIONING):
         return [given]
     listed = given if isinstance(given, list) else [given]
     texts = [one.get("address") if isinstance(one, dict) else one for one in listed]
-    if not all(isinstance(one, str) for one in texts):
+    if column == "email" and not all(isinstance(one, str) for one in texts):
         raise InvalidRow(row, "address", "is no valid address")
     return texts
 

@@ -85,11 +85,10 @@ def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: in
     return Stored(row.document, created=earlier is None)
 
 
-def _wish_held(earlier: AnyRow | None) -> tuple[str, int] | None:
-    """The address at which the user had unsubscribed, and when."""
-    if earlier is None or not earlier.active or earlier.email is None or earlier.unsubscribed_at is None:
+def _wish_held(earlier: AnyRow | None) -> wishes.Held | None:
+    if earlier is None or earlier.email is None or earlier.unsubscribed_at is None:
         return None
-    return earlier.email, earlier.unsubscribed_at
+    return wishes.Held(earlier.email, earlier.unsubscribed_at, earlier.active)
 
 
 def _opted_out(document: Mapping[str, Any]) -> bool:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from mailer.directory import address, audience, audience_since
-from mailer.models import Batch, BatchState, Delivery, DeliveryStatus, User
+from mailer.models import Batch, BatchState, Delivery, DeliveryStatus, User, Wish, WishOf
 
 
 def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -24,15 +24,23 @@ def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     who have unsubscribed have an index of their own.
     """
     member = aliased(User)
-    firsts = select(func.min(member.id)).where(audience(query, member), ~unwanted(member)).group_by(address(member))
+    wanted = [~one for one in _wishes(member)]  # one by one: PostgreSQL joins what is denied by itself
+    firsts = select(func.min(member.id)).where(audience(query, member), *wanted).group_by(address(member))
     return User.id.in_(firsts)
 
 
 def unwanted(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
-    """Somebody who has the user's address has unsubscribed (already `before` a time in ms)."""
+    """Somebody who has the user's address, or had it then, has unsubscribed (already `before` a time in ms)."""
+    return or_(*_wishes(user, before=before))
+
+
+def _wishes(user: type[User], *, before: int | None = None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     twin = aliased(User)
-    then = true() if before is None else twin.unsubscribed_at < before
-    return exists().where(twin.unsubscribed_at.is_not(None), then, address(twin) == address(user))
+    have = exists().where(twin.unsubscribed_at.is_not(None), address(twin) == address(user))
+    had = exists().where(Wish.kind == WishOf.SHARED, Wish.value == address(user))
+    if before is not None:
+        have, had = have.where(twin.unsubscribed_at < before), had.where(Wish.unsubscribed_at < before)
+    return have, had
 
 
 def spoken_for(campaign_id: str, query: Mapping[str, Any], since: int) -> ColumnElement[bool]:

@@ -54,7 +54,8 @@ def all_unsubscribed(db: Database) -> Iterator[Suppressed]:
     """All of them, and then the wishes that are kept for whoever comes."""
     yield from all_suppressed(db)
     for wish in wishes.all_kept_wishes(db):
-        yield Suppressed(wish.user_id, wish.address, wish.unsubscribed_at)
+        if not wish.shared:  # on a list it would be about the others at the address
+            yield Suppressed(wish.user_id, wish.address, wish.unsubscribed_at)
 
 
 def suppress(db: Database, entries: Iterable[Entry], *, by: str, source: str) -> SuppressionResult:

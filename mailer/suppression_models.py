@@ -15,6 +15,7 @@ class WishOf(StrEnum):
 
     ADDRESS = "address"  # as `addresses.comparable` has it
     USER = "user"  # an id that nobody has yet
+    SHARED = "shared"  # an address others have too: counts where it is one message for all of them, and marks nobody
 
 
 class Wish(Base):

@@ -52,12 +52,12 @@ def resubscribe_address(db: Database, address: str) -> int | None:
 
     Returns how many users are written to again. Who has unsubscribed by themselves stays so.
     """
-    theirs = comparable(address)
-    kept = (Wish.kind == WishOf.ADDRESS) & (Wish.value == theirs)
+    kept = wishes.of_address(address)
     with db.write() as connection:
-        made_at = connection.scalar(select(Wish.unsubscribed_at).where(kept))
-        if made_at is None:
+        times = connection.execute(select(Wish.kind, Wish.unsubscribed_at).where(kept)).all()
+        if not times:
             return None
         connection.execute(delete(Wish).where(kept))
-        marked = and_(func.lower(User.email) == theirs, User.unsubscribed_at == made_at)
+        marking = [made_at for kind, made_at in times if kind == WishOf.ADDRESS]
+        marked = and_(func.lower(User.email) == comparable(address), User.unsubscribed_at.in_(marking))
         return connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount

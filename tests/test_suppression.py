@@ -114,10 +114,15 @@ READ = {
         "a@b.example,Yes,Ann (a@b.example),\nc@d.example,No,Cid,d@d.example\n",
         [Entry(None, "a@b.example"), Entry(None, "c@d.example"), Entry(None, "d@d.example")],
     ),
-    "fields about mail beside the address": (
-        '{"email": "a@b.example", "email verified": true, "mail type": "html"}\n',
-        [Entry(None, "a@b.example")],
+    "another column of addresses": (
+        "Email,Address,Home address\na@b.example,c@d.example,1 Main St\n",
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
     ),
+    "fields about mail beside the address": (
+        '{"email": "a@b.example", "email verified": true, "mail type": "html", "other mails": ["c@d.example"]}\n',
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+    ),
+    "column about mail beside the id": ("_id,Unsubscribed from all email\nann,yes\n", [Entry("ann", None)]),
     "other columns before the separator is known": (
         "Abgemeldet;E-Mail-Adresse privat\n01.02.2020;a@b.example\n",
         [Entry(None, "a@b.example")],

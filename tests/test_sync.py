@@ -261,6 +261,7 @@ MALFORMED = {
     "address": ({"emails": [{"address": 5}]}, "emails.0", False, {}),
     "active": ({"active": "no"}, "active", False, {"active": False}),
     "custom fields": ({"customFields": [1]}, "customFields", False, {}),
+    "mark of the unsubscribed": ({"mailer": {"unsubscribed": "yes"}}, "mailer.unsubscribed", False, {}),
     "second address": ({"emails": [{"address": "e@example.com"}, 5]}, "emails.1", True, {}),
     "verified": ({"emails": [{"address": "e@example.com", "verified": 1}]}, "emails.0.verified", True, {}),
     "name": ({"name": 5}, "name", True, {"name": "eve"}),

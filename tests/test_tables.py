@@ -197,7 +197,7 @@ HEADINGS = {
     "_id": ["_id", "ID", "id", "User ID", "user_id", "userId"],
     "email": ["email", "E-Mail", "e-mail", "mail", "Address", "E-Mail-Adresse", "Email Address", "EMAIL", "emails"],
     "username": ["username", "User", "login", "User Name"],
-    "first name": ["first name", "First_Name", "Vorname", "Given name"],
+    "first name": ["first name", "First_Name", "Vorname", "Given name", "Prénom", "Pre\u0301nom"],
     "last name": ["last name", "LastName", "surname", "Nachname"],
     "name": ["name", "Full Name"],
     "active": ["Active", "isActive"],

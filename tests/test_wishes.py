@@ -17,6 +17,7 @@ from mailer.errors import NotFound
 from mailer.imports import ImportResult, Wanted, upsert_documents
 from mailer.list_files import Entry
 from mailer.membership import deactivate_user, patch_user, put_user
+from mailer.merging import merged_audience
 from mailer.models import User, Wish
 from mailer.suppression import SuppressionResult, all_unsubscribed, suppress
 from mailer.suppression_lists import Suppressed
@@ -191,6 +192,36 @@ def test_colleague_at_the_same_address_goes_on_being_written_to(db: Database) ->
     deactivate_user(db, "old")
     bring(db, document("other", name="renamed"))
     assert (silent(db), kept_wishes(db)) == ({"old"}, [])
+
+
+MOVING = {
+    "moved": lambda db: patch_user(db, "old", {"emails": [{"address": "moved@example.com"}]}),
+    "moved by an import": lambda db: bring(db, document("old", "moved@example.com")),
+    "erased by a replacement": lambda db: replaced(db, {"_id": "old"}),
+    "inactive, and then moved": lambda db: (deactivate_user(db, "old"), MOVING["moved"](db)),
+    "inactive, and then erased": lambda db: (deactivate_user(db, "old"), replaced(db, {"_id": "old"})),
+}
+
+
+@pytest.mark.parametrize("move", MOVING.values(), ids=MOVING)
+@pytest.mark.parametrize("back", ["the colleague", "an operator"])
+def test_merged_address_whose_wish_has_moved_away_is_not_written_to(db: Database, move: Any, back: str) -> None:
+    """It was one message for all at the address, and one of them has asked for none."""
+    bring(db, document("old"), document("other"))
+    unsubscribe(db, "old")
+    move(db)
+    assert silent(db) == {"old"}
+    (kept,) = [one for one in kept_wishes(db) if one.shared]
+    assert (kept.address, kept_wishes(db, after=("shared", ADDRESS))) == (ADDRESS, [])
+    assert ADDRESS not in {one.address for one in all_unsubscribed(db)}
+    with db.read() as connection:
+        assert connection.scalars(select(User.id).where(merged_audience({}))).all() == []
+    if back == "the colleague":
+        assert resubscribe(db, "other", merged=True)
+    else:
+        assert resubscribe_address(db, ADDRESS) == 0
+    with db.read() as connection:
+        assert connection.scalars(select(User.id).where(merged_audience({}))).all() == ["other"]
 
 
 @pytest.mark.parametrize("brings", ["import", "put"])
