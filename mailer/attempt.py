@@ -24,6 +24,7 @@ from mailer.worklist import Entry, Result
 from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
 
 LOST = "The transport failed in an unexpected way before it gave an outcome for this message."
+NO_REASON = "it gave no reason"
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Attempt:
     answered: bool = False
     halted: bool = False
     trouble: Trouble | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def halt(self, **what: str) -> None:
         """Draw no more; the first words about a trouble stand."""
@@ -67,10 +68,10 @@ class Sender:
             _verify_answered(len(entries), drawn, attempt)
         except TransportUnavailable as error:
             what = "sender" if error.about is About.SENDER else "transport"
-            attempt.halt(**{what: one_line(str(error) or "it gave no reason")})
-        except LeaseLost:
+            attempt.halt(**{what: one_line(str(error) or NO_REASON)})
+        except (LeaseLost, KeyboardInterrupt):
             raise
-        except Exception as error:  # noqa: BLE001 - the transport may be anybody's, and one campaign must not stop the others
+        except BaseException as error:  # noqa: BLE001 - the transport may be anybody's, and even SystemExit ends this alone
             _close(outcomes)
             attempt.error = error
             attempt.halt(error=told(error))

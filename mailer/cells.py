@@ -51,6 +51,8 @@ _NO = (
 BOOLEANS = {**dict.fromkeys((*_YES, "vero"), True), **dict.fromkeys(_NO, False)}
 
 _unseen = re.compile(f"[{re.escape(_UNSEEN)}]+")
+_SEVERAL = re.compile(r"\s:::\s")  # between several values of an address book's entry
+_address_in_parentheses = re.compile(r"\(([^()\s]+@[^()\s]+)\)")  # Name (address)
 _between = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^,;|\r\n])+').findall
 _bare = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII).fullmatch
 _in_brackets = re.compile(r"<([^<>]*)>\Z").search
@@ -81,10 +83,11 @@ def plain_address(text: str) -> str:
 
 
 def addresses_in(text: str) -> list[str]:
-    """Every address in `text`, in envelope form and in its order; separators are commas, semicolons, blanks, bars.
+    """Every address in `text`, in envelope form and in its order, between commas, semicolons, blanks, bars or `:::`.
 
     Raises ValueError where a part is no address, so that nobody is overlooked. Nothing at all gives none.
     """
+    text = _address_in_parentheses.sub(r"<\1>", _SEVERAL.sub(",", text))
     whole = envelope_address(plain_address(text)) if text.count("@") == 1 else None
     if whole:
         return [whole]

@@ -64,13 +64,26 @@ def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
 
     A date, `{"$date": ...}`, is a value and takes the place of what was there.
     """
-    result = dict(target) if _is_object(target) else {}
+    if not target or not _is_object(target):
+        return _without_nulls(changes)
+    result = dict(target)
     for key, value in changes.items():
         if value is None:
             result.pop(key, None)
         elif value.__class__ is dict and _is_object(value):
             result[key] = merged(result.get(key), value)
         else:
+            result[key] = value
+    return result
+
+
+def _without_nulls(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of nothing when `changes` are merged in."""
+    result = {}
+    for key, value in changes.items():
+        if value.__class__ is dict and _is_object(value):
+            result[key] = _without_nulls(value)
+        elif value is not None:
             result[key] = value
     return result
 

@@ -58,7 +58,7 @@ def database_time(connection: Connection) -> int:
     return int(connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one())
 
 
-def is_database_trouble(error: Exception) -> bool:
+def is_database_trouble(error: BaseException) -> bool:
     """Whether the database is away, locked, full or takes no writes; else the statement or its values are at fault."""
     if isinstance(error, (sqlite3.Error, psycopg.Error, PoolTimeout)):
         return True

@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy.exc import OperationalError
 
 from mailer.addresses import Mailbox
-from mailer.attempt import Attempt, Sender
+from mailer.attempt import NO_REASON, Attempt, Sender
 from mailer.database import is_database_trouble
 from mailer.database_errors import own_words
 from mailer.hold import Hold, boot_time
@@ -59,7 +59,7 @@ class Deliverer:
             self._deliver(hold, stopping)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
-        except Exception as error:  # whatever it is, it is this campaign's
+        except BaseException as error:  # whatever it is, it is this campaign's
             if not _is_the_campaigns(error):
                 raise
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, told(error)))
@@ -77,7 +77,7 @@ class Deliverer:
                     raise
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, told(error)))
 
-    def _log_error(self, campaign_id: str, error: Exception, times: int) -> None:
+    def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
         """With the traceback the first time only."""
         log.error("campaign %s met an unexpected error: %s", campaign_id, for_the_log(told(error)))
         if times <= 1:
@@ -170,9 +170,14 @@ class Deliverer:
         try:
             self._transport.check()
         except TransportUnavailable as error:
-            self._outbox.release(claim, [], _untried(todo), Trouble(transport=one_line(str(error))))
-            return False
-        return True
+            words = one_line(str(error) or NO_REASON)
+        except Exception as error:  # noqa: BLE001 - it is asked about itself, so no campaign is at fault
+            log.error("the transport's check: %s", whole(error))
+            words = told(error)
+        else:
+            return True
+        self._outbox.release(claim, [], _untried(todo), Trouble(transport=words))
+        return False
 
     def _lift(self, claim: Claim) -> Claim:
         """A probe or a trial that got an answer about a recipient has shown that it works; `check` alone has not."""
@@ -187,9 +192,9 @@ class Deliverer:
         return compile_message(Draft(campaign.id, sender, campaign.subject, campaign.body, **site, **frame))
 
 
-def _is_the_campaigns(error: Exception) -> bool:
+def _is_the_campaigns(error: BaseException) -> bool:
     """Not the machine's and not the database's, which would be every campaign's."""
-    return not isinstance(error, (OSError, MemoryError)) and not is_database_trouble(error)
+    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 
 def _untried(entries: Sequence[Entry]) -> int:

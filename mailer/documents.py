@@ -34,6 +34,9 @@ SECRETS = frozenset(
 
 NOT_UNICODE = "is not valid Unicode; in a file, it is in neither UTF-8 nor Windows-1252"
 
+_NOTHING: Mapping[str, Any] = {}
+_SIMPLE = frozenset({bool, type(None)})  # their values can be stored; so can a text that is printable
+
 _unstorable = re.compile("[\0\ud800-\udfff]").search
 _control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 
@@ -59,10 +62,13 @@ class _RefusedError(Exception):
         self.path = list(path)
 
 
-def normalise(document: object, row: int) -> UserRow:
-    """The row to store for `document`, which is not changed; raises `InvalidRow`, which names `row` and the field."""
+def normalise(document: object, row: int, stored: Mapping[str, Any] = _NOTHING) -> UserRow:
+    """The row to store for `document`, which is not changed; raises `InvalidRow`, which names `row` and the field.
+
+    What it shares with `stored`, a document out of the directory, was checked before and is not gone through again.
+    """
     try:
-        return _row(document)
+        return _row(document, stored)
     except _RefusedError as refused:
         raise InvalidRow(row, ".".join(refused.path) or "document", refused.problem) from None
 
@@ -78,18 +84,19 @@ def role_lines(roles: Sequence[str] | None) -> str | None:
     return lines if len(lines) <= MAX_INDEXED and lines.count("\n") == len(roles) + 1 else None
 
 
-def _row(document: object) -> UserRow:
+def _row(document: object, stored: Mapping[str, Any]) -> UserRow:
     if not isinstance(document, dict):
         raise _RefusedError("must be an object")
-    clean = _clean_object({key: value for key, value in document.items() if key not in SECRET_ROOTS}, MAX_DEPTH)
+    if not SECRET_ROOTS.isdisjoint(document):
+        document = {key: value for key, value in document.items() if key not in SECRET_ROOTS}
+    clean = _clean_object(document, MAX_DEPTH, stored)
     if not isinstance(clean, dict):
         raise _RefusedError("must be an object")
     _check_fields(clean)
-    _check_emails(clean.get("emails"))
-    for email in clean.get("emails") or ():
-        email["address"] = plain_address(email["address"])
+    _settle_emails(clean.get("emails"))
     for field in DATES:
-        _canonical_date(clean, field)
+        if clean.get(field) is not None:
+            clean[field] = _date(clean[field], field)
     clean.setdefault("active", True)
     created = clean.get("createdAt")
     username = clean.get("username")
@@ -106,12 +113,12 @@ def _row(document: object) -> UserRow:
 
 
 def _clean(value: object, depth: int) -> Any:
-    if isinstance(value, str):
-        return _clean_text(value)
     if isinstance(value, dict):
         return _clean_object(value, depth)
     if isinstance(value, list):
         return _clean_list(value, depth)
+    if isinstance(value, str):
+        return _clean_text(value)
     return _clean_number(value)
 
 
@@ -131,11 +138,15 @@ def _clean_number(value: object) -> bool | float | None:
     raise _RefusedError(NOT_A_NUMBER)
 
 
-def _clean_list(values: list[object], depth: int) -> list[Any]:
+def _clean_list(values: list[Any], depth: int) -> list[Any]:
     if not depth:
         raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
-    cleaned = []
+    cleaned: list[Any] = []
     for index, value in enumerate(values):
+        kind = value.__class__
+        if kind in _SIMPLE or (kind is str and value.isprintable()):
+            cleaned.append(value)
+            continue
         try:
             cleaned.append(_clean(value, depth - 1))
         except _RefusedError as refused:
@@ -144,20 +155,27 @@ def _clean_list(values: list[object], depth: int) -> list[Any]:
     return cleaned
 
 
-def _clean_object(values: Mapping[object, object], depth: int) -> Any:
+def _clean_object(values: Mapping[Any, Any], depth: int, stored: Mapping[str, Any] = _NOTHING) -> Any:
     if not depth:
         raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
-    cleaned = {}
+    cleaned: dict[str, Any] = {}
     for key, value in values.items():
-        if not isinstance(key, str) or _unstorable(key):
-            raise _RefusedError("has a field name that is not valid Unicode text")
-        if _is_secret(key):
+        if not _is_kept(key):
+            continue
+        kind = value.__class__
+        if kind in _SIMPLE or (kind is str and value.isprintable()):
+            cleaned[key] = value
+            continue
+        if stored and key != "emails" and value is stored.get(key):  # addresses are settled in place
+            cleaned[key] = value
             continue
         try:
             cleaned[key] = _clean(value, depth - 1)
         except _RefusedError as refused:
             refused.path.insert(0, key)
             raise
+    if len(cleaned) != 1:
+        return cleaned
     try:
         return from_extended(cleaned)
     except ValueError as error:
@@ -165,32 +183,34 @@ def _clean_object(values: Mapping[object, object], depth: int) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _is_secret(key: str) -> bool:
-    return re.sub(r"[-_ ]", "", key).casefold() in SECRETS
+def _is_kept(key: object) -> bool:
+    """Whether the field `key` is stored: a secret is not."""
+    if not isinstance(key, str) or _unstorable(key):
+        raise _RefusedError("has a field name that is not valid Unicode text")
+    return re.sub(r"[-_ ]", "", key).casefold() not in SECRETS
 
 
-def _canonical_date(document: dict[str, Any], field: str) -> None:
-    value = document.get(field)
-    if value is None or (isinstance(value, dict) and value.keys() == {"$date"}):
-        return
+def _date(value: object, field: str) -> object:
+    if isinstance(value, dict) and len(value) == 1 and "$date" in value:
+        return value
     try:
-        document[field] = canonical_date(value)
+        return canonical_date(value)
     except ValueError as error:
         raise _RefusedError(str(error), field) from None
 
 
-_FIELDS: dict[str, tuple[type, str]] = {
-    **dict.fromkeys(("username", "name", "type", "status", "statusText", "language"), (str, "must be a string")),
-    **dict.fromkeys(("emails", "roles"), (list, "must be a list")),
-    "customFields": (dict, "must be an object"),
-}
+_FIELDS: tuple[tuple[str, type, str], ...] = (
+    *((field, str, "must be a string") for field in ("username", "name", "type", "status", "statusText", "language")),
+    *((field, list, "must be a list") for field in ("emails", "roles")),
+    ("customFields", dict, "must be an object"),
+)
 
 
 def _check_fields(document: dict[str, Any]) -> None:
     _check_id(document.get("_id"))
-    for field, (kind, problem) in _FIELDS.items():
+    for field, kind, problem in _FIELDS:
         value = document.get(field)
-        if value is not None and not isinstance(value, kind):
+        if value is not None and value.__class__ is not kind and not isinstance(value, kind):
             raise _RefusedError(problem, field)
     if not isinstance(document.get("active", True), bool):
         raise _RefusedError("must be true or false", "active")
@@ -208,12 +228,14 @@ def _check_id(value: object) -> None:
         raise _RefusedError(f"is longer than {MAX_INDEXED} characters or has a control character", "_id")
 
 
-def _check_emails(emails: list[Any] | None) -> None:
+def _settle_emails(emails: list[Any] | None) -> None:
     for index, email in enumerate(emails or ()):
-        if not isinstance(email, dict) or not isinstance(email.get("address"), str):
+        address = email.get("address") if isinstance(email, dict) else None
+        if not isinstance(address, str):
             raise _RefusedError("must be an object with an address", "emails", str(index))
         if not isinstance(email.get("verified", False), bool):
             raise _RefusedError("must be true or false", "emails", str(index), "verified")
+        email["address"] = plain_address(address)
 
 
 def _first_address(emails: list[Any] | None) -> str | None:

@@ -46,12 +46,12 @@ def columns_of(headings: Sequence[str]) -> tuple[str | None, ...]:
 def column_of(heading: str) -> str | None:
     """What the column under `heading` is called here, whatever its case, blanks and punctuation; None: not known.
 
-    `customFields.…` keeps the letters after the dot.
+    `customFields.…` keeps the letters after the dot. What has an `@` is an address, and stands under no heading.
     """
     custom = _custom(trimmed(heading))
     if custom:
         return f"{CUSTOM}{custom[1]}"
-    return _COLUMNS.get(_folded(heading))
+    return None if "@" in heading else _COLUMNS.get(_folded(heading))
 
 
 def _folded(heading: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Text, bindparam, cast, func, select
 
 from mailer.changes import Mode, TableRow, address_of, combined, derived_id, difference, merged
@@ -21,15 +21,14 @@ Given = tuple[int, object]  # a row, and a document or `TableRow`
 _COLUMNS = [getattr(User, name) for name in UserRow._fields[:-1]]
 _KNOWN = select(*_COLUMNS, cast(User.document, Text).label("text")).where(User.id.in_(bindparam("ids", expanding=True)))
 
-encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
 
 class Joined(NamedTuple):
     """A user as they shall be, ready to be staged."""
 
-    user: UserRow
+    columns: tuple[Any, ...]  # of `UserRow`, without the document
     text: str  # the document
-    known: str | None  # the document that `user` was made from, as it stood in the directory; None: nobody
+    known: str | None  # the document that `text` was made from, as it stood in the directory; None: nobody, or `same`
+    same: bool  # it stood there as `text`
     depends: bool  # on what is known: made anew if that has changed meanwhile
     keyed: bool  # named by an id, and not found by username or address
     row: int
@@ -87,18 +86,23 @@ class Joiner:
         if not wanted:
             return {}
         with self._db.read() as connection:
-            return {row[0]: row for row in connection.execute(_KNOWN, {"ids": wanted})}
+            return {row[0]: row for row in connection.execute(_KNOWN, {"ids": wanted}).all()}
+
+
+def encode(document: object) -> str:
+    """The JSON text of a document that has been checked. Raises TypeError for what has not and cannot be written."""
+    return orjson.dumps(document).decode()
 
 
 def rejoined(document: str, known: str | None, now: str, mode: Mode) -> UserRow:
     """`document`, made from what was `known`, as it is when made from what is known `now`: JSON texts."""
-    wanted, current = json.loads(document), json.loads(now)
+    wanted, current = orjson.loads(document), orjson.loads(now)
     if mode is Mode.REPLACE:
         return normalise({**wanted, "active": current["active"]}, 0)
     if known is None:  # came while the file was read, perhaps inactive
         wanted["active"] = wanted["active"] and current["active"]
         return normalise(merged(current, wanted), 0)
-    return normalise(merged(current, difference(json.loads(known), wanted)), 0)
+    return normalise(merged(current, difference(orjson.loads(known), wanted)), 0)
 
 
 def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
@@ -118,23 +122,38 @@ def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
 
 def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> Joined:
     row, document = given
-    before = None if known is None else json.loads(known.text)
     keyed = "_id" in _fields(document)
+    if known is not None and _is_written(document, known.text, mode):
+        return Joined(known[:-1], known.text, None, True, depends, keyed, row)
+    before = None if known is None else orjson.loads(known.text)
     after = combined(before, document, mode)
     if isinstance(after, dict) and not keyed and user_id:
         after["_id"] = user_id
-    if known is not None and isinstance(before, dict) and _same(after, before, known.text):
-        return Joined(UserRow._make((*known[:-1], before)), known.text, known.text, depends, keyed, row)
-    user = normalise(after, row)
-    return Joined(user, encode(user.document), known.text if known else None, depends, keyed, row)
+    if known is not None and isinstance(before, dict) and _same(after, before):
+        return Joined(known[:-1], known.text, None, True, depends, keyed, row)
+    user = normalise(after, row, before or {})
+    return Joined(user[:-1], encode(user.document), known.text if known else None, False, depends, keyed, row)
 
 
-def _same(after: object, before: dict[str, Any], text: str) -> bool:
-    """Whether they are the same JSON, in which true is not 1 as in Python; `text` is how `before` is written."""
-    if after != before:
-        return False
-    written = encode(after)
-    return written == text or written == encode(before)
+def _is_written(given: object, text: str, mode: Mode) -> bool:
+    """Whether `given` is, letter for letter, the document that is known: most of a list that is brought again.
+
+    A null that is merged removes its field, so what has one is looked at closely.
+    """
+    return isinstance(given, dict) and _written(given) == text and (mode is Mode.REPLACE or "null" not in text)
+
+
+def _same(after: object, before: dict[str, Any]) -> bool:
+    """Whether they are the same JSON, in which true is not 1 as in Python."""
+    return after == before and _written(after) == encode(before)
+
+
+def _written(document: object) -> str | None:
+    """The JSON text of a document that may not have been checked; None: it has something that no text can hold."""
+    try:
+        return encode(document)
+    except TypeError:
+        return None
 
 
 def _fields(given: object) -> dict[str, Any]:

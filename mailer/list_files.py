@@ -18,6 +18,7 @@ from mailer.text_files import TextFile
 
 MAX_LINE = 1 << 16  # characters
 KNOWN = "_id, email, address"
+MENTIONING = "mentioning"  # a column beside that of the addresses, called after mail too: it may hold more of them
 
 Rows = Iterator[tuple[int, dict[str, list[Any]]]]  # what stands under each column that is known, empty cells left out
 
@@ -97,15 +98,18 @@ def _lines(file: TextFile) -> Iterator[str]:
 
 
 def _columns(headings: Sequence[str]) -> tuple[str | None, ...]:
-    """The columns as in a list of users, with every other one that is called after mail taken for addresses too."""
+    """The columns as in a list of users, and `MENTIONING`, or `email` too where no other column is that."""
     known = columns_of(headings)
-    return tuple(column or _by_word(heading) for column, heading in zip(known, headings, strict=True))
+    by_mail = MENTIONING if "email" in known else "email"
+    return tuple(column or _by_word(heading, by_mail) for column, heading in zip(known, headings, strict=True))
 
 
-def _by_word(heading: str) -> str | None:
+def _by_word(heading: str, by_mail: str) -> str | None:
+    if "@" in heading:  # an address, and the list has no heading
+        return None
     words = "".join(character if character.isalnum() else " " for character in heading.casefold()).split()
     if any(word.rstrip("0123456789s") in {"email", "mail", "courriel"} for word in words):
-        return "email"
+        return by_mail
     return "reason" if words in (["reason"], ["note"], ["comment"]) else None
 
 
@@ -124,8 +128,17 @@ def _cells(table: Table) -> Rows:
         found: dict[str, list[Any]] = {}
         for column, cell in zip(table.columns, record, strict=True):
             if column and cell:
-                found.setdefault(column, []).append(cell)
+                _put(found, column, [cell])
         yield row, found
+
+
+def _put(found: dict[str, list[Any]], column: str, cells: list[Any]) -> None:
+    """Add the cells of a column; what mentions no address stands under `MENTIONING` for other reasons."""
+    if column == MENTIONING:
+        cells = [cell for cell in cells if isinstance(cell, str) and "@" in cell]
+        column = "email"
+    if cells:
+        found.setdefault(column, []).extend(cells)
 
 
 def _objects(file: TextFile) -> Rows:
@@ -135,7 +148,7 @@ def _objects(file: TextFile) -> Rows:
         found: dict[str, list[Any]] = {}
         for column, given in zip(_columns([*value]), value.values(), strict=True):
             if column and given not in (None, "", []):
-                found.setdefault(column, []).extend(_texts(row, column, given))
+                _put(found, column, _texts(row, column, given))
         yield row, found
 
 

@@ -16,8 +16,11 @@ from mailer.known_users import Joined, encode, rejoined
 
 CHUNK = 500  # rows
 COLUMNS = UserRow._fields
-_STAGED = (*COLUMNS, "known", "depends", "keyed", "source_row")
-_TYPES = {"active": "boolean", "created_at": "bigint", "depends": "boolean", "keyed": "boolean", "source_row": "bigint"}
+_STAGED = (*COLUMNS, "known", "same", "depends", "keyed", "source_row")
+_TYPES = {
+    **dict.fromkeys(("active", "same", "depends", "keyed"), "boolean"),
+    **dict.fromkeys(("created_at", "source_row"), "bigint"),
+}
 
 _UPSERT = f"""
 INSERT INTO users ({", ".join(COLUMNS)}, unsubscribed_at)
@@ -38,9 +41,10 @@ _KNOWN = {  # on PostgreSQL they are held until the end, so that nobody changes 
     " ORDER BY users.id FOR UPDATE OF users) AS known",
 }
 _CHANGED = """
-SELECT s.id, CAST(s.document AS text), CAST(s.known AS text), CAST(u.document AS text)
-FROM staged_users s JOIN users u ON u.id = s.id WHERE s.depends AND u.document {differs} s.known
+SELECT s.id, CAST(s.document AS text), CAST({known} AS text), CAST(u.document AS text)
+FROM staged_users s JOIN users u ON u.id = s.id WHERE s.depends AND u.document {differs} {known}
 """
+_MADE_FROM = "CASE WHEN s.same THEN s.document ELSE s.known END"
 _RENEW = f"UPDATE staged_users SET {', '.join(f'{column} = :{column}' for column in COLUMNS[1:])} WHERE id = :id"  # noqa: S608
 _REPEATED = """
 SELECT id, min(source_row), max(source_row) FROM staged_users GROUP BY id HAVING count(*) > 1 ORDER BY 2 LIMIT 1
@@ -77,7 +81,7 @@ def stage(connection: Connection, users: Iterator[Joined]) -> int:
     Raises `InvalidRow` for an `_id` that is repeated.
     """
     _create(connection)
-    rows = ((*one.user[:-1], one.text, *one[2:]) for one in users)
+    rows = ((*one[0], *one[1:]) for one in users)
     if connection.dialect.name == "postgresql":
         _copy(connection, rows)
     else:
@@ -148,6 +152,6 @@ def _settle_repeated(connection: Connection) -> int:
 
 
 def _renew(connection: Connection, differs: str, mode: Mode) -> None:
-    for _, document, known, now in connection.exec_driver_sql(_CHANGED.format(differs=differs)).all():
+    for _, document, known, now in connection.exec_driver_sql(_CHANGED.format(differs=differs, known=_MADE_FROM)).all():
         user = rejoined(document, known, now, mode)
         connection.execute(text(_RENEW), {**user._asdict(), "document": encode(user.document)})

@@ -1,7 +1,8 @@
 """Tables with a heading, as people have them: `,`, `;`, tab or `|` between the cells, or what `sep=` says.
 
-The heading decides which it is: the separator that makes most known columns of it. Rows are counted as a spreadsheet
-shows them: a `sep=` line is none, a quoted line end makes none, blank rows are counted and passed over.
+The heading decides which it is: the separator that makes most known columns of it, or else most columns. Rows are
+counted as a spreadsheet shows them: a `sep=` line is none, a quoted line end makes none, blank rows are counted and
+passed over.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def read_table(lines: Iterable[str], columns_of: ColumnsOf = columns_of) -> Tabl
     if not source.text:
         return None
     tried = [table for table in (_table(source, separator, columns_of) for separator in separators) if table]
-    best = max(tried, key=_known, default=None)
+    best = max(tried, key=lambda table: (_known(table), len(table.heading)), default=None)
     if best is None or (not _known(best) and not declared):
         return Headless(source.text, source.row, source.numbered())
     return replace(best, records=_records(source, best))

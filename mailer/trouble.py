@@ -27,11 +27,16 @@ class BrokenContract(Exception):
     """A transport that answered for a message twice, not at all, or with what is no outcome."""
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """One line for people, fit to be kept. What is not ours to say in better words is named as Python names it."""
     if isinstance(error, (MailerError, UnusableText, BrokenContract)):
         return one_line(str(error))
-    return one_line(f"an unexpected error, whose traceback is in the log: {type(error).__name__}: {error}")
+    name = type(error).__name__
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - the class may be anybody's
+        words = "(it has no words)"
+    return one_line(f"an unexpected error, whose traceback is in the log: {name}: {words}")
 
 
 def one_line(text: str) -> str:
@@ -44,6 +49,6 @@ def for_the_log(text: str) -> str:
     return _ADDRESS.sub("<address>", text)
 
 
-def whole(error: Exception) -> str:
+def whole(error: BaseException) -> str:
     """The traceback, fit for the log."""
     return for_the_log("".join(traceback.format_exception(error)))

@@ -58,9 +58,11 @@ def failed(result: Result, code: int) -> str:
 
 
 def test_import_creates_the_database_and_counts(run) -> None:
-    assert run("users", "import", SAMPLE).stdout == "20 users: 20 created, 0 updated, 0 unchanged\n"
+    counted, unreachable = run("users", "import", SAMPLE).stdout.splitlines()
+    assert counted == "20 users: 20 created, 0 updated, 0 unchanged"
+    assert unreachable.startswith("3 of them without an address")
     again = json.loads(run("users", "import", SAMPLE, "--json").stdout)
-    assert again == {"created": 0, "updated": 0, "unchanged": 20, "total": 20}
+    assert again == {"created": 0, "updated": 0, "unchanged": 20, "total": 20, "unreachable": 3, "notes": []}
 
 
 def test_import_of_a_wrong_file_names_row_and_field(run, tmp_path: Path) -> None:

@@ -90,6 +90,39 @@ def test_second_import_counts_what_it_changes(db: Database) -> None:
     assert rows(db)["zoe"].name == "Zoe"
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize(
+    "value", [1e-7, 1e16, 1.0, -0.0, 2**63 - 1, "null", "\x1f\x7f\u2028", {"$date": 5}, [True, None, {"b": 1, "a": 2}]]
+)
+def test_document_that_is_brought_again_is_unchanged(db: Database, mode: Mode, value: object) -> None:
+    ada = {"_id": "ada", "active": True, "customFields": {"value": value}}
+    upsert_documents(db, [(1, ada)], Wanted(mode))
+    assert counts(upsert_documents(db, [(1, ada)], Wanted(mode))) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("again", [1, 1.0, True, "1"], ids=repr)
+@pytest.mark.parametrize("first", [1, True, "1"], ids=repr)
+def test_value_of_another_type_is_another_value(sqlite_db: Database, first: object, again: object) -> None:
+    for value in (first, again):
+        result = upsert_documents(sqlite_db, [(1, {"_id": "ada", "active": True, "customFields": {"n": value}})])
+    assert result.unchanged == (type(first) is type(again))
+
+
+def test_null_that_was_stored_goes_when_it_is_merged(db: Database) -> None:
+    ada = {"_id": "ada", "active": True, "bio": None}
+    upsert_documents(db, [(1, ada)], Wanted(Mode.REPLACE))
+    assert counts(upsert_documents(db, [(1, ada)], Wanted(Mode.REPLACE))) == (0, 0, 1)
+    assert counts(upsert_documents(db, [(1, ada)])) == (0, 1, 0)
+    assert rows(db)["ada"].document == {"_id": "ada", "active": True}
+
+
+@pytest.mark.parametrize("bad", [2**64, 10**22, float("nan"), float("inf"), "\ud800", "a\0"], ids=repr)
+def test_known_user_is_checked_like_a_new_one(db: Database, bad: object) -> None:
+    upsert_documents(db, [(1, {"_id": "ada", "customFields": {"n": 1e22, "kept": [1]}})])
+    with pytest.raises(InvalidRow, match=r"row 1, field customFields\.n: "):
+        upsert_documents(db, [(1, {"_id": "ada", "customFields": {"n": bad}})])
+
+
 def test_import_leaves_the_unsubscribed_and_the_absent_alone(db: Database) -> None:
     upsert_documents(db, enumerate([ADA, ZOE]))
     with db.write() as connection:

@@ -194,6 +194,7 @@ def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(database_url
     db.migrate()
 
     assert kept_wishes(db) == [KeptWish("gone@example.com", None, 4, 4, "user00001", "left behind")]
+    db.close()
 
 
 KEPT = {

@@ -237,6 +237,12 @@ ROUTED = {
     "prefix": ("/p/a%2Fb", "/a/b", "/p", "/a%2Fb"),
     "another path": ("/evil", "/a%b", "", "/a%25b"),
     "no raw one": ("", "/a%b", "", "/a%25b"),
+    "link": ("/mailer/unsubscribe/t.s?x", "/mailer/unsubscribe/t.s", "", "/mailer/unsubscribe/t.s"),
+    "link, encoded": ("/mailer%2Funsubscribe%2Ft.s", "/mailer/unsubscribe/t.s", "", "/mailer/unsubscribe/t.s"),
+    "link, twice": ("/mailer%252Funsubscribe%252Ft", "/mailer%2Funsubscribe%2Ft", "", "/mailer/unsubscribe/t"),
+    "link, doubled slashes": ("//mailer//unsubscribe//t", "//mailer//unsubscribe//t", "", "/mailer/unsubscribe/t"),
+    "link, wrapped": ("/mailer/unsubscribe/t%0D%0A.s", "/mailer/unsubscribe/t\r\n.s", "", "/mailer/unsubscribe/t.s"),
+    "link below a prefix": ("/p/mailer/unsubscribe%2Ft", "/mailer/unsubscribe/t", "/p", "/mailer/unsubscribe/t"),
 }
 
 

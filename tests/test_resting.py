@@ -205,12 +205,27 @@ def raises(message: Message) -> Outcome:
     raise RuntimeError(f"no idea what to do with {message.recipient}")
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def exits(_message: Message) -> Outcome:
+    raise SystemExit(1)
+
+
+def chokes(_message: Message) -> Outcome:
+    raise Speechless
+
+
 def strange(message: Message) -> Any:
     return Outcome(message.id, "vanished", "", About.MESSAGE)  # type: ignore[arg-type]
 
 
 BROKEN: dict[str, Callable[[Message], Any]] = {
     "raises": raises,
+    "exits": exits,
+    "raises what has no words": chokes,
     "another's id": lambda message: Outcome(f"{message.id}x", Status.SENT),
     "no outcome": lambda message: None,
     "not an outcome": lambda message: (message.id, "sent"),
@@ -260,6 +275,29 @@ def test_transport_that_breaks_its_contract_fails_the_campaign_and_no_other(
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
     assert examine(road.db) == []
+
+
+def test_check_that_raises_blocks_the_transport_and_fails_no_campaign(road: Harness) -> None:
+    def check() -> None:
+        raise ZeroDivisionError("no such rate")
+
+    road.store.fail_after(0)
+    road.run()
+    road.store.recover()
+    road.transport.check = check  # type: ignore[method-assign]
+    for _ in range(30):
+        road.now += MINUTE
+        road.run()
+    now = road.progress()
+    assert (now.state, now.pending) == ("blocked", 25)
+    assert now.reason
+    assert "no such rate" in now.reason
+
+    del road.transport.check  # type: ignore[method-assign]
+    road.now += 10 * MINUTE
+    road.run()
+    assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
+    finish_other(road)
 
 
 def test_message_that_the_transport_chokes_on_is_left_in_doubt_and_the_others_are_sent(road: Harness) -> None:

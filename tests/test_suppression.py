@@ -98,6 +98,30 @@ READ = {
         '{"_id": "a", "emails": [{"address": "a@b.example"}, {"address": "c@d.example"}], "name": "A"}\n',
         [Entry("a", "a@b.example"), Entry("a", "c@d.example")],
     ),
+    "bare addresses, the first with a word of headings in it": (
+        "john@mail.example\nemail@b.example\n",
+        [Entry(None, "john@mail.example"), Entry(None, "email@b.example")],
+    ),
+    "bare address that is a heading without its mark": ("user@email\n", [Entry(None, "user@email")]),
+    "bare address with a name": ("Ann <ann@mail.example>\n", [Entry(None, "ann@mail.example")]),
+    "several in an address book": (
+        "E-mail 1 - Value\na@b.example ::: c@d.example\n",
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+    ),
+    "address in parentheses": ("Ann Lee (a@b.example)\n", [Entry(None, "a@b.example")]),
+    "columns about mail beside the addresses": (
+        "Email,Unsubscribed from all email,E-mail Display Name,E-mail 2\n"
+        "a@b.example,Yes,Ann (a@b.example),\nc@d.example,No,Cid,d@d.example\n",
+        [Entry(None, "a@b.example"), Entry(None, "c@d.example"), Entry(None, "d@d.example")],
+    ),
+    "fields about mail beside the address": (
+        '{"email": "a@b.example", "email verified": true, "mail type": "html"}\n',
+        [Entry(None, "a@b.example")],
+    ),
+    "other columns before the separator is known": (
+        "Abgemeldet;E-Mail-Adresse privat\n01.02.2020;a@b.example\n",
+        [Entry(None, "a@b.example")],
+    ),
     "idna": ("address\nx@bücher.example\n", [Entry(None, "x@xn--bcher-kva.example")]),
 }
 

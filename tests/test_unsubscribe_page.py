@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from flask import Flask
@@ -210,6 +210,35 @@ def whole_app(tmp_path: Path) -> Flask:
         raise TooManyRequests(3)
 
     return app
+
+
+AS_SENT = {
+    "encoded slash": PAGE.replace("subscribe/", "subscribe%2F"),
+    "all slashes encoded": "/" + PAGE[1:].replace("/", "%2F"),
+    "first one too": PAGE.replace("/", "//", 1).replace("/m", "%2Fm"),
+    "twice": "/" + PAGE[1:].replace("/", "%252F"),
+    "doubled slashes": PAGE.replace("/", "//"),
+    "line end": PAGE + "%0D%0A",
+    "wrapped": PAGE[:40] + "=%0D%0A" + PAGE[40:],
+}
+
+
+@pytest.mark.parametrize("sent", AS_SENT.values(), ids=AS_SENT)
+def test_link_works_whose_slashes_or_line_ends_were_mangled(whole_app: Flask, sent: str) -> None:
+    """Through every layer, with the path as a server hands it over: decoded, and beside it as it was sent."""
+    services = whole_app.extensions["mailer"]
+    with services.db.write() as connection:
+        connection.execute(insert(User), [user_row(0)])
+    client = whole_app.test_client()
+    raw = {"PATH_INFO": unquote(sent), "RAW_URI": sent}
+
+    offer = client.get(environ_overrides=raw)
+    sheet = re.search('rel="stylesheet" href="([^"]+)"', offer.text)
+    assert sheet is not None
+    assert from_page(sent, sheet[1]).lstrip("/") == "mailer/unsubscribe/static/unsubscribe.css"
+    answer = client.post(environ_overrides=raw, data={"List-Unsubscribe": "One-Click"})
+
+    assert (answer.status_code, unsubscribed(services.db)) == (200, ["user00000"])
 
 
 ERRORS = {

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, text
 
+from mailer.changes import Mode
 from mailer.database import Database
 from mailer.errors import NotFound
-from mailer.imports import ImportResult, upsert_documents
+from mailer.imports import ImportResult, Wanted, upsert_documents
 from mailer.list_files import Entry
 from mailer.membership import deactivate_user, patch_user, put_user
 from mailer.models import User, Wish
@@ -29,18 +30,24 @@ BROUGHT = {"by": "boss", "source": "list.csv"}
 ADDRESS = "ann@example.com"
 
 
-def document(user_id: str, address: str | None = ADDRESS, *, active: bool = True, **more: Any) -> dict[str, Any]:
+def document(user_id: str, address: str | None = ADDRESS, *, active: bool | None = True, **more: Any) -> dict[str, Any]:
+    """A user's; with `active` None it does not name whether they are."""
     emails = [{"address": address}] if address else []
-    return {"_id": user_id, "name": user_id, "emails": emails, "active": active, **more}
+    named = {} if active is None else {"active": active}
+    return {"_id": user_id, "name": user_id, "emails": emails, **named, **more}
 
 
 def bring(db: Database, *documents: dict[str, Any]) -> ImportResult:
     return upsert_documents(db, enumerate(documents, 1))
 
 
+def replaced(db: Database, *documents: dict[str, Any]) -> ImportResult:
+    return upsert_documents(db, enumerate(documents, 1), Wanted(Mode.REPLACE))
+
+
 def synced(db: Database, *documents: dict[str, Any]) -> None:
     merge = _Merge("https://chat.example.com", lambda _connection, _result: None)
-    upsert_documents(db, enumerate(documents, 1), then=merge)
+    upsert_documents(db, enumerate(documents, 1), Wanted(Mode.REPLACE), then=merge)  # as a sync does
 
 
 def listed(db: Database, *entries: Entry | str) -> SuppressionResult:
@@ -227,10 +234,12 @@ def test_list_waits_for_an_import_that_has_not_committed(db: Database) -> None:
 IDS = ("a", "b", "c")
 ADDRESSES = ("x@example.com", "y@example.com", None)
 people = st.lists(
-    st.tuples(st.sampled_from(IDS), st.sampled_from(ADDRESSES), st.booleans()), max_size=3, unique_by=lambda row: row[0]
+    st.tuples(st.sampled_from(IDS), st.sampled_from(ADDRESSES), st.sampled_from([True, False, None])),
+    max_size=3,
+    unique_by=lambda row: row[0],
 )
 happening = st.one_of(
-    st.tuples(st.sampled_from(["import", "sync"]), people),
+    st.tuples(st.sampled_from(["import", "replace", "sync"]), people),
     st.tuples(st.sampled_from(["put", "patch"]), people.filter(lambda rows: len(rows) == 1)),
     st.tuples(st.sampled_from(["click", "subscribe", "delete", "list id"]), st.sampled_from(IDS)),
     st.tuples(st.sampled_from(["list", "operator"]), st.sampled_from(ADDRESSES[:2])),
@@ -259,10 +268,11 @@ class Model:
     def written_to(self, address: str | None) -> bool:
         return any(one.address == address and one.active and one.wish is None for one in self.users.values())
 
-    def come(self, rows: list[tuple[str, str | None, bool]], *, sync: bool = False) -> None:
+    def come(self, rows: list[tuple[str, str | None, bool | None]], *, sync: bool = False) -> None:
         held = [(i, p) for i, p in self.users.items() if p.wish and p.active and not self.written_to(p.address)]
         for user_id, address, active in rows:
-            self.users[user_id] = Person(address, active, self.users.get(user_id, Person(None, True)).wish)
+            before = self.users.get(user_id, Person(None, active=True))
+            self.users[user_id] = Person(address, before.active if active is None else active, before.wish)
         if sync:
             self.workspace |= {row[0] for row in rows}
             for gone in self.workspace - {row[0] for row in rows}:
@@ -291,7 +301,7 @@ class Model:
 
     def apply(self, what: str, whom: Any) -> None:  # noqa: C901 - a table of events
         self.now += 1
-        if what in ("import", "sync", "put"):
+        if what in ("import", "replace", "sync", "put"):
             self.come(whom, sync=what == "sync")
         elif what == "patch" and whom[0][0] in self.users:
             self.come(whom)
@@ -307,7 +317,9 @@ class Model:
         elif what == "list":
             self.addresses.setdefault(whom, self.now)
             self.name([i for i, p in self.users.items() if p.address == whom])
-        elif what == "subscribe" and whom in self.users:
+        elif what == "subscribe" and whom not in self.users:
+            self.ids.pop(whom, None)
+        elif what == "subscribe":
             self.ids.pop(whom, None)
             self.addresses.pop(self.users[whom].address or "", None)
             self.users[whom] = replace(self.users[whom], wish=None)
@@ -319,9 +331,9 @@ class Model:
 
 
 def do(db: Database, what: str, whom: Any) -> None:
-    if what in ("import", "sync"):
+    if what in ("import", "replace", "sync"):
         documents = [document(user_id, address, active=active) for user_id, address, active in whom]
-        (bring if what == "import" else synced)(db, *documents)
+        {"import": bring, "replace": replaced, "sync": synced}[what](db, *documents)
     elif what in ("put", "patch"):
         ((user_id, address, active),) = whom
         try:

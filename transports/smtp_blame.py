@@ -118,6 +118,14 @@ RULES = (
     # words where the code does not say who
     Rule(R, "throttling in one word", detail=VAGUE, words=said.TOO_MUCH_LOOSELY, unless=said.NOT_TOO_MUCH),
     Rule(S, "DMARC, SPF, DKIM, reverse DNS under X.7.1, X.2.0 or nothing", detail=VAGUE, words=said.SENDER_LOOSELY),
+    Rule(
+        S,
+        "qmail, Exim, cPanel: the envelope's sender under 550 and 553",
+        RCPT,
+        detail=VAGUE,
+        words=said.SENDER_AT_RCPT,
+        unless=said.BY_RECIPIENT,
+    ),
     Rule(S, "SES: the account is paused, once the recipient was taken", END, detail=VAGUE, words=said.ACCOUNT_STOPPED),
     Rule(B, "full, without saying X.2.2", AFTER_MAIL, detail=VAGUE, words=said.FULL),
     Rule(T, "RFC 5321 4.2.3: 452 is the server's storage", AFTER_MAIL, "452", "", unless=said.MAILBOX),
@@ -129,6 +137,9 @@ RULES = (
     Rule(M, "too big, without saying so in a code", AFTER_MAIL, "5..", VAGUE, words=said.TOO_BIG),
     Rule(A, "nobody there, without saying X.1.1", AFTER_MAIL, "5..", VAGUE, words=said.NOBODY),
     Rule(M, "policy, relaying, content", AFTER_MAIL, "5..", VAGUE, words=said.POLICY),
+    Rule(
+        M, "of whoever asks, of itself, of the mail: a bare 550 says it of all", RCPT, "55.", "", words=said.NO_MAILBOX
+    ),
     Rule(A, RFC3463 + " X.1.0 to RCPT: its address", RCPT, "5..", r"1\.0"),
     Rule(A, RFC5321 + ": no such mailbox, not local, name not allowed", RCPT, "55[013]", ""),
     Rule(B, RFC5321 + ": 552, storage allocation, before the message was seen", RCPT, "552", ""),

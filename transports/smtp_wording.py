@@ -42,7 +42,7 @@ _PASSED = r"(?:exceed(?:ed|s|ing)?|reached|hit|surpassed|exhausted|used up|over)
 TOO_MUCH = "|".join(
     (
         r"\w*(?:submission|sending|recipient|message)\w*(?:quota|limit|rate)\w*exceeded\w*",
-        rf"too (?:many|much) (?:\w+ ){{0,2}}{_THINGS}",
+        rf"too (?:many|much) (?:\w+ ){{0,2}}(?:users|{_THINGS})",
         rf"{_THINGS} (?:(?!in )\w+ ){{0,3}}(?:per|each|every|this|an?|within the last) {_PERIOD}(?! later| ago)",
         rf"{_THINGS} ?/ ?{_PERIOD}",
         rf"{_SENDING} (?:\w+ ){{0,4}}{_LIMIT}[ -](?:\w+ ){{0,4}}{_PASSED}",
@@ -52,7 +52,7 @@ TOO_MUCH = "|".join(
         rf"{_LIMIT} (?:for|of|on) (?:\w+ ){{0,6}}{_THINGS} (?:\w+ ){{0,2}}{_PASSED}",
         rf"you(?: ha(?:ve|d)| are|'ve|'re) (?:\w+ ){{0,2}}{_PASSED} (?:\w+ ){{0,5}}{_LIMIT}",
         rf"your (?:\w+ ){{0,4}}{_LIMIT} (?:\w+ ){{0,3}}{_PASSED}",
-        r"maximum sending rate|rate limit(?:ed|s|ing)?|(?:frequency|rate) (?:is |was )?limited",
+        r"maximum sending rate|rate ?limit(?:ed|s|ing)?|(?:frequency|rate) (?:is |was )?limited",
         r"(?:excessive|unexpected|unusual) (?:volume|rate|number)",
         r"sending (?:\w+ ){0,2}too (?:fast|quickly|frequently|much)|please slow down",
     )
@@ -61,7 +61,8 @@ TOO_MUCH = "|".join(
 TOO_MUCH_LOOSELY = (
     r"rate (?:is |was |has been )?exceeded|"
     rf"throttl(?:ed|ing)|rate-limit(?:ed|ing)?|slow down|quota[ -]exceeded for|{_LIMIT} of {_THINGS}"
-    rf"|(?:message|mail|e-?mail|recipient|account) {_LIMIT} (?:\w+ ){{0,2}}{_PASSED}"
+    rf"|(?:account|plan|{_THINGS}) {_LIMIT} (?:\w+ ){{0,2}}{_PASSED}|{_SENDING} (?:\w+ )?{_LIMIT}"
+    rf"|max(?:imum)? (?:\w+ )?{_THINGS} {_PASSED}|(?:no|out of|not enough|insufficient) (?:\w+ )?credits?"
 )
 # Its size, its place to be kept in, or a limit on what *arrives* there: never a limit of whoever sends.
 NOT_TOO_MUCH = (
@@ -84,7 +85,9 @@ SENDER = "|".join(
         r"not (?:allowed|permitted|authori[sz]ed|able) to send (?:\w+ ){0,2}(?:as|from|on behalf|using|with)",
         r"doesn't allow sending|permissions? to send (?:as|on behalf)",
         r"(?:storedrv\.\S*)?send(?:as|onbehalf)\S*denied\S*",
-        r"address is not verified|identities failed the check|(?:domain|identity) (?:\S+ )?is not verified",
+        r"address is not verified|identities failed the check|(?:domain|identity) (?:\S+ )?(?:is )?not verified",
+        r"sandbox subdomains|testing e-?mails to your own|outgoing (?:e-?)?mail (?:\S+ ){0,4}suspended",
+        r"suspended from sending",
         r"not owned by (?:\w+ )?user",
         r"sending (?:has been |is |was )?(?:suspended|paused|disabled|blocked)",
         r"(?:your|sender's|sending) (?:\w+ ){0,3}account (?:\w+ ){0,3}"
@@ -95,6 +98,7 @@ SENDER_LOOSELY = (
     r"dmarc|spf|dkim|unauthenticated e-?mail|authentication (?:information|checks?|requirements?)"
     r"|reverse dns|rdns|ptr(?: resource)? record"
 )
+SENDER_AT_RCPT = r"envelope sender|sender (?:envelope )?(?:address|domain)|sending address|from[ -]address"
 ACCOUNT_STOPPED = r"account (?:\w+ ){0,3}(?:suspended|paused)"
 
 # This machine is not let in, whoever it sends for.
@@ -123,7 +127,8 @@ NOBODY = "|".join(
         rf"{_WHO} (?:\S+ ){{0,4}}(?:invalid|not (?:valid|active|registered|available))",
         rf"not (?:an? |our |in )?(?:valid |known |registered )?(?:\w+ )?(?:{_WHO}|recipient list)",
         r"(?:does not|doesn't) have an? \S+ account|not our \w+|no longer (?:valid|on server|active)",
-        r"does not accept mail",
+        rf"{_WHO} (?:\S+ ){{4,7}}(?:does not|doesn't) exist|no {_WHO} (?:\w+ )?by (?:that|this) name",
+        r"does not accept mail(?! from)",
     )
 )
 TOO_BIG = (
@@ -134,4 +139,14 @@ POLICY = (
     r"relay(?:ing)?|spam|virus|malware|content|attachments?|polic(?:y|ies)|blocked|(?:black|block|deny) ?list(?:ed)?"
     r"|reputation|\(link\)|access denied|administrative prohibition|spoof(?:ed|ing)|grey-?list(?:ed|ing)?"
     r"|try (?:again )?later"
+)
+# What no server says of a mailbox: of whoever asks, of itself, or of the mail.
+NO_MAILBOX = "|".join(
+    (
+        r"you|your|senders?|sending|outgoing|limits?|quotas?|credits?|rate|throttl\w+|upgrade",
+        r"authenticat\w+|auth|log ?in|tls|encryption|helo|ehlo|ptr|rbl|dnsbl|ip|connections?",
+        r"server|service|system|database|ldap|lookup|internal|temporar(?:y|ily)|maintenance|error",
+        r"(?:this|your|all) (?:e-?mail|message)|(?:e-?mail|mail|message)s? (?:\w+ ){0,2}(?:rejected|refused|denied)",
+        r"messages from|unsolicited|bulk|ube|junk|forbidden|denied|not allowed|challenge-response",
+    )
 )

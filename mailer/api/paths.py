@@ -1,17 +1,23 @@
-"""Ids in paths: a `%2F` in one belongs to the id, although WSGI hands it over as if it divided the path."""
+"""Paths as they were meant: a `%2F` in an id belongs to the id, although WSGI hands it over as if it divided the path.
+
+A link out of a message is found whatever mail programs did to its slashes and line ends.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from werkzeug.routing import UnicodeConverter
+
+from mailer.links import PATH
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 _KEPT = re.compile("%(2f|25)", re.IGNORECASE)
+_LINK = re.compile("/+".join(PATH.split("/")))
 
 
 class KeptSlashes:
@@ -28,6 +34,9 @@ class KeptSlashes:
 
 def routed(raw: str, path: str, prefix: str) -> str:
     """The path to route by. Where `raw` (`RAW_URI`) is not what was decoded, all slashes divide. Pure."""
+    decoded = unquote(path, "latin-1")
+    if link := _LINK.match(decoded):
+        return PATH + re.sub(r"[\r\n]", "", decoded[link.end() :])  # no route has a line end
     target = raw.partition("?")[0].partition("#")[0]
     if not target.startswith("/"):  # the absolute form, as proxies are asked
         target = urlsplit(target).path

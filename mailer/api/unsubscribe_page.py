@@ -104,4 +104,7 @@ def _static() -> str:
     if not request.path.startswith(PATH):
         return "unsubscribe/static/"
     as_sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0]  # %2F divides nothing in a browser
-    return "../" * as_sent.partition(PATH)[2].count("/") + "static/"
+    if PATH in as_sent:
+        return "../" * as_sent.partition(PATH)[2].count("/") + "static/"
+    folders = as_sent.removeprefix(request.script_root).count("/") - 1
+    return "../" * folders + PATH.lstrip("/") + "static/"
