@@ -51,6 +51,10 @@ def listed(check: Callable[[list[str]], None]) -> Reader:
     return read
 
 
+def _shown(seconds: int) -> str:
+    return f"{seconds // 86_400} d" if seconds >= 86_400 else f"{seconds} s"
+
+
 def duration(least: int, most: int) -> Reader:
     """Whole seconds, given as 30s, 5m, 2h, 1d or a bare number."""
 
@@ -59,7 +63,7 @@ def duration(least: int, most: int) -> Reader:
 
     def check(raw: str) -> None:
         if not least <= _seconds(raw) <= most:
-            raise ValidationError(f"Not a duration such as 15m, from {least} s to {most // 86_400} d.")
+            raise ValidationError(f"Not a duration such as 15m, from {least} s to {_shown(most)}.")
 
     return read
 

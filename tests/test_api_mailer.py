@@ -314,6 +314,15 @@ def test_unsubscribe_marks_who_matches_and_tells_nothing(service: Service, heade
         assert (mark is not None) is (created_at == 1420070400001)
 
 
+def test_unsubscribe_asks_for_no_permission_but_for_a_login(service: Service) -> None:
+    url, wish = f"{service.url}/api/v1/mailer.unsubscribe", {"_id": "user00001", "createdAt": "1"}
+    anybody = service.headers("user00001", "manage-users")
+    assert service.post(anybody).status_code == 403
+    answer = requests.post(url, json=wish, headers=anybody, timeout=10)
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    assert requests.post(url, json=wish, timeout=10).json() == LOGGED_OUT
+
+
 @pytest.mark.parametrize("payload", [{}, {"_id": "a"}, {"createdAt": "1"}, {"_id": True, "createdAt": 1}])
 def test_unsubscribe_names_the_bad_field(service: Service, headers: dict[str, str], payload) -> None:
     answer = requests.post(f"{service.url}/api/v1/mailer.unsubscribe", json=payload, headers=headers, timeout=10)

@@ -106,7 +106,14 @@ def test_joined_tests_select_what_the_single_ones_would(
         pytest.param({"$and": [{"bio": {"$regex": f"x{n}"}} for n in range(66)]}, '"bio"', id="66 patterns that hold"),
         pytest.param({"$or": [{f"f{n}": {"$regex": "x"}} for n in range(20)]}, '"f0"', id="a pattern for each field"),
         pytest.param({"bio": {"$regex": "[a-z]{100,250}x"}}, '"bio"', id="a long repetition"),
+        pytest.param({"bio": {"$regex": "b?i?o?" * 60 + "z"}}, '"bio"', id="much that may be left out"),
+        pytest.param({"bio": {"$regex": "(b?i?o? ?){100}z"}}, '"bio"', id="a group of such, repeated"),
+        pytest.param({"bio": {"$regex": r"\bbio\b\s*" * 80}}, '"bio"', id="many word bounds"),
         pytest.param({"$or": [{f"f{n}": n} for n in range(300)]}, '"f0"', id="many fields"),
+        pytest.param(
+            {"tags": {"$elemMatch": {"$or": [{"k": {"$gt": f"{n}"}} for n in range(30)]}}}, '"tags"', id="many of each"
+        ),
+        pytest.param({"$or": [{"a.b.c.d.e": {"$gt": n}} for n in range(20)]}, '"a.b.c.d.e"', id="long paths"),
         pytest.param(
             {"$or": [{"emails": {"$elemMatch": {"address": f"a{n}"}}} for n in range(9)]}, '"emails"', id="elements"
         ),
@@ -130,6 +137,11 @@ def test_query_that_would_take_long_is_refused_with_the_field(query: dict[str, A
         pytest.param({"customFields.team": {"$in": [f"t{n}" for n in range(1000)]}}, id="1000 teams"),
         pytest.param({f"customFields.f{n}": n for n in range(20)}, id="20 fields that hold"),
         pytest.param({"roles": "user", "bio": {"$regex": "[0-9]{24}"}}, id="a repetition"),
+        pytest.param({"bio": {"$regex": r"^(dr\.? )?(\w+-)?\w+ (von |van )?[a-z]{2,30}$"}}, id="a pattern for names"),
+        pytest.param({"bio": {"$regex": "|".join(rf"\bterm{n}\b" for n in range(20))}}, id="20 words"),
+        pytest.param(
+            {"emails": {"$elemMatch": {"address": {"$regex": "@x"}, "verified": True}}}, id="a verified address"
+        ),
     ],
 )
 def test_query_as_people_write_it_is_taken(query: dict[str, Any]) -> None:

@@ -158,6 +158,16 @@ def test_sync_is_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch, value: str
     assert Settings.from_env().sync_every == seconds
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("MAILER_AUDIENCE_TIMEOUT", "3600 s"), ("MAILER_PLANNING_TIMEOUT", "1 d"), ("MAILER_SYNC_EVERY", "365 d")],
+)
+def test_duration_that_is_out_of_range_is_told_the_range(monkeypatch: pytest.MonkeyPatch, name: str, most: str) -> None:
+    monkeypatch.setenv(name, "9999d")
+    with pytest.raises(ConfigError, match=rf"from \d+ s to {most}\."):
+        Settings.from_env()
+
+
 WORKSPACE = {"workspace_url": "http://x", "workspace_user_id": "u", "workspace_token": "t"}
 
 

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from mailer.selector.columns import LISTED, PROMOTED
 from mailer.selector.paths import is_index, is_plain
+from mailer.selector.pattern_cost import TEXT
 from mailer.selector.tree import (
     And,
     Compare,
@@ -30,26 +31,30 @@ from mailer.selector.tree import (
 
 COLUMN = 0.03
 ROLES = 0.1
-SEGMENT = 0.1  # each name of a path after its first
+SEGMENT = 0.1  # the second name of a path
+DEEPER = 1.0  # each name after that, since any of them may be reached through an array
 LOOKED_UP = 1.0  # a name that no path can hold, or that may be a position
 ARRAYS = 3.0  # how many times as long a test takes where an array is on the way, as in `emails`
 ARRAY_FIELDS = ("emails", "roles")  # of documents that Rocket.Chat makes
-ELEM_MATCH = 4.0
-REPEAT = 0.1  # each time that a bounded repetition in a pattern may repeat
+ELEM_MATCH = 3.0  # beside its condition
+ELEMENTS = 2.0  # how many times as long that takes, since it is asked of every element
 
 _LITERALS = {Kind.ARRAY: 6.0, Kind.OBJECT: 5.0}
 _SCALAR = 0.5
 
 
-def seconds(node: Node) -> float:
-    """About how long the tree takes, when none of its parts decides before the others are asked."""
+def seconds(node: Node, elements: float = 1.0) -> float:
+    """About how long the tree takes, when none of its parts decides before the others are asked.
+
+    `elements`: how often each part is asked, under $elemMatch.
+    """
     match node:
         case And(parts) | Or(parts):
-            return sum(map(seconds, parts))
+            return sum(seconds(part, elements) for part in parts)
         case Not(part):
-            return seconds(part)
+            return seconds(part, elements)
         case Field(path, test):
-            return _field(path, test)
+            return _field(path, test, elements)
         case _:
             assert_never(node)
 
@@ -67,12 +72,14 @@ def costliest(node: Node) -> Field | None:
             assert_never(node)
 
 
-def _field(path: tuple[str, ...], test: Test) -> float:
+def _field(path: tuple[str, ...], test: Test, elements: float) -> float:
     if len(path) == 1 and path[0] in PROMOTED and not isinstance(test, Regex | ElemMatch):
         return ROLES if path[0] == LISTED else COLUMN
     looked_up = sum(not is_plain(name) or is_index(name) for name in path)
     arrays = ARRAYS if path[:1] and path[0] in ARRAY_FIELDS else 1.0
-    return arrays * _test(test) + SEGMENT * max(0, len(path) - 1) + LOOKED_UP * looked_up
+    times = 1.0 if isinstance(test, ElemMatch) else max(elements, arrays)
+    steps = SEGMENT * (len(path) > 1) + DEEPER * max(0, len(path) - 2)
+    return times * _test(test) + steps + LOOKED_UP * looked_up
 
 
 def _test(test: Test) -> float:
@@ -81,9 +88,9 @@ def _test(test: Test) -> float:
             literals = test.literals if isinstance(test, OneOf) else (test.literal,)
             return sum(_LITERALS.get(kind, _SCALAR) for kind in {literal.kind for literal in literals})
         case Regex():
-            return 2.0 + REPEAT * test.repeats
+            return TEXT + test.seconds
         case ElemMatch(condition, _):
-            return ELEM_MATCH + seconds(condition)
+            return ELEM_MATCH + seconds(condition, ELEMENTS)
         case Mod():
             return 1.0
         case OfType(names):

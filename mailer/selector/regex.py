@@ -12,6 +12,7 @@ from typing import Any
 import re2
 
 from mailer.errors import InvalidQuery
+from mailer.selector import pattern_cost
 from mailer.selector.charsets import postgresql_set, re2_set
 from mailer.selector.limits import MAX_PATTERN
 from mailer.selector.paths import check_text
@@ -28,7 +29,6 @@ _ASSERTIONS = {  # what to write for it in RE2 and in PostgreSQL
     r"\b": (r"\b", f"(?:(?<!{_WORD})(?={_WORD})|(?<={_WORD})(?!{_WORD}))"),
     r"\B": (r"\B", f"(?:(?<!{_WORD})(?!{_WORD})|(?<={_WORD})(?={_WORD}))"),
 }
-_BOUND = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 _FLAGS = re.compile(r"\(\?([imsx]+)\)")
 
 
@@ -46,7 +46,9 @@ def parse_regex(pattern: Any, options: Any) -> Regex:
     tokens = reader.read()
     _check_ends(tokens)
     spelled = _spell(tokens, 0)
-    return Regex(spelled, _spell(tokens, 1), _repeats(tokens), _compiled(spelled))
+    for_postgresql = _spell(tokens, 1)
+    length = max(len(spelled), len(for_postgresql))
+    return Regex(spelled, for_postgresql, pattern_cost.seconds(tokens, length), _compiled(spelled))
 
 
 def _spell(tokens: list[Token], engine: int) -> str:
@@ -66,12 +68,6 @@ def _compiled(pattern: str) -> Pattern:
         return compiled(pattern)
     except re2.error as error:
         raise InvalidQuery("$regex is too large.", operator="$regex") from error
-
-
-def _repeats(tokens: list[Token]) -> int:
-    """How often its bounded repetitions may repeat altogether: PostgreSQL writes each of them out."""
-    bounds = (_BOUND.match(token) for token in tokens if isinstance(token, str))
-    return sum(int(found[2] or found[1]) for found in bounds if found)
 
 
 def _check_ends(tokens: list[Token]) -> None:

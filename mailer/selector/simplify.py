@@ -103,7 +103,7 @@ def _joint(patterns: Sequence[Regex]) -> Regex | None:
     if max(len(for_re2), len(for_postgresql)) > LONGEST:
         return None
     try:
-        return Regex(for_re2, for_postgresql, sum(each.repeats for each in patterns), compiled(for_re2))
+        return Regex(for_re2, for_postgresql, sum(each.seconds for each in patterns), compiled(for_re2))
     except re2.error:
         return None
 

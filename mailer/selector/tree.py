@@ -70,14 +70,14 @@ class OfType:
 
 @dataclass(frozen=True)
 class Regex:
-    """$regex, in the spelling of each engine; `repeats` is the sum of its bounded repetitions.
+    """$regex, in the spelling of each engine; `seconds` is what it adds to the time of a plain text.
 
     `held` keeps the pattern compiled for as long as the tree is in use.
     """
 
     re2: str
     postgresql: str
-    repeats: int
+    seconds: float
     held: Pattern = field(compare=False, repr=False)
 
 
