@@ -227,6 +227,13 @@ def test_block_without_an_address_or_a_reason_is_refused(service: Service, heade
     assert service.get(PATH, headers).json()["count"] == 2
 
 
+def test_wrong_addresses_are_named_by_their_places(service: Service, headers: dict[str, str]) -> None:
+    body = {"addresses": ["a@b.example", "nonsense", "c@d.example", "worse"], "reason": "x"}
+    answer = requests.post(f"{service.url}{PATH}:block", json=body, headers=headers, timeout=30).json()
+    assert sorted(answer["details"]["fields"]) == ["addresses.1", "addresses.3"]
+    assert "{" not in answer["error"]
+
+
 @pytest.mark.parametrize(
     "arguments", [("block", "--reason", "x"), ("block", "a@b.example", "--reason", " "), ("lift",)]
 )

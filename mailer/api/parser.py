@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from flask import Request
@@ -58,11 +58,21 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _by_field(messages: Any) -> dict[str, str]:
-    """Flatten webargs' location > field > messages; a body that is no object has no field but itself."""
+    """Flatten webargs' location > field > messages; a body that is no object has no field but itself.
+
+    Inside lists and objects a field is named by its way there: `addresses.1`.
+    """
     located = messages if isinstance(messages, Mapping) else {"json": messages}
     found: dict[str, str] = {}
     for fields in located.values():
         for field, problems in (fields if isinstance(fields, Mapping) else {"body": fields}).items():
-            name = "body" if field == "_schema" else str(field)[:100]
-            found[name] = " ".join(map(str, problems)) if isinstance(problems, list) else str(problems)
+            found |= _flat("body" if field == "_schema" else str(field)[:100], problems)
     return found
+
+
+def _flat(name: str, problems: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(problems, Mapping):
+        for key, inner in problems.items():
+            yield from _flat(f"{name}.{key}"[:100], inner)
+    else:
+        yield name, " ".join(map(str, problems)) if isinstance(problems, list) else str(problems)

@@ -30,10 +30,10 @@ from mailer.selector.tree import (
 )
 
 COLUMN = 0.03
-ROLES = 0.1
+ROLES = 0.25
 SEGMENT = 0.1  # the second name of a path
 DEEPER = 1.0  # each name after that, since any of them may be reached through an array
-LOOKED_UP = 1.0  # a name that no path can hold, or that may be a position
+LOOKED_UP = 3.0  # a name that no path can hold, or that may be a position
 ARRAYS = 3.0  # how many times as long a test takes where an array is on the way, as in `emails`
 ARRAY_FIELDS = ("emails", "roles")  # of documents that Rocket.Chat makes
 ELEM_MATCH = 3.0  # beside its condition
