@@ -22,7 +22,7 @@ from tests.doc_pages import ROOT, Block, blocks
 
 ADDRESS = "127.0.0.1:8000"
 BIN = Path(sys.executable).parent
-SECONDS = 100
+SECONDS = 300
 CHECKOUT = ("app.py", "examples", "gunicorn.conf.py", "mailer", "transports", "wsgi.py")  # what commands run beside
 PRELUDE = r"""
 set -eu

