@@ -17,10 +17,12 @@ from mailer.addresses import Mailbox
 from mailer.attempt import NO_REASON, Attempt, Sender
 from mailer.database import is_database_trouble
 from mailer.database_errors import own_words
+from mailer.errors import MissingUnsubscribeLink
 from mailer.hold import Hold, boot_time
 from mailer.ledger import LeaseLost
 from mailer.links import Links
 from mailer.outbox import Checkpoint, Outbox
+from mailer.placeholders import UNSUBSCRIBE
 from mailer.rendering import Draft, Template, compile_message
 from mailer.settings import Settings
 from mailer.trouble import Trouble, for_the_log, one_line, told, whole
@@ -186,6 +188,8 @@ class Deliverer:
 
     def _compile(self, campaign_id: str) -> Template:
         campaign = self._outbox.campaign(campaign_id)
+        if UNSUBSCRIBE not in campaign.body:  # the API refuses it as well, but there are other ways into the table
+            raise MissingUnsubscribeLink
         sender = Mailbox(campaign.sender_name, campaign.sender)
         site = {"site_name": self._settings.site_name, "site_url": self._settings.site_url}
         frame = {"header": self._settings.email_header, "footer": self._settings.email_footer}

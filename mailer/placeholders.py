@@ -6,6 +6,7 @@ import re
 from difflib import get_close_matches
 
 NAMES = ("unsubscribe", "name", "fname", "lname", "email", "Site_Name", "Site_URL")
+UNSUBSCRIBE = "[unsubscribe]"  # which every body must hold
 PLACEHOLDER = re.compile(rf"\[({'|'.join(NAMES)})\]")
 
 _CANDIDATE = re.compile(r"\[((?:[^\[\]<>\r\n]|<[^<>\[\]]{0,200}>){1,60})\]")

@@ -346,6 +346,8 @@ def test_transport_that_stops_asking_fails_the_campaign(road: Harness) -> None:
 PAST_THE_API: dict[str, str] = {
     "sender": "UPDATE campaigns SET sender = 'nobody' WHERE id = '{id}'",
     "subject": "UPDATE campaigns SET subject = 'a' || chr(10) || 'b' WHERE id = '{id}'",
+    "body": "UPDATE campaigns SET body = 'Hello' WHERE id = '{id}'",
+    "body that is empty": "UPDATE campaigns SET body = '' WHERE id = '{id}'",
     "query": "UPDATE campaigns SET query = '{{\"$where\": 1}}' WHERE id = '{id}'",
     "query that is null": "UPDATE campaigns SET query = 'null' WHERE id = '{id}'",
     "attempting": "UPDATE batches SET attempting = '7' WHERE campaign_id = '{id}'",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert, select, text
 
 from mailer.api.looks import Looks
 from mailer.database import Database
@@ -131,6 +131,22 @@ def test_planning_past_its_limit_ends_with_the_reason(db: Database) -> None:
     assert states == [CampaignState.RESTING, CampaignState.RESTING, CampaignState.FAILED]
     assert "longer than 0.05 s" in (harness.progress().reason or "")
     assert not planner.plan_next()
+
+
+@pytest.mark.slow
+def test_two_processes_plan_what_takes_longer_than_a_lease_once(database_url: str, tmp_path: Path) -> None:
+    """Before, each was fenced off by the other as soon as its lease was over, for ever."""
+    settings = {"lease_seconds": 5, "transport": "memory:", "planning_timeout": 100}
+    with Service(tmp_path, workers=2, database_url=database_url, **settings) as service:
+        add_heavy_users(service.db, 300 if database_url.startswith("sqlite") else 1500)
+        headers = service.headers("user00000")
+        begun = time.monotonic()
+        campaign = service.finish(headers, service.post(headers, query=json.dumps(slow_query())), seconds=100)
+        took = time.monotonic() - begun
+        with service.db.read() as connection:
+            claims = connection.scalar(select(Campaign.fence))
+    assert took > settings["lease_seconds"], "the query was too quick to show anything"
+    assert (campaign["state"], campaign["planned"], claims) == ("completed", 0, 1)
 
 
 def test_audience_and_preview_that_take_too_long_are_503(database_url: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.engines import Engine
 from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink
+from mailer.placeholders import UNSUBSCRIBE
 from mailer.schemas import ErrorSchema, MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.selector import compile_selector, parse_query
 from mailer.settings import Settings
@@ -127,7 +128,7 @@ def check(payload: dict[str, Any], settings: Settings) -> Order:
     address = envelope_address(sender.address)
     if address is None or not sender_allowed(address, settings.allowed_senders):
         raise InvalidFromAddress
-    if "[unsubscribe]" not in payload["body"]:
+    if UNSUBSCRIBE not in payload["body"]:
         raise MissingUnsubscribeLink
     query = parse_query(payload["query"])
     compile_selector(query)
