@@ -8,9 +8,7 @@ as what it is; anything else is an `InvalidRow` of the field `document`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import PurePath
-from typing import Any
 
 from mailer.json_streams import Documents, read_json, read_ndjson
 from mailer.text_files import TextFile
@@ -47,8 +45,3 @@ class UserFile:
     def notes(self) -> tuple[str, ...]:
         """What was assumed, a sentence each; complete when all has been read."""
         return (*self._text.notes, *(self._table.notes if self._table else ()))
-
-
-def open_users(file: BufferedReader[Any], name: str, reading: Reading = PLAIN, encoding: str | None = None) -> UserFile:
-    """The documents in `file`, which stays the caller's to close."""
-    return UserFile(TextFile(file, encoding), name, reading)

@@ -47,10 +47,6 @@ class Page:
         self._flush()
         return self._lines
 
-    def is_new(self) -> bool:
-        """Whether nothing stands on this line yet."""
-        return not self._line
-
     def text(self, text: str, spaces: str = "") -> None:
         """Write text. `spaces`: "" makes runs of blanks one, "lines" keeps line ends, "pre" keeps both."""
         if not spaces:

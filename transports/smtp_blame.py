@@ -61,7 +61,7 @@ class Rule:
 
 
 A, B, M, S, R, T = About.ADDRESS, About.MAILBOX, About.MESSAGE, About.SENDER, About.RATE, About.TRANSPORT
-RFC5321, RFC3463, IANA = "RFC 5321 4.2.3", "RFC 3463", "IANA enhanced status codes"
+RFC5321, RFC3463 = "RFC 5321 4.2.3", "RFC 3463"
 EXCHANGE, GMAIL = "Exchange Online NDR codes", "Gmail SMTP errors and codes"
 
 RULES = (

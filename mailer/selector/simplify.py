@@ -7,13 +7,14 @@ is whether some value of it is one of both, so this holds through arrays as well
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import re2
 
 from mailer.selector.columns import PROMOTED
 from mailer.selector.patterns import compiled
-from mailer.selector.tree import And, Compare, ElemMatch, Field, Node, Not, OneOf, Or, Order, Regex
+from mailer.selector.tree import And, Compare, ElemMatch, Field, Literal, Node, Not, OneOf, Or, Order, Regex
 
 LONGEST = 20_000  # characters of a joint pattern; beyond it PostgreSQL takes long to compile it
 
@@ -76,12 +77,18 @@ def _tests(fields: Sequence[Field]) -> Iterator[OneOf | Regex | Compare]:
     elif isinstance(fields[0].test, Regex):
         yield from _alternation([field.test for field in fields if isinstance(field.test, Regex)])
     else:
-        literals = (
-            literal
-            for field in fields
-            for literal in (field.test.literals if isinstance(field.test, OneOf) else (field.test.literal,))  # type: ignore[union-attr]
-        )
+        literals = chain.from_iterable(map(_literals, fields))
         yield OneOf(tuple(dict.fromkeys(literals)))
+
+
+def _literals(field: Field) -> Sequence[Literal]:
+    match field.test:
+        case OneOf(literals):
+            return literals
+        case Compare(_, literal):
+            return (literal,)
+        case _:
+            return ()
 
 
 def _alternation(patterns: Sequence[Regex]) -> Iterator[Regex]:
@@ -98,8 +105,8 @@ def _alternation(patterns: Sequence[Regex]) -> Iterator[Regex]:
 def _joint(patterns: Sequence[Regex]) -> Regex | None:
     if len(patterns) == 1:
         return patterns[0]
-    spelled = ("|".join(f"(?:{text})" for text in dict.fromkeys(texts)) for texts in _spellings(patterns))
-    for_re2, for_postgresql = spelled
+    for_re2 = _either(each.re2 for each in patterns)
+    for_postgresql = _either(each.postgresql for each in patterns)
     if max(len(for_re2), len(for_postgresql)) > LONGEST:
         return None
     try:
@@ -108,5 +115,5 @@ def _joint(patterns: Sequence[Regex]) -> Regex | None:
         return None
 
 
-def _spellings(patterns: Sequence[Regex]) -> tuple[list[str], list[str]]:
-    return [each.re2 for each in patterns], [each.postgresql for each in patterns]
+def _either(texts: Iterable[str]) -> str:
+    return "|".join(f"(?:{text})" for text in dict.fromkeys(texts))
