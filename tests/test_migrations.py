@@ -233,7 +233,7 @@ def test_migration_lifts_what_was_not_about_the_address(database_url: str, caplo
     with db.read() as connection:
         left = dict(connection.execute(select(RefusedAddress.reply, RefusedAddress.rule)).all())
     assert left == KEPT
-    said = [record.getMessage() for record in caplog.records if record.name == "mailer.storage.migrations"]
+    said = [record.getMessage() for record in caplog.records if record.name == "mailer.migrations"]
     assert said == ["8 suppressed addresses are written to again: their last refusal was not about the address"]
     db.close()
 
