@@ -209,7 +209,7 @@ def test_blocked_is_shown_with_the_transports_reason_while_it_lasts(road: Harnes
     assert (road.progress().state, road.progress().reason) == ("completed", None)
 
 
-def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_being_ready(
+def test_open_breaker_that_nobody_tries_any_more_does_not_keep_the_service_from_being_ready(
     app: Flask, road: Harness
 ) -> None:
     def transport() -> str:
@@ -225,7 +225,9 @@ def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_bei
     assert transport() == "ok"
 
 
-def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add_users) -> None:
+def test_half_open_breaker_opens_for_longer_when_the_transport_connects_but_cannot_send(
+    db: Database, add_users
+) -> None:
     add_users(db, 5)
     road = Harness(db)
     road.accept()
@@ -236,16 +238,16 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
     for _ in range(4):
         road.deliverer.run_next(lambda: False)
         with db.read() as connection:
-            blocked = circuit_breaker.current(connection)
-        assert blocked is not None
-        steps.append((blocked.step, blocked.blocked_until - road.now))
-        road.now = blocked.blocked_until
+            breaker = circuit_breaker.tripped(connection)
+        assert breaker is not None
+        steps.append((breaker.failures, breaker.retry_at - road.now))
+        road.now = breaker.retry_at
     assert steps == [(1, 5000), (2, 15_000), (3, 30_000), (4, 60_000)]
     road.store.recover()
     road.run()
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert circuit_breaker.current(connection) is None
+        assert circuit_breaker.tripped(connection) is None
 
 
 def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:

@@ -155,15 +155,15 @@ def test_transport_trouble_costs_nobody_an_attempt(db: Database, add_users) -> N
     road.run()
     assert road.counts() == {"sent": 2, "pending": 3}
     with db.read() as connection:
-        blocked = circuit_breaker.current(connection)
+        blocked = circuit_breaker.tripped(connection)
     assert blocked is not None
-    assert (blocked.reason, blocked.step, blocked.blocked_until) == ("memory: relay is down", 1, START + 5000)
+    assert (blocked.reason, blocked.failures, blocked.retry_at) == ("memory: relay is down", 1, START + 5000)
     road.now += 6000
-    road.run()  # one probe, one step further
+    road.run()  # one tries while it is half-open, one failure more
     with db.read() as connection:
-        again = circuit_breaker.current(connection)
+        again = circuit_breaker.tripped(connection)
     assert again is not None
-    assert (again.step, again.since) == (2, START)
+    assert (again.failures, again.since) == (2, START)
     road.store.recover()
     road.now += 16_000
     road.run()
@@ -270,7 +270,7 @@ def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> No
         road.outbox.release(frozen, [], 5, Trouble(transport="down"))
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert circuit_breaker.current(connection) is None
+        assert circuit_breaker.tripped(connection) is None
 
 
 class DrawsAhead(MemoryTransport):

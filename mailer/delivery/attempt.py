@@ -114,7 +114,7 @@ class Sender:
         then = consequence(status, about, *past, now, chance=self._chance, policy=policy)
         if then.rests:
             attempt.halt(sender=reply)
-        if then.opens:
+        if then.trips_breaker:
             attempt.halt(transport=reply)
         if then.status is None:
             return

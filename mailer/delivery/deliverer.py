@@ -98,7 +98,7 @@ class Deliverer:
     def _deliver(self, hold: Hold, stopping: Callable[[], bool]) -> None:
         claim = hold.claim
         todo: Sequence[Entry] = self._outbox.open_entries(claim)
-        if claim.probe and not self._probe(claim, todo):
+        if claim.half_open and not self._transport_works(claim, todo):
             return
         template = self._template(claim.campaign_id)
         chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
@@ -113,7 +113,7 @@ class Deliverer:
             if not checkpoint.running:
                 break
             attempt = sender.send(template, hold, checkpoint.entries, checkpoint.now)
-            if (claim.probe or claim.trial) and attempt.answered:
+            if (claim.half_open or claim.trial) and attempt.answered:
                 claim = self._insist(hold, intent, partial(self._lift, claim), stopping)
             attempted = {result.entry.recipient.user_id for result in attempt.results}
             left = [entry for entry in checkpoint.entries if entry.recipient.user_id not in attempted]
@@ -169,7 +169,7 @@ class Deliverer:
             else:
                 return
 
-    def _probe(self, claim: Claim, todo: Sequence[Entry]) -> bool:
+    def _transport_works(self, claim: Claim, todo: Sequence[Entry]) -> bool:
         try:
             self._transport.check()
         except TransportUnavailable as error:
@@ -183,9 +183,9 @@ class Deliverer:
         return False
 
     def _lift(self, claim: Claim) -> Claim:
-        """A probe or a trial that got an answer about a recipient has shown that it works; `check` alone has not."""
+        """Close the breaker, end the rest: an answer about a recipient shows that sending works, `check` does not."""
         self._outbox.lift(claim)
-        return replace(claim, probe=False, trial=False)
+        return replace(claim, half_open=False, trial=False)
 
     def _compile(self, campaign_id: str) -> Template:
         campaign = self._outbox.campaign(campaign_id)

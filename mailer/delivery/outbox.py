@@ -101,8 +101,8 @@ class Outbox:
 
     def _now_and_free(self, connection: Connection) -> dict[str, Any]:
         now = self._db.clock(connection)
-        trouble = circuit_breaker.current(connection)
-        return {"now": now, "free": trouble is None or trouble.blocked_until <= now}
+        breaker = circuit_breaker.tripped(connection)
+        return {"now": now, "free": breaker is None or not breaker.is_open(now)}
 
     def whose_is_due(self) -> str | None:
         """The campaign whose batch `claim` would take; for when that fails in a way that it must not."""
@@ -114,12 +114,12 @@ class Outbox:
         trial = row.state == CampaignState.RESTING
         if trial and not resting.reserve_trial(connection, row.campaign_id, now, now + self.lease):
             return None
-        probe = circuit_breaker.current(connection) is not None
-        if probe:
-            circuit_breaker.reserve_probe(connection, now + self.lease)
+        half_open = circuit_breaker.tripped(connection) is not None
+        if half_open:
+            circuit_breaker.reserve(connection, now + self.lease)
         place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
         takeovers = row.takeovers + 1 if row.attempting else row.takeovers
-        claim = Claim(*place, row.dry_run, probe, row.merge_addresses, trial, row.errors, takeovers)
+        claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, trial, row.errors, takeovers)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
         self._doubt_all(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
@@ -185,7 +185,7 @@ class Outbox:
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be gone on with, to be retried, or done.
 
-        `trouble` is why it ended early, if it did: the transport is then blocked for everybody, or the campaign rests
+        `trouble` is why it ended early, if it did: the transport's circuit breaker then opens, or the campaign rests
         alone; how often it did so in a row is returned. Raises `ledger.LeaseLost`.
         """
         with self._db.write() as connection:
@@ -228,8 +228,8 @@ class Outbox:
         with self._db.write() as connection:
             if claim.trial:
                 resting.lift(connection, claim.campaign_id, answered=True, ended=False)
-            if claim.probe:
-                circuit_breaker.lift(connection)
+            if claim.half_open:
+                circuit_breaker.close(connection)
 
     def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
         """Look for one answer that everybody gets, before the next messages are decided on."""

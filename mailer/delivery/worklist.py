@@ -18,7 +18,7 @@ from transports.base import About
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it.
+    """A batch in hand. `half_open`: the circuit breaker is, and this claim is the one that tries the transport.
 
     `merged`: of users who share an address one is written to. `trial`: the campaign rests, and this claim may try it.
     `errors`: unexpected ones of the campaign in a row. `takeovers`: how many holders in a row died while sending it.
@@ -30,7 +30,7 @@ class Claim:
     first_id: str
     last_id: str
     dry_run: bool
-    probe: bool
+    half_open: bool
     merged: bool = False
     trial: bool = False
     errors: int = 0
