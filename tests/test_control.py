@@ -132,11 +132,11 @@ def test_lever_works_in_some_states_and_is_refused_in_the_others(
 def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(road: Harness) -> None:
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    road.outbox.checkpoint(claim, [], entries[:3], 10)
+    items = road.outbox.due_items(claim)
+    road.outbox.checkpoint(claim, [], items[:3], 10)
     control.cancel(road.db, road.campaign_id)
     assert road.progress().state == "cancelling"
-    assert road.outbox.checkpoint(claim, [], entries[3:6], 10).running is False
+    assert road.outbox.checkpoint(claim, [], items[3:6], 10).running is False
     road.outbox.release(claim, [], 10)
     assert road.progress().state == "cancelled"
     assert examine(road.db) == []
@@ -149,7 +149,7 @@ def test_what_a_dead_worker_attempted_is_uncertain_after_cancel_and_sent_no_more
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    road.outbox.checkpoint(claim, [], road.outbox.open_entries(claim)[:3], 10)
+    road.outbox.checkpoint(claim, [], road.outbox.due_items(claim)[:3], 10)
     control.cancel(db, road.campaign_id)
     road.now += road.lease
     road.run()

@@ -180,10 +180,10 @@ def test_unsubscribing_holds_from_the_next_checkpoint(db: Database, add_users) -
     change_user(db, "user00001", unsubscribed_at=road.now + 1)
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    assert len(entries) == 8
-    first = road.outbox.checkpoint(claim, [], entries[:3], 8)
-    assert [entry.recipient.user_id for entry in first.entries] == ["user00000", "user00002"]
+    items = road.outbox.due_items(claim)
+    assert len(items) == 8
+    first = road.outbox.checkpoint(claim, [], items[:3], 8)
+    assert [item.recipient.user_id for item in first.items] == ["user00000", "user00002"]
     assert road.delivery("user00001").status == "skipped"
     road.check()
 
@@ -243,8 +243,8 @@ def test_worker_that_died_leaves_its_checkpoint_uncertain(db: Database, add_user
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    road.outbox.checkpoint(claim, [], entries[:3], 5)
+    items = road.outbox.due_items(claim)
+    road.outbox.checkpoint(claim, [], items[:3], 5)
     assert road.outbox.claim() is None  # leased
     road.now += road.lease
     road.run()
@@ -259,11 +259,11 @@ def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> No
     road.plan()
     frozen = road.outbox.claim()
     assert frozen is not None
-    entries = road.outbox.open_entries(frozen)
+    items = road.outbox.due_items(frozen)
     road.now += road.lease
     road.run()
     with pytest.raises(LeaseLost):
-        road.outbox.checkpoint(frozen, [], entries[:3], 5)
+        road.outbox.checkpoint(frozen, [], items[:3], 5)
     with pytest.raises(LeaseLost):
         road.outbox.extend(frozen)
     with pytest.raises(LeaseLost):

@@ -16,7 +16,7 @@ from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.retention import purge
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.worklist import Claim, Entry, Result
+from mailer.delivery.worklist import Claim, Result, WorkItem
 from mailer.messages.addresses import comparable
 from mailer.messages.template import Recipient
 from mailer.settings import Settings
@@ -182,10 +182,10 @@ def test_last_word_in_a_checkpoint_counts(db: Database) -> None:
 
 
 def said(what: str, address: str = "a@x.org") -> Result:
-    entry = Entry(Recipient("u", "n", address))
+    item = WorkItem(Recipient("u", "n", address))
     if what == "sent":
-        return Result(entry, DeliveryStatus.SENT, 1, 0, "ok")
-    return Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
+        return Result(item, DeliveryStatus.SENT, 1, 0, "ok")
+    return Result(item, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
 
 
 def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_reason(road: Harness) -> None:
@@ -218,7 +218,7 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
+    items = road.outbox.due_items(claim)
     with db.write() as connection:
         values = {
             "campaigns": 3,
@@ -229,8 +229,8 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
             "rule": "",
         }
         connection.execute(insert(RefusedAddress).values(address=BAD, **values))
-    checkpoint = road.outbox.checkpoint(claim, [], entries[:3], 5)
-    assert [entry.recipient.user_id for entry in checkpoint.entries] == ["user00000", "user00002"]
+    checkpoint = road.outbox.checkpoint(claim, [], items[:3], 5)
+    assert [item.recipient.user_id for item in checkpoint.items] == ["user00000", "user00002"]
     assert road.progress().planned == 5
     road.outbox.release(claim, [], 4)
     road.run()
@@ -260,7 +260,7 @@ def test_message_that_was_on_its_way_lifts_nothing(road: Harness) -> None:
     suppress(road)
     with road.db.write() as connection:
         claim = Claim("campaign9", 0, 0, "a", "z", False, False)
-        taken = Result(Entry(Recipient("u", "n", BAD), refused_before=True), DeliveryStatus.SENT, 1, 0, "ok")
+        taken = Result(WorkItem(Recipient("u", "n", BAD), refused_before=True), DeliveryStatus.SENT, 1, 0, "ok")
         refused_addresses.count(connection, claim, [taken], road.now, 3)
     assert len(suppressed_addresses(road.db)) == 1
 
@@ -303,11 +303,11 @@ def test_outcome_that_is_not_recorded_is_not_counted(road: Harness) -> None:
     road.plan()
     frozen = road.outbox.claim()
     assert frozen is not None
-    entry = road.outbox.open_entries(frozen)[1]
+    item = road.outbox.due_items(frozen)[1]
     road.now += road.lease
     taken_over = road.outbox.claim()
     assert taken_over is not None
-    refused = Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
+    refused = Result(item, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
     for write in (
         lambda: road.outbox.checkpoint(frozen, [refused], [], 4),
         lambda: road.outbox.release(frozen, [refused], 4),

@@ -81,9 +81,9 @@ def _last_words(results: Sequence[Result]) -> tuple[Collection[str], dict[str, s
     refused: dict[str, str] = {}
     for result in results:
         if result.counts:
-            refused[comparable(result.entry.recipient.address)] = result.reply
-        elif result.status is DeliveryStatus.SENT and (refused or result.entry.refused_before):
-            took = comparable(result.entry.recipient.address)
+            refused[comparable(result.item.recipient.address)] = result.reply
+        elif result.status is DeliveryStatus.SENT and (refused or result.item.refused_before):
+            took = comparable(result.item.recipient.address)
             refused.pop(took, None)
             taken.add(took)
     return taken, refused
