@@ -14,7 +14,7 @@ from bench.figures import Figure, Part
 from bench.processes import smtp_sink
 from bench.scale import Bench
 from bench.service import CALLER
-from mailer import campaigns
+from mailer.accept import Order, accept
 from mailer.addresses import parse_mailbox
 from mailer.database import Database
 from mailer.delivery import Deliverer
@@ -100,8 +100,8 @@ def _run(bench: Bench, original: Path, url: str) -> Clock:
     transport = TimedTransport(from_url(url), clock)
     deliverer = Deliverer(outbox, transport, Links(settings.secret_key, settings.site_url), settings)
     sender = parse_mailbox(newsletter.payload()["from"])
-    order = campaigns.Order(sender.name, sender.address, newsletter.SUBJECT, newsletter.HTML, {}, False)
-    campaigns.accept(db, CALLER, order)
+    order = Order(sender.name, sender.address, newsletter.SUBJECT, newsletter.HTML, {}, False)
+    accept(db, CALLER, order)
     clock.timed("total", lambda: _deliver(db, deliverer, settings, clock))
     transport.close()
     db.close()

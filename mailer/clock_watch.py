@@ -14,10 +14,9 @@ from sqlalchemy import ColumnElement, Connection, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.campaigns import BEGUN
 from mailer.database import Database
 from mailer.database_errors import own_words
-from mailer.hold import boot_time
+from mailer.machine_clock import boot_time
 from mailer.models import (
     Batch,
     BatchState,
@@ -29,6 +28,7 @@ from mailer.models import (
     ScheduledTask,
     TransportHealth,
 )
+from mailer.states import BEGUN
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,10 @@ from mailer.attempt import NO_REASON, Attempt, Sender
 from mailer.database import is_database_trouble
 from mailer.database_errors import own_words
 from mailer.errors import MissingUnsubscribeLink
-from mailer.hold import Hold, boot_time
+from mailer.hold import Hold
 from mailer.ledger import LeaseLost
 from mailer.links import Links
+from mailer.machine_clock import boot_time
 from mailer.outbox import Checkpoint, Outbox
 from mailer.placeholders import UNSUBSCRIBE
 from mailer.rendering import Draft, Template, compile_message

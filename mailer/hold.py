@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from typing_extensions import override
 
 from mailer.ledger import LeaseLost
+from mailer.machine_clock import boot_time
 from mailer.worklist import Claim
 from transports.base import Message
 
@@ -44,8 +44,3 @@ class WhileHeld(Iterator[Message]):
     def __next__(self) -> Message:
         self._hold.verify()
         return next(self._messages)
-
-
-def boot_time() -> float:
-    """Seconds by this machine's clock, which goes on while the process is stopped or the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam,
 
 from mailer import blockage, ledger, refusals, resting, same_refusals
 from mailer.database import AnyRow, Database
-from mailer.hold import boot_time
+from mailer.machine_clock import boot_time
 from mailer.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
 from mailer.retry import uncertain_again
 from mailer.trouble import Trouble

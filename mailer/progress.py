@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 
-from mailer.campaigns import BY_A_PERSON
+from mailer.control import BY_A_PERSON
 from mailer.database import AnyRow, Database
 from mailer.errors import NotFound
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, TransportHealth

@@ -19,6 +19,11 @@ class CampaignState(StrEnum):
     COMPLETED_WITH_ISSUES = "completed_with_issues"  # some have `failed` or rest as `uncertain`
 
 
+BEGUN = (CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED)
+UNFINISHED = (CampaignState.ACCEPTED, CampaignState.PLANNING, *BEGUN)
+WITH_ISSUES = (CampaignState.COMPLETED_WITH_ISSUES, CampaignState.FAILED)
+
+
 class BatchState(StrEnum):
     """`due_at` says when an engine may take the batch; while one holds it, that is when its lease ends."""
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from mailer import campaigns
-from mailer.campaigns import Order
+from mailer.accept import Order, accept
 from mailer.database import Database
 from mailer.delivery import Deliverer
 from mailer.links import Links
@@ -46,7 +45,7 @@ class Harness:
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
         """Accept a campaign, which later calls are about."""
         order = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
-        self.campaign_id = campaigns.accept(self.db, "user00000", order, key).campaign_id
+        self.campaign_id = accept(self.db, "user00000", order, key).campaign_id
         return self.campaign_id
 
     def plan(self) -> bool:

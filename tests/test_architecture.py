@@ -20,7 +20,7 @@ LAYERS = [
         "mailer.addresses",
         "mailer.client_address",
     ],
-    ["mailer.states"],
+    ["mailer.states", "mailer.machine_clock"],
     ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
     ["mailer.database_errors"],
     ["mailer.html_names", "mailer.segments", "mailer.markup", "mailer.linkify"],
@@ -65,7 +65,8 @@ LAYERS = [
     ],
     ["mailer.attempt", "mailer.membership"],
     [
-        "mailer.campaigns",
+        "mailer.accept",
+        "mailer.control",
         "mailer.clock_watch",
         "mailer.planning",
         "mailer.progress",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import insert, select, update
 
-from mailer import campaigns
+from mailer import control
 from mailer.clock_watch import ClockWatch
 from mailer.database import Database
 from mailer.doctor import examine
@@ -60,7 +60,7 @@ def test_deferred_of_a_failed_campaign_wait_no_longer_once_it_is_revived(road: H
     watch.look()
     road.now -= HOUR
     assert watch.look() > 0
-    campaigns.retry_failed(road.db, road.campaign_id)
+    control.retry_failed(road.db, road.campaign_id)
     road.now += 2 * MINUTE
     road.run()
     assert road.counts() == {"sent": 5}

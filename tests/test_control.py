@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, insert, select, update
 
 from app import create_app
-from mailer import blockage, campaigns, planning
+from mailer import blockage, control, planning
 from mailer.auth import Tokens
 from mailer.cli import main
 from mailer.database import Database
@@ -133,7 +133,7 @@ def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(roa
     assert claim is not None
     entries = road.outbox.open_entries(claim)
     road.outbox.checkpoint(claim, [], entries[:3], 10)
-    campaigns.cancel(road.db, road.campaign_id)
+    control.cancel(road.db, road.campaign_id)
     assert road.progress().state == "cancelling"
     assert road.outbox.checkpoint(claim, [], entries[3:6], 10).running is False
     road.outbox.release(claim, [], 10)
@@ -149,7 +149,7 @@ def test_what_a_dead_worker_attempted_is_uncertain_after_cancel_and_sent_no_more
     claim = road.outbox.claim()
     assert claim is not None
     road.outbox.checkpoint(claim, [], road.outbox.open_entries(claim)[:3], 10)
-    campaigns.cancel(db, road.campaign_id)
+    control.cancel(db, road.campaign_id)
     road.now += road.lease
     road.run()
     assert (road.progress().state, road.counts(), road.arrived()) == ("cancelled", {"uncertain": 3, "pending": 22}, [])
@@ -168,7 +168,7 @@ def test_cancel_skips_who_waited_for_another_attempt(db: Database, add_users) ->
     road.deliverer.run_next(lambda: False)
     held = road.outbox.claim()
     assert held is not None
-    campaigns.cancel(db, road.campaign_id)
+    control.cancel(db, road.campaign_id)
     road.outbox.release(held, [], 10)
     assert road.counts() == {"sent": 9, "skipped": 1, "pending": 15}
     assert road.delivery("user00001").status == "skipped"
@@ -185,7 +185,7 @@ def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, mon
     def stand_still(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(planning, "_ranges", cut)
         if meanwhile == "cancel":
-            campaigns.cancel(db, road.campaign_id)
+            control.cancel(db, road.campaign_id)
         else:
             road.now += road.lease
             road.run()
@@ -217,7 +217,7 @@ def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_bei
     road.store.fail_after(2, "relay is down")
     road.run()
     assert transport() == "memory: relay is down"
-    campaigns.cancel(road.db, road.campaign_id)
+    control.cancel(road.db, road.campaign_id)
     road.now += 4000
     assert transport() == "memory: relay is down"
     road.now += 2000
@@ -254,7 +254,7 @@ def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again
     road.accept()
     road.run()
     assert (road.progress().state, road.progress().failed) == ("paused", 100)
-    campaigns.resume(db, road.campaign_id)
+    control.resume(db, road.campaign_id)
     assert "MAILER_MAX_FAILURE_RATE" in str(road.progress().reason)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 300})
@@ -270,7 +270,7 @@ def test_retry_failed_runs_a_completed_campaign_again(db: Database, add_users) -
     road.run()
     assert road.counts() == {"sent": 21, "failed": 3, "uncertain": 1}
     road.now += 2 * DAY
-    assert campaigns.retry_failed(db, road.campaign_id) == 3
+    assert control.retry_failed(db, road.campaign_id) == 3
     assert (road.progress().state, road.counts()) == ("running", {"sent": 21, "deferred": 3, "uncertain": 1})
     assert examine(db) == []
     road.store.answer("user00003@example.com", Status.DEFERRED)  # two days later still a first attempt
@@ -279,12 +279,12 @@ def test_retry_failed_runs_a_completed_campaign_again(db: Database, add_users) -
     road.now += 2 * MINUTE
     road.run()
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"sent": 24, "uncertain": 1})
-    assert campaigns.retry_failed(db, road.campaign_id, uncertain=True) == 1
+    assert control.retry_failed(db, road.campaign_id, uncertain=True) == 1
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
     assert len(road.arrived()) == 24 + 2 + 1
     with pytest.raises(InvalidState):
-        campaigns.retry_failed(db, road.campaign_id)
+        control.retry_failed(db, road.campaign_id)
 
 
 def test_retry_failed_skips_who_has_unsubscribed_since(db: Database, add_users) -> None:
@@ -297,7 +297,7 @@ def test_retry_failed_skips_who_has_unsubscribed_since(db: Database, add_users) 
     road.run()
     with db.write() as connection:
         connection.execute(update(User).where(User.id == "user00003").values(unsubscribed_at=road.now))
-    campaigns.retry_failed(db, road.campaign_id)
+    control.retry_failed(db, road.campaign_id)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
 
@@ -311,7 +311,7 @@ def test_retry_failed_while_a_batch_is_held_keeps_the_counts(db: Database, add_u
     road.deliverer.run_next(lambda: False)
     held = road.outbox.claim()
     assert held is not None
-    assert campaigns.retry_failed(db, road.campaign_id) == 1
+    assert control.retry_failed(db, road.campaign_id) == 1
     assert examine(db) == []
     road.outbox.release(held, [], 10)
     road.run()
@@ -448,7 +448,7 @@ def test_purge_forgets_old_campaigns_and_keeps_their_counts(db: Database, add_us
     assert examine(db) == []
     assert purge(db, 90 * DAY).campaigns == 0
     with pytest.raises(InvalidState, match="purged"):
-        campaigns.retry_failed(db, old)
+        control.retry_failed(db, old)
 
 
 def test_purge_leaves_what_is_not_over_alone(road: Harness) -> None:

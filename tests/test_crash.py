@@ -18,9 +18,8 @@ import pytest
 import requests
 from sqlalchemy import insert, select, update
 
-from mailer import campaigns
+from mailer.accept import Order, accept
 from mailer.auth import Tokens
-from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.doctor import examine
 from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, User
@@ -46,7 +45,7 @@ class Campaigns:
             connection.execute(insert(User), self.users)
 
     def accept(self) -> str:
-        return campaigns.accept(self.db, "user00000", ORDER).campaign_id
+        return accept(self.db, "user00000", ORDER).campaign_id
 
     def headers(self) -> dict[str, str]:
         return {"X-User-Id": "user00000", "X-Auth-Token": Tokens(self.db).create("user00000", ("send-mail",))}

@@ -8,12 +8,12 @@ from email import message_from_bytes, policy
 import pytest
 from sqlalchemy import update
 
-from mailer import blockage, campaigns
+from mailer import blockage, control
 from mailer.database import Database
 from mailer.errors import IdempotencyConflict, InvalidState
-from mailer.hold import boot_time
 from mailer.ledger import LeaseLost
 from mailer.links import NOBODY
+from mailer.machine_clock import boot_time
 from mailer.models import Batch, User
 from mailer.trouble import Trouble
 from tests.harness import MINUTE, START, Harness
@@ -196,13 +196,13 @@ def test_pause_holds_and_resume_goes_on(db: Database, add_users) -> None:
 
     def send_and_pause(messages):
         yield from gate_after(messages)
-        campaigns.pause(db, road.campaign_id)
+        control.pause(db, road.campaign_id)
 
     road.transport.send = send_and_pause
     road.run()
     assert (road.counts(), road.progress().state) == ({"sent": 3, "pending": 4}, "paused")
     road.transport.send = gate_after
-    campaigns.resume(db, road.campaign_id)
+    control.resume(db, road.campaign_id)
     road.run()
     assert (road.counts(), road.progress().state) == ({"sent": 7}, "completed")
     assert len(road.arrived()) == 7
@@ -215,13 +215,13 @@ def test_cancel_ends_it_and_keeps_the_record(db: Database, add_users) -> None:
     road.accept()
     road.plan()
     road.deliverer.run_next(lambda: False)
-    campaigns.cancel(db, road.campaign_id)
+    control.cancel(db, road.campaign_id)
     road.now += 10 * MINUTE
     road.run()
     assert road.progress().state == "cancelled"
     assert len(road.arrived()) == 9
     with pytest.raises(InvalidState):
-        campaigns.resume(db, road.campaign_id)
+        control.resume(db, road.campaign_id)
 
 
 def test_too_many_failures_pause_the_campaign(db: Database, add_users) -> None:

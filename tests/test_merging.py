@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from mailer import campaigns
+from mailer import control
 from mailer.audience import first_of, measure
 from mailer.database import Database
 from mailer.doctor import examine
@@ -303,7 +303,7 @@ def test_refused_address_is_not_tried_through_another_user(road: Harness) -> Non
     road.plan()
     run(road)
     assert road.counts() == {"failed": 2, "sent": 4}
-    assert campaigns.retry_failed(road.db, road.campaign_id) == 2
+    assert control.retry_failed(road.db, road.campaign_id) == 2
     run(road)
     assert (road.counts(), len(at_the_desk(road))) == ({"sent": 6}, 1)
 

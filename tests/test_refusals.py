@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event, func, insert, literal, select, update
 
-from mailer import campaigns, refusals
+from mailer import control, refusals
 from mailer.addresses import comparable
 from mailer.audience import measure
 from mailer.database import Database
@@ -154,7 +154,7 @@ def test_campaign_counts_once_however_often_it_tries(road: Harness) -> None:
     first = road.campaign_id
     campaign(road, Status.REFUSED)
     for _ in range(3):
-        campaigns.retry_failed(road.db, first)
+        control.retry_failed(road.db, first)
         road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
         road.run()
     assert (refused_in(road.db), suppressed_addresses(road.db)) == (2, [])
@@ -236,7 +236,7 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
 
 def test_retry_failed_does_not_override_a_suppression(road: Harness) -> None:
     suppress(road)
-    assert campaigns.retry_failed(road.db, road.campaign_id) == 1
+    assert control.retry_failed(road.db, road.campaign_id) == 1
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
 
@@ -244,11 +244,11 @@ def test_retry_failed_does_not_override_a_suppression(road: Harness) -> None:
 def test_lifted_first_it_is_tried_again_and_counted_anew(road: Harness) -> None:
     suppress(road)
     assert lift(road.db, ["USER00001@Example.com", "user00001@example.com", "other@example.com"]) == Lifted(1, 1)
-    assert campaigns.retry_failed(road.db, road.campaign_id) == 1
+    assert control.retry_failed(road.db, road.campaign_id) == 1
     road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
     road.run()
     assert (road.counts(), refused_in(road.db)) == ({"sent": 4, "failed": 1}, 1)
-    campaigns.retry_failed(road.db, road.campaign_id)
+    control.retry_failed(road.db, road.campaign_id)
     road.run()
     assert (road.counts(), refused_in(road.db)) == ({"sent": 5}, 0)
 

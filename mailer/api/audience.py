@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
+from mailer.accept import Order
 from mailer.addresses import Mailbox
 from mailer.api.guard import SECURITY, Guard
 from mailer.api.looks import Looks
@@ -15,7 +16,6 @@ from mailer.api.mailer import MailerBlueprint, check, warning_header
 from mailer.audience import addressee, first_of, measure
 from mailer.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
 from mailer.campaign_warnings import about_directory, about_placeholders
-from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.errors import InvalidParams, NotFound
 from mailer.links import PREVIEW, Links

@@ -7,12 +7,11 @@ from typing import Any
 from flask import request
 from flask_smorest import Blueprint
 
-from mailer import campaigns
+from mailer.accept import Order, accept
 from mailer.addresses import envelope_address, parse_mailbox, sender_allowed
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.parser import StrictParser
 from mailer.campaign_warnings import about_placeholders
-from mailer.campaigns import Order
 from mailer.database import Database
 from mailer.engines import Engine
 from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink
@@ -99,7 +98,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
         order = check(payload, settings)
-        accepted = campaigns.accept(
+        accepted = accept(
             db, current_caller().user_id, order, _idempotency_key(), repeat_window=settings.repeat_window * 1000
         )
         engine.wake()
