@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
@@ -276,6 +277,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists() or path.startswith("https://"), f"{page.name}: {link}"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("picture", sorted((DOCS / "images").glob("*.svg")), ids=name_of)
+def test_picture_can_be_read_and_says_what_it_shows(picture: Path) -> None:
+    root = ElementTree.parse(picture).getroot()
+    assert root.findtext("{http://www.w3.org/2000/svg}title")
 
 
 FILE = re.compile(r"(?:\.?[\w-]+/)*[\w.-]+\.(?:py|md|toml|json|txt|mjs)")
