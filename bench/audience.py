@@ -22,11 +22,11 @@ from bench import directory, newsletter
 from bench.figures import Figure, Part, Ratio, in_turn
 from bench.scale import Bench
 from bench.service import CALLER
-from mailer.accept import Order, accept
-from mailer.database import Database
-from mailer.imports import import_users
-from mailer.planning import Planner as CampaignPlanner
+from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.planning import Planner as CampaignPlanner
+from mailer.directory.imports import import_users
 from mailer.settings import Settings
+from mailer.storage.database import Database
 
 TITLE = "7. The audience: import and planning"
 POSTGRESQL = "postgresql+psycopg://root@127.0.0.1/test"

@@ -11,9 +11,9 @@ from selenium import webdriver
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import OperationalError
 
-from mailer.database import Database
-from mailer.documents import role_lines
-from mailer.models import User
+from mailer.directory.documents import role_lines
+from mailer.storage.database import Database
+from mailer.storage.models import User
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")

@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from mailer.accept import Order, accept
-from mailer.database import Database
-from mailer.delivery import Deliverer
-from mailer.links import Links
-from mailer.models import Batch, Delivery
-from mailer.outbox import Outbox
-from mailer.planning import Planner
-from mailer.progress import Progress, progress
+from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.planning import Planner
+from mailer.campaigns.progress import Progress, progress
+from mailer.delivery.deliverer import Deliverer
+from mailer.delivery.outbox import Outbox
+from mailer.messages.links import Links
 from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Delivery
 from transports.memory import MemoryTransport
 
 START = 1_700_000_000_000

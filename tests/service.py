@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from mailer.auth import Tokens
-from mailer.database import Database
+from mailer.callers.tokens import Tokens
+from mailer.storage.database import Database
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

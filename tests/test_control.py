@@ -16,18 +16,19 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, insert, select, update
 
 from app import create_app
-from mailer import blockage, control, planning
-from mailer.auth import Tokens
+from mailer.callers.tokens import Tokens
+from mailer.campaigns import control, planning
+from mailer.campaigns.export import as_csv, as_ndjson, records
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.progress import Recorded
+from mailer.campaigns.retention import purge
 from mailer.cli import main
-from mailer.database import Database
-from mailer.doctor import examine
+from mailer.delivery import circuit_breaker
 from mailer.errors import InvalidState
-from mailer.export import as_csv, as_ndjson, records
-from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
-from mailer.progress import Recorded
-from mailer.retention import purge
+from mailer.files.spreadsheets import neutral
 from mailer.settings import Settings
-from mailer.spreadsheets import neutral
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 from tests.harness import MINUTE, START, Harness
 from tests.service import Service
 from transports.base import About, Status
@@ -235,7 +236,7 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
     for _ in range(4):
         road.deliverer.run_next(lambda: False)
         with db.read() as connection:
-            blocked = blockage.current(connection)
+            blocked = circuit_breaker.current(connection)
         assert blocked is not None
         steps.append((blocked.step, blocked.blocked_until - road.now))
         road.now = blocked.blocked_until
@@ -244,7 +245,7 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
     road.run()
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert blockage.current(connection) is None
+        assert circuit_breaker.current(connection) is None
 
 
 def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:
@@ -288,7 +289,7 @@ def test_retry_failed_runs_a_completed_campaign_again(db: Database, add_users) -
 
 
 def test_retry_failed_skips_who_has_unsubscribed_since(db: Database, add_users) -> None:
-    from mailer.models import User
+    from mailer.storage.models import User
 
     add_users(db, 5)
     road = Harness(db)

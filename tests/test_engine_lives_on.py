@@ -11,9 +11,9 @@ from flask import Flask
 from sqlalchemy import text
 
 from app import create_app
-from mailer.accept import Order, accept
+from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.progress import progress
 from mailer.engines.local import LocalEngine
-from mailer.progress import progress
 from mailer.settings import Settings
 from tests.killable import attempts
 from transports.memory import named_store

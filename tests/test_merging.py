@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from mailer import control
-from mailer.audience import first_of, measure
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.merging import merged_audience
-from mailer.models import Batch, Delivery, DeliveryStatus, User
-from mailer.unsubscribe import resubscribe
-from mailer.worklist import Result
+from mailer.audience.preview import first_of, measure
+from mailer.audience.shared_addresses import merged_audience
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.delivery.worklist import Result
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Delivery, DeliveryStatus, User
+from mailer.suppression.unsubscribes import resubscribe
 from tests.conftest import user_row
 from tests.harness import MINUTE, Harness
 from tests.killable import Trap, Worker, attempts, settings_for

@@ -10,16 +10,16 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, column, select, table
 
-import mailer.migrations
-from mailer.database import Database
-from mailer.documents import normalise
-from mailer.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
-from mailer.wishes import KeptWish, kept_wishes
+import mailer.storage.migrations
+from mailer.directory.documents import normalise
+from mailer.storage.database import Database
+from mailer.storage.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
+from mailer.suppression.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
 from tests.harness import START, Harness
 
 CONFIG = Config()
-CONFIG.set_main_option("script_location", mailer.migrations.__path__[0])
+CONFIG.set_main_option("script_location", mailer.storage.migrations.__path__[0])
 SCRIPT = ScriptDirectory.from_config(CONFIG)
 EARLIER = [step.revision for step in SCRIPT.walk_revisions() if step.revision != SCRIPT.get_current_head()]
 NOTHING = dict.fromkeys(DeliveryStatus, 0)
@@ -233,7 +233,7 @@ def test_migration_lifts_what_was_not_about_the_address(database_url: str, caplo
     with db.read() as connection:
         left = dict(connection.execute(select(RefusedAddress.reply, RefusedAddress.rule)).all())
     assert left == KEPT
-    said = [record.getMessage() for record in caplog.records if record.name == "mailer.migrations"]
+    said = [record.getMessage() for record in caplog.records if record.name == "mailer.storage.migrations"]
     assert said == ["8 suppressed addresses are written to again: their last refusal was not about the address"]
     db.close()
 

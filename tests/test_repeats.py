@@ -11,11 +11,11 @@ import pytest
 import requests
 from sqlalchemy import func, select, update
 
-from mailer import control
-from mailer.accept import Accepted, Order, accept
-from mailer.database import Database
-from mailer.models import Campaign
-from mailer.retention import purge
+from mailer.campaigns import control
+from mailer.campaigns.accept import Accepted, Order, accept
+from mailer.campaigns.retention import purge
+from mailer.storage.database import Database
+from mailer.storage.models import Campaign
 from tests.harness import START
 from tests.service import PAYLOAD, Service
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from mailer import control
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.models import Batch, Campaign, RefusedAddress
-from mailer.retention import purge
-from mailer.trouble import Trouble
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.retention import purge
+from mailer.delivery.trouble import Trouble
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Campaign, RefusedAddress
 from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, recording_smtp
 from transports import from_url

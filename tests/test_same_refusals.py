@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
-from mailer import control
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.models import SameRefusals
-from mailer.same_refusals import most_said, normalised
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.delivery.same_refusals import most_said, normalised
+from mailer.storage.database import Database
+from mailer.storage.models import SameRefusals
 from tests.harness import MINUTE, Harness
 from transports.base import About, Status
 

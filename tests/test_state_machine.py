@@ -27,16 +27,16 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import insert, select, update
 
-from mailer import control
-from mailer.database import Database
-from mailer.doctor import examine
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.progress import BLOCKED, CANCELLING, progress
+from mailer.delivery.ledger import LeaseLost
+from mailer.delivery.outbox import Checkpoint
+from mailer.delivery.worklist import Claim, Result
 from mailer.errors import InvalidState
-from mailer.ledger import LeaseLost
-from mailer.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
-from mailer.outbox import Checkpoint
-from mailer.progress import BLOCKED, CANCELLING, progress
-from mailer.rendering import delivery_id
-from mailer.worklist import Claim, Result
+from mailer.messages.template import delivery_id
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from tests.conftest import user_row
 from tests.harness import MINUTE, Harness
 from transports.base import About, Message, Outcome, Status
@@ -109,7 +109,7 @@ class Mailing(RuleBasedStateMachine):
 
     @rule(dry_run=st.booleans(), then=st.sampled_from(["planned", "planner dies", "nothing"]))
     def accept(self, dry_run: bool, then: str) -> None:
-        from mailer.planning import _claim_campaign
+        from mailer.campaigns.planning import _claim_campaign
 
         if len(self.ids) < 3:
             self.ids.append(self.road.accept(dry_run=dry_run))

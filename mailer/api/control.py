@@ -9,13 +9,13 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
-from mailer import control, export, progress
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
-from mailer.database import Database
+from mailer.api.schemas import CampaignAnswerSchema, ErrorSchema, StrictSchema, WireBoolean
+from mailer.campaigns import control, export, progress
 from mailer.engines import Engine
-from mailer.models import DeliveryStatus
-from mailer.schemas import CampaignAnswerSchema, ErrorSchema, StrictSchema, WireBoolean
+from mailer.storage.database import Database
+from mailer.storage.models import DeliveryStatus
 
 FORMATS = {"csv": (export.as_csv, "text/csv"), "ndjson": (export.as_ndjson, "application/x-ndjson")}
 
