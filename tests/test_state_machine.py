@@ -38,6 +38,7 @@ from mailer.progress import BLOCKED, CANCELLING, progress
 from mailer.rendering import delivery_id
 from mailer.worklist import Claim, Result
 from tests.conftest import user_row
+from tests.databases import migrated_sqlite
 from tests.harness import MINUTE, Harness
 from transports.base import About, Message, Outcome, Status
 
@@ -309,8 +310,7 @@ class Mailing(RuleBasedStateMachine):
 @pytest.fixture
 def mailing(tmp_path: Path) -> type[Mailing]:
     """The machine, with a database of users to begin with."""
-    db = Database(f"sqlite:///{tmp_path}/template.db")
-    db.migrate()
+    db = Database(migrated_sqlite(tmp_path / "template.db"))
     with db.write() as connection:
         connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
     db.close()
