@@ -26,6 +26,7 @@ from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus
 from tests import doc_session
+from tests.databases import migrated_sqlite
 from tests.doc_pages import PAGES, ROOT, anchors, blocks, codes, inline_code, links, long_lines, prose, section, table
 from transports import TransportConfigError, from_url
 from transports.smtp.settings import SMTPSettings
@@ -195,7 +196,7 @@ def test_inline_commands_exist(page: Path) -> None:
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     folder = tmp_path_factory.mktemp("docs")
-    app = create_app(Settings(database_url=f"sqlite:///{folder}/mailer.db", secret_key=("k" * 40,)))
+    app = create_app(Settings(database_url=migrated_sqlite(folder / "mailer.db"), secret_key=("k" * 40,)))
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
     found = {
         (method, rule.rule.replace("<string:", "<").replace("<path:token>", "<token>"))
