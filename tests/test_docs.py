@@ -37,7 +37,6 @@ REFERENCE = DOCS / "reference"
 SESSIONS = [page for page in PAGES if any(block.words[:1] == ("sh",) for block in blocks(page))]
 SCHEMES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]["mailer.transports"]
 CLIENT_VARIABLES = {"MAILER_USER_ID", "MAILER_AUTH_TOKEN"}  # of the command line, not of the service
-UNWRAPPED = [ROOT / "CHANGELOG.md", DOCS / "architecture.md"]
 
 
 def name_of(page: Path) -> str:
@@ -60,7 +59,7 @@ def test_readme_is_read_in_a_few_minutes() -> None:
     assert len(README.read_text("utf-8").split()) <= 1500
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in UNWRAPPED], ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_prose_has_short_lines(page: Path) -> None:
     assert not long_lines(page, 110)
 
