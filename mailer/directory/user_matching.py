@@ -7,13 +7,13 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Text, bindparam, cast, func, select
+from sqlalchemy import Text, bindparam, cast, select
 
 from mailer.directory.changes import Mode, TableRow, address_of, combined, derived_id, difference, merged
 from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidRow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import User
+from mailer.storage.models import User, comparable_address
 
 AT_ONCE = 200  # users looked up together
 Given = tuple[int, object]  # a row, and a document or `TableRow`
@@ -70,7 +70,7 @@ class UserMatcher:
         addresses: Mapping[str, str] = {}
         if unnamed:
             usernames = self._found(User.username, {_username(given) for given in unnamed} - {""})
-            addresses = self._found(func.lower(User.email), {address_of(given) for given in unnamed} - {""})
+            addresses = self._found(comparable_address(), {address_of(given) for given in unnamed} - {""})
         return [_id(row, given, usernames, addresses) for row, given in chunk]
 
     def _found(self, column: Any, values: Collection[str]) -> dict[str, str]:
