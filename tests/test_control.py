@@ -349,7 +349,7 @@ BREAKAGES: dict[str, Any] = {
     "a deferred delivery is never to be tried again": lambda: (
         update(Delivery).where(Delivery.status == "deferred").values(due_at=None)
     ),
-    "a recipient may have had more copies than are allowed": lambda: update(Delivery).values(doubts=3),
+    "a recipient may have had more copies than are allowed": lambda: update(Delivery).values(uncertain_attempts=3),
     "it is not planned yet and has batches": lambda: update(Campaign).values(state=CampaignState.PLANNING),
     "it is completed and has a batch that is not done": lambda: update(Campaign).values(state=CampaignState.COMPLETED),
     "it is cancelled and has a batch that waits": lambda: update(Campaign).values(state=CampaignState.CANCELLED),
@@ -402,7 +402,13 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
     road = Harness(db)
     road.accept(dry_run=True)
     road.run()
-    values = {"campaign_id": road.campaign_id, "status": "sent", "address": None, "attempts": 1, "doubts": 0}
+    values = {
+        "campaign_id": road.campaign_id,
+        "status": "sent",
+        "address": None,
+        "attempts": 1,
+        "uncertain_attempts": 0,
+    }
     values |= {"reply": 'said "250, OK"\nand more', "first_at": START, "updated_at": START, "due_at": None}
     with db.write() as connection:
         connection.execute(delete(Delivery))

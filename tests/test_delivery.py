@@ -249,7 +249,7 @@ def test_worker_that_died_leaves_its_checkpoint_uncertain(db: Database, add_user
     road.now += road.lease
     road.run()
     assert (road.counts(), road.progress().state) == ({"sent": 5}, "completed")
-    assert [road.delivery(f"user{n:05d}").doubts for n in range(5)] == [1, 1, 1, 0, 0]
+    assert [road.delivery(f"user{n:05d}").uncertain_attempts for n in range(5)] == [1, 1, 1, 0, 0]
 
 
 def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> None:

@@ -306,7 +306,7 @@ def test_message_that_the_transport_chokes_on_is_left_in_doubt_and_the_others_ar
         road.run()
         road.now += MINUTE
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"sent": 24, "uncertain": 1})
-    assert road.delivery("user00001").doubts == 2
+    assert road.delivery("user00001").uncertain_attempts == 2
     assert state_of(road, road.campaign_id).errors == 0
 
 

@@ -161,7 +161,7 @@ class Mailing(RuleBasedStateMachine):
             recipient = item.recipient
             message = Message(delivery_id(claim.campaign_id, recipient.user_id), "n@x.org", recipient.address, b"")
             if self.road.store._left is None and self.road.store.take(message).status is Status.SENT:
-                results.append(Result(item, DeliveryStatus.SENT, item.attempts + 1, item.doubts, "ok"))
+                results.append(Result(item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, "ok"))
         return results
 
     @precondition(lambda self: self.frozen)
@@ -270,7 +270,7 @@ class Mailing(RuleBasedStateMachine):
             entered[f"delivery {delivery.status}"] += 1
             assert delivery.status != DeliveryStatus.SENT or copies >= 1
             assert copies <= 2 + self.allowed[key]
-            assert copies <= 1 or self.allowed[key] or delivery.doubts
+            assert copies <= 1 or self.allowed[key] or delivery.uncertain_attempts
             assert self.finals.get(key, delivery.status) == delivery.status
             if delivery.status in FINAL:
                 self.finals[key] = delivery.status

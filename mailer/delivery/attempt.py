@@ -75,7 +75,7 @@ class Sender:
             _close(outcomes)
             attempt.error = error
             attempt.halt(error=told(error))
-            attempt.results += [self._doubt(item, now) for item in drawn.values()]
+            attempt.results += [self._uncertain_result(item, now) for item in drawn.values()]
         return attempt
 
     def _messages(
@@ -89,7 +89,7 @@ class Sender:
                 message = template.render(recipient, self._links.link(recipient.user_id), now)
             except ValueError as error:
                 words = (one_line(f"Not sent: {error}"), None, About.MESSAGE)
-                failed = Result(item, DeliveryStatus.FAILED, item.attempts + 1, item.doubts, *words)
+                failed = Result(item, DeliveryStatus.FAILED, item.attempts + 1, item.uncertain_attempts, *words)
                 attempt.results.append(failed)
                 self._halt_if_alike(attempt)
                 continue
@@ -100,7 +100,9 @@ class Sender:
         for outcome in outcomes:
             item = _drawn(drawn, outcome)
             if outcome.status is Status.SENT:  # the usual one, in few steps
-                sent = Result(item, DeliveryStatus.SENT, item.attempts + 1, item.doubts, one_line(outcome.reply))
+                sent = Result(
+                    item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, one_line(outcome.reply)
+                )
                 attempt.results.append(sent)
                 attempt.answered = True
             else:
@@ -109,7 +111,7 @@ class Sender:
 
     def _judge(self, item: WorkItem, outcome: Outcome, now: int, attempt: Attempt) -> None:
         status, about, reply = Status(outcome.status), About(outcome.about), one_line(outcome.reply)
-        past = (item.attempts, item.doubts, item.first_at or now)
+        past = (item.attempts, item.uncertain_attempts, item.first_at or now)
         policy = self._settings.uncertain
         then = consequence(status, about, *past, now, chance=self._chance, policy=policy)
         if then.rests:
@@ -119,7 +121,7 @@ class Sender:
         if then.status is None:
             return
         told_of = about if then.status is DeliveryStatus.FAILED else None
-        counted = (then.attempts, then.doubts, reply, then.due_at, told_of, then.counts)
+        counted = (then.attempts, then.uncertain_attempts, reply, then.due_at, told_of, then.counts)
         attempt.results.append(Result(item, then.status, *counted))
         attempt.answered = attempt.answered or then.status is not DeliveryStatus.UNCERTAIN
         if told_of is not None:
@@ -131,10 +133,10 @@ class Sender:
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
 
-    def _doubt(self, item: WorkItem, now: int) -> Result:
-        doubts = item.doubts + 1
-        due = uncertain_again(doubts, now, policy=self._settings.uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, doubts, LOST, due)
+    def _uncertain_result(self, item: WorkItem, now: int) -> Result:
+        uncertain_attempts = item.uncertain_attempts + 1
+        due = uncertain_again(uncertain_attempts, now, policy=self._settings.uncertain)
+        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, LOST, due)
 
 
 def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:

@@ -122,22 +122,22 @@ class Outbox:
         claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, trial, row.errors, takeovers)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
-        self._doubt_all(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
+        self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
         return claim
 
-    def _doubt_all(
+    def _mark_uncertain(
         self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
     ) -> None:
         """What was being attempted may have arrived; nobody knows."""
-        lost = [self._doubt(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
+        lost = [self._uncertain_result(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
         untried = pending - sum(result.item.status is None for result in lost)
         numbers = {"due_at": now + self.lease, "untried": untried, "takeovers": claim.takeovers}
         ledger.record(connection, claim, lost, [], now=now, **numbers)
 
-    def _doubt(self, item: WorkItem, now: int, reply: str) -> Result:
-        doubts = item.doubts + 1
-        due = uncertain_again(doubts, now, policy=self._uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, doubts, reply, due)
+    def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
+        uncertain_attempts = item.uncertain_attempts + 1
+        due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
+        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
 
     def campaign(self, campaign_id: str) -> AnyRow:
         """What a campaign's messages are compiled from."""
@@ -211,7 +211,7 @@ class Outbox:
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, trial=claim.trial)
             row = connection.execute(held).one()
-            self._doubt_all(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
+            self._mark_uncertain(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             ledger.give_back(connection, claim, state, now, more=True)
         return rests

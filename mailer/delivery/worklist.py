@@ -48,7 +48,7 @@ class WorkItem(NamedTuple):
     recipient: Recipient
     status: DeliveryStatus | None = None
     attempts: int = 0
-    doubts: int = 0
+    uncertain_attempts: int = 0
     first_at: int | None = None
     refused_before: bool = False
 
@@ -62,7 +62,7 @@ class Result(NamedTuple):
     item: WorkItem
     status: DeliveryStatus
     attempts: int
-    doubts: int
+    uncertain_attempts: int
     reply: str
     due_at: int | None = None
     about: About | None = None
@@ -85,7 +85,7 @@ _ELIGIBLE = eligible_and_refused(_AMONG)
 _SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
     _AMONG, RefusedAddress.address == comparable_address(), RefusedAddress.suppressed_at.is_not(None)
 )
-_PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
+_PAST = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.first_at)
 
 
 def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
@@ -155,7 +155,7 @@ def _skipped(connection: Connection, lost: Sequence[WorkItem], barred: Mapping[s
 
 def _skip(item: WorkItem, reason: str | None) -> Result:
     reply = reason or "No longer subscribed, active or with an address."
-    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.doubts, reply)
+    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reply)
 
 
 def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:
@@ -182,16 +182,16 @@ def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
 
 
 def _item(row: AnyRow) -> WorkItem:
-    user_id, name, email, status, attempts, doubts, first_at = row
+    user_id, name, email, status, attempts, uncertain_attempts, first_at = row
     recipient = Recipient(user_id, name, email or "")
     return (
         WorkItem(recipient)
         if status is None
-        else WorkItem(recipient, DeliveryStatus(status), attempts, doubts, first_at)
+        else WorkItem(recipient, DeliveryStatus(status), attempts, uncertain_attempts, first_at)
     )
 
 
 def _with_past(recipient: Recipient, past: AnyRow | None) -> WorkItem:
     if past is None or past.status is None:
         return WorkItem(recipient)
-    return WorkItem(recipient, DeliveryStatus(past.status), past.attempts, past.doubts, past.first_at)
+    return WorkItem(recipient, DeliveryStatus(past.status), past.attempts, past.uncertain_attempts, past.first_at)

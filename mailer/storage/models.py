@@ -149,7 +149,8 @@ class Delivery(Base):
     status: Mapped[str] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int]  # tries that ended in an answer about this recipient
-    doubts: Mapped[int]  # tries that may have delivered a copy without our knowing
+    # tries that may have delivered a copy without our knowing
+    uncertain_attempts: Mapped[int] = mapped_column("doubts", key="uncertain_attempts")
     reply: Mapped[str] = mapped_column(Text)
     first_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
