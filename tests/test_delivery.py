@@ -294,7 +294,7 @@ def test_worker_that_wakes_up_late_hands_over_nothing_that_it_had_drawn(
     road = Harness(db)
     ahead = DrawsAhead(road.store)
     road.deliverer._transport = ahead
-    monkeypatch.setattr("mailer.delivery.hold.boot_time", lambda: boot_time() + ahead.frozen)
+    monkeypatch.setattr("mailer.delivery.batch_lease.boot_time", lambda: boot_time() + ahead.frozen)
     road.accept()
     road.plan()
     assert road.deliverer.run_next(lambda: False)

@@ -140,7 +140,7 @@ def test_one_worker_at_a_time_tries_a_resting_campaign(road: Harness) -> None:
     road.now += MINUTE
     first = road.outbox.claim()
     assert first is not None
-    assert first.trial
+    assert first.campaign_rests
     assert road.outbox.claim() is None
     road.now += road.lease
     assert road.outbox.claim() is not None  # the first has died

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from mailer.delivery.batch_lease import BatchLease, LeasedMessages
 from mailer.delivery.blame import consequence
-from mailer.delivery.hold import Hold, WhileHeld
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.same_refusals import is_pattern
-from mailer.delivery.trouble import BrokenContract, Trouble, one_line, told
+from mailer.delivery.trouble import BrokenContract, Trouble, describe, one_line
 from mailer.delivery.worklist import Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
@@ -31,11 +31,11 @@ NO_REASON = "it gave no reason"
 class Attempt:
     """What the messages of one checkpoint came to.
 
-    `answered`: somebody got an answer about themselves. `trouble`: what ended it early. `error`: that of the trouble.
+    `got_reply`: somebody got an answer about themselves. `trouble`: what ended it early. `error`: that of the trouble.
     """
 
     results: list[Result] = field(default_factory=list)
-    answered: bool = False
+    got_reply: bool = False
     halted: bool = False
     trouble: Trouble | None = None
     error: BaseException | None = None
@@ -56,14 +56,14 @@ class Sender:
         self._settings = settings
         self._chance = chance
 
-    def send(self, template: Template, hold: Hold, items: Sequence[WorkItem], now: int) -> Attempt:
+    def send(self, template: Template, lease: BatchLease, items: Sequence[WorkItem], now: int) -> Attempt:
         """Hand over a message for each of `items`, at `now` in ms. Raises `LeaseLost` when the batch may be lost."""
         attempt = Attempt()
         drawn: dict[str, WorkItem] = {}
         outcomes: Iterator[Outcome] | None = None
         try:
             messages = self._messages(template, items, now, drawn, attempt)
-            outcomes = self._transport.send(WhileHeld(hold, messages))
+            outcomes = self._transport.send(LeasedMessages(lease, messages))
             self._take(outcomes, drawn, now, attempt)
             _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
@@ -74,7 +74,7 @@ class Sender:
         except BaseException as error:  # noqa: BLE001 - the transport may be anybody's, and even SystemExit ends this alone
             _close(outcomes)
             attempt.error = error
-            attempt.halt(error=told(error))
+            attempt.halt(error=describe(error))
             attempt.results += [self._uncertain_result(item, now) for item in drawn.values()]
         return attempt
 
@@ -104,7 +104,7 @@ class Sender:
                     item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, one_line(outcome.reply)
                 )
                 attempt.results.append(sent)
-                attempt.answered = True
+                attempt.got_reply = True
             else:
                 self._judge(item, outcome, now, attempt)
             del drawn[outcome.id]  # last: until here an error leaves it in doubt
@@ -120,11 +120,11 @@ class Sender:
             attempt.halt(transport=reply)
         if then.status is None:
             return
-        told_of = about if then.status is DeliveryStatus.FAILED else None
-        counted = (then.attempts, then.uncertain_attempts, reply, then.due_at, told_of, then.counts)
+        failed_about = about if then.status is DeliveryStatus.FAILED else None
+        counted = (then.attempts, then.uncertain_attempts, reply, then.due_at, failed_about, then.counts)
         attempt.results.append(Result(item, then.status, *counted))
-        attempt.answered = attempt.answered or then.status is not DeliveryStatus.UNCERTAIN
-        if told_of is not None:
+        attempt.got_reply = attempt.got_reply or then.status is not DeliveryStatus.UNCERTAIN
+        if failed_about is not None:
             self._halt_if_alike(attempt)
 
     def _halt_if_alike(self, attempt: Attempt) -> None:

@@ -22,7 +22,7 @@ from transports.base import About
 class Claim:
     """A batch in hand. `half_open`: the circuit breaker is, and this claim is the one that tries the transport.
 
-    `merged`: of users who share an address one is written to. `trial`: the campaign rests, and this claim may try it.
+    `merged`: of users who share an address one is written to. `campaign_rests`: this claim is the one that tries it.
     `errors`: unexpected ones of the campaign in a row. `takeovers`: how many holders in a row died while sending it.
     """
 
@@ -34,7 +34,7 @@ class Claim:
     dry_run: bool
     half_open: bool
     merged: bool = False
-    trial: bool = False
+    campaign_rests: bool = False
     errors: int = 0
     takeovers: int = 0
 

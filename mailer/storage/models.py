@@ -165,7 +165,7 @@ class SameRefusals(Base):
     __tablename__ = "same_refusals"
 
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
-    answers: Mapped[list[str]] = mapped_column(Document)  # normalised, oldest first
+    replies: Mapped[list[str]] = mapped_column("answers", Document, key="replies")  # normalised, oldest first
     known: Mapped[list[str]] = mapped_column(Document)  # those for which it was paused already
 
 
