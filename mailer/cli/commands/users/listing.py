@@ -9,9 +9,9 @@ from sqlalchemy import Select, func, select
 
 from mailer.audience.conditions import suppressed
 from mailer.campaigns.review import EMPTY
-from mailer.cli.commands.users_import import import_
+from mailer.cli.commands.users.file_import import import_
+from mailer.cli.database import id_of, open_database
 from mailer.cli.output import moment, print_fields, print_json, print_rows
-from mailer.cli.storage import id_of, open_database
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from mailer.suppression.refused_addresses import Refusal, refusal_of
