@@ -9,8 +9,7 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from mailer.api.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
-from mailer.api.guard import SECURITY, Guard
-from mailer.api.looks import Looks
+from mailer.api.guard import SECURITY, ConcurrencyLimit, Guard
 from mailer.api.mailer import MailerBlueprint, check, warning_header
 from mailer.api.schemas import ErrorSchema
 from mailer.audience.preview import addressee, first_of, measure
@@ -28,13 +27,15 @@ JSON, MESSAGE = "application/json", "message/rfc822"
 CAMPAIGN_ID = "preview"
 
 
-def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings, *, links: Links) -> Blueprint:
+def make_blueprint(
+    db: Database, guard: Guard, concurrency: ConcurrencyLimit, settings: Settings, *, links: Links
+) -> Blueprint:
     """Look, without sending."""
     limit = float(settings.audience_timeout)
     blueprint = MailerBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/audience", methods=["POST"])
-    @guard.requires("send-mail", looks=True)
+    @guard.requires("send-mail", audience_limited=True)
     @blueprint.arguments(AudienceSchema, example={"query": '{"roles": "newsletter"}'})
     @blueprint.response(200, AudienceAnswerSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
@@ -43,14 +44,14 @@ def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings,
     def show_audience(payload: dict[str, Any]) -> Any:
         """How many would receive a campaign now, and ten of them with masked addresses. Sends nothing."""
         query = parse_query(payload["query"])
-        with looks.place():
+        with concurrency.slot():
             found = measure(db, query, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
         warnings = [*about_fields, *about_placeholders(payload["subject"], payload["body"])]
         return {"success": True, **asdict(found), "warnings": warnings}
 
     @blueprint.route("/preview", methods=["POST"])
-    @guard.requires("send-mail", looks=True)
+    @guard.requires("send-mail", audience_limited=True)
     @blueprint.arguments(PreviewSchema)
     @blueprint.response(200, PreviewAnswerSchema)
     @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
@@ -63,7 +64,7 @@ def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings,
         The unsubscribe link in it is that of nobody: who tries it out unsubscribes no one.
         """
         order = check({**payload, "dryrun": False}, settings)
-        with looks.place():
+        with concurrency.slot():
             recipient = _recipient(db, order, payload["user"], settings)
             try:
                 return _rendered(order, recipient)

@@ -8,9 +8,9 @@ from flask import Response, jsonify, request
 from flask_smorest import Blueprint
 from marshmallow import INCLUDE, Schema, fields
 
-from mailer.api.documentation import service_version
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
+from mailer.api.openapi import service_version
 from mailer.api.schemas import ErrorSchema, NotLoggedInSchema, SuccessSchema
 from mailer.callers.sessions import Answer, Sessions
 
