@@ -114,7 +114,7 @@ LAYERS = [
         "mailer.campaigns.review",
     ],
     ["mailer.callers.workspace_sessions"],
-    ["mailer.api.schemas", "mailer.api.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
+    ["mailer.api.schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
     ["mailer.cli", "wsgi"],
 ]

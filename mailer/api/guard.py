@@ -19,7 +19,8 @@ from mailer.errors import InvalidParams, NotLoggedIn, TooBusy
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-SECURITY: list[dict[str, list[str]]] = [{"authToken": [], "userId": []}]
+Security = list[dict[str, list[str]]]  # as OpenAPI has it
+SECURITY: Security = [{"authToken": [], "userId": []}]
 
 
 class Guard:
@@ -56,7 +57,7 @@ class Guard:
                 _check_request(view, streams=streams)
                 return view(*args, **kwargs)
 
-            return _documented(guarded, limited=limited or audience_limited)  # type: ignore[return-value]
+            return _documented(guarded, limited=limited or audience_limited, security=SECURITY)  # type: ignore[return-value]
 
         return decorate
 
@@ -71,7 +72,7 @@ class Guard:
                 _check_request(view, streams=False)
                 return view(*args, **kwargs)
 
-            return _documented(guarded, limited=bool(limited_as))  # type: ignore[return-value]
+            return _documented(guarded, limited=bool(limited_as), security=None)  # type: ignore[return-value]
 
         return decorate
 
@@ -117,11 +118,12 @@ class ConcurrencyLimit:
             slots.release()
 
 
-def _documented(view: Callable[..., Any], *, limited: bool) -> Callable[..., Any]:
-    """Say to flask-smorest's documentation whether there is a rate."""
-    if not limited:
-        return view
-    documented: Callable[..., Any] = Blueprint.doc(**{"x-rate-limited": True})(view)
+def _documented(view: Callable[..., Any], *, limited: bool, security: Security | None) -> Callable[..., Any]:
+    """Note for the API's documentation which credentials the view takes, and whether it has a rate."""
+    notes: dict[str, Any] = {"x-rate-limited": True} if limited else {}
+    if security is not None:
+        notes["security"] = security
+    documented: Callable[..., Any] = Blueprint.doc(**notes)(view)
     return documented
 
 

@@ -10,8 +10,9 @@ from sqlalchemy import delete, false
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.flaskparser import FlaskParser
 
+from mailer.api.requests.fields import WireBoolean
 from mailer.api.requests.parser import StrictParser
-from mailer.api.schemas import StrictSchema, WireBoolean
+from mailer.api.schemas import StrictSchema
 from mailer.campaigns import progress
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
