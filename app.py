@@ -178,6 +178,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _warnings(services: Services) -> dict[str, health.Look]:
+def _warnings(services: Services) -> dict[str, health.Check]:
     """What a person should see to, although the service runs."""
     return {"site": partial(site_address.doubts, services.settings.site_url)}

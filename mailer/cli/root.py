@@ -18,6 +18,7 @@ from mailer.cli.commands.serve import serve
 from mailer.cli.commands.suppressed import suppressed
 from mailer.cli.commands.tokens import tokens
 from mailer.cli.commands.unsubscribes import unsubscribes
+from mailer.cli.commands.users.file_import import import_
 from mailer.cli.commands.users.listing import users
 from mailer.cli.commands.users.sync import sync
 from mailer.cli.commands.worker import worker
@@ -42,6 +43,7 @@ def main(context: click.Context) -> None:
             click.echo(f"Warning: {unknown}", err=True)
 
 
+users.add_command(import_)
 users.add_command(sync)
 for command in (serve, worker, users, unsubscribes, suppressed, tokens, send, audience, preview, campaigns):
     main.add_command(command)
