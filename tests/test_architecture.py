@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
+    ["mailer.text"],
     ["mailer.messages.text_part.tree", "mailer.messages.text_part.media_queries"],
     ["mailer.messages.text_part.stylesheets"],
     ["mailer.messages.text_part.visible"],

@@ -17,6 +17,7 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from mailer.text import NUL, is_http_header_value
 from transports.options import DURATION, SECONDS
 
 MIN_SECRET_LENGTH = 32
@@ -81,7 +82,7 @@ def printable(raw: str) -> None:
 
 def header_value(raw: str) -> None:
     """A check: ASCII that a header can hold."""
-    if not (raw.isascii() and raw.isprintable()):
+    if not is_http_header_value(raw):
         raise ValidationError("Not what a header can hold.")
 
 
@@ -167,7 +168,7 @@ def contents(env: Env, name: str) -> str:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ValidationError("Not a readable UTF-8 file.") from error
-        if "\0" in text:
+        if NUL in text:
             raise ValidationError("Has a NUL.")
 
     return env.path(name, validate=check).read_text("utf-8")
