@@ -6,6 +6,7 @@ and options, never what stands elsewhere, so that a password does not end up in 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,14 @@ def shown_options(query: str, shown: Sequence[str]) -> str:
     named = [(name, value) for name, equals, value in pairs if equals and OPTION_NAME.fullmatch(name)]
     pieces = [f"{name}={value if name in shown else '***'}" for name, value in named]
     return "?" + "&".join(pieces) if pieces else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is `localhost` or a loopback address, so that what is sent to it never leaves this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Options:
