@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import email_validator
 
 from mailer.text import is_one_line, one_line
-
-# Whether a name can be reached is for the mail server to say: intranets use .local, .test and bare host names.
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 MAX_ADDRESS = 254  # octets, RFC 5321 section 4.5.3.1.3 with its errata
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
@@ -55,6 +52,7 @@ def envelope_address(text: str) -> str | None:
 def _international(text: str) -> str | None:
     if not is_one_line(text):
         return None
+    _allow_special_use_domains()
     try:
         valid = email_validator.validate_email(
             text, check_deliverability=False, globally_deliverable=False, strict=True, allow_display_name=False
@@ -64,6 +62,16 @@ def _international(text: str) -> str | None:
     if valid.ascii_domain.rpartition(".")[2].isdigit():  # a bare IP address, RFC 3696 section 2
         return None
     return f"{valid.local_part}@{valid.ascii_domain}"
+
+
+@cache
+def _allow_special_use_domains() -> None:
+    """Have email_validator take .local, .test and the like, which intranets use; once, before its first use.
+
+    Whether a name can be reached is for the mail server to say. The library has no argument for it: its list of refused
+    names is there to be changed, for the whole process.
+    """
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 def comparable(address: str) -> str:

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 
 from transports.base import TransportUnavailable
 from transports.smtp.session import Session
@@ -36,6 +37,7 @@ class SessionPool:
         self._no_more_until = 0.0
         self._start_empty()
         _POOLS.add(self)
+        _watch_forks()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -176,4 +178,7 @@ def _after_fork() -> None:
         pool.reset_after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+@cache
+def _watch_forks() -> None:
+    """Have every pool reset in forked children, from the first pool of the process on."""
+    os.register_at_fork(after_in_child=_after_fork)

@@ -46,6 +46,7 @@ class WebhookTransport(Transport):
         self._settings = settings
         self._clock = clock
         self._host = check_url(settings.url)
+        logging.getLogger("urllib3.connectionpool").addFilter(_UNLOGGED)  # which has no effect from the second time on
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -161,7 +162,7 @@ class _Unlogged(logging.Filter):
 
 
 _posting = threading.local()
-logging.getLogger("urllib3.connectionpool").addFilter(_Unlogged())
+_UNLOGGED = _Unlogged()
 
 
 @contextmanager
