@@ -18,6 +18,7 @@ LAYERS = [
         "mailer.files.ejson",
         "mailer.messages.headers",
         "mailer.messages.addresses",
+        "mailer.messages.recipient",
         "mailer.callers.client_address",
     ],
     ["mailer.storage.states", "mailer.storage.machine_clock"],

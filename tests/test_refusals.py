@@ -18,7 +18,7 @@ from mailer.campaigns.retention import purge
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.worklist import Claim, Entry, Result
 from mailer.messages.addresses import comparable
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, DeliveryStatus, RefusedAddress, User

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from mailer.messages.addresses import comparable
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.selector import compile_selector
 from mailer.storage.models import RefusedAddress, User
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.audience.conditions import address, audience_since, eligible_and_refused, find_by_address
 from mailer.audience.shared_addresses import TAKEN, UNWANTED, spoken_for
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User
 from transports.base import About
