@@ -22,13 +22,16 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+import mailer
 from app import build, create_app
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from tests.databases import migrated_sqlite
 from transports.base import Message, Outcome, Transport
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["pytest", "tests.killable", "tests.recording_smtp"])
+PRODUCT = Path(mailer.__file__).parent
 SITES = ("accept", "_claim_campaign", "plan_next", "claim", "checkpoint", "release")
 
 
@@ -49,9 +52,10 @@ class Trap:
 
 
 def settings_for(folder: Path, transport: str, **changes: Any) -> Settings:
-    """A service in `folder` with short leases and small checkpoints."""
+    """A service in `folder` with short leases and small checkpoints, over a migrated database."""
+    url = changes.pop("database_url", None) or migrated_sqlite(folder / "mailer.db")
     usual = {"batch_size": 100, "checkpoint": 10, "lease_seconds": 1, "secret_key": ("k" * 40,), "repeat_window": 0}
-    return Settings(**{"database_url": f"sqlite:///{folder}/mailer.db", "transport": transport, **usual, **changes})
+    return Settings(**{"database_url": url, "transport": transport, **usual, **changes})
 
 
 class Worker:
@@ -247,7 +251,7 @@ class Countdown:
 def _site() -> str | None:
     frame = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_name in SITES and Path(frame.f_code.co_filename).parent.name == "mailer":
+        if frame.f_code.co_name in SITES and PRODUCT in Path(frame.f_code.co_filename).parents:
             return frame.f_code.co_name
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import click
 
 from mailer.callers.tokens import TokenInfo, Tokens
+from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_json, print_rows, spelled
-from mailer.cli.storage import id_of, open_database
 
 PERMISSIONS = ("send-mail", "manage-users")
 UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}  # milliseconds
