@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 from mailer.audience.conditions import audience_since, eligible_and_refused
 from mailer.audience.shared_addresses import TAKEN, UNWANTED, spoken_for
 from mailer.directory.users import find_by_address
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User, comparable_address
 from mailer.suppression.refused_addresses import AddressOutcome
