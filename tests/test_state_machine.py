@@ -140,7 +140,7 @@ class Mailing(RuleBasedStateMachine):
 
     @rule(messages=st.integers(0, 2), then=st.sampled_from([control.pause, control.cancel, None]))
     def work_and_freeze(self, messages: int, then: Any) -> None:
-        """Claim the batch that is due, attempt some and stand still, while a person may pull a lever."""
+        """Claim the batch that is due, attempt some and stand still, while a person may act on the campaign."""
         claim = self.road.outbox.claim()
         if claim is None:
             return
@@ -233,10 +233,10 @@ class Mailing(RuleBasedStateMachine):
             connection.execute(update(User).where(User.id == user_id).values(unsubscribed_at=since))
 
     @precondition(lambda self: self.ids)
-    @rule(lever=st.sampled_from([control.pause, control.resume, control.resume, control.cancel]), data=st.data())
-    def lever(self, lever: Any, data: st.DataObject) -> None:
+    @rule(action=st.sampled_from([control.pause, control.resume, control.resume, control.cancel]), data=st.data())
+    def action(self, action: Any, data: st.DataObject) -> None:
         with suppress(InvalidState):
-            lever(self.db, data.draw(st.sampled_from(self.ids)))
+            action(self.db, data.draw(st.sampled_from(self.ids)))
 
     @precondition(lambda self: self.ids)
     @rule(uncertain=st.booleans(), data=st.data())

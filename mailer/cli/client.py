@@ -89,7 +89,7 @@ class Client:
         return response.content
 
     def control(self, campaign_id: str, action: str, **options: bool) -> Json:
-        """Pull a lever (`pause`, `resume`, `cancel`, `retry-failed`) of one campaign."""
+        """Take an action (`pause`, `resume`, `cancel`, `retry-failed`) on one campaign."""
         params = {name: str(value).lower() for name, value in options.items()}
         return _answer(self._request("POST", f"{CAMPAIGNS}/{quote(campaign_id, safe='')}/{action}", params=params))
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.audience.conditions import audience_since, eligible_and_refused
-from mailer.audience.shared_addresses import TAKEN, UNWANTED, spoken_for
+from mailer.audience.shared_addresses import TAKEN, UNWANTED, covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
@@ -99,7 +99,7 @@ def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     campaign = connection.execute(wanted).one()
     untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
     if claim.merged:
-        untried = and_(untried, ~spoken_for(claim.campaign_id, campaign.query, campaign.started_at))
+        untried = and_(untried, ~covered_by_another_user(claim.campaign_id, campaign.query, campaign.started_at))
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
     return [_item(row) for row in connection.execute(query.order_by(User.id))]
