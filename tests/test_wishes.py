@@ -19,8 +19,8 @@ from mailer.errors import NotFound
 from mailer.storage.database import Database
 from mailer.storage.models import User, Wish
 from mailer.suppression.list_files import ListedPerson
-from mailer.suppression.list_writer import Unsubscribed
 from mailer.suppression.unsubscribe_lists import (
+    Unsubscribed,
     UnsubscribeResult,
     all_unsubscribed_users_and_wishes,
     unsubscribe_listed,

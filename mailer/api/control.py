@@ -14,10 +14,9 @@ from mailer.api.mailer import MailerBlueprint
 from mailer.api.schemas import CampaignAnswerSchema, ErrorSchema, StrictSchema, WireBoolean
 from mailer.campaigns import control, export, progress
 from mailer.engines import Engine
+from mailer.files.exports import MEDIA_TYPES, write_rows
 from mailer.storage.database import Database
 from mailer.storage.models import DeliveryStatus
-
-FORMATS = {"csv": (export.as_csv, "text/csv"), "ndjson": (export.as_ndjson, "application/x-ndjson")}
 
 
 class RetrySchema(StrictSchema):
@@ -32,7 +31,7 @@ class RetrySchema(StrictSchema):
 class ExportSchema(StrictSchema):
     """What the file holds, and how."""
 
-    form = fields.String(data_key="format", load_default="csv", validate=validate.OneOf(list(FORMATS)))
+    form = fields.String(data_key="format", load_default="csv", validate=validate.OneOf(list(MEDIA_TYPES)))
     status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in DeliveryStatus]))
 
 
@@ -86,8 +85,9 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
     def export_outcomes(wanted: dict[str, Any], campaign_id: str) -> Any:
         """Every recipient's outcome as CSV or NDJSON, by user id."""
         progress.progress(db, campaign_id, current_caller().user_id)
-        written, kind = FORMATS[wanted["form"]]
-        answer = Response(written(export.records(db, campaign_id, wanted["status"])), mimetype=kind)
+        rows = map(export.cells, export.records(db, campaign_id, wanted["status"]))
+        lines = write_rows(wanted["form"], export.COLUMNS, rows)
+        answer = Response(lines, mimetype=MEDIA_TYPES[wanted["form"]])
         answer.headers["Content-Disposition"] = f'attachment; filename="{campaign_id}.{wanted["form"]}"'
         return answer
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from mailer.messages.addresses import is_forbidden
 from mailer.storage.models import CampaignState, DeliveryStatus
+from mailer.times import to_iso
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -169,13 +169,7 @@ class Milliseconds(fields.Field[int]):
     """Milliseconds since 1970 as ISO 8601 in UTC."""
 
     def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
-        return None if value is None else iso(value)
-
-
-def iso(milliseconds: int) -> str:
-    """2015-01-01T00:00:00.000Z."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+        return None if value is None else to_iso(value)
 
 
 SHOWN_STATES = [*(state.value for state in CampaignState), "blocked", "cancelling"]

@@ -13,12 +13,12 @@ from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
 from mailer.api.requests.uploads import uploaded_text
 from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line
-from mailer.api.unsubscribes import BODY, FORMATS, KINDS, PERMISSION, FormatSchema, ListingSchema
+from mailer.api.unsubscribes import BODY, KINDS, PERMISSION, FormatSchema, ListingSchema
+from mailer.files.exports import MEDIA_TYPES, write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
-from mailer.suppression import blocked_addresses, refused_addresses
+from mailer.suppression import blocked_addresses, suppressed_addresses
 from mailer.suppression.list_files import ListedAddress, read_addresses
-from mailer.suppression.list_writer import SuppressedAddress
 
 MOST = 1000  # addresses in one request
 
@@ -103,7 +103,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def list_suppressed(page: dict[str, Any]) -> Any:
         """Which addresses are not written to, in their order; `after` continues a listing."""
-        found = refused_addresses.suppressed_addresses(db, **page)
+        found = suppressed_addresses.suppressed_addresses(db, **page)
         following = found[-1].address if len(found) == page["count"] else None
         return {"success": True, "addresses": found, "count": len(found), "next": following}
 
@@ -114,10 +114,9 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def export_suppressed(wanted: dict[str, Any]) -> Any:
         """All of them as CSV or NDJSON."""
-        written, kind = FORMATS[wanted["form"]]
-        answer = Response(
-            written(refused_addresses.all_suppressed_addresses(db), SuppressedAddress, raw=wanted["raw"]), mimetype=kind
-        )
+        rows = (one.cells() for one in suppressed_addresses.all_suppressed_addresses(db))
+        lines = write_rows(wanted["form"], suppressed_addresses.SuppressedAddress.COLUMNS, rows, raw=wanted["raw"])
+        answer = Response(lines, mimetype=MEDIA_TYPES[wanted["form"]])
         answer.headers["Content-Disposition"] = f'attachment; filename="suppressed-addresses.{wanted["form"]}"'
         return answer
 
@@ -129,7 +128,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def lift_suppressed(body: dict[str, Any]) -> Any:
         """Write to these addresses again, and count anew; also a success for those that were not suppressed."""
-        return {"success": True, **asdict(refused_addresses.lift(db, body["addresses"]))}
+        return {"success": True, **asdict(suppressed_addresses.lift(db, body["addresses"]))}
 
     @blueprint.route("/suppressed-addresses:block", methods=["POST"])
     @guard.requires(PERMISSION)

@@ -14,15 +14,14 @@ from mailer.api.mailer import MailerBlueprint
 from mailer.api.requests.uploads import uploaded_text
 from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line, storable
 from mailer.errors import NotFound
+from mailer.files.exports import MEDIA_TYPES, write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
 from mailer.suppression import unsubscribe_lists, wishes
 from mailer.suppression.list_files import read_people
-from mailer.suppression.list_writer import write_csv, write_ndjson
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 
 PERMISSION = "manage-users"
-FORMATS = {"csv": (write_csv, "text/csv"), "ndjson": (write_ndjson, "application/x-ndjson")}
 
 
 class ListingSchema(StrictSchema):
@@ -35,7 +34,7 @@ class ListingSchema(StrictSchema):
 class FormatSchema(StrictSchema):
     """The file's format; `raw` for programs: without the `'` before what a spreadsheet would take for a formula."""
 
-    form = fields.String(data_key="format", load_default="csv", validate=validate.OneOf(list(FORMATS)))
+    form = fields.String(data_key="format", load_default="csv", validate=validate.OneOf(list(MEDIA_TYPES)))
     raw = fields.Boolean(load_default=False)
 
 
@@ -117,10 +116,9 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     @blueprint.doc(security=SECURITY)
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
         """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
-        written, kind = FORMATS[wanted["form"]]
-        answer = Response(
-            written(unsubscribe_lists.all_unsubscribed_users_and_wishes(db), raw=wanted["raw"]), mimetype=kind
-        )
+        rows = (one.cells() for one in unsubscribe_lists.all_unsubscribed_users_and_wishes(db))
+        lines = write_rows(wanted["form"], unsubscribe_lists.Unsubscribed.COLUMNS, rows, raw=wanted["raw"])
+        answer = Response(lines, mimetype=MEDIA_TYPES[wanted["form"]])
         answer.headers["Content-Disposition"] = f'attachment; filename="unsubscribes.{wanted["form"]}"'
         return answer
 
@@ -176,4 +174,4 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
 
 
 KINDS = ("text/csv", "application/x-ndjson", "text/plain")
-BODY = {"required": True, "content": {kind: {"schema": {"type": "string"}} for _, kind in FORMATS.values()}}
+BODY = {"required": True, "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}}

@@ -14,7 +14,7 @@ from mailer.cli.output import moment, print_fields, print_json, print_rows
 from mailer.cli.storage import id_of, open_database
 from mailer.storage.database import Database
 from mailer.storage.models import User
-from mailer.suppression.refused_addresses import Refusal, refusal_of
+from mailer.suppression.suppressed_addresses import Refusal, refusal_of
 
 PAGE = 1000
 
