@@ -12,21 +12,19 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}  # the formats by their names
+from mailer.text import INVISIBLE_CLASS
+
+FORMATS = ("csv", "ndjson")
 
 Cell = str | int | None
 
-# what spreadsheets and people pass over at the beginning of a cell: blanks of every kind, controls, zero-width marks
-_BLANK = (
-    r"\s\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u2800\u3164\ufeff"
-)
-_FORMULA = re.compile(rf"'*[{_BLANK}]*[=+\-@＝＋－＠]|'*[\t\r\n]")
+_FORMULA = re.compile(rf"'*{INVISIBLE_CLASS}*[=+\-@＝＋－＠]|'*[\t\r\n]")
 
 
 def write_rows(
     form: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, raw: bool = False
 ) -> Iterator[str]:
-    """The lines of a file in the format `form`, one of `MEDIA_TYPES`; `raw` is for CSV only."""
+    """The lines of a file in the format `form`, one of `FORMATS`; `raw` is for CSV only."""
     return write_ndjson(columns, rows) if form == "ndjson" else write_csv(columns, rows, raw=raw)
 
 

@@ -8,10 +8,10 @@ from typing import IO, Any
 
 import click
 
+from mailer.cli.database import given_file, open_database, operator
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_rows
-from mailer.cli.storage import given_file, open_database, operator
-from mailer.files.exports import MEDIA_TYPES, write_rows
+from mailer.files.exports import FORMATS, write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.list_files import ListedAddress, read_addresses
@@ -45,7 +45,7 @@ def _why(one: SuppressedAddress) -> tuple[str, str]:
 
 
 @suppressed.command()
-@click.option("--format", "form", type=click.Choice(list(MEDIA_TYPES)), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
 def export(form: str, *, raw: bool) -> None:
     """Print all of them as a file."""

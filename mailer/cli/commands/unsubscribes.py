@@ -9,9 +9,9 @@ from typing import IO, Any
 
 import click
 
+from mailer.cli.database import given_file, id_of, open_database, operator
 from mailer.cli.output import moment, print_json, print_rows
-from mailer.cli.storage import given_file, id_of, open_database, operator
-from mailer.files.exports import MEDIA_TYPES, write_rows
+from mailer.files.exports import FORMATS, write_rows
 from mailer.settings import Settings
 from mailer.suppression.list_files import read_people
 from mailer.suppression.unsubscribe_lists import (
@@ -54,7 +54,7 @@ def kept(limit: int) -> None:
 
 
 @unsubscribes.command()
-@click.option("--format", "form", type=click.Choice(list(MEDIA_TYPES)), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
 def export(form: str, *, raw: bool) -> None:
     """Print all of them, and what is kept for whoever comes, as a file that `import` reads again."""
