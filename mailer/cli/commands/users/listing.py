@@ -8,7 +8,7 @@ from mailer.audience.user_states import count_users, user_and_refusal, users_by_
 from mailer.campaigns.lint import EMPTY
 from mailer.cli.database import id_of, open_database
 from mailer.cli.output import moment, print_fields, print_json, print_rows
-from mailer.suppression.refused_addresses import Refusal
+from mailer.suppression.suppressed_addresses import Refusal
 
 
 @click.group()
