@@ -15,6 +15,7 @@ from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CircuitBreaker, ClockMark, RateLimit, ScheduledTask
 from mailer.storage.scheduled_tasks import SharedTask
 from tests.harness import MINUTE, Harness
+from tests.killable import attempts
 from transports.base import About, Status
 
 HOUR = 60 * MINUTE
@@ -214,17 +215,17 @@ def test_step_that_the_record_has_not_seen_all_of_is_measured_by_the_machines_cl
     assert watch.look() == pytest.approx(64_000, abs=1000)
 
 
-def test_engine_attends_to_it(tmp_path, add_users) -> None:
-    import threading
-
+def test_service_watches_the_clock(tmp_path) -> None:
     from app import build
     from mailer.settings import Settings
 
     services = build(Settings(database_url=f"sqlite:///{tmp_path}/mailer.db", secret_key=("k" * 40,)))
-    assert "clock" in services.engine._chores  # type: ignore[attr-defined]
-    stopping = threading.Event()
-    stopping.set()
-    services.engine._chores["clock"](stopping)  # type: ignore[attr-defined]
-    with services.db.read() as connection:
-        assert connection.scalar(select(ClockMark.seen_at)) > 0
+    services.engine.start()
+    for _ in attempts(20):
+        with services.db.read() as connection:
+            seen = connection.scalar(select(ClockMark.seen_at))
+        if seen:
+            break
+    assert seen > 0
+    assert services.engine.stop(20)
     services.db.close()
