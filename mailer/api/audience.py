@@ -20,7 +20,8 @@ from mailer.campaigns.review import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import Mailbox
 from mailer.messages.links import PREVIEW, Links
-from mailer.messages.template import Draft, Recipient, Template, compile_message
+from mailer.messages.recipient import Recipient
+from mailer.messages.template import Draft, Template, compile_message
 from mailer.selector import parse_query
 from mailer.settings import Settings
 from mailer.storage.database import Database

@@ -13,7 +13,7 @@ from flask_smorest import Blueprint
 
 from mailer.api.requests.bodies import read_whole
 from mailer.callers.client_address import TrustedProxies
-from mailer.callers.rate_limits import Throttle
+from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Authenticator, Caller
 from mailer.errors import InvalidParams, NotLoggedIn, TooBusy
 
@@ -27,7 +27,7 @@ class Guard:
     """Decorates views; the caller is then `current_caller()`."""
 
     def __init__(
-        self, callers: Authenticator, throttle: Throttle, audience_throttle: Throttle, proxies: TrustedProxies
+        self, callers: Authenticator, throttle: RateLimiter, audience_throttle: RateLimiter, proxies: TrustedProxies
     ) -> None:
         self._callers = callers
         self._throttle = throttle
@@ -85,7 +85,7 @@ class Guard:
             self._hit(self._throttle, "failures", self._client())
             raise
 
-    def _hit(self, throttle: Throttle, *identity: str) -> None:
+    def _hit(self, throttle: RateLimiter, *identity: str) -> None:
         allowance = throttle.hit(*identity)
         g.rate_headers = {} if allowance is None else allowance.headers()
 

@@ -96,12 +96,12 @@ def _warnings_of(check: Check) -> Iterable[str]:
 def _transport_trouble(db: Database, transport: Transport) -> str | None:
     try:
         with db.read() as connection:
-            blocked = circuit_breaker.current(connection)
-            probing = blocked is not None and blocked.blocked_until > db.clock(connection)
+            breaker = circuit_breaker.tripped(connection)
+            is_open = breaker is not None and breaker.is_open(db.clock(connection))
     except DATABASE_ERRORS:
-        blocked, probing = None, False  # said of the database already
-    if blocked and probing:  # past its time nobody has anything to send, so nobody has tried again
-        return blocked.reason
+        breaker, is_open = None, False  # said of the database already
+    if breaker and is_open:  # while it is half-open there may be nothing to send, and so nobody who tries
+        return breaker.reason
     try:
         transport.check()
     except TransportUnavailable as error:

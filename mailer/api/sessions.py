@@ -13,6 +13,7 @@ from mailer.api.guard import Guard, current_caller
 from mailer.api.openapi import service_version
 from mailer.api.schemas import NotLoggedInSchema, SuccessSchema
 from mailer.callers.sessions import Answer, Sessions
+from mailer.text import is_http_header_value
 
 SECOND_FACTOR = ("x-2fa-code", "x-2fa-method")
 
@@ -116,7 +117,7 @@ def _token() -> str:
 
 def _second_factor() -> dict[str, str]:
     sent = {name: request.headers.get(name, "") for name in SECOND_FACTOR}
-    return {name: value for name, value in sent.items() if value and value.isascii() and value.isprintable()}
+    return {name: value for name, value in sent.items() if value and is_http_header_value(value)}
 
 
 def _response(answer: Answer) -> Response:

@@ -25,8 +25,8 @@ from mailer.api.schemas import StrictSchema, SuccessSchema
 from mailer.errors import NotFound
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
-from mailer.suppression import lists, wishes
-from mailer.suppression.list_reader import read_entries
+from mailer.suppression import unsubscribe_lists, wishes
+from mailer.suppression.list_files import read_people
 from mailer.suppression.list_writer import write_csv, write_ndjson
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 
@@ -100,7 +100,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     @blueprint.response(200, SuppressedAnswerSchema)
     def list_unsubscribes(page: dict[str, Any]) -> Any:
         """Who has unsubscribed, by user id; `after` continues a listing."""
-        found = lists.suppressed(db, after=page["after"], count=page["count"])
+        found = unsubscribe_lists.unsubscribed_users(db, after=page["after"], count=page["count"])
         return keyset_page("unsubscribes", found, page["count"], lambda one: one.user_id)
 
     @blueprint.route("/unsubscribes/export")
@@ -109,7 +109,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     @blueprint.response(200, content_type="text/csv")
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
         """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
-        lines = WRITERS[wanted["form"]](lists.all_unsubscribed(db), raw=wanted["raw"])
+        lines = WRITERS[wanted["form"]](unsubscribe_lists.all_unsubscribed_users_and_wishes(db), raw=wanted["raw"])
         return download(lines, "unsubscribes", wanted["form"])
 
     @blueprint.route("/unsubscribes:import", methods=["POST"])
@@ -122,7 +122,9 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
         """Unsubscribe whom a list names, by id or address, now or when they come: all of the list or nothing."""
         with uploaded_text(*LIST_TYPES) as file:
             source = called["name"] or "uploaded"
-            merged = lists.suppress(db, read_entries(file), by=current_caller().user_id, source=source)
+            merged = unsubscribe_lists.unsubscribe_listed(
+                db, read_people(file), by=current_caller().user_id, source=source
+            )
             return {"success": True, **asdict(merged), "notes": file.notes}
 
     @blueprint.route("/unsubscribes/<user_id>", methods=["DELETE"])

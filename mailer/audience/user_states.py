@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from mailer.audience.conditions import suppressed
+from mailer.audience.conditions import has_suppressed_address
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import User
 from mailer.suppression.refused_addresses import Refusal, refusal_of
@@ -63,7 +63,7 @@ def count_users(db: Database) -> int:
 
 def _users() -> Select[*tuple[Any, ...]]:
     columns = (User.id, User.username, User.name, User.email, User.active, User.created_at, User.unsubscribed_at)
-    return select(*columns, User.document, suppressed().label("suppressed"))
+    return select(*columns, User.document, has_suppressed_address().label("suppressed"))
 
 
 def _with_state(row: AnyRow) -> UserWithState:

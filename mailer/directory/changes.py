@@ -16,6 +16,7 @@ from typing_extensions import TypeIs
 
 from mailer.files.cells import plain_address
 from mailer.messages.addresses import comparable, envelope_address
+from mailer.text import is_storable
 
 
 class Mode(Enum):
@@ -118,7 +119,7 @@ def address_of(given: object) -> str:
         emails = given.get("emails")
         first = emails[0] if isinstance(emails, list) and emails else None
         text = first.get("address") if isinstance(first, dict) else None
-    plain = plain_address(text) if isinstance(text, str) and _storable(text) else ""
+    plain = plain_address(text) if isinstance(text, str) and is_storable(text) else ""
     return comparable(envelope_address(plain) or plain)
 
 
@@ -138,9 +139,5 @@ def _emails(known: object, addresses: Sequence[str]) -> list[dict[str, Any]]:
     return [*first, *(entry for key, entry in by_address.items() if entry and key != replaced)]
 
 
-def _storable(text: str) -> bool:
-    return text.isprintable() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _key(address: object) -> object:
-    return comparable(plain_address(address)) if isinstance(address, str) and _storable(address) else address
+    return comparable(plain_address(address)) if isinstance(address, str) and is_storable(address) else address

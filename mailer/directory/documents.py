@@ -17,6 +17,7 @@ from mailer.errors import InvalidRow
 from mailer.files.cells import plain_address
 from mailer.files.ejson import MAX_INTEGER, NOT_A_NUMBER, canonical_date, from_extended
 from mailer.messages.addresses import envelope_address
+from mailer.text import NUL, is_one_line, is_storable
 
 MAX_DEPTH = 32
 MAX_INDEXED = 255  # characters of _id, username and roles: PostgreSQL takes no index entry over 2,704 bytes
@@ -36,9 +37,6 @@ NOT_UNICODE = "is not valid Unicode; in a file, it is in neither UTF-8 nor Windo
 
 _NOTHING: Mapping[str, Any] = {}
 _SIMPLE = frozenset({bool, type(None)})  # their values can be stored; so can a text that is printable
-
-_unstorable = re.compile("[\0\ud800-\udfff]").search
-_control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 
 
 class UserRow(NamedTuple):
@@ -123,8 +121,8 @@ def _clean(value: object, depth: int) -> Any:
 
 
 def _clean_text(value: str) -> str:
-    if _unstorable(value):
-        raise _RefusedError("has a NUL character" if "\0" in value else NOT_UNICODE)
+    if not is_storable(value):
+        raise _RefusedError("has a NUL character" if NUL in value else NOT_UNICODE)
     return value
 
 
@@ -185,7 +183,7 @@ def _clean_object(values: Mapping[Any, Any], depth: int, stored: Mapping[str, An
 @lru_cache(maxsize=4096)
 def _is_kept(key: object) -> bool:
     """Whether the field `key` is stored: a secret is not."""
-    if not isinstance(key, str) or _unstorable(key):
+    if not isinstance(key, str) or not is_storable(key):
         raise _RefusedError("has a field name that is not valid Unicode text")
     return re.sub(r"[-_ ]", "", key).casefold() not in SECRETS
 
@@ -227,7 +225,7 @@ def _check_fields(document: dict[str, Any]) -> None:
 def _check_id(value: object) -> None:
     if not isinstance(value, str) or not value:
         raise _RefusedError("must be a string that is not empty", "_id")
-    if len(value) > MAX_INDEXED or _control(value):
+    if len(value) > MAX_INDEXED or not is_one_line(value):
         raise _RefusedError(f"is longer than {MAX_INDEXED} characters or has a control character", "_id")
 
 

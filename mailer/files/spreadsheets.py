@@ -7,11 +7,9 @@ import io
 import re
 from collections.abc import Iterable
 
-# what spreadsheets and people pass over at the beginning of a cell: blanks of every kind, controls, zero-width marks
-_BLANK = (
-    r"\s\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u2800\u3164\ufeff"
-)
-_FORMULA = re.compile(rf"'*[{_BLANK}]*[=+\-@＝＋－＠]|'*[\t\r\n]")
+from mailer.text import INVISIBLE_CLASS
+
+_FORMULA = re.compile(rf"'*{INVISIBLE_CLASS}*[=+\-@＝＋－＠]|'*[\t\r\n]")
 
 
 def neutral(cell: str) -> str:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from mailer.messages.addresses import is_forbidden
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+from mailer.text import is_one_line, is_storable
 
 
 def one_line(text: str) -> None:
     """Refuse control characters, line separators and lone surrogates."""
-    if is_forbidden(text):
+    if not is_one_line(text):
         raise ValidationError("Has a control character, a line break or half a character.")
 
 
 def storable(text: str) -> None:
     """Refuse what neither UTF-8 nor PostgreSQL can hold."""
-    if _UNSTORABLE.search(text):
+    if not is_storable(text):
         raise ValidationError("Has a NUL or half a character.")
 
 

@@ -9,17 +9,18 @@ from collections.abc import Callable, Collection
 
 from mailer.callers.tokens import Caller
 from mailer.errors import NotLoggedIn
+from mailer.text import is_http_header_value
 from mailer.workspace.client import Account, account
 
 LIFETIME = 60.0  # seconds
-MOST = 10_000  # callers remembered
+MAX_REMEMBERED = 10_000  # callers remembered
 ADMIN = "admin"
 
 Ask = Callable[[str, str, str], Account | None]
 
 
 class WorkspaceCallers:
-    """Stands where `mailer.auth.Tokens` does; safe in several threads. Admins may do everything."""
+    """Stands where `tokens.Tokens` does; safe in several threads. Admins may do everything."""
 
     def __init__(
         self, url: str, send_roles: Collection[str], *, ask: Ask = account, now: Callable[[], float] = time.monotonic
@@ -33,7 +34,7 @@ class WorkspaceCallers:
 
     def authenticate(self, user_id: str, token: str) -> Caller:
         """Return the caller; raise `NotLoggedIn`, or `WorkspaceUnavailable` when nobody can say who it is."""
-        if not (user_id and token and (user_id + token).isascii() and (user_id + token).isprintable()):
+        if not (user_id and token and is_http_header_value(user_id + token)):
             raise NotLoggedIn
         key = _key(user_id, token)
         caller = self._remembered(key)
@@ -60,7 +61,7 @@ class WorkspaceCallers:
 
     def _remember(self, key: bytes, caller: Caller) -> None:
         with self._lock:
-            if len(self._known) >= MOST:
+            if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = (self._now() + LIFETIME, caller)
 

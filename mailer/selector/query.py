@@ -1,13 +1,15 @@
-"""The `query` of the POST: a JSON text that must hold one acceptable selector."""
+"""The `query` of the POST: a JSON text that must hold one acceptable selector, and which fields it names."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from mailer.errors import InvalidQuery
 from mailer.selector.limits import MAX_TEXT
 from mailer.selector.syntax import parse_selector
+from mailer.selector.tree import And, ElemMatch, Field, Node, Not, Or
 
 
 def parse_query(text: str | None) -> dict[str, Any]:
@@ -22,6 +24,14 @@ def parse_query(text: str | None) -> dict[str, Any]:
     query = _load(text)
     parse_selector(query)
     return query
+
+
+def fields_of(query: Mapping[str, Any]) -> tuple[str, ...]:
+    """The dotted names as the database is asked for them, each once; under $elemMatch with the array's name before it.
+
+    Raises `InvalidQuery`.
+    """
+    return tuple(dict.fromkeys(".".join(path) for path in _paths(parse_selector(query), ())))
 
 
 def _load(text: str) -> dict[str, Any]:
@@ -47,3 +57,19 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise InvalidQuery(f"The query holds {name}, which is not JSON.", name=name)
+
+
+def _paths(node: Node, before: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    match node:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _paths(part, before)
+        case Not(part):
+            yield from _paths(part, before)
+        case Field(path, ElemMatch(condition, embedded=True)):
+            yield before + path
+            yield from _paths(condition, before + path)
+        case Field(path, ElemMatch(condition)):
+            yield before + path
+        case Field(path):
+            yield before + path
