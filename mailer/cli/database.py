@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import getpass
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, cast
 
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.directory.users import find_id
-from mailer.files.text_files import TextFile
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
-
-
-@contextmanager
-def given_file(file: IO[Any]) -> Iterator[TextFile]:
-    """A file that click has opened for reading bytes, as text; what had to be assumed is told on stderr."""
-    buffered: Any = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(Any, file))
-    text = TextFile(buffered)
-    try:
-        yield text
-    finally:
-        text.close()  # the file is click's to close
-        if buffered is not file:
-            buffered.detach()
-    print_notes(text.notes)
 
 
 def operator() -> str:

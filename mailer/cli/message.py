@@ -25,13 +25,6 @@ def with_letter(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def query_text(_context: click.Context, _option: click.Parameter, query: str | None) -> str | None:
-    """The text of `--query`; one that is empty is a script's mistake, and would mean everyone."""
-    if query is not None and not query.strip():
-        raise click.BadParameter("empty; leave it out to mean everyone")
-    return query
-
-
 def read_letter(sender: str, subject: str, body_file: str) -> dict[str, Any]:
     """The message as the service takes it: `from`, `subject` and `body`."""
     return {"from": sender, "subject": subject, "body": _read_body(body_file)}

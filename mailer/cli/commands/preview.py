@@ -7,7 +7,8 @@ import sys
 import click
 
 from mailer.cli.client import Client, Json, connected
-from mailer.cli.message import query_text, read_letter, with_letter
+from mailer.cli.message import read_letter, with_letter
+from mailer.cli.options import query_text
 from mailer.cli.output import print_fields, print_json, print_notes
 
 FORMATS = ("text", "html", "source", "json")

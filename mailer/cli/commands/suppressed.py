@@ -9,8 +9,9 @@ from typing import IO, Any
 import click
 
 from mailer.cli.commands.unsubscribes import WRITERS
-from mailer.cli.database import given_file, open_database, operator
+from mailer.cli.database import open_database, operator
 from mailer.cli.failures import Failure
+from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
 from mailer.cli.output import moment, print_rows
 from mailer.messages.addresses import envelope_address
 from mailer.suppression.blocked_addresses import block, lift_named
@@ -25,7 +26,7 @@ def suppressed() -> None:
 
 
 @suppressed.command("list")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@LIMIT
 def list_(limit: int) -> None:
     """Show the addresses, since when, in how many campaigns refused, how many users have them, and why.
 
@@ -46,8 +47,8 @@ def _why(one: SuppressedAddress) -> tuple[str, str]:
 
 
 @suppressed.command()
-@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
-@click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
+@FORMAT
+@RAW
 def export(form: str, *, raw: bool) -> None:
     """Print all of them as a file."""
     with open_database() as db:
@@ -101,6 +102,6 @@ def _named(addresses: Iterable[str], file: IO[Any] | None) -> list[ListedAddress
     if not named and file is None:
         raise click.UsageError("neither an ADDRESS nor a --file")
     if file is not None:
-        with given_file(file) as text:
+        with text_of(file) as text:
             named += read_addresses(text)
     return named
