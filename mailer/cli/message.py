@@ -14,7 +14,7 @@ _BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def with_letter(command: Callable[..., None]) -> Callable[..., None]:
+def message_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a message; it takes sender, subject and body_file."""
     for option in (
         click.option("--body-file", required=True, type=_BODY, help="HTML or text with [unsubscribe]; - is stdin."),
@@ -25,7 +25,7 @@ def with_letter(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def read_letter(sender: str, subject: str, body_file: str) -> dict[str, Any]:
+def read_message(sender: str, subject: str, body_file: str) -> dict[str, Any]:
     """The message as the service takes it: `from`, `subject` and `body`."""
     return {"from": sender, "subject": subject, "body": _read_body(body_file)}
 
