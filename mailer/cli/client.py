@@ -1,4 +1,4 @@
-"""A client of the HTTP API, as any other caller would be."""
+"""A client of the HTTP API, for the commands that need a running service."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A campaign that the service has; `replayed`: it had it already."""
+    """A campaign that the service has accepted; `replayed`: it had been accepted before."""
 
     campaign_id: str
     replayed: bool
 
 
 class Client:
-    """Speaks with the service at `url`; what it refuses is a `Failure` with the service's own words."""
+    """Calls the service at `url`. A refusal is a `Failure` with the service's own words."""
 
     def __init__(self, url: str, user_id: str, token: str) -> None:
         if not url.startswith(("http://", "https://")):
@@ -53,7 +53,7 @@ class Client:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
-        # only watching outlasts a restart of the service; a POST whose answer was lost may have been accepted
+        # only reads are tried again: a POST whose answer was lost may have been accepted
         self._session.mount(f"{self._url}{CAMPAIGNS}/", HTTPAdapter(max_retries=RETRIES))
 
     def send(self, payload: Json, idempotency_key: str | None = None) -> Accepted:
@@ -142,13 +142,13 @@ def _answer(response: requests.Response) -> Json:
 
 
 def _wait(response: requests.Response, text: str) -> str:
-    """For how long to wait, where the service's words do not say it."""
+    """How long to wait, unless the service's own words say so already."""
     seconds = response.headers.get("Retry-After", "")
     return f"; try again in {seconds} seconds" if seconds.isdecimal() and f"{seconds} seconds" not in text else ""
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where the service is and who calls; it takes url, user_id and token."""
+    """Give a command the options for where the service is and who calls: `url`, `user_id` and `token`."""
     for option in (
         _option("--token", "MAILER_AUTH_TOKEN", "X-Auth-Token."),
         _option("--user-id", "MAILER_USER_ID", "X-User-Id."),
@@ -159,7 +159,7 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(name: str, variable: str, about: str, default: str | None = None) -> Callable[..., Any]:
-    def found() -> str | None:  # what the environment itself says, click finds before it
+    def found() -> str | None:  # click itself has looked into the environment before, and this looks into .env
         return environment().get(variable) or default
 
     return click.option(name, default=found, callback=_given, envvar=variable, show_envvar=True, help=about)

@@ -1,4 +1,4 @@
-"""The database of the settings, for commands that need nothing else of the service."""
+"""The database that the settings name, for commands that need no running service."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 
 
 def operator() -> str:
-    """Who gives a command, as the system knows them: kept with what they put on a list."""
+    """The system's name for who runs the command. It is recorded with what they block or unsubscribe."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no name for the number
+    except (KeyError, OSError):  # the system has no name for the number
         return str(os.getuid())
 
 
 def created(db: Database) -> str:
-    """What is said of a database that was not there: perhaps the command was given in another folder than the last."""
+    """The note on a new database. It tells who gave the command in another folder than before."""
     return f"A new database was made: {db.place}"
 
 
 @contextmanager
 def open_database() -> Iterator[Database]:
-    """The migrated database; raises `ConfigError`. A transport that cannot work does not stop these commands."""
+    """The database, migrated. Raises `ConfigError`, and `Failure` for what the database does not do.
+
+    No transport is made, so that one that does not work stops none of these commands.
+    """
     db = Database(Settings.from_env().database_url)
     try:
         if db.migrate():
@@ -43,7 +46,7 @@ def open_database() -> Iterator[Database]:
 
 
 def id_of(db: Database, name: str) -> str:
-    """The id of the user called so, by id or username. Raises `Failure`."""
+    """The id of the user whose id or username is `name`. Raises `Failure` if there is none."""
     with db.read() as connection:
         found = find_id(connection, name)
     if found is None:

@@ -1,4 +1,4 @@
-"""The message that `mailer send` and `mailer preview` are given: its options, and its body out of a file."""
+"""The message that `mailer send` and `mailer preview` take: its options, and its body from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mailer send`: a campaign, with a question before it goes out."""
+"""`mailer send`: a campaign through the HTTP API, with a question before it goes out."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _on_a_terminal() -> bool:
 
 @contextmanager
 def _interruptible(leaves: str) -> Iterator[None]:
-    """Ctrl-C, or the end of the input where an answer is wanted, ends with what it leaves behind."""
+    """Ctrl-C, or the end of the input at a question, ends the command with the message `leaves`."""
     try:
         yield
     except (KeyboardInterrupt, click.Abort):
@@ -91,13 +91,13 @@ def _interruptible(leaves: str) -> Iterator[None]:
 
 
 def _look(client: Client, message: Json, query: str | None, *, asks: bool) -> None:
-    """Say what is probably a slip and, if it `asks`, ask for the word to send."""
+    """Print what is probably a mistake and, if it `asks`, ask whether to send. Raises `Failure` for a no."""
     try:
         seen = client.audience(query, subject=message["subject"], body=message["body"])
     except Failure:
         if asks:
             raise
-        return  # a look is no condition; and what is wrong with the campaign, its own answer says
+        return  # the check is not required; what is wrong with the campaign, the POST's answer tells
     print_notes(seen["warnings"])
     if not asks:
         return

@@ -1,4 +1,4 @@
-"""`mailer suppressed`: addresses not written to: campaign after campaign had them refused, or an operator says so."""
+"""`mailer suppressed`: addresses refused in several campaigns in a row, or blocked by an operator."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def list_(limit: int) -> None:
 
 
 def _why(one: SuppressedAddress) -> tuple[str, str]:
-    """Which rules count, and in whose words: the operator's, then those of the last refusal."""
+    """Two cells, the rules that suppress it and the words behind them: the operator's first, then the refusal's."""
     blocked = [] if one.blocked_by is None else [(f"blocked by {one.blocked_by}", one.reason or "")]
     rules = [*blocked, *([(one.rule, one.reply)] if one.campaigns else [])]
     return ", ".join(rule for rule, _ in rules), "; ".join(words for _, words in rules)

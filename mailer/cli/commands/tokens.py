@@ -21,7 +21,7 @@ SHOWN_DIGEST = 16
 
 
 def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """The beginning of a token's digest, long enough not to mean a whole lot of them."""
+    """The beginning of a token's digest, long enough not to match many tokens."""
     if not re.fullmatch(r"[0-9a-f]{8,64}", value):
         raise click.BadParameter("8 or more of the hexadecimal digits that `mailer tokens list` shows are needed")
     return value

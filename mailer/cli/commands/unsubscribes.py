@@ -1,4 +1,4 @@
-"""`mailer unsubscribes`: who is not written to."""
+"""`mailer unsubscribes`: who has unsubscribed, listed, exported, imported, and subscribed again."""
 
 from __future__ import annotations
 
