@@ -1,7 +1,8 @@
 """`smtp://[user[:password]@]host[:port]` and `smtps://…`: mail to one server over a few connections that are kept.
 
-README.md has the options. A `send` uses every connection that no other `send` needs. The dialogue is pipelined where
-the server offers PIPELINING, uses BDAT if `bdat=yes` and it offers CHUNKING too, and is in lockstep otherwise.
+docs/reference/transports.md has the options. A `send` uses every connection that no other `send` needs. The dialogue is
+pipelined where the server offers PIPELINING, uses BDAT if `bdat=yes` and it offers CHUNKING too, and is in lockstep
+otherwise.
 """
 
 from __future__ import annotations
