@@ -11,8 +11,8 @@ from mailer.messages.placeholders import PLACEHOLDER
 PLAIN, IN_URL, IN_MAILTO = "", " in URL", " in mailto"
 """A gap is a placeholder's name and one of these. In a URL all but RFC 3986's unreserved characters are encoded."""
 
-DEAD = " dead"
-"""Added to the gap of an unsubscribe link that its reader cannot click; such a gap never leaves `bodies`."""
+UNCLICKABLE = " unclickable"
+"""Added to the gap of an unsubscribe link that its reader cannot click. `bodies` takes it off again."""
 
 _SCHEME = re.compile(r"\s*https?://\Z", re.IGNORECASE)
 _NEAR = 2000  # characters of a URL's beginning that are kept: its scheme is in them

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from mailer.messages.addresses import Mailbox, shown_name
+from mailer.messages.bodies import Bodies, compile_bodies
 from mailer.messages.headers import (
     SOFT_BREAK,
     mailbox_header,
@@ -21,7 +22,6 @@ from mailer.messages.headers import (
     soft_wrapped,
     text_header,
 )
-from mailer.messages.parts import Bodies, compile_bodies
 from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
 from mailer.text import is_one_line, is_storable
 from transports.base import Message
@@ -105,7 +105,7 @@ class Template:
         self._campaign_id = draft.campaign_id
         self._sender = draft.sender.address
         self._subject = subject
-        self._html = bodies.markup
+        self._html = bodies.html
         self._text = bodies.text
         self._fields = [(gap, *name_and_form(gap)) for gap in sorted({*self._text[1::2], *self._html[1::2]})]
         named = [(f"text {gap}", f"html {gap}", name, form) for gap, name, form in self._fields]

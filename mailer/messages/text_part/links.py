@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from justhtml import Element
 
-from mailer.messages.text_part.page import JOINERS
 from mailer.messages.text_part.tree import attribute
 from mailer.messages.text_part.visible import Close, Event, Open, Text
+from mailer.messages.text_part.writer import JOINERS
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _FOR_PROGRAMS = re.compile(r"(?:javascript|vbscript|data|about|blob|cid|mid|file):", re.IGNORECASE)

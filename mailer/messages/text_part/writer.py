@@ -28,8 +28,8 @@ def _blank(run: re.Match[str]) -> str:
     return run[0] if run[0] in JOINERS else ""
 
 
-class Page:
-    """Where text is written to, one after another; `lines` is what came of it."""
+class TextWriter:
+    """Takes text piece by piece and makes lines of it, with the blanks, indentation and blank lines that are due."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []

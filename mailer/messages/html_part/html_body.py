@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from mailer.messages.html_part.linkify import URL, trimmed
 from mailer.messages.html_part.markup import Attribute, Token, tokens
 from mailer.messages.html_part.names import URLS
-from mailer.messages.segments import DEAD, IN_URL, Segments, text_segments, url_segments
+from mailer.messages.segments import IN_URL, UNCLICKABLE, Segments, text_segments, url_segments
 
 LINK = "unsubscribe"
 
@@ -67,9 +67,9 @@ class _Reader:
         elif token.kind == "text":
             self._text(source, token)
         elif token.kind == "raw" and token.name == "style":
-            self._template.both(_dead(url_segments(source, self._site, "css", html.escape)))
+            self._template.both(_unclickable(url_segments(source, self._site, "css", html.escape)))
         else:
-            self._template.both(_dead(text_segments(source, self._site, html.escape)))
+            self._template.both(_unclickable(text_segments(source, self._site, html.escape)))
         if token.kind == "start" and token.name == "a" and self._anchor == LINK:
             self._unseen = self._template.layout.last_gap
         elif (token.kind == "text" and source.strip()) or token.name in _SEEN:
@@ -85,7 +85,7 @@ class _Reader:
     def _close(self, token: Token) -> None:
         if token.name == "a":
             if self._unseen is not None:
-                self._template.layout.rename(self._unseen, LINK + DEAD)
+                self._template.layout.rename(self._unseen, LINK + UNCLICKABLE)
             self._anchor, self._unseen = "", None
         elif token.name in self._clickable:
             del self._clickable[self._clickable.index(token.name) :]
@@ -118,12 +118,12 @@ class _Reader:
         if attribute.name in URLS:
             parts = url_segments(value, self._site, _PLACES.get(attribute.name, "url"), html.escape)
             clicked = attribute.name == "href" and not token.conditional and token.name in ("a", "area")
-            return parts if clicked and _TO_LINK.fullmatch(value) else _dead(parts)
+            return parts if clicked and _TO_LINK.fullmatch(value) else _unclickable(parts)
         if attribute.name == "style":
-            return _dead(url_segments(value, self._site, "css", html.escape))
+            return _unclickable(url_segments(value, self._site, "css", html.escape))
         if attribute.name == "content" and token.name == "meta":
-            return _dead(url_segments(value, self._site, "meta", html.escape))
-        return _dead(text_segments(value, self._site, html.escape))
+            return _unclickable(url_segments(value, self._site, "meta", html.escape))
+        return _unclickable(text_segments(value, self._site, html.escape))
 
     def _text(self, source: str, token: Token) -> None:
         for number, piece in enumerate(_BARE_URL.split(source)):
@@ -142,7 +142,7 @@ class _Reader:
                 ready = _OPEN_END.sub(_closed, part) if place + 1 < len(parts) else part
                 self._template.both([ready])
             elif part != LINK or self._anchor == LINK or not linked:
-                self._template.both(["", part if linked else part + DEAD if part == LINK else part, ""])
+                self._template.both(["", part if linked else part + UNCLICKABLE if part == LINK else part, ""])
             else:
                 self._template.markup.extend(['<a href="', LINK, '">', LINK, "</a>"])
                 self._template.layout.gap(LINK)
@@ -152,5 +152,5 @@ def _closed(end: re.Match[str]) -> str:
     return html.escape(end[0]) if html.unescape(end[0]) == end[0] else end[0]
 
 
-def _dead(parts: list[str]) -> list[str]:
-    return [part + DEAD if place % 2 and part == LINK else part for place, part in enumerate(parts)]
+def _unclickable(parts: list[str]) -> list[str]:
+    return [part + UNCLICKABLE if place % 2 and part == LINK else part for place, part in enumerate(parts)]

@@ -7,7 +7,7 @@ import re
 
 from mailer.messages.html_part.markup import Token, tokens
 from mailer.messages.text_part.links import readable
-from mailer.messages.text_part.page import collapsed
+from mailer.messages.text_part.writer import collapsed
 
 _BLOCK = re.compile(
     "address|article|aside|blockquote|body|br|caption|center|d[dlt]|details|div|fieldset|figure|footer|form|h[1-6r]|"
@@ -17,7 +17,7 @@ _CELLS = frozenset(("td", "th"))
 _BLANKS = re.compile(r"[ \t]*+\n\s*|[ \t]+")
 
 
-def rough_text(markup: str, marks: frozenset[str]) -> str:
+def unparsed_text(markup: str, marks: frozenset[str]) -> str:
     """Give the text of `markup`, a block a line. `marks` stand for placeholders, whose value may be an address."""
     written: list[str] = []
     target = ""
