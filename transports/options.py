@@ -18,7 +18,7 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE | re.ASCII)
 OPTION_NAME = re.compile(r"[a-z_]{1,20}", re.ASCII)
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?", re.ASCII)
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-UNNAMED = "(a ? that begins no options is written %3F, or stands inside parentheses)"  # what follows may be secret
+UNNAMED = "(a ? that begins no options is written %3F, or stands inside parentheses)"  # as the text may be a secret
 FLAGS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
 

@@ -16,27 +16,30 @@ LINK = "unsubscribe"
 
 _TO_LINK = re.compile(r"\s*(?:(?i:https?://))?\[unsubscribe\]\s*(?:[?#].*)?", re.DOTALL)
 _BARE_URL = re.compile(f"({URL})")
-_OPEN_END = re.compile(r"<\Z|&[#\w]*\Z")  # what would take the value after it for a tag or a reference
-_CLICKED_BY_OTHERS = {"a", "button", "option", "select", "label", "textarea", "title", "summary"}
-_SEEN = {"img", "svg", "input", "video", "picture", "hr"}  # what shows something without a text
+_OPEN_END = re.compile(r"<\Z|&[#\w]*\Z")  # with a value after it, it would become a tag or a character reference
+_NO_LINK_INSIDE = {"a", "button", "option", "select", "label", "textarea", "title", "summary"}
+_SEEN = {"img", "svg", "input", "video", "picture", "hr"}  # elements that show something without text
 _PLACES = {"srcset": "srcset", "imagesrcset": "srcset", "ping": "ping", "archive": "ping"}
 
 
 @dataclass
 class HtmlTemplate:
-    """`markup`: what is sent. `layout`: what its text is made of, where a link in running text is no element yet."""
+    """`markup` is what is sent. `layout` is what the text part is made from.
+
+    They differ where an unsubscribe link stands in running text: `markup` has an <a> around it, `layout` has not.
+    """
 
     markup: Segments = field(default_factory=Segments)
     layout: Segments = field(default_factory=Segments)
 
     def both(self, parts: list[str]) -> None:
-        """Append to both."""
+        """Append `parts` to both."""
         self.markup.extend(parts)
         self.layout.extend(parts)
 
 
 def html_template(source: str, site: Mapping[str, str]) -> HtmlTemplate:
-    """Cut markup. `site` has the values that are the same for everybody."""
+    """Cut markup at its placeholders. `site` has the values that are the same for everybody."""
     template = HtmlTemplate()
     reader = _Reader(source, site, template)
     for token in tokens(source):
@@ -45,13 +48,13 @@ def html_template(source: str, site: Mapping[str, str]) -> HtmlTemplate:
 
 
 class _Reader:
-    """Goes through the tokens and remembers which element decides where a click leads."""
+    """Goes through the tokens, and knows at each where a click on what is shown there leads."""
 
     def __init__(self, source: str, site: Mapping[str, str], template: HtmlTemplate) -> None:
         self._source, self._site, self._template = source, site, template
-        self._clickable: list[str] = []  # the open elements that a click goes to, or that take none
-        self._anchor = ""  # where the open <a> leads: LINK, "elsewhere" or nowhere
-        self._unseen: int | None = None  # the gap of an open <a> that shows nothing yet
+        self._no_link_inside: list[str] = []  # open elements in which an <a> would not be clicked
+        self._anchor = ""  # where the open <a> leads: LINK, "elsewhere", or "" for nowhere
+        self._unseen: int | None = None  # the gap of an open <a> to the link that has shown nothing yet
 
     def read(self, token: Token) -> None:
         """Append what `token` becomes."""
@@ -79,16 +82,16 @@ class _Reader:
         if token.name == "a":
             targets = [self._value(one) for one in token.attributes if one.name == "href"]
             self._anchor = "" if not targets else LINK if _TO_LINK.fullmatch(targets[0]) else "elsewhere"
-        elif token.name in _CLICKED_BY_OTHERS:
-            self._clickable.append(token.name)
+        elif token.name in _NO_LINK_INSIDE:
+            self._no_link_inside.append(token.name)
 
     def _close(self, token: Token) -> None:
         if token.name == "a":
             if self._unseen is not None:
                 self._template.layout.rename(self._unseen, LINK + UNCLICKABLE)
             self._anchor, self._unseen = "", None
-        elif token.name in self._clickable:
-            del self._clickable[self._clickable.index(token.name) :]
+        elif token.name in self._no_link_inside:
+            del self._no_link_inside[self._no_link_inside.index(token.name) :]
 
     def _value(self, attribute: Attribute) -> str:
         return self._source[slice(*attribute.value)] if attribute.value else ""
@@ -110,7 +113,7 @@ class _Reader:
         self._outside(self._source[at : token.end])
 
     def _outside(self, source: str) -> None:
-        """What is in a tag and in no value: there a value may be no more than a word."""
+        """The parts of a tag outside its values. There a placeholder's value is encoded, so that it stays one word."""
         parts = text_segments(source, self._site, html.escape)
         self._template.both([part + IN_URL if place % 2 else part for place, part in enumerate(parts)])
 
@@ -135,8 +138,8 @@ class _Reader:
                 self._shown(text_segments(piece, self._site, html.escape), token)
 
     def _shown(self, parts: list[str], token: Token) -> None:
-        """Text with gaps; an unsubscribe link in it becomes one that can be clicked, unless it is in one."""
-        linked = not token.conditional and not self._clickable and self._anchor != "elsewhere"
+        """Append text with gaps. An unsubscribe link in it gets an <a> around it, unless it stands in one."""
+        linked = not token.conditional and not self._no_link_inside and self._anchor != "elsewhere"
         for place, part in enumerate(parts):
             if not place % 2:
                 ready = _OPEN_END.sub(_closed, part) if place + 1 < len(parts) else part

@@ -25,7 +25,7 @@ _RULE = "-" * 20
 
 
 def laid_out(events: Sequence[Event], links: Sequence[Link]) -> list[str]:
-    """Give the lines of a document. `links` are those of `events` (`mailer.text_links.links_of`)."""
+    """Give the lines of a document. `links` are those of `events`, as `links.links_of` finds them."""
     return _Layout(events, links).lines()
 
 
@@ -36,7 +36,7 @@ class _Layout:
         self._links = {link.closes: link for link in links}
         self._unsaid = _unsaid(links)
         self._writers = [TextWriter()]
-        self._tables: list[Table | None] = []  # None for those that only arrange
+        self._tables: list[Table | None] = []  # None for a table that is for layout
         self._lists: list[int | None] = []  # the number of the next item
         self._since = {link.opens: 0 for link in links}
 
@@ -160,7 +160,7 @@ class _Layout:
 
 
 def _unsaid(links: Sequence[Link]) -> frozenset[int]:
-    """The places of texts that a target or a neighbour says already."""
+    """The places of texts that are left out, because a link's target or the link beside it says the same."""
     quiet = [link for link in links if link.is_dropped or link.is_replaced]
     return frozenset(place for link in quiet for place in range(link.opens, link.closes))
 

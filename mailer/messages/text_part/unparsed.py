@@ -1,4 +1,4 @@
-"""The words of markup that has too many tags for a parser: in their order, with the links. One pass, no tree."""
+"""The text of markup that has too many tags for a parser: its words and links in their order, in one pass, no tree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLANKS = re.compile(r"[ \t]*+\n\s*|[ \t]+")
 
 
 def unparsed_text(markup: str, marks: frozenset[str]) -> str:
-    """Give the text of `markup`, a block a line. `marks` stand for placeholders, whose value may be an address."""
+    """Give the text of `markup`, one line for each block. `marks` stand for placeholders, whose value may be a URL."""
     written: list[str] = []
     target = ""
     for token in tokens(markup):
