@@ -26,7 +26,7 @@ from transports import from_url
 from transports.base import Message, Outcome, Transport
 
 TITLE = "6. Where the time goes"
-STAGES = ("plan", "claim", "open_entries", "checkpoint", "release", "link and render", "transport")
+STAGES = ("plan", "claim", "due_items", "checkpoint", "release", "link and render", "transport")
 
 
 class Clock:

@@ -21,7 +21,8 @@ from mailer.campaigns.progress import BLOCKED, CANCELLING
 from mailer.cli import main
 from mailer.delivery import retry
 from mailer.messages.addresses import Mailbox
-from mailer.messages.template import Draft, Recipient, compile_message
+from mailer.messages.recipient import Recipient
+from mailer.messages.template import Draft, compile_message
 from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus

@@ -20,7 +20,7 @@ def parts(body: str, header: str = "", footer: str = "") -> tuple[str, str]:
     bodies = compile_bodies(header, body, footer, SITE)
     shown = [
         "".join([(GO if part == LINK else f"{{{part}}}") if place % 2 else part for place, part in enumerate(cut)])
-        for cut in (bodies.text, bodies.markup)
+        for cut in (bodies.text, bodies.html)
     ]
     return shown[0], shown[1]
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mailer.messages.addresses import Mailbox, envelope_address, shown_name
 from mailer.messages.headers import phrase_header, text_header
 from mailer.messages.html_part.markup import is_html
-from mailer.messages.template import Draft, Recipient, compile_message
+from mailer.messages.recipient import Recipient
+from mailer.messages.template import Draft, compile_message
 from mailer.text import is_one_line
 
 HEADERS = [

@@ -144,12 +144,12 @@ class Mailing(RuleBasedStateMachine):
         claim = self.road.outbox.claim()
         if claim is None:
             return
-        todo = self.road.outbox.open_entries(claim)
-        checkpoint = self.road.outbox.checkpoint(claim, [], todo[:2], sum(entry.status is None for entry in todo))
+        todo = self.road.outbox.due_items(claim)
+        checkpoint = self.road.outbox.checkpoint(claim, [], todo[:2], sum(item.status is None for item in todo))
         results = self.attempt(claim, checkpoint, messages)
-        attempted = {result.entry.recipient.user_id for result in results}
-        rest = [*checkpoint.entries, *todo[2:]]
-        untried = sum(entry.status is None and entry.recipient.user_id not in attempted for entry in rest)
+        attempted = {result.item.recipient.user_id for result in results}
+        rest = [*checkpoint.items, *todo[2:]]
+        untried = sum(item.status is None and item.recipient.user_id not in attempted for item in rest)
         self.frozen.append((claim, results, untried))
         if then:
             with suppress(InvalidState):
@@ -157,11 +157,11 @@ class Mailing(RuleBasedStateMachine):
 
     def attempt(self, claim: Claim, checkpoint: Checkpoint, count: int) -> list[Result]:
         results = []
-        for entry in checkpoint.entries[:count]:
-            recipient = entry.recipient
+        for item in checkpoint.items[:count]:
+            recipient = item.recipient
             message = Message(delivery_id(claim.campaign_id, recipient.user_id), "n@x.org", recipient.address, b"")
             if not self.road.store.told_to_fail and self.road.store.take(message).status is Status.SENT:
-                results.append(Result(entry, DeliveryStatus.SENT, entry.attempts + 1, entry.doubts, "ok"))
+                results.append(Result(item, DeliveryStatus.SENT, item.attempts + 1, item.doubts, "ok"))
         return results
 
     @precondition(lambda self: self.frozen)

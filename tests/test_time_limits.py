@@ -16,7 +16,7 @@ import pytest
 import requests
 from sqlalchemy import Connection, insert, select, text
 
-from mailer.api.looks import Looks
+from mailer.api.guard import ConcurrencyLimit
 from mailer.campaigns.planning import Planner
 from mailer.errors import QueryTimeout, TooBusy
 from mailer.storage.database import Database
@@ -175,11 +175,11 @@ def test_looks_have_a_rate_of_their_own(tmp_path: Path, add_users: AddUsers) -> 
 
 
 def test_only_half_of_the_threads_look_at_once() -> None:
-    looks = Looks()
-    looks.offer(2)
-    with looks.place(), looks.place(), pytest.raises(TooBusy), looks.place():
+    limit = ConcurrencyLimit()
+    limit.resize(2)
+    with limit.slot(), limit.slot(), pytest.raises(TooBusy), limit.slot():
         pass
-    with looks.place(), looks.place():
+    with limit.slot(), limit.slot():
         pass
 
 

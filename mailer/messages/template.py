@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from mailer.messages.addresses import Mailbox, shown_name
@@ -22,6 +21,7 @@ from mailer.messages.headers import (
     soft_wrapped,
     text_header,
 )
+from mailer.messages.recipient import Recipient
 from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
 from mailer.text import is_one_line, is_storable
 from transports.base import Message
@@ -54,14 +54,6 @@ class Draft:
     site_url: str
     header: str = ""
     footer: str = ""
-
-
-class Recipient(NamedTuple):
-    """Whom a message is for. `address` is in its envelope form (`mailer.addresses.envelope_address`)."""
-
-    user_id: str
-    name: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """`smtp://[user[:password]@]host[:port]` and `smtps://…`: mail to one server over a few connections that are kept.
 
-docs/reference/transports.md has the options. A `send` uses every connection that no other `send` needs. The dialogue is
-pipelined where the server offers PIPELINING, uses BDAT if `bdat=yes` and it offers CHUNKING too, and is in lockstep
+docs/reference/transports.md has the options. A `send` uses every connection that no other `send` needs. The dialogue
+is pipelined where the server offers PIPELINING, uses BDAT if `bdat=yes` and it offers CHUNKING too, and is in lockstep
 otherwise.
 """
 

@@ -9,9 +9,9 @@ from typing import IO, Any
 import click
 
 from mailer.cli.commands.unsubscribes import WRITERS
+from mailer.cli.database import given_file, open_database, operator
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_rows
-from mailer.cli.storage import given_file, open_database, operator
 from mailer.messages.addresses import envelope_address
 from mailer.suppression.blocked_addresses import block, lift_named
 from mailer.suppression.list_files import ListedAddress, read_addresses

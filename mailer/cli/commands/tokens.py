@@ -8,13 +8,13 @@ from dataclasses import asdict
 import click
 
 from mailer.callers.tokens import TokenInfo, Tokens
+from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_json, print_rows, spelled
-from mailer.cli.storage import id_of, open_database
 from transports.options import parse_duration
 
 PERMISSIONS = ("send-mail", "manage-users")
-SPAN = re.compile(r"[1-9][0-9]*[mhdw]", re.ASCII)  # a bare number may be meant as days, and is refused
+UNITS = ("m", "h", "d", "w")  # no bare number: seconds are never meant
 MAX_LIFETIME = 100 * 366 * 86_400  # seconds
 SHOWN_DIGEST = 16
 
@@ -23,8 +23,8 @@ def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     """A time span like 30d in milliseconds; None stays None."""
     if value is None:
         return None
-    seconds = parse_duration(value) if SPAN.fullmatch(value) else None
-    if seconds is None or seconds > MAX_LIFETIME:
+    seconds = parse_duration(value, UNITS) if value.isalnum() else None
+    if seconds is None or not 0 < seconds <= MAX_LIFETIME:
         raise click.BadParameter(f"{value!r} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years")
     return int(seconds * 1000)
 

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import click
 
+from mailer.cli.database import given_file, id_of, open_database, operator
 from mailer.cli.output import moment, print_json, print_rows
-from mailer.cli.storage import given_file, id_of, open_database, operator
 from mailer.settings import Settings
 from mailer.suppression.list_files import read_people
 from mailer.suppression.list_writer import write_csv, write_ndjson

@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-import psycopg
-from sqlalchemy.exc import SQLAlchemyError
-
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.directory.users import find_id
 from mailer.files.text_files import TextFile
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.database_errors import own_words
+from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 
 
 @contextmanager
@@ -56,7 +53,7 @@ def open_database() -> Iterator[Database]:
         if db.migrate():
             print_notes([created(db)])
         yield db
-    except (SQLAlchemyError, psycopg.Error) as error:
+    except DATABASE_ERRORS as error:
         raise Failure(f"database: {own_words(error)} ({db.place})") from error
     finally:
         db.close()
