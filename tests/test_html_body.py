@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.messages.addresses import Mailbox
+from mailer.messages.bodies import LINK, PARAGRAPH, compile_bodies, framed
 from mailer.messages.html_part.markup import tokens
-from mailer.messages.parts import LINK, PARAGRAPH, compile_bodies, framed
 from mailer.messages.recipient import Recipient
 from mailer.messages.template import Draft, compile_message
 

@@ -1,4 +1,4 @@
-"""`memory:` keeps what it is given: the test double of this family, and the sink that measures everything else.
+"""`memory:` keeps messages in memory: the test double of this family, and the sink for benchmarks.
 
     transport = MemoryTransport()
     store = transport.store
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
 from transports.options import Options, split_url
 
-ARRIVES = (Status.SENT, Status.UNCERTAIN)  # the worst case of an uncertain outcome is that a copy arrived
+ARRIVES = (Status.SENT, Status.UNCERTAIN)  # an uncertain message is kept too: in the worst case it did arrive
 
 
 class ScriptedOutcome(NamedTuple):
@@ -42,7 +42,7 @@ TAKEN = ScriptedOutcome(Status.SENT)
 
 
 class Gate:
-    """Holds every `send` that comes to it until it is opened."""
+    """Stops every `send` before its next message until the gate is opened."""
 
     def __init__(self) -> None:
         self._reached = threading.Event()
@@ -125,7 +125,7 @@ class MemoryStore:
             self._arrived, self._takes, self._gate = 0, None, None
 
     def ensure_available(self) -> None:
-        """Raise `TransportUnavailable` if the next message would not be taken."""
+        """Raise `TransportUnavailable` if the next message would not be accepted."""
         with self._lock:
             self._ensure_available()
 
@@ -172,7 +172,7 @@ class MemoryTransport(Transport):
 
     @classmethod
     def shown(cls, url: str) -> str:
-        """All of it: there is nothing secret in it."""
+        """The whole URL: there is nothing secret in it."""
         return url.strip()
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
