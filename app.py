@@ -8,42 +8,30 @@ from functools import cache, partial
 
 from flask import Flask
 
-from mailer import site_address
-from mailer.api import (
-    audience,
-    campaigns,
-    control,
-    documentation_page,
-    health,
-    mailer,
-    sessions,
-    suppressed_addresses,
-    unsubscribe_page,
-    unsubscribes,
-    users,
-)
-from mailer.api.answers import EnvelopeApi, protect, register_errors
-from mailer.api.bodies import WholeBodies
+from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
 from mailer.api.documentation import service_version, spec_options
+from mailer.api.errors import EnvelopeApi, protect, register_errors
 from mailer.api.guard import Guard, tell_rates
 from mailer.api.looks import Looks
-from mailer.api.paths import KeptSlashes, PathPart
-from mailer.auth import Authenticator, Tokens
-from mailer.client_address import TrustedProxies
-from mailer.clock_watch import ClockWatch
-from mailer.database import Database
-from mailer.delivery import Deliverer
+from mailer.api.requests.bodies import WholeBodies
+from mailer.api.requests.paths import KeptSlashes, PathPart
+from mailer.callers.client_address import TrustedProxies
+from mailer.callers.rate_limits import Throttle
+from mailer.callers.sessions import LocalSessions, Sessions
+from mailer.callers.tokens import Authenticator, Tokens
+from mailer.callers.workspace import WorkspaceCallers
+from mailer.callers.workspace_sessions import WorkspaceSessions
+from mailer.campaigns.planning import Planner
+from mailer.delivery.deliverer import Deliverer
+from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
-from mailer.links import Links
-from mailer.outbox import Outbox
-from mailer.planning import Planner
-from mailer.rate_limits import Throttle
-from mailer.sessions import LocalSessions, Sessions
-from mailer.settings import Settings, unknown_settings
-from mailer.sync_task import SyncTask
-from mailer.workspace_auth import WorkspaceCallers
-from mailer.workspace_sessions import WorkspaceSessions
+from mailer.messages.links import Links
+from mailer.pages import documentation, unsubscribe
+from mailer.settings import Settings, site_address, unknown_settings
+from mailer.storage.clock_watch import ClockWatch
+from mailer.storage.database import Database
+from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
 
 log = logging.getLogger("mailer")
@@ -185,9 +173,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         health.make_blueprint(services.db, services.transport, services.engine, services.sync, _warnings(services))
     )
     app.register_blueprint(
-        unsubscribe_page.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
+        unsubscribe.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
     )
-    app.register_blueprint(documentation_page.make_blueprint("Mailer"))
+    app.register_blueprint(documentation.make_blueprint("Mailer"))
     return app
 
 

@@ -9,7 +9,7 @@ from gunicorn.workers import gthread
 
 from app import build, settings_with_warnings
 from mailer.cli.failures import REPORTED, failure_of
-from mailer.listening import refusals
+from mailer.settings.listening import refusals
 
 
 class PatientWorker(gthread.ThreadWorker):

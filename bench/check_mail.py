@@ -10,11 +10,11 @@ from pathlib import Path
 
 from bench import newsletter
 from bench.strangers import STRANGERS, Sample
-from mailer.addresses import Mailbox
-from mailer.links import Links
-from mailer.rendering import Draft, Preview, Recipient, compile_message
+from mailer.messages.addresses import Mailbox
+from mailer.messages.links import Links
+from mailer.messages.template import Draft, Preview, Recipient, compile_message
 from transports.base import Message
-from transports.file import FileTransport
+from transports.file.transport import FileTransport
 
 LAYOUT = f"""<!DOCTYPE html><html><head><title>News</title>
 <style>@media (max-width:600px){{.wide{{display:none}}}}</style></head>

@@ -10,9 +10,9 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from bench.newsletter import document, people
-from mailer.database import Database
-from mailer.documents import role_lines
-from mailer.models import User
+from mailer.directory.documents import role_lines
+from mailer.storage.database import Database
+from mailer.storage.models import User
 
 AT_ONCE = 5_000
 

@@ -12,9 +12,9 @@ from bench.figures import Figure, Part, Ratio, in_turn
 from bench.newsletter import Person, people
 from bench.peers import email_message
 from bench.scale import Bench
-from mailer.addresses import Mailbox
-from mailer.links import Links
-from mailer.rendering import Draft, Recipient, Template, compile_message
+from mailer.messages.addresses import Mailbox
+from mailer.messages.links import Links
+from mailer.messages.template import Draft, Recipient, Template, compile_message
 from transports.base import Message
 
 TITLE = "2. Rendering alone"

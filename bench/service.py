@@ -19,8 +19,8 @@ from bench import newsletter
 from bench.contestants import Cost
 from bench.directory import url_of
 from bench.processes import children, cpu_seconds, free_port, memory_mb, running
-from mailer.auth import Tokens
-from mailer.database import Database
+from mailer.callers.tokens import Tokens
+from mailer.storage.database import Database
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDS = ("completed", "completed_with_issues", "cancelled", "paused")

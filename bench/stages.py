@@ -14,14 +14,14 @@ from bench.figures import Figure, Part
 from bench.processes import smtp_sink
 from bench.scale import Bench
 from bench.service import CALLER
-from mailer import campaigns
-from mailer.addresses import parse_mailbox
-from mailer.database import Database
-from mailer.delivery import Deliverer
-from mailer.links import Links
-from mailer.outbox import Outbox
-from mailer.planning import Planner
+from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.planning import Planner
+from mailer.delivery.deliverer import Deliverer
+from mailer.delivery.outbox import Outbox
+from mailer.messages.addresses import parse_mailbox
+from mailer.messages.links import Links
 from mailer.settings import Settings
+from mailer.storage.database import Database
 from transports import from_url
 from transports.base import Message, Outcome, Transport
 
@@ -100,8 +100,8 @@ def _run(bench: Bench, original: Path, url: str) -> Clock:
     transport = TimedTransport(from_url(url), clock)
     deliverer = Deliverer(outbox, transport, Links(settings.secret_key, settings.site_url), settings)
     sender = parse_mailbox(newsletter.payload()["from"])
-    order = campaigns.Order(sender.name, sender.address, newsletter.SUBJECT, newsletter.HTML, {}, False)
-    campaigns.accept(db, CALLER, order)
+    order = Order(sender.name, sender.address, newsletter.SUBJECT, newsletter.HTML, {}, False)
+    accept(db, CALLER, order)
     clock.timed("total", lambda: _deliver(db, deliverer, settings, clock))
     transport.close()
     db.close()

@@ -8,9 +8,9 @@ import pytest
 from selenium import webdriver
 from sqlalchemy import create_engine, insert, text
 
-from mailer.database import Database
-from mailer.documents import role_lines
-from mailer.models import User
+from mailer.directory.documents import role_lines
+from mailer.storage.database import Database
+from mailer.storage.models import User
 from tests.databases import POSTGRESQL, PostgreSQL, migrated_sqlite
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")

@@ -18,8 +18,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mailer.database import Database
-from mailer.models import Base
+from mailer.storage.database import Database
+from mailer.storage.models import Base
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
 

@@ -7,16 +7,15 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from mailer import campaigns
-from mailer.campaigns import Order
-from mailer.database import Database
-from mailer.delivery import Deliverer
-from mailer.links import Links
-from mailer.models import Batch, Delivery
-from mailer.outbox import Outbox
-from mailer.planning import Planner
-from mailer.progress import Progress, progress
+from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.planning import Planner
+from mailer.campaigns.progress import Progress, progress
+from mailer.delivery.deliverer import Deliverer
+from mailer.delivery.outbox import Outbox
+from mailer.messages.links import Links
 from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Delivery
 from transports.memory import MemoryTransport
 
 START = 1_700_000_000_000
@@ -46,7 +45,7 @@ class Harness:
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
         """Accept a campaign, which later calls are about."""
         order = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
-        self.campaign_id = campaigns.accept(self.db, "user00000", order, key).campaign_id
+        self.campaign_id = accept(self.db, "user00000", order, key).campaign_id
         return self.campaign_id
 
     def plan(self) -> bool:

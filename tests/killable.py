@@ -23,8 +23,8 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from app import build, create_app
-from mailer.database import Database
 from mailer.settings import Settings
+from mailer.storage.database import Database
 from tests.databases import migrated_sqlite
 from transports.base import Message, Outcome, Transport
 

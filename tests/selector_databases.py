@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Connection, create_engine, delete, event, insert, select
 from sqlalchemy.exc import OperationalError
 
-from mailer.documents import role_lines
-from mailer.models import Base, User
+from mailer.directory.documents import role_lines
 from mailer.selector import compile_selector, register
+from mailer.storage.models import Base, User
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
 KINDS = ["sqlite", "postgresql"]

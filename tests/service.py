@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from mailer.auth import Tokens
-from mailer.database import Database
+from mailer.callers.tokens import Tokens
+from mailer.storage.database import Database
 from tests.databases import migrated_sqlite
 
 ROOT = Path(__file__).resolve().parent.parent

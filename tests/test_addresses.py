@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.addresses import (
+from mailer.messages.addresses import (
     Mailbox,
     envelope_address,
     is_forbidden,

@@ -13,8 +13,8 @@ import pytest
 import requests
 from sqlalchemy import func, select
 
-from mailer.audience import masked
-from mailer.models import Campaign, User
+from mailer.audience.preview import masked
+from mailer.storage.models import Campaign, User
 from tests.conftest import user_row
 from tests.service import PAYLOAD, Service
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from mailer.models import User
+from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.service import PAYLOAD, Service
 

@@ -18,8 +18,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import func, select, update
 
 from mailer.api.documentation import FORMS
-from mailer.database import Database
-from mailer.models import AuthToken, Campaign, User
+from mailer.storage.database import Database
+from mailer.storage.models import AuthToken, Campaign, User
 from tests.conftest import altered, user_row
 from tests.service import PAYLOAD, Service
 

@@ -15,11 +15,11 @@ import requests
 from click.testing import CliRunner, Result
 from sqlalchemy import delete, insert, update
 
-from mailer.blocks import block
 from mailer.cli import main
-from mailer.database import Database
-from mailer.list_files import Named
-from mailer.models import RefusedAddress, User
+from mailer.storage.database import Database
+from mailer.storage.models import RefusedAddress, User
+from mailer.suppression.blocks import block
+from mailer.suppression.list_reader import Named
 from tests.conftest import user_row
 from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, recording_smtp

@@ -8,7 +8,7 @@ import pytest
 import requests
 from sqlalchemy import delete, select, update
 
-from mailer.models import User, Wish
+from mailer.storage.models import User, Wish
 from tests.conftest import user_row
 from tests.service import Service
 

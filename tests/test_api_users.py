@@ -13,8 +13,9 @@ import pytest
 import requests
 from sqlalchemy import select
 
-from mailer.changes import merged
-from mailer.models import User
+from mailer.directory.changes import merged
+from mailer.storage.models import User
+from tests.conftest import empty_postgresql, user_row
 from tests.conftest import user_row
 from tests.databases import PostgreSQL
 from tests.service import Service

@@ -7,87 +7,118 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
-    ["mailer.html_tree", "mailer.media_queries"],
-    ["mailer.stylesheets"],
-    ["mailer.visible_text"],
-    ["mailer.text_page", "mailer.text_links", "mailer.text_tables"],
-    ["mailer.text_layout"],
+    ["mailer.messages.text_part.tree", "mailer.messages.text_part.media_queries"],
+    ["mailer.messages.text_part.stylesheets"],
+    ["mailer.messages.text_part.visible"],
+    ["mailer.messages.text_part.page", "mailer.messages.text_part.links", "mailer.messages.text_part.tables"],
+    ["mailer.messages.text_part.layout"],
     [
-        "mailer.setting_readers",
+        "mailer.settings.readers",
         "mailer.errors",
-        "mailer.ejson",
-        "mailer.mime",
-        "mailer.addresses",
-        "mailer.client_address",
+        "mailer.files.ejson",
+        "mailer.messages.headers",
+        "mailer.messages.addresses",
+        "mailer.callers.client_address",
     ],
-    ["mailer.states"],
-    ["mailer.placeholders", "mailer.setting_names", "mailer.env_file", "mailer.site_address", "mailer.listening"],
-    ["mailer.database_errors"],
-    ["mailer.html_names", "mailer.segments", "mailer.markup", "mailer.linkify"],
-    ["mailer.rough_text"],
-    ["mailer.plaintext"],
-    ["mailer.html_body", "mailer.plain_body", "mailer.bodies"],
-    ["mailer.settings"],
-    ["mailer.text_files", "mailer.cells", "mailer.headings", "mailer.tables", "mailer.changes"],
-    ["mailer.spreadsheets", "mailer.json_streams", "mailer.user_tables"],
-    ["mailer.list_files"],
-    ["mailer.model_base"],
-    ["mailer.suppression_models"],
-    ["mailer.models", "mailer.readers", "mailer.suppression_lists"],
-    ["mailer.selector", "mailer.retry", "mailer.blame", "mailer.documents", "mailer.sqlite_writes"],
-    ["mailer.standing", "mailer.time_limits"],
-    ["mailer.shared_writes"],
-    ["mailer.database", "mailer.migrations"],
-    ["mailer.wishes", "mailer.known_users", "mailer.staged_users", "mailer.salvage", "mailer.links"],
+    ["mailer.storage.states", "mailer.storage.machine_clock"],
     [
-        "mailer.rendering",
-        "mailer.unsubscribe",
-        "mailer.imports",
-        "mailer.suppression",
-        "mailer.blockage",
+        "mailer.messages.placeholders",
+        "mailer.settings.names",
+        "mailer.settings.env_file",
+        "mailer.settings.site_address",
+        "mailer.settings.listening",
     ],
-    ["mailer.rocketchat"],
-    ["mailer.user_list"],
+    ["mailer.storage.database_errors"],
     [
-        "mailer.directory",
-        "mailer.merging",
-        "mailer.sync",
-        "mailer.shared_task",
-        "mailer.worklist",
-        "mailer.ledger",
-        "mailer.refusals",
-        "mailer.blocks",
-        "mailer.same_refusals",
-        "mailer.trouble",
-        "mailer.resting",
-        "mailer.hold",
-        "mailer.outbox",
+        "mailer.messages.html_part.names",
+        "mailer.messages.segments",
+        "mailer.messages.html_part.markup",
+        "mailer.messages.html_part.linkify",
     ],
-    ["mailer.attempt", "mailer.membership"],
+    ["mailer.messages.text_part.rough"],
+    ["mailer.messages.text_part.plaintext"],
+    ["mailer.messages.html_part.body", "mailer.messages.html_part.plain_body", "mailer.messages.parts"],
+    ["mailer.settings.settings"],
     [
-        "mailer.campaigns",
-        "mailer.clock_watch",
-        "mailer.planning",
-        "mailer.progress",
-        "mailer.delivery",
-        "mailer.auth",
-        "mailer.rate_limits",
+        "mailer.files.text",
+        "mailer.files.cells",
+        "mailer.files.headings",
+        "mailer.files.tables",
+        "mailer.directory.changes",
+    ],
+    ["mailer.files.spreadsheets", "mailer.files.json_streams", "mailer.directory.user_tables"],
+    ["mailer.suppression.list_reader"],
+    ["mailer.storage.base"],
+    ["mailer.storage.suppression_models"],
+    ["mailer.storage.models", "mailer.directory.readers", "mailer.suppression.list_writer"],
+    [
+        "mailer.selector",
+        "mailer.delivery.retry",
+        "mailer.delivery.blame",
+        "mailer.directory.documents",
+        "mailer.storage.sqlite_writes",
+    ],
+    ["mailer.storage.standing", "mailer.storage.time_limits"],
+    ["mailer.storage.group_commit"],
+    ["mailer.storage.database", "mailer.storage.migrations"],
+    [
+        "mailer.suppression.wishes",
+        "mailer.directory.known_users",
+        "mailer.directory.staged_users",
+        "mailer.workspace.salvage",
+        "mailer.messages.links",
     ],
     [
-        "mailer.sync_task",
-        "mailer.doctor",
-        "mailer.workspace_auth",
-        "mailer.sessions",
-        "mailer.export",
-        "mailer.retention",
-        "mailer.audience",
-        "mailer.campaign_warnings",
+        "mailer.messages.template",
+        "mailer.suppression.unsubscribes",
+        "mailer.directory.imports",
+        "mailer.suppression.lists",
+        "mailer.delivery.circuit_breaker",
     ],
-    ["mailer.workspace_sessions"],
-    ["mailer.schemas", "mailer.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
+    ["mailer.workspace.client"],
+    ["mailer.workspace.user_list"],
+    [
+        "mailer.audience.conditions",
+        "mailer.audience.shared_addresses",
+        "mailer.workspace.sync",
+        "mailer.storage.scheduled_tasks",
+        "mailer.delivery.worklist",
+        "mailer.delivery.ledger",
+        "mailer.suppression.refused_addresses",
+        "mailer.suppression.blocks",
+        "mailer.delivery.same_refusals",
+        "mailer.delivery.trouble",
+        "mailer.delivery.resting",
+        "mailer.delivery.hold",
+        "mailer.delivery.outbox",
+    ],
+    ["mailer.delivery.attempt", "mailer.directory.users"],
+    [
+        "mailer.campaigns.accept",
+        "mailer.campaigns.control",
+        "mailer.storage.clock_watch",
+        "mailer.campaigns.planning",
+        "mailer.campaigns.progress",
+        "mailer.delivery.deliverer",
+        "mailer.callers.tokens",
+        "mailer.callers.rate_limits",
+    ],
+    [
+        "mailer.workspace.scheduled_sync",
+        "mailer.campaigns.invariants",
+        "mailer.callers.workspace",
+        "mailer.callers.sessions",
+        "mailer.campaigns.export",
+        "mailer.campaigns.retention",
+        "mailer.audience.preview",
+        "mailer.campaigns.review",
+    ],
+    ["mailer.callers.workspace_sessions"],
+    ["mailer.api.schemas", "mailer.api.audience_schemas", "mailer.pages", "mailer.engines", "mailer.api"],
     ["app"],
     ["mailer.cli", "wsgi"],
 ]
+PACKAGE = "__init__.py"
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 SOURCES = [*(ROOT / "mailer").rglob("*.py"), *(ROOT / "transports").rglob("*.py"), ROOT / "app.py", ROOT / "wsgi.py"]
 
@@ -108,14 +139,14 @@ def imports(path: Path) -> set[str]:
 
 def room(name: str) -> str | None:
     parts = name.split(".")
-    return next((known for n in (2, 1) if (known := ".".join(parts[:n])) in RANK), None)
+    return next((known for n in (4, 3, 2, 1) if (known := ".".join(parts[:n])) in RANK), None)
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.parts[-2] != "transports"], ids=module_name)
+@pytest.mark.parametrize("path", [p for p in SOURCES if "transports" not in p.parts], ids=module_name)
 def test_rooms_import_downwards_only(path: Path) -> None:
     name = module_name(path)
     here = room(name)
-    assert here or name == "mailer", f"{name} has no place in LAYERS"
+    assert here or PACKAGE in path.parts[-1], f"{name} has no place in LAYERS"
     if not here:
         return
     upward = {other for other in map(room, imports(path)) if other and RANK[other] > RANK[here]}
@@ -130,15 +161,15 @@ def test_transports_know_nothing_of_the_service(path: Path) -> None:
 RESERVED = {
     "smtplib": {"transports"},
     "requests": {
-        "transports.webhook",
-        "transports.webhook_exchange",
+        "transports.webhook.transport",
+        "transports.webhook.exchange",
         "transports.network_errors",
         "mailer.cli",
-        "mailer.rocketchat",
-        "mailer.workspace_sessions",
+        "mailer.workspace.client",
+        "mailer.callers.workspace_sessions",
     },
-    "environs": {"mailer.settings", "mailer.setting_readers"},
-    "dotenv": {"mailer.env_file"},
+    "environs": {"mailer.settings.settings", "mailer.settings.readers"},
+    "dotenv": {"mailer.settings.env_file"},
     "gunicorn": set(),
 }
 
@@ -151,7 +182,7 @@ def test_outside_is_touched_in_few_places(path: Path) -> None:
             assert any(name == place or name.startswith(place + ".") for place in allowed), f"{name} uses {library}"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if module_name(p) != "mailer.settings"], ids=module_name)
+@pytest.mark.parametrize("path", [p for p in SOURCES if module_name(p) != "mailer.settings.settings"], ids=module_name)
 def test_only_settings_read_the_environment(path: Path) -> None:
     source = path.read_text("utf-8")
     assert "os.environ" not in source or "mailer/cli/" in path.as_posix()

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import select
 
-from mailer.auth import Tokens
-from mailer.database import Database
+from mailer.callers.tokens import Tokens
 from mailer.errors import NotAuthorized, NotFound, NotLoggedIn
-from mailer.models import AuthToken
+from mailer.storage.database import Database
+from mailer.storage.models import AuthToken
 
 
 def test_token_lets_its_user_in_with_its_permissions(db: Database, add_users) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.blame import Consequence, consequence
-from mailer.models import DeliveryStatus
-from mailer.retry import MINUTE
+from mailer.delivery.blame import Consequence, consequence
+from mailer.delivery.retry import MINUTE
+from mailer.storage.models import DeliveryStatus
 from transports.base import About, Status
 
 SOFT = Consequence(DeliveryStatus.DEFERRED, 3, 0, 15 * MINUTE)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from app import create_app
-from mailer.auth import Tokens
-from mailer.campaign_warnings import EMPTY, MOST, about_directory, about_placeholders
-from mailer.database import Database
-from mailer.imports import upsert_documents
+from mailer.callers.tokens import Tokens
+from mailer.campaigns.review import EMPTY, MOST, about_directory, about_placeholders
+from mailer.directory.imports import upsert_documents
 from mailer.selector import fields_of
 from mailer.settings import Settings
+from mailer.storage.database import Database
 
 
 @pytest.mark.parametrize(

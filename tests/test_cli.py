@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from mailer.auth import Tokens
+from mailer.api.schemas import DeliverySchema
+from mailer.callers.tokens import Tokens
+from mailer.campaigns.export import COLUMNS
 from mailer.cli import main
 from mailer.cli.output import moment, print_rows, printable
-from mailer.database import Database
-from mailer.export import COLUMNS
-from mailer.imports import upsert_documents
-from mailer.schemas import DeliverySchema
+from mailer.directory.imports import upsert_documents
+from mailer.storage.database import Database
 from tests.service import BIN
 
 SAMPLE = str(Path(__file__).resolve().parent.parent / "examples" / "users.json")

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailer.cli import main
-from mailer.imports import upsert_documents
-from mailer.user_tables import KNOWN
+from mailer.directory.imports import upsert_documents
+from mailer.directory.user_tables import KNOWN
 from tests.fake_workspace import FakeWorkspace, member
 from tests.service import PAYLOAD, Service
 

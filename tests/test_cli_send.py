@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mailer.cli.watch import counts_shown, why_it_stands_still
-from mailer.imports import upsert_documents
+from mailer.directory.imports import upsert_documents
 from tests.service import BIN, PAYLOAD, Service
 from tests.terminal import CTRL_C, Terminal
 

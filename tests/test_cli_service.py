@@ -16,7 +16,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from mailer.cli import main
-from mailer.imports import upsert_documents
+from mailer.directory.imports import upsert_documents
 from tests.service import BIN, PAYLOAD, ROOT, Service
 
 BODY = PAYLOAD["body"]
@@ -201,10 +201,9 @@ def test_worker_delivers_without_the_web_and_ends_in_peace(tmp_path: Path, signu
     outbox.mkdir(mode=0o700)
     service = Service(tmp_path, transport=f"file:{outbox}")
     upsert_documents(service.db, [(1, {"_id": "ada", "emails": [{"address": "ada@example.org"}]})])
-    from mailer import campaigns
-    from mailer.campaigns import Order
+    from mailer.campaigns.accept import Order, accept
 
-    campaigns.accept(service.db, "ada", Order("", "news@example.com", "Hi", BODY, {}, False), None)
+    accept(service.db, "ada", Order("", "news@example.com", "Hi", BODY, {}, False), None)
     worker = subprocess.Popen([BIN / "mailer", "worker"], cwd=ROOT, env=service.environment, stderr=subprocess.PIPE)
     try:
         for _ in range(400):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.client_address import TrustedProxies
+from mailer.callers.client_address import TrustedProxies
 
 CASES = {
     "nobody is trusted": ((), "10.0.0.1", "1.2.3.4", "10.0.0.1"),

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import insert, select, update
 
-from mailer import campaigns
-from mailer.clock_watch import ClockWatch
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.models import Batch, Campaign, ClockMark, RateLimit, ScheduledTask, TransportHealth
-from mailer.shared_task import SharedTask
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.storage.clock_watch import ClockWatch
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Campaign, ClockMark, RateLimit, ScheduledTask, TransportHealth
+from mailer.storage.scheduled_tasks import SharedTask
 from tests.harness import MINUTE, Harness
 from transports.base import About, Status
 
@@ -60,7 +60,7 @@ def test_deferred_of_a_failed_campaign_wait_no_longer_once_it_is_revived(road: H
     watch.look()
     road.now -= HOUR
     assert watch.look() > 0
-    campaigns.retry_failed(road.db, road.campaign_id)
+    control.retry_failed(road.db, road.campaign_id)
     road.now += 2 * MINUTE
     road.run()
     assert road.counts() == {"sent": 5}
@@ -118,7 +118,7 @@ def test_breaker_and_resting_campaign_are_tried_when_they_would_have_been(road: 
 
 
 def test_planner_that_died_is_replaced(db: Database, add_users) -> None:
-    from mailer.planning import _claim_campaign
+    from mailer.campaigns.planning import _claim_campaign
 
     add_users(db, 5)
     road = Harness(db)
@@ -206,7 +206,7 @@ def test_step_forward_and_back_is_a_step_back(road: Harness, watch: ClockWatch) 
 def test_step_that_the_record_has_not_seen_all_of_is_measured_by_the_machines_clock(
     road: Harness, watch: ClockWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mailer import clock_watch
+    from mailer.storage import clock_watch
 
     usual = clock_watch.boot_time
     monkeypatch.setattr(clock_watch, "boot_time", lambda: usual() + 14)  # since the last look

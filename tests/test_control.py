@@ -16,18 +16,19 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, insert, select, update
 
 from app import create_app
-from mailer import blockage, campaigns, planning
-from mailer.auth import Tokens
+from mailer.callers.tokens import Tokens
+from mailer.campaigns import control, planning
+from mailer.campaigns.export import as_csv, as_ndjson, records
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.progress import Recorded
+from mailer.campaigns.retention import purge
 from mailer.cli import main
-from mailer.database import Database
-from mailer.doctor import examine
+from mailer.delivery import circuit_breaker
 from mailer.errors import InvalidState
-from mailer.export import as_csv, as_ndjson, records
-from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
-from mailer.progress import Recorded
-from mailer.retention import purge
+from mailer.files.spreadsheets import neutral
 from mailer.settings import Settings
-from mailer.spreadsheets import neutral
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 from tests.databases import migrated_sqlite
 from tests.harness import MINUTE, START, Harness
 from tests.service import Service
@@ -134,7 +135,7 @@ def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(roa
     assert claim is not None
     entries = road.outbox.open_entries(claim)
     road.outbox.checkpoint(claim, [], entries[:3], 10)
-    campaigns.cancel(road.db, road.campaign_id)
+    control.cancel(road.db, road.campaign_id)
     assert road.progress().state == "cancelling"
     assert road.outbox.checkpoint(claim, [], entries[3:6], 10).running is False
     road.outbox.release(claim, [], 10)
@@ -150,7 +151,7 @@ def test_what_a_dead_worker_attempted_is_uncertain_after_cancel_and_sent_no_more
     claim = road.outbox.claim()
     assert claim is not None
     road.outbox.checkpoint(claim, [], road.outbox.open_entries(claim)[:3], 10)
-    campaigns.cancel(db, road.campaign_id)
+    control.cancel(db, road.campaign_id)
     road.now += road.lease
     road.run()
     assert (road.progress().state, road.counts(), road.arrived()) == ("cancelled", {"uncertain": 3, "pending": 22}, [])
@@ -169,7 +170,7 @@ def test_cancel_skips_who_waited_for_another_attempt(db: Database, add_users) ->
     road.deliverer.run_next(lambda: False)
     held = road.outbox.claim()
     assert held is not None
-    campaigns.cancel(db, road.campaign_id)
+    control.cancel(db, road.campaign_id)
     road.outbox.release(held, [], 10)
     assert road.counts() == {"sent": 9, "skipped": 1, "pending": 15}
     assert road.delivery("user00001").status == "skipped"
@@ -186,7 +187,7 @@ def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, mon
     def stand_still(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(planning, "_ranges", cut)
         if meanwhile == "cancel":
-            campaigns.cancel(db, road.campaign_id)
+            control.cancel(db, road.campaign_id)
         else:
             road.now += road.lease
             road.run()
@@ -218,7 +219,7 @@ def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_bei
     road.store.fail_after(2, "relay is down")
     road.run()
     assert transport() == "memory: relay is down"
-    campaigns.cancel(road.db, road.campaign_id)
+    control.cancel(road.db, road.campaign_id)
     road.now += 4000
     assert transport() == "memory: relay is down"
     road.now += 2000
@@ -236,7 +237,7 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
     for _ in range(4):
         road.deliverer.run_next(lambda: False)
         with db.read() as connection:
-            blocked = blockage.current(connection)
+            blocked = circuit_breaker.current(connection)
         assert blocked is not None
         steps.append((blocked.step, blocked.blocked_until - road.now))
         road.now = blocked.blocked_until
@@ -245,7 +246,7 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
     road.run()
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert blockage.current(connection) is None
+        assert circuit_breaker.current(connection) is None
 
 
 def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:
@@ -255,7 +256,7 @@ def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again
     road.accept()
     road.run()
     assert (road.progress().state, road.progress().failed) == ("paused", 100)
-    campaigns.resume(db, road.campaign_id)
+    control.resume(db, road.campaign_id)
     assert "MAILER_MAX_FAILURE_RATE" in str(road.progress().reason)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 300})
@@ -271,7 +272,7 @@ def test_retry_failed_runs_a_completed_campaign_again(db: Database, add_users) -
     road.run()
     assert road.counts() == {"sent": 21, "failed": 3, "uncertain": 1}
     road.now += 2 * DAY
-    assert campaigns.retry_failed(db, road.campaign_id) == 3
+    assert control.retry_failed(db, road.campaign_id) == 3
     assert (road.progress().state, road.counts()) == ("running", {"sent": 21, "deferred": 3, "uncertain": 1})
     assert examine(db) == []
     road.store.answer("user00003@example.com", Status.DEFERRED)  # two days later still a first attempt
@@ -280,16 +281,16 @@ def test_retry_failed_runs_a_completed_campaign_again(db: Database, add_users) -
     road.now += 2 * MINUTE
     road.run()
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"sent": 24, "uncertain": 1})
-    assert campaigns.retry_failed(db, road.campaign_id, uncertain=True) == 1
+    assert control.retry_failed(db, road.campaign_id, uncertain=True) == 1
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
     assert len(road.arrived()) == 24 + 2 + 1
     with pytest.raises(InvalidState):
-        campaigns.retry_failed(db, road.campaign_id)
+        control.retry_failed(db, road.campaign_id)
 
 
 def test_retry_failed_skips_who_has_unsubscribed_since(db: Database, add_users) -> None:
-    from mailer.models import User
+    from mailer.storage.models import User
 
     add_users(db, 5)
     road = Harness(db)
@@ -298,7 +299,7 @@ def test_retry_failed_skips_who_has_unsubscribed_since(db: Database, add_users) 
     road.run()
     with db.write() as connection:
         connection.execute(update(User).where(User.id == "user00003").values(unsubscribed_at=road.now))
-    campaigns.retry_failed(db, road.campaign_id)
+    control.retry_failed(db, road.campaign_id)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
 
@@ -312,7 +313,7 @@ def test_retry_failed_while_a_batch_is_held_keeps_the_counts(db: Database, add_u
     road.deliverer.run_next(lambda: False)
     held = road.outbox.claim()
     assert held is not None
-    assert campaigns.retry_failed(db, road.campaign_id) == 1
+    assert control.retry_failed(db, road.campaign_id) == 1
     assert examine(db) == []
     road.outbox.release(held, [], 10)
     road.run()
@@ -449,7 +450,7 @@ def test_purge_forgets_old_campaigns_and_keeps_their_counts(db: Database, add_us
     assert examine(db) == []
     assert purge(db, 90 * DAY).campaigns == 0
     with pytest.raises(InvalidState, match="purged"):
-        campaigns.retry_failed(db, old)
+        control.retry_failed(db, old)
 
 
 def test_purge_leaves_what_is_not_over_alone(road: Harness) -> None:

@@ -18,14 +18,13 @@ import pytest
 import requests
 from sqlalchemy import insert, select, update
 
-from mailer import campaigns
-from mailer.auth import Tokens
-from mailer.campaigns import Order
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.models import Batch, BatchState, Campaign, CampaignState, Delivery, User
-from mailer.progress import Progress, progress
+from mailer.callers.tokens import Tokens
+from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.progress import Progress, progress
 from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, User
 from tests.conftest import altered, user_row
 from tests.killable import Trap, WebServer, Worker, attempts, settings_for
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
@@ -45,7 +44,7 @@ class Campaigns:
             connection.execute(insert(User), self.users)
 
     def accept(self) -> str:
-        return campaigns.accept(self.db, "user00000", ORDER).campaign_id
+        return accept(self.db, "user00000", ORDER).campaign_id
 
     def headers(self) -> dict[str, str]:
         return {"X-User-Id": "user00000", "X-Auth-Token": Tokens(self.db).create("user00000", ("send-mail",))}

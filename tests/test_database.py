@@ -10,9 +10,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
 from sqlalchemy.schema import SchemaItem
 
-from mailer.database import Database
 from mailer.errors import ConfigError
-from mailer.models import Base, RateLimit
+from mailer.storage.database import Database
+from mailer.storage.models import Base, RateLimit
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # which cannot be compared on SQLite
@@ -34,7 +34,7 @@ def test_migrating_twice_changes_nothing(db: Database) -> None:
 
 
 def test_processes_that_migrate_at_once_agree(empty_database_url: str) -> None:
-    code = "import sys; from mailer.database import Database; Database(sys.argv[1]).migrate()"
+    code = "import sys; from mailer.storage.database import Database; Database(sys.argv[1]).migrate()"
     started = [subprocess.Popen([sys.executable, "-c", code, empty_database_url]) for _ in range(3)]
     assert [process.wait(60) for process in started] == [0, 0, 0]
 

@@ -8,14 +8,15 @@ from email import message_from_bytes, policy
 import pytest
 from sqlalchemy import update
 
-from mailer import blockage, campaigns
-from mailer.database import Database
+from mailer.campaigns import control
+from mailer.delivery import circuit_breaker
+from mailer.delivery.ledger import LeaseLost
+from mailer.delivery.trouble import Trouble
 from mailer.errors import IdempotencyConflict, InvalidState
-from mailer.hold import boot_time
-from mailer.ledger import LeaseLost
-from mailer.links import NOBODY
-from mailer.models import Batch, User
-from mailer.trouble import Trouble
+from mailer.messages.links import NOBODY
+from mailer.storage.database import Database
+from mailer.storage.machine_clock import boot_time
+from mailer.storage.models import Batch, User
 from tests.harness import MINUTE, START, Harness
 from transports.base import About, Message, Outcome, Status
 from transports.memory import MemoryTransport
@@ -154,13 +155,13 @@ def test_transport_trouble_costs_nobody_an_attempt(db: Database, add_users) -> N
     road.run()
     assert road.counts() == {"sent": 2, "pending": 3}
     with db.read() as connection:
-        blocked = blockage.current(connection)
+        blocked = circuit_breaker.current(connection)
     assert blocked is not None
     assert (blocked.reason, blocked.step, blocked.blocked_until) == ("memory: relay is down", 1, START + 5000)
     road.now += 6000
     road.run()  # one probe, one step further
     with db.read() as connection:
-        again = blockage.current(connection)
+        again = circuit_breaker.current(connection)
     assert again is not None
     assert (again.step, again.since) == (2, START)
     road.store.recover()
@@ -196,13 +197,13 @@ def test_pause_holds_and_resume_goes_on(db: Database, add_users) -> None:
 
     def send_and_pause(messages):
         yield from gate_after(messages)
-        campaigns.pause(db, road.campaign_id)
+        control.pause(db, road.campaign_id)
 
     road.transport.send = send_and_pause
     road.run()
     assert (road.counts(), road.progress().state) == ({"sent": 3, "pending": 4}, "paused")
     road.transport.send = gate_after
-    campaigns.resume(db, road.campaign_id)
+    control.resume(db, road.campaign_id)
     road.run()
     assert (road.counts(), road.progress().state) == ({"sent": 7}, "completed")
     assert len(road.arrived()) == 7
@@ -215,13 +216,13 @@ def test_cancel_ends_it_and_keeps_the_record(db: Database, add_users) -> None:
     road.accept()
     road.plan()
     road.deliverer.run_next(lambda: False)
-    campaigns.cancel(db, road.campaign_id)
+    control.cancel(db, road.campaign_id)
     road.now += 10 * MINUTE
     road.run()
     assert road.progress().state == "cancelled"
     assert len(road.arrived()) == 9
     with pytest.raises(InvalidState):
-        campaigns.resume(db, road.campaign_id)
+        control.resume(db, road.campaign_id)
 
 
 def test_too_many_failures_pause_the_campaign(db: Database, add_users) -> None:
@@ -269,7 +270,7 @@ def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> No
         road.outbox.release(frozen, [], 5, Trouble(transport="down"))
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert blockage.current(connection) is None
+        assert circuit_breaker.current(connection) is None
 
 
 class DrawsAhead(MemoryTransport):
@@ -293,7 +294,7 @@ def test_worker_that_wakes_up_late_hands_over_nothing_that_it_had_drawn(
     road = Harness(db)
     ahead = DrawsAhead(road.store)
     road.deliverer._transport = ahead
-    monkeypatch.setattr("mailer.hold.boot_time", lambda: boot_time() + ahead.frozen)
+    monkeypatch.setattr("mailer.delivery.hold.boot_time", lambda: boot_time() + ahead.frozen)
     road.accept()
     road.plan()
     assert road.deliverer.run_next(lambda: False)
@@ -301,7 +302,7 @@ def test_worker_that_wakes_up_late_hands_over_nothing_that_it_had_drawn(
 
 
 def test_planner_that_died_is_replaced(db: Database, add_users) -> None:
-    from mailer.planning import _claim_campaign
+    from mailer.campaigns.planning import _claim_campaign
 
     add_users(db, 5)
     road = Harness(db)

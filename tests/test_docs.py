@@ -13,21 +13,22 @@ import click
 import pytest
 
 from app import create_app
-from mailer import errors, retry
-from mailer.addresses import Mailbox
-from mailer.api.answers import HTTP_TYPES
+from mailer import errors
+from mailer.api.errors import HTTP_TYPES
+from mailer.api.schemas import MailerSchema
+from mailer.campaigns.progress import BLOCKED, CANCELLING
 from mailer.cli import main
-from mailer.models import BatchState, CampaignState, DeliveryStatus
-from mailer.progress import BLOCKED, CANCELLING
-from mailer.rendering import Draft, Recipient, compile_message
-from mailer.schemas import MailerSchema
+from mailer.delivery import retry
+from mailer.messages.addresses import Mailbox
+from mailer.messages.template import Draft, Recipient, compile_message
 from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import Settings
+from mailer.storage.models import BatchState, CampaignState, DeliveryStatus
 from tests import doc_session
 from tests.databases import migrated_sqlite
 from tests.doc_pages import PAGES, ROOT, anchors, blocks, codes, inline_code, links, prose, section, table
 from transports import TransportConfigError, from_url
-from transports.smtp_settings import SMTPSettings
+from transports.smtp.settings import SMTPSettings
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"

@@ -2,7 +2,7 @@ from copy import deepcopy
 
 import pytest
 
-from mailer.documents import MAX_DEPTH, normalise
+from mailer.directory.documents import MAX_DEPTH, normalise
 from mailer.errors import InvalidRow
 
 FULL = {

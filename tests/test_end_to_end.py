@@ -29,7 +29,7 @@ def write_users(path: Path, count: int) -> None:
 
 
 def import_users(service: Service, count: int) -> None:
-    from mailer.imports import import_users as run
+    from mailer.directory.imports import import_users as run
 
     path = service.folder / "users.ndjson"
     write_users(path, count)

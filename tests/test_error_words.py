@@ -13,8 +13,8 @@ import requests
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.database import Database
-from mailer.database_errors import in_public, own_words
+from mailer.storage.database import Database
+from mailer.storage.database_errors import in_public, own_words
 from transports.network_errors import in_words, never_arrived
 
 CLASS = re.compile(r"\b[A-Z]\w+(Error|Exception|Timeout|Pool|Required|Disconnected)\b|object at 0x|urllib3")

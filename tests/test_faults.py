@@ -12,10 +12,10 @@ import pytest
 
 from bench.contestants import postfix_tool
 from bench.processes import free_port, running
-from mailer import blockage
-from mailer.database import Database
-from mailer.delivery import Deliverer
-from mailer.links import Links
+from mailer.delivery import circuit_breaker
+from mailer.delivery.deliverer import Deliverer
+from mailer.messages.links import Links
+from mailer.storage.database import Database
 from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
 from transports import from_url
@@ -34,7 +34,7 @@ class Road(Harness):
     def trouble(self) -> str | None:
         """Why the transport is blocked, if it is."""
         with self.db.read() as connection:
-            blocked = blockage.current(connection)
+            blocked = circuit_breaker.current(connection)
         return blocked.reason if blocked else None
 
 

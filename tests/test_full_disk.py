@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import OperationalError
 
-from mailer.database import Database
-from mailer.imports import import_users
-from mailer.models import Campaign, User
+from mailer.directory.imports import import_users
+from mailer.storage.database import Database
+from mailer.storage.models import Campaign, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
 from tests.recording_smtp import recording_smtp

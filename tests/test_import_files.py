@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from mailer.changes import Mode, combined, derived_id, difference, merged
-from mailer.database import Database
+from mailer.directory.changes import Mode, combined, derived_id, difference, merged
+from mailer.directory.imports import USUAL, ImportResult, Wanted, import_users, upsert_documents
+from mailer.directory.staged_users import Problem
+from mailer.directory.user_tables import FOUND, Reading
+from mailer.directory.users import deactivate_user, patch_user, put_user
 from mailer.errors import InvalidRow
-from mailer.imports import USUAL, ImportResult, Wanted, import_users, upsert_documents
-from mailer.json_streams import MAX_DOCUMENT
-from mailer.membership import deactivate_user, patch_user, put_user
-from mailer.models import User
-from mailer.staged_users import Problem
-from mailer.user_tables import FOUND, Reading
+from mailer.files.json_streams import MAX_DOCUMENT
+from mailer.storage.database import Database
+from mailer.storage.models import User
 
 ANN = {
     "_id": "ann",

@@ -9,12 +9,12 @@ from random import Random
 import pytest
 from sqlalchemy import func, select, text, update
 
-from mailer.changes import Mode
-from mailer.database import Database
+from mailer.directory.changes import Mode
+from mailer.directory.imports import ImportResult, Wanted, import_users, upsert_documents
 from mailer.errors import InvalidRow
-from mailer.imports import ImportResult, Wanted, import_users, upsert_documents
-from mailer.json_streams import MAX_DOCUMENT
-from mailer.models import User
+from mailer.files.json_streams import MAX_DOCUMENT
+from mailer.storage.database import Database
+from mailer.storage.models import User
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ADA = {"_id": "ada", "username": "ada", "name": "Ada", "emails": [{"address": "ada@example.org"}], "roles": ["a", "b"]}

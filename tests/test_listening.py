@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailer.listening import refusals
+from mailer.settings.listening import refusals
 from tests.service import BIN, ROOT, Service
 
 

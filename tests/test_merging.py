@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from mailer import campaigns
-from mailer.audience import first_of, measure
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.merging import merged_audience
-from mailer.models import Batch, Delivery, DeliveryStatus, User
-from mailer.unsubscribe import resubscribe
-from mailer.worklist import Result
+from mailer.audience.preview import first_of, measure
+from mailer.audience.shared_addresses import merged_audience
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.delivery.worklist import Result
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Delivery, DeliveryStatus, User
+from mailer.suppression.unsubscribes import resubscribe
 from tests.conftest import user_row
 from tests.harness import MINUTE, Harness
 from tests.killable import Trap, Worker, attempts, settings_for
@@ -303,7 +303,7 @@ def test_refused_address_is_not_tried_through_another_user(road: Harness) -> Non
     road.plan()
     run(road)
     assert road.counts() == {"failed": 2, "sent": 4}
-    assert campaigns.retry_failed(road.db, road.campaign_id) == 2
+    assert control.retry_failed(road.db, road.campaign_id) == 2
     run(road)
     assert (road.counts(), len(at_the_desk(road))) == ({"sent": 6}, 1)
 

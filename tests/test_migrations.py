@@ -10,16 +10,16 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, column, select, table
 
-import mailer.migrations
-from mailer.database import Database
-from mailer.documents import normalise
-from mailer.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
-from mailer.wishes import KeptWish, kept_wishes
+import mailer.storage.migrations
+from mailer.directory.documents import normalise
+from mailer.storage.database import Database
+from mailer.storage.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
+from mailer.suppression.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
 from tests.harness import START, Harness
 
 CONFIG = Config()
-CONFIG.set_main_option("script_location", mailer.migrations.__path__[0])
+CONFIG.set_main_option("script_location", mailer.storage.migrations.__path__[0])
 SCRIPT = ScriptDirectory.from_config(CONFIG)
 EARLIER = [step.revision for step in SCRIPT.walk_revisions() if step.revision != SCRIPT.get_current_head()]
 NOTHING = dict.fromkeys(DeliveryStatus, 0)

@@ -17,8 +17,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from mailer.api.paths import routed
-from mailer.models import User
+from mailer.api.requests.paths import routed
+from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.service import PAYLOAD, Service
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from mailer.models import User
+from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.doc_pages import ROOT, blocks
 from tests.service import Service

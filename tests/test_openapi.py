@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailer.models import User
+from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.service import BIN, ROOT, Service
 

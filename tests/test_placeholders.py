@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.placeholders import NAMES, unknown_placeholders
+from mailer.messages.placeholders import NAMES, unknown_placeholders
 
 
 @pytest.mark.parametrize(

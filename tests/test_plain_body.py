@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.bodies import LINK, compile_bodies
-from mailer.markup import is_html
+from mailer.messages.html_part.markup import is_html
+from mailer.messages.parts import LINK, compile_bodies
 
 SITE = {"Site_Name": "A&B", "Site_URL": "https://mail.example.org"}
 GO = "https://mail.example.org/u/1"

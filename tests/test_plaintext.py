@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.plaintext import lay_out
+from mailer.messages.text_part.plaintext import lay_out
 
 LINKS = "<a href='http://e.org/b'>"
 

@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from mailer.plaintext import lay_out
+from mailer.messages.text_part.plaintext import lay_out
 
 HOSTILE = {
     "nested": "<div>",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from mailer.plaintext import lay_out
+from mailer.messages.text_part.plaintext import lay_out
 from tests.conftest import chromium
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, insert, select
 
-from mailer.database import Database
-from mailer.directory import suppressed_audience
-from mailer.models import Batch, RefusedAddress, User
+from mailer.audience.conditions import suppressed_audience
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, RefusedAddress, User
 from tests.conftest import user_row
 from tests.harness import START, Harness
 

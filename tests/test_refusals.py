@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event, func, insert, literal, select, update
 
-from mailer import campaigns, refusals
-from mailer.addresses import comparable
-from mailer.audience import measure
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.ledger import LeaseLost
-from mailer.models import Batch, DeliveryStatus, RefusedAddress, User
-from mailer.refusals import Lifted, lift, suppressed_addresses
-from mailer.rendering import Recipient
-from mailer.retention import purge
+from mailer.audience.preview import measure
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.retention import purge
+from mailer.delivery.ledger import LeaseLost
+from mailer.delivery.worklist import Claim, Entry, Result
+from mailer.messages.addresses import comparable
+from mailer.messages.template import Recipient
 from mailer.settings import Settings
-from mailer.worklist import Claim, Entry, Result
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, DeliveryStatus, RefusedAddress, User
+from mailer.suppression import refused_addresses
+from mailer.suppression.refused_addresses import Lifted, lift, suppressed_addresses
 from tests.conftest import user_row
 from tests.harness import MINUTE, START, Harness
 from tests.killable import Trap, Worker, attempts, settings_for
@@ -154,7 +155,7 @@ def test_campaign_counts_once_however_often_it_tries(road: Harness) -> None:
     first = road.campaign_id
     campaign(road, Status.REFUSED)
     for _ in range(3):
-        campaigns.retry_failed(road.db, first)
+        control.retry_failed(road.db, first)
         road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
         road.run()
     assert (refused_in(road.db), suppressed_addresses(road.db)) == (2, [])
@@ -174,7 +175,9 @@ def test_last_word_in_a_checkpoint_counts(db: Database) -> None:
     claim = Claim("campaign1", 0, 0, "a", "z", False, False)
     with db.write() as connection:
         words = [said("refused"), said("sent"), said("refused"), said("sent", "B@x.org"), said("refused", "b@x.org")]
-        refusals.count(connection, claim, [*words, said("refused", "c@x.org"), said("sent", "C@x.org")], START, 3)
+        refused_addresses.count(
+            connection, claim, [*words, said("refused", "c@x.org"), said("sent", "C@x.org")], START, 3
+        )
     assert [refused_in(db, f"{name}@x.org") for name in "abc"] == [1, 1, 0]
 
 
@@ -236,7 +239,7 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
 
 def test_retry_failed_does_not_override_a_suppression(road: Harness) -> None:
     suppress(road)
-    assert campaigns.retry_failed(road.db, road.campaign_id) == 1
+    assert control.retry_failed(road.db, road.campaign_id) == 1
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
 
@@ -244,11 +247,11 @@ def test_retry_failed_does_not_override_a_suppression(road: Harness) -> None:
 def test_lifted_first_it_is_tried_again_and_counted_anew(road: Harness) -> None:
     suppress(road)
     assert lift(road.db, ["USER00001@Example.com", "user00001@example.com", "other@example.com"]) == Lifted(1, 1)
-    assert campaigns.retry_failed(road.db, road.campaign_id) == 1
+    assert control.retry_failed(road.db, road.campaign_id) == 1
     road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
     road.run()
     assert (road.counts(), refused_in(road.db)) == ({"sent": 4, "failed": 1}, 1)
-    campaigns.retry_failed(road.db, road.campaign_id)
+    control.retry_failed(road.db, road.campaign_id)
     road.run()
     assert (road.counts(), refused_in(road.db)) == ({"sent": 5}, 0)
 
@@ -258,7 +261,7 @@ def test_message_that_was_on_its_way_lifts_nothing(road: Harness) -> None:
     with road.db.write() as connection:
         claim = Claim("campaign9", 0, 0, "a", "z", False, False)
         taken = Result(Entry(Recipient("u", "n", BAD), refused_before=True), DeliveryStatus.SENT, 1, 0, "ok")
-        refusals.count(connection, claim, [taken], road.now, 3)
+        refused_addresses.count(connection, claim, [taken], road.now, 3)
     assert len(suppressed_addresses(road.db)) == 1
 
 
@@ -268,7 +271,7 @@ def test_refusal_that_was_on_its_way_changes_no_date(road: Harness, limit: int) 
     (before,) = suppressed_addresses(road.db)
     with road.db.write() as connection:
         claim = Claim("campaign9", 0, 0, "a", "z", False, False)
-        refusals.count(connection, claim, [said("refused", BAD)], road.now, limit)
+        refused_addresses.count(connection, claim, [said("refused", BAD)], road.now, limit)
     (after,) = suppressed_addresses(road.db)
     assert (after.suppressed_at, after.campaigns) == (before.suppressed_at, 4)
 
@@ -324,7 +327,7 @@ def test_campaigns_refused_at_the_same_moment_all_count(db: Database) -> None:
         for address in ("a@x.org", "b@x.org"):
             with db.write() as connection:
                 claim = Claim(f"campaign{number}", 0, 0, "a", "z", False, False)
-                refusals.count(connection, claim, [said("refused", address)], START, 6)
+                refused_addresses.count(connection, claim, [said("refused", address)], START, 6)
 
     threads = [threading.Thread(target=refuse, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -432,6 +435,6 @@ def test_addresses_compare_alike_in_python_and_both_databases(db: Database, addr
 def test_pages_of_addresses_follow_each_other(db: Database) -> None:
     claim = Claim("campaign1", 0, 0, "a", "z", False, False)
     with db.write() as connection:
-        refusals.count(connection, claim, [said("refused", f"{name}@x.org") for name in "cab"], START, 1)
+        refused_addresses.count(connection, claim, [said("refused", f"{name}@x.org") for name in "cab"], START, 1)
     assert [one.address for one in suppressed_addresses(db, count=2)] == ["a@x.org", "b@x.org"]
     assert [one.address for one in suppressed_addresses(db, after="b@x.org")] == ["c@x.org"]

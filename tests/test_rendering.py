@@ -9,15 +9,8 @@ from email.message import EmailMessage
 
 import pytest
 
-from mailer.addresses import Mailbox, shown_name
-from mailer.rendering import (
-    Draft,
-    Recipient,
-    UnusableRecipient,
-    UnusableText,
-    compile_message,
-    delivery_id,
-)
+from mailer.messages.addresses import Mailbox, shown_name
+from mailer.messages.template import Draft, Recipient, UnusableRecipient, UnusableText, compile_message, delivery_id
 from transports.base import Message
 
 LINK = "https://mail.example.org/mailer/unsubscribe/dTE.c2ln"

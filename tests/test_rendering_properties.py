@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.addresses import Mailbox, envelope_address, is_forbidden, shown_name
-from mailer.markup import is_html
-from mailer.mime import phrase_header, text_header
-from mailer.rendering import Draft, Recipient, compile_message
+from mailer.messages.addresses import Mailbox, envelope_address, is_forbidden, shown_name
+from mailer.messages.headers import phrase_header, text_header
+from mailer.messages.html_part.markup import is_html
+from mailer.messages.template import Draft, Recipient, compile_message
 
 HEADERS = [
     "From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id",

@@ -11,11 +11,11 @@ import pytest
 import requests
 from sqlalchemy import func, select, update
 
-from mailer import campaigns
-from mailer.campaigns import Order
-from mailer.database import Database
-from mailer.models import Campaign
-from mailer.retention import purge
+from mailer.campaigns import control
+from mailer.campaigns.accept import Accepted, Order, accept
+from mailer.campaigns.retention import purge
+from mailer.storage.database import Database
+from mailer.storage.models import Campaign
 from tests.harness import START
 from tests.service import PAYLOAD, Service
 
@@ -24,12 +24,12 @@ ORDER = Order("News", "news@example.com", "Hi", "Hello [unsubscribe]", {"roles":
 
 
 @pytest.fixture
-def post(db: Database) -> Callable[..., campaigns.Accepted]:
+def post(db: Database) -> Callable[..., Accepted]:
     db.clock = lambda _connection: START
 
     def post(order: Order = ORDER, *, caller: str = "ann", at: int = 0, key: str | None = None, window: int = WINDOW):
         db.clock = lambda _connection: START + at
-        return campaigns.accept(db, caller, order, key, repeat_window=window)
+        return accept(db, caller, order, key, repeat_window=window)
 
     return post
 
@@ -109,7 +109,7 @@ def test_key_decides_where_one_is_given(db: Database, post) -> None:
 
 def test_order_without_a_key_repeats_one_with_a_key(db: Database, post) -> None:
     keyed = post(key="k")
-    assert post(at=1) == campaigns.Accepted(keyed.campaign_id, replayed=True)
+    assert post(at=1) == Accepted(keyed.campaign_id, replayed=True)
 
 
 STATES = {"accepted": True, "planning": True, "running": True, "paused": True, "completed": True}
@@ -126,16 +126,16 @@ def test_campaign_that_was_cancelled_or_failed_is_posted_anew(db: Database, post
 
 def test_cancelled_one_does_not_hide_the_one_after_it(db: Database, post) -> None:
     first = post()
-    campaigns.cancel(db, first.campaign_id)
+    control.cancel(db, first.campaign_id)
     second = post(at=1)
-    assert post(at=2) == campaigns.Accepted(second.campaign_id, replayed=True)
+    assert post(at=2) == Accepted(second.campaign_id, replayed=True)
 
 
 def test_simultaneous_posts_are_one_campaign(db: Database) -> None:
     for number in range(10):
         order = replace(ORDER, subject=f"{number}")
         with ThreadPoolExecutor(8) as pool:
-            jobs = [pool.submit(campaigns.accept, db, "ann", order, repeat_window=WINDOW) for _ in range(8)]
+            jobs = [pool.submit(accept, db, "ann", order, repeat_window=WINDOW) for _ in range(8)]
             done = [job.result() for job in jobs]
         assert len({accepted.campaign_id for accepted in done}) == 1
         assert [accepted.replayed for accepted in done].count(False) == 1
@@ -144,7 +144,7 @@ def test_simultaneous_posts_are_one_campaign(db: Database) -> None:
 
 def test_purge_forgets_the_fingerprint(db: Database, post) -> None:
     first = post()
-    campaigns.cancel(db, first.campaign_id)
+    control.cancel(db, first.campaign_id)
     db.clock = lambda _connection: START + WINDOW
     assert purge(db, 1).campaigns == 1
     with db.read() as connection:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from mailer import campaigns
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.models import Batch, Campaign, RefusedAddress
-from mailer.retention import purge
-from mailer.trouble import Trouble
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.retention import purge
+from mailer.delivery.trouble import Trouble
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Campaign, RefusedAddress
 from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, recording_smtp
 from transports import from_url
@@ -88,7 +88,7 @@ def test_resting_is_tried_with_one_message_a_time_and_later_each_time_and_then_p
     assert (now.state, now.reason) == ("paused", f"the sender was refused 6 times in a row, last: {REFUSED}")
     assert road.counts() == {"pending": 25}
     road.transport.send = type(road.transport).send.__get__(road.transport)  # type: ignore[method-assign]
-    campaigns.resume(road.db, road.campaign_id)
+    control.resume(road.db, road.campaign_id)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
     assert {road.delivery(f"user{number:05d}").attempts for number in range(25)} == {1}
@@ -153,7 +153,7 @@ def test_levers_work_on_a_resting_campaign(road: Harness, lever: str) -> None:
     of_first(road, lambda m: Outcome(m.id, Status.REFUSED, REFUSED, About.SENDER) if next(refuse, None) else None)
     road.run()
     assert (road.progress().state, road.counts()) == ("resting", {"failed": 1, "pending": 24})
-    getattr(campaigns, lever)(road.db, road.campaign_id)
+    getattr(control, lever)(road.db, road.campaign_id)
     road.run()
     ends = {
         "pause": ("paused", {"failed": 1, "pending": 24}),
@@ -164,7 +164,7 @@ def test_levers_work_on_a_resting_campaign(road: Harness, lever: str) -> None:
     assert (road.progress().state, road.counts()) == ends[lever]
     assert examine(road.db) == []
     if lever == "pause":
-        campaigns.resume(road.db, road.campaign_id)
+        control.resume(road.db, road.campaign_id)
     road.now += MINUTE
     road.run()
     assert lever == "cancel" or road.progress().state in ("completed", "completed_with_issues")
@@ -271,7 +271,7 @@ def test_transport_that_breaks_its_contract_fails_the_campaign_and_no_other(
     assert "@example.com" not in caplog.text
 
     road.transport.send = type(road.transport).send.__get__(road.transport)  # type: ignore[method-assign]
-    campaigns.retry_failed(road.db, road.campaign_id, uncertain=True)
+    control.retry_failed(road.db, road.campaign_id, uncertain=True)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
     assert examine(road.db) == []
@@ -396,7 +396,7 @@ def test_campaign_that_cannot_be_planned_fails_alone_and_is_revived_by_retry_fai
     assert (road.progress().state, len(road.arrived())) == ("failed", 25)
     assert sum("Traceback" in record.getMessage() for record in caplog.records) == 1
     put(db, f"UPDATE campaigns SET query = '{{\"name\"\\: \"Ann 3\"}}' WHERE id = '{bad}'")
-    assert campaigns.retry_failed(db, bad) == 0
+    assert control.retry_failed(db, bad) == 0
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 1})
     assert examine(db) == []
@@ -409,12 +409,12 @@ def test_levers_work_on_a_campaign_that_rests_unplanned(db: Database, add_users,
     road.accept()
     put(db, "UPDATE campaigns SET query = '[1]'")
     road.run()
-    getattr(campaigns, lever)(db, road.campaign_id)
+    getattr(control, lever)(db, road.campaign_id)
     put(db, "UPDATE campaigns SET query = '{}'")
     if lever == "pause":
         road.run()
         assert (road.progress().state, road.arrived()) == ("paused", [])
-        campaigns.resume(db, road.campaign_id)
+        control.resume(db, road.campaign_id)
     road.run()
     assert road.progress().state == ("cancelled" if lever == "cancel" else "completed")
     assert road.progress().reason is None

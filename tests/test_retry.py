@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.retry import MINUTE, next_attempt, next_run, transport_back_off, uncertain_again
+from mailer.delivery.retry import MINUTE, next_attempt, next_run, transport_back_off, uncertain_again
 
 HOUR = 60 * MINUTE
 

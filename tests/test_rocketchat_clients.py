@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mailer.models import User
+from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.fake_workspace import FakeWorkspace
 from tests.service import PAYLOAD, Service

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
-from mailer import campaigns
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.models import SameRefusals
-from mailer.same_refusals import most_said, normalised
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.delivery.same_refusals import most_said, normalised
+from mailer.storage.database import Database
+from mailer.storage.models import SameRefusals
 from tests.harness import MINUTE, Harness
 from transports.base import About, Status
 
@@ -87,10 +87,10 @@ def test_campaign_pauses_with_the_answer_before_the_rest_is_burned(road: Harness
     assert str(now.reason).startswith("20 of the last 20 refusals say the same: 554 5.7.1 Message ")
     assert examine(road.db) == []
     mend(road)
-    campaigns.resume(road.db, road.campaign_id)
+    control.resume(road.db, road.campaign_id)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 20, "sent": 100})
-    assert campaigns.retry_failed(road.db, road.campaign_id) == 20
+    assert control.retry_failed(road.db, road.campaign_id) == 20
     road.run()
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 120})
 
@@ -106,7 +106,7 @@ def test_large_checkpoint_is_broken_off_too(db: Database, add_users) -> None:
 
 def test_resumed_by_a_person_the_same_answer_does_not_pause_it_again_and_another_does(road: Harness) -> None:
     road.run()
-    campaigns.resume(road.db, road.campaign_id)
+    control.resume(road.db, road.campaign_id)
     for number in range(60, 120):
         mine = f"user{number:05d}@example.com"
         road.store._answers[mine].clear()
@@ -118,11 +118,11 @@ def test_resumed_by_a_person_the_same_answer_does_not_pause_it_again_and_another
 
 def test_tried_again_all_refused_it_pauses_again(road: Harness) -> None:
     road.run()
-    campaigns.resume(road.db, road.campaign_id)
+    control.resume(road.db, road.campaign_id)
     road.run()
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 120})
     road.store.answer(None, *[Status.REFUSED] * 120, reply="554 5.7.1 spam still")
-    campaigns.retry_failed(road.db, road.campaign_id)
+    control.retry_failed(road.db, road.campaign_id)
     road.run()
     assert road.progress().state == "paused"
 
@@ -134,7 +134,7 @@ def test_failure_rate_counts_on_after_it(db: Database, add_users) -> None:
     road.accept()
     road.run()
     assert (road.progress().state, road.counts()["failed"]) == ("paused", 20)
-    campaigns.resume(db, road.campaign_id)
+    control.resume(db, road.campaign_id)
     road.run()
     assert (road.progress().state, road.counts()["failed"]) == ("paused", 100)
     assert "MAILER_MAX_FAILURE_RATE" in str(road.progress().reason)

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mailer.errors import InvalidQuery
-from mailer.models import User
 from mailer.selector import compile_selector, parse_query, register
+from mailer.storage.models import User
 from tests.selector_databases import KINDS, connect, selected, store
 
 MOMENT = 1_420_070_400_000

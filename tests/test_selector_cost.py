@@ -15,7 +15,7 @@ from mailer.errors import InvalidQuery
 from mailer.selector import parse_query
 from mailer.selector.cost import seconds
 from mailer.selector.limits import MAX_SECONDS
-from mailer.selector.patterns import Pattern
+from mailer.selector.regex.compiled import Pattern
 from mailer.selector.syntax import parse_selector
 from mailer.selector.tree import And, Field, Not, OneOf, Or, Regex
 from tests.selector_databases import KINDS, connect, selected, store

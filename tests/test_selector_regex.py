@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from mailer.errors import InvalidQuery
-from mailer.selector.regex import parse_regex
+from mailer.selector.regex.operator import parse_regex
 from tests.selector_databases import KINDS, connect, selected, store
 
 TEXTS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.setting_names import unknown_names
+from mailer.settings.names import unknown_names
 
 KNOWN = ("MAILER_TRANSPORT", "MAILER_SITE_URL", "MAILER_SITE_NAME", "MAILER_DATABASE_URL", "MAILER_AUTH_TOKEN")
 

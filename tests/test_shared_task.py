@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import insert, select
 
-from mailer.database import Database
-from mailer.models import User
-from mailer.shared_task import SharedTask, TurnLost
+from mailer.storage.database import Database
+from mailer.storage.models import User
+from mailer.storage.scheduled_tasks import SharedTask, TurnLost
 from tests.conftest import user_row
 from tests.harness import MINUTE, START
 

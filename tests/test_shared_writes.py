@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from mailer.database import Database
+from mailer.storage.database import Database
 
 
 @pytest.fixture

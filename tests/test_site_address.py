@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.site_address import doubts, is_local, links_lead_nowhere, smtp_hosts
+from mailer.settings.site_address import doubts, is_local, links_lead_nowhere, smtp_hosts
 
 LOCAL = "localhost LOCALHOST localhost. news.localhost localhost.localdomain ip6-localhost 127.0.0.1 127.0.1.1 127.1 "
 LOCAL += "2130706433 0x7f000001 0177.0.0.1 0 0.0.0.0 ::1 0:0:0:0:0:0:0:1 :: ::ffff:127.0.0.1"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.smtp_refusals import CASES, DATA, END, MAIL, RCPT
 from transports.base import About
-from transports.smtp_blame import RULES, Rule, blame, blame_on_record, judge
-from transports.smtp_replies import Phase, Reply, Verdict
-from transports.smtp_wording import DETAIL, spoken
+from transports.smtp.blame import RULES, Rule, blame, blame_on_record, judge
+from transports.smtp.replies import Phase, Reply, Verdict
+from transports.smtp.wording import DETAIL, spoken
 
 CORPUS = Path(os.environ.get("MAILER_TEST_CORPUS", "../shared/corpus")) / "bounces"
 COUNTED = "550 5.1.1 user over rate.com unknown"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.smtp_servers import EXTENSIONS, Conversation, FakeServer, running
 from transports.base import Message, Status, TransportUnavailable
-from transports.smtp import SMTPTransport
+from transports.smtp.transport import SMTPTransport
 
 
 @dataclass
@@ -77,7 +77,7 @@ def messages(count: int, prefix: str = "m") -> list[Message]:
 
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transports.smtp_pipeline.RIDING_PATIENCE", 0.3)
+    monkeypatch.setattr("transports.smtp.pipeline.RIDING_PATIENCE", 0.3)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from transports.base import Message, Outcome, Status, TransportUnavailable
-from transports.smtp_dialogue import ChunkedDialogue, Dialogue, LockstepDialogue, Patience
-from transports.smtp_framing import Extensions, Framer, Parcel
-from transports.smtp_pipeline import PipelinedDialogue
-from transports.smtp_wire import Wire
+from transports.smtp.dialogue import ChunkedDialogue, Dialogue, LockstepDialogue, Patience
+from transports.smtp.framing import Extensions, Framer, Parcel
+from transports.smtp.pipeline import PipelinedDialogue
+from transports.smtp.wire import Wire
 
 GOOD = {"MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", "END": "250 taken", "RSET": "250 ok"}
 FORMS: list[type[Dialogue]] = [LockstepDialogue, PipelinedDialogue, ChunkedDialogue]

@@ -15,8 +15,8 @@ from tests.smtp_servers import EXTENSIONS, Conversation, FakeServer, running
 from transports.base import About, Message, Outcome, Status, TransportUnavailable
 from transports.rate import Pace
 from transports.registry import from_url
-from transports.smtp import SMTPTransport
-from transports.smtp_pool import SessionPool
+from transports.smtp.pool import SessionPool
+from transports.smtp.transport import SMTPTransport
 
 FORMS = {"pipelined": (EXTENSIONS, ""), "chunked": (EXTENSIONS, "bdat=yes"), "lockstep": (("8BITMIME",), "")}
 GOODBYE = b"421 4.7.0 that is all for this session\r\n"

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transports.base import About, Message, Outcome, Status
-from transports.smtp_framing import Extensions, Framer, Parcel
+from transports.smtp.framing import Extensions, Framer, Parcel
 
 EVERYTHING = Extensions.from_ehlo(
     {"pipelining": "", "chunking": "", "8bitmime": "", "smtputf8": "", "dsn": "", "size": "5000"}

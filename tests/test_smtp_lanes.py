@@ -13,7 +13,7 @@ import pytest
 
 from tests.smtp_servers import Conversation, FakeServer, running
 from transports.base import Message, Outcome, Status, TransportUnavailable
-from transports.smtp import SMTPTransport
+from transports.smtp.transport import SMTPTransport
 
 LOCKSTEP = ("8BITMIME",)
 

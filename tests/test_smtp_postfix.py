@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from transports.base import About, Message, Status
-from transports.smtp import SMTPTransport
+from transports.smtp.transport import SMTPTransport
 
 POSTFIX = shutil.which("postfix", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 DOMAIN = "example.org"

@@ -18,7 +18,7 @@ import pytest
 from tests.smtp_servers import CLOSE, EXTENSIONS, FakeServer, log_in, make_certificate, running, running_aiosmtpd
 from transports import TransportUnavailable
 from transports.base import About, Message, Status
-from transports.smtp import SMTPTransport
+from transports.smtp.transport import SMTPTransport
 
 USER = "ann:p%C3%A4ssword@"
 MESSAGE = Message("m1", "s@example.org", "r@example.org", b"Subject: x\r\n\r\nHi\r\n")

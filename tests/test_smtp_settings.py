@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from transports.base import TransportConfigError
-from transports.smtp import SMTPTransport
-from transports.smtp_settings import SMTPSettings, is_loopback
+from transports.smtp.settings import SMTPSettings, is_loopback
+from transports.smtp.transport import SMTPTransport
 
 
 def test_defaults() -> None:

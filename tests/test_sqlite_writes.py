@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from mailer.database import Database
+from mailer.storage.database import Database
 
 
 class Disk:

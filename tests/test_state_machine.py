@@ -27,16 +27,16 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import insert, select, update
 
-from mailer import campaigns
-from mailer.database import Database
-from mailer.doctor import examine
+from mailer.campaigns import control
+from mailer.campaigns.invariants import examine
+from mailer.campaigns.progress import BLOCKED, CANCELLING, progress
+from mailer.delivery.ledger import LeaseLost
+from mailer.delivery.outbox import Checkpoint
+from mailer.delivery.worklist import Claim, Result
 from mailer.errors import InvalidState
-from mailer.ledger import LeaseLost
-from mailer.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
-from mailer.outbox import Checkpoint
-from mailer.progress import BLOCKED, CANCELLING, progress
-from mailer.rendering import delivery_id
-from mailer.worklist import Claim, Result
+from mailer.messages.template import delivery_id
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
 from tests.harness import MINUTE, Harness
@@ -110,7 +110,7 @@ class Mailing(RuleBasedStateMachine):
 
     @rule(dry_run=st.booleans(), then=st.sampled_from(["planned", "planner dies", "nothing"]))
     def accept(self, dry_run: bool, then: str) -> None:
-        from mailer.planning import _claim_campaign
+        from mailer.campaigns.planning import _claim_campaign
 
         if len(self.ids) < 3:
             self.ids.append(self.road.accept(dry_run=dry_run))
@@ -138,7 +138,7 @@ class Mailing(RuleBasedStateMachine):
             self.road.deliverer.run_next(lambda: False)
         self.last_message = None
 
-    @rule(messages=st.integers(0, 2), then=st.sampled_from([campaigns.pause, campaigns.cancel, None]))
+    @rule(messages=st.integers(0, 2), then=st.sampled_from([control.pause, control.cancel, None]))
     def work_and_freeze(self, messages: int, then: Any) -> None:
         """Claim the batch that is due, attempt some and stand still, while a person may pull a lever."""
         claim = self.road.outbox.claim()
@@ -233,9 +233,7 @@ class Mailing(RuleBasedStateMachine):
             connection.execute(update(User).where(User.id == user_id).values(unsubscribed_at=since))
 
     @precondition(lambda self: self.ids)
-    @rule(
-        lever=st.sampled_from([campaigns.pause, campaigns.resume, campaigns.resume, campaigns.cancel]), data=st.data()
-    )
+    @rule(lever=st.sampled_from([control.pause, control.resume, control.resume, control.cancel]), data=st.data())
     def lever(self, lever: Any, data: st.DataObject) -> None:
         with suppress(InvalidState):
             lever(self.db, data.draw(st.sampled_from(self.ids)))
@@ -247,7 +245,7 @@ class Mailing(RuleBasedStateMachine):
 
     def try_again(self, campaign_id: str, *, uncertain: bool) -> None:
         with suppress(InvalidState):
-            campaigns.retry_failed(self.db, campaign_id, uncertain=uncertain)
+            control.retry_failed(self.db, campaign_id, uncertain=uncertain)
             self.finals = {
                 (campaign, user): status
                 for (campaign, user), status in self.finals.items()
@@ -286,7 +284,7 @@ class Mailing(RuleBasedStateMachine):
         self.breaks = []
         for campaign_id in self.ids:
             with suppress(InvalidState):
-                campaigns.resume(self.db, campaign_id)
+                control.resume(self.db, campaign_id)
             if self.state(campaign_id) == CampaignState.FAILED:
                 self.try_again(campaign_id, uncertain=True)
         for _ in range(60):
@@ -294,7 +292,7 @@ class Mailing(RuleBasedStateMachine):
             self.road.now += 60 * MINUTE
             ends = [progress(self.db, campaign_id) for campaign_id in self.ids]
             for paused in (end for end in ends if end.state == CampaignState.PAUSED):
-                campaigns.resume(self.db, paused.id)
+                control.resume(self.db, paused.id)
             if all(end.state in ENDED for end in ends):
                 break
         for campaign_id in self.ids:
@@ -345,8 +343,8 @@ def test_every_state_can_be_entered(mailing: type[Mailing]) -> None:
         (walk.accept, {"dry_run": False, "then": "planner dies"}),
         (walk.unsubscribes_or_back, {"number": 13, "back": False}),
         (walk.time_passes, {"minutes": 0.5}),
-        (walk.work_and_freeze, {"messages": 1, "then": campaigns.pause}),
-        (lambda: campaigns.cancel(walk.db, first), {}),
+        (walk.work_and_freeze, {"messages": 1, "then": control.pause}),
+        (lambda: control.cancel(walk.db, first), {}),
         (walk.wake, {"write": "release", "late": False}),
     ]
     for step, arguments in steps:

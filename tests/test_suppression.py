@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from mailer.database import Database
 from mailer.errors import InvalidRow
-from mailer.list_files import Entry, read_entries
-from mailer.models import User
-from mailer.spreadsheets import bare, neutral
-from mailer.suppression import SuppressionResult, all_unsubscribed, suppress, suppressed
-from mailer.suppression_lists import Suppressed, write_csv, write_ndjson
-from mailer.text_files import TextFile
-from mailer.unsubscribe import resubscribe
+from mailer.files.spreadsheets import bare, neutral
+from mailer.files.text import TextFile
+from mailer.storage.database import Database
+from mailer.storage.models import User
+from mailer.suppression.list_reader import Entry, read_entries
+from mailer.suppression.list_writer import Suppressed, write_csv, write_ndjson
+from mailer.suppression.lists import SuppressionResult, all_unsubscribed, suppress, suppressed
+from mailer.suppression.unsubscribes import resubscribe
 from tests.conftest import user_row
 
 BROUGHT = {"by": "boss", "source": "list.csv"}

@@ -13,12 +13,12 @@ import pytest
 import requests
 from sqlalchemy import insert, select
 
-from mailer.database import Database
 from mailer.errors import InvalidState, WorkspaceUnavailable
-from mailer.models import User
-from mailer.rocketchat import ATTEMPTS, Workspace, wait
-from mailer.sync import SyncResult, sync_users
-from mailer.unsubscribe import resubscribe, unsubscribe
+from mailer.storage.database import Database
+from mailer.storage.models import User
+from mailer.suppression.unsubscribes import resubscribe, unsubscribe
+from mailer.workspace.client import ATTEMPTS, Workspace, wait
+from mailer.workspace.sync import SyncResult, sync_users
 from tests.conftest import user_row
 from tests.fake_workspace import FakeWorkspace, member, slow_down
 

@@ -14,11 +14,11 @@ import pytest
 import requests
 from sqlalchemy import insert, select
 
-from mailer.auth import Tokens
-from mailer.database import Database
-from mailer.models import User
+from mailer.callers.tokens import Tokens
 from mailer.settings import Settings
-from mailer.sync_task import SyncTask
+from mailer.storage.database import Database
+from mailer.storage.models import User
+from mailer.workspace.scheduled_sync import SyncTask
 from tests.conftest import user_row
 from tests.fake_workspace import FakeWorkspace, member, slow_down
 from tests.killable import WebServer, attempts, settings_for

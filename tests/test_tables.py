@@ -9,11 +9,11 @@ import zipfile
 
 import pytest
 
-from mailer import cells
 from mailer.errors import InvalidRow
-from mailer.headings import column_of, columns_of
-from mailer.tables import Headless, Table, read_table
-from mailer.text_files import TextFile
+from mailer.files import cells
+from mailer.files.headings import column_of, columns_of
+from mailer.files.tables import Headless, Table, read_table
+from mailer.files.text import TextFile
 
 TEXT = "_id,name\r\nzoe,Zoë Müller\r\n"
 

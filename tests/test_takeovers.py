@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select, update
 
-from mailer.cli.campaigns import print_campaign
-from mailer.database import Database
-from mailer.doctor import examine
-from mailer.models import Batch, DeliveryStatus
-from mailer.worklist import Result
+from mailer.campaigns.invariants import examine
+from mailer.cli.commands.campaigns import print_campaign
+from mailer.delivery.worklist import Result
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, DeliveryStatus
 from tests.harness import Harness
 
 

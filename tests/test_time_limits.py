@@ -17,10 +17,10 @@ import requests
 from sqlalchemy import Connection, insert, select, text
 
 from mailer.api.looks import Looks
-from mailer.database import Database
+from mailer.campaigns.planning import Planner
 from mailer.errors import QueryTimeout, TooBusy
-from mailer.models import Campaign, CampaignState, User
-from mailer.planning import Planner
+from mailer.storage.database import Database
+from mailer.storage.models import Campaign, CampaignState, User
 from tests.conftest import user_row
 from tests.harness import Harness
 from tests.service import ROOT, Service
@@ -207,7 +207,7 @@ def test_slow_looks_leave_threads_for_posts(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from sqlalchemy import text
-from mailer.database import Database
+from mailer.storage.database import Database
 with Database(sys.argv[1]).read() as connection:
     connection.execute(text("SELECT count(*) FROM generate_series(1, 10000000000)"))
 """

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from transports import Message, Status, TransportConfigError, TransportUnavailable, from_url
-from transports.file import FileTransport
-from transports.file_mbox import mbox_entry
-from transports.folders import STALE
+from transports.file.folders import STALE
+from transports.file.mbox import mbox_entry
+from transports.file.transport import FileTransport
 
 ROOT = Path(__file__).parent.parent
 FORMATS = ("eml", "maildir", "mbox")
@@ -225,8 +225,8 @@ READ_ONLY = """
 import os, sys
 from transports import Message, TransportConfigError, TransportUnavailable, from_url
 folder = sys.argv[1]
-import transports.file, transports.file_formats
-transports.file_formats.subject(b'Subject: x')  # imports what this user may not read afterwards
+import transports.file.transport, transports.file.formats
+transports.file.formats.subject(b'Subject: x')  # imports what this user may not read afterwards
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -428,7 +428,7 @@ def test_mbox_entry(sender: str, text: bytes, entry: bytes) -> None:
 def test_mbox_held_by_a_mail_reader_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transport = from_url(f"file:{tmp_path}?format=mbox")
     holder = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
-    monkeypatch.setattr("transports.file_mbox.PATIENCE", 0.0)
+    monkeypatch.setattr("transports.file.mbox.PATIENCE", 0.0)
     with subprocess.Popen(
         [sys.executable, "-c", holder, tmp_path / "mbox"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

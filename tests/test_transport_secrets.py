@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from app import create_app
 from mailer.cli import main
-from mailer.database import Database
-from mailer.delivery import Deliverer
-from mailer.links import Links
+from mailer.delivery.deliverer import Deliverer
+from mailer.messages.links import Links
 from mailer.settings import Settings
+from mailer.storage.database import Database
 from tests.harness import Harness
 from tests.smtp_servers import FakeServer, running
 from transports import Message, Transport, TransportConfigError, TransportUnavailable, from_url, shown_url

@@ -16,9 +16,9 @@ import pytest
 
 from tests.webhook_receiver import Receiver, running_receiver
 from transports import About, Message, Outcome, Status, TransportConfigError, TransportUnavailable, from_url
-from transports.webhook import WebhookTransport, WebhookUnavailable
-from transports.webhook_exchange import Body, seconds_of
-from transports.webhook_settings import WebhookSettings
+from transports.webhook.exchange import Body, seconds_of
+from transports.webhook.settings import WebhookSettings
+from transports.webhook.transport import WebhookTransport, WebhookUnavailable
 
 SECRET = b"a secret of enough bytes"
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from mailer.database import Database
-from mailer.documents import normalise
+from mailer.directory.documents import normalise
 from mailer.errors import InvalidRow
-from mailer.links import NOBODY, PREVIEW, Links
-from mailer.models import User
-from mailer.unsubscribe import resubscribe, unsubscribe, unsubscribe_matching
+from mailer.messages.links import NOBODY, PREVIEW, Links
+from mailer.storage.database import Database
+from mailer.storage.models import User
+from mailer.suppression.unsubscribes import resubscribe, unsubscribe, unsubscribe_matching
 
 OLD, NEW = "an old key of some length " * 2, "a new key of some length " * 2
 SITE = "https://mail.example.org"

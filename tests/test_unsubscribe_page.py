@@ -18,12 +18,12 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.serving import make_server
 
 from app import create_app
-from mailer.api.unsubscribe_page import make_blueprint
-from mailer.database import Database
 from mailer.errors import TooManyRequests
-from mailer.links import NOBODY, PREVIEW, Links
-from mailer.models import User
+from mailer.messages.links import NOBODY, PREVIEW, Links
+from mailer.pages.unsubscribe import make_blueprint
 from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.models import User
 from tests.conftest import chromium, user_row
 
 LINKS = Links(["a key of some length " * 2], "http://127.0.0.1")

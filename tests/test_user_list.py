@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from mailer.rocketchat import Workspace
-from mailer.user_list import PlaceLost, Reader
+from mailer.workspace.client import Workspace
+from mailer.workspace.user_list import PlaceLost, Reader
 from tests.fake_workspace import FakeWorkspace, member
 
 NAMES = [f"user{number:03d}" for number in range(0, 100, 5)]

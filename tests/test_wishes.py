@@ -11,19 +11,19 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, text
 
-from mailer.changes import Mode
-from mailer.database import Database
+from mailer.audience.shared_addresses import merged_audience
+from mailer.directory.changes import Mode
+from mailer.directory.imports import ImportResult, Wanted, upsert_documents
+from mailer.directory.users import deactivate_user, patch_user, put_user
 from mailer.errors import NotFound
-from mailer.imports import ImportResult, Wanted, upsert_documents
-from mailer.list_files import Entry
-from mailer.membership import deactivate_user, patch_user, put_user
-from mailer.merging import merged_audience
-from mailer.models import User, Wish
-from mailer.suppression import SuppressionResult, all_unsubscribed, suppress
-from mailer.suppression_lists import Suppressed
-from mailer.sync import _Merge
-from mailer.unsubscribe import resubscribe, resubscribe_address, unsubscribe
-from mailer.wishes import KeptWish, kept_wishes
+from mailer.storage.database import Database
+from mailer.storage.models import User, Wish
+from mailer.suppression.list_reader import Entry
+from mailer.suppression.list_writer import Suppressed
+from mailer.suppression.lists import SuppressionResult, all_unsubscribed, suppress
+from mailer.suppression.unsubscribes import resubscribe, resubscribe_address, unsubscribe
+from mailer.suppression.wishes import KeptWish, kept_wishes
+from mailer.workspace.sync import _Merge
 from tests.conftest import user_row
 from tests.harness import START, Harness
 

@@ -9,12 +9,12 @@ import pytest
 import requests
 
 from app import create_app
-from mailer.auth import Tokens
+from mailer.callers.tokens import Tokens
+from mailer.callers.workspace import LIFETIME, MOST, WorkspaceCallers, permissions
 from mailer.errors import ConfigError, NotLoggedIn, WorkspaceUnavailable
-from mailer.models import User
-from mailer.rocketchat import Account
 from mailer.settings import Settings
-from mailer.workspace_auth import LIFETIME, MOST, WorkspaceCallers, permissions
+from mailer.storage.models import User
+from mailer.workspace.client import Account
 from tests.conftest import user_row
 from tests.fake_workspace import LOGGED_OUT, FakeWorkspace, slow_down
 from tests.service import Service

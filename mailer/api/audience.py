@@ -8,21 +8,21 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from mailer.addresses import Mailbox
+from mailer.api.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
 from mailer.api.guard import SECURITY, Guard
 from mailer.api.looks import Looks
 from mailer.api.mailer import MailerBlueprint, check, warning_header
-from mailer.audience import addressee, first_of, measure
-from mailer.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
-from mailer.campaign_warnings import about_directory, about_placeholders
-from mailer.campaigns import Order
-from mailer.database import Database
+from mailer.api.schemas import ErrorSchema
+from mailer.audience.preview import addressee, first_of, measure
+from mailer.campaigns.accept import Order
+from mailer.campaigns.review import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
-from mailer.links import PREVIEW, Links
-from mailer.rendering import Draft, Recipient, Template, compile_message
-from mailer.schemas import ErrorSchema
+from mailer.messages.addresses import Mailbox
+from mailer.messages.links import PREVIEW, Links
+from mailer.messages.template import Draft, Recipient, Template, compile_message
 from mailer.selector import parse_query
 from mailer.settings import Settings
+from mailer.storage.database import Database
 
 JSON, MESSAGE = "application/json", "message/rfc822"
 CAMPAIGN_ID = "preview"

@@ -6,17 +6,17 @@ from typing import Any
 
 from flask_smorest import Blueprint
 
-from mailer import progress
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
-from mailer.database import Database
-from mailer.schemas import (
+from mailer.api.schemas import (
     CampaignAnswerSchema,
     CampaignsAnswerSchema,
     DeliveriesAnswerSchema,
     DeliveriesQuerySchema,
     PageSchema,
 )
+from mailer.campaigns import progress
+from mailer.storage.database import Database
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:

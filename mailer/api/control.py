@@ -9,13 +9,13 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
-from mailer import campaigns, export, progress
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
-from mailer.database import Database
+from mailer.api.schemas import CampaignAnswerSchema, ErrorSchema, StrictSchema, WireBoolean
+from mailer.campaigns import control, export, progress
 from mailer.engines import Engine
-from mailer.models import DeliveryStatus
-from mailer.schemas import CampaignAnswerSchema, ErrorSchema, StrictSchema, WireBoolean
+from mailer.storage.database import Database
+from mailer.storage.models import DeliveryStatus
 
 FORMATS = {"csv": (export.as_csv, "text/csv"), "ndjson": (export.as_ndjson, "application/x-ndjson")}
 
@@ -61,9 +61,9 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
             engine.wake()
             return shown(campaign_id)
 
-    lever(campaigns.pause, "Hold the campaign from the next checkpoint on.")
-    lever(campaigns.resume, "Go on where it was paused.")
-    lever(campaigns.cancel, "Send nothing more, from the next checkpoint on, for good.")
+    lever(control.pause, "Hold the campaign from the next checkpoint on.")
+    lever(control.resume, "Go on where it was paused.")
+    lever(control.cancel, "Send nothing more, from the next checkpoint on, for good.")
 
     @blueprint.route("/retry-failed", methods=["POST"])
     @guard.requires("send-mail")
@@ -74,7 +74,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def retry_failed(whom: dict[str, bool], campaign_id: str) -> Any:
         """Try everyone again who failed."""
-        retried = campaigns.retry_failed(db, campaign_id, current_caller().user_id, **whom)
+        retried = control.retry_failed(db, campaign_id, current_caller().user_id, **whom)
         engine.wake()
         return {**shown(campaign_id), "retried": retried}
 

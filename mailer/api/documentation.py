@@ -7,7 +7,7 @@ from typing import Any
 
 from apispec import BasePlugin
 
-from mailer.schemas import ErrorSchema, NotLoggedInSchema
+from mailer.api.schemas import ErrorSchema, NotLoggedInSchema
 
 SERVICE = "campaign-mailer"
 INTRODUCTION = """A mass mailer that answers Rocket.Chat's `POST /api/v1/mailer`.

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from flask import Flask, Response, g, request
 from flask_smorest import Blueprint
 
-from mailer.api.bodies import read_whole
-from mailer.auth import Authenticator, Caller
-from mailer.client_address import TrustedProxies
+from mailer.api.requests.bodies import read_whole
+from mailer.callers.client_address import TrustedProxies
+from mailer.callers.rate_limits import Throttle
+from mailer.callers.tokens import Authenticator, Caller
 from mailer.errors import InvalidParams, NotLoggedIn
-from mailer.rate_limits import Throttle
 
 View = TypeVar("View", bound=Callable[..., Any])
 

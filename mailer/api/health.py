@@ -10,14 +10,15 @@ from sqlalchemy import delete, false
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.flaskparser import FlaskParser
 
-from mailer import blockage, progress
-from mailer.api.parser import StrictParser
-from mailer.database import Database
-from mailer.database_errors import in_public
+from mailer.api.requests.parser import StrictParser
+from mailer.api.schemas import StrictSchema, WireBoolean
+from mailer.campaigns import progress
+from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
-from mailer.models import RateLimit
-from mailer.schemas import StrictSchema, WireBoolean
-from mailer.sync_task import SyncTask
+from mailer.storage.database import Database
+from mailer.storage.database_errors import in_public
+from mailer.storage.models import RateLimit
+from mailer.workspace.scheduled_sync import SyncTask
 from transports.base import Transport, TransportUnavailable
 
 Look = Callable[[], Iterable[str]]  # what a person should see to, a sentence each
@@ -105,7 +106,7 @@ def _told(look: Look) -> Iterable[str]:
 def _transport_trouble(db: Database, transport: Transport) -> str | None:
     try:
         with db.read() as connection:
-            blocked = blockage.current(connection)
+            blocked = circuit_breaker.current(connection)
             probing = blocked is not None and blocked.blocked_until > db.clock(connection)
     except SQLAlchemyError:
         blocked, probing = None, False  # said of the database already

@@ -7,20 +7,19 @@ from typing import Any
 from flask import request
 from flask_smorest import Blueprint
 
-from mailer import campaigns
-from mailer.addresses import envelope_address, parse_mailbox, sender_allowed
 from mailer.api.guard import SECURITY, Guard, current_caller
-from mailer.api.parser import StrictParser
-from mailer.campaign_warnings import about_placeholders
-from mailer.campaigns import Order
-from mailer.database import Database
+from mailer.api.requests.parser import StrictParser
+from mailer.api.schemas import ErrorSchema, MailerSchema, SuccessSchema, UnsubscribeSchema
+from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.review import about_placeholders
 from mailer.engines import Engine
 from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink
-from mailer.placeholders import UNSUBSCRIBE
-from mailer.schemas import ErrorSchema, MailerSchema, SuccessSchema, UnsubscribeSchema
+from mailer.messages.addresses import envelope_address, parse_mailbox, sender_allowed
+from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.selector import compile_selector, parse_query
 from mailer.settings import Settings
-from mailer.unsubscribe import unsubscribe_matching
+from mailer.storage.database import Database
+from mailer.suppression.unsubscribes import unsubscribe_matching
 
 EXAMPLE = {
     "from": "test.test@test.com",
@@ -99,7 +98,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
         order = check(payload, settings)
-        accepted = campaigns.accept(
+        accepted = accept(
             db, current_caller().user_id, order, _idempotency_key(), repeat_window=settings.repeat_window * 1000
         )
         engine.wake()

@@ -11,8 +11,8 @@ from marshmallow import INCLUDE, Schema, fields
 from mailer.api.documentation import service_version
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
-from mailer.schemas import ErrorSchema, NotLoggedInSchema, SuccessSchema
-from mailer.sessions import Answer, Sessions
+from mailer.api.schemas import ErrorSchema, NotLoggedInSchema, SuccessSchema
+from mailer.callers.sessions import Answer, Sessions
 
 SECOND_FACTOR = ("x-2fa-code", "x-2fa-method")
 

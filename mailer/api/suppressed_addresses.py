@@ -9,16 +9,16 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate
 
-from mailer import blocks, refusals
-from mailer.addresses import envelope_address
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
+from mailer.api.requests.uploads import uploaded_text
+from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line
 from mailer.api.unsubscribes import BODY, FORMATS, KINDS, PERMISSION, FormatSchema, ListingSchema
-from mailer.api.uploads import uploaded_text
-from mailer.database import Database
-from mailer.list_files import Named, read_addresses
-from mailer.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line
-from mailer.suppression_lists import SuppressedAddress
+from mailer.messages.addresses import envelope_address
+from mailer.storage.database import Database
+from mailer.suppression import blocks, refused_addresses
+from mailer.suppression.list_reader import Named, read_addresses
+from mailer.suppression.list_writer import SuppressedAddress
 
 MOST = 1000  # addresses in one request
 
@@ -99,7 +99,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def list_suppressed(page: dict[str, Any]) -> Any:
         """Which addresses are not written to, in their order; `after` continues a listing."""
-        found = refusals.suppressed_addresses(db, **page)
+        found = refused_addresses.suppressed_addresses(db, **page)
         following = found[-1].address if len(found) == page["count"] else None
         return {"success": True, "addresses": found, "count": len(found), "next": following}
 
@@ -112,7 +112,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         """All of them as CSV or NDJSON."""
         written, kind = FORMATS[wanted["form"]]
         answer = Response(
-            written(refusals.all_suppressed_addresses(db), SuppressedAddress, raw=wanted["raw"]), mimetype=kind
+            written(refused_addresses.all_suppressed_addresses(db), SuppressedAddress, raw=wanted["raw"]), mimetype=kind
         )
         answer.headers["Content-Disposition"] = f'attachment; filename="suppressed-addresses.{wanted["form"]}"'
         return answer
@@ -125,7 +125,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def lift_suppressed(body: dict[str, Any]) -> Any:
         """Write to these addresses again, and count anew; also a success for those that were not suppressed."""
-        return {"success": True, **asdict(refusals.lift(db, body["addresses"]))}
+        return {"success": True, **asdict(refused_addresses.lift(db, body["addresses"]))}
 
     @blueprint.route("/suppressed-addresses:block", methods=["POST"])
     @guard.requires(PERMISSION)

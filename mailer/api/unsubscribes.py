@@ -9,17 +9,17 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from mailer import suppression, wishes
-from mailer.addresses import envelope_address
 from mailer.api.guard import SECURITY, Guard, current_caller
 from mailer.api.mailer import MailerBlueprint
-from mailer.api.uploads import uploaded_text
-from mailer.database import Database
+from mailer.api.requests.uploads import uploaded_text
+from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line, storable
 from mailer.errors import NotFound
-from mailer.list_files import read_entries
-from mailer.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line, storable
-from mailer.suppression_lists import write_csv, write_ndjson
-from mailer.unsubscribe import resubscribe, resubscribe_address
+from mailer.messages.addresses import envelope_address
+from mailer.storage.database import Database
+from mailer.suppression import lists, wishes
+from mailer.suppression.list_reader import read_entries
+from mailer.suppression.list_writer import write_csv, write_ndjson
+from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 
 PERMISSION = "manage-users"
 FORMATS = {"csv": (write_csv, "text/csv"), "ndjson": (write_ndjson, "application/x-ndjson")}
@@ -106,7 +106,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     @blueprint.doc(security=SECURITY)
     def list_unsubscribes(page: dict[str, Any]) -> Any:
         """Who has unsubscribed, by user id; `after` continues a listing."""
-        found = suppression.suppressed(db, **page)
+        found = lists.suppressed(db, **page)
         following = found[-1].user_id if len(found) == page["count"] else None
         return {"success": True, "unsubscribes": found, "count": len(found), "next": following}
 
@@ -118,7 +118,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
         """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
         written, kind = FORMATS[wanted["form"]]
-        answer = Response(written(suppression.all_unsubscribed(db), raw=wanted["raw"]), mimetype=kind)
+        answer = Response(written(lists.all_unsubscribed(db), raw=wanted["raw"]), mimetype=kind)
         answer.headers["Content-Disposition"] = f'attachment; filename="unsubscribes.{wanted["form"]}"'
         return answer
 
@@ -132,7 +132,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
         """Unsubscribe whom a list names, by id or address, now or when they come: all of the list or nothing."""
         brought = {"by": current_caller().user_id, "source": called["name"] or "uploaded"}
         with uploaded_text(*KINDS) as file:
-            merged = suppression.suppress(db, read_entries(file), **brought)
+            merged = lists.suppress(db, read_entries(file), **brought)
             return {"success": True, **asdict(merged), "notes": file.notes}
 
     @blueprint.route("/unsubscribes/<user_id>", methods=["DELETE"])

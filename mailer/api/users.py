@@ -11,14 +11,14 @@ from marshmallow import INCLUDE, Schema, fields
 
 from mailer.api.guard import SECURITY, Guard
 from mailer.api.mailer import MailerBlueprint
-from mailer.api.uploads import uploaded_text
-from mailer.changes import Mode
-from mailer.database import Database
-from mailer.imports import Wanted, upsert_documents
-from mailer.membership import Stored, deactivate_user, patch_user, put_user
-from mailer.readers import UserFile
-from mailer.schemas import ErrorSchema, StrictSchema, SuccessSchema
-from mailer.user_tables import Reading
+from mailer.api.requests.uploads import uploaded_text
+from mailer.api.schemas import ErrorSchema, StrictSchema, SuccessSchema
+from mailer.directory.changes import Mode
+from mailer.directory.imports import Wanted, upsert_documents
+from mailer.directory.readers import UserFile
+from mailer.directory.user_tables import Reading
+from mailer.directory.users import Stored, deactivate_user, patch_user, put_user
+from mailer.storage.database import Database
 
 PERMISSION = "manage-users"
 EXAMPLE = {"name": "Ada Lovelace", "emails": [{"address": "ada@example.org", "verified": True}], "roles": ["user"]}

@@ -11,8 +11,8 @@ import psycopg
 import requests
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.database_errors import own_words
 from mailer.errors import ConfigError, MailerError
+from mailer.storage.database_errors import own_words
 from transports import TransportError
 from transports.network_errors import in_words
 

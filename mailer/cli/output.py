@@ -13,7 +13,7 @@ from typing import Any
 import click
 from wcwidth import wcswidth
 
-from mailer.schemas import iso
+from mailer.api.schemas import iso
 
 _NAME = re.compile(r"_([a-z])")
 _JOINERS = "\u200c\u200d"  # they steer nothing, and emoji and Persian words are made with them

@@ -7,17 +7,17 @@ from io import TextIOWrapper
 
 import click
 
-from mailer.cli.audience import users
-from mailer.cli.campaigns import campaigns
-from mailer.cli.control import doctor, purge
-from mailer.cli.credentials import tokens
+from mailer.cli.commands.campaigns import campaigns
+from mailer.cli.commands.maintenance import doctor, purge
+from mailer.cli.commands.preview import audience, preview
+from mailer.cli.commands.send import send
+from mailer.cli.commands.service import config, serve, worker
+from mailer.cli.commands.suppressed import suppressed
+from mailer.cli.commands.tokens import tokens
+from mailer.cli.commands.unsubscribes import unsubscribes
+from mailer.cli.commands.users import users
+from mailer.cli.commands.users_sync import sync
 from mailer.cli.failures import FailingGroup
-from mailer.cli.preview import audience, preview
-from mailer.cli.send import send
-from mailer.cli.service import config, serve, worker
-from mailer.cli.suppressed import suppressed
-from mailer.cli.suppression import unsubscribes
-from mailer.cli.sync import sync
 from mailer.settings import unknown_settings
 
 EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong.

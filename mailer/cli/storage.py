@@ -12,13 +12,13 @@ from typing import IO, Any, cast
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
+from mailer.audience.conditions import find_id
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
-from mailer.database import Database
-from mailer.database_errors import own_words
-from mailer.directory import find_id
+from mailer.files.text import TextFile
 from mailer.settings import Settings
-from mailer.text_files import TextFile
+from mailer.storage.database import Database
+from mailer.storage.database_errors import own_words
 
 
 @contextmanager

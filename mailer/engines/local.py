@@ -10,11 +10,11 @@ from types import MappingProxyType
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.database_errors import own_words
-from mailer.delivery import Deliverer
+from mailer.campaigns.planning import Planner
+from mailer.delivery.deliverer import Deliverer
+from mailer.delivery.trouble import for_the_log, told, whole
 from mailer.engines.base import Engine
-from mailer.planning import Planner
-from mailer.trouble import for_the_log, told, whole
+from mailer.storage.database_errors import own_words
 
 log = logging.getLogger(__name__)
 

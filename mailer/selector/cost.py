@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from mailer.selector.columns import LISTED, PROMOTED
 from mailer.selector.paths import is_index, is_plain
-from mailer.selector.pattern_cost import TEXT
+from mailer.selector.regex.cost import TEXT
+from mailer.selector.sql.columns import LISTED, PROMOTED
 from mailer.selector.tree import (
     And,
     Compare,

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mailer.ejson import canonical_date, from_extended
 from mailer.errors import InvalidQuery
+from mailer.files.ejson import canonical_date, from_extended
 from mailer.selector.limits import MAX_LITERAL_DEPTH
 from mailer.selector.paths import check_name, check_text
 from mailer.selector.tree import Kind, Literal

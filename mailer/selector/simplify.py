@@ -12,8 +12,8 @@ from itertools import chain
 
 import re2
 
-from mailer.selector.columns import PROMOTED
-from mailer.selector.patterns import compiled
+from mailer.selector.regex.compiled import compiled
+from mailer.selector.sql.columns import PROMOTED
 from mailer.selector.tree import And, Compare, ElemMatch, Field, Literal, Node, Not, OneOf, Or, Order, Regex
 
 LONGEST = 20_000  # characters of a joint pattern; beyond it PostgreSQL takes long to compile it

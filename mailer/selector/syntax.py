@@ -11,7 +11,7 @@ from mailer.selector.limits import MAX_DEPTH, MAX_NESTING, MAX_SECONDS, MAX_WEIG
 from mailer.selector.literals import parse_literal
 from mailer.selector.operators import parse_all, parse_test
 from mailer.selector.paths import DATE_FIELDS, quoted, split_path
-from mailer.selector.regex import parse_regex
+from mailer.selector.regex.operator import parse_regex
 from mailer.selector.simplify import simplify
 from mailer.selector.tree import And, Compare, ElemMatch, Field, Kind, Literal, Node, Not, OneOf, Or, Order, Test
 from mailer.selector.weight import nesting, weight

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from mailer.selector.patterns import Pattern
+from mailer.selector.regex.compiled import Pattern
 
 
 class Kind(Enum):

@@ -1,0 +1,89 @@
+"""Turning refusals into Rocket.Chat's envelope, at flask-smorest's own seams."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from flask_smorest import Api
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from werkzeug.exceptions import HTTPException
+
+from mailer.api.schemas import ErrorSchema
+from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
+from mailer.storage.database_errors import own_words
+
+log = logging.getLogger(__name__)
+
+HTTP_TYPES = {
+    404: "error-not-found",
+    405: "error-method-not-allowed",
+    413: "error-body-too-large",
+    500: "internal-error",
+}
+
+
+PROTECTION = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class EnvelopeApi(Api):
+    """flask-smorest's Api, with every error in the envelope, also those that Flask itself raises."""
+
+    ERROR_SCHEMA = ErrorSchema
+
+    def handle_http_exception(self, error: HTTPException) -> Any:
+        """404, 405, 413, 500 and the like."""
+        code = error.code or 500
+        kind = HTTP_TYPES.get(code, "error-" + error.name.lower().replace(" ", "-"))
+        answer = envelope(error.name, kind, {}, code)
+        for name, value in error.get_headers():
+            if name.lower() not in ("content-type", "content-length"):
+                answer.headers[name] = value
+        return answer
+
+
+def register_errors(app: Flask) -> None:
+    """Teach the app the service's own errors, before it has any routes."""
+    app.register_error_handler(MailerError, _refused)
+    for trouble in (OperationalError, InterfaceError, TimeoutError):
+        app.register_error_handler(trouble, _database_down)
+
+
+def protect(app: Flask) -> None:
+    """Have no answer taken for something else, or put into a frame; what a page may load, it says itself."""
+
+    @app.after_request
+    def add(answer: Response) -> Response:
+        for name, value in PROTECTION.items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+
+def envelope(text: str, kind: str, details: dict[str, Any], status: int) -> Response:
+    """`{"success": false, "error": "<text> [<errorType>]", "errorType": ..., "details": {...}}`."""
+    answer = jsonify(success=False, error=f"{text} [{kind}]", errorType=kind, details=details)
+    answer.status_code = status
+    return answer
+
+
+def _refused(error: MailerError) -> Response:
+    if isinstance(error, NotLoggedIn):
+        answer = jsonify(status="error", message=error.text, success=False, error=error.text)
+        answer.status_code = error.status
+    elif error.status == 403:
+        answer = jsonify(success=False, error=f"{error.text} [{error.error_type}]")
+        answer.status_code = error.status
+    else:
+        answer = envelope(error.text, error.error_type, error.details, error.status)
+    answer.headers.update(error.headers)
+    return answer
+
+
+def _database_down(error: Exception) -> Response:
+    log.error("database unavailable: %s", own_words(error))
+    return _refused(DatabaseUnavailable())

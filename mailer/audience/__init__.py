@@ -1,0 +1,1 @@
+"""Who would receive a campaign."""

@@ -1,0 +1,1 @@
+"""One accepted POST from the moment it is committed: planned, controlled, followed, exported, forgotten."""

@@ -1,0 +1,94 @@
+"""Pause a campaign, resume it, cancel it, try its failures again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from mailer.delivery import ledger, same_refusals
+from mailer.errors import InvalidState, NotFound
+from mailer.storage.database import AnyRow, Database
+from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
+from mailer.storage.states import BEGUN, UNFINISHED, WITH_ISSUES
+
+BY_A_PERSON = "paused by a person"
+
+
+def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
+    """Hold from the next checkpoint on; `InvalidState` unless it is running or resting, or paused already."""
+    with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "paused", *BEGUN)
+        if campaign.state != CampaignState.PAUSED:
+            _set(connection, campaign_id, state=CampaignState.PAUSED, reason=BY_A_PERSON)
+
+
+def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
+    """Go on where it was paused, or rested, at once. Paused for its failures, it is not paused for them again."""
+    with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "resumed", CampaignState.PAUSED, CampaignState.RESTING)
+        paused_itself = campaign.state == CampaignState.PAUSED and campaign.reason != BY_A_PERSON
+        reason = f"resumed by a person; was paused: {campaign.reason}" if paused_itself else None
+        known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
+        _set(connection, campaign_id, reason=reason, **known, **_going(campaign, db.clock(connection)))
+
+
+def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
+    """What a campaign has that begins where it stopped: with its batches, or with the plan that it never had."""
+    state = CampaignState.ACCEPTED if campaign.started_at is None else CampaignState.RUNNING
+    return {"state": state, "due_at": now, "rests": 0, "errors": 0}
+
+
+def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
+    """Send nothing more, from the next checkpoint on; what was sent stays sent and on record."""
+    with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "cancelled", *UNFINISHED)
+        now = db.clock(connection)
+        ledger.close_waiting(connection, campaign_id, now)
+        _set(connection, campaign_id, state=CampaignState.CANCELLED, reason=None, finished_at=now)
+
+
+def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *, uncertain: bool = False) -> int:
+    """Try everyone again who failed, with `uncertain` also who may have it already; return how many.
+
+    A completed campaign runs again, and one that failed itself goes on. `InvalidState` if it was cancelled or purged,
+    has not begun, or has no failures.
+    """
+    statuses = [DeliveryStatus.FAILED, *([DeliveryStatus.UNCERTAIN] if uncertain else [])]
+    with db.write() as connection:
+        campaign = _lock(connection, campaign_id, caller_id)
+        _require(campaign, "tried again", *BEGUN, *WITH_ISSUES)
+        if not campaign.body:
+            raise InvalidState("The campaign's body was purged.", state=campaign.state)
+        now = db.clock(connection)
+        count = ledger.reopen(connection, campaign_id, statuses, now)
+        if count:
+            same_refusals.forget(connection, campaign_id)
+        if campaign.state == CampaignState.FAILED or (count and campaign.state in WITH_ISSUES):
+            _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
+            ledger.complete_campaign(connection, campaign_id, now)  # where its trouble came after the last message
+    return count
+
+
+def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> AnyRow:
+    query = select(Campaign.state, Campaign.reason, Campaign.body, Campaign.started_at).where(
+        Campaign.id == campaign_id
+    )
+    if caller_id is not None:
+        query = query.where(Campaign.caller_id == caller_id)
+    campaign = connection.execute(query.with_for_update()).one_or_none()
+    if campaign is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return campaign
+
+
+def _require(campaign: AnyRow, wish: str, *states: CampaignState) -> None:
+    if campaign.state not in states:
+        raise InvalidState(f"The campaign is {campaign.state}, so it cannot be {wish}.", state=campaign.state)
+
+
+def _set(connection: Connection, campaign_id: str, **values: Any) -> None:
+    connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**values))

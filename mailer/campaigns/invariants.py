@@ -1,0 +1,126 @@
+"""The invariants of the outbox, and what breaks them. Each is one statement, so each sees one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, exists, func, or_, select
+from sqlalchemy.orm import aliased
+
+from mailer.storage.database import Database
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
+
+MOST_DOUBTS = 2  # copies that one recipient may have without a person having decided so
+FINISHED = (CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES)
+Query = Select[*tuple[Any, ...]]
+COUNTED = sum((getattr(Batch, status) for status in DeliveryStatus), start=0 * Batch.planned)
+NAMED = 20  # findings of one kind that are listed
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that must never be: what, in which campaign, and in which of its batches if in one."""
+
+    problem: str
+    campaign_id: str
+    batch: int | None = None
+
+    def __str__(self) -> str:
+        place = f"campaign {self.campaign_id}" + ("" if self.batch is None else f" batch {self.batch}")
+        return f"{place}: {self.problem}"
+
+
+def examine(db: Database) -> list[Finding]:
+    """Every broken invariant, up to `NAMED` of each kind; an empty list when all is well."""
+    with db.read() as connection:
+        return [finding for problem, query in _checks().items() for finding in _findings(connection, problem, query)]
+
+
+@cache
+def _checks() -> dict[str, Query]:
+    return {**_batch_checks(), **_delivery_checks(), **_campaign_checks()}
+
+
+def _findings(connection: Connection, problem: str, query: Query) -> list[Finding]:
+    return [Finding(problem, *row) for row in connection.execute(query.limit(NAMED))]
+
+
+def _batch_checks() -> dict[str, Query]:
+    place = select(Batch.campaign_id, Batch.number)
+    twin = aliased(Batch)
+    overlapping = and_(
+        twin.campaign_id == Batch.campaign_id,
+        twin.number != Batch.number,
+        twin.first_id <= Batch.last_id,
+        twin.last_id >= Batch.first_id,
+    )
+    held = cast(Batch.attempting, Text) != "[]"
+    return {
+        "its counters are not those of its deliveries": _miscounted(),
+        "it has more outcomes than were planned": place.where(Batch.planned < COUNTED),
+        "a counter is below zero": place.where(or_(*(getattr(Batch, status) < 0 for status in DeliveryStatus))),
+        "it overlaps with another batch": place.where(exists().where(overlapping)),
+        "it is held by nobody and has messages being attempted": place.where(Batch.state != BatchState.RUNNING, held),
+        "it is done and has outcomes missing": _ended().where(Batch.state == BatchState.DONE, Batch.planned != COUNTED),
+        "it is done and has a delivery that is to be tried again": place.where(
+            Batch.state == BatchState.DONE, exists().where(_of_batch(), Delivery.due_at.is_not(None))
+        ),
+    }
+
+
+def _ended() -> Query:
+    not_cancelled = and_(Campaign.id == Batch.campaign_id, Campaign.state != CampaignState.CANCELLED)
+    return select(Batch.campaign_id, Batch.number).join(Campaign, not_cancelled)
+
+
+def _miscounted() -> Query:
+    counts = [func.count().filter(Delivery.status == status) for status in DeliveryStatus]
+    counters = [getattr(Batch, status) for status in DeliveryStatus]
+    found = select(Batch.campaign_id, Batch.number).outerjoin(Delivery, _of_batch())
+    found = found.group_by(Batch.campaign_id, Batch.number, *counters)
+    return found.having(or_(*(counter != count for counter, count in zip(counters, counts, strict=True))))
+
+
+def _delivery_checks() -> dict[str, Query]:
+    final = Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.SKIPPED])
+    due = Delivery.due_at.is_not(None)
+    return {
+        "a delivery belongs to no batch": _deliveries(~exists().where(_of_batch())),
+        "a final delivery is to be tried again": _deliveries(and_(final, due)),
+        "a deferred delivery is never to be tried again": _deliveries(
+            and_(Delivery.status == DeliveryStatus.DEFERRED, ~due)
+        ),
+        "a recipient may have had more copies than are allowed": _deliveries(Delivery.doubts > MOST_DOUBTS),
+    }
+
+
+def _campaign_checks() -> dict[str, Query]:
+    campaign = select(Campaign.id)
+    batches = exists().where(Batch.campaign_id == Campaign.id)
+    unfinished = exists().where(Batch.campaign_id == Campaign.id, Batch.state != BatchState.DONE)
+    waiting = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.WAITING)
+    early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
+    ended = Campaign.state.in_([*FINISHED, CampaignState.CANCELLED, CampaignState.FAILED])
+    return {
+        "it is not planned yet and has batches": campaign.where(early, batches),
+        "it is completed and has a batch that is not done": campaign.where(Campaign.state.in_(FINISHED), unfinished),
+        "it is cancelled and has a batch that waits": campaign.where(
+            Campaign.state == CampaignState.CANCELLED, waiting
+        ),
+        "it is running and has no batch left to run": campaign.where(
+            Campaign.state == CampaignState.RUNNING, ~unfinished
+        ),
+        "it is over and has no end on record": campaign.where(ended, Campaign.finished_at.is_(None)),
+        "it has an end on record and is not over": campaign.where(~ended, Campaign.finished_at.is_not(None)),
+    }
+
+
+def _deliveries(condition: ColumnElement[bool]) -> Query:
+    return select(Delivery.campaign_id).where(condition).distinct()
+
+
+def _of_batch() -> ColumnElement[bool]:
+    in_range = Delivery.user_id.between(Batch.first_id, Batch.last_id)
+    return and_(Delivery.campaign_id == Batch.campaign_id, in_range)

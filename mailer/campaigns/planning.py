@@ -1,0 +1,178 @@
+"""Cut a campaign's audience into batches."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+
+from mailer.audience.conditions import audience, find_by_address
+from mailer.audience.shared_addresses import merged_audience
+from mailer.delivery import resting
+from mailer.delivery.trouble import Trouble, for_the_log, told, whole
+from mailer.messages.links import NOBODY
+from mailer.storage.database import AnyRow, Database, is_database_trouble
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, User
+
+log = logging.getLogger(__name__)
+
+COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
+
+
+class Planner:
+    """Plans campaigns one after the other, in several threads; `lease` in ms, `limit` in seconds for one campaign.
+
+    With `merge` users who share an address count as one, in the campaign to its end. The audience is read outside the
+    write transaction, so that accepting goes on meanwhile; of two planners the one with the newer fence writes.
+    """
+
+    def __init__(
+        self, db: Database, batch_size: int, lease: int, *, merge: bool = False, limit: float | None = None
+    ) -> None:
+        self._db = db
+        self._batch_size = batch_size
+        self._lease = lease
+        self._merge = merge
+        self._limit = limit
+        self._held: dict[int, AnyRow] = {}
+
+    def plan_next(self) -> bool:
+        """Cut the audience of one waiting campaign into batches; False when none waits."""
+        campaign = _claim_campaign(self._db, self._lease)
+        if campaign is None:
+            return False
+        self._held[threading.get_ident()] = campaign
+        try:
+            self._plan(campaign)
+        except Exception as error:  # whatever it is, it is this campaign's, and others wait behind it
+            if isinstance(error, (OSError, MemoryError)) or is_database_trouble(error):
+                raise
+            _rest(self._db, campaign, error)
+        finally:
+            del self._held[threading.get_ident()]
+        return True
+
+    def heartbeat(self) -> None:
+        """Hold every campaign in hand for another lease: its audience may take longer to read than one."""
+        for campaign in list(self._held.values()):
+            with self._db.write(durable=False) as connection:
+                ends = self._db.clock(connection) + self._lease
+                connection.execute(update(Campaign).where(*_mine(campaign)).values(due_at=ends))
+
+    def _plan(self, campaign: AnyRow) -> None:
+        with self._db.read(limit=self._limit) as connection:
+            ranges = self._cut(connection, campaign)
+        with self._db.write() as connection:
+            now = self._db.clock(connection)
+            state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
+            values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
+            done = update(Campaign).where(*_mine(campaign)).values(**values, finished_at=None if ranges else now)
+            if connection.execute(done).rowcount and ranges:
+                due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
+                connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
+
+    def _cut(self, connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:
+        if campaign.dry_run:
+            return _dry_run(connection, campaign)
+        query = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
+        return _ranges(connection, query, self._batch_size, merge=self._merge)
+
+
+def _mine(campaign: AnyRow) -> tuple[ColumnElement[bool], ...]:
+    """Conditions: nobody has claimed it since, and it is still to be planned."""
+    planning = Campaign.state == CampaignState.PLANNING
+    return Campaign.id == campaign.id, Campaign.fence == campaign.fence, planning
+
+
+def _rest(db: Database, campaign: AnyRow, error: Exception) -> None:
+    log.error("campaign %s cannot be planned: %s", campaign.id, for_the_log(told(error)))
+    with db.write() as connection:
+        mine = select(Campaign.id).where(Campaign.id == campaign.id, Campaign.fence == campaign.fence).with_for_update()
+        if connection.execute(mine).one_or_none() is None:
+            return
+        times = resting.rest(connection, campaign.id, Trouble(error=told(error)), db.clock(connection), trial=False)
+    if times == 1:
+        log.error("%s", whole(error))
+
+
+def _claim_campaign(db: Database, lease: int) -> AnyRow | None:
+    early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
+    unplanned = and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None))
+    waiting = or_(early, unplanned)
+    first = select(Campaign.id, Campaign.fence, Campaign.dry_run, Campaign.sender)
+    with db.read() as connection:
+        due = and_(waiting, Campaign.due_at <= db.clock(connection))
+        if connection.scalar(select(Campaign.id).where(due).limit(1)) is None:
+            return None
+    with db.write() as connection:
+        now = db.clock(connection)
+        due = and_(waiting, Campaign.due_at <= now)
+        row = connection.execute(
+            first.where(due).order_by(Campaign.due_at, Campaign.id).limit(1).with_for_update(skip_locked=True)
+        ).one_or_none()
+        if row is None:
+            return None
+        values = {"state": CampaignState.PLANNING, "fence": row.fence + 1, "due_at": now + lease}
+        connection.execute(update(Campaign).where(Campaign.id == row.id).values(**values))
+        return connection.execute(first.where(Campaign.id == row.id)).one()
+
+
+def _ranges(connection: Connection, query: Mapping[str, Any], size: int, *, merge: bool) -> Sequence[Sequence[Any]]:
+    if merge:
+        return _numbered(connection, merged_audience(query), size)
+    cut = _skipped_through if connection.dialect.name == "sqlite" else _numbered
+    return cut(connection, audience(query), size)
+
+
+def _numbered(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
+    """The first and the last id of every batch, and how many it has; no other id leaves the database."""
+    place, following = (
+        function.over(order_by=User.id, rows=(None, 0))  # rows: PostgreSQL before 16 would look for equal ids
+        for function in (func.row_number(), func.lead(User.id))
+    )
+    member = select(User.id.label("id"), place.label("number"), following.label("following")).where(members).subquery()
+    number = member.c.number
+    edges = select(member.c.id, number).where(or_(number % size < 2, member.c.following.is_(None)))
+    ends = connection.execute(edges.order_by(number)).all()
+    firsts = [end for end in ends if (end.number - 1) % size == 0]
+    lasts = [end for end in ends if end.number % size == 0 or end is ends[-1]]
+    return [(a.id, z.id, z.number - a.number + 1) for a, z in zip(firsts, lasts, strict=True)]
+
+
+def _skipped_through(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
+    """The same, from the end of each batch to the end of the next: on SQLite in half the time of numbering everyone.
+
+    Not for what is no look at one user after the other: it would be done anew for every batch.
+    """
+    cut = select(func.json_array("", "", size).label("batch")).cte("cut", recursive=True)
+    last, count = (func.json_extract(cut.c.batch, f"$[{place}]") for place in (1, 2))
+    after = select(User.id).where(members, User.id > last).order_by(User.id).limit(size).correlate(cut).subquery()
+    batch = select(func.json_array(func.min(after.c.id), func.max(after.c.id), func.count())).scalar_subquery()
+    cut = cut.union_all(select(batch).where(count == size))
+    _, *batches = map(json.loads, connection.scalars(select(cut.c.batch)))
+    return [batch for batch in batches if batch[2]]
+
+
+def _dry_run(connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:
+    user = find_by_address(connection, campaign.sender)
+    user_id = user.user_id if user else NOBODY
+    return [(user_id, user_id, 1)]
+
+
+def _batch(campaign_id: str, number: int, cut: Sequence[Any], due: int) -> dict[str, Any]:
+    first_id, last_id, planned = cut
+    zero = dict.fromkeys(COUNTERS, 0)
+    place = {"campaign_id": campaign_id, "number": number, "first_id": first_id, "last_id": last_id}
+    return {
+        **place,
+        "state": BatchState.WAITING,
+        "due_at": due,
+        "fence": 0,
+        "attempting": [],
+        "planned": planned,
+        **zero,
+    }

@@ -1,0 +1,147 @@
+"""How campaigns go: counts from the batches, outcomes from the deliveries. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+
+from mailer.campaigns.control import BY_A_PERSON
+from mailer.errors import NotFound
+from mailer.storage.database import AnyRow, Database
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, TransportHealth
+
+BLOCKED = "blocked"
+CANCELLING = "cancelling"
+MANY_DEATHS = 2  # of the holders of one batch
+LATELY = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A campaign's state and counts; `pending` is who was planned and not tried. Times are ms since 1970.
+
+    `state` is a `CampaignState`, `blocked` (running, but the transport fails: `reason` says why) or `cancelling`
+    (cancelled, with a checkpoint in hand that ends). `reason` says why it stands still, failed, or does not get on.
+    """
+
+    id: str
+    state: str
+    reason: str | None
+    subject: str
+    dry_run: bool
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    planned: int
+    sent: int
+    failed: int
+    deferred: int
+    uncertain: int
+    skipped: int
+
+    @property
+    def pending(self) -> int:
+        """Planned and not tried yet; after a cancellation, never tried."""
+        return self.planned - self.sent - self.failed - self.deferred - self.uncertain - self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One recipient's outcome; `next_attempt_at` is None when none is planned."""
+
+    user_id: str
+    address: str | None
+    status: str
+    attempts: int
+    reply: str
+    updated_at: int
+    next_attempt_at: int | None
+
+
+def progress(db: Database, campaign_id: str, caller_id: str | None = None) -> Progress:
+    """One campaign; `NotFound` if there is none, or it is another caller's."""
+    wanted = _campaigns(caller_id).where(Campaign.id == campaign_id)
+    with db.read() as connection:
+        row = connection.execute(wanted).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return _progress(row)
+
+
+def recent(db: Database, caller_id: str | None, count: int, offset: int) -> tuple[list[Progress], int]:
+    """A page of campaigns, newest first, and how many there are in all."""
+    page = _campaigns(caller_id).order_by(Campaign.id.desc()).limit(count).offset(offset)
+    total = select(func.count()).select_from(Campaign)
+    if caller_id is not None:
+        total = total.where(Campaign.caller_id == caller_id)
+    with db.read() as connection:
+        return [_progress(row) for row in connection.execute(page)], connection.scalar(total) or 0
+
+
+def deliveries(
+    db: Database, campaign_id: str, *, status: str | None, after: str | None, count: int
+) -> Sequence[Recorded]:
+    """A page of outcomes ordered by user id, those after the id `after` (a keyset: it does not slow down)."""
+    columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
+    query = select(*columns, Delivery.updated_at, Delivery.due_at).where(Delivery.campaign_id == campaign_id)
+    if status is not None:
+        query = query.where(Delivery.status == status)
+    if after is not None:
+        query = query.where(Delivery.user_id > after)
+    with db.read() as connection:
+        return [Recorded(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
+
+
+def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
+    sums = [
+        select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
+        for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
+    ]
+    facts = (*_deaths(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
+    query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
+    return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
+
+
+def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
+    """The state on record, or what it amounts to: held up by the transport, or cancelled with a checkpoint in hand."""
+    trouble = select(TransportHealth.reason).scalar_subquery()
+    blocked = and_(Campaign.state == CampaignState.RUNNING, trouble.is_not(None))
+    in_hand = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.RUNNING)
+    cancelling = and_(Campaign.state == CampaignState.CANCELLED, in_hand)
+    state = case((blocked, BLOCKED), (cancelling, CANCELLING), else_=Campaign.state)
+    return state, case((blocked, trouble), else_=Campaign.reason)
+
+
+def _deaths() -> list[ColumnElement[int | None]]:
+    """Where the most holders in a row died while sending: the batch's number, and how many."""
+    worst = select(Batch.number, Batch.takeovers).where(
+        Batch.campaign_id == Campaign.id, Batch.takeovers >= MANY_DEATHS
+    )
+    worst = worst.where(Batch.state != BatchState.DONE).order_by(Batch.takeovers.desc(), Batch.number).limit(1)
+    return [worst.with_only_columns(column).scalar_subquery() for column in (Batch.number, Batch.takeovers)]
+
+
+def _progress(row: AnyRow) -> Progress:
+    batch, deaths, campaign_id, state, reason, *facts, planned, sent, failed, deferred, uncertain, skipped = row
+    counts = map(int, (planned, sent, failed, deferred, uncertain, skipped))
+    if deaths is not None and state == CampaignState.RUNNING:
+        reason = (
+            f"{deaths} processes in a row died while sending batch {batch}; see why they ended (out of memory, killed) "
+            "and pause the campaign if it is the cause"
+        )
+    return Progress(campaign_id, state, reason, *facts, *counts)
+
+
+def ailing(db: Database) -> Mapping[str, int]:
+    """How many campaigns rest, were paused by the service itself, or have failed within a day, by state."""
+    with db.read() as connection:
+        lately = Campaign.finished_at > db.clock(connection) - LATELY
+        failed = and_(Campaign.state == CampaignState.FAILED, lately)
+        stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
+        query = select(Campaign.state, func.count()).where(
+            or_(Campaign.state == CampaignState.RESTING, stopped, failed)
+        )
+        return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())

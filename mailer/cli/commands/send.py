@@ -1,0 +1,120 @@
+"""`mailer send`: a campaign, with a question before it goes out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import requests
+
+from mailer.cli.client import Accepted, Client, Json, connected
+from mailer.cli.commands.campaigns import print_campaign
+from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
+from mailer.cli.letter import query_text, read_letter, with_letter
+from mailer.cli.output import print_notes
+from mailer.cli.watch import watch
+from transports.network_errors import never_arrived
+
+LOST = "it may have been accepted: `mailer campaigns list` shows it"
+
+
+@click.command()
+@with_letter
+@click.option(
+    "--query",
+    callback=query_text,
+    help='Who receives it, a MongoDB selector: \'{"roles": "newsletter"}\'. Default: everyone.',
+)
+@click.option("--everybody", is_flag=True, help="Without --query and without a terminal: yes, everyone is meant.")
+@click.option("--yes", is_flag=True, help="Do not ask whether to send.")
+@click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from.")
+@click.option("--idempotency-key", help="Sent twice with the same key, a campaign is accepted once.")
+@click.option("--watch", "watching", is_flag=True, help="Wait for its end; exit code 1 if not everyone was served.")
+@click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
+@connected
+def send(
+    *,
+    sender: str,
+    subject: str,
+    body_file: str,
+    query: str | None,
+    everybody: bool,
+    yes: bool,
+    dry_run: bool,
+    idempotency_key: str | None,
+    watching: bool,
+    as_json: bool,
+    url: str,
+    user_id: str,
+    token: str,
+) -> None:
+    """Send a campaign through the HTTP API of a running service.
+
+    On a terminal it first says how many people would receive it, and asks. Without one it asks nothing, and takes
+    --query, --everybody or --yes as the answer.
+    """
+    if everybody and query is not None:
+        raise Misuse("--everybody and --query contradict each other")
+    letter = read_letter(sender, subject, body_file)
+    client = Client(url, user_id, token)
+    asks = not dry_run and not yes and _on_a_terminal()
+    if not (asks or dry_run or yes or everybody or query is not None):
+        raise Misuse("without --query everyone receives it: say --everybody or --yes, since nobody can be asked here")
+    with _interruptible("nothing was sent"):
+        _look(client, letter, query, asks=asks)
+    payload = {**letter, "dryrun": dry_run} if query is None else {**letter, "dryrun": dry_run, "query": query}
+    with _interruptible(LOST):
+        accepted = _send(client, payload, idempotency_key)
+    _announce(accepted, as_json)
+    campaign_id = accepted.campaign_id
+    campaign = watch(client, campaign_id) if watching else client.campaign(campaign_id)
+    print_campaign(campaign, as_json, skipping=("_id",))
+    if watching and campaign["state"] != "completed":
+        raise Failure(f"the campaign is {campaign['state']}")
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()  # the question is seen, and can be answered
+
+
+@contextmanager
+def _interruptible(leaves: str) -> Iterator[None]:
+    """Ctrl-C, or the end of the input where an answer is wanted, ends with what it leaves behind."""
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(err=True)
+        raise Interrupted(leaves) from None
+
+
+def _look(client: Client, letter: Json, query: str | None, *, asks: bool) -> None:
+    """Say what is probably a slip and, if it `asks`, ask for the word to send."""
+    try:
+        seen = client.audience(query, subject=letter["subject"], body=letter["body"])
+    except Failure:
+        if asks:
+            raise
+        return  # a look is no condition; and what is wrong with the campaign, its own answer says
+    print_notes(seen["warnings"])
+    if not asks:
+        return
+    people = "person" if seen["count"] == 1 else "people"
+    if not click.confirm(f"Send to {seen['count']:,} {people}?", err=True):
+        raise Failure("nothing was sent")
+
+
+def _send(client: Client, payload: Json, key: str | None) -> Accepted:
+    try:
+        return client.send(payload, key)
+    except requests.RequestException as error:
+        if never_arrived(error):
+            raise
+        raise Failure(f"{unanswered(error)}; {LOST}") from error
+
+
+def _announce(accepted: Accepted, as_json: bool) -> None:
+    click.echo(f"_id: {accepted.campaign_id}", err=as_json)
+    if accepted.replayed:
+        print_notes(["It is the campaign that was accepted before; nobody gets it twice."])

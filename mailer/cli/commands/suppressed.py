@@ -1,0 +1,106 @@
+"""`mailer suppressed`: addresses not written to: campaign after campaign had them refused, or an operator says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import IO, Any
+
+import click
+
+from mailer.cli.commands.unsubscribes import WRITERS
+from mailer.cli.failures import Failure
+from mailer.cli.output import moment, print_rows
+from mailer.cli.storage import given_file, open_database, operator
+from mailer.messages.addresses import envelope_address
+from mailer.suppression.blocks import block, lift_named
+from mailer.suppression.list_reader import Named, read_addresses
+from mailer.suppression.list_writer import SuppressedAddress
+from mailer.suppression.refused_addresses import all_suppressed_addresses
+
+
+@click.group()
+def suppressed() -> None:
+    """Addresses not written to: refused in campaign after campaign (MAILER_SUPPRESS_AFTER), or blocked by a person."""
+
+
+@suppressed.command("list")
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+def list_(limit: int) -> None:
+    """Show the addresses, since when, in how many campaigns refused, how many users have them, and why.
+
+    `rule` is what counted: an operator, or by what the last refusal was taken to be about the address. Then come the
+    operator's reason and the words of that refusal.
+    """
+    with open_database() as db:
+        found = list(islice(all_suppressed_addresses(db), limit or None))
+    rows = [(one.address, moment(one.suppressed_at), one.campaigns, one.users, *_why(one)) for one in found]
+    print_rows(("address", "suppressed", "campaigns", "users", "rule", "why"), rows)
+
+
+def _why(one: SuppressedAddress) -> tuple[str, str]:
+    """Which rules count, and in whose words: the operator's, then those of the last refusal."""
+    blocked = [] if one.blocked_by is None else [(f"blocked by {one.blocked_by}", one.reason or "")]
+    rules = [*blocked, *([(one.rule, one.reply)] if one.campaigns else [])]
+    return ", ".join(rule for rule, _ in rules), "; ".join(words for _, words in rules)
+
+
+@suppressed.command()
+@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
+@click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
+def export(form: str, *, raw: bool) -> None:
+    """Print all of them as a file."""
+    with open_database() as db:
+        for line in WRITERS[form](all_suppressed_addresses(db), SuppressedAddress, raw=raw):
+            click.echo(line, nl=False)
+
+
+def _addresses(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> Sequence[str]:
+    for text in given:
+        if envelope_address(text) is None:
+            raise click.BadParameter(f"{text} is no valid address")
+    return given
+
+
+ADDRESSES = click.argument("addresses", nargs=-1, callback=_addresses, metavar="[ADDRESS]...")
+FILE = click.option(
+    "--file", "file", type=click.File("rb"), help="A list: a table or JSON with addresses, or one a line; - is stdin."
+)
+
+
+@suppressed.command("block")
+@ADDRESSES
+@FILE
+@click.option("--reason", required=True, help="Why; a column `reason` in the file goes before it.")
+def block_(addresses: Sequence[str], file: IO[bytes] | None, reason: str) -> None:
+    """Write to each ADDRESS no more until it is lifted, whoever has it. Who has unsubscribed is another list."""
+    if not reason.strip():
+        raise click.BadParameter("is empty", param_hint="--reason")
+    with open_database() as db:
+        done = block(db, _named(addresses, file), by=operator(), reason=reason.strip())
+    click.echo(f"blocked: {done.blocked}, already: {done.already}")
+
+
+@suppressed.command("lift")
+@ADDRESSES
+@FILE
+def lift_(addresses: Sequence[str], file: IO[bytes] | None) -> None:
+    """Write to each ADDRESS again, counting anew, whether refusals or an operator had it suppressed.
+
+    Exit code 1 if one was not suppressed; the others are lifted.
+    """
+    with open_database() as db:
+        done = lift_named(db, _named(addresses, file))
+    click.echo(f"lifted: {done.lifted}")
+    if done.unmatched:
+        raise Failure(f"not suppressed: {done.unmatched} of the addresses")
+
+
+def _named(addresses: Iterable[str], file: IO[Any] | None) -> list[Named]:
+    named = [Named(envelope_address(one) or one) for one in addresses]
+    if not named and file is None:
+        raise click.UsageError("neither an ADDRESS nor a --file")
+    if file is not None:
+        with given_file(file) as text:
+            named += read_addresses(text)
+    return named

@@ -1,0 +1,92 @@
+"""`mailer tokens`: who may call the API. A token is shown once, when it is made; only its digest is kept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+
+import click
+
+from mailer.callers.tokens import TokenInfo, Tokens
+from mailer.cli.failures import Failure
+from mailer.cli.output import moment, print_json, print_rows, spelled
+from mailer.cli.storage import id_of, open_database
+
+PERMISSIONS = ("send-mail", "manage-users")
+UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}  # milliseconds
+MAX_LIFETIME = 100 * 366 * UNITS["d"]
+SHOWN_DIGEST = 16
+
+
+def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """A time span like 30d in milliseconds; None stays None."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([mhdw])", value)
+    lifetime = int(found[1]) * UNITS[found[2]] if found else MAX_LIFETIME + 1
+    if lifetime > MAX_LIFETIME:
+        raise click.BadParameter(f"{value!r} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years")
+    return lifetime
+
+
+def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """The beginning of a token's digest, long enough not to mean a whole lot of them."""
+    if not re.fullmatch(r"[0-9a-f]{8,64}", value):
+        raise click.BadParameter("8 or more of the hexadecimal digits that `mailer tokens list` shows are needed")
+    return value
+
+
+@click.group()
+def tokens() -> None:
+    """The callers' credentials."""
+
+
+@tokens.command()
+@click.option(
+    "--user", "user_id", required=True, metavar="ID", help="Whose token it is: an active user's id or username."
+)
+@click.option("--permission", "permissions", multiple=True, type=click.Choice(PERMISSIONS), help="May be repeated.")
+@click.option(
+    "--expires",
+    "lifetime",
+    metavar="SPAN",
+    callback=duration,
+    help="For how long it is good: 12h, 30d; else without end.",
+)
+def create(user_id: str, permissions: tuple[str, ...], lifetime: int | None) -> None:
+    """Make a token and print, this once, the two headers that a caller sends."""
+    with open_database() as db:
+        user_id = id_of(db, user_id)
+        token = Tokens(db).create(user_id, permissions, lifetime)
+    click.echo(f"X-User-Id: {user_id}\nX-Auth-Token: {token}")
+    if not permissions:
+        click.echo("This token may do nothing yet: to send mail it takes --permission send-mail.", err=True)
+
+
+@tokens.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_(as_json: bool) -> None:
+    """Show the tokens by the digests that are kept of them."""
+    with open_database() as db:
+        known = Tokens(db).list()
+    if as_json:
+        print_json([spelled(asdict(token)) for token in known])
+    else:
+        print_rows(("digest", "userId", "permissions", "createdAt", "expiresAt"), map(_cells, known))
+
+
+def _cells(token: TokenInfo) -> tuple[str, ...]:
+    permissions = ",".join(token.permissions) or "-"
+    times = (moment(token.created_at), moment(token.expires_at))
+    return (token.digest[:SHOWN_DIGEST], token.user_id, permissions, *times)
+
+
+@tokens.command()
+@click.argument("digest", callback=digest_prefix)
+def revoke(digest: str) -> None:
+    """Delete the tokens whose digest begins with DIGEST, at once and for good."""
+    with open_database() as db:
+        revoked = Tokens(db).revoke(digest)
+    if not revoked:
+        raise Failure("no token has such a digest")
+    click.echo(f"revoked: {revoked}")

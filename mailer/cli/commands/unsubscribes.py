@@ -1,0 +1,97 @@
+"""`mailer unsubscribes`: who is not written to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from mailer.cli.output import moment, print_json, print_rows
+from mailer.cli.storage import given_file, id_of, open_database, operator
+from mailer.settings import Settings
+from mailer.suppression.list_reader import read_entries
+from mailer.suppression.list_writer import write_csv, write_ndjson
+from mailer.suppression.lists import all_suppressed, all_unsubscribed, suppress
+from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
+from mailer.suppression.wishes import all_kept_wishes
+
+WRITERS = {"csv": write_csv, "ndjson": write_ndjson}
+
+
+@click.group()
+def unsubscribes() -> None:
+    """The unsubscribed: who is not written to."""
+
+
+@unsubscribes.command("list")
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+def list_(limit: int) -> None:
+    """Show who has unsubscribed, by _id; `kept` shows the addresses and ids that are kept for whoever comes."""
+    with open_database() as db:
+        found = list(islice(all_suppressed(db), limit or None))
+    rows = [(one.user_id, moment(one.unsubscribed_at), one.address) for one in found]
+    print_rows(("_id", "unsubscribed", "address"), rows)
+
+
+@unsubscribes.command()
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+def kept(limit: int) -> None:
+    """Show the addresses and ids that are kept for whoever comes: since when, by whom, and from which list."""
+    with open_database() as db:
+        found = list(islice(all_kept_wishes(db), limit or None))
+    heading = ("address", "_id", "unsubscribed", "kept", "by", "list")
+    rows = [
+        (one.address, one.user_id, moment(one.unsubscribed_at), moment(one.kept_at), one.kept_by, one.source)
+        for one in found
+    ]
+    print_rows(heading, rows)
+
+
+@unsubscribes.command()
+@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
+@click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
+def export(form: str, *, raw: bool) -> None:
+    """Print all of them, and what is kept for whoever comes, as a file that `import` reads again."""
+    with open_database() as db:
+        for line in WRITERS[form](all_unsubscribed(db), raw=raw):
+            click.echo(line, nl=False)
+
+
+@unsubscribes.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def import_(file: IO[Any], *, as_json: bool) -> None:
+    """Unsubscribe whom FILE names: all of it or, on an error, nothing. - is stdin.
+
+    FILE is a table with a column _id or email (or address), and unsubscribedAt if it has one; JSON with such fields; or
+    addresses, one or more a line. Rows that name nobody are kept, and hold for whoever comes later.
+    """
+    with open_database() as db, given_file(file) as text:
+        counts = asdict(suppress(db, read_entries(text), by=operator(), source=_name(file)))
+    if as_json:
+        print_json(counts)
+    else:
+        users = f"users: {counts['unsubscribed']} unsubscribed, {counts['already']} already"
+        click.echo(f"{users}; rows: {counts['unmatched']} unmatched, kept for whoever comes")
+
+
+def _name(file: IO[Any]) -> str:
+    return "standard input" if file.name in ("-", "<stdin>") else Path(file.name).name
+
+
+@unsubscribes.command()
+@click.argument("user_id", metavar="ID|ADDRESS")
+def remove(user_id: str) -> None:
+    """Subscribe the user ID again (a username will do), or take back what is kept for ADDRESS, at their own request.
+
+    With an ADDRESS, users whom it had marked are written to again; who has unsubscribed by themselves is not.
+    """
+    with open_database() as db:
+        merged = Settings.from_env().merge_addresses
+        if not resubscribe(db, user_id, merged=merged) and resubscribe_address(db, user_id) is None:
+            user_id = id_of(db, user_id)
+            resubscribe(db, user_id, merged=merged)
+    click.echo(f"subscribed: {user_id}")

@@ -1,0 +1,157 @@
+"""One checkpoint's messages handed to the transport, and what became of each.
+
+After trouble nothing more is drawn: what was drawn gets its outcome, and everybody else stays as they were. A transport
+that breaks its contract ends the attempt, and whoever was in its hands without an outcome may have the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from mailer.delivery.blame import consequence
+from mailer.delivery.hold import Hold, WhileHeld
+from mailer.delivery.ledger import LeaseLost
+from mailer.delivery.retry import uncertain_again
+from mailer.delivery.same_refusals import is_pattern
+from mailer.delivery.trouble import BrokenContract, Trouble, one_line, told
+from mailer.delivery.worklist import Entry, Result
+from mailer.messages.links import Links
+from mailer.messages.template import Template
+from mailer.settings import Settings
+from mailer.storage.models import DeliveryStatus
+from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
+
+LOST = "The transport failed in an unexpected way before it gave an outcome for this message."
+NO_REASON = "it gave no reason"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What the messages of one checkpoint came to.
+
+    `answered`: somebody got an answer about themselves. `trouble`: what ended it early. `error`: that of the trouble.
+    """
+
+    results: list[Result] = field(default_factory=list)
+    answered: bool = False
+    halted: bool = False
+    trouble: Trouble | None = None
+    error: BaseException | None = None
+
+    def halt(self, **what: str) -> None:
+        """Draw no more; the first words about a trouble stand."""
+        self.halted = True
+        now = self.trouble or Trouble()
+        self.trouble = replace(now, **{name: words for name, words in what.items() if getattr(now, name) is None})
+
+
+class Sender:
+    """Sends the messages of checkpoints; `chance` from 0 to 1 spreads the retries of a batch."""
+
+    def __init__(self, transport: Transport, links: Links, settings: Settings, chance: float) -> None:
+        self._transport = transport
+        self._links = links
+        self._settings = settings
+        self._chance = chance
+
+    def send(self, template: Template, hold: Hold, entries: Sequence[Entry], now: int) -> Attempt:
+        """Hand over a message for each of `entries`, at `now` in ms. Raises `LeaseLost` when the batch may be lost."""
+        attempt = Attempt()
+        drawn: dict[str, Entry] = {}
+        outcomes: Iterator[Outcome] | None = None
+        try:
+            messages = self._messages(template, entries, now, drawn, attempt)
+            outcomes = self._transport.send(WhileHeld(hold, messages))
+            self._take(outcomes, drawn, now, attempt)
+            _verify_answered(len(entries), drawn, attempt)
+        except TransportUnavailable as error:
+            what = "sender" if error.about is About.SENDER else "transport"
+            attempt.halt(**{what: one_line(str(error) or NO_REASON)})
+        except (LeaseLost, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the transport may be anybody's, and even SystemExit ends this alone
+            _close(outcomes)
+            attempt.error = error
+            attempt.halt(error=told(error))
+            attempt.results += [self._doubt(entry, now) for entry in drawn.values()]
+        return attempt
+
+    def _messages(
+        self, template: Template, entries: Sequence[Entry], now: int, drawn: dict[str, Entry], attempt: Attempt
+    ) -> Iterator[Message]:
+        for entry in entries:
+            if attempt.halted:
+                return
+            recipient = entry.recipient
+            try:
+                message = template.render(recipient, self._links.link(recipient.user_id), now)
+            except ValueError as error:
+                words = (one_line(f"Not sent: {error}"), None, About.MESSAGE)
+                failed = Result(entry, DeliveryStatus.FAILED, entry.attempts + 1, entry.doubts, *words)
+                attempt.results.append(failed)
+                self._halt_if_alike(attempt)
+                continue
+            drawn[message.id] = entry
+            yield message
+
+    def _take(self, outcomes: Iterator[Outcome], drawn: dict[str, Entry], now: int, attempt: Attempt) -> None:
+        for outcome in outcomes:
+            entry = _drawn(drawn, outcome)
+            if outcome.status is Status.SENT:  # the usual one, in few steps
+                sent = Result(entry, DeliveryStatus.SENT, entry.attempts + 1, entry.doubts, one_line(outcome.reply))
+                attempt.results.append(sent)
+                attempt.answered = True
+            else:
+                self._judge(entry, outcome, now, attempt)
+            del drawn[outcome.id]  # last: until here an error leaves it in doubt
+
+    def _judge(self, entry: Entry, outcome: Outcome, now: int, attempt: Attempt) -> None:
+        status, about, reply = Status(outcome.status), About(outcome.about), one_line(outcome.reply)
+        past = (entry.attempts, entry.doubts, entry.first_at or now)
+        policy = self._settings.uncertain
+        then = consequence(status, about, *past, now, chance=self._chance, policy=policy)
+        if then.rests:
+            attempt.halt(sender=reply)
+        if then.opens:
+            attempt.halt(transport=reply)
+        if then.status is None:
+            return
+        told_of = about if then.status is DeliveryStatus.FAILED else None
+        counted = (then.attempts, then.doubts, reply, then.due_at, told_of, then.counts)
+        attempt.results.append(Result(entry, then.status, *counted))
+        attempt.answered = attempt.answered or then.status is not DeliveryStatus.UNCERTAIN
+        if told_of is not None:
+            self._halt_if_alike(attempt)
+
+    def _halt_if_alike(self, attempt: Attempt) -> None:
+        """Have so many refusals looked at in the database before more are added to them."""
+        enough = self._settings.same_refusals
+        if enough and sum(map(is_pattern, attempt.results)) >= enough:
+            attempt.halted = True
+
+    def _doubt(self, entry: Entry, now: int) -> Result:
+        doubts = entry.doubts + 1
+        due = uncertain_again(doubts, now, policy=self._settings.uncertain)
+        return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, LOST, due)
+
+
+def _drawn(drawn: Mapping[str, Entry], outcome: Outcome) -> Entry:
+    entry = drawn.get(outcome.id)
+    if entry is None:
+        raise BrokenContract("the transport gave an outcome for a message that it had not drawn, or gave one twice")
+    return entry
+
+
+def _verify_answered(asked: int, drawn: Mapping[str, Entry], attempt: Attempt) -> None:
+    if drawn:
+        raise BrokenContract(f"the transport gave no outcome for {len(drawn)} messages that it had drawn")
+    if len(attempt.results) < asked and not attempt.halted:
+        raise BrokenContract("the transport ended before it had drawn all messages")
+
+
+def _close(outcomes: Iterator[Outcome] | None) -> None:
+    """Have the transport stop where it is, if it can be told to."""
+    with suppress(Exception):
+        getattr(outcomes, "close", lambda: None)()

@@ -1,0 +1,206 @@
+"""One batch from claim to done."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError
+
+from mailer.delivery.attempt import NO_REASON, Attempt, Sender
+from mailer.delivery.hold import Hold
+from mailer.delivery.ledger import LeaseLost
+from mailer.delivery.outbox import Checkpoint, Outbox
+from mailer.delivery.trouble import Trouble, for_the_log, one_line, told, whole
+from mailer.delivery.worklist import Claim, Entry, Result
+from mailer.errors import MissingUnsubscribeLink
+from mailer.messages.addresses import Mailbox
+from mailer.messages.links import Links
+from mailer.messages.placeholders import UNSUBSCRIBE
+from mailer.messages.template import Draft, Template, compile_message
+from mailer.settings import Settings
+from mailer.storage.database import is_database_trouble
+from mailer.storage.database_errors import own_words
+from mailer.storage.machine_clock import boot_time
+from transports.base import Transport, TransportUnavailable
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 1.0  # between two tries to reach a database that is away
+
+T = TypeVar("T")
+
+
+class Deliverer:
+    """Runs batches, one a call; safe in several threads, which share the transport."""
+
+    def __init__(self, outbox: Outbox, transport: Transport, links: Links, settings: Settings) -> None:
+        self._outbox = outbox
+        self._transport = transport
+        self._links = links
+        self._settings = settings
+        self._held: dict[int, Hold] = {}
+        self._template = lru_cache(maxsize=8)(self._compile)
+
+    def run_next(self, stopping: Callable[[], bool]) -> bool:
+        """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand.
+
+        An unexpected error has its campaign rest, and in the end fail: alone, while the others go on.
+        """
+        since = boot_time()
+        claim = self._claim()
+        if claim is None:
+            return False
+        hold = self._held[threading.get_ident()] = Hold(claim, self._outbox.lease, since)
+        try:
+            self._deliver(hold, stopping)
+        except LeaseLost:
+            log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
+        except BaseException as error:  # whatever it is, it is this campaign's
+            if not _is_the_campaigns(error):
+                raise
+            self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, told(error)))
+        finally:
+            del self._held[threading.get_ident()]
+        return True
+
+    def _claim(self) -> Claim | None:
+        while True:
+            try:
+                return self._outbox.claim()
+            except Exception as error:  # a row that cannot be read, or counted with
+                campaign_id = self._outbox.whose_is_due() if _is_the_campaigns(error) else None
+                if campaign_id is None:
+                    raise
+                self._log_error(campaign_id, error, self._outbox.rest(campaign_id, told(error)))
+
+    def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
+        """With the traceback the first time only."""
+        log.error("campaign %s met an unexpected error: %s", campaign_id, for_the_log(told(error)))
+        if times <= 1:
+            log.error("%s", whole(error))
+
+    def heartbeat(self) -> None:
+        """Hold every batch in hand for another lease; a send may take longer than one."""
+        for hold in list(self._held.values()):
+            try:
+                hold.verify()
+                hold.renew(self._outbox.extend(hold.claim))
+            except LeaseLost:
+                continue  # the delivering thread will find out by itself, and must not be told that it holds on
+
+    def _deliver(self, hold: Hold, stopping: Callable[[], bool]) -> None:
+        claim = hold.claim
+        todo: Sequence[Entry] = self._outbox.open_entries(claim)
+        if claim.probe and not self._probe(claim, todo):
+            return
+        template = self._template(claim.campaign_id)
+        chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
+        sender = Sender(self._transport, self._links, self._settings, chance)
+        attempt = Attempt()
+        intent: Sequence[Entry] = []
+        while todo and attempt.trouble is None and not stopping():
+            ahead = todo[: self._settings.checkpoint]
+            checkpoint = self._checkpoint(hold, intent, attempt.results, ahead, _untried(todo), stopping)
+            intent = checkpoint.entries
+            attempt = Attempt()
+            if not checkpoint.running:
+                break
+            attempt = sender.send(template, hold, checkpoint.entries, checkpoint.now)
+            if (claim.probe or claim.trial) and attempt.answered:
+                claim = self._insist(hold, intent, partial(self._lift, claim), stopping)
+            attempted = {result.entry.recipient.user_id for result in attempt.results}
+            left = [entry for entry in checkpoint.entries if entry.recipient.user_id not in attempted]
+            todo = [*left, *todo[len(ahead) :]]
+        release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
+        self._tell(claim.campaign_id, attempt, self._insist(hold, intent, release, stopping))
+
+    def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
+        trouble = attempt.trouble or Trouble()
+        if trouble.transport is not None:
+            log.warning("transport unavailable: %s", for_the_log(trouble.transport))
+        if trouble.sender is not None:
+            log.warning("campaign %s rests, its sender was refused: %s", campaign_id, for_the_log(trouble.sender))
+        if attempt.error is not None:
+            self._log_error(campaign_id, attempt.error, times)
+
+    def _checkpoint(
+        self,
+        hold: Hold,
+        intent: Sequence[Entry],
+        results: Sequence[Result],
+        ahead: Sequence[Entry],
+        untried: int,
+        stopping: Callable[[], bool],
+    ) -> Checkpoint:
+        checkpoint = partial(self._outbox.checkpoint, hold.claim, results, ahead, untried)
+        written = self._insist(hold, intent, checkpoint, stopping)
+        hold.renew(written.since)
+        return written
+
+    def _insist(self, hold: Hold, intent: Sequence[Entry], write: Callable[[], T], stopping: Callable[[], bool]) -> T:
+        """Write what was sent, however long the database is away: forgetting it would send it again.
+
+        A commit whose answer was lost may have happened; the recorded `intent` tells, and then the batch is let go.
+        """
+        while True:
+            try:
+                return write()
+            except OperationalError as error:
+                log.error("database trouble, outcomes kept for later: %s", own_words(error))
+                if stopping():
+                    raise
+            self._wait_for_database(hold.claim, intent, stopping)
+
+    def _wait_for_database(self, claim: Claim, intent: Sequence[Entry], stopping: Callable[[], bool]) -> None:
+        while True:
+            time.sleep(PATIENCE_SECONDS)
+            try:
+                self._outbox.verify_intent(claim, intent)
+            except OperationalError:
+                if stopping():
+                    raise
+            else:
+                return
+
+    def _probe(self, claim: Claim, todo: Sequence[Entry]) -> bool:
+        try:
+            self._transport.check()
+        except TransportUnavailable as error:
+            words = one_line(str(error) or NO_REASON)
+        except Exception as error:  # noqa: BLE001 - it is asked about itself, so no campaign is at fault
+            log.error("the transport's check: %s", whole(error))
+            words = told(error)
+        else:
+            return True
+        self._outbox.release(claim, [], _untried(todo), Trouble(transport=words))
+        return False
+
+    def _lift(self, claim: Claim) -> Claim:
+        """A probe or a trial that got an answer about a recipient has shown that it works; `check` alone has not."""
+        self._outbox.lift(claim)
+        return replace(claim, probe=False, trial=False)
+
+    def _compile(self, campaign_id: str) -> Template:
+        campaign = self._outbox.campaign(campaign_id)
+        if UNSUBSCRIBE not in campaign.body:  # the API refuses it as well, but there are other ways into the table
+            raise MissingUnsubscribeLink
+        sender = Mailbox(campaign.sender_name, campaign.sender)
+        site = {"site_name": self._settings.site_name, "site_url": self._settings.site_url}
+        frame = {"header": self._settings.email_header, "footer": self._settings.email_footer}
+        return compile_message(Draft(campaign.id, sender, campaign.subject, campaign.body, **site, **frame))
+
+
+def _is_the_campaigns(error: BaseException) -> bool:
+    """Not the machine's and not the database's, which would be every campaign's."""
+    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
+
+
+def _untried(entries: Sequence[Entry]) -> int:
+    return sum(entry.status is None for entry in entries)

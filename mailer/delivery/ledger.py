@@ -1,0 +1,205 @@
+"""The outbox's writes: outcomes into deliveries, counts into batches, ends into campaigns; all inside a transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mailer.delivery.worklist import Claim, Result
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
+
+COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
+TOO_MANY = "MAILER_MAX_FAILURE_RATE"
+ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
+
+
+class LeaseLost(Exception):
+    """Another worker has the batch: send nothing more, write nothing."""
+
+
+def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
+    """Update the batch if the claim still holds it; else raise `LeaseLost`, which rolls the transaction back."""
+    mine = and_(Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
+    if connection.execute(update(Batch).where(mine).values(**values)).rowcount != 1:
+        raise LeaseLost
+
+
+def record(
+    connection: Connection, claim: Claim, results: Sequence[Result], attempting: Sequence[str], **numbers: int
+) -> None:
+    """Write outcomes, keep the batch's counters in step and its lease alive: what every checkpoint does.
+
+    `attempting` are the user ids that come next. `numbers` are `now` and `due_at` in ms, and `untried`, how many of
+    the batch have no record yet: with it the plan stays in line with who is there. `takeovers` is how many holders of
+    the batch died in a row. Raises `LeaseLost`.
+    """
+    changes = Counter(result.status for result in results)
+    changes.subtract(result.entry.status for result in results if result.entry.status is not None)
+    values = {f"{status}_added": changes[status] for status in COUNTERS}
+    held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
+    numbers_now = {"due_at": numbers["due_at"], "untried": numbers["untried"], "held_takeovers": numbers["takeovers"]}
+    if connection.execute(_RECORD, {**held, **values, **numbers_now, "attempting": attempting}).rowcount != 1:
+        raise LeaseLost
+    if results:
+        _write_deliveries(connection, claim.campaign_id, results, numbers["now"])
+
+
+def _recording() -> Update:
+    counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
+    planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
+    held = and_(
+        Batch.campaign_id == bindparam("held_campaign"),
+        Batch.number == bindparam("held_number"),
+        Batch.fence == bindparam("held_fence"),
+    )
+    rest: dict[str, Any] = {"due_at": bindparam("due_at"), "attempting": bindparam("attempting")}
+    rest["takeovers"] = bindparam("held_takeovers")
+    return update(Batch).where(held).values(**counts, **rest, planned=planned)
+
+
+_RECORD = _recording()  # built once, like the upsert: every checkpoint runs both
+
+
+def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
+    rows = [_row(campaign_id, result, now) for result in results]
+    connection.exec_driver_sql(_UPSERTS[connection.dialect.name], rows)
+
+
+def _upsert(dialect: Any, paramstyle: str) -> str:
+    """The statement as the driver takes it, with a place for each of `COLUMNS`: rows then go to it as they are."""
+    insert = dialect.insert(Delivery)
+    changing = ("status", "address", "attempts", "doubts", "reply", "updated_at", "due_at")
+    excluded = {name: insert.excluded[name] for name in changing}
+    upsert = insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
+    compiled = upsert.compile(dialect=dialect.dialect(paramstyle=paramstyle), column_keys=COLUMNS)
+    return str(compiled)
+
+
+COLUMNS = (
+    *("campaign_id", "user_id", "status", "address", "attempts", "doubts", "reply"),
+    *("first_at", "updated_at", "due_at"),
+)
+_UPSERTS = {"sqlite": _upsert(sqlite, "qmark"), "postgresql": _upsert(postgresql, "format")}
+
+
+def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:
+    entry = result.entry
+    recipient = entry.recipient
+    return (
+        *(campaign_id, recipient.user_id, result.status.value, recipient.address or None),
+        *(result.attempts, result.doubts, result.reply, entry.first_at or now, now, result.due_at),
+    )
+
+
+def next_due(connection: Connection, claim: Claim) -> int | None:
+    """When the first of the batch's open deliveries is due again, in ms; None when all are final."""
+    return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
+
+
+def end_open(connection: Connection, claim: Claim, now: int) -> None:
+    """What a cancellation left open of the batch is skipped, or stays uncertain where a copy may have arrived."""
+    skipped = _end_deliveries(connection, _deliveries_of(claim), now)
+    fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
+
+
+def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
+    """End the batches that nobody holds, as `end_open` does. The caller holds a lock on the campaign's row."""
+    waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
+    connection.execute(select(Batch.number).where(waiting).with_for_update())  # nobody claims or counts meanwhile
+    theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
+    _end_deliveries(connection, theirs, now)
+    values = {"skipped": Batch.skipped + Batch.deferred, "deferred": 0}
+    connection.execute(update(Batch).where(waiting).values(state=BatchState.DONE, **values))
+
+
+def _end_deliveries(connection: Connection, theirs: ColumnElement[bool], now: int) -> int:
+    deferred = and_(theirs, Delivery.status == DeliveryStatus.DEFERRED)
+    skipped = {"status": DeliveryStatus.SKIPPED, "reply": "The campaign was cancelled.", "due_at": None}
+    count = connection.execute(update(Delivery).where(deferred).values(updated_at=now, **skipped)).rowcount
+    connection.execute(update(Delivery).where(theirs, Delivery.due_at.is_not(None)).values(due_at=None))
+    return count
+
+
+def reopen(connection: Connection, campaign_id: str, statuses: Collection[DeliveryStatus], now: int) -> int:
+    """Have the deliveries that rest with one of `statuses` tried again, as if for the first time; return how many.
+
+    The caller holds a lock on the campaign's row.
+    """
+    mine = Batch.campaign_id == campaign_id
+    connection.execute(select(Batch.number).where(mine).with_for_update())  # nobody counts meanwhile
+    resting = and_(Delivery.campaign_id == campaign_id, Delivery.due_at.is_(None))
+    counts = {s: _count_in_batch(and_(resting, Delivery.status == s)) for s in statuses}
+    moved: dict[str, Any] = {status.value: COUNTERS[status] - count for status, count in counts.items()}
+    moved["deferred"] = sum(counts.values(), start=Batch.deferred)
+    idle = Batch.state != BatchState.RUNNING
+    moved |= {"state": case((idle, BatchState.WAITING.value), else_=Batch.state)}
+    moved |= {"due_at": case((idle, now), else_=Batch.due_at)}
+    concerned = exists().where(resting, Delivery.status.in_(statuses), _in_range())
+    connection.execute(update(Batch).where(mine, concerned).values(**moved))
+    fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "doubts": 0, "first_at": now, "due_at": now}
+    again = update(Delivery).where(resting, Delivery.status.in_(statuses)).values(updated_at=now, **fresh)
+    return connection.execute(again).rowcount
+
+
+def _count_in_batch(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return select(func.count()).select_from(Delivery).where(condition, _in_range()).correlate(Batch).scalar_subquery()
+
+
+def _in_range() -> ColumnElement[bool]:
+    return Delivery.user_id.between(Batch.first_id, Batch.last_id)
+
+
+def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> None:
+    """Let the batch wait until somebody of it is due (now, if there is `more` to try), or end it, and its campaign if
+    it was the last. `state` is the campaign's, whose row the caller has locked. Raises `LeaseLost`."""
+    due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
+    if due is not None:
+        fenced(connection, claim, state=BatchState.WAITING, due_at=due)
+        return
+    if state == CampaignState.CANCELLED:
+        end_open(connection, claim, now)
+    fenced(connection, claim, state=BatchState.DONE)
+    complete_campaign(connection, claim.campaign_id, now)
+
+
+def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
+    """End the campaign when no batch is open any more. The caller holds a lock on its row."""
+    unfinished = exists().where(Batch.campaign_id == campaign_id, Batch.state != BatchState.DONE)
+    trouble = exists().where(Batch.campaign_id == campaign_id, Batch.failed + Batch.uncertain > 0)
+    over = case((trouble, CampaignState.COMPLETED_WITH_ISSUES.value), else_=CampaignState.COMPLETED.value)
+    ongoing = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED])
+    ended = update(Campaign).where(Campaign.id == campaign_id, ongoing, ~unfinished)
+    connection.execute(ended.values(state=over, finished_at=now, reason=None))
+
+
+def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) -> None:
+    """Pause the campaign when more than `max_rate` of its recipients failed for good."""
+    sums = select(func.sum(Batch.sent), func.sum(Batch.failed)).where(Batch.campaign_id == campaign_id)
+    sent, failed = connection.execute(sums).one()
+    if sent + failed >= ENOUGH_TO_JUDGE and failed > max_rate * (sent + failed):
+        reason = f"{failed} of {sent + failed} recipients failed, more than {TOO_MANY} allows"
+        going = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING])
+        mine = and_(Campaign.id == campaign_id, going, ~Campaign.failures_known)
+        connection.execute(update(Campaign).where(mine).values(state=CampaignState.PAUSED, reason=reason))
+
+
+def _deliveries_of(claim: Claim) -> ColumnElement[bool]:
+    in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
+    return and_(Delivery.campaign_id == claim.campaign_id, *in_range)

@@ -1,0 +1,97 @@
+"""Does everybody get the same answer? Then it is not about the recipients, whatever its code says.
+
+A campaign's last refusals that are not about addresses are kept, over all threads and processes, told apart by what
+they say: without numbers, names, ids and dates, which differ from recipient to recipient.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from mailer.delivery.worklist import Claim, Result
+from mailer.storage.models import Campaign, CampaignState, DeliveryStatus, SameRefusals
+from transports.base import About
+
+LONGEST = 200  # characters of an answer that tell it apart
+
+_CODE = re.compile(r"[245]\d\d|[245]\.\d{1,3}\.\d{1,3}")
+_WORD = re.compile(r"\w+://\S+|[^\s,:;()\[\]{}<>\"'=|]+")
+_NAMED = re.compile(r"\S*@\S*|\w+://\S*|\S*\w\.[a-z]\S*", re.IGNORECASE)  # addresses, URLs, hosts
+_ID = re.compile(r".*\d.*|[A-Za-z0-9+/_-]{33,}")
+_BEFORE_ID = {"id", "ids", "queue-id", "message-id", "ref", "reference", "ticket", "session", "incident", "transaction"}
+_DATE = re.compile(r"(mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|gmt|utc)[.:]?")
+_GAPS = re.compile(r"(# ?)+")
+
+
+def normalised(reply: str, address: str = "") -> str:
+    """What `reply` says, alike for all who get it; `address` is the recipient's, whose parts are left out."""
+    local, _, domain = address.lower().partition("@")
+    theirs = {part for part in (local, domain, address.lower()) if part}
+    words = [_told(word, theirs) for word in _WORD.findall(reply)]
+    words = [
+        "#" if before in _BEFORE_ID and not _CODE.fullmatch(word) else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    return _GAPS.sub("# ", " ".join(words)).strip()[:LONGEST]
+
+
+def _told(word: str, theirs: set[str]) -> str:
+    bare = word.strip(".!?-")
+    if _CODE.fullmatch(bare):
+        return bare
+    if not bare or bare.lower() in theirs or _NAMED.search(bare) or _DATE.fullmatch(bare.lower()):
+        return "#"
+    return "#" if _ID.fullmatch(bare) else bare.lower()
+
+
+def is_pattern(result: Result) -> bool:
+    """Whether the outcome is a refusal that is not about an address, and so counts here."""
+    return result.status is DeliveryStatus.FAILED and result.about is About.MESSAGE
+
+
+def count(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
+    """Note the refusals that are not about addresses; pause the campaign when most of the last `size` say the same.
+
+    `size` 0 notes nothing. An answer for which it was paused already does not pause it again. The caller holds a lock
+    on the campaign's row.
+    """
+    refused = [result for result in results if is_pattern(result)]
+    if claim.dry_run or not size or not refused:
+        return
+    table, mine = SameRefusals, SameRefusals.campaign_id == claim.campaign_id
+    row = connection.execute(select(table.answers, table.known).where(mine)).one_or_none()
+    answers, known = (list(row.answers), list(row.known)) if row else ([], [])
+    said = {normalised(result.reply, result.entry.recipient.address): result.reply for result in refused}
+    answers += [normalised(result.reply, result.entry.recipient.address) for result in refused]
+    pattern = most_said(answers[-size:], size, known)
+    if pattern is not None:
+        words = said.get(pattern) or pattern or "(no words)"
+        reason = f"{answers[-size:].count(pattern)} of the last {size} refusals say the same: {words}"
+        _pause(connection, claim.campaign_id, reason)
+        answers, known = [], [*known, pattern]
+    values = {"answers": answers[-size:], "known": known}
+    change = update(table).where(mine) if row else insert(table)
+    connection.execute(change.values(**({} if row else {"campaign_id": claim.campaign_id}), **values))
+
+
+def most_said(answers: Sequence[str], size: int, known: Sequence[str]) -> str | None:
+    """The answer that most of `size` answers are, unless it is `known`; None: there is none, or they are fewer."""
+    if len(answers) < size:
+        return None
+    answer, times = Counter(answers).most_common(1)[0]
+    return answer if 2 * times > size and answer not in known else None
+
+
+def _pause(connection: Connection, campaign_id: str, reason: str) -> None:
+    going = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING])
+    mine = update(Campaign).where(Campaign.id == campaign_id, going)
+    connection.execute(mine.values(state=CampaignState.PAUSED, reason=reason))
+
+
+def forget(connection: Connection, campaign_id: str) -> None:
+    """Begin anew."""
+    connection.execute(delete(SameRefusals).where(SameRefusals.campaign_id == campaign_id))

@@ -1,0 +1,181 @@
+"""Who of a batch is to be attempted, and what an attempt came to: plain values, and the query that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select
+
+from mailer.audience.conditions import address, audience_since, eligible_and_refused, find_by_address
+from mailer.audience.shared_addresses import TAKEN, UNWANTED, spoken_for
+from mailer.messages.template import Recipient
+from mailer.storage.database import AnyRow
+from mailer.storage.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User
+from transports.base import About
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it.
+
+    `merged`: of users who share an address one is written to. `trial`: the campaign rests, and this claim may try it.
+    `errors`: unexpected ones of the campaign in a row. `takeovers`: how many holders in a row died while sending it.
+    """
+
+    campaign_id: str
+    number: int
+    fence: int
+    first_id: str
+    last_id: str
+    dry_run: bool
+    probe: bool
+    merged: bool = False
+    trial: bool = False
+    errors: int = 0
+    takeovers: int = 0
+
+
+class Entry(NamedTuple):
+    """One recipient to attempt, and what earlier attempts came to. `status` None: never tried.
+
+    `refused_before`: refusals of the address are on record, and end when it takes a message.
+    """
+
+    recipient: Recipient
+    status: DeliveryStatus | None = None
+    attempts: int = 0
+    doubts: int = 0
+    first_at: int | None = None
+    refused_before: bool = False
+
+
+class Result(NamedTuple):
+    """What an attempt came to; `due_at` in ms when there is to be another.
+
+    `about`: whom a failure is about. `counts`: the other side refused the address itself, and that counts against it.
+    """
+
+    entry: Entry
+    status: DeliveryStatus
+    attempts: int
+    doubts: int
+    reply: str
+    due_at: int | None = None
+    about: About | None = None
+    counts: bool = False
+
+
+# built once: every checkpoint runs the first of them
+_AMONG = User.id.in_(bindparam("ids", expanding=True))
+_ELIGIBLE = eligible_and_refused(_AMONG)
+_SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
+    _AMONG, RefusedAddress.address == address(), RefusedAddress.suppressed_at.is_not(None)
+)
+_PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
+
+
+def open_entries(connection: Connection, claim: Claim, now: int) -> list[Entry]:
+    """Everyone of the batch who has no final outcome and is due at `now`, by id.
+
+    First run, retry after a soft failure and recovery after a crash all start here.
+    """
+    if claim.dry_run:
+        return _dry_run(connection, claim, now)
+    wanted = select(Campaign.query, Campaign.started_at).where(Campaign.id == claim.campaign_id)
+    campaign = connection.execute(wanted).one()
+    untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
+    if claim.merged:
+        untried = and_(untried, ~spoken_for(claim.campaign_id, campaign.query, campaign.started_at))
+    in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
+    query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
+    return [_entry(row) for row in connection.execute(query.order_by(User.id))]
+
+
+def entries_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[Entry]:
+    """These users with their past in the campaign; one who is not in the directory has no name and no address."""
+    rows = connection.execute(_users_and_past(campaign_id).where(User.id.in_(user_ids)))
+    known = {row.id: _entry(row) for row in rows}
+    return [known.get(user_id) or _stranger(connection, campaign_id, user_id) for user_id in user_ids]
+
+
+def still_eligible(
+    connection: Connection, claim: Claim, entries: Sequence[Entry]
+) -> tuple[Sequence[Entry], Sequence[Result]]:
+    """Those of `entries` who may still be written to, and the others as skipped, with the reason.
+
+    A dry run may always be sent.
+    """
+    if claim.dry_run:
+        return entries, []
+    ids = [entry.recipient.user_id for entry in entries]
+    found: dict[str, str | None] = dict(connection.execute(_ELIGIBLE, {"ids": ids}).all())
+    taken = _barred(connection, claim.campaign_id, ids) if claim.merged else {}
+    if len(found) == len(ids) and not taken and not any(found.values()):
+        return entries, []
+    left = [entry for entry in entries if entry.recipient.user_id in found and entry.recipient.user_id not in taken]
+    kept = {entry.recipient.user_id for entry in left}
+    lost = [entry for entry in entries if entry.recipient.user_id not in kept]
+    known = [entry._replace(refused_before=found[entry.recipient.user_id] is not None) for entry in left]
+    return known, _skipped(connection, lost, taken)
+
+
+def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dict[str, str]:
+    """Who must not be written to because of another user with the address, and why."""
+    among = {"campaign_id": campaign_id, "ids": ids}
+    taken = dict.fromkeys(connection.scalars(TAKEN, among), "Another user with the address has been written to.")
+    return taken | dict.fromkeys(
+        connection.scalars(UNWANTED, {"ids": ids}), "Somebody at the address has unsubscribed."
+    )
+
+
+def _skipped(connection: Connection, lost: Sequence[Entry], barred: Mapping[str, str]) -> list[Result]:
+    if not lost:
+        return []
+    reasons = dict(barred)
+    ids = [entry.recipient.user_id for entry in lost]
+    for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": ids}):
+        why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
+        reasons[user_id] = f"The address is suppressed: {why}."
+    return [_skip(entry, reasons.get(entry.recipient.user_id)) for entry in lost]
+
+
+def _skip(entry: Entry, reason: str | None) -> Result:
+    reply = reason or "No longer subscribed, active or with an address."
+    return Result(entry, DeliveryStatus.SKIPPED, entry.attempts, entry.doubts, reply)
+
+
+def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:
+    mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id == User.id)
+    return select(User.id, User.name, User.email, *_PAST).outerjoin(Delivery, mine)
+
+
+def _stranger(connection: Connection, campaign_id: str, user_id: str) -> Entry:
+    mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id == user_id)
+    past = connection.execute(select(*_PAST).where(mine)).one_or_none()
+    return _with_past(Recipient(user_id, "", ""), past)
+
+
+def _dry_run(connection: Connection, claim: Claim, now: int) -> list[Entry]:
+    """The From address itself, subscribed or not; its user's name, else that of `from`, else the local part."""
+    mine = and_(Delivery.campaign_id == Campaign.id, Delivery.user_id == claim.first_id)
+    columns = (Campaign.sender, Campaign.sender_name, Delivery.due_at, *_PAST)
+    query = select(*columns).outerjoin(Delivery, mine).where(Campaign.id == claim.campaign_id)
+    row = connection.execute(query).one()
+    user = find_by_address(connection, row.sender)
+    name = (user and user.name) or row.sender_name or row.sender.rpartition("@")[0]
+    due = row.status is None or (row.due_at is not None and row.due_at <= now)
+    return [_with_past(Recipient(claim.first_id, name, row.sender), row)] if due else []
+
+
+def _entry(row: AnyRow) -> Entry:
+    user_id, name, email, status, attempts, doubts, first_at = row
+    recipient = Recipient(user_id, name, email or "")
+    return Entry(recipient) if status is None else Entry(recipient, DeliveryStatus(status), attempts, doubts, first_at)
+
+
+def _with_past(recipient: Recipient, past: AnyRow | None) -> Entry:
+    if past is None or past.status is None:
+        return Entry(recipient)
+    return Entry(recipient, DeliveryStatus(past.status), past.attempts, past.doubts, past.first_at)

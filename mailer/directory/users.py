@@ -1,0 +1,96 @@
+"""Single users put, changed and made inactive. Nobody is deleted: deliveries refer to users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from mailer.audience.conditions import find_id
+from mailer.directory.changes import Mode, combined
+from mailer.directory.documents import UserRow, normalise
+from mailer.errors import InvalidParams, NotFound
+from mailer.storage.database import AnyRow, Database
+from mailer.storage.models import User
+from mailer.suppression import wishes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A user's document as it is now stored, and whether it is new."""
+
+    document: Mapping[str, Any]
+    created: bool
+
+
+def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
+    """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
+
+    Who has unsubscribed stays so, and who is inactive unless `document` names `active`; Rocket.Chat's own mark
+    (`mailer.unsubscribed`) counts when it is new.
+    """
+    with db.write() as connection:
+        earlier = _lock(connection, user_id)
+        row = _checked(user_id, document, earlier, Mode.REPLACE)
+        return _store(connection, row, earlier, db.clock(connection))
+
+
+def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored:
+    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides.
+
+    The user, here and below, may be named by username where nobody has it as `_id`.
+    """
+    with db.write() as connection:
+        found = find_id(connection, user_id)
+        earlier = _lock(connection, found) if found else None
+        if found is None or earlier is None:
+            raise NotFound(f"There is no user with the id or the username {user_id}.")
+        user_id = found
+        row = _checked(user_id, changes, earlier, Mode.MERGE)
+        return _store(connection, row, earlier, db.clock(connection))
+
+
+def deactivate_user(db: Database, user_id: str) -> Stored:
+    """Write to this user no more until `active` is true again; their tokens stop working too. Raises `NotFound`."""
+    return patch_user(db, user_id, {"active": False})
+
+
+def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mode: Mode) -> UserRow:
+    if given.get("_id", user_id) != user_id:
+        raise InvalidParams("_id: Is not the one in the address.", field="_id")
+    return normalise(combined(earlier.document if earlier else None, {**given, "_id": user_id}, mode), 1)
+
+
+def _lock(connection: Connection, user_id: str) -> AnyRow | None:
+    """Hold the id as well as the row: of two who add the same user at once, the second finds the first's."""
+    wishes.lock(connection)
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
+    mine = select(User.document, User.email, User.active, User.unsubscribed_at).where(User.id == user_id)
+    return connection.execute(mine.with_for_update()).one_or_none()
+
+
+def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: int) -> Stored:
+    values: dict[str, Any] = row._asdict()
+    newly_out = _opted_out(row.document) and not (earlier and _opted_out(earlier.document))
+    if newly_out and (earlier is None or earlier.unsubscribed_at is None):
+        values["unsubscribed_at"] = now
+    if earlier is None:
+        connection.execute(insert(User).values(**values))
+    else:
+        connection.execute(update(User).where(User.id == row.id).values(**values))
+    wishes.after_write(connection, row.id, _wish_held(earlier), now)
+    return Stored(row.document, created=earlier is None)
+
+
+def _wish_held(earlier: AnyRow | None) -> wishes.Held | None:
+    if earlier is None or earlier.email is None or earlier.unsubscribed_at is None:
+        return None
+    return wishes.Held(earlier.email, earlier.unsubscribed_at, earlier.active)
+
+
+def _opted_out(document: Mapping[str, Any]) -> bool:
+    mark = document.get("mailer")
+    return isinstance(mark, Mapping) and mark.get("unsubscribed") is True

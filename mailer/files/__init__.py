@@ -1,0 +1,1 @@
+"""Files as people have them: encodings, tables, JSON, and cells that are safe to open."""

@@ -1,0 +1,1 @@
+"""A message: compiled once for a campaign, and joined for each recipient."""

@@ -1,0 +1,1 @@
+"""The HTML part: markup cut at its placeholders."""

@@ -1,0 +1,1 @@
+"""A selector as one SQL condition, for SQLite and for PostgreSQL."""

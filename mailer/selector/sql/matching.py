@@ -1,0 +1,104 @@
+"""Whether one value, not looked into, passes a test."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, assert_never
+
+from sqlalchemy import false, or_
+
+from mailer.selector.sql.values import COMPARE, Condition, Value
+from mailer.selector.tree import Compare, Exists, Kind, Literal, Mod, OfType, OneOf, Order, Regex, Size, Test
+
+_NAMED = {
+    "string": Kind.STRING,
+    "bool": Kind.BOOL,
+    "objectId": Kind.OBJECT_ID,
+    "date": Kind.DATE,
+    "number": Kind.NUMBER,
+}
+
+
+def admits_array(test: Test) -> bool:
+    """Whether an array as a whole, not one of its elements, can pass the test."""
+    match test:
+        case Compare(_, literal):
+            return literal.kind is Kind.ARRAY
+        case OneOf(literals):
+            return any(literal.kind is Kind.ARRAY for literal in literals)
+        case OfType(names):
+            return "array" in names
+        case _:
+            return False
+
+
+def holds(value: Value, test: Compare | OneOf | Exists | OfType | Regex | Mod | Size) -> Condition:
+    """Whether the value passes; NULL means no. A missing value is null to comparisons, and nothing else."""
+    match test:
+        case Compare(order, literal):
+            return _compares(value, order, literal)
+        case OneOf(literals):
+            return _is_one_of(value, literals)
+        case Exists():
+            return value.is_present()
+        case OfType(names):
+            return or_(false(), *(_has_type(value, name) for name in names))
+        case _:
+            return _has_content(value, test)
+
+
+def _has_content(value: Value, test: Regex | Mod | Size) -> Condition:
+    match test:
+        case Regex(re2, postgresql):
+            return value.matches(re2, postgresql)
+        case Mod(divisor, remainder):
+            return value.has_remainder(divisor, remainder)
+        case Size(length):
+            return value.has_length(length)
+        case _:
+            assert_never(test)
+
+
+def _compares(value: Value, order: Order, literal: Literal) -> Condition:
+    if literal.kind is Kind.NULL:
+        return value.is_null() if order in (Order.EQ, Order.GTE, Order.LTE) else false()
+    return or_(
+        *(COMPARE[order](value.scalar(kind), value.operand(kind, literal.value)) for kind in _stored_as(literal.kind))
+    )
+
+
+def _stored_as(kind: Kind) -> tuple[Kind, ...]:
+    return (Kind.DATE, Kind.NUMBER) if kind is Kind.INSTANT else (kind,)
+
+
+def _is_one_of(value: Value, literals: tuple[Literal, ...]) -> Condition:
+    """One list for each kind that can have many values."""
+    listed: dict[Kind, list[Any]] = defaultdict(list)
+    rest: set[Literal] = set()
+    for literal in literals:
+        if literal.kind in (Kind.NULL, Kind.BOOL):
+            rest.add(literal)
+        else:
+            for kind in _stored_as(literal.kind):
+                listed[kind].append(literal.value)
+    return or_(
+        false(),
+        *(value.is_among(kind, values) for kind, values in listed.items()),
+        *(_compares(value, Order.EQ, literal) for literal in sorted(rest, key=repr)),
+    )
+
+
+def _has_type(value: Value, name: str) -> Condition:
+    match name:
+        case "null":
+            return value.is_literal_null()
+        case "int" | "long" | "double":
+            return value.has_number_type(name)
+        case "array":
+            return value.is_array()
+        case "object":
+            return value.is_document()
+        case _ if name in _NAMED:
+            return value.scalar(_NAMED[name]).is_not(None)
+        case _:  # a type that JSON cannot hold
+            return false()

@@ -1,0 +1,5 @@
+"""The service's settings: read once, checked, and the only place that reads the environment."""
+
+from mailer.settings.settings import ENV_FILE, Settings, environment, unknown_settings
+
+__all__ = ["ENV_FILE", "Settings", "environment", "unknown_settings"]

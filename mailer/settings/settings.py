@@ -1,0 +1,156 @@
+"""Every setting, parsed once. The only module that reads the environment; docs and README list what stands here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from environs import Env, EnvError
+from marshmallow.validate import Range
+
+from mailer.errors import ConfigError
+from mailer.settings import env_file, readers
+from mailer.settings.names import PREFIX, UnknownName, unknown_names
+
+ENV_FILE = Path(".env")
+CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # whom the command line calls a service as
+SECRET_KEY_FILE = Path("instance/secret.key")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """The configuration; each field is the variable `MAILER_<FIELD>`. Built for a test it needs no environment."""
+
+    database_url: str = "sqlite:///instance/mailer.db"
+    transport: str = "console:"
+    engine: str = "local"
+    secret_key: tuple[str, ...] = ()  # the first signs, all verify
+    site_url: str = "http://127.0.0.1:8000"
+    site_name: str = "Mailer"
+    allow_local_links: bool = False  # mail to other machines, with links that only this one can follow
+    allowed_senders: tuple[str, ...] = ()
+    batch_size: int = 500
+    checkpoint: int = 50
+    lease_seconds: int = 60
+    workers: int = 1
+    uncertain: str = "retry"
+    max_failure_rate: float = 0.2
+    suppress_after: int = 3  # campaigns; 0: never
+    same_refusals: int = 20  # a campaign's last; 0: not looked at
+    merge_addresses: bool = False
+    max_body_bytes: int = 1024 * 1024
+    rate_limit: str = "10/minute"
+    audience_rate_limit: str = "120/minute"
+    audience_timeout: int = 20  # seconds
+    planning_timeout: int = 300
+    repeat_window: int = 120  # seconds; 0: off
+    trusted_proxies: tuple[str, ...] = ()
+    email_header: str = ""  # HTML, read from the file that the variable names
+    email_footer: str = ""
+    auth: str = "local"
+    send_roles: tuple[str, ...] = ()  # of the workspace, beside admin
+    workspace_url: str = ""
+    workspace_user_id: str = ""
+    workspace_token: str = ""
+    sync_every: int | None = None  # seconds
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
+        env_file.read(ENV_FILE)  # environs reads on past what it does not understand
+        env = Env()
+        env.read_env(str(ENV_FILE), recurse=False)
+        with env.prefixed(PREFIX):
+            values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(env, f.name)}
+        return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
+
+    def __repr__(self) -> str:
+        """Show nothing that may hold a secret."""
+        return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
+
+
+def environment() -> Mapping[str, str]:
+    """Every variable, of `.env` and of the environment, which wins. Raises `ConfigError` where `.env` is unreadable."""
+    return {**env_file.read(ENV_FILE), **os.environ}
+
+
+def unknown_settings() -> tuple[UnknownName, ...]:
+    """The variables that are set, look like settings and are none: slips of the pen. Raises `ConfigError`."""
+    known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    return unknown_names(environment(), known | set(CLIENT_VARIABLES))
+
+
+def _is_set(env: Env, name: str) -> bool:
+    """An empty variable counts as absent, but for the rate limit, where it means none."""
+    value: str | None = env.str(name.upper(), None)
+    return value is not None and (value != "" or name.endswith("rate_limit"))
+
+
+def _read(env: Env, name: str) -> Any:
+    try:
+        return _READERS[name](env, name.upper())
+    except EnvError as error:
+        raw: str = env.str(name.upper())
+        value = "the value" if name in _SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
+        problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
+        raise ConfigError(f"MAILER_{name.upper()}: {value}: {problem}") from error
+
+
+def _kept_secret_key() -> str:
+    """Make the signing key on first use and keep it, readable by the owner only; links must outlive a restart."""
+    SECRET_KEY_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = SECRET_KEY_FILE.with_name(f".secret.{secrets.token_hex(8)}")
+    if not SECRET_KEY_FILE.exists():
+        scratch.touch(mode=0o600)
+        scratch.write_text(secrets.token_urlsafe(48), "ascii")
+        try:
+            SECRET_KEY_FILE.hardlink_to(scratch)  # atomic: of several processes starting at once, one wins
+        except FileExistsError:
+            pass
+        finally:
+            scratch.unlink()
+    key = SECRET_KEY_FILE.read_text("ascii").strip()
+    if len(key) < readers.MIN_SECRET_LENGTH:
+        raise ConfigError(f"MAILER_SECRET_KEY: the key kept in {SECRET_KEY_FILE} is too short; delete or restore it")
+    return key
+
+
+_SECRET = {"secret_key", "database_url", "transport", "workspace_token"}
+_READERS: dict[str, readers.Reader] = {
+    "database_url": readers.text(readers.database),
+    "transport": readers.text(readers.printable),
+    "engine": readers.choice("local"),
+    "secret_key": readers.listed(readers.long_enough),
+    "site_url": readers.http_address,
+    "site_name": readers.text(readers.printable),
+    "allow_local_links": lambda env, name: env.bool(name),
+    "allowed_senders": readers.listed(readers.senders),
+    "batch_size": readers.whole(1, 100_000),
+    "checkpoint": readers.whole(1, 1000),
+    "lease_seconds": readers.whole(5, 3600),
+    "workers": readers.whole(1, 64),
+    "uncertain": readers.choice("retry", "hold"),
+    "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
+    "suppress_after": readers.whole(0, 100),
+    "same_refusals": readers.whole(0, 1000),
+    "merge_addresses": lambda env, name: env.bool(name),
+    "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
+    "rate_limit": readers.text(readers.rate),
+    "audience_rate_limit": readers.text(readers.rate),
+    "audience_timeout": readers.duration(1, 3600),
+    "planning_timeout": readers.duration(1, 86_400),
+    "repeat_window": readers.duration(0, 86_400),
+    "trusted_proxies": readers.listed(readers.proxies),
+    "email_header": readers.contents,
+    "email_footer": readers.contents,
+    "auth": readers.choice("local", "workspace"),
+    "send_roles": readers.listed(readers.roles),
+    "workspace_url": readers.http_address,
+    "workspace_user_id": readers.text(readers.header_value),
+    "workspace_token": readers.text(readers.header_value),
+    "sync_every": readers.duration(60, 365 * 86_400),
+}

@@ -1,0 +1,1 @@
+"""The database, which is both the queue and the record."""

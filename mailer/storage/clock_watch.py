@@ -1,0 +1,112 @@
+"""Notice when the database's clock is set back, and set back with it what waits for a time.
+
+The latest time that it has shown is on record, so that a step is noticed that was taken while nobody ran; a process
+that runs measures it by its machine's clock, which nobody sets. Whoever notices it first mends it for all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from mailer.storage.database import Database
+from mailer.storage.database_errors import own_words
+from mailer.storage.machine_clock import boot_time
+from mailer.storage.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignState,
+    ClockMark,
+    Delivery,
+    RateLimit,
+    ScheduledTask,
+    TransportHealth,
+)
+from mailer.storage.states import BEGUN
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 15.0  # how late a step is noticed
+TOLERANCE = 60_000  # ms; clocks are mended by less all the time
+
+
+class ClockWatch:
+    """One for each process; `lease` in ms, which no lease exceeds."""
+
+    def __init__(self, db: Database, lease: int) -> None:
+        self._db = db
+        self._lease = lease
+        self._last: tuple[int, int, float] | None = None  # steps on record, the time shown, the machine's time after it
+
+    def attend(self, stopping: threading.Event) -> None:
+        """Look now and then until `stopping` is set; the database's trouble is waited out."""
+        while True:
+            try:
+                self.look()
+            except SQLAlchemyError as error:
+                log.error("clock: %s", own_words(error))
+            if stopping.wait(LOOK_SECONDS):
+                return
+
+    def look(self) -> int:
+        """Return by how many ms the clock was set back since the last look of anybody; 0 for less than a minute."""
+        with self._db.write(durable=False) as connection:
+            before = boot_time()
+            now = self._db.clock(connection)
+            after = boot_time()
+            mark = _mark(connection, now)
+            behind = max(mark.seen_at, self._expected(mark.steps, before)) - now
+            step = behind if behind > TOLERANCE else 0
+            if step:
+                _set_back(connection, now, step, self._lease)
+            if step or now > mark.seen_at:
+                values = {"seen_at": now, "steps": mark.steps + bool(step)}
+                connection.execute(update(ClockMark).values(**values))
+        self._last = (mark.steps + bool(step), now, after)
+        if step:
+            log.error("the database's clock was set back by %d s: what is due was set back with it", step // 1000)
+        return step
+
+    def _expected(self, steps: int, machine_time: float) -> int:
+        """What the clock would show if nobody had set it; 0: not known, or somebody has mended a step since."""
+        if self._last is None or self._last[0] != steps:
+            return 0
+        _, shown, at = self._last
+        return shown + int((machine_time - at) * 1000)
+
+
+def _mark(connection: Connection, now: int) -> Any:
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(ClockMark)
+    connection.execute(insert.values(id=1, seen_at=now, steps=0).on_conflict_do_nothing())
+    return connection.execute(select(ClockMark.seen_at, ClockMark.steps).with_for_update()).one()
+
+
+def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
+    """Have everything wait as long as it would have. Leases, which may have been renewed since, are only cut short."""
+    planning, running = Campaign.state == CampaignState.PLANNING, Batch.state == BatchState.RUNNING
+    goes_on = Campaign.state.in_([*BEGUN, CampaignState.FAILED])  # that one by `retry-failed`
+    ongoing = Delivery.campaign_id.in_(select(Campaign.id).where(goes_on))
+    for column, of_these in (
+        (Delivery.due_at, ongoing),
+        (Batch.due_at, Batch.state == BatchState.WAITING),
+        (Campaign.due_at, ~planning),
+        (TransportHealth.blocked_until, None),
+        (ScheduledTask.due_at, None),
+        (RateLimit.expires_at, None),
+    ):
+        _write(connection, column, column - step, now, of_these)
+    for column, of_these in ((Batch.due_at, running), (Campaign.due_at, planning), (ScheduledTask.lease_ends_at, None)):
+        _write(connection, column, now + lease, now + lease, of_these)
+
+
+def _write(
+    connection: Connection, column: Any, value: Any, later_than: int, of_these: ColumnElement[bool] | None
+) -> None:
+    concerned = column > later_than if of_these is None else and_(column > later_than, of_these)
+    connection.execute(update(column.class_).where(concerned).values({column.key: value}))

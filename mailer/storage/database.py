@@ -1,0 +1,215 @@
+"""The database: engine, transactions, its clock, and migrations at start."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from psycopg.errors import ReadOnlySqlTransaction
+from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from mailer.errors import ConfigError
+from mailer.selector.sql.sqlite_functions import register
+from mailer.storage.group_commit import SharedWrites, T, Work
+from mailer.storage.sqlite_writes import SQLiteWrites
+from mailer.storage.standing import watch
+from mailer.storage.time_limits import time_limit
+
+PATIENCE_SECONDS = 30.0  # with a database file that others write to
+MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
+
+_NOW = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+}
+
+_ENGINE: dict[str, Any] = {
+    **{"pool_size": 16, "pool_use_lifo": True},  # the connection used last knows the most pages
+    "hide_parameters": True,  # an error is logged, and the values of a statement may be addresses
+}
+
+Clock = Callable[[Connection], int]
+AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
+
+
+def database_time(connection: Connection) -> int:
+    """Milliseconds since 1970 by the database's clock: the one clock that all processes share."""
+    return int(connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one())
+
+
+def is_database_trouble(error: BaseException) -> bool:
+    """Whether the database is away, locked, full or takes no writes; else the statement or its values are at fault."""
+    if isinstance(error, (sqlite3.Error, psycopg.Error, PoolTimeout)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error, (DataError, IntegrityError, NotSupportedError, ProgrammingError)):
+        return error.connection_invalidated
+    return getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # SQLite's word for such a fault
+
+
+class Database:
+    """Transactions on one database, SQLite or PostgreSQL; `patience` in seconds, for SQLite's lock."""
+
+    def __init__(self, url: str, *, clock: Clock = database_time, patience: float = PATIENCE_SECONDS) -> None:
+        self.url = url
+        self.clock = clock
+        self.engine, self.writes = _engine(url, patience)
+        watch(self.engine)
+        self._shared = SharedWrites(self.write)
+
+    @contextmanager
+    def read(self, *, limit: float | None = None) -> Iterator[Connection]:
+        """A connection for reading: one consistent view on SQLite, one per statement on PostgreSQL.
+
+        With a `limit`, a statement that takes more seconds is stopped: `QueryTimeout`.
+        """
+        with (
+            self.engine.connect() as connection,
+            connection.begin(),
+            nullcontext() if limit is None else time_limit(connection, limit),
+        ):
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that commits at the end. On SQLite it takes the write lock first: it cannot fail half-way.
+
+        Without `durable`, what it wrote on SQLite outlives the process but perhaps not the machine's power.
+        """
+        with self._turn(durable), self.engine.connect() as connection, _begin_writing(connection):
+            yield connection
+
+    def write_shared(self, work: Work[T]) -> T:
+        """Return what `work` does in a transaction that commits; on SQLite it may share the commit with others' work.
+
+        For what many threads do at once. What `work` raises undoes it and nobody else's.
+        """
+        if self.writes is not None:
+            return self._shared.run(work)
+        with self.write() as connection:
+            return work(connection)
+
+    @contextmanager
+    def write_on(self, connection: Connection) -> Iterator[None]:
+        """The same on a connection at hand, which may have temporary tables."""
+        with self._turn(durable=True), _begin_writing(connection):
+            yield
+
+    def _turn(self, durable: bool) -> AbstractContextManager[None]:
+        return self.writes.turn(durable=durable) if self.writes else nullcontext()
+
+    def migrate(self) -> bool:
+        """Bring the schema to this version's head; whether it was made anew. Safe in many processes at once.
+
+        Raises `ConfigError` for a schema from a newer version.
+        """
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        script = ScriptDirectory.from_config(config)
+        with self.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            current = MigrationContext.configure(connection).get_current_revision()
+            if current == script.get_current_head():
+                return False
+            _refuse_unknown(script, current)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        return current is None
+
+    @property
+    def place(self) -> str:
+        """Where it is, without its password: the whole path of a file, or a server's URL."""
+        url = self.engine.url
+        if self.writes is not None:
+            return str(Path(url.database or "").absolute())
+        hidden = {name: "***" for name in url.query if "password" in name}
+        return url.set(drivername="postgresql").update_query_dict(hidden).render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+
+def _refuse_unknown(script: ScriptDirectory, current: str | None) -> None:
+    try:
+        script.get_revision(current or "base")
+    except CommandError as error:
+        raise ConfigError(
+            f"MAILER_DATABASE_URL: the schema is at {current}, which this version does not know; run the newer version"
+        ) from error
+
+
+def _engine(url: str, patience: float) -> tuple[Engine, SQLiteWrites | None]:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError("MAILER_DATABASE_URL: not a database URL") from error
+    if parsed.get_backend_name() == "postgresql":
+        engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **_ENGINE)
+        event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "handle_error", _takes_no_writes)
+        return engine, None
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise ConfigError("MAILER_DATABASE_URL: neither sqlite:///FILE nor postgresql://…")
+    Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    writes = SQLiteWrites(Path(parsed.database), patience)
+    engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, **_ENGINE)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", partial(_begin_sqlite, writes))
+    return engine, writes
+
+
+def _takes_no_writes(context: ExceptionContext) -> None:
+    """A standby after a fail-over: PostgreSQL calls it an internal error, but it is the database being away."""
+    error = context.original_exception
+    if isinstance(error, ReadOnlySqlTransaction):
+        raise OperationalError(context.statement, None, error, hide_parameters=True) from error
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+    register(connection)
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-4000"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _prepare_postgresql(connection: psycopg.Connection[Any], _record: Any) -> None:
+    connection.execute("SET jit = off")  # it takes longer than the query that it compiles, with a million users as well
+    if connection.info.server_version >= 140000:  # a statement does not outlive the process that waits for it
+        connection.execute("SET client_connection_check_interval = '5s'")
+    connection.commit()
+
+
+def _begin_writing(connection: Connection) -> RootTransaction:
+    return connection.execution_options(mailer_write=True).begin()
+
+
+def _begin_sqlite(writes: SQLiteWrites, connection: Connection) -> None:
+    driver: Any = connection.connection.driver_connection
+    if connection.get_execution_options().get("mailer_write"):
+        writes.begin(driver)
+    else:
+        driver.execute("BEGIN").close()

@@ -1,0 +1,96 @@
+"""One transaction for several writers: whoever comes while one is being committed shares the next.
+
+Committing costs more than what a request writes, and SQLite lets only one transaction write at a time. PostgreSQL
+does this by itself.
+
+Some failures take the whole transaction back and not only the work that met them: a full disk does on SQLite. So after
+each failure the driver is asked whether the transaction still stands, and if not it has failed for all who share it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from mailer.storage.standing import verify_standing
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+class SharedWrites:
+    """Runs work in transactions that `begin` gives, one after the other, each with all the work that waits."""
+
+    def __init__(self, begin: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._begin = begin
+        self._waiting: list[Job] = []
+        self._adding = threading.Lock()
+        self._leading = threading.Lock()
+
+    def run(self, work: Work[T]) -> T:
+        """Return what `work` does, once it is committed.
+
+        What `work` raises undoes it and nobody else's; a transaction that fails has failed for all who share it.
+        """
+        job = Job(work)
+        with self._adding:
+            self._waiting.append(job)
+        with self._leading:  # meanwhile somebody else may have done it
+            if not job.done:
+                self._lead()
+        result: T = job.result()
+        return result
+
+    def _lead(self) -> None:
+        with self._adding:
+            jobs, self._waiting = self._waiting, []
+        try:
+            with self._begin() as connection:
+                for job in jobs:
+                    job.run(connection, alone=len(jobs) == 1)
+        except BaseException as error:
+            _fail(jobs, error)
+            raise
+        for job in jobs:
+            job.done = True
+
+
+class Job:
+    """One writer's work, and what came of it."""
+
+    def __init__(self, work: Work[Any]) -> None:
+        self._work = work
+        self._value: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+
+    def run(self, connection: Connection, *, alone: bool) -> None:
+        """Do the work. If it is not `alone` in the transaction, what it raises is kept, and only it is undone.
+
+        Raises `OperationalError` when more than it was undone.
+        """
+        if alone:
+            self._value = self._work(connection)
+            return
+        try:
+            with connection.begin_nested():
+                self._value = self._work(connection)
+        except Exception as error:  # noqa: BLE001 - raised in the writer's own thread
+            self.error = error
+            verify_standing(connection)
+
+    def result(self) -> Any:
+        """What the work returned; raises what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self._value
+
+
+def _fail(jobs: Sequence[Job], error: BaseException) -> None:
+    for job in jobs:
+        job.error = job.error or error
+        job.done = True

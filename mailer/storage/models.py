@@ -1,0 +1,224 @@
+"""The tables. Times are milliseconds since 1970 UTC; ids compare bytewise, so a range is the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, Text, and_, func
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.schema import SchemaItem
+
+from mailer.storage.base import Base as Base  # noqa: PLC0414 - all tables of the database are named here
+from mailer.storage.base import Document, Id
+from mailer.storage.states import BatchState as BatchState  # noqa: PLC0414 - a table and its states are used together
+from mailer.storage.states import CampaignState as CampaignState  # noqa: PLC0414
+from mailer.storage.states import DeliveryStatus as DeliveryStatus  # noqa: PLC0414
+from mailer.storage.suppression_models import RefusedAddress as RefusedAddress  # noqa: PLC0414
+from mailer.storage.suppression_models import Wish as Wish  # noqa: PLC0414
+from mailer.storage.suppression_models import WishOf as WishOf  # noqa: PLC0414
+
+
+def _audience_indexes(subscribed: ColumnElement[bool]) -> Iterator[SchemaItem]:
+    """All that planning needs to know of who may be written to, in the order of batches; one for each database."""
+    asked_for = {"sqlite": ("unsubscribed_at", "active"), "postgresql": ()}  # although the index implies them
+    for dialect, columns in asked_for.items():
+        index = Index(
+            *(f"ix_users_audience_{dialect}", "id", "created_at", "roles", "email", *columns),
+            sqlite_where=subscribed,
+            postgresql_where=subscribed,
+            info={"dialect": dialect},
+        )
+        yield index.ddl_if(dialect=dialect)
+
+
+class User(Base):
+    """One member of the workspace, as imported. `unsubscribed_at` is this service's own mark: no import touches it."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    username: Mapped[str | None] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    email: Mapped[str | None] = mapped_column(Id)  # the first address in its envelope form; None: no valid one
+    active: Mapped[bool] = mapped_column()
+    created_at: Mapped[int | None] = mapped_column(BigInteger)
+    roles: Mapped[str | None] = mapped_column(Id)  # each between line ends; None: only the document can tell
+    unsubscribed_at: Mapped[int | None] = mapped_column(BigInteger)
+    document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
+    workspace: Mapped[str | None] = mapped_column(Text)  # the address it was last synced from
+
+    __table_args__ = (
+        Index("ix_users_address", func.lower(email), "id"),
+        Index(
+            "ix_users_unsubscribed",
+            func.lower(email),
+            sqlite_where=unsubscribed_at.is_not(None),
+            postgresql_where=unsubscribed_at.is_not(None),
+        ),
+        Index("ix_users_username", "username"),
+        *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
+        Index("ix_users_unlisted", "id", sqlite_where=roles.is_(None), postgresql_where=roles.is_(None)),
+    )
+
+
+class AuthToken(Base):
+    """A caller's credential; only the SHA-256 of the token is kept."""
+
+    __tablename__ = "auth_tokens"
+
+    digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
+    permissions: Mapped[list[str]] = mapped_column(Document)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Campaign(Base):
+    """One accepted POST. `due_at` is the planner's lease, as with batches; of a resting one, when it is tried again."""
+
+    __tablename__ = "campaigns"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    caller_id: Mapped[str] = mapped_column(Id)
+    sender_name: Mapped[str] = mapped_column(Text)
+    sender: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    query: Mapped[dict[str, Any]] = mapped_column(Document)
+    dry_run: Mapped[bool]
+    merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)  # why it is paused, rests or failed
+    rests: Mapped[int] = mapped_column(default=0)  # refusals of its sender since anybody got an answer
+    errors: Mapped[int] = mapped_column(default=0)  # unexpected errors since a batch came to its end
+    failures_known: Mapped[bool] = mapped_column(default=False)  # a person has resumed it knowing of its failures
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[int | None] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]
+    fingerprint: Mapped[str | None] = mapped_column(Text)  # of what it says, to know it again; None: a dry run
+
+    __table_args__ = (
+        Index("ix_campaigns_caller", "caller_id", "id"),
+        Index("ix_campaigns_fingerprint", "fingerprint", "created_at"),
+        Index("ix_campaigns_due", "state", "due_at"),
+    )
+
+
+class Batch(Base):
+    """Everyone in the campaign's audience from `first_id` to `last_id`, both included: the unit of work.
+
+    The counters are those of its deliveries; `planned` less their sum is who has not been tried.
+    """
+
+    __tablename__ = "batches"
+
+    campaign_id: Mapped[str] = mapped_column(Id, ForeignKey("campaigns.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    first_id: Mapped[str] = mapped_column(Id)
+    last_id: Mapped[str] = mapped_column(Id)
+    state: Mapped[str] = mapped_column(Text)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]  # goes up with every claim: who holds an older number may write nothing
+    attempting: Mapped[list[str]] = mapped_column(Document)  # the user ids of the checkpoint in hand
+    takeovers: Mapped[int] = mapped_column(default=0)  # how often its holder died while sending, since anybody got on
+    planned: Mapped[int]
+    sent: Mapped[int]
+    failed: Mapped[int]
+    deferred: Mapped[int]
+    uncertain: Mapped[int]
+    skipped: Mapped[int]
+
+    __table_args__ = (Index("ix_batches_due", "state", "due_at"),)
+
+
+class Delivery(Base):
+    """The outcome for one recipient of one campaign: written once per attempt that ended."""
+
+    __tablename__ = "deliveries"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    status: Mapped[str] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int]  # tries that ended in an answer about this recipient
+    doubts: Mapped[int]  # tries that may have delivered a copy without our knowing
+    reply: Mapped[str] = mapped_column(Text)
+    first_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: final, or resting
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class SameRefusals(Base):
+    """A campaign's last refusals that are not about addresses, told apart by what they say."""
+
+    __tablename__ = "same_refusals"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    answers: Mapped[list[str]] = mapped_column(Document)  # normalised, oldest first
+    known: Mapped[list[str]] = mapped_column(Document)  # those for which it was paused already
+
+
+class IdempotencyKey(Base):
+    """What a caller's Idempotency-Key led to, so that a repeated POST has the same answer and no second campaign."""
+
+    __tablename__ = "idempotency_keys"
+
+    caller_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(Text)
+    campaign_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class TransportHealth(Base):
+    """One row: why the transport is blocked and until when. No row: it works."""
+
+    __tablename__ = "transport_health"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    reason: Mapped[str] = mapped_column(Text)
+    since: Mapped[int] = mapped_column(BigInteger)
+    step: Mapped[int]
+    blocked_until: Mapped[int] = mapped_column(BigInteger)
+
+
+class ClockMark(Base):
+    """One row: the latest time that the database's clock has shown, and how often it was set back since."""
+
+    __tablename__ = "clock_mark"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
+    steps: Mapped[int]
+
+
+class RateLimit(Base):
+    """A request counter that all processes of the service share."""
+
+    __tablename__ = "rate_limits"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    hits: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class ScheduledTask(Base):
+    """A task that one process at a time runs, and what came of it last. `lease_ends_at` None: nobody has it in hand."""
+
+    __tablename__ = "scheduled_tasks"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]
+    lease_ends_at: Mapped[int | None] = mapped_column(BigInteger)
+    began_at: Mapped[int | None] = mapped_column(BigInteger)
+    done_at: Mapped[int | None] = mapped_column(BigInteger)  # when it last succeeded, with `result`
+    result: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    failures: Mapped[int]  # since it last succeeded
+    failed_at: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)  # of the last run; None: it succeeded

@@ -1,0 +1,164 @@
+"""A task that one process at a time runs, over all that share the database, and what came of it last.
+
+Whoever has the turn has a lease, which a thread keeps alive, and a fence: after standing still for longer than the
+lease it can record nothing any more, and recording success in the transaction of the work itself takes that back too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from mailer.delivery.retry import next_run
+from mailer.errors import InvalidState
+from mailer.storage.database import AnyRow, Database
+from mailer.storage.database_errors import own_words
+from mailer.storage.models import ScheduledTask as Task
+
+log = logging.getLogger(__name__)
+
+
+class TurnLost(InvalidState):
+    """Whoever runs the task stood still for longer than the lease; it is another's."""
+
+    text = "This run stood still for too long, and another has taken its place."
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The task in hand. `last_done_at` in ms is when it succeeded before; 0: never."""
+
+    fence: int
+    began_at: int
+    last_done_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """What is known of a task. Times are milliseconds since 1970; `error` None: the last run that ended succeeded."""
+
+    due_at: int
+    running_since: int | None
+    done_at: int | None
+    result: Mapping[str, Any] | None
+    failures: int
+    failed_at: int | None
+    error: str | None
+
+
+class SharedTask:
+    """The task `name`, every `period` ms or only when asked; a turn without a sign of life ends after `lease` ms."""
+
+    def __init__(self, db: Database, name: str, *, lease: int, period: int | None) -> None:
+        self._db = db
+        self._name = name
+        self._lease = lease
+        self._period = period
+
+    def take(self, *, early: bool = False) -> Turn | None:
+        """The turn, once it is due or else if `early`; None: not yet, or another has it."""
+        with self._db.read() as connection:
+            if not self._is_free(self._row(connection), self._db.clock(connection), early):
+                return None
+        with self._db.write(durable=False) as connection:
+            now = self._db.clock(connection)
+            row = self._lock(connection, now)
+            if not self._is_free(row, now, early):
+                return None
+            values = {"fence": row.fence + 1, "began_at": now, "lease_ends_at": now + self._lease}
+            connection.execute(update(Task).where(Task.name == self._name).values(**values))
+        return Turn(row.fence + 1, now, row.done_at or 0)
+
+    def extend(self, turn: Turn) -> None:
+        """Have it for another lease from now on. Raises `TurnLost`."""
+        with self._db.write(durable=False) as connection:
+            self._write(connection, turn, lease_ends_at=self._db.clock(connection) + self._lease)
+
+    @contextmanager
+    def kept(self, turn: Turn) -> Iterator[threading.Event]:
+        """Keep the turn alive by a thread of its own, however long the block takes; the event says that it is lost."""
+        over, lost = threading.Event(), threading.Event()
+        thread = threading.Thread(target=self._keep, args=(turn, over, lost), name=f"keep {self._name}", daemon=True)
+        thread.start()
+        try:
+            yield lost
+        finally:
+            over.set()
+            thread.join()
+
+    def done(self, connection: Connection, turn: Turn, result: Mapping[str, Any]) -> None:
+        """Record success inside the transaction of the work, which is taken back by the `TurnLost` that this raises."""
+        now = self._db.clock(connection)
+        values = {"done_at": now, "result": dict(result), "failures": 0, "error": None}
+        self._write(connection, turn, lease_ends_at=None, **values, **self._due(turn, now, failures=0))
+
+    def failed(self, turn: Turn, error: str) -> None:
+        """Record why the run failed, in one line. Raises `TurnLost`."""
+        with self._db.write() as connection:
+            now = self._db.clock(connection)
+            failures = self._lock(connection, now).failures + 1
+            values = {"failures": failures, "failed_at": now, "error": error}
+            self._write(connection, turn, lease_ends_at=None, **values, **self._due(turn, now, failures=failures))
+
+    def give_back(self, turn: Turn) -> None:
+        """Leave a run that was stopped half-way to whoever comes next. Raises `TurnLost`."""
+        with self._db.write(durable=False) as connection:
+            self._write(connection, turn, lease_ends_at=None)
+
+    def record(self) -> TaskRecord | None:
+        """What is known of it; None: it was never run."""
+        with self._db.read() as connection:
+            row = self._row(connection)
+            now = self._db.clock(connection)
+        if row is None:
+            return None
+        running = row.lease_ends_at is not None and row.lease_ends_at > now
+        last = (row.done_at, row.result, row.failures, row.failed_at, row.error)
+        return TaskRecord(row.due_at, row.began_at if running else None, *last)
+
+    def _is_free(self, row: AnyRow | None, now: int, early: bool) -> bool:
+        if row is None:
+            return True
+        if row.lease_ends_at is not None and row.lease_ends_at > now:
+            return False
+        # later than a period from now: the period was longer, or the clock was wrong
+        return early or row.due_at <= now or (self._period is not None and row.due_at > now + self._period)
+
+    def _row(self, connection: Connection) -> AnyRow | None:
+        return connection.execute(select(Task.__table__).where(Task.name == self._name)).one_or_none()
+
+    def _lock(self, connection: Connection, now: int) -> AnyRow:
+        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(Task)
+        fresh = insert.values(name=self._name, due_at=now, fence=0, failures=0)
+        connection.execute(fresh.on_conflict_do_nothing())
+        return connection.execute(select(Task.__table__).where(Task.name == self._name).with_for_update()).one()
+
+    def _write(self, connection: Connection, turn: Turn, **values: Any) -> None:
+        if connection.execute(update(Task).where(self._in_hand(turn)).values(**values)).rowcount != 1:
+            raise TurnLost
+
+    def _in_hand(self, turn: Turn) -> ColumnElement[bool]:
+        return and_(Task.name == self._name, Task.fence == turn.fence, Task.lease_ends_at.is_not(None))
+
+    def _due(self, turn: Turn, now: int, *, failures: int) -> dict[str, int]:
+        if self._period is None:
+            return {}
+        return {"due_at": next_run(turn.began_at, now, self._period, failures=failures)}
+
+    def _keep(self, turn: Turn, over: threading.Event, lost: threading.Event) -> None:
+        while not over.wait(self._lease / 3000):
+            try:
+                self.extend(turn)
+            except TurnLost:
+                lost.set()
+                return
+            except SQLAlchemyError as error:
+                log.error("heartbeat: %s", own_words(error))

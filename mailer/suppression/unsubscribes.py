@@ -1,0 +1,63 @@
+"""The mark of those who have unsubscribed: set, and taken back."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
+
+from mailer.messages.addresses import comparable
+from mailer.storage.database import Database
+from mailer.storage.models import User, Wish, WishOf
+from mailer.suppression import wishes
+
+
+def unsubscribe(db: Database, user_id: str) -> bool:
+    """Write to this user no more. Keeps the time of the first call; returns whether there is such a user."""
+    return _unsubscribe(db, user_id, User.id == user_id)
+
+
+def unsubscribe_matching(db: Database, user_id: str, created_at_ms: int) -> bool:
+    """Unsubscribe the user with this id and creation time (milliseconds); returns whether there is one."""
+    return _unsubscribe(db, user_id, and_(User.id == user_id, User.created_at == created_at_ms))
+
+
+def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool]) -> bool:
+    with db.write() as connection:
+        now = db.clock(connection)
+        first_time = func.coalesce(User.unsubscribed_at, now)
+        found = connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
+        if found:
+            wishes.keep_inactive(connection, now, user_id=user_id)
+        return found
+
+
+def resubscribe(db: Database, user_id: str, *, merged: bool = False) -> bool:
+    """Take an unsubscription back, and what is kept for the address; returns whether there is such a user or wish.
+
+    With `merged` users who share an address count as one, so it is taken back for all of them.
+    """
+    with db.write() as connection:
+        user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
+        if user is None:
+            return wishes.forget(connection, user_id, None)
+        whose = User.id == user_id
+        if merged and user.email is not None:
+            whose |= func.lower(User.email) == comparable(user.email)
+        connection.execute(update(User).where(whose).values(unsubscribed_at=None))
+        wishes.forget(connection, user_id, user.email)
+        return True
+
+
+def resubscribe_address(db: Database, address: str) -> int | None:
+    """Take back the wish kept for an address, and the marks that users have from it; None: no wish is kept.
+
+    Returns how many users are written to again. Who has unsubscribed by themselves stays so.
+    """
+    kept = wishes.of_address(address)
+    with db.write() as connection:
+        times = connection.execute(select(Wish.kind, Wish.unsubscribed_at).where(kept)).all()
+        if not times:
+            return None
+        connection.execute(delete(Wish).where(kept))
+        marking = [made_at for kind, made_at in times if kind == WishOf.ADDRESS]
+        marked = and_(func.lower(User.email) == comparable(address), User.unsubscribed_at.in_(marking))
+        return connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount

@@ -1,0 +1,1 @@
+"""A Rocket.Chat workspace, and the directory kept in step with it."""

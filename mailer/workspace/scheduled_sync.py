@@ -1,0 +1,174 @@
+"""The sync as a task that all processes share: whoever finds it due runs it, or a person does; one run at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from mailer.errors import InvalidState, MailerError
+from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.database_errors import in_public
+from mailer.storage.scheduled_tasks import SharedTask, TaskRecord, Turn, TurnLost
+from mailer.workspace.client import Workspace
+from mailer.workspace.sync import Progress, SyncResult, sync_users
+
+log = logging.getLogger(__name__)
+
+SPOOL = Path("instance/sync.ndjson")  # one on each machine
+LOOK_SECONDS = 1.0  # how late it is noticed that it is due
+PAUSE_AFTER_TROUBLE = 10.0
+GLANCE_SECONDS = 1.0
+
+FAILURES = (MailerError, OSError, SQLAlchemyError, psycopg.Error)  # psycopg's own: COPY goes past SQLAlchemy
+
+
+def _quietly(_read: int, _total: int) -> None:
+    """Tell nobody how far it is."""
+
+
+def counts(result: SyncResult) -> dict[str, int]:
+    """How many users, by what became of them; the malformed only where there are any."""
+    found = {name: count for name, count in asdict(result).items() if isinstance(count, int)}
+    return {name: count for name, count in found.items() if count or name != "malformed"}
+
+
+class Stopped(Exception):
+    """The process is to end: the run stops where it is, and the next one goes on from there."""
+
+
+class SyncTask:
+    """The sync with the workspace of the settings."""
+
+    def __init__(self, db: Database, settings: Settings, *, spool: Path = SPOOL) -> None:
+        self._db = db
+        self._settings = settings
+        self._spool = spool
+        self._ended = False
+        period = settings.sync_every
+        name = f"sync {settings.workspace_url.rstrip('/')}"
+        lease = settings.lease_seconds * 1000
+        self._task = SharedTask(db, name, lease=lease, period=None if period is None else period * 1000)
+
+    def attend(self, stopping: threading.Event) -> None:
+        """Run it whenever it is due, until `stopping` is set. A failure is logged and kept on record, not raised."""
+        try:
+            while not stopping.wait(LOOK_SECONDS):
+                self._look(stopping)
+        finally:
+            self._ended = True
+
+    def run_when_due(self, stopping: threading.Event) -> SyncResult | None:
+        """Run it if it is due and no other process runs it; else None. Raises as `run` does."""
+        turn = self._task.take()
+        return self._run(turn, stopping, _quietly) if turn else None
+
+    def run(self, stopping: threading.Event, progress: Progress = _quietly) -> SyncResult:
+        """Run it now, whether due or not; `InvalidState` while another process does, else as `sync_users` raises.
+
+        Once `stopping` is set, it raises `Stopped` at the next page.
+        """
+        turn = self._task.take(early=True)
+        if turn is None:
+            raise InvalidState(
+                "Another sync is running; if it was killed, its turn ends after MAILER_LEASE_SECONDS at most."
+            )
+        return self._run(turn, stopping, progress)
+
+    def record(self) -> TaskRecord | None:
+        """What came of it last, by whomever it was run; None: it never was."""
+        return self._task.record()
+
+    def trouble(self) -> str | None:
+        """Why the directory may be out of step, for people to read; None when all is well."""
+        if self._ended:
+            return "its thread ended"
+        record = self.record()
+        if record is None or record.error is None:
+            return None
+        return f"failed, {record.failures} in a row: {record.error}"
+
+    def _look(self, stopping: threading.Event) -> None:
+        try:
+            result = self.run_when_due(stopping)
+        except Stopped:
+            log.info("sync stopped; the next run goes on from there")
+        except TurnLost:
+            log.warning("sync: lease lost, left to another worker")
+        except FAILURES as error:
+            log.warning("sync failed: %s", _reason(error))
+            if isinstance(error, SQLAlchemyError):  # else the record says when it is due again
+                stopping.wait(PAUSE_AFTER_TROUBLE)
+        else:
+            if result:
+                log.info("synced: %s", ", ".join(f"{count} {name}" for name, count in counts(result).items()))
+                for problem in result.problems:
+                    log.warning("sync: %s, field %s: %s", *problem)
+
+    def _run(self, turn: Turn, stopping: threading.Event, progress: Progress) -> SyncResult:
+        try:
+            with self._task.kept(turn) as lost:
+                return self._sync(turn, _Run(stopping, lost, progress))
+        except TurnLost:
+            raise
+        except (Stopped, KeyboardInterrupt):
+            self._task.give_back(turn)
+            raise
+        except FAILURES as error:
+            self._task.failed(turn, _reason(error))
+            raise
+
+    def _sync(self, turn: Turn, run: _Run) -> SyncResult:
+        def seal(connection: Connection, result: SyncResult) -> None:
+            self._task.done(connection, turn, asdict(result))
+
+        settings = self._settings
+        credentials = (settings.workspace_user_id, settings.workspace_token)
+        workspace = Workspace(settings.workspace_url, *credentials, sleep=run.pause)
+        try:
+            return sync_users(self._db, workspace, self._spool, since=turn.last_done_at, progress=run.tell, seal=seal)
+        finally:
+            workspace.close()
+
+
+class _Run:
+    """What a run listens to while it reads and while it waits."""
+
+    def __init__(self, stopping: threading.Event, lost: threading.Event, progress: Progress) -> None:
+        self._stopping = stopping
+        self._lost = lost
+        self._progress = progress
+
+    def verify(self) -> None:
+        """Raise `Stopped` or `TurnLost` when it is to end."""
+        if self._stopping.is_set():
+            raise Stopped
+        if self._lost.is_set():
+            raise TurnLost
+
+    def tell(self, read: int, total: int) -> None:
+        """`read` of `total` users are in the spool."""
+        self.verify()
+        self._progress(read, total)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless it is to end."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            self.verify()
+            self._stopping.wait(min(left, GLANCE_SECONDS))
+        self.verify()
+
+
+def _reason(error: Exception) -> str:
+    """One line; a database's own words hold the statement and its values, which may be addresses."""
+    if isinstance(error, (SQLAlchemyError, psycopg.Error)):
+        return f"database: {in_public(error)}"
+    return " ".join(str(error).split())

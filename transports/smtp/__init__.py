@@ -1,0 +1,5 @@
+"""Messages over SMTP."""
+
+from transports.smtp.transport import SMTPTransport
+
+__all__ = ["SMTPTransport"]

@@ -1,0 +1,5 @@
+"""Messages as JSON over HTTP."""
+
+from transports.webhook.transport import WebhookTransport
+
+__all__ = ["WebhookTransport"]
