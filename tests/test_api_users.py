@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from mailer.directory.changes import merged
 from mailer.storage.models import User
-from tests.conftest import empty_postgresql, user_row
 from tests.conftest import user_row
 from tests.databases import PostgreSQL
 from tests.service import Service
