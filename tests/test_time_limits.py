@@ -22,7 +22,7 @@ from mailer.errors import QueryTimeout, TooBusy
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, CampaignState, User
 from tests.conftest import user_row
-from tests.harness import Harness
+from tests.harness import Harness, Interrupted
 from tests.service import ROOT, Service
 
 ENDLESS = {
@@ -57,32 +57,26 @@ def test_other_errors_are_no_timeouts(db: Database) -> None:
     assert not isinstance(refusal.value, QueryTimeout)
 
 
-class SlowPlanner(Planner):
-    """Reads the audience for as long as it is held up."""
-
-    reading = threading.Event()
-    go_on = threading.Event()
-
-    def _cut(self, connection: Connection, campaign: object) -> object:  # type: ignore[override]
-        self.reading.set()
-        assert self.go_on.wait(30)
-        return super()._cut(connection, campaign)  # type: ignore[arg-type]
-
-
 def test_planner_that_is_slower_than_its_lease_keeps_it(db: Database, add_users: AddUsers) -> None:
     add_users(db, 3)
     harness = Harness(db)
     harness.accept()
-    slow = SlowPlanner(db, 10, harness.lease)
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def hold_up() -> None:
+        held_up.set()
+        assert go_on.wait(30)
+
+    slow = Planner(Interrupted(db, 2, hold_up), 10, harness.lease)
     thread = threading.Thread(target=slow.plan_next)
     thread.start()
-    assert slow.reading.wait(30)
+    assert held_up.wait(30)
 
     for _ in range(5):  # well past several leases
         harness.now += harness.lease // 2
         slow.heartbeat()
         assert not harness.plan(), "another planner took a campaign that was in hand"
-    slow.go_on.set()
+    go_on.set()
     thread.join(30)
 
     assert harness.progress().state == CampaignState.RUNNING

@@ -92,6 +92,14 @@ class MemoryStore:
         with self._lock:
             self._answers.setdefault(recipient, deque()).extend(Answer(status, about, reply) for status in statuses)
 
+    def forget_answers(self, recipient: str | None = None) -> None:
+        """Take back what is told and not answered yet, for `recipient` or, with None, for everyone."""
+        with self._lock:
+            if recipient is None:
+                self._answers.clear()
+            else:
+                self._answers.pop(recipient, None)
+
     def fail_after(self, count: int, reason: str = "told to fail", about: About = About.TRANSPORT) -> None:
         """Take `count` more messages, then raise `TransportUnavailable` until `recover`."""
         with self._lock:
