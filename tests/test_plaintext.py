@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.messages.text_part.plaintext import lay_out
+from tests.drills import rounds
 
 LINKS = "<a href='http://e.org/b'>"
 
@@ -301,7 +302,8 @@ PIECES += [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(100, 3000), deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=40).map("".join))
 def test_text_of_anything_has_no_blank_too_many(markup: str) -> None:
     shown = text(markup)

@@ -39,6 +39,7 @@ from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
+from tests.drills import rounds
 from tests.harness import MINUTE, Harness
 from transports.base import About, Message, Outcome, Status, TransportUnavailable
 
@@ -319,10 +320,11 @@ def mailing(tmp_path: Path) -> type[Mailing]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.drill
 def test_any_order_of_events_keeps_the_promises(mailing: type[Mailing], capsys: pytest.CaptureFixture[str]) -> None:
-    limits = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(mailing, settings=settings(limits, derandomize=True))
+    limits = settings(max_examples=rounds(12, 400), stateful_step_count=40, deadline=None)
+    limits = settings(limits, suppress_health_check=list(HealthCheck), derandomize=True)
+    run_state_machine_as_test(mailing, settings=limits)
     with capsys.disabled():
         print(
             "\nhow often each state was seen:", ", ".join(f"{state} {count}" for state, count in entered.most_common())

@@ -178,7 +178,7 @@ def test_only_half_of_the_threads_look_at_once() -> None:
 
 
 def test_slow_looks_leave_threads_for_posts(tmp_path: Path) -> None:
-    with Service(tmp_path, audience_timeout=5, audience_rate_limit="", transport="memory:") as service:
+    with Service(tmp_path, audience_timeout=2, audience_rate_limit="", transport="memory:") as service:
         add_heavy_users(service.db, 2000)
         headers = service.headers("user00000")
         answers: list[int] = []

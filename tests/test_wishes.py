@@ -25,6 +25,7 @@ from mailer.suppression.unsubscribes import resubscribe, resubscribe_address, un
 from mailer.suppression.wishes import KeptWish, kept_wishes
 from mailer.workspace.sync import _Merge
 from tests.conftest import user_row
+from tests.drills import rounds
 from tests.harness import START, Harness
 
 BROUGHT = {"by": "boss", "source": "list.csv"}
@@ -382,7 +383,8 @@ def do(db: Database, what: str, whom: Any) -> None:
         {"click": unsubscribe, "subscribe": resubscribe, "operator": resubscribe_address}[what](db, whom)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.drill
+@settings(max_examples=rounds(15, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(happening, min_size=2, max_size=9))
 def test_wish_holds_over_any_order_of_events(db: Database, happenings: list[tuple[str, Any]]) -> None:
     with db.write() as connection:
