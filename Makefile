@@ -26,7 +26,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m "not slow and not drill" $(PYTEST_ARGS)
 
 test-long: .venv/installed-dev
 	TEST_LONG=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m drill --timeout 7200 $(PYTEST_ARGS)

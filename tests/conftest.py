@@ -32,6 +32,7 @@ class LongFilesApart(LoadFileScheduling):
         return nodeid if file in APART else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
     """How the tests are shared out, whatever `--dist` says."""
     return LongFilesApart(config, log)

@@ -468,6 +468,7 @@ def test_purge_on_the_command_line(
     assert CliRunner().invoke(main, ["purge", "--older-than", given]).exit_code == code
 
 
+@pytest.mark.slow
 def test_levers_on_the_command_line_work_on_a_running_service(tmp_path: Path, add_users) -> None:
     made = Service(tmp_path, transport="smtp://127.0.0.1:9", batch_size=10)  # nobody listens there: it stays blocked
     add_users(made.db, 25)

@@ -229,6 +229,7 @@ def test_shown_on_a_desktop_is_said(markup: str) -> None:
     assert text(f"{markup}").strip() == "s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [255, 256, 2048, 20_000])
 @pytest.mark.parametrize("tag", ["div", "span", "b", "blockquote", "ul><li", "table><tr><td", "center", "font"])
 def test_text_below_any_number_of_elements_is_said(tag: str, depth: int) -> None:

@@ -86,10 +86,12 @@ def test_target_that_is_told_again_and_again_does_not_outgrow_its_source() -> No
     assert len("".join(lay_out([markup]))) <= 2 * len(markup)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_unclosed_elements_are_read_to_the_end() -> None:
     assert "".join(lay_out(["<div><p><b>" * 33_000 + "end"])).strip() == "end"
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_tags_is_read_without_a_tree() -> None:
     calls, _ = work("<p>" * 330_000 + "end")
     assert calls < 330_000 * 30  # a tree and its layout take many more

@@ -103,6 +103,7 @@ def test_names_in_a_reply_change_nothing(case: tuple[Phase, str, About], name: s
     assert blame(phase, reply(renamed)) is about
 
 
+@pytest.mark.slow
 @given(st.sampled_from(Phase), st.integers(400, 599), st.text(max_size=200))
 def test_any_text_has_an_answer(phase: Phase, code: int, text: str) -> None:
     assert blame(phase, Reply(code, (text,))) in About

@@ -143,6 +143,7 @@ def test_two_processes_plan_what_takes_longer_than_a_lease_once(database_url: st
     assert (campaign["state"], campaign["planned"], claims) == ("completed", 0, 1)
 
 
+@pytest.mark.slow
 def test_audience_and_preview_that_take_too_long_are_503(database_url: str, tmp_path: Path) -> None:
     with Service(tmp_path, database_url=database_url, audience_timeout=1, transport="memory:") as service:
         add_heavy_users(service.db, 2000)
@@ -157,6 +158,7 @@ def test_audience_and_preview_that_take_too_long_are_503(database_url: str, tmp_
             assert "Ask for less" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_looks_have_a_rate_of_their_own(tmp_path: Path, add_users: AddUsers) -> None:
     with Service(tmp_path, rate_limit="1/minute", audience_rate_limit="3/minute", transport="memory:") as service:
         add_users(service.db, 1)
@@ -177,6 +179,7 @@ def test_only_half_of_the_threads_look_at_once() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_slow_looks_leave_threads_for_posts(tmp_path: Path) -> None:
     with Service(tmp_path, audience_timeout=2, audience_rate_limit="", transport="memory:") as service:
         add_heavy_users(service.db, 2000)
@@ -207,6 +210,7 @@ with Database(sys.argv[1]).read() as connection:
 """
 
 
+@pytest.mark.slow
 def test_statement_does_not_outlive_its_process(postgresql_url: str) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLD, postgresql_url], cwd=ROOT)
     db = Database(postgresql_url)

@@ -406,6 +406,7 @@ def test_wish_holds_over_any_order_of_events(db: Database, happenings: list[tupl
             assert one.wish is not None or not one.active or one.address not in model.addresses
 
 
+@pytest.mark.slow
 def test_many_who_share_addresses_are_brought_in_one_look_each(db: Database) -> None:
     """Thousands at one address, all of them unsubscribed, take no time that grows with their square."""
     with db.write() as connection:
