@@ -9,17 +9,16 @@ from functools import cache, partial
 from flask import Flask
 
 from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
-from mailer.api.documentation import service_version, spec_options
 from mailer.api.errors import EnvelopeApi, protect, register_errors
-from mailer.api.guard import Guard, tell_rates
-from mailer.api.looks import Looks
+from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
+from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.callers.client_address import TrustedProxies
-from mailer.callers.rate_limits import Throttle
+from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
-from mailer.callers.workspace import WorkspaceCallers
+from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.callers.workspace_sessions import WorkspaceSessions
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
@@ -28,6 +27,7 @@ from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.pages import documentation, unsubscribe
+from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
@@ -50,7 +50,7 @@ class Services:
     links: Links
     engine: Engine
     sync: SyncTask | None  # None: the sync is not scheduled
-    looks: Looks
+    directory_reads: ConcurrencyLimit
 
 
 def build(settings: Settings) -> Services:
@@ -63,7 +63,7 @@ def build(settings: Settings) -> Services:
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
-    db = Database(settings.database_url)
+    db = database_at(settings.database_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
     lease = settings.lease_seconds * 1000
@@ -81,11 +81,11 @@ def build(settings: Settings) -> Services:
         db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
     )
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    chores = {"clock": ClockWatch(db, lease).attend}
+    chores = {"clock": ClockWatch(db, lease).run_periodically}
     if sync is not None:
-        chores["sync"] = sync.attend
+        chores["sync"] = sync.run_periodically
     engine = LocalEngine(deliverer, planner, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
-    return Services(settings, db, Tokens(db), transport, links, engine, sync, Looks())
+    return Services(settings, db, Tokens(db), transport, links, engine, sync, ConcurrencyLimit())
 
 
 def _check_mail(settings: Settings) -> None:
@@ -97,20 +97,20 @@ def _check_mail(settings: Settings) -> None:
         )
 
 
-def doubts(settings: Settings) -> tuple[str, ...]:
+def setting_warnings(settings: Settings) -> tuple[str, ...]:
     """What works and is doubtful all the same, a sentence each."""
     open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
     senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
-    return (*senders, *site_address.doubts(settings.site_url))
+    return (*senders, *site_address.warnings(settings.site_url))
 
 
 def settings_with_warnings() -> Settings:
-    """The settings; logged, once, are the variables that are none, and doubts if mail leaves. Raises `ConfigError`."""
+    """Read the settings. Unknown variables, and warnings where mail leaves, are logged once. Raises `ConfigError`."""
     for unknown in unknown_settings():
         _warn(str(unknown))
     settings = Settings.from_env()
-    for doubt in doubts(settings) if site_address.smtp_hosts(settings.transport) else ():
-        _warn(doubt)
+    for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
+        _warn(warning)
     return settings
 
 
@@ -156,13 +156,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     protect(app)
     tell_rates(app)
     callers, speaking = _callers(services)
-    throttle = Throttle(services.db, settings.rate_limit)
-    looks = Throttle(services.db, settings.audience_rate_limit)
-    guard = Guard(callers, throttle, looks, TrustedProxies(settings.trusted_proxies))
+    throttle = RateLimiter(services.db, settings.rate_limit)
+    audience_throttle = RateLimiter(services.db, settings.audience_rate_limit)
+    guard = Guard(callers, throttle, audience_throttle, TrustedProxies(settings.trusted_proxies))
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     api.register_blueprint(sessions.make_blueprint(guard, speaking))
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
-    looking = audience.make_blueprint(services.db, guard, services.looks, settings, links=services.links)
+    looking = audience.make_blueprint(services.db, guard, services.directory_reads, settings, links=services.links)
     api.register_blueprint(looking)
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
     api.register_blueprint(unsubscribes.make_blueprint(services.db, guard, merge=settings.merge_addresses))
@@ -179,6 +179,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _warnings(services: Services) -> dict[str, health.Look]:
+def _warnings(services: Services) -> dict[str, health.Check]:
     """What a person should see to, although the service runs."""
-    return {"site": partial(site_address.doubts, services.settings.site_url)}
+    return {"site": partial(site_address.warnings, services.settings.site_url)}

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Executable
 
-from mailer.storage.database import Database
+from mailer.selector import database_at
 from mailer.storage.models import Base
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
@@ -39,7 +39,7 @@ _END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE 
 def _migrated_sqlite() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mailer.db"
-        with closing(Database(f"sqlite:///{path}")) as db:
+        with closing(database_at(f"sqlite:///{path}")) as db:
             db.migrate()
         return path.read_bytes()
 
@@ -103,7 +103,7 @@ class PostgreSQL:
     def _copy(self) -> str:
         if not self._template:
             self._template = self._create()
-            with closing(Database(address(self._template))) as db:
+            with closing(database_at(address(self._template))) as db:
                 db.migrate()
             with _connect(address(self._template)) as connection:
                 self._schema = _schema(connection)

@@ -48,7 +48,7 @@ stop() {
 }
 trap stop EXIT
 answers() {
-    for _ in {1..150}; do
+    for _ in {1..600}; do
         if curl --silent --fail --output /dev/null "http://$ADDRESS/healthz"; then return; fi
         sleep 0.1
     done

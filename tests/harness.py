@@ -14,6 +14,7 @@ from mailer.campaigns.progress import Progress, progress
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.messages.links import Links
+from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Delivery
@@ -32,7 +33,7 @@ class Interrupted(Database):
     """The same database, for one process that something happens to when it begins to write for the `nth` time."""
 
     def __init__(self, db: Database, nth: int, happens: Callable[[], object]) -> None:
-        super().__init__(db.url, clock=db.clock)
+        super().__init__(db.url, on_connect=add_functions, clock=db.clock)
         self._writes_left = nth
         self._happens = happens
 
@@ -112,7 +113,7 @@ class Harness:
     def delivery(self, user_id: str) -> Any:
         """One recipient's record."""
         mine = (Delivery.campaign_id == self.campaign_id, Delivery.user_id == user_id)
-        columns = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.reply, Delivery.due_at)
+        columns = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.reply, Delivery.due_at)
         with self.db.read() as connection:
             return connection.execute(select(*columns).where(*mine)).one_or_none()
 

@@ -1,4 +1,4 @@
-"""The levers: over the API, on the command line, and what they leave on record."""
+"""Actions on a campaign: over the API, on the command line, and what they leave on record."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sqlalchemy import delete, insert, select, update
 from app import create_app
 from mailer.callers.tokens import Tokens
 from mailer.campaigns import control
-from mailer.campaigns.export import as_csv, as_ndjson, records
+from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
-from mailer.campaigns.progress import Recorded
+from mailer.campaigns.progress import DeliveryRecord
 from mailer.campaigns.retention import purge
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
 from mailer.errors import InvalidState
-from mailer.files.spreadsheets import neutral
+from mailer.files.exports import neutral, write_csv, write_ndjson
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
@@ -36,7 +36,7 @@ from transports.base import About, Status
 
 DAY = 24 * 60 * MINUTE
 CAMPAIGNS = "/api/v1/mailer/campaigns"
-LEVERS = ("pause", "resume", "cancel", "retry-failed")
+ACTIONS = ("pause", "resume", "cancel", "retry-failed")
 
 
 @pytest.fixture
@@ -59,32 +59,32 @@ def road(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
 
 
 @pytest.fixture
-def pull(app: Flask, road: Harness) -> Callable[..., Any]:
-    """Pull a lever of the campaign as a user; gives status and answer."""
+def act_on(app: Flask, road: Harness) -> Callable[..., Any]:
+    """Take an action of the campaign as a user; gives status and answer."""
     client: FlaskClient = app.test_client()
     tokens: dict[str, str] = {}
 
-    def act(lever: str, *, user_id: str = "user00000", campaign_id: str | None = None, query: str = "") -> Any:
+    def act(action: str, *, user_id: str = "user00000", campaign_id: str | None = None, query: str = "") -> Any:
         if user_id not in tokens:
             tokens[user_id] = Tokens(road.db).create(user_id, ("send-mail",))
         headers = {"X-User-Id": user_id, "X-Auth-Token": tokens[user_id]}
-        path = f"{CAMPAIGNS}/{campaign_id or road.campaign_id}/{lever}{query}"
-        answer = client.open(path, method="GET" if lever == "export" else "POST", headers=headers)
+        path = f"{CAMPAIGNS}/{campaign_id or road.campaign_id}/{action}{query}"
+        answer = client.open(path, method="GET" if action == "export" else "POST", headers=headers)
         return answer.status_code, answer.get_json() if answer.is_json else answer.get_data(as_text=True)
 
     return act
 
 
-def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, pull: Callable[..., Any]) -> None:
-    status, answer = pull("pause")
+def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, act_on: Callable[..., Any]) -> None:
+    status, answer = act_on("pause")
     assert (status, answer["success"], answer["campaign"]["state"]) == (200, True, "paused")
     assert answer["campaign"]["reason"] == "paused by a person"
-    assert pull("pause")[0] == 200  # again changes nothing
+    assert act_on("pause")[0] == 200  # again changes nothing
     road.run()
     assert road.arrived() == []
-    assert pull("resume")[1]["campaign"]["state"] == "running"
+    assert act_on("resume")[1]["campaign"]["state"] == "running"
     road.deliverer.run_next(lambda: False)
-    answer = pull("cancel")[1]["campaign"]
+    answer = act_on("cancel")[1]["campaign"]
     assert (answer["state"], answer["sent"], answer["pending"]) == ("cancelled", 10, 15)
     assert answer["finishedAt"] is not None
     road.run()
@@ -92,15 +92,15 @@ def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, 
     assert examine(road.db) == []
 
 
-@pytest.mark.parametrize("lever", LEVERS)
-def test_lever_of_a_campaign_that_is_not_the_callers_is_not_found(pull: Callable[..., Any], lever: str) -> None:
-    for answer in (pull(lever, user_id="user00001"), pull(lever, campaign_id="0123456789abcdef01234567")):
+@pytest.mark.parametrize("action", ACTIONS)
+def test_action_of_a_campaign_that_is_not_the_callers_is_not_found(act_on: Callable[..., Any], action: str) -> None:
+    for answer in (act_on(action, user_id="user00001"), act_on(action, campaign_id="0123456789abcdef01234567")):
         assert (answer[0], answer[1]["errorType"]) == (404, "error-not-found")
 
 
-@pytest.mark.parametrize("lever", LEVERS)
-def test_lever_needs_credentials(app: Flask, road: Harness, lever: str) -> None:
-    answer = app.test_client().post(f"{CAMPAIGNS}/{road.campaign_id}/{lever}")
+@pytest.mark.parametrize("action", ACTIONS)
+def test_action_needs_credentials(app: Flask, road: Harness, action: str) -> None:
+    answer = app.test_client().post(f"{CAMPAIGNS}/{road.campaign_id}/{action}")
     assert answer.status_code == 401
 
 
@@ -115,14 +115,14 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("state", CampaignState)
-@pytest.mark.parametrize("lever", LEVERS)
-def test_lever_works_in_some_states_and_is_refused_in_the_others(
-    road: Harness, pull: Callable[..., Any], lever: str, state: CampaignState
+@pytest.mark.parametrize("action", ACTIONS)
+def test_action_works_in_some_states_and_is_refused_in_the_others(
+    road: Harness, act_on: Callable[..., Any], action: str, state: CampaignState
 ) -> None:
     with road.db.write() as connection:
         connection.execute(update(Campaign).values(state=state))
-    status, answer = pull(lever)
-    if state in ALLOWED[lever]:
+    status, answer = act_on(action)
+    if state in ALLOWED[action]:
         assert status == 200
     else:
         assert (status, answer["errorType"], answer["details"]) == (409, "error-invalid-state", {"state": state})
@@ -133,11 +133,11 @@ def test_lever_works_in_some_states_and_is_refused_in_the_others(
 def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(road: Harness) -> None:
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    road.outbox.checkpoint(claim, [], entries[:3], 10)
+    items = road.outbox.due_items(claim)
+    road.outbox.checkpoint(claim, [], items[:3], 10)
     control.cancel(road.db, road.campaign_id)
     assert road.progress().state == "cancelling"
-    assert road.outbox.checkpoint(claim, [], entries[3:6], 10).running is False
+    assert road.outbox.checkpoint(claim, [], items[3:6], 10).running is False
     road.outbox.release(claim, [], 10)
     assert road.progress().state == "cancelled"
     assert examine(road.db) == []
@@ -150,7 +150,7 @@ def test_what_a_dead_worker_attempted_is_uncertain_after_cancel_and_sent_no_more
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    road.outbox.checkpoint(claim, [], road.outbox.open_entries(claim)[:3], 10)
+    road.outbox.checkpoint(claim, [], road.outbox.due_items(claim)[:3], 10)
     control.cancel(db, road.campaign_id)
     road.now += road.lease
     road.run()
@@ -207,7 +207,7 @@ def test_blocked_is_shown_with_the_transports_reason_while_it_lasts(road: Harnes
     assert (road.progress().state, road.progress().reason) == ("completed", None)
 
 
-def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_being_ready(
+def test_open_breaker_that_nobody_tries_any_more_does_not_keep_the_service_from_being_ready(
     app: Flask, road: Harness
 ) -> None:
     def transport() -> str:
@@ -223,7 +223,9 @@ def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_bei
     assert transport() == "ok"
 
 
-def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add_users) -> None:
+def test_half_open_breaker_opens_for_longer_when_the_transport_connects_but_cannot_send(
+    db: Database, add_users
+) -> None:
     add_users(db, 5)
     road = Harness(db)
     road.accept()
@@ -234,16 +236,16 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
     for _ in range(4):
         road.deliverer.run_next(lambda: False)
         with db.read() as connection:
-            blocked = circuit_breaker.current(connection)
-        assert blocked is not None
-        steps.append((blocked.step, blocked.blocked_until - road.now))
-        road.now = blocked.blocked_until
+            breaker = circuit_breaker.tripped(connection)
+        assert breaker is not None
+        steps.append((breaker.failures, breaker.retry_at - road.now))
+        road.now = breaker.retry_at
     assert steps == [(1, 5000), (2, 15_000), (3, 30_000), (4, 60_000)]
     road.store.recover()
     road.run()
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert circuit_breaker.current(connection) is None
+        assert circuit_breaker.tripped(connection) is None
 
 
 def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:
@@ -317,14 +319,14 @@ def test_retry_failed_while_a_batch_is_held_keeps_the_counts(db: Database, add_u
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
 
 
-def test_retry_failed_over_the_api_says_how_many(road: Harness, pull: Callable[..., Any]) -> None:
+def test_retry_failed_over_the_api_says_how_many(road: Harness, act_on: Callable[..., Any]) -> None:
     road.store.answer("user00003@example.com", Status.REFUSED)
     road.store.answer("user00004@example.com", *[Status.UNCERTAIN] * 2)
     road.run()
-    status, answer = pull("retry-failed")
+    status, answer = act_on("retry-failed")
     assert (status, answer["retried"], answer["campaign"]["deferred"]) == (200, 1, 1)
-    assert pull("retry-failed", query="?uncertain=true")[1]["retried"] == 1
-    assert pull("retry-failed", query="?uncertain=perhaps")[0] == 400
+    assert act_on("retry-failed", query="?uncertain=true")[1]["retried"] == 1
+    assert act_on("retry-failed", query="?uncertain=perhaps")[0] == 400
 
 
 BREAKAGES: dict[str, Any] = {
@@ -344,7 +346,7 @@ BREAKAGES: dict[str, Any] = {
     "a deferred delivery is never to be tried again": lambda: (
         update(Delivery).where(Delivery.status == "deferred").values(due_at=None)
     ),
-    "a recipient may have had more copies than are allowed": lambda: update(Delivery).values(doubts=3),
+    "a recipient may have had more copies than are allowed": lambda: update(Delivery).values(uncertain_attempts=3),
     "it is not planned yet and has batches": lambda: update(Campaign).values(state=CampaignState.PLANNING),
     "it is completed and has a batch that is not done": lambda: update(Campaign).values(state=CampaignState.COMPLETED),
     "it is cancelled and has a batch that waits": lambda: update(Campaign).values(state=CampaignState.CANCELLED),
@@ -387,8 +389,8 @@ def test_doctor_on_the_command_line(road: Harness, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_cell_that_starts_a_formula_is_neutralised(cell: str) -> None:
-    record = Recorded(cell, cell, "sent", 1, cell, START, None)
-    row = list(csv.reader(io.StringIO("".join(as_csv([record])), newline="")))[1]
+    record = DeliveryRecord(cell, cell, "sent", 1, cell, START, None)
+    row = list(csv.reader(io.StringIO("".join(write_csv(COLUMNS, [cells(record)])), newline="")))[1]
     assert [row[0], row[1], row[4]] == [f"'{cell}"] * 3
     assert neutral("plain = text") == "plain = text"
 
@@ -397,29 +399,37 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
     road = Harness(db)
     road.accept(dry_run=True)
     road.run()
-    values = {"campaign_id": road.campaign_id, "status": "sent", "address": None, "attempts": 1, "doubts": 0}
+    values = {
+        "campaign_id": road.campaign_id,
+        "status": "sent",
+        "address": None,
+        "attempts": 1,
+        "uncertain_attempts": 0,
+    }
     values |= {"reply": 'said "250, OK"\nand more', "first_at": START, "updated_at": START, "due_at": None}
     with db.write() as connection:
         connection.execute(delete(Delivery))
         connection.execute(insert(Delivery), [{**values, "user_id": f"user{number:05d}"} for number in range(2500)])
-    rows = list(csv.DictReader(io.StringIO("".join(as_csv(records(db, road.campaign_id))), newline="")))
+    rows = list(
+        csv.DictReader(io.StringIO("".join(write_csv(COLUMNS, map(cells, records(db, road.campaign_id)))), newline=""))
+    )
     assert [row["userId"] for row in rows] == [f"user{number:05d}" for number in range(2500)]
     assert (rows[0]["reply"], rows[0]["address"]) == ('said "250, OK"\nand more', "")
     assert rows[0]["updatedAt"] == "2023-11-14T22:13:20.000Z"
-    lines = [json.loads(line) for line in as_ndjson(records(db, road.campaign_id))]
+    lines = [json.loads(line) for line in write_ndjson(COLUMNS, map(cells, records(db, road.campaign_id)))]
     assert (len(lines), lines[7]["userId"], lines[7]["address"]) == (2500, "user00007", None)
     assert list(records(db, road.campaign_id, DeliveryStatus.FAILED)) == []
 
 
-def test_export_over_the_api_is_for_its_caller(road: Harness, pull: Callable[..., Any]) -> None:
+def test_export_over_the_api_is_for_its_caller(road: Harness, act_on: Callable[..., Any]) -> None:
     road.store.answer("user00003@example.com", Status.REFUSED)
     road.run()
-    status, answer = pull("export", query="?format=csv&status=failed")
+    status, answer = act_on("export", query="?format=csv&status=failed")
     assert (status, len(answer.splitlines())) == (200, 2)
     assert answer.splitlines()[1].startswith("user00003,user00003@example.com,failed,1,")
-    assert len(pull("export", query="?format=ndjson")[1].splitlines()) == 25
-    assert pull("export", query="?format=xlsx")[0] == 400
-    assert pull("export", user_id="user00001")[0] == 404
+    assert len(act_on("export", query="?format=ndjson")[1].splitlines()) == 25
+    assert act_on("export", query="?format=xlsx")[0] == 400
+    assert act_on("export", user_id="user00001")[0] == 404
 
 
 def test_purge_forgets_old_campaigns_and_keeps_their_counts(db: Database, add_users) -> None:
@@ -469,7 +479,7 @@ def test_purge_on_the_command_line(
 
 
 @pytest.mark.slow
-def test_levers_on_the_command_line_work_on_a_running_service(tmp_path: Path, add_users) -> None:
+def test_actions_on_the_command_line_work_on_a_running_service(tmp_path: Path, add_users) -> None:
     made = Service(tmp_path, transport="smtp://127.0.0.1:9", batch_size=10)  # nobody listens there: it stays blocked
     add_users(made.db, 25)
     with made as service:

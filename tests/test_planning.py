@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from mailer.audience.conditions import suppressed_audience
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, RefusedAddress, User
 from tests.conftest import user_row
@@ -72,7 +73,7 @@ def test_planning_reads_little_of_the_directory(sqlite_db: Database, add_users: 
     add_users(sqlite_db, 1000, name="x" * 3000)
     sqlite_db.close()
     file = Path(sqlite_db.url.removeprefix("sqlite:///"))
-    with closing(Database(sqlite_db.url)) as db:  # which has no pages in memory yet
+    with closing(database_at(sqlite_db.url)) as db:  # which has no pages in memory yet
         road = Harness(db, batch_size=100)
         road.accept(QUERY)
         before = read_bytes()

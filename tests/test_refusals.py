@@ -16,14 +16,14 @@ from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.retention import purge
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.worklist import Claim, Entry, Result, still_eligible
+from mailer.delivery.worklist import Result, still_eligible
 from mailer.messages.addresses import comparable
-from mailer.messages.template import Recipient
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, DeliveryStatus, RefusedAddress, User
 from mailer.suppression import refused_addresses
-from mailer.suppression.refused_addresses import Lifted, lift, suppressed_addresses
+from mailer.suppression.refused_addresses import AddressOutcome
+from mailer.suppression.suppressed_addresses import Lifted, lift, suppressed_addresses
 from tests.conftest import user_row
 from tests.harness import MINUTE, START, Harness
 from tests.killable import Trap, Worker, attempts, settings_for
@@ -172,20 +172,16 @@ def test_users_who_share_an_address_count_it_once(road: Harness) -> None:
 
 
 def test_last_word_in_a_checkpoint_counts(db: Database) -> None:
-    claim = Claim("campaign1", 0, 0, "a", "z", False, False)
     with db.write() as connection:
         words = [said("refused"), said("sent"), said("refused"), said("sent", "B@x.org"), said("refused", "b@x.org")]
         refused_addresses.count(
-            connection, claim, [*words, said("refused", "c@x.org"), said("sent", "C@x.org")], START, 3
+            connection, "campaign1", [*words, said("refused", "c@x.org"), said("sent", "C@x.org")], START, 3
         )
     assert [refused_in(db, f"{name}@x.org") for name in "abc"] == [1, 1, 0]
 
 
-def said(what: str, address: str = "a@x.org") -> Result:
-    entry = Entry(Recipient("u", "n", address))
-    if what == "sent":
-        return Result(entry, DeliveryStatus.SENT, 1, 0, "ok")
-    return Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
+def said(what: str, address: str = "a@x.org") -> AddressOutcome:
+    return AddressOutcome(address, None if what == "sent" else "no")
 
 
 def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_reason(road: Harness) -> None:
@@ -218,7 +214,7 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
+    items = road.outbox.due_items(claim)
     with db.write() as connection:
         values = {
             "campaigns": 3,
@@ -229,8 +225,8 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
             "rule": "",
         }
         connection.execute(insert(RefusedAddress).values(address=BAD, **values))
-    checkpoint = road.outbox.checkpoint(claim, [], entries[:3], 5)
-    assert [entry.recipient.user_id for entry in checkpoint.entries] == ["user00000", "user00002"]
+    checkpoint = road.outbox.checkpoint(claim, [], items[:3], 5)
+    assert [item.recipient.user_id for item in checkpoint.items] == ["user00000", "user00002"]
     assert road.progress().planned == 5
     road.outbox.release(claim, [], 4)
     road.run()
@@ -259,9 +255,8 @@ def test_lifted_first_it_is_tried_again_and_counted_anew(road: Harness) -> None:
 def test_message_that_was_on_its_way_lifts_nothing(road: Harness) -> None:
     suppress(road)
     with road.db.write() as connection:
-        claim = Claim("campaign9", 0, 0, "a", "z", False, False)
-        taken = Result(Entry(Recipient("u", "n", BAD), refused_before=True), DeliveryStatus.SENT, 1, 0, "ok")
-        refused_addresses.count(connection, claim, [taken], road.now, 3)
+        taken = AddressOutcome(BAD, None, refused_before=True)
+        refused_addresses.count(connection, "campaign9", [taken], road.now, 3)
     assert len(suppressed_addresses(road.db)) == 1
 
 
@@ -270,8 +265,7 @@ def test_refusal_that_was_on_its_way_changes_no_date(road: Harness, limit: int) 
     suppress(road)
     (before,) = suppressed_addresses(road.db)
     with road.db.write() as connection:
-        claim = Claim("campaign9", 0, 0, "a", "z", False, False)
-        refused_addresses.count(connection, claim, [said("refused", BAD)], road.now, limit)
+        refused_addresses.count(connection, "campaign9", [said("refused", BAD)], road.now, limit)
     (after,) = suppressed_addresses(road.db)
     assert (after.suppressed_at, after.campaigns) == (before.suppressed_at, 4)
 
@@ -303,11 +297,11 @@ def test_outcome_that_is_not_recorded_is_not_counted(road: Harness) -> None:
     road.plan()
     frozen = road.outbox.claim()
     assert frozen is not None
-    entry = road.outbox.open_entries(frozen)[1]
+    item = road.outbox.due_items(frozen)[1]
     road.now += road.lease
     taken_over = road.outbox.claim()
     assert taken_over is not None
-    refused = Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
+    refused = Result(item, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
     for write in (
         lambda: road.outbox.checkpoint(frozen, [refused], [], 4),
         lambda: road.outbox.release(frozen, [refused], 4),
@@ -326,8 +320,7 @@ def test_campaigns_refused_at_the_same_moment_all_count(db: Database) -> None:
         begin.wait()
         for address in ("a@x.org", "b@x.org"):
             with db.write() as connection:
-                claim = Claim(f"campaign{number}", 0, 0, "a", "z", False, False)
-                refused_addresses.count(connection, claim, [said("refused", address)], START, 6)
+                refused_addresses.count(connection, f"campaign{number}", [said("refused", address)], START, 6)
 
     threads = [threading.Thread(target=refuse, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -340,14 +333,10 @@ def test_campaigns_refused_at_the_same_moment_all_count(db: Database) -> None:
 def test_outcomes_without_a_refusal_ask_nothing_of_the_database(db: Database) -> None:
     with db.write() as closed:
         pass
-    claim = Claim("campaign", 0, 0, "a", "z", False, False)
-    nobody = Entry(Recipient("v", "n", "b@x.org"))
-    others = [Result(nobody, DeliveryStatus.FAILED, 1, 0, "no", about=About.MESSAGE), said("sent")]
-    refused_addresses.count(closed, claim, others, START, 3)
-    took = Result(Entry(nobody.recipient, refused_before=True), DeliveryStatus.SENT, 1, 0, "ok")
-    for result in (said("refused"), took):  # where it has something to write it does try
-        with pytest.raises(ResourceClosedError):
-            refused_addresses.count(closed, claim, [result], START, 3)
+    refused_addresses.count(closed, "campaign", [said("sent"), said("sent", "b@x.org")], START, 3)
+    for outcome in (said("refused"), AddressOutcome("a@x.org", None, refused_before=True)):
+        with pytest.raises(ResourceClosedError):  # where there is something to write it does try
+            refused_addresses.count(closed, "campaign", [outcome], START, 3)
 
 
 def test_recipient_is_known_as_refused_before_until_a_message_is_taken(road: Harness) -> None:
@@ -357,11 +346,11 @@ def test_recipient_is_known_as_refused_before_until_a_message_is_taken(road: Har
         claim = road.outbox.claim()
         assert claim is not None
         with road.db.read() as connection:
-            entries, _ = still_eligible(connection, claim, road.outbox.open_entries(claim))
+            items, _ = still_eligible(connection, claim, road.outbox.due_items(claim))
         road.outbox.release(claim, [], 5)
         road.run()
         road.now += MINUTE
-        return [entry.recipient.address for entry in entries if entry.refused_before]
+        return [item.recipient.address for item in items if item.refused_before]
 
     assert known() == []
     campaign(road, Status.REFUSED)
@@ -438,8 +427,7 @@ def test_addresses_compare_alike_in_python_and_both_databases(db: Database, addr
 
 
 def test_pages_of_addresses_follow_each_other(db: Database) -> None:
-    claim = Claim("campaign1", 0, 0, "a", "z", False, False)
     with db.write() as connection:
-        refused_addresses.count(connection, claim, [said("refused", f"{name}@x.org") for name in "cab"], START, 1)
+        refused_addresses.count(connection, "campaign1", [said("refused", f"{name}@x.org") for name in "cab"], START, 1)
     assert [one.address for one in suppressed_addresses(db, count=2)] == ["a@x.org", "b@x.org"]
     assert [one.address for one in suppressed_addresses(db, after="b@x.org")] == ["c@x.org"]

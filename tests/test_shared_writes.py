@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.group_commit import SharedWrites
 
@@ -110,7 +111,7 @@ def take_all_back(connection: Connection) -> None:
 
 @pytest.mark.parametrize("failing", [0, 1, 2, 3], ids=["first", "second", "third", "last"])
 def test_those_whose_commit_was_taken_back_hear_of_it(failing: int, tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/test.db")
+    database = database_at(f"sqlite:///{tmp_path}/test.db")
     with database.write() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
     shared = SharedWrites(database.write)

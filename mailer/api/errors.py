@@ -1,4 +1,4 @@
-"""Turning refusals into Rocket.Chat's envelope, at flask-smorest's own seams."""
+"""Every error as JSON in Rocket.Chat's envelope, and the headers that protect every answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 from flask import Flask, Response, jsonify
 from flask_smorest import Api
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
 from mailer.api.schemas import ErrorSchema
 from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
-from mailer.storage.database_errors import own_words
+from mailer.storage.database_errors import UNAVAILABLE, own_words
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +47,14 @@ class EnvelopeApi(Api):
 
 
 def register_errors(app: Flask) -> None:
-    """Teach the app the service's own errors, before it has any routes."""
+    """Have the app answer the service's own errors, and a database that is not available (503)."""
     app.register_error_handler(MailerError, _refused)
-    for trouble in (OperationalError, InterfaceError, TimeoutError):
-        app.register_error_handler(trouble, _database_down)
+    for unavailable in UNAVAILABLE:
+        app.register_error_handler(unavailable, _database_down)
 
 
 def protect(app: Flask) -> None:
-    """Have no answer taken for something else, or put into a frame; what a page may load, it says itself."""
+    """Add headers to every answer: no guessing of its type, no framing, no loading. A page sets a policy of its own."""
 
     @app.after_request
     def add(answer: Response) -> Response:

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam,
 from mailer.delivery import circuit_breaker, ledger, resting, same_refusals
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.trouble import Trouble
-from mailer.delivery.worklist import Claim, Entry, Result, entries_of, open_entries, still_eligible
+from mailer.delivery.worklist import Claim, Result, WorkItem, address_outcomes, due_items, items_of, still_eligible
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.machine_clock import boot_time
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
@@ -37,7 +37,7 @@ def _due_batch(*columns: Any) -> Select[*tuple[Any, ...]]:
     # what a dead worker left is still recorded
     wanted = or_(Campaign.state == CampaignState.RUNNING, resting.due(now), left_over)
     states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
-    due = and_(states, Batch.due_at <= now, wanted, bindparam("free", type_=Boolean))
+    due = and_(states, Batch.due_at <= now, wanted, bindparam("may_send", type_=Boolean))
     query = select(*columns).join(Campaign, Campaign.id == Batch.campaign_id).where(due)
     return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
 
@@ -47,7 +47,6 @@ _DUE = _due_batch(*CLAIMED)
 _DUE_LOCKED = _DUE.with_for_update(of=Batch, skip_locked=True)
 _WHOSE = _due_batch(Batch.campaign_id)
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
-
 
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
@@ -62,7 +61,7 @@ class Checkpoint:
 
     since: float
     now: int
-    entries: Sequence[Entry]
+    items: Sequence[WorkItem]
     running: bool
 
 
@@ -93,51 +92,51 @@ class Outbox:
     def claim(self) -> Claim | None:
         """Take the batch that is due first, or None. What a dead worker was attempting becomes `uncertain`."""
         with self._db.read() as connection:
-            if connection.execute(_DUE, self._now_and_free(connection)).first() is None:
+            if connection.execute(_DUE, self._due_parameters(connection)).first() is None:
                 return None
         with self._db.write() as connection:
-            row = connection.execute(_DUE_LOCKED, self._now_and_free(connection)).one_or_none()
+            row = connection.execute(_DUE_LOCKED, self._due_parameters(connection)).one_or_none()
             return self._take(connection, row) if row else None
 
-    def _now_and_free(self, connection: Connection) -> dict[str, Any]:
+    def _due_parameters(self, connection: Connection) -> dict[str, Any]:
         now = self._db.clock(connection)
-        trouble = circuit_breaker.current(connection)
-        return {"now": now, "free": trouble is None or trouble.blocked_until <= now}
+        breaker = circuit_breaker.tripped(connection)
+        return {"now": now, "may_send": breaker is None or not breaker.is_open(now)}
 
-    def whose_is_due(self) -> str | None:
+    def campaign_due(self) -> str | None:
         """The campaign whose batch `claim` would take; for when that fails in a way that it must not."""
         with self._db.read() as connection:
-            return str(found) if (found := connection.scalar(_WHOSE, self._now_and_free(connection))) else None
+            return str(found) if (found := connection.scalar(_WHOSE, self._due_parameters(connection))) else None
 
     def _take(self, connection: Connection, row: AnyRow) -> Claim | None:
         now = self._db.clock(connection)
-        trial = row.state == CampaignState.RESTING
-        if trial and not resting.reserve_trial(connection, row.campaign_id, now, now + self.lease):
+        rests = row.state == CampaignState.RESTING
+        if rests and not resting.reserve_try(connection, row.campaign_id, now, now + self.lease):
             return None
-        probe = circuit_breaker.current(connection) is not None
-        if probe:
-            circuit_breaker.reserve_probe(connection, now + self.lease)
+        half_open = circuit_breaker.tripped(connection) is not None
+        if half_open:
+            circuit_breaker.reserve(connection, now + self.lease)
         place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
         takeovers = row.takeovers + 1 if row.attempting else row.takeovers
-        claim = Claim(*place, row.dry_run, probe, row.merge_addresses, trial, row.errors, takeovers)
+        claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
-        self._doubt_all(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
+        self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
         return claim
 
-    def _doubt_all(
+    def _mark_uncertain(
         self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
     ) -> None:
         """What was being attempted may have arrived; nobody knows."""
-        lost = [self._doubt(entry, now, reply) for entry in entries_of(connection, claim.campaign_id, user_ids)]
-        untried = pending - sum(result.entry.status is None for result in lost)
+        lost = [self._uncertain_result(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
+        untried = pending - sum(result.item.status is None for result in lost)
         numbers = {"due_at": now + self.lease, "untried": untried, "takeovers": claim.takeovers}
         ledger.record(connection, claim, lost, [], now=now, **numbers)
 
-    def _doubt(self, entry: Entry, now: int, reply: str) -> Result:
-        doubts = entry.doubts + 1
-        due = uncertain_again(doubts, now, policy=self._uncertain)
-        return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, reply, due)
+    def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
+        uncertain_attempts = item.uncertain_attempts + 1
+        due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
+        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
 
     def campaign(self, campaign_id: str) -> AnyRow:
         """What a campaign's messages are compiled from."""
@@ -145,10 +144,10 @@ class Outbox:
         with self._db.read() as connection:
             return connection.execute(select(*columns).where(Campaign.id == campaign_id)).one()
 
-    def open_entries(self, claim: Claim) -> list[Entry]:
+    def due_items(self, claim: Claim) -> list[WorkItem]:
         """Everyone of the batch who has no final outcome and is due, by id."""
         with self._db.read() as connection:
-            return open_entries(connection, claim, self._db.clock(connection))
+            return due_items(connection, claim, self._db.clock(connection))
 
     def extend(self, claim: Claim) -> float:
         """Hold the batch for another lease; `ledger.LeaseLost` when it is somebody else's by now."""
@@ -157,15 +156,17 @@ class Outbox:
             ledger.fenced(connection, claim, due_at=self._db.clock(connection) + self.lease)
         return since
 
-    def verify_intent(self, claim: Claim, intent: Sequence[Entry]) -> None:
+    def verify_intent(self, claim: Claim, intent: Sequence[WorkItem]) -> None:
         """Raise `ledger.LeaseLost` unless the batch is held and `intent` is still the newest thing written to it."""
         mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
         with self._db.read() as connection:
             attempting = connection.scalar(select(Batch.attempting).where(*mine))
-        if attempting != [entry.recipient.user_id for entry in intent]:
+        if attempting != [item.recipient.user_id for item in intent]:
             raise ledger.LeaseLost
 
-    def checkpoint(self, claim: Claim, results: Sequence[Result], ahead: Sequence[Entry], untried: int) -> Checkpoint:
+    def checkpoint(
+        self, claim: Claim, results: Sequence[Result], ahead: Sequence[WorkItem], untried: int
+    ) -> Checkpoint:
         """Commit `results` and the intent to attempt `ahead`, less who unsubscribed meanwhile.
 
         `untried` is how many of `ahead` and after have no record. When the campaign no longer runs nobody is to be
@@ -175,17 +176,17 @@ class Outbox:
             since, now = boot_time(), self._db.clock(connection)
             self._judge_campaign(connection, claim, results)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
-            running = state == CampaignState.RUNNING or (claim.trial and state == CampaignState.RESTING)
-            entries, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
-            untried -= sum(result.entry.status is None for result in skipped)
-            intent = [entry.recipient.user_id for entry in entries]
+            running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
+            items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
+            untried -= sum(result.item.status is None for result in skipped)
+            intent = [item.recipient.user_id for item in items]
             self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
-        return Checkpoint(since, now, entries, running)
+        return Checkpoint(since, now, items, running)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be gone on with, to be retried, or done.
 
-        `trouble` is why it ended early, if it did: the transport is then blocked for everybody, or the campaign rests
+        `trouble` is why it ended early, if it did: the transport's circuit breaker then opens, or the campaign rests
         alone; how often it did so in a row is returned. Raises `ledger.LeaseLost`.
         """
         with self._db.write() as connection:
@@ -207,9 +208,9 @@ class Outbox:
         held = select(Batch.attempting, PENDING.label("pending")).where(*mine)
         with self._db.write() as connection:
             now = self._db.clock(connection)
-            rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, trial=claim.trial)
+            rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(held).one()
-            self._doubt_all(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
+            self._mark_uncertain(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             ledger.give_back(connection, claim, state, now, more=True)
         return rests
@@ -219,17 +220,17 @@ class Outbox:
         with self._db.write() as connection:
             now = self._db.clock(connection)
             behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
-            rests = resting.rest(connection, campaign_id, Trouble(error=error), now, trial=True)
+            rests = resting.rest(connection, campaign_id, Trouble(error=error), now, tried=True)
             connection.execute(behind.values(due_at=now + self.lease))  # whatever its state: others have their turn
         return rests
 
-    def lift(self, claim: Claim) -> None:
+    def record_recovery(self, claim: Claim) -> None:
         """Somebody got an answer: the transport works, and the campaign's sender is taken."""
         with self._db.write() as connection:
-            if claim.trial:
-                resting.lift(connection, claim.campaign_id, answered=True, ended=False)
-            if claim.probe:
-                circuit_breaker.lift(connection)
+            if claim.campaign_rests:
+                resting.end(connection, claim.campaign_id, answered=True, ended=False)
+            if claim.half_open:
+                circuit_breaker.close(connection)
 
     def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
         """Look for one answer that everybody gets, before the next messages are decided on."""
@@ -242,6 +243,8 @@ class Outbox:
     ) -> None:
         numbers["takeovers"] = 0 if results else claim.takeovers  # who has outcomes has got on
         ledger.record(connection, claim, results, intent, due_at=numbers["now"] + self.lease, **numbers)
-        refused_addresses.count(connection, claim, results, numbers["now"], self._suppress_after)
+        if not claim.dry_run:
+            outcomes = address_outcomes(results)
+            refused_addresses.count(connection, claim.campaign_id, outcomes, numbers["now"], self._suppress_after)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)

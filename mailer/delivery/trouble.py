@@ -6,12 +6,12 @@ import re
 import traceback
 from dataclasses import dataclass
 
+from mailer import text as text_rules
 from mailer.errors import MailerError
 from mailer.messages.template import UnusableText
 
 LONGEST = 500  # characters
 _ADDRESS = re.compile(r"\S+@\S+")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class BrokenContract(Exception):
     """A transport that answered for a message twice, not at all, or with what is no outcome."""
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """One line for people, fit to be kept. What is not ours to say in better words is named as Python names it."""
     if isinstance(error, (MailerError, UnusableText, BrokenContract)):
         return one_line(str(error))
@@ -41,14 +41,14 @@ def told(error: BaseException) -> str:
 
 def one_line(text: str) -> str:
     """`text` without control characters and lone surrogates, cut to a length that is fit to be kept."""
-    return text if text.isprintable() and len(text) <= LONGEST else _UNPRINTABLE.sub(" ", text).strip()[:LONGEST]
+    return text_rules.one_line(text).strip()[:LONGEST]
 
 
-def for_the_log(text: str) -> str:
+def without_addresses(text: str) -> str:
     """`text` with every word that has an `@` replaced."""
     return _ADDRESS.sub("<address>", text)
 
 
-def whole(error: BaseException) -> str:
+def full_traceback(error: BaseException) -> str:
     """The traceback, fit for the log."""
-    return for_the_log("".join(traceback.format_exception(error)))
+    return without_addresses("".join(traceback.format_exception(error)))

@@ -62,6 +62,11 @@ class User(Base):
     )
 
 
+def comparable_address(user: type[User] = User) -> ColumnElement[str]:
+    """The user's address as `addresses.comparable` has it; the users are indexed by it. `user` may be an alias."""
+    return func.lower(user.email)
+
+
 class AuthToken(Base):
     """A caller's credential; only the SHA-256 of the token is kept."""
 
@@ -144,7 +149,8 @@ class Delivery(Base):
     status: Mapped[str] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int]  # tries that ended in an answer about this recipient
-    doubts: Mapped[int]  # tries that may have delivered a copy without our knowing
+    # tries that may have delivered a copy without our knowing
+    uncertain_attempts: Mapped[int] = mapped_column("doubts", key="uncertain_attempts")
     reply: Mapped[str] = mapped_column(Text)
     first_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
@@ -159,7 +165,7 @@ class SameRefusals(Base):
     __tablename__ = "same_refusals"
 
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
-    answers: Mapped[list[str]] = mapped_column(Document)  # normalised, oldest first
+    replies: Mapped[list[str]] = mapped_column("answers", Document, key="replies")  # normalised, oldest first
     known: Mapped[list[str]] = mapped_column(Document)  # those for which it was paused already
 
 
@@ -175,16 +181,16 @@ class IdempotencyKey(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class TransportHealth(Base):
-    """One row: why the transport is blocked and until when. No row: it works."""
+class CircuitBreaker(Base):
+    """The transport's circuit breaker: one row while it is open or half-open, none while it is closed."""
 
     __tablename__ = "transport_health"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     reason: Mapped[str] = mapped_column(Text)
     since: Mapped[int] = mapped_column(BigInteger)
-    step: Mapped[int]
-    blocked_until: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column("step", key="failures")  # in a row
+    retry_at: Mapped[int] = mapped_column("blocked_until", BigInteger, key="retry_at")
 
 
 class ClockMark(Base):

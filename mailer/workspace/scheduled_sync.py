@@ -18,7 +18,8 @@ from mailer.storage.database import Database
 from mailer.storage.database_errors import in_public
 from mailer.storage.scheduled_tasks import SharedTask, TaskRecord, Turn, TurnLost
 from mailer.workspace.client import Workspace
-from mailer.workspace.sync import Progress, SyncResult, sync_users
+from mailer.workspace.spool import Progress
+from mailer.workspace.sync import SyncResult, sync_users
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class SyncTask:
         lease = settings.lease_seconds * 1000
         self._task = SharedTask(db, name, lease=lease, period=None if period is None else period * 1000)
 
-    def attend(self, stopping: threading.Event) -> None:
+    def run_periodically(self, stopping: threading.Event) -> None:
         """Run it whenever it is due, until `stopping` is set. A failure is logged and kept on record, not raised."""
         try:
             while not stopping.wait(LOOK_SECONDS):

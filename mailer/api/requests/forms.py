@@ -1,4 +1,4 @@
-"""A form as a request's body, urlencoded or multipart: its fields as they are, each once, and no files."""
+"""A form as a request's body, urlencoded or multipart: each field once, its text as it is, and no files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from mailer.api.schemas import FormText
+from mailer.api.requests.fields import FormText
 from mailer.errors import InvalidParams
 
 URLENCODED, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"

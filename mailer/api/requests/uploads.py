@@ -1,4 +1,4 @@
-"""A file in a request's body: larger than JSON may be, and read as it comes."""
+"""A file as a request's body. It may be larger than JSON, and is read while it arrives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import cast
 from flask import request
 
 from mailer.errors import InvalidParams
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 
 MAX_UPLOAD = 1 << 30  # bytes: about three million users
 UTF8 = {"utf-8", "utf8"}
+LIST_TYPES = ("text/csv", "application/x-ndjson", "text/plain")  # of a list of addresses or users
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`mailer audience` and `mailer preview`: a look before sending, through the HTTP API of a running service."""
+"""`mailer preview`: what one user would read, from the HTTP API of a running service."""
 
 from __future__ import annotations
 
@@ -7,29 +7,15 @@ import sys
 import click
 
 from mailer.cli.client import Client, Json, connected
-from mailer.cli.letter import query_text, read_letter, with_letter
-from mailer.cli.output import print_fields, print_json, print_notes, print_rows
+from mailer.cli.message import message_options, read_message
+from mailer.cli.options import query_text
+from mailer.cli.output import print_fields, print_json, print_notes
 
 FORMATS = ("text", "html", "source", "json")
 
 
 @click.command()
-@click.option("--query", callback=query_text, help="A MongoDB selector, as for `mailer send`. Default: everyone.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@connected
-def audience(query: str | None, as_json: bool, url: str, user_id: str, token: str) -> None:
-    """Show how many would receive a campaign now, and ten of them. Sends nothing."""
-    found = Client(url, user_id, token).audience(query)
-    if as_json:
-        print_json({name: found[name] for name in ("count", "suppressed", "sample", "warnings")})
-        return
-    print_notes(found["warnings"])
-    print_fields((name, found[name]) for name in ("count", "suppressed"))
-    print_rows(("name", "address"), [(one["name"], one["address"]) for one in found["sample"]])
-
-
-@click.command()
-@with_letter
+@message_options
 @click.option("--query", callback=query_text, help="Show it for the first whom it selects. Default: everyone.")
 @click.option("--user", metavar="ID", help="Show it for this user instead; a username will do.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Print this alone. Default: for whom, and the text.")
@@ -47,7 +33,7 @@ def preview(
     token: str,
 ) -> None:
     """Show what one user would read. Sends nothing."""
-    payload = {**read_letter(sender, subject, body_file), "query": query, "user": user}
+    payload = {**read_message(sender, subject, body_file), "query": query, "user": user}
     client = Client(url, user_id, token)
     if form == "source":
         sys.stdout.buffer.write(client.preview_message(payload))

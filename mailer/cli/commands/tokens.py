@@ -8,29 +8,20 @@ from dataclasses import asdict
 import click
 
 from mailer.callers.tokens import TokenInfo, Tokens
+from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
+from mailer.cli.options import duration
 from mailer.cli.output import moment, print_json, print_rows, spelled
-from mailer.cli.storage import id_of, open_database
 
 PERMISSIONS = ("send-mail", "manage-users")
-UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}  # milliseconds
-MAX_LIFETIME = 100 * 366 * UNITS["d"]
+SPAN = "[1-9][0-9]*[mhdw]"  # with its unit: a bare number may be meant as days
+NO_SPAN = "{} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years"
+MAX_LIFETIME = 100 * 366 * 86_400  # seconds
 SHOWN_DIGEST = 16
 
 
-def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A time span like 30d in milliseconds; None stays None."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"([1-9][0-9]{0,8})([mhdw])", value)
-    lifetime = int(found[1]) * UNITS[found[2]] if found else MAX_LIFETIME + 1
-    if lifetime > MAX_LIFETIME:
-        raise click.BadParameter(f"{value!r} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years")
-    return lifetime
-
-
 def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """The beginning of a token's digest, long enough not to mean a whole lot of them."""
+    """The beginning of a token's digest, long enough not to match many tokens."""
     if not re.fullmatch(r"[0-9a-f]{8,64}", value):
         raise click.BadParameter("8 or more of the hexadecimal digits that `mailer tokens list` shows are needed")
     return value
@@ -50,7 +41,7 @@ def tokens() -> None:
     "--expires",
     "lifetime",
     metavar="SPAN",
-    callback=duration,
+    callback=duration(SPAN, NO_SPAN, MAX_LIFETIME),
     help="For how long it is good: 12h, 30d; else without end.",
 )
 def create(user_id: str, permissions: tuple[str, ...], lifetime: int | None) -> None:

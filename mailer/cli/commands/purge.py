@@ -1,0 +1,24 @@
+"""`mailer purge`: forget what ended campaigns said."""
+
+from __future__ import annotations
+
+import click
+
+from mailer.campaigns import retention
+from mailer.cli.database import open_database
+from mailer.cli.options import duration
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    callback=duration("[0-9]{1,5}d", "not a number of days like 90d"),
+    metavar="DAYS",
+    required=True,
+    help="How long ago campaigns ended, such as 90d.",
+)
+def purge(older_than: int) -> None:
+    """Forget what ended campaigns said and to which addresses; ids, states and counts stay."""
+    with open_database() as db:
+        purged = retention.purge(db, older_than)
+    click.echo(f"purged {purged.campaigns} campaigns with {purged.deliveries} deliveries")
