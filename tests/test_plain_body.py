@@ -178,6 +178,7 @@ def test_markup_of_any_plain_body_shows_the_same_words(body: str) -> None:
     assert shown.split() == html.unescape(text).split() or "&" in body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     ["https://x.org/((((", "https://x.org/&gt;", "a@b.org ", "a@", "a.", "((", "&lt;https://x&gt", "http://", "  ",

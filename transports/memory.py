@@ -87,11 +87,6 @@ class MemoryStore:
         """How many messages arrived, kept or not."""
         return self._arrived
 
-    @property
-    def told_to_fail(self) -> bool:
-        """Whether `fail_after` was called, and `recover` not yet."""
-        return self._takes is not None
-
     def answer(self, recipient: str | None, *statuses: Status, about: About | None = None, reply: str = "") -> None:
         """Give the next messages to `recipient` (None: to anyone) these `statuses`, in turn; after them SENT again.
 
@@ -101,6 +96,14 @@ class MemoryStore:
             self._script.setdefault(recipient, deque()).extend(
                 ScriptedOutcome(status, about, reply) for status in statuses
             )
+
+    def forget_answers(self, recipient: str | None = None) -> None:
+        """Take back what is told and not answered yet, for `recipient` or, with None, for everyone."""
+        with self._lock:
+            if recipient is None:
+                self._script.clear()
+            else:
+                self._script.pop(recipient, None)
 
     def fail_after(self, count: int, reason: str = "told to fail", about: About = About.TRANSPORT) -> None:
         """Take `count` more messages, then raise `TransportUnavailable` until `recover`."""
