@@ -149,6 +149,7 @@ assert engine.trouble() is not None, "it runs in the child only"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ENGINES))
 def test_made_before_a_fork_it_runs_in_the_child_and_only_there(
     name: str, database_url: str, add_users: Callable[..., Any]
@@ -226,6 +227,7 @@ def test_stop_ends_after_the_checkpoint_in_hand_and_another_process_goes_on(
     assert set(process.copies().values()) == {1}
 
 
+@pytest.mark.slow
 def test_lease_is_kept_while_a_batch_takes_longer(
     process: Process, another: Callable[..., Process], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -252,6 +254,7 @@ def away(url: str) -> AbstractContextManager[None]:
     return altered(url, "ALLOW_CONNECTIONS false")
 
 
+@pytest.mark.slow
 def test_database_that_is_away_for_a_while_is_waited_for(process: Process, database_url: str) -> None:
     gate = process.store.hold()
     campaign_id = process.accept()
