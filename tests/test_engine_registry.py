@@ -43,13 +43,18 @@ def test_built_in_engine_is_found_and_documented(name: str) -> None:
     assert f"`{name}`" in row
 
 
-def test_unknown_engine_lists_the_known_ones_before_there_is_a_database(tmp_path: Path) -> None:
-    settings = Settings(f"sqlite:///{tmp_path}/mailer.db", engine="lokal", secret_key=("k" * 40,))
+def test_unknown_engine_lists_the_known_ones_before_there_is_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAILER_ENGINE", "carrier-pigeon")
+    monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 40)
 
     with pytest.raises(ConfigError) as caught:
-        build(settings)
+        build(Settings.from_env())
 
-    assert str(caught.value) == f"MAILER_ENGINE: 'lokal': unknown engine; known engines: {', '.join(known_engines())}"
+    known = ", ".join(known_engines())
+    assert str(caught.value) == f"MAILER_ENGINE: 'carrier-pigeon': unknown engine; known engines: {known}"
     assert not list(tmp_path.iterdir())
 
 
