@@ -82,7 +82,7 @@ def build(settings: Settings) -> Services:
     sync = None if settings.sync_every is None else SyncTask(db, settings)
     chores = {"clock": ClockWatch(db, lease).attend}
     if sync is not None:
-        chores["sync"] = sync.attend
+        chores["sync"] = sync.run_periodically
     engine = LocalEngine(deliverer, planner, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
     return Services(settings, db, Tokens(db), transport, links, engine, sync, ConcurrencyLimit())
 

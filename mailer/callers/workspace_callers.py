@@ -12,7 +12,7 @@ from mailer.errors import NotLoggedIn
 from mailer.text import is_http_header_value
 from mailer.workspace.client import Account, account
 
-LIFETIME = 60.0  # seconds
+REMEMBERED_SECONDS = 60.0  # seconds
 MAX_REMEMBERED = 10_000  # callers remembered
 ADMIN = "admin"
 
@@ -63,7 +63,7 @@ class WorkspaceCallers:
         with self._lock:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
-            self._known[key] = (self._now() + LIFETIME, caller)
+            self._known[key] = (self._now() + REMEMBERED_SECONDS, caller)
 
 
 def _key(user_id: str, token: str) -> bytes:

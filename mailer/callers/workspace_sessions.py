@@ -13,7 +13,7 @@ from mailer.callers.sessions import Answer
 from mailer.callers.tokens import Caller
 from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.errors import NotLoggedIn, TooManyRequests, WorkspaceUnavailable
-from mailer.workspace.client import NO_JSON, WHILE_A_CALLER_WAITS
+from mailer.workspace.client import CALLER_TIMEOUT, INVALID_JSON
 
 PASSED_BACK = (200, 400, 401, 403)  # what a workspace answers to those whom it understood
 MAX_ANSWER = 1 << 20  # bytes of an answer
@@ -56,7 +56,7 @@ class WorkspaceSessions:
                     f"{self._url}/api/v1/{path}",
                     json=body,
                     headers=dict(headers),
-                    timeout=WHILE_A_CALLER_WAITS,
+                    timeout=CALLER_TIMEOUT,
                     allow_redirects=False,
                     stream=True,
                 ) as response:
@@ -81,7 +81,7 @@ def _read(response: requests.Response) -> Answer:
             raise WorkspaceUnavailable
     try:
         body = json.loads(data)
-    except NO_JSON as error:
+    except INVALID_JSON as error:
         raise WorkspaceUnavailable from error
     if not isinstance(body, dict):
         raise WorkspaceUnavailable

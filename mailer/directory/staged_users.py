@@ -66,7 +66,7 @@ class Problem(NamedTuple):
     reason: str
 
 
-class Merge(NamedTuple):
+class MergeCounts(NamedTuple):
     """How many users were staged, were known, and were written; how many of them have no address to write to."""
 
     total: int
@@ -89,7 +89,7 @@ def stage(connection: Connection, users: Iterator[MergedUser]) -> int:
     return _settle_repeated(connection)
 
 
-def merge(connection: Connection, now: int, mode: Mode) -> Merge:
+def merge(connection: Connection, now: int, mode: Mode) -> MergeCounts:
     """Merge the table into the directory. Who has changed since they were staged is joined anew."""
     dialect = connection.dialect.name
     known: int = connection.exec_driver_sql(_KNOWN[dialect]).scalar_one()
@@ -100,7 +100,7 @@ def merge(connection: Connection, now: int, mode: Mode) -> Merge:
     opted_out = _OPTED_OUT[dialect]
     marks = {"opted_out": opted_out.format(table="users"), "opted_out_staged": opted_out.format(table="staged_users")}
     written = connection.execute(text(_UPSERT.format(differs=differs, **marks)), {"now": now}).rowcount
-    return Merge(total, known, written, unreachable)
+    return MergeCounts(total, known, written, unreachable)
 
 
 def unreachable(connection: Connection, limit: int) -> tuple[Problem, ...]:

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from mailer.directory.user_tables import Reading, UserTable
+from mailer.directory.user_tables import TableOptions, UserTable
 from mailer.files.json_streams import Documents, read_json, read_ndjson
 from mailer.files.text_files import TextFile
 
 TABLES = {".csv", ".tsv", ".tab", ".txt"}
-PLAIN = Reading()
+DEFAULT_TABLE = TableOptions()
 LINES = {".ndjson", ".jsonl"}
 
 
 class UserFile:
     """The documents of a file, once, and what had to be assumed to read them."""
 
-    def __init__(self, text: TextFile, name: str = "", reading: Reading = PLAIN) -> None:
+    def __init__(self, text: TextFile, name: str = "", table_options: TableOptions = DEFAULT_TABLE) -> None:
         """Read by the suffix of `name`, or else by what the file begins with. Raises `InvalidRow`."""
         self._text = text
         self._table: UserTable | None = None
@@ -34,7 +34,7 @@ class UserFile:
         elif suffix == ".json" or (first in {"{", "["} and suffix not in TABLES):
             self._documents = read_json(text)
         else:
-            self._table = UserTable(text, reading)
+            self._table = UserTable(text, table_options)
             self._documents = iter(self._table)
 
     def __iter__(self) -> Iterator[tuple[int, object]]:

@@ -17,7 +17,7 @@ from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import User, comparable_address
 
 AT_ONCE = 200  # users looked up together
-Given = tuple[int, object]  # a row, and a document or `TableRow`
+NumberedDocument = tuple[int, object]  # a row, and a document or `TableRow`
 
 _COLUMNS = [getattr(User, name) for name in UserRow._fields[:-1]]
 _KNOWN = select(*_COLUMNS, cast(User.document, Text).label("text")).where(User.id.in_(bindparam("ids", expanding=True)))
@@ -44,15 +44,15 @@ class UserMatcher:
         with db.read() as connection:
             self._nobody = connection.execute(select(User.id).limit(1)).one_or_none() is None
 
-    def join(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
+    def join(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         """Each as it shall be. Raises `InvalidRow` for the first one that cannot be stored or is nobody's."""
         return self._with_nobody(documents) if self._nobody else self._with_known(documents)
 
-    def _with_nobody(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
+    def _with_nobody(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for row, given in documents:
             yield _joined((row, given), _id(row, given, {}, {}), None, self._depends(given), self._mode)
 
-    def _with_known(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
+    def _with_known(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for chunk in _chunks(documents):
             ids = self._ids(chunk)
             depends = [self._depends(given) for _, given in chunk]
@@ -64,7 +64,7 @@ class UserMatcher:
         """Whether what is stored depends on what is known."""
         return self._mode is Mode.MERGE or "active" not in _fields(given)
 
-    def _ids(self, chunk: Sequence[Given]) -> list[str]:
+    def _ids(self, chunk: Sequence[NumberedDocument]) -> list[str]:
         """Whose each is: as it says, or else by username, by address, or a new user's; "" where it cannot be told."""
         unnamed = [given for _, given in chunk if "_id" not in _fields(given)]
         usernames: Mapping[str, str] = {}
@@ -106,9 +106,9 @@ def rejoined(document: str, known: str | None, now: str, mode: Mode) -> UserRow:
     return normalise(merged(current, difference(orjson.loads(known), wanted)), 0)
 
 
-def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
+def _chunks(documents: Iterable[NumberedDocument]) -> Iterator[list[NumberedDocument]]:
     """A document that cannot be read is told of after those before it have been looked at."""
-    chunk: list[Given] = []
+    chunk: list[NumberedDocument] = []
     try:
         for given in documents:
             chunk.append(given)
@@ -121,7 +121,7 @@ def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
     yield chunk
 
 
-def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> MergedUser:
+def _joined(given: NumberedDocument, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> MergedUser:
     row, document = given
     keyed = "_id" in _fields(document)
     if known is not None and _is_written(document, known.text, mode):

@@ -27,7 +27,7 @@ _CELLS: dict[str, Callable[[str], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TableOptions:
     """Whether an empty cell clears its field, and whether columns that are not known are left out."""
 
     empty_clears: bool = False
@@ -37,17 +37,17 @@ class Reading:
 class UserTable:
     """The rows of a table with a heading; raises `InvalidRow` where it cannot be read as one of users."""
 
-    def __init__(self, file: TextFile, reading: Reading) -> None:
+    def __init__(self, file: TextFile, options: TableOptions) -> None:
         table = read_table(file)
         if table is None:
             raise InvalidRow(1, "heading", "is missing: the file is empty")
         if isinstance(table, Headless):
             raise InvalidRow(table.row, "heading", f"none of {_shown(table.first)} is a column; {KNOWN}")
         self._table = table
-        self._reading = reading
-        self._columns = _columns(table, reading)
+        self._options = options
+        self._columns = _columns(table, options)
         self._blank = [
-            place for place, heading in enumerate(table.heading) if not heading and not reading.ignore_unknown
+            place for place, heading in enumerate(table.heading) if not heading and not options.ignore_unknown
         ]
 
     @property
@@ -75,15 +75,15 @@ class UserTable:
         addresses: list[str] | None = None
         for column, cell in _with_name(record).items():
             if column == "email":
-                addresses = _addresses(cell) if cell or self._reading.empty_clears else None
+                addresses = _addresses(cell) if cell or self._options.empty_clears else None
             elif cell or column == "_id":
                 _put(fields, column, _cell(row, column, cell))
-            elif self._reading.empty_clears and column != "active":
+            elif self._options.empty_clears and column != "active":
                 _put(fields, column, None)
         return TableRow(fields, addresses)
 
 
-def _columns(table: Table, reading: Reading) -> dict[int, str]:
+def _columns(table: Table, options: TableOptions) -> dict[int, str]:
     """The columns by their places. Raises `InvalidRow` for one that is not known, is there twice, or says nobody's."""
     columns: dict[int, str] = {}
     for place, (heading, column) in enumerate(zip(table.heading, table.columns, strict=True)):
@@ -91,7 +91,7 @@ def _columns(table: Table, reading: Reading) -> dict[int, str]:
             raise InvalidRow(table.row, heading, f"stands twice in the heading, as the column {column}")
         if column and (column in {*COLUMNS, FIRST, LAST} or column.startswith(CUSTOM)):
             columns[place] = column
-        elif heading and not reading.ignore_unknown:
+        elif heading and not options.ignore_unknown:
             raise InvalidRow(table.row, heading, f"is no column of users; {KNOWN}")
     if not set(WHO) & set(columns.values()):
         raise InvalidRow(table.row, "_id", f"is missing from the heading, and so are {' and '.join(WHO[1:])}")

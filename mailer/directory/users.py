@@ -100,10 +100,10 @@ def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: in
     return Stored(row.document, created=earlier is None)
 
 
-def _wish_held(earlier: AnyRow | None) -> wishes.Held | None:
+def _wish_held(earlier: AnyRow | None) -> wishes.HeldWish | None:
     if earlier is None or earlier.email is None or earlier.unsubscribed_at is None:
         return None
-    return wishes.Held(earlier.email, earlier.unsubscribed_at, earlier.active)
+    return wishes.HeldWish(earlier.email, earlier.unsubscribed_at, earlier.active)
 
 
 def _opted_out(document: Mapping[str, Any]) -> bool:

@@ -42,7 +42,7 @@ class KeptWish:
         return f"{WishOf.SHARED if self.shared else WishOf.ADDRESS}:{self.address}"
 
 
-class Held(NamedTuple):
+class HeldWish(NamedTuple):
     """At which address a user had unsubscribed, when (ms), and whether they were active."""
 
     address: str
@@ -116,7 +116,7 @@ def after_merge(connection: Connection, now: int) -> None:
         connection.execute(text(_MARK.format(scope=_STAGED)))
 
 
-def after_write(connection: Connection, user_id: str, held: Held | None, now: int) -> None:
+def after_write(connection: Connection, user_id: str, held: HeldWish | None, now: int) -> None:
     """The same for one user, who held a wish at an address before."""
     if held is not None:
         _leave(connection, user_id, held, now)
@@ -132,7 +132,7 @@ def keep_inactive(connection: Connection, now: int, scope: str = _ONE, **values:
     connection.execute(text(statement), {"now": now, "source": LEFT_BEHIND, **values})
 
 
-def _leave(connection: Connection, user_id: str, held: Held, now: int) -> None:
+def _leave(connection: Connection, user_id: str, held: HeldWish, now: int) -> None:
     theirs = comparable_address() == comparable(held.address)
     mine = select(User.id).where(User.id == user_id, theirs)
     others = select(User.id).where(User.active, User.unsubscribed_at.is_(None), theirs)

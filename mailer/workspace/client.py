@@ -13,10 +13,10 @@ from mailer.errors import WorkspaceUnavailable
 from transports.network_errors import in_words
 
 TIMEOUT = (10, 20)  # seconds to connect, and between two pieces of the answer: less than a graceful stop
-WHILE_A_CALLER_WAITS = (3, 10)  # the same
+CALLER_TIMEOUT = (3, 10)  # the same
 ATTEMPTS = 8
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds
-NO_JSON = (ValueError, RecursionError)  # Python's own for numbers too long and nesting too deep among them
+INVALID_JSON = (ValueError, RecursionError)  # Python's own for numbers too long and nesting too deep among them
 BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
 
 
@@ -44,7 +44,7 @@ def account(url: str, user_id: str, token: str) -> Account | None:
         with requests.Session() as session:  # one a caller: a cookie of one must not go along with another
             session.trust_env = False
             response = session.get(
-                f"{url.rstrip('/')}/api/v1/me", headers=headers, timeout=WHILE_A_CALLER_WAITS, allow_redirects=False
+                f"{url.rstrip('/')}/api/v1/me", headers=headers, timeout=CALLER_TIMEOUT, allow_redirects=False
             )
     except requests.RequestException as error:
         raise WorkspaceUnavailable from error
@@ -60,7 +60,7 @@ def account(url: str, user_id: str, token: str) -> Account | None:
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         found = response.json() if response.status_code == 200 else None
-    except NO_JSON as error:
+    except INVALID_JSON as error:
         raise WorkspaceUnavailable from error
     if not isinstance(found, dict):
         raise WorkspaceUnavailable
@@ -101,7 +101,7 @@ class Workspace:
     def _get(self, method: str, parameters: dict[str, str]) -> dict[str, Any]:
         for attempt in range(ATTEMPTS):
             response = self._try(method, parameters)
-            if isinstance(response, requests.Response) and not _passing(response):
+            if isinstance(response, requests.Response) and not _is_temporary(response):
                 return self._answer(method, response)
             if attempt + 1 < ATTEMPTS:
                 self._sleep(wait(response, attempt, self._now()))
@@ -121,7 +121,7 @@ class Workspace:
             raise WorkspaceUnavailable(f"{self.url} refused {method} with {response.status_code}")
         try:
             answer = response.json()
-        except NO_JSON as error:
+        except INVALID_JSON as error:
             raise WorkspaceUnavailable(f"{self.url} answered {method} without JSON; is it a workspace?") from error
         if not isinstance(answer, dict) or answer.get("success") is not True:
             raise WorkspaceUnavailable(f"{self.url} answered {method} without success")
@@ -131,11 +131,11 @@ class Workspace:
 def wait(response: requests.Response | requests.RequestException, attempt: int, now: float) -> float:
     """How many seconds to wait after attempt number `attempt` (from 0): as told, else twice as long each time."""
     doubled = FIRST_WAIT * 2.0**attempt
-    told = _told(response, now) if isinstance(response, requests.Response) else None
+    told = _requested_wait(response, now) if isinstance(response, requests.Response) else None
     return min(LONGEST_WAIT, max(0.0, doubled if told is None else told))
 
 
-def _told(response: requests.Response, now: float) -> float | None:
+def _requested_wait(response: requests.Response, now: float) -> float | None:
     """`Retry-After` in seconds, or Rocket.Chat's `X-RateLimit-Reset`, milliseconds since 1970."""
     after = response.headers.get("Retry-After", "")
     if after.isascii() and after.isdigit():
@@ -144,7 +144,7 @@ def _told(response: requests.Response, now: float) -> float | None:
     return int(reset) / 1000 - now if reset.isascii() and reset.isdigit() else None
 
 
-def _passing(response: requests.Response) -> bool:
+def _is_temporary(response: requests.Response) -> bool:
     return response.status_code == 429 or response.status_code >= 500
 
 

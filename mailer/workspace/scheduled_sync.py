@@ -24,9 +24,9 @@ from mailer.workspace.sync import SyncResult, sync_users
 log = logging.getLogger(__name__)
 
 SPOOL = Path("instance/sync.ndjson")  # one on each machine
-LOOK_SECONDS = 1.0  # how late it is noticed that it is due
-PAUSE_AFTER_TROUBLE = 10.0
-GLANCE_SECONDS = 1.0
+POLL_SECONDS = 1.0  # how late it is noticed that it is due
+PAUSE_AFTER_ERROR = 10.0
+STOP_POLL_SECONDS = 1.0
 
 FAILURES = (MailerError, OSError, SQLAlchemyError, psycopg.Error)  # psycopg's own: COPY goes past SQLAlchemy
 
@@ -58,11 +58,11 @@ class SyncTask:
         lease = settings.lease_seconds * 1000
         self._task = SharedTask(db, name, lease=lease, period=None if period is None else period * 1000)
 
-    def attend(self, stopping: threading.Event) -> None:
+    def run_periodically(self, stopping: threading.Event) -> None:
         """Run it whenever it is due, until `stopping` is set. A failure is logged and kept on record, not raised."""
         try:
-            while not stopping.wait(LOOK_SECONDS):
-                self._look(stopping)
+            while not stopping.wait(POLL_SECONDS):
+                self._run_and_log(stopping)
         finally:
             self._ended = True
 
@@ -96,7 +96,7 @@ class SyncTask:
             return None
         return f"failed, {record.failures} in a row: {record.error}"
 
-    def _look(self, stopping: threading.Event) -> None:
+    def _run_and_log(self, stopping: threading.Event) -> None:
         try:
             result = self.run_when_due(stopping)
         except Stopped:
@@ -106,7 +106,7 @@ class SyncTask:
         except FAILURES as error:
             log.warning("sync failed: %s", _reason(error))
             if isinstance(error, SQLAlchemyError):  # else the record says when it is due again
-                stopping.wait(PAUSE_AFTER_TROUBLE)
+                stopping.wait(PAUSE_AFTER_ERROR)
         else:
             if result:
                 log.info("synced: %s", ", ".join(f"{count} {name}" for name, count in counts(result).items()))
@@ -164,7 +164,7 @@ class _Run:
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             self.verify()
-            self._stopping.wait(min(left, GLANCE_SECONDS))
+            self._stopping.wait(min(left, STOP_POLL_SECONDS))
         self.verify()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from mailer.directory.changes import Mode
-from mailer.directory.imports import ImportResult, Wanted, upsert_documents
+from mailer.directory.imports import ImportOptions, ImportResult, upsert_documents
 from mailer.directory.staged_users import Problem
 from mailer.errors import InvalidRow, WorkspaceUnavailable
 from mailer.storage.database import Database
@@ -79,7 +79,7 @@ def sync_users(
         spool.download(workspace, file, progress, after=max(since, now - RESUMABLE), now=now)
         merge = WorkspaceMerge(workspace.url, seal)
         try:
-            upsert_documents(db, merge.documents(spool.users(file)), Wanted(Mode.REPLACE), then=merge.finish)
+            upsert_documents(db, merge.documents(spool.users(file)), ImportOptions(Mode.REPLACE), then=merge.finish)
         except (WorkspaceUnavailable, InvalidRow):
             file.truncate(0)  # it is the list that will not do: the next run shall read another
             raise
