@@ -13,6 +13,7 @@ from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.directory.users import find_id
 from mailer.files.text_files import TextFile
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
@@ -48,7 +49,7 @@ def created(db: Database) -> str:
 @contextmanager
 def open_database() -> Iterator[Database]:
     """The migrated database; raises `ConfigError`. A transport that cannot work does not stop these commands."""
-    db = Database(Settings.from_env().database_url)
+    db = database_at(Settings.from_env().database_url)
     try:
         if db.migrate():
             print_notes([created(db)])
