@@ -1,7 +1,8 @@
-"""Users into the directory from a file: streamed, validated, all or nothing.
+"""Importing users from a file: streamed, checked, all of them or none.
 
-The file is read, checked and joined with what is known of its users into a temporary table first, which blocks nobody;
-only then one statement merges it into `users`, so the time in which SQLite lets nobody else write is short.
+First the file is read, checked and combined with what is stored about its users into a temporary table, which blocks
+nobody. Then one statement merges that table into `users`. So other writers
+to SQLite, which takes one at a time, wait only for that.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from mailer.suppression import wishes
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """How many users the file brought, by what became of them.
+    """How many users an import created, updated and left unchanged.
 
-    `unreachable` of them have no address that can be written to; `problems` has the first ones, as many as were asked
-    for. `notes` are sentences on what was assumed in reading the file.
+    `unreachable` of them have no address that can be written to; `problems` names the first of these, as many as the
+    options ask for. `notes` are sentences about what was assumed in reading the file.
     """
 
     created: int
@@ -48,11 +49,11 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How to import: what becomes of what is not named, how a table is read, and how many problems to tell."""
+    """How to import: what happens to fields that are not named, how a table is read, how many problems to name."""
 
     mode: Mode = Mode.MERGE
     table: TableOptions = DEFAULT_TABLE
-    encoding: str | None = None  # None: as the file says
+    encoding: str | None = None  # None: told by the file's bytes
     problems: int = 0
 
 
@@ -63,12 +64,12 @@ DEFAULT_OPTIONS = ImportOptions()
 def import_users(
     db: Database, path: Path, options: ImportOptions = DEFAULT_OPTIONS, *, progress: Callable[[int], None] | None = None
 ) -> ImportResult:
-    """Add the users of the file `path` or change those who are known: all of them or, on an `InvalidRow`, none.
+    """Add the users of the file `path`, and change those who are known: all of them or, on an `InvalidRow`, none.
 
-    The file is a JSON array, NDJSON, pages of `users.list` or a table (`user_files`). Who has unsubscribed
-    stays so, who is marked so by Rocket.Chat (`mailer.unsubscribed`) or comes to an address with a wish becomes so,
-    who was deactivated stays so unless the file says otherwise, and who is not in the file stays as they are.
-    `progress` is told now and then how many bytes of the file have been read.
+    The file is a JSON array, NDJSON, pages of `users.list` or a table (`user_files`). Users who are not in it stay as
+    they are. The unsubscribed stay unsubscribed; users whom Rocket.Chat marks so (`mailer.unsubscribed`), or who come
+    to an address with a wish, become so. The deactivated stay so unless the file says otherwise. `progress` is called
+    now and then with the number of bytes read.
     """
     with path.open("rb") as file, closing(TextFile(file, options.encoding)) as text:
         users = UserFile(text, path.name, options.table)
@@ -83,10 +84,10 @@ def upsert_documents(
     *,
     then: AfterMerge | None = None,
 ) -> ImportResult:
-    """The same for `(row, document)` pairs from anywhere; the rows are for the errors.
+    """The same for documents from anywhere, each with the number of its row, which errors name.
 
-    `then` is called at the end of the transaction that merges, while the table `staged_users` still has their ids;
-    what it raises takes the whole import back.
+    `then` is called at the end of the transaction that merges, while the table `staged_users` still has the users. If
+    it raises, nothing is imported.
     """
     with db.engine.connect() as connection:
         with connection.begin():  # not a write to the database proper: SQLite locks nothing for it

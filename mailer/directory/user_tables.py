@@ -1,4 +1,4 @@
-"""Users out of a table: what its columns mean in a user document. Pure."""
+"""Users from a table: which field of a user document each column is, and what its cells mean there. Pure."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _CELLS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """Whether an empty cell clears its field, and whether columns that are not known are left out."""
+    """How to read a table: whether an empty cell clears its field, and whether unknown columns are left out."""
 
     empty_clears: bool = False
     ignore_unknown: bool = False
 
 
 class UserTable:
-    """The rows of a table with a heading; raises `InvalidRow` where it cannot be read as one of users."""
+    """The rows of a table of users. Raises `InvalidRow` where it cannot be read as one."""
 
     def __init__(self, file: TextFile, options: TableOptions) -> None:
         table = read_table(file)
@@ -84,7 +84,10 @@ class UserTable:
 
 
 def _columns(table: Table, options: TableOptions) -> dict[int, str]:
-    """The columns by their places. Raises `InvalidRow` for one that is not known, is there twice, or says nobody's."""
+    """The columns by their places.
+
+    Raises `InvalidRow` for one that is unknown or there twice, and if no column says which user a row is about.
+    """
     columns: dict[int, str] = {}
     for place, (heading, column) in enumerate(zip(table.heading, table.columns, strict=True)):
         if column in columns.values():
@@ -122,7 +125,7 @@ def _cell(row: int, column: str, cell: str) -> object:
 
 
 def _addresses(cell: str) -> list[str]:
-    """The addresses in a cell; one that is none stays, and is found to be none when it is checked."""
+    """The addresses in a cell. If something in it is none, the whole cell is one, and the check finds it invalid."""
     try:
         return cells.addresses_in(cell)
     except ValueError:

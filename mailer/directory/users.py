@@ -20,14 +20,14 @@ from mailer.suppression import wishes
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A user's document as it is now stored, and whether it is new."""
+    """A user's document as it is now stored, and whether the user is new."""
 
     document: Mapping[str, Any]
     created: bool
 
 
 def find_id(connection: Connection, name: str) -> str | None:
-    """The id of the user who is called so: by id or, where none has that id, by a username that is only theirs."""
+    """The id of the user with this id or, if nobody has it, with this username; None: nobody, or several."""
     ids = connection.scalars(select(User.id).where(User.id == name)).all()
     ids = ids or connection.scalars(select(User.id).where(User.username == name).limit(2)).all()
     return ids[0] if len(ids) == 1 else None
@@ -43,7 +43,7 @@ def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 
-    Who has unsubscribed stays so, and who is inactive unless `document` names `active`; Rocket.Chat's own mark
+    An unsubscribed user stays so, and so does an inactive one unless `document` names `active`. Rocket.Chat's own mark
     (`mailer.unsubscribed`) counts when it is new.
     """
     with db.write() as connection:
@@ -79,7 +79,10 @@ def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mod
 
 
 def _lock(connection: Connection, user_id: str) -> AnyRow | None:
-    """Hold the id as well as the row: of two who add the same user at once, the second finds the first's."""
+    """The user's row, locked until the transaction ends; None: nobody.
+
+    The id is locked too: of two who add the same user at once, the second finds the row of the first.
+    """
     wishes.lock(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
