@@ -1,8 +1,8 @@
 """Importing users from a file: streamed, checked, all of them or none.
 
 First the file is read, checked and combined with what is stored about its users into a temporary table, which blocks
-nobody. Then one statement merges that table into `users`. So other writers
-to SQLite, which takes one at a time, wait only for that.
+nobody. Then one statement merges that table into `users`. So other writers to SQLite, which takes one at a
+time, wait only for that.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ SELECT id, CAST(document AS text) FROM staged_users WHERE email IS NULL ORDER BY
 
 
 class Problem(NamedTuple):
-    """What is wrong with a user: why they get no mail, or which field was left out. Without values, which may be private."""
+    """What is wrong with a user: why they get no mail, or what was left out. It names no value: that may be private."""
 
     user_id: str
     field: str
