@@ -117,7 +117,7 @@ class TextFile:
         return text
 
     def _from_windows(self, text: str) -> str:
-        """`text` with its foreign bytes read as Windows-1252. Five mean nothing there: they stay and are refused later."""
+        """`text` with its foreign bytes read as Windows-1252. Five of them mean nothing there and stay."""
         first, count = self._windows or (self._line + 1 + text[: _first(text)].count("\n"), 0)
         self._windows = [first, count + sum(1 for line in text.split("\n") if _foreign.search(line))]
         return _foreign.sub(lambda found: _windows(found[0]), text)
