@@ -1,4 +1,4 @@
-"""A client of a Rocket.Chat workspace's REST API: its list of users, and who a caller is."""
+"""A client of a Rocket.Chat workspace's REST API: its list of users, and whose token a caller has."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mailer.errors import WorkspaceUnavailable
 from transports.network_errors import in_words
 
 TIMEOUT = (10, 20)  # seconds to connect, and between two pieces of the answer: less than a graceful stop
-CALLER_TIMEOUT = (3, 10)  # the same
+CALLER_TIMEOUT = (3, 10)  # the same, while a caller waits for our answer
 ATTEMPTS = 8
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds
-INVALID_JSON = (ValueError, RecursionError)  # Python's own for numbers too long and nesting too deep among them
-BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
+INVALID_JSON = (ValueError, RecursionError)  # what Python's reader raises, also for long numbers and deep nesting
+BY_ID = '{"_id": 1}'  # in this order a new user moves the fewest others
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A piece of the list, as the workspace has it, and how many users there are in all."""
+    """A page of the list of users, unchecked, and how many users there are in all."""
 
     users: list[Any]
     total: int
@@ -30,7 +30,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose token it is, as the workspace has them."""
+    """The user to whom a token belongs, as the workspace knows them."""
 
     user_id: str
     active: bool
@@ -38,7 +38,7 @@ class Account:
 
 
 def account(url: str, user_id: str, token: str) -> Account | None:
-    """Whose token it is, by `me`; None: the workspace does not know them. Tried once; raises `WorkspaceUnavailable`."""
+    """Whose token it is, asked of `me` once; None: the workspace does not accept it. Raises `WorkspaceUnavailable`."""
     headers = {"X-User-Id": user_id, "X-Auth-Token": token}
     try:
         with requests.Session() as session:  # one a caller: a cookie of one must not go along with another
@@ -68,7 +68,7 @@ def _json(response: requests.Response) -> dict[str, Any]:
 
 
 class Workspace:
-    """The workspace at `url`, called as `user_id` with `token`; whatever it refuses is `WorkspaceUnavailable`."""
+    """The workspace at `url`, called as `user_id` with `token`. What it refuses raises `WorkspaceUnavailable`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Workspace:
         self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
 
     def users(self, offset: int, count: int) -> Page:
-        """`count` users by `_id` from place `offset` on; fewer at the end, or where the workspace caps its pages."""
+        """`count` users by `_id` from the number `offset` on; fewer at the end, or if its pages are smaller."""
         answer = self._get("users.list", {"offset": str(offset), "count": str(count), "sort": BY_ID})
         users, total = answer.get("users"), answer.get("total")
         if not isinstance(users, list) or not isinstance(total, int):
@@ -95,7 +95,7 @@ class Workspace:
         return Page(users, total)
 
     def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         self._session.close()
 
     def _get(self, method: str, parameters: dict[str, str]) -> dict[str, Any]:
@@ -129,14 +129,14 @@ class Workspace:
 
 
 def wait(response: requests.Response | requests.RequestException, attempt: int, now: float) -> float:
-    """How many seconds to wait after attempt number `attempt` (from 0): as told, else twice as long each time."""
+    """Seconds to wait after attempt number `attempt` (from 0): as the answer asks, else twice as long each time."""
     doubled = FIRST_WAIT * 2.0**attempt
     told = _requested_wait(response, now) if isinstance(response, requests.Response) else None
     return min(LONGEST_WAIT, max(0.0, doubled if told is None else told))
 
 
 def _requested_wait(response: requests.Response, now: float) -> float | None:
-    """`Retry-After` in seconds, or Rocket.Chat's `X-RateLimit-Reset`, milliseconds since 1970."""
+    """Seconds by `Retry-After`, or by Rocket.Chat's `X-RateLimit-Reset` (ms since 1970); None: it asks for nothing."""
     after = response.headers.get("Retry-After", "")
     if after.isascii() and after.isdigit():
         return float(after)
