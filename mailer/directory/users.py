@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -13,7 +13,7 @@ from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import comparable
 from mailer.messages.recipient import Recipient
-from mailer.storage.database import AnyRow, Database
+from mailer.storage.database import Database
 from mailer.storage.models import User, comparable_address
 from mailer.suppression import wishes
 
@@ -24,6 +24,15 @@ class Stored:
 
     document: Mapping[str, Any]
     created: bool
+
+
+class _Earlier(NamedTuple):
+    """What was stored about a user before a change."""
+
+    document: Mapping[str, Any]
+    email: str | None
+    active: bool
+    unsubscribed_at: int | None
 
 
 def find_id(connection: Connection, name: str) -> str | None:
@@ -72,13 +81,13 @@ def deactivate_user(db: Database, user_id: str) -> Stored:
     return patch_user(db, user_id, {"active": False})
 
 
-def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mode: Mode) -> UserRow:
+def _checked(user_id: str, given: Mapping[str, Any], earlier: _Earlier | None, mode: Mode) -> UserRow:
     if given.get("_id", user_id) != user_id:
         raise InvalidParams("_id: Is not the one in the address.", field="_id")
     return normalise(combined(earlier.document if earlier else None, {**given, "_id": user_id}, mode), 1)
 
 
-def _lock(connection: Connection, user_id: str) -> AnyRow | None:
+def _lock(connection: Connection, user_id: str) -> _Earlier | None:
     """The user's row, locked until the transaction ends; None: nobody.
 
     The id is locked too: of two who add the same user at once, the second finds the row of the first.
@@ -87,10 +96,11 @@ def _lock(connection: Connection, user_id: str) -> AnyRow | None:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
     mine = select(User.document, User.email, User.active, User.unsubscribed_at).where(User.id == user_id)
-    return connection.execute(mine.with_for_update()).one_or_none()
+    row = connection.execute(mine.with_for_update()).one_or_none()
+    return _Earlier(*row) if row else None
 
 
-def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: int) -> Stored:
+def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: int) -> Stored:
     values: dict[str, Any] = row._asdict()
     newly_out = _opted_out(row.document) and not (earlier and _opted_out(earlier.document))
     if newly_out and (earlier is None or earlier.unsubscribed_at is None):
@@ -103,7 +113,7 @@ def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: in
     return Stored(row.document, created=earlier is None)
 
 
-def _wish_held(earlier: AnyRow | None) -> wishes.HeldWish | None:
+def _wish_held(earlier: _Earlier | None) -> wishes.HeldWish | None:
     if earlier is None or earlier.email is None or earlier.unsubscribed_at is None:
         return None
     return wishes.HeldWish(earlier.email, earlier.unsubscribed_at, earlier.active)

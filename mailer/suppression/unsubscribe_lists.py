@@ -152,6 +152,6 @@ def _merge(connection: Connection, now: int, by: str, source: str) -> Unsubscrib
     rows, matched, users = connection.exec_driver_sql(_COUNT).one()
     connection.execute(text(_KEEP), {"now": now, "by": by, "source": source})
     marked = connection.execute(text(_MARK), {"now": now}).rowcount
-    wishes.keep_inactive(connection, now, "id IN (SELECT id FROM staged_matches)")
+    wishes.keep_inactive_among(connection, now, "staged_matches")
     connection.exec_driver_sql("DROP TABLE staged_matches")
     return UnsubscribeResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)

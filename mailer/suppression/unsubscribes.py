@@ -26,7 +26,7 @@ def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool]) -> bool
         first_time = func.coalesce(User.unsubscribed_at, now)
         found = connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
         if found:
-            wishes.keep_inactive(connection, now, user_id=user_id)
+            wishes.keep_inactive(connection, now, user_id)
         return found
 
 

@@ -96,7 +96,7 @@ WHERE unsubscribed_at IS NULL AND {scope} AND (
     EXISTS (SELECT 1 FROM wishes w WHERE w.kind = 'address' AND w.value = lower(users.email))
     OR EXISTS (SELECT 1 FROM wishes w WHERE w.kind = 'user' AND w.value = users.id))
 """
-_STAGED = "id IN (SELECT id FROM staged_users)"
+_AMONG = "id IN (SELECT id FROM {table})"
 _ONE = "id = :user_id"
 
 
@@ -116,26 +116,34 @@ def after_merge(connection: Connection, now: int) -> None:
     left = {"now": now, "source": LEFT_BEHIND}
     for kind, holders in ((WishOf.ADDRESS, _LEFT), (WishOf.SHARED, _LEFT_TO_OTHERS)):
         connection.execute(text(_KEEP.format(kind=kind.value, address="v.address", holders=holders)), left)
-    keep_inactive(connection, now, _STAGED)
+    keep_inactive_among(connection, now, "staged_users")
     connection.exec_driver_sql("DROP TABLE held_wishes")
     if connection.scalar(select(Wish.kind).limit(1)) is not None:
-        connection.execute(text(_MARK.format(scope=_STAGED)))
+        connection.execute(text(_MARK.format(scope=_AMONG.format(table="staged_users"))))
 
 
 def after_write(connection: Connection, user_id: str, held: HeldWish | None, now: int) -> None:
     """The same after one user was written, who was `held` by an unsubscription before; None: they were not."""
     if held is not None:
         _leave(connection, user_id, held, now)
-    keep_inactive(connection, now, _ONE, user_id=user_id)
+    keep_inactive(connection, now, user_id)
     connection.execute(text(_MARK.format(scope=_ONE)), {"user_id": user_id})
 
 
-def keep_inactive(connection: Connection, now: int, scope: str = _ONE, **values: Any) -> None:
-    """Keep the wishes of users in `scope` (SQL) who are unsubscribed and inactive: others may get their address."""
-    statement = _KEEP.format(
-        kind=WishOf.ADDRESS.value, address="lower(v.email)", holders=_INACTIVE.format(scope=f"v.{scope}")
-    )
-    connection.execute(text(statement), {"now": now, "source": LEFT_BEHIND, **values})
+def keep_inactive(connection: Connection, now: int, user_id: str) -> None:
+    """Keep the wish of a user who is unsubscribed and inactive: others may get their address. `now` is in ms."""
+    _keep_inactive(connection, _ONE, {"now": now, "user_id": user_id})
+
+
+def keep_inactive_among(connection: Connection, now: int, table: str) -> None:
+    """The same for all users whose ids are in the temporary `table`."""
+    _keep_inactive(connection, _AMONG.format(table=table), {"now": now})
+
+
+def _keep_inactive(connection: Connection, scope: str, values: dict[str, object]) -> None:
+    holders = _INACTIVE.format(scope=f"v.{scope}")
+    statement = _KEEP.format(kind=WishOf.ADDRESS.value, address="lower(v.email)", holders=holders)
+    connection.execute(text(statement), {"source": LEFT_BEHIND, **values})
 
 
 def _leave(connection: Connection, user_id: str, held: HeldWish, now: int) -> None:
