@@ -13,7 +13,7 @@ from mailer.directory.changes import Mode, combined, derived_id
 from mailer.directory.imports import DEFAULT_OPTIONS, ImportOptions, ImportResult, import_users, upsert_documents
 from mailer.directory.merge_patch import difference, merged
 from mailer.directory.staged_users import Problem
-from mailer.directory.user_tables import FOUND, TableOptions
+from mailer.directory.user_tables import NO_ID_NOTE, TableOptions
 from mailer.directory.users import deactivate_user, patch_user, put_user
 from mailer.errors import InvalidRow
 from mailer.files.json_streams import MAX_DOCUMENT
@@ -164,7 +164,7 @@ def test_list_without_ids_finds_users_or_makes_their_ids(known: Database, tmp_pa
     table = "Name;E-Mail\nAnn Miller;ANN@example.org\nBob;Bob@Example.org\n"
     result = bring(known, tmp_path, table)
     assert counts(result) == (1, 1, 0)
-    assert result.notes == ("cells are separated by a semicolon", FOUND)
+    assert result.notes == ("cells are separated by a semicolon", NO_ID_NOTE)
     assert row(known, "ann").document["name"] == "Ann Miller"
     bob = derived_id("bob@example.org")
     assert ids(known) == ["ann", bob]

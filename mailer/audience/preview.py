@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from mailer.audience.conditions import audience, reachable, suppressed_audience
-from mailer.audience.shared_addresses import merged_audience, unwanted
+from mailer.audience.shared_addresses import address_unsubscribed, merged_audience
 from mailer.directory.users import find_id
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
@@ -60,12 +60,12 @@ def masked(address: str) -> str:
     return f"{local[0] if len(local) > 3 else ''}***{at}{domain}"
 
 
-def first_of(
+def first_recipient(
     db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None
 ) -> Recipient | None:
     """The first of the audience of `query` by id; None: nobody would receive it. `merge` and `limit` as above."""
     who = audience(query)
-    return _recipient(db, who & ~unwanted() if merge else who, limit)
+    return _recipient(db, who & ~address_unsubscribed() if merge else who, limit)
 
 
 def addressee(db: Database, user_id: str) -> Recipient | None:

@@ -29,7 +29,7 @@ def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     return User.id.in_(firsts)
 
 
-def unwanted(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
+def address_unsubscribed(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
     """Somebody has unsubscribed who has the user's address, or had it then; with `before` (ms), before that time."""
     return or_(*_wishes(user, before=before))
 
@@ -57,7 +57,7 @@ def covered_by_another_user(campaign_id: str, query: Mapping[str, Any], since: i
     coming = exists().where(Batch.campaign_id == campaign_id, in_batch, Batch.state != BatchState.DONE)
     first = and_(twin.id < User.id, audience_since(query, since, twin), or_(recorded, coming))
     written = recorded.where(outcome.status != DeliveryStatus.SKIPPED)
-    return or_(unwanted(before=since), exists().where(_shares(twin), or_(written, first)))
+    return or_(address_unsubscribed(before=since), exists().where(_shares(twin), or_(written, first)))
 
 
 def _shares(twin: type[User]) -> ColumnElement[bool]:
@@ -67,7 +67,7 @@ def _shares(twin: type[User]) -> ColumnElement[bool]:
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 
 
-def _taken() -> Any:
+def _address_written_to() -> Any:
     twin = aliased(User)
     arrived = Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN])
     campaign = Delivery.campaign_id == bindparam("campaign_id")
@@ -75,8 +75,8 @@ def _taken() -> Any:
     return select(User.id).where(_AMONG, theirs)
 
 
-TAKEN = _taken()
+ADDRESS_WRITTEN_TO = _address_written_to()
 """Of the users `ids`, those whose address got the message of the campaign `campaign_id` already, or may have."""
 
-UNWANTED = select(User.id).where(_AMONG, unwanted())
+ADDRESS_UNSUBSCRIBED = select(User.id).where(_AMONG, address_unsubscribed())
 """Of the users `ids`, those at whose address somebody has unsubscribed."""

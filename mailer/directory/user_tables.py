@@ -16,8 +16,8 @@ from mailer.files.text_files import TextFile
 TEXTS = ("_id", "username", "name", "type", "status", "language")
 COLUMNS = (*TEXTS, "email", "active", "roles", "createdAt", "lastLogin")
 KNOWN = f"known are {', '.join(COLUMNS)}, {FIRST}, {LAST} and {CUSTOM}…"
-WHO = ("_id", "username", "email")  # one of them says whose row it is
-FOUND = "no column _id: users are found by username, else by address; who is new gets an id made from the address"
+IDENTIFYING = ("_id", "username", "email")  # one of them says whose row it is
+NO_ID_NOTE = "no column _id: users are found by username, else by address; who is new gets an id made from the address"
 
 _CELLS: dict[str, Callable[[str], Any]] = {
     "active": cells.boolean,
@@ -59,7 +59,7 @@ class UserTable:
         if left_out:
             notes.append(f"columns left out: {', '.join(left_out)}")
         if "_id" not in self._columns.values():
-            notes.append(FOUND)
+            notes.append(NO_ID_NOTE)
         return tuple(notes)
 
     def __iter__(self) -> Iterator[tuple[int, TableRow]]:
@@ -96,8 +96,8 @@ def _columns(table: Table, options: TableOptions) -> dict[int, str]:
             columns[place] = column
         elif heading and not options.ignore_unknown:
             raise InvalidRow(table.row, heading, f"is no column of users; {KNOWN}")
-    if not set(WHO) & set(columns.values()):
-        raise InvalidRow(table.row, "_id", f"is missing from the heading, and so are {' and '.join(WHO[1:])}")
+    if not set(IDENTIFYING) & set(columns.values()):
+        raise InvalidRow(table.row, "_id", f"is missing from the heading, and so are {' and '.join(IDENTIFYING[1:])}")
     _check_paths(table.row, [column for column in columns.values() if column.startswith(CUSTOM)])
     return columns
 

@@ -50,7 +50,7 @@ class TextFile:
         head = file.peek()
         _refuse_binary(head)
         self._named = encoding is not None
-        self._encoding = _codec(encoding) if encoding else _told(head)
+        self._encoding = _codec(encoding) if encoding else _detected(head)
         errors = "strict" if self._named or self._encoding in NAMES else "surrogateescape"
         self._file = file
         self._text = TextIOWrapper(file, encoding=self._encoding, errors=errors, newline="")
@@ -142,7 +142,7 @@ def _codec(name: str) -> str:
         raise InvalidRow(1, "file", f"no encoding is called {name!r}; utf-8, utf-16 and cp1252 are") from None
 
 
-def _told(head: bytes) -> str:
+def _detected(head: bytes) -> str:
     """The encoding by the first bytes. UTF-16 without byte order mark has a NUL beside each of its first letters."""
     for mark, name in MARKS.items():
         if head.startswith(mark):

@@ -39,7 +39,7 @@ def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOu
     To be called in the transaction that records these outcomes, and not for a dry run. An address refused in `limit`
     campaigns is suppressed; 0: refusals are not counted.
     """
-    taken, refused = _last_words(outcomes)
+    taken, refused = _last_outcomes(outcomes)
     if taken:
         theirs = (RefusedAddress.address.in_(sorted(taken)), RefusedAddress.suppressed_at.is_(None))
         connection.execute(delete(RefusedAddress).where(*theirs))
@@ -57,7 +57,7 @@ def rule_of(reply: str) -> str:
     return f"{found[0]} without a code of its own" if found else "as the transport says"
 
 
-def _last_words(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str], dict[str, str]]:
+def _last_outcomes(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str], dict[str, str]]:
     """The addresses that took a message after refusals, and those that refused last, each with the reply.
 
     Users may share an address: the last of its outcomes counts.

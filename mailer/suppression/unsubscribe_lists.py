@@ -113,7 +113,7 @@ def _staged(place: int, person: ListedPerson) -> dict[str, Any]:
     return {"place": place, "user_id": person.user_id, "address": address, "made_at": person.unsubscribed_at}
 
 
-_AT_LARGE = """
+_ABOUT_AN_ADDRESS = """
 s.address IS NOT NULL
 AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id AND lower(o.email) = s.address)
 """
@@ -122,7 +122,7 @@ _MATCHES = f"""
 CREATE TEMPORARY TABLE staged_matches{{on_commit}} AS
 SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s WHERE s.user_id = u.id
 UNION SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s
-WHERE s.address = lower(u.email) AND {_AT_LARGE}
+WHERE s.address = lower(u.email) AND {_ABOUT_AN_ADDRESS}
 """  # noqa: S608 - no value in it
 _COUNT = """
 SELECT (SELECT count(*) FROM staged_entries), (SELECT count(DISTINCT place) FROM staged_matches),
@@ -135,7 +135,8 @@ WHERE unsubscribed_at IS NULL AND id IN (SELECT id FROM staged_matches)
 """  # noqa: S608 - no value in it
 _KEEP = f"""
 INSERT INTO wishes (kind, value, unsubscribed_at, kept_at, kept_by, source)
-SELECT 'address', s.address, {_MADE_AT}, :now, :by, :source FROM staged_entries s WHERE {_AT_LARGE} GROUP BY s.address
+SELECT 'address', s.address, {_MADE_AT}, :now, :by, :source FROM staged_entries s
+WHERE {_ABOUT_AN_ADDRESS} GROUP BY s.address
 UNION ALL
 SELECT 'user', s.user_id, {_MADE_AT}, :now, :by, :source FROM staged_entries s
 WHERE s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id) GROUP BY s.user_id

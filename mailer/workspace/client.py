@@ -104,7 +104,7 @@ class Workspace:
             if isinstance(response, requests.Response) and not _is_temporary(response):
                 return self._answer(method, response)
             if attempt + 1 < ATTEMPTS:
-                self._sleep(wait(response, attempt, self._now()))
+                self._sleep(retry_delay(response, attempt, self._now()))
         reason = str(response.status_code) if isinstance(response, requests.Response) else in_words(response)
         raise WorkspaceUnavailable(f"{self.url} did not answer {method} in {ATTEMPTS} attempts: {reason}")
 
@@ -128,7 +128,7 @@ class Workspace:
         return answer
 
 
-def wait(response: requests.Response | requests.RequestException, attempt: int, now: float) -> float:
+def retry_delay(response: requests.Response | requests.RequestException, attempt: int, now: float) -> float:
     """Seconds to wait after attempt number `attempt` (from 0): as the answer asks, else twice as long each time."""
     doubled = FIRST_WAIT * 2.0**attempt
     told = _requested_wait(response, now) if isinstance(response, requests.Response) else None
