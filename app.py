@@ -27,6 +27,7 @@ from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.pages import documentation, unsubscribe
+from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
@@ -62,7 +63,7 @@ def build(settings: Settings) -> Services:
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
-    db = Database(settings.database_url)
+    db = database_at(settings.database_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
     lease = settings.lease_seconds * 1000

@@ -35,7 +35,7 @@ from mailer.delivery.outbox import Checkpoint
 from mailer.delivery.worklist import Claim, Result
 from mailer.errors import InvalidState
 from mailer.messages.template import delivery_id
-from mailer.storage.database import Database
+from mailer.selector import database_at
 from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
@@ -65,7 +65,7 @@ class Mailing(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         shutil.copy(self.template, self.folder / "mailer.db")
-        self.db = Database(f"sqlite:///{self.folder}/mailer.db")
+        self.db = database_at(f"sqlite:///{self.folder}/mailer.db")
         self.ids: list[str] = []
         self.frozen: list[tuple[Claim, list[Result], int]] = []
         self.finals: dict[tuple[str, str], str] = {}
@@ -308,7 +308,7 @@ class Mailing(RuleBasedStateMachine):
 @pytest.fixture
 def mailing(tmp_path: Path) -> type[Mailing]:
     """The machine, with a database of users to begin with."""
-    db = Database(migrated_sqlite(tmp_path / "template.db"))
+    db = database_at(migrated_sqlite(tmp_path / "template.db"))
     with db.write() as connection:
         connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
     db.close()

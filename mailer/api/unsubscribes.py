@@ -23,15 +23,14 @@ from mailer.api.requests.fields import Milliseconds, one_line
 from mailer.api.requests.uploads import LIST_TYPES, uploaded_text
 from mailer.api.schemas import StrictSchema, SuccessSchema
 from mailer.errors import NotFound
+from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
 from mailer.suppression import unsubscribe_lists, wishes
 from mailer.suppression.list_files import read_people
-from mailer.suppression.list_writer import write_csv, write_ndjson
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 
 PERMISSION = "manage-users"
-WRITERS = {"csv": write_csv, "ndjson": write_ndjson}
 
 
 class ListNameSchema(StrictSchema):
@@ -109,7 +108,8 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     @blueprint.response(200, content_type="text/csv")
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
         """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
-        lines = WRITERS[wanted["form"]](unsubscribe_lists.all_unsubscribed_users_and_wishes(db), raw=wanted["raw"])
+        rows = (one.cells() for one in unsubscribe_lists.all_unsubscribed_users_and_wishes(db))
+        lines = write_rows(wanted["form"], unsubscribe_lists.Unsubscribed.COLUMNS, rows, raw=wanted["raw"])
         return download(lines, "unsubscribes", wanted["form"])
 
     @blueprint.route("/unsubscribes:import", methods=["POST"])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.directory.users import find_id
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
@@ -34,7 +35,7 @@ def open_database() -> Iterator[Database]:
 
     No transport is made, so that one that does not work stops none of these commands.
     """
-    db = Database(Settings.from_env().database_url)
+    db = database_at(Settings.from_env().database_url)
     try:
         if db.migrate():
             print_notes([created(db)])

@@ -11,12 +11,13 @@ from typing import IO, Any, cast
 import click
 
 from mailer.cli.output import print_notes
+from mailer.files.exports import FORMATS
 from mailer.files.text_files import TextFile
 from transports.options import parse_duration
 
 LIMIT = click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
 RAW = click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
-FORMAT = click.option("--format", "form", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True)
+FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 
 
 def duration(spelling: str, problem: str, longest: float = float("inf")) -> Callable[..., int | None]:

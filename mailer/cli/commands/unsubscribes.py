@@ -12,18 +12,17 @@ import click
 from mailer.cli.database import id_of, open_database, operator
 from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
 from mailer.cli.output import moment, print_json, print_rows
+from mailer.files.exports import write_rows
 from mailer.settings import Settings
 from mailer.suppression.list_files import read_people
-from mailer.suppression.list_writer import write_csv, write_ndjson
 from mailer.suppression.unsubscribe_lists import (
+    Unsubscribed,
     all_unsubscribed_users,
     all_unsubscribed_users_and_wishes,
     unsubscribe_listed,
 )
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 from mailer.suppression.wishes import all_kept_wishes
-
-WRITERS = {"csv": write_csv, "ndjson": write_ndjson}
 
 
 @click.group()
@@ -61,7 +60,8 @@ def kept(limit: int) -> None:
 def export(form: str, *, raw: bool) -> None:
     """Print all of them, and what is kept for whoever comes, as a file that `import` reads again."""
     with open_database() as db:
-        for line in WRITERS[form](all_unsubscribed_users_and_wishes(db), raw=raw):
+        rows = (one.cells() for one in all_unsubscribed_users_and_wishes(db))
+        for line in write_rows(form, Unsubscribed.COLUMNS, rows, raw=raw):
             click.echo(line, nl=False)
 
 

@@ -9,7 +9,7 @@ from mailer.campaigns.review import EMPTY
 from mailer.cli.database import id_of, open_database
 from mailer.cli.options import LIMIT
 from mailer.cli.output import moment, print_fields, print_json, print_rows
-from mailer.suppression.refused_addresses import Refusal
+from mailer.suppression.suppressed_addresses import Refusal
 
 
 @click.group()
