@@ -77,7 +77,7 @@ class Harness:
     def delivery(self, user_id: str) -> Any:
         """One recipient's record."""
         mine = (Delivery.campaign_id == self.campaign_id, Delivery.user_id == user_id)
-        columns = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.reply, Delivery.due_at)
+        columns = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.reply, Delivery.due_at)
         with self.db.read() as connection:
             return connection.execute(select(*columns).where(*mine)).one_or_none()
 

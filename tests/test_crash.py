@@ -70,10 +70,10 @@ class Campaigns:
             connection.execute(update(Campaign).where(Campaign.state == CampaignState.PLANNING).values(due_at=0))
 
     def doubtful(self) -> dict[str, int]:
-        """By address, how many doubts are on record where there are any."""
-        query = select(Delivery.user_id, Delivery.doubts).where(Delivery.doubts > 0)
+        """By address, how many uncertain attempts are on record where there are any."""
+        query = select(Delivery.user_id, Delivery.uncertain_attempts).where(Delivery.uncertain_attempts > 0)
         with self.db.read() as connection:
-            return {f"{user_id}@example.com": doubts for user_id, doubts in connection.execute(query)}
+            return {f"{user_id}@example.com": count for user_id, count in connection.execute(query)}
 
     def resting_uncertain(self) -> set[str]:
         with self.db.read() as connection:
@@ -268,16 +268,16 @@ def test_worker_frozen_for_three_leases_sends_and_writes_nothing_more(tmp_path: 
                 time.sleep(3 * settings.lease_seconds)
                 with Worker(settings):
                     end = made.finish(campaign_id)
-                doubts, before = made.doubtful(), extra_copies(server)
+                doubtful, before = made.doubtful(), extra_copies(server)
                 frozen.signal(signal.SIGCONT)
                 time.sleep(1.0)
                 after = extra_copies(server)
             assert (end.state, end.sent) == ("completed", 150)
             assert made.progress(campaign_id) == end
-            assert made.doubtful() == doubts
-            assert len(doubts) == 50
+            assert made.doubtful() == doubtful
+            assert len(doubtful) == 50
             assert after - before <= 2  # what was on the wire already cannot be called back
-            assert {address for address, count in server.copies().items() if count > 1} <= set(doubts)
+            assert {address for address, count in server.copies().items() if count > 1} <= set(doubtful)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""One answer that everybody gets: told apart from others, counted over processes, and what a person can do then."""
+"""One reply that everybody gets: told apart from others, counted over processes, and what a person can do then."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
-from mailer.delivery.same_refusals import most_said, normalised
+from mailer.delivery.same_refusals import most_common_reply, normalised
 from mailer.storage.database import Database
 from mailer.storage.models import SameRefusals
 from tests.harness import MINUTE, Harness
@@ -58,11 +58,11 @@ def test_recipients_own_name_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "known", "most"),
+    ("replies", "known", "most"),
     [("a" * 3, "", None), ("a" * 4, "", "a"), ("aaab", "", "a"), ("aabb", "", None), ("aaab", "a", None)],
 )
-def test_most_of_the_last_say_it(answers: str, known: str, most: str | None) -> None:
-    assert most_said(list(answers), 4, list(known)) == most
+def test_most_of_the_last_say_it(replies: str, known: str, most: str | None) -> None:
+    assert most_common_reply(list(replies), 4, list(known)) == most
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_failure_rate_counts_on_after_it(db: Database, add_users) -> None:
 @pytest.mark.parametrize(
     ("about", "replies"),
     [(About.ADDRESS, ["550 5.1.1 no such user"]), (About.MESSAGE, [f"554 {word}" for word in "abcd"])],
-    ids=["about addresses", "different answers"],
+    ids=["about addresses", "different replies"],
 )
 def test_other_refusals_are_no_pattern(db: Database, add_users, about: About, replies: list[str]) -> None:
     add_users(db, 40)

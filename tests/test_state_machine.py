@@ -140,7 +140,7 @@ class Mailing(RuleBasedStateMachine):
 
     @rule(messages=st.integers(0, 2), then=st.sampled_from([control.pause, control.cancel, None]))
     def work_and_freeze(self, messages: int, then: Any) -> None:
-        """Claim the batch that is due, attempt some and stand still, while a person may pull a lever."""
+        """Claim the batch that is due, attempt some and stand still, while a person may act on the campaign."""
         claim = self.road.outbox.claim()
         if claim is None:
             return
@@ -161,7 +161,7 @@ class Mailing(RuleBasedStateMachine):
             recipient = item.recipient
             message = Message(delivery_id(claim.campaign_id, recipient.user_id), "n@x.org", recipient.address, b"")
             if not self.road.store.told_to_fail and self.road.store.take(message).status is Status.SENT:
-                results.append(Result(item, DeliveryStatus.SENT, item.attempts + 1, item.doubts, "ok"))
+                results.append(Result(item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, "ok"))
         return results
 
     @precondition(lambda self: self.frozen)
@@ -233,10 +233,10 @@ class Mailing(RuleBasedStateMachine):
             connection.execute(update(User).where(User.id == user_id).values(unsubscribed_at=since))
 
     @precondition(lambda self: self.ids)
-    @rule(lever=st.sampled_from([control.pause, control.resume, control.resume, control.cancel]), data=st.data())
-    def lever(self, lever: Any, data: st.DataObject) -> None:
+    @rule(action=st.sampled_from([control.pause, control.resume, control.resume, control.cancel]), data=st.data())
+    def action(self, action: Any, data: st.DataObject) -> None:
         with suppress(InvalidState):
-            lever(self.db, data.draw(st.sampled_from(self.ids)))
+            action(self.db, data.draw(st.sampled_from(self.ids)))
 
     @precondition(lambda self: self.ids)
     @rule(uncertain=st.booleans(), data=st.data())
@@ -270,7 +270,7 @@ class Mailing(RuleBasedStateMachine):
             entered[f"delivery {delivery.status}"] += 1
             assert delivery.status != DeliveryStatus.SENT or copies >= 1
             assert copies <= 2 + self.allowed[key]
-            assert copies <= 1 or self.allowed[key] or delivery.doubts
+            assert copies <= 1 or self.allowed[key] or delivery.uncertain_attempts
             assert self.finals.get(key, delivery.status) == delivery.status
             if delivery.status in FINAL:
                 self.finals[key] = delivery.status

@@ -16,7 +16,7 @@ from mailer.api.requests.fields import QueryString, storable
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.preview import addressee, first_of, measure
 from mailer.campaigns.accept import Order
-from mailer.campaigns.review import about_directory, about_placeholders
+from mailer.campaigns.lint import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import Mailbox
 from mailer.messages.links import PREVIEW, Links

@@ -14,7 +14,7 @@ _LOCAL_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loop
 _NUMBERS = re.compile(r"[0-9a-fx.]+", re.IGNORECASE)
 
 
-def doubts(site_url: str) -> tuple[str, ...]:
+def warnings(site_url: str) -> tuple[str, ...]:
     """What is doubtful about the address that links begin with, a sentence each; nothing where all is well."""
     if urlsplit(site_url).scheme == "https":
         return ()
