@@ -101,7 +101,7 @@ def setting_warnings(settings: Settings) -> tuple[str, ...]:
     """What works and is doubtful all the same, a sentence each."""
     open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
     senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
-    return (*senders, *site_address.warnings(settings.site_url))
+    return (*senders, *site_address.warnings_about(settings.site_url))
 
 
 def settings_with_warnings() -> Settings:
@@ -198,4 +198,4 @@ def _add_pages(app: Flask, services: Services) -> None:
 
 def _warnings(services: Services) -> dict[str, health.Check]:
     """What a person should see to, although the service runs."""
-    return {"site": partial(site_address.warnings, services.settings.site_url)}
+    return {"site": partial(site_address.warnings_about, services.settings.site_url)}

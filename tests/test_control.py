@@ -17,7 +17,7 @@ from sqlalchemy import delete, insert, select, update
 
 from app import create_app
 from mailer.callers.tokens import Tokens
-from mailer.campaigns import control, planning
+from mailer.campaigns import control
 from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import DeliveryRecord
@@ -178,22 +178,19 @@ def test_cancel_skips_who_waited_for_another_attempt(db: Database, add_users) ->
 
 
 @pytest.mark.parametrize("meanwhile", ["another planner", "cancel"])
-def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, monkeypatch, meanwhile: str) -> None:
+def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, meanwhile: str) -> None:
     add_users(db, 25)
     road = Harness(db)
     road.accept()
-    cut = planning._ranges
 
-    def stand_still(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(planning, "_ranges", cut)
+    def stand_still() -> None:
         if meanwhile == "cancel":
             control.cancel(db, road.campaign_id)
         else:
             road.now += road.lease
             road.run()
-        return cut(*arguments, **options)
 
-    monkeypatch.setattr(planning, "_ranges", stand_still)
+    road.plan_interrupted(stand_still)
     road.run()
     assert road.progress().state == ("cancelled" if meanwhile == "cancel" else "completed")
     assert len(road.arrived()) == (0 if meanwhile == "cancel" else 25)
@@ -481,6 +478,7 @@ def test_purge_on_the_command_line(
     assert CliRunner().invoke(main, ["purge", "--older-than", given]).exit_code == code
 
 
+@pytest.mark.slow
 def test_actions_on_the_command_line_work_on_a_running_service(tmp_path: Path, add_users) -> None:
     made = Service(tmp_path, transport="smtp://127.0.0.1:9", batch_size=10)  # nobody listens there: it stays blocked
     add_users(made.db, 25)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -466,12 +467,13 @@ def test_servers_own_words_find_who_bears_them(
     db: Database, add_users, tmp_path: Path, fault: Fault, state: str
 ) -> None:
     add_users(db, 60)
-    with recording_smtp(tmp_path, fault) as server:
-        road = Harness(db, batch_size=60, checkpoint=30, max_failure_rate=1.0)
-        road.deliverer._transport = from_url(f"{server.url}?starttls=never&connections=1")
+    with (
+        recording_smtp(tmp_path, fault) as server,
+        closing(from_url(f"{server.url}?starttls=never&connections=1")) as transport,
+    ):
+        road = Harness(db, transport, batch_size=60, checkpoint=30, max_failure_rate=1.0)
         road.accept()
         road.run()
-        road.deliverer._transport.close()
     assert road.progress().state == state
     assert fault.reply.partition(" ")[2][:20] in str(road.progress().reason)
     counts = road.counts()

@@ -77,7 +77,7 @@ def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
 
 
 def mend(road: Harness) -> None:
-    road.store._answers.clear()
+    road.store.forget_answers()
 
 
 def test_campaign_pauses_with_the_answer_before_the_rest_is_burned(road: Harness) -> None:
@@ -109,7 +109,7 @@ def test_resumed_by_a_person_the_same_answer_does_not_pause_it_again_and_another
     control.resume(road.db, road.campaign_id)
     for number in range(60, 120):
         mine = f"user{number:05d}@example.com"
-        road.store._answers[mine].clear()
+        road.store.forget_answers(mine)
         road.store.answer(mine, Status.REFUSED, reply="550 5.7.1 a virus")
     road.run()
     assert (road.progress().state, road.counts()["pending"]) == ("paused", 47)  # 11 of them, and the checkpoint's end
