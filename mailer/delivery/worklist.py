@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.audience.conditions import audience_since, eligible_and_refused
-from mailer.audience.shared_addresses import TAKEN, UNWANTED, covered_by_another_user
+from mailer.audience.shared_addresses import ADDRESS_UNSUBSCRIBED, ADDRESS_WRITTEN_TO, covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
@@ -137,9 +137,11 @@ def still_eligible(
 def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dict[str, str]:
     """Who must not be written to because of another user with the address, and why."""
     among = {"campaign_id": campaign_id, "ids": ids}
-    taken = dict.fromkeys(connection.scalars(TAKEN, among), "Another user with the address has been written to.")
+    taken = dict.fromkeys(
+        connection.scalars(ADDRESS_WRITTEN_TO, among), "Another user with the address has been written to."
+    )
     return taken | dict.fromkeys(
-        connection.scalars(UNWANTED, {"ids": ids}), "Somebody at the address has unsubscribed."
+        connection.scalars(ADDRESS_UNSUBSCRIBED, {"ids": ids}), "Somebody at the address has unsubscribed."
     )
 
 
