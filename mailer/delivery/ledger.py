@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Insert,
     Integer,
     Update,
     and_,
@@ -20,9 +21,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mailer.delivery.worklist import Claim, Result
+from mailer.storage.dialects import NewRow, RowUpsert
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
 COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
@@ -79,24 +80,20 @@ _RECORD = _recording()  # built once, like the upsert: every checkpoint runs bot
 
 def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
     rows = [_row(campaign_id, result, now) for result in results]
-    connection.exec_driver_sql(_UPSERTS[connection.dialect.name], rows)
+    _UPSERT.run(connection, rows)
 
 
-def _upsert(dialect: Any, paramstyle: str) -> str:
-    """The statement as the driver takes it, with a place for each of `COLUMNS`: rows then go to it as they are."""
-    insert = dialect.insert(Delivery)
+def _renewing(new: NewRow) -> Insert:
     changing = ("status", "address", "attempts", "doubts", "reply", "updated_at", "due_at")
-    excluded = {name: insert.excluded[name] for name in changing}
-    upsert = insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
-    compiled = upsert.compile(dialect=dialect.dialect(paramstyle=paramstyle), column_keys=COLUMNS)
-    return str(compiled)
+    excluded = {name: new.excluded[name] for name in changing}
+    return new.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
 
 
 COLUMNS = (
     *("campaign_id", "user_id", "status", "address", "attempts", "doubts", "reply"),
     *("first_at", "updated_at", "due_at"),
 )
-_UPSERTS = {"sqlite": _upsert(sqlite, "qmark"), "postgresql": _upsert(postgresql, "format")}
+_UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
 
 
 def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:

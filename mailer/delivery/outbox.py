@@ -48,7 +48,6 @@ _DUE_LOCKED = _DUE.with_for_update(of=Batch, skip_locked=True)
 _WHOSE = _due_batch(Batch.campaign_id)
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
 
-
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from mailer.directory.changes import Mode, combined
 from mailer.directory.documents import UserRow, normalise
@@ -14,6 +14,7 @@ from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import comparable
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow, Database
+from mailer.storage.dialects import in_turn
 from mailer.storage.models import User, comparable_address
 from mailer.suppression import wishes
 
@@ -81,8 +82,7 @@ def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mod
 def _lock(connection: Connection, user_id: str) -> AnyRow | None:
     """Hold the id as well as the row: of two who add the same user at once, the second finds the first's."""
     wishes.lock(connection)
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
+    in_turn(connection, f"user {user_id}")
     mine = select(User.document, User.email, User.active, User.unsubscribed_at).where(User.id == user_id)
     return connection.execute(mine.with_for_update()).one_or_none()
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.errors import InvalidState
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.database_errors import own_words
+from mailer.storage.dialects import Upsert
 from mailer.storage.models import ScheduledTask as Task
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,9 @@ class TaskRecord:
     failures: int
     failed_at: int | None
     error: str | None
+
+
+_ADD = Upsert(Task, lambda new: new.on_conflict_do_nothing())
 
 
 class SharedTask:
@@ -137,9 +140,7 @@ class SharedTask:
         return connection.execute(select(Task.__table__).where(Task.name == self._name)).one_or_none()
 
     def _lock(self, connection: Connection, now: int) -> AnyRow:
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(Task)
-        fresh = insert.values(name=self._name, due_at=now, fence=0, failures=0)
-        connection.execute(fresh.on_conflict_do_nothing())
+        _ADD.run(connection, {"name": self._name, "due_at": now, "fence": 0, "failures": 0})
         return connection.execute(select(Task.__table__).where(Task.name == self._name).with_for_update()).one()
 
     def _write(self, connection: Connection, turn: Turn, **values: Any) -> None:

@@ -10,13 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, case, delete, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Insert,
+    Integer,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+)
 
 from mailer.messages.addresses import comparable, envelope_address
 from mailer.storage.database import Database
+from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RefusedAddress, User, comparable_address
 from mailer.suppression.list_writer import SuppressedAddress
 
@@ -72,7 +84,7 @@ def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOu
     if refused and limit:
         same = {"campaign_id": campaign_id, "now": now, "limit": limit}
         rows = [{"address": one, "reply": said, "rule": rule_of(said), **same} for one, said in sorted(refused.items())]
-        connection.execute(_COUNT[connection.dialect.name], rows)
+        _COUNT.run(connection, rows)
 
 
 def rule_of(reply: str) -> str:
@@ -96,12 +108,12 @@ def _last_words(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str], di
     return taken, refused
 
 
-def _counting(dialect: Any) -> Any:
+def _counting(new: NewRow) -> Insert:
     """One upsert: of campaigns that have an address refused at the same moment one waits for the other; both count."""
     now = bindparam("now", type_=BigInteger)
     first = {"address": bindparam("address"), "campaign_ids": bindparam("campaign_id"), "campaigns": 1}
     last = {"reply": bindparam("reply"), "rule": bindparam("rule"), "refused_at": now}
-    new = dialect.insert(RefusedAddress).values(**first, **last, suppressed_at=_since(literal(1), now))
+    new = new.values(**first, **last, suppressed_at=_since(literal(1), now))
     known = RefusedAddress.campaign_ids.contains(new.excluded.campaign_ids)
     campaigns = RefusedAddress.campaigns + case((known, 0), else_=1)
     with_this = RefusedAddress.campaign_ids + " " + new.excluded.campaign_ids
@@ -118,7 +130,7 @@ def _since(campaigns: ColumnElement[int], now: ColumnElement[int]) -> ColumnElem
     return case((campaigns >= bindparam("limit", type_=Integer), now))
 
 
-_COUNT = {"sqlite": _counting(sqlite), "postgresql": _counting(postgresql)}
+_COUNT = Upsert(RefusedAddress, _counting)
 
 
 def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:

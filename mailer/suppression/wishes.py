@@ -16,9 +16,10 @@ from sqlalchemy import ColumnElement, Connection, delete, select, text
 
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
+from mailer.storage.dialects import in_turn
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 
-LOCK = 0x77697368  # an advisory lock on PostgreSQL; on SQLite one transaction writes at a time
+LOCK = 0x77697368  # what `in_turn` is asked about
 LEFT_BEHIND = "left behind"  # the source of a wish that a user has left with the address
 
 
@@ -55,9 +56,7 @@ def lock(connection: Connection, *, listing: bool = False) -> None:
 
     Otherwise neither would see the other's rows, and somebody who has unsubscribed would be written to.
     """
-    if connection.dialect.name == "postgresql":
-        mode = "" if listing else "_shared"
-        connection.execute(text(f"SELECT pg_advisory_xact_lock{mode}(:key)"), {"key": LOCK})
+    in_turn(connection, LOCK, shared=not listing)
 
 
 _NOBODY_ELSE = """
