@@ -18,14 +18,14 @@ from sqlalchemy import delete, insert, select, update
 from app import create_app
 from mailer.callers.tokens import Tokens
 from mailer.campaigns import control, planning
-from mailer.campaigns.export import as_csv, as_ndjson, records
+from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import Recorded
 from mailer.campaigns.retention import purge
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
 from mailer.errors import InvalidState
-from mailer.files.spreadsheets import neutral
+from mailer.files.exports import neutral, write_csv, write_ndjson
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
@@ -393,7 +393,7 @@ def test_doctor_on_the_command_line(road: Harness, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_cell_that_starts_a_formula_is_neutralised(cell: str) -> None:
     record = Recorded(cell, cell, "sent", 1, cell, START, None)
-    row = list(csv.reader(io.StringIO("".join(as_csv([record])), newline="")))[1]
+    row = list(csv.reader(io.StringIO("".join(write_csv(COLUMNS, [cells(record)])), newline="")))[1]
     assert [row[0], row[1], row[4]] == [f"'{cell}"] * 3
     assert neutral("plain = text") == "plain = text"
 
@@ -407,11 +407,13 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
     with db.write() as connection:
         connection.execute(delete(Delivery))
         connection.execute(insert(Delivery), [{**values, "user_id": f"user{number:05d}"} for number in range(2500)])
-    rows = list(csv.DictReader(io.StringIO("".join(as_csv(records(db, road.campaign_id))), newline="")))
+    rows = list(
+        csv.DictReader(io.StringIO("".join(write_csv(COLUMNS, map(cells, records(db, road.campaign_id)))), newline=""))
+    )
     assert [row["userId"] for row in rows] == [f"user{number:05d}" for number in range(2500)]
     assert (rows[0]["reply"], rows[0]["address"]) == ('said "250, OK"\nand more', "")
     assert rows[0]["updatedAt"] == "2023-11-14T22:13:20.000Z"
-    lines = [json.loads(line) for line in as_ndjson(records(db, road.campaign_id))]
+    lines = [json.loads(line) for line in write_ndjson(COLUMNS, map(cells, records(db, road.campaign_id)))]
     assert (len(lines), lines[7]["userId"], lines[7]["address"]) == (2500, "user00007", None)
     assert list(records(db, road.campaign_id, DeliveryStatus.FAILED)) == []
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from mailer.directory.changes import Mode, combined, derived_id, difference, merged
+from mailer.directory.changes import Mode, combined, derived_id
 from mailer.directory.imports import USUAL, ImportResult, Wanted, import_users, upsert_documents
+from mailer.directory.merge_patch import difference, merged
 from mailer.directory.staged_users import Problem
 from mailer.directory.user_tables import FOUND, Reading
 from mailer.directory.users import deactivate_user, patch_user, put_user

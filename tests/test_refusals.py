@@ -22,7 +22,8 @@ from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, DeliveryStatus, RefusedAddress, User
 from mailer.suppression import refused_addresses
-from mailer.suppression.refused_addresses import AddressOutcome, Lifted, lift, suppressed_addresses
+from mailer.suppression.refused_addresses import AddressOutcome
+from mailer.suppression.suppressed_addresses import Lifted, lift, suppressed_addresses
 from tests.conftest import user_row
 from tests.harness import MINUTE, START, Harness
 from tests.killable import Trap, Worker, attempts, settings_for

@@ -13,10 +13,9 @@ from mailer.api.requests.fields import WireBoolean
 from mailer.api.schemas import CampaignAnswerSchema, StrictSchema
 from mailer.campaigns import control, export, progress
 from mailer.engines import Engine
+from mailer.files.exports import write_rows
 from mailer.storage.database import Database
 from mailer.storage.models import DeliveryStatus
-
-WRITERS = {"csv": export.as_csv, "ndjson": export.as_ndjson}
 
 
 class RetrySchema(StrictSchema):
@@ -41,7 +40,7 @@ class RetriedSchema(CampaignAnswerSchema):
 
 
 def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
-    """Pause, resume, cancel, retry-failed, export."""
+    """Routes that change one campaign, and the one that exports its outcomes."""
     blueprint = ApiBlueprint("Control", __name__, url_prefix="/api/v1/mailer/campaigns/<campaign_id>")
 
     def changed(campaign_id: str) -> dict[str, Any]:
@@ -97,7 +96,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
     def export_outcomes(wanted: dict[str, Any], campaign_id: str) -> Any:
         """Every recipient's outcome as CSV or NDJSON, by user id."""
         progress.progress(db, campaign_id, current_caller().user_id)
-        outcomes = export.records(db, campaign_id, wanted["status"])
-        return download(WRITERS[wanted["form"]](outcomes), campaign_id, wanted["form"])
+        rows = map(export.cells, export.records(db, campaign_id, wanted["status"]))
+        return download(write_rows(wanted["form"], export.COLUMNS, rows), campaign_id, wanted["form"])
 
     return blueprint

@@ -1,4 +1,4 @@
-"""Addresses not written to: campaign after campaign had them refused, or an operator blocked them."""
+"""Suppressed addresses: refused in several campaigns in a row, or blocked by an operator."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from mailer.api.guard import Guard, current_caller
 from mailer.api.requests.fields import Milliseconds, one_line
 from mailer.api.requests.uploads import LIST_TYPES, uploaded_text
 from mailer.api.schemas import StrictSchema, SuccessSchema
+from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
-from mailer.suppression import blocked_addresses, refused_addresses
+from mailer.suppression import blocked_addresses, suppressed_addresses
 from mailer.suppression.list_files import ListedAddress, read_addresses
-from mailer.suppression.list_writer import SuppressedAddress, write_csv, write_ndjson
 
 PERMISSION = "manage-users"
-WRITERS = {"csv": write_csv, "ndjson": write_ndjson}
 MAX_ADDRESSES = 1000  # in one request
 
 
@@ -103,7 +102,7 @@ class BlockedSchema(SuccessSchema):
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Everything about addresses that are suppressed."""
+    """Routes that list, export, block and lift suppressed addresses."""
     blueprint = ApiBlueprint("Suppressed addresses", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/suppressed-addresses")
@@ -112,7 +111,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.response(200, SuppressedAddressesSchema)
     def list_suppressed(page: dict[str, Any]) -> Any:
         """Which addresses are not written to, in their order; `after` continues a listing."""
-        found = refused_addresses.suppressed_addresses(db, after=page["after"], count=page["count"])
+        found = suppressed_addresses.suppressed_addresses(db, after=page["after"], count=page["count"])
         return keyset_page("addresses", found, page["count"], lambda one: one.address)
 
     @blueprint.route("/suppressed-addresses/export")
@@ -121,8 +120,8 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.response(200, content_type="text/csv")
     def export_suppressed(wanted: dict[str, Any]) -> Any:
         """All of them as CSV or NDJSON."""
-        found = refused_addresses.all_suppressed_addresses(db)
-        lines = WRITERS[wanted["form"]](found, SuppressedAddress, raw=wanted["raw"])
+        rows = (one.cells() for one in suppressed_addresses.all_suppressed_addresses(db))
+        lines = write_rows(wanted["form"], suppressed_addresses.SuppressedAddress.COLUMNS, rows, raw=wanted["raw"])
         return download(lines, "suppressed-addresses", wanted["form"])
 
     @blueprint.route("/suppressed-addresses:lift", methods=["POST"])
@@ -132,7 +131,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.refuses(400, "Not a valid address")
     def lift_suppressed(body: dict[str, Any]) -> Any:
         """Write to these addresses again, and count anew; also a success for those that were not suppressed."""
-        return {"success": True, **asdict(refused_addresses.lift(db, body["addresses"]))}
+        return {"success": True, **asdict(suppressed_addresses.lift(db, body["addresses"]))}
 
     @blueprint.route("/suppressed-addresses:block", methods=["POST"])
     @guard.requires(PERMISSION)

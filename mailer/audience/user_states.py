@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select
 from mailer.audience.conditions import has_suppressed_address
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import User
-from mailer.suppression.refused_addresses import Refusal, refusal_of
+from mailer.suppression.suppressed_addresses import Refusal, refusal_of
 
 PAGE = 1000  # rows read at a time
 

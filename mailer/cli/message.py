@@ -1,4 +1,4 @@
-"""The message that `mailer send` and `mailer preview` are given: its options, and its body out of a file."""
+"""The message that `mailer send` and `mailer preview` take: its options, and its body from a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def with_letter(command: Callable[..., None]) -> Callable[..., None]:
+def message_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a message; it takes sender, subject and body_file."""
     for option in (
         click.option("--body-file", required=True, type=_BODY, help="HTML or text with [unsubscribe]; - is stdin."),
@@ -25,14 +25,7 @@ def with_letter(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def query_text(_context: click.Context, _option: click.Parameter, query: str | None) -> str | None:
-    """The text of `--query`; one that is empty is a script's mistake, and would mean everyone."""
-    if query is not None and not query.strip():
-        raise click.BadParameter("empty; leave it out to mean everyone")
-    return query
-
-
-def read_letter(sender: str, subject: str, body_file: str) -> dict[str, Any]:
+def read_message(sender: str, subject: str, body_file: str) -> dict[str, Any]:
     """The message as the service takes it: `from`, `subject` and `body`."""
     return {"from": sender, "subject": subject, "body": _read_body(body_file)}
 

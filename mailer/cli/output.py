@@ -1,4 +1,4 @@
-"""How the commands print: lines for people, JSON for scripts."""
+"""How the commands print: columns and fields for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 from wcwidth import wcswidth
 
-from mailer.api.requests.fields import iso
+from mailer.times import to_iso
 
 _NAME = re.compile(r"_([a-z])")
-_JOINERS = "\u200c\u200d"  # they steer nothing, and emoji and Persian words are made with them
+_JOINERS = "\u200c\u200d"  # harmless, and parts of emoji and Persian words
 
 
 def printable(value: object) -> str:
-    """`value` in one line that a terminal takes as text; what would steer it becomes an escape."""
+    """`value` as one line for a terminal: control characters become escapes, None becomes `-`."""
     if value is None:
         return "-"
     return "".join(map(_escaped, str(value)))
@@ -36,7 +35,7 @@ def moment(milliseconds: int | None) -> str:
     """Milliseconds since 1970 as ISO 8601 to the second, UTC; `-` for None."""
     if milliseconds is None:
         return "-"
-    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return to_iso(milliseconds, precision="seconds")
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
@@ -49,12 +48,12 @@ def _takes_everything() -> bool:
 
 
 def spelled(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as the API spells such: `createdAt` for `created_at`, with its time in ISO 8601."""
+    """A record with the API's names and times: `createdAt` for `created_at`, ISO 8601 for milliseconds."""
     return {_NAME.sub(lambda found: found[1].upper(), name): _value(name, value) for name, value in record.items()}
 
 
 def _value(name: str, value: Any) -> Any:
-    return iso(value) if value is not None and name.endswith(("_at", "_since")) else value
+    return to_iso(value) if value is not None and name.endswith(("_at", "_since")) else value
 
 
 def columns(text: str) -> int:
@@ -82,6 +81,6 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """What is worth knowing and no error: a line each on stderr, out of the way of what is printed."""
+    """Notes, a line each on stderr, so that they do not mix with the output."""
     for note in notes:
         click.echo(f"Note: {printable(note)}", err=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from mailer.errors import InvalidQuery
+from mailer.files import strict_json
 from mailer.selector.limits import MAX_TEXT
 from mailer.selector.syntax import parse_selector
 from mailer.selector.tree import And, ElemMatch, Field, Node, Not, Or
@@ -36,7 +37,12 @@ def fields_of(query: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _load(text: str) -> dict[str, Any]:
     try:
-        query = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
+        query = strict_json.loads(text)
+    except strict_json.RepeatedName as error:
+        name = json.dumps(error.name)
+        raise InvalidQuery(f"The query has {name} twice in one object.", name=error.name) from None
+    except strict_json.NotFinite as error:
+        raise InvalidQuery(f"The query holds {error.name}, which is not JSON.", name=error.name) from None
     except ValueError as error:
         raise InvalidQuery("The query is not JSON.") from error
     except RecursionError as error:
@@ -44,19 +50,6 @@ def _load(text: str) -> dict[str, Any]:
     if not isinstance(query, dict):
         raise InvalidQuery("The query must be a JSON object.")
     return query
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in members:
-            raise InvalidQuery(f"The query has {json.dumps(key)} twice in one object.", name=key)
-        members[key] = value
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidQuery(f"The query holds {name}, which is not JSON.", name=name)
 
 
 def _paths(node: Node, before: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

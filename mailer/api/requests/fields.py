@@ -1,14 +1,14 @@
-"""The values on the wire: how the text of a request becomes a value, and a value the text of an answer."""
+"""Fields of requests and answers: which spellings of a value are taken, and how a value is written."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields
 
 from mailer.text import is_one_line, is_storable
+from mailer.times import to_iso
 
 
 def one_line(text: str) -> None:
@@ -62,10 +62,4 @@ class Milliseconds(fields.Field[int]):
     """Milliseconds since 1970 as ISO 8601 in UTC."""
 
     def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
-        return None if value is None else iso(value)
-
-
-def iso(milliseconds: int) -> str:
-    """2015-01-01T00:00:00.000Z."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+        return None if value is None else to_iso(value)

@@ -1,8 +1,7 @@
-"""Reading a request strictly: every fault of it is an `invalid-params` that names the field."""
+"""Requests read strictly: every mistake in one is an `invalid-params` that names the field."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -13,13 +12,16 @@ from webargs.flaskparser import FlaskParser
 from mailer.api.requests.bodies import read_whole
 from mailer.api.requests.forms import is_form, read_form
 from mailer.errors import InvalidParams
+from mailer.files import strict_json
 
 
 class StrictParser(FlaskParser):
     """flask-smorest's `ARGUMENTS_PARSER`, which refuses what a lenient one would guess at."""
 
     DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION = dict.fromkeys(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION)  # as the schema has it
+    DEFAULT_UNKNOWN_BY_LOCATION = dict.fromkeys(
+        FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION
+    )  # the schema itself says what becomes of unknown fields
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """The body as JSON (UTF-8, no key twice, no NaN) or, where the schema takes forms, as a form."""
@@ -29,13 +31,18 @@ class StrictParser(FlaskParser):
         if not req.is_json:
             raise InvalidParams("The body must be JSON, sent as Content-Type: application/json.", field="body")
         try:
-            return json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
+            return strict_json.loads(data.decode("utf-8"))
+        except strict_json.RepeatedName as repeated:
+            raise _twice(repeated) from None
         except (ValueError, RecursionError) as error:
             raise InvalidParams("The body is not valid JSON.", field="body") from error
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - the library's signature
         """The URL's parameters, each given once."""
-        return _once([(name, value) for name, values in req.args.lists() for value in values])
+        try:
+            return strict_json.each_once([(name, value) for name, values in req.args.lists() for value in values])
+        except strict_json.RepeatedName as repeated:
+            raise _twice(repeated) from None
 
     def handle_error(self, error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Name the first field at fault in the text and all of them in the details."""
@@ -44,17 +51,9 @@ class StrictParser(FlaskParser):
         raise InvalidParams(f"{field}: {problem}", field=field, fields=messages) from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise InvalidParams(f"{key[:100]}: Appears twice.", field=key[:100])
-        found[key] = value
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+def _twice(repeated: strict_json.RepeatedName) -> InvalidParams:
+    field = repeated.name[:100]
+    return InvalidParams(f"{field}: Appears twice.", field=field)
 
 
 def _by_field(messages: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`mailer suppressed`: addresses not written to: campaign after campaign had them refused, or an operator says so."""
+"""`mailer suppressed`: addresses refused in several campaigns in a row, or blocked by an operator."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import IO, Any
 
 import click
 
-from mailer.cli.commands.unsubscribes import WRITERS
-from mailer.cli.database import given_file, open_database, operator
+from mailer.cli.database import open_database, operator
 from mailer.cli.failures import Failure
+from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
 from mailer.cli.output import moment, print_rows
+from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
-from mailer.suppression.blocked_addresses import block, lift_named
+from mailer.suppression.blocked_addresses import block
 from mailer.suppression.list_files import ListedAddress, read_addresses
-from mailer.suppression.list_writer import SuppressedAddress
-from mailer.suppression.refused_addresses import all_suppressed_addresses
+from mailer.suppression.suppressed_addresses import SuppressedAddress, all_suppressed_addresses, lift_listed
 
 
 @click.group()
@@ -25,7 +25,7 @@ def suppressed() -> None:
 
 
 @suppressed.command("list")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@LIMIT
 def list_(limit: int) -> None:
     """Show the addresses, since when, in how many campaigns refused, how many users have them, and why.
 
@@ -39,19 +39,20 @@ def list_(limit: int) -> None:
 
 
 def _why(one: SuppressedAddress) -> tuple[str, str]:
-    """Which rules count, and in whose words: the operator's, then those of the last refusal."""
+    """Two cells, the rules that suppress it and the words behind them: the operator's first, then the refusal's."""
     blocked = [] if one.blocked_by is None else [(f"blocked by {one.blocked_by}", one.reason or "")]
     rules = [*blocked, *([(one.rule, one.reply)] if one.campaigns else [])]
     return ", ".join(rule for rule, _ in rules), "; ".join(words for _, words in rules)
 
 
 @suppressed.command()
-@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
-@click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
+@FORMAT
+@RAW
 def export(form: str, *, raw: bool) -> None:
     """Print all of them as a file."""
     with open_database() as db:
-        for line in WRITERS[form](all_suppressed_addresses(db), SuppressedAddress, raw=raw):
+        rows = (one.cells() for one in all_suppressed_addresses(db))
+        for line in write_rows(form, SuppressedAddress.COLUMNS, rows, raw=raw):
             click.echo(line, nl=False)
 
 
@@ -90,7 +91,7 @@ def lift_(addresses: Sequence[str], file: IO[bytes] | None) -> None:
     Exit code 1 if one was not suppressed; the others are lifted.
     """
     with open_database() as db:
-        done = lift_named(db, _named(addresses, file))
+        done = lift_listed(db, _named(addresses, file))
     click.echo(f"lifted: {done.lifted}")
     if done.unmatched:
         raise Failure(f"not suppressed: {done.unmatched} of the addresses")
@@ -101,6 +102,6 @@ def _named(addresses: Iterable[str], file: IO[Any] | None) -> list[ListedAddress
     if not named and file is None:
         raise click.UsageError("neither an ADDRESS nor a --file")
     if file is not None:
-        with given_file(file) as text:
+        with text_of(file) as text:
             named += read_addresses(text)
     return named
