@@ -16,12 +16,14 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from mailer.directory.changes import Mode
-from mailer.directory.staged_users import CHUNK, Problem, merge, stage, unreachable
+from mailer.directory.staged_users import TABLE, Problem, merge, stage, unreachable
 from mailer.directory.user_files import PLAIN, UserFile
 from mailer.directory.user_matching import Given, UserMatcher
 from mailer.directory.user_tables import Reading
 from mailer.files.text_files import TextFile
+from mailer.storage import staging
 from mailer.storage.database import Database
+from mailer.storage.staging import CHUNK, stage_and_merge
 from mailer.suppression import wishes
 
 
@@ -84,15 +86,16 @@ def upsert_documents(
     `then` is called at the end of the transaction that merges, while the table `staged_users` still has their ids;
     what it raises takes the whole import back.
     """
-    with db.engine.connect() as connection:
-        with connection.begin():  # not a write to the database proper: SQLite locks nothing for it
-            superseded = stage(connection, UserMatcher(db, wanted.mode).join(documents))
-            if connection.dialect.name == "postgresql":
-                return _merged(db, connection, wanted, superseded, then)
-        with db.write_on(connection):
-            result = _merged(db, connection, wanted, superseded, then)
-            connection.exec_driver_sql("DROP TABLE staged_users")
+
+    def fill(connection: Connection) -> int:
+        return stage(connection, UserMatcher(db, wanted.mode).join(documents))
+
+    def merge_all(connection: Connection, superseded: int) -> ImportResult:
+        result = _merged(db, connection, wanted, superseded, then)
+        staging.drop(connection, TABLE.name)
         return result
+
+    return stage_and_merge(db, fill, merge_all)
 
 
 def _merged(db: Database, connection: Connection, wanted: Wanted, superseded: int, then: Then | None) -> ImportResult:

@@ -33,8 +33,7 @@ from mailer.errors import ConfigError
 from mailer.storage.dialects import in_turn
 from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.sqlite_writes import SQLiteWrites
-from mailer.storage.standing import watch
-from mailer.storage.time_limits import time_limit
+from mailer.storage.transactions import time_limit, watch
 
 PATIENCE_SECONDS = 30.0  # with a database file that others write to
 MIGRATION_LOCK = 0x6D61696C  # what `in_turn` is asked about

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, select, text
 
 from mailer.messages.addresses import comparable
+from mailer.storage import staging
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.models import User, Wish, WishOf, comparable_address
@@ -63,7 +64,7 @@ _NOBODY_ELSE = """
 NOT EXISTS (SELECT 1 FROM users u WHERE lower(u.email) = lower(v.email) AND u.active AND u.unsubscribed_at IS NULL)
 """
 _HELD = f"""
-CREATE TEMPORARY TABLE held_wishes{{on_commit}} AS SELECT v.id, lower(v.email) AS address, v.unsubscribed_at,
+SELECT v.id, lower(v.email) AS address, v.unsubscribed_at,
 v.active AND {_NOBODY_ELSE} AS alone FROM users v WHERE v.unsubscribed_at IS NOT NULL AND v.email IS NOT NULL
 """  # noqa: S608 - no value in it
 _KEEP = """
@@ -99,9 +100,7 @@ _ONE = "id = :user_id"
 def before_merge(connection: Connection) -> None:
     """Note who has unsubscribed at which address, before the table `staged_users` is merged into the directory."""
     lock(connection)
-    on_commit = " ON COMMIT DROP" if connection.dialect.name == "postgresql" else ""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS held_wishes")
-    connection.exec_driver_sql(_HELD.format(on_commit=on_commit))
+    staging.create_as(connection, "held_wishes", _HELD)
 
 
 def after_merge(connection: Connection, now: int) -> None:
@@ -110,7 +109,7 @@ def after_merge(connection: Connection, now: int) -> None:
     for kind, holders in ((WishOf.ADDRESS, _LEFT), (WishOf.SHARED, _LEFT_TO_OTHERS)):
         connection.execute(text(_KEEP.format(kind=kind.value, address="v.address", holders=holders)), left)
     keep_inactive(connection, now, _STAGED)
-    connection.exec_driver_sql("DROP TABLE held_wishes")
+    staging.drop(connection, "held_wishes")
     if connection.scalar(select(Wish.kind).limit(1)) is not None:
         connection.execute(text(_MARK.format(scope=_STAGED)))
 
