@@ -24,9 +24,11 @@ from sqlalchemy import (
 
 from mailer.delivery.worklist import Claim, Result
 from mailer.storage.dialects import NewRow, RowUpsert
+from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
 COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
+LEASES = Leases(Batch, Batch.campaign_id, Batch.number, ends=Batch.due_at)
 TOO_MANY = "MAILER_MAX_FAILURE_RATE"
 ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
 
@@ -37,39 +39,46 @@ class LeaseLost(Exception):
 
 def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
     """Update the batch if the claim still holds it; else raise `LeaseLost`, which rolls the transaction back."""
-    mine = and_(Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
-    if connection.execute(update(Batch).where(mine).values(**values)).rowcount != 1:
+    if not LEASES.write(connection, (claim.campaign_id, claim.number), claim.fence, values):
         raise LeaseLost
 
 
 def record(
-    connection: Connection, claim: Claim, results: Sequence[Result], attempting: Sequence[str], **numbers: int
+    connection: Connection,
+    claim: Claim,
+    results: Sequence[Result],
+    attempting: Sequence[str],
+    now: int,
+    due_at: int,
+    *,
+    untried: int,
+    takeovers: int,
 ) -> None:
     """Write outcomes, keep the batch's counters in step and its lease alive: what every checkpoint does.
 
-    `attempting` are the user ids that come next. `numbers` are `now` and `due_at` in ms, and `untried`, how many of
-    the batch have no record yet: with it the plan stays in line with who is there. `takeovers` is how many holders of
-    the batch died in a row. Raises `LeaseLost`.
+    `attempting` are the user ids that come next. `now` and `due_at`, when the lease ends, are in ms. `untried` is how
+    many of the batch have no record yet: with it the plan stays in line with who is there. `takeovers` is how many
+    holders of the batch died in a row. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
     changes.subtract(result.item.status for result in results if result.item.status is not None)
     values = {f"{status}_added": changes[status] for status in COUNTERS}
-    held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
-    numbers_now = {"due_at": numbers["due_at"], "untried": numbers["untried"], "held_takeovers": numbers["takeovers"]}
-    if connection.execute(_RECORD, {**held, **values, **numbers_now, "attempting": attempting}).rowcount != 1:
+    held: dict[str, str | int] = {
+        "held_campaign": claim.campaign_id,
+        "held_number": claim.number,
+        "held_fence": claim.fence,
+    }
+    held |= {"due_at": due_at, "untried": untried, "held_takeovers": takeovers}
+    if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
         raise LeaseLost
     if results:
-        _write_deliveries(connection, claim.campaign_id, results, numbers["now"])
+        _write_deliveries(connection, claim.campaign_id, results, now)
 
 
 def _recording() -> Update:
     counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
     planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
-    held = and_(
-        Batch.campaign_id == bindparam("held_campaign"),
-        Batch.number == bindparam("held_number"),
-        Batch.fence == bindparam("held_fence"),
-    )
+    held = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
     rest: dict[str, Any] = {"due_at": bindparam("due_at"), "attempting": bindparam("attempting")}
     rest["takeovers"] = bindparam("held_takeovers")
     return update(Batch).where(held).values(**counts, **rest, planned=planned)

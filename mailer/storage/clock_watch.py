@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mailer.storage.database import Database
 from mailer.storage.database_errors import own_words
 from mailer.storage.dialects import Upsert
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.lease import boot_time
 from mailer.storage.models import (
     Batch,
     BatchState,
