@@ -14,9 +14,9 @@ from mailer.api.guard import ConcurrencyLimit, Guard
 from mailer.api.mailer import check, warning_header
 from mailer.api.requests.fields import QueryString, storable
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
-from mailer.audience.preview import addressee, first_of, measure
+from mailer.audience.preview import addressee, first_recipient, measure
 from mailer.campaigns.accept import Order
-from mailer.campaigns.review import about_directory, about_placeholders
+from mailer.campaigns.lint import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import Mailbox
 from mailer.messages.links import PREVIEW, Links
@@ -151,7 +151,7 @@ def make_blueprint(
 def _recipient(db: Database, order: Order, user_id: str | None, settings: Settings) -> Recipient:
     if user_id is None:
         limit = float(settings.audience_timeout)
-        recipient = first_of(db, order.query, merge=settings.merge_addresses, limit=limit)
+        recipient = first_recipient(db, order.query, merge=settings.merge_addresses, limit=limit)
         missing = "Nobody would receive it."
     else:
         recipient = addressee(db, user_id)

@@ -75,7 +75,7 @@ def make_blueprint(
 
 def _campaigns_trouble(db: Database) -> str | None:
     try:
-        return ", ".join(f"{count} {state}" for state, count in progress.ailing(db).items()) or None
+        return ", ".join(f"{count} {state}" for state, count in progress.needing_attention(db).items()) or None
     except DATABASE_ERRORS:
         return "unknown"  # the reason is told as the database's
 

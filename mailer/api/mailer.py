@@ -11,7 +11,7 @@ from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import Guard, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.campaigns.accept import Order, accept
-from mailer.campaigns.review import about_placeholders
+from mailer.campaigns.lint import about_placeholders
 from mailer.engines import Engine
 from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink
 from mailer.messages.addresses import envelope_address, parse_mailbox, sender_allowed

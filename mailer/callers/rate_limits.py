@@ -1,4 +1,4 @@
-"""Requests per caller, counted in the database: the limit holds over all workers and machines."""
+"""Rate limits for callers. Requests are counted in the database, so a limit holds over all workers and machines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mailer.storage.models import RateLimit
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a rate: `limit` requests, of which `remaining`, until `resets_at` (ms since 1970)."""
+    """What is left of a rate: `remaining` of `limit` requests, until `resets_at` (ms since 1970)."""
 
     limit: int
     remaining: int
     resets_at: int
 
     def headers(self) -> dict[str, str]:
-        """As Rocket.Chat tells it; the reset is in milliseconds."""
+        """The headers in which Rocket.Chat says so; the reset is in ms since 1970."""
         told = {"Limit": self.limit, "Remaining": self.remaining, "Reset": self.resets_at}
         return {f"X-RateLimit-{name}": str(value) for name, value in told.items()}
 
@@ -46,9 +46,9 @@ _HIT = Upsert(RateLimit, _hitting)
 
 
 class RateLimiter:
-    """Applies the configured rates, such as `10/minute`, to a caller; an empty one lets everything through.
+    """Applies the configured rates, such as `10/minute`, to a caller. An empty text means no limit.
 
-    The windows are fixed: one begins with the first request. A power cut may forget the last counts.
+    A window has a fixed length and begins with a caller's first request. After a power cut the last counts may be lost.
     """
 
     def __init__(self, db: Database, rates: str) -> None:
@@ -56,7 +56,7 @@ class RateLimiter:
         self._rates: list[RateLimitItem] = parse_many(rates) if rates else []
 
     def hit(self, *identity: str) -> Allowance | None:
-        """Count one request of `identity`; return what is left of the tightest rate, None where there is none.
+        """Count one request of the caller `identity`. Returns what is left of the tightest rate; None: no limit is set.
 
         Raises `TooManyRequests` when a rate is used up; the rates after it are then not counted.
         """

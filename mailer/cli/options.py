@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
@@ -20,18 +19,20 @@ RAW = click.option("--raw", is_flag=True, help="For programs: no ' before what a
 FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 
 
-def duration(spelling: str, problem: str, longest: float = float("inf")) -> Callable[..., int | None]:
+def duration(
+    units: Collection[str], problem: str, *, least: float = 0, most: float = float("inf")
+) -> Callable[..., int | None]:
     """The callback of an option that takes a duration: it becomes milliseconds, and None where none is given.
 
-    `spelling`, a regular expression, says which of the durations that settings take this option takes too; `longest`
-    is in seconds. `problem` is the error for any other, with `{}` for what was given.
+    A whole number is wanted, with one of `units`: a bare one may be meant in any. `least` and `most` are seconds.
+    `problem` is the error for whatever else is given, which stands at its `{}`.
     """
 
     def read(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
         if given is None:
             return None
-        seconds = parse_duration(given) if re.fullmatch(spelling, given, re.ASCII) else None
-        if seconds is None or seconds > longest:
+        seconds = parse_duration(given, units) if given.isalnum() else None
+        if seconds is None or not least <= seconds <= most:
             raise click.BadParameter(problem.format(repr(given)))
         return int(seconds * 1000)
 

@@ -93,13 +93,13 @@ def _write_deliveries(connection: Connection, campaign_id: str, results: Sequenc
 
 
 def _renewing(new: NewRow) -> Insert:
-    changing = ("status", "address", "attempts", "doubts", "reply", "updated_at", "due_at")
+    changing = ("status", "address", "attempts", "uncertain_attempts", "reply", "updated_at", "due_at")
     excluded = {name: new.excluded[name] for name in changing}
     return new.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
 
 
 COLUMNS = (
-    *("campaign_id", "user_id", "status", "address", "attempts", "doubts", "reply"),
+    *("campaign_id", "user_id", "status", "address", "attempts", "uncertain_attempts", "reply"),
     *("first_at", "updated_at", "due_at"),
 )
 _UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
@@ -110,7 +110,7 @@ def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, 
     recipient = item.recipient
     return (
         *(campaign_id, recipient.user_id, result.status.value, recipient.address or None),
-        *(result.attempts, result.doubts, result.reply, item.first_at or now, now, result.due_at),
+        *(result.attempts, result.uncertain_attempts, result.reply, item.first_at or now, now, result.due_at),
     )
 
 
@@ -159,7 +159,7 @@ def reopen(connection: Connection, campaign_id: str, statuses: Collection[Delive
     moved |= {"due_at": case((idle, now), else_=Batch.due_at)}
     concerned = exists().where(resting, Delivery.status.in_(statuses), _in_range())
     connection.execute(update(Batch).where(mine, concerned).values(**moved))
-    fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "doubts": 0, "first_at": now, "due_at": now}
+    fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "uncertain_attempts": 0, "first_at": now, "due_at": now}
     again = update(Delivery).where(resting, Delivery.status.in_(statuses)).values(updated_at=now, **fresh)
     return connection.execute(again).rowcount
 

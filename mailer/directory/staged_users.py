@@ -1,4 +1,4 @@
-"""A temporary table of users, filled while nobody waits, and its merge into the directory in one transaction."""
+"""The temporary table `staged_users`: filled while nobody waits, then merged into the directory in one transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OPTED_OUT = {
     "sqlite": "json_extract({table}.document, '$.mailer.unsubscribed') = 1",
     "postgresql": "({table}.document #> '{{mailer,unsubscribed}}') = 'true'",
 }
-_KNOWN = {  # on PostgreSQL they are held until the end, so that nobody changes what was looked at
+_KNOWN = {  # on PostgreSQL the rows are locked, so that nobody changes them before the merge
     "sqlite": "SELECT count(*) FROM staged_users JOIN users ON users.id = staged_users.id",
     "postgresql": "SELECT count(*) FROM (SELECT 1 FROM users JOIN staged_users ON users.id = staged_users.id"
     " ORDER BY users.id FOR UPDATE OF users) AS known",
@@ -60,14 +60,14 @@ SELECT id, CAST(document AS text) FROM staged_users WHERE email IS NULL ORDER BY
 
 
 class Problem(NamedTuple):
-    """Something about a user that keeps mail from them or was left out, without any value: it may be an address."""
+    """What is wrong with a user: why they get no mail, or what was left out. It names no value: that may be private."""
 
     user_id: str
     field: str
     reason: str
 
 
-class Merge(NamedTuple):
+class MergeCounts(NamedTuple):
     """How many users were staged, were known, and were written; how many of them have no address to write to."""
 
     total: int
@@ -77,7 +77,7 @@ class Merge(NamedTuple):
 
 
 def stage(connection: Connection, users: Iterator[MergedUser]) -> int:
-    """Fill the table; returns how many rows were superseded by a later one about the same user, who has no id there.
+    """Create and fill the table. Returns how many rows were dropped for a later row about the same user without an id.
 
     Raises `InvalidRow` for an `_id` that is repeated.
     """
@@ -86,8 +86,8 @@ def stage(connection: Connection, users: Iterator[MergedUser]) -> int:
     return _settle_repeated(connection)
 
 
-def merge(connection: Connection, now: int, mode: Mode) -> Merge:
-    """Merge the table into the directory. Who has changed since they were staged is joined anew."""
+def merge(connection: Connection, now: int, mode: Mode) -> MergeCounts:
+    """Merge the table into the directory. Users who have changed since they were staged are combined again."""
     dialect = connection.dialect.name
     known: int = connection.exec_driver_sql(_KNOWN[dialect]).scalar_one()
     differs = "IS DISTINCT FROM" if dialect == "postgresql" else "IS NOT"
@@ -97,7 +97,7 @@ def merge(connection: Connection, now: int, mode: Mode) -> Merge:
     opted_out = _OPTED_OUT[dialect]
     marks = {"opted_out": opted_out.format(table="users"), "opted_out_staged": opted_out.format(table="staged_users")}
     written = connection.execute(text(_UPSERT.format(differs=differs, **marks)), {"now": now}).rowcount
-    return Merge(total, known, written, unreachable)
+    return MergeCounts(total, known, written, unreachable)
 
 
 def unreachable(connection: Connection, limit: int) -> tuple[Problem, ...]:
@@ -113,7 +113,7 @@ def _problem(user_id: str, document: dict[str, Any]) -> Problem:
 
 
 def _settle_repeated(connection: Connection) -> int:
-    """The index finds out whether an `_id` is repeated, and then serves the merge."""
+    """Drop rows that a later one supersedes, and refuse a repeated `_id`. The index then serves the merge too."""
     staging.index(connection, TABLE.name, "id", "source_row")
     staging.analyse(connection, TABLE.name)
     superseded = connection.exec_driver_sql(_SUPERSEDED).rowcount

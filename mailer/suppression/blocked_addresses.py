@@ -1,4 +1,7 @@
-"""Addresses that an operator has blocked: a list of their own, apart from wishes and from counted refusals."""
+"""Addresses that an operator has blocked, each with a reason.
+
+A block is neither a person's wish nor a counted refusal. It stays until a person lifts it (`suppressed_addresses`).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ MAX_REASON = 1000  # characters
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """How many addresses are newly blocked, and how many were so already and have the new reason now."""
+    """How many addresses are newly blocked, and how many were blocked already and have got the new reason."""
 
     blocked: int
     already: int
@@ -30,7 +33,7 @@ class Blocked:
 def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str) -> Blocked:
     """Write to these addresses no more until a person lifts them: all of them or, on an error, none.
 
-    `reason` is for those that have none of their own; `by` says who blocked them.
+    `reason` is for the addresses that have none of their own. `by` says who blocks them.
     """
     rows = {comparable(one.address): (one.reason or reason)[:MAX_REASON] for one in listed}
     with db.write() as connection:

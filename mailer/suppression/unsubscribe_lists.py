@@ -1,7 +1,7 @@
-"""Who has unsubscribed, and lists of the unsubscribed from elsewhere.
+"""Lists of the unsubscribed: our own, and those that come from other programs.
 
-A list names users by id or by address. It marks those of the directory; its addresses, and ids that nobody has, are
-kept as wishes for whoever comes later.
+A list names people by id or by address. It marks the users of the directory as unsubscribed. Its addresses, and ids
+that nobody has, are kept as wishes, which mark whoever comes to them later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mailer.times import to_iso
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """One who has unsubscribed; `unsubscribed_at` in ms since 1970. Without `user_id`: whoever comes to the address."""
+    """A person who has unsubscribed at `unsubscribed_at` (ms). Without `user_id` it is whoever comes to the address."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt")
     user_id: str | None
@@ -39,7 +39,7 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribeResult:
-    """What a list came to: users newly and already unsubscribed, and rows that name nobody in the directory (yet)."""
+    """What importing a list did: users newly and already unsubscribed, and rows that name nobody in the directory."""
 
     unsubscribed: int
     already: int
@@ -47,7 +47,7 @@ class UnsubscribeResult:
 
 
 def unsubscribed_users(db: Database, *, after: str | None = None, count: int = 1000) -> list[Unsubscribed]:
-    """The users who have unsubscribed, by id, from the one after `after` on."""
+    """A page of the users who have unsubscribed, by id, from the one after `after` on."""
     query = select(User.id, User.email, User.unsubscribed_at).where(User.unsubscribed_at.is_not(None))
     if after is not None:
         query = query.where(User.id > after)
@@ -57,7 +57,7 @@ def unsubscribed_users(db: Database, *, after: str | None = None, count: int = 1
 
 
 def all_unsubscribed_users(db: Database) -> Iterator[Unsubscribed]:
-    """All of them, read page by page."""
+    """All users who have unsubscribed, read page by page."""
     after: str | None = None
     while page := unsubscribed_users(db, after=after):
         yield from page
@@ -65,42 +65,42 @@ def all_unsubscribed_users(db: Database) -> Iterator[Unsubscribed]:
 
 
 def all_unsubscribed_users_and_wishes(db: Database) -> Iterator[Unsubscribed]:
-    """All of them, and then the wishes that are kept for whoever comes."""
+    """All users who have unsubscribed, and then the wishes that are kept for whoever comes."""
     yield from all_unsubscribed_users(db)
     for wish in wishes.all_kept_wishes(db):
-        if not wish.shared:  # on a list it would be about the others at the address
+        if not wish.shared:  # imported again, it would mark the others who have the address
             yield Unsubscribed(wish.user_id, wish.address, wish.unsubscribed_at)
 
 
-def unsubscribe_listed(db: Database, entries: Iterable[ListedPerson], *, by: str, source: str) -> UnsubscribeResult:
-    """Unsubscribe whom the list names, by id or, whatever its case, by address: all of it or, on an error, nothing.
+def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str, source: str) -> UnsubscribeResult:
+    """Unsubscribe everyone whom a list names, by id or by address in any case: all of them or, on an error, nobody.
 
-    A row with the id and the address of one user is about that user; any other is about everyone at its address, now
-    and later. `by` (who brings the list) and `source` (which it is) are kept with the wishes.
+    A row with the id and the address of one user is about that user alone. Any other row is about everyone who has its
+    address, now and later. Who brings the list (`by`) and what it is called (`source`) are kept with the wishes.
     """
 
     def merge(connection: Connection, _: None) -> UnsubscribeResult:
         return _merge(connection, db.clock(connection), by, source)
 
-    return stage_and_merge(db, lambda connection: _stage(connection, entries), merge)
+    return stage_and_merge(db, lambda connection: _stage(connection, people), merge)
 
 
-def _stage(connection: Connection, entries: Iterable[ListedPerson]) -> None:
+def _stage(connection: Connection, people: Iterable[ListedPerson]) -> None:
     _LIST.create(connection)
-    _LIST.fill(connection, (_row(place, entry) for place, entry in enumerate(entries)))
+    _LIST.fill(connection, (_row(place, person) for place, person in enumerate(people)))
     for column in ("user_id", "address"):
         staging.index(connection, _LIST.name, column)
     staging.analyse(connection, _LIST.name)
 
 
-def _row(place: int, entry: ListedPerson) -> tuple[int, str | None, str | None, int | None]:
-    address = comparable(entry.address) if entry.address else None
-    return place, entry.user_id, address, entry.unsubscribed_at
+def _row(place: int, person: ListedPerson) -> tuple[int, str | None, str | None, int | None]:
+    address = comparable(person.address) if person.address else None
+    return place, person.user_id, address, person.unsubscribed_at
 
 
 _LIST = StagingTable("staged_entries", {"place": "bigint", "user_id": ID, "address": ID, "made_at": "bigint"})
 _MATCHES = "staged_matches"
-_AT_LARGE = """
+_ABOUT_AN_ADDRESS = """
 s.address IS NOT NULL
 AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id AND lower(o.email) = s.address)
 """
@@ -108,7 +108,7 @@ AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id AND lower(o.email) 
 _MATCHING = f"""
 SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s WHERE s.user_id = u.id
 UNION SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s
-WHERE s.address = lower(u.email) AND {_AT_LARGE}
+WHERE s.address = lower(u.email) AND {_ABOUT_AN_ADDRESS}
 """  # noqa: S608 - no value in it
 _COUNT = """
 SELECT (SELECT count(*) FROM staged_entries), (SELECT count(DISTINCT place) FROM staged_matches),
@@ -121,7 +121,8 @@ WHERE unsubscribed_at IS NULL AND id IN (SELECT id FROM staged_matches)
 """  # noqa: S608 - no value in it
 _KEEP = f"""
 INSERT INTO wishes (kind, value, unsubscribed_at, kept_at, kept_by, source)
-SELECT 'address', s.address, {_MADE_AT}, :now, :by, :source FROM staged_entries s WHERE {_AT_LARGE} GROUP BY s.address
+SELECT 'address', s.address, {_MADE_AT}, :now, :by, :source FROM staged_entries s
+WHERE {_ABOUT_AN_ADDRESS} GROUP BY s.address
 UNION ALL
 SELECT 'user', s.user_id, {_MADE_AT}, :now, :by, :source FROM staged_entries s
 WHERE s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id) GROUP BY s.user_id
@@ -136,7 +137,7 @@ def _merge(connection: Connection, now: int, by: str, source: str) -> Unsubscrib
     rows, matched, users = connection.exec_driver_sql(_COUNT).one()
     connection.execute(text(_KEEP), {"now": now, "by": by, "source": source})
     marked = connection.execute(text(_MARK), {"now": now}).rowcount
-    wishes.keep_inactive(connection, now, "id IN (SELECT id FROM staged_matches)")
+    wishes.keep_inactive_among(connection, now, _MATCHES)
     for name in (_MATCHES, _LIST.name):
         staging.drop(connection, name)
     return UnsubscribeResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)

@@ -12,7 +12,7 @@ from mailer.cli.options import duration
 @click.command()
 @click.option(
     "--older-than",
-    callback=duration("[0-9]{1,5}d", "not a number of days like 90d"),
+    callback=duration(("d",), "not a number of days like 90d", most=99_999 * 86_400),
     metavar="DAYS",
     required=True,
     help="How long ago campaigns ended, such as 90d.",

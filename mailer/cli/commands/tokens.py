@@ -14,7 +14,7 @@ from mailer.cli.options import duration
 from mailer.cli.output import moment, print_json, print_rows, spelled
 
 PERMISSIONS = ("send-mail", "manage-users")
-SPAN = "[1-9][0-9]*[mhdw]"  # with its unit: a bare number may be meant as days
+UNITS = ("m", "h", "d", "w")  # seconds are never meant
 NO_SPAN = "{} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years"
 MAX_LIFETIME = 100 * 366 * 86_400  # seconds
 SHOWN_DIGEST = 16
@@ -41,7 +41,7 @@ def tokens() -> None:
     "--expires",
     "lifetime",
     metavar="SPAN",
-    callback=duration(SPAN, NO_SPAN, MAX_LIFETIME),
+    callback=duration(UNITS, NO_SPAN, least=60, most=MAX_LIFETIME),
     help="For how long it is good: 12h, 30d; else without end.",
 )
 def create(user_id: str, permissions: tuple[str, ...], lifetime: int | None) -> None:

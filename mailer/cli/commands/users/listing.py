@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mailer.audience.user_states import count_users, user_and_refusal, users_by_id
-from mailer.campaigns.review import EMPTY
+from mailer.campaigns.lint import EMPTY
 from mailer.cli.database import id_of, open_database
 from mailer.cli.options import LIMIT
 from mailer.cli.output import moment, print_fields, print_json, print_rows
