@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 from limits import RateLimitItem, parse_many
-from sqlalchemy import case
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, Insert, bindparam, case
 
 from mailer.errors import TooManyRequests
 from mailer.storage.database import Database
+from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RateLimit
 
 
@@ -26,6 +26,23 @@ class Allowance:
         """The headers in which Rocket.Chat says so; the reset is in ms since 1970."""
         told = {"Limit": self.limit, "Remaining": self.remaining, "Reset": self.resets_at}
         return {f"X-RateLimit-{name}": str(value) for name, value in told.items()}
+
+
+def _hitting(new: NewRow) -> Insert:
+    """Begin a window with its first request, or count one more in it."""
+    ends = bindparam("ends", type_=BigInteger)
+    over = RateLimit.expires_at <= bindparam("now", type_=BigInteger)
+    counted = {
+        "hits": case((over, 1), else_=RateLimit.hits + 1),
+        "expires_at": case((over, ends), else_=RateLimit.expires_at),
+    }
+    first = new.values(key=bindparam("counted"), hits=1, expires_at=ends)
+    return first.on_conflict_do_update(index_elements=["key"], set_=counted).returning(
+        RateLimit.hits, RateLimit.expires_at
+    )
+
+
+_HIT = Upsert(RateLimit, _hitting)
 
 
 class RateLimiter:
@@ -50,16 +67,7 @@ class RateLimiter:
         with self._db.write(durable=False) as connection:
             now = self._db.clock(connection)
             ends = now + rate.get_expiry() * 1000
-            insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(RateLimit)
-            over = RateLimit.expires_at <= now
-            upsert = insert.values(key=key, hits=1, expires_at=ends).on_conflict_do_update(
-                index_elements=["key"],
-                set_={
-                    "hits": case((over, 1), else_=RateLimit.hits + 1),
-                    "expires_at": case((over, ends), else_=RateLimit.expires_at),
-                },
-            )
-            hits, ends = connection.execute(upsert.returning(RateLimit.hits, RateLimit.expires_at)).one()
+            hits, ends = _HIT.run(connection, {"counted": key, "now": now, "ends": ends}).one()
         left = Allowance(rate.amount, max(0, rate.amount - hits), ends)
         if hits > rate.amount:
             raise TooManyRequests(max(1, math.ceil((ends - now) / 1000)), left.headers())

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.worklist import Claim
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.lease import boot_time
 from transports.base import Message
 
 

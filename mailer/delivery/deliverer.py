@@ -16,9 +16,9 @@ from sqlalchemy.exc import OperationalError
 from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.outbox import Checkpoint, Outbox
+from mailer.delivery.outbox import Outbox
 from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
-from mailer.delivery.worklist import Claim, Result, WorkItem
+from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
 from mailer.errors import MissingUnsubscribeLink
 from mailer.messages.addresses import Mailbox
 from mailer.messages.links import Links
@@ -27,7 +27,7 @@ from mailer.messages.template import Draft, Template, compile_message
 from mailer.settings import Settings
 from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.lease import boot_time
 from transports.base import Transport, TransportUnavailable
 
 log = logging.getLogger(__name__)

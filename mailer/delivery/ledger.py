@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Insert,
     Integer,
     Update,
     and_,
@@ -20,12 +21,14 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mailer.delivery.worklist import Claim, Result
+from mailer.storage.dialects import NewRow, RowUpsert
+from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
 COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
+LEASES = Leases(Batch, Batch.campaign_id, Batch.number, ends=Batch.due_at)
 TOO_MANY = "MAILER_MAX_FAILURE_RATE"
 ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
 
@@ -36,8 +39,7 @@ class LeaseLost(Exception):
 
 def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
     """Update the batch if the claim still holds it; else raise `LeaseLost`, which rolls the transaction back."""
-    mine = and_(Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
-    if connection.execute(update(Batch).where(mine).values(**values)).rowcount != 1:
+    if not LEASES.write(connection, (claim.campaign_id, claim.number), claim.fence, values):
         raise LeaseLost
 
 
@@ -72,11 +74,7 @@ def record(
 def _recording() -> Update:
     counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
     planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
-    held = and_(
-        Batch.campaign_id == bindparam("held_campaign"),
-        Batch.number == bindparam("held_number"),
-        Batch.fence == bindparam("held_fence"),
-    )
+    held = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
     rest: dict[str, Any] = {"due_at": bindparam("due_at"), "attempting": bindparam("attempting")}
     rest["takeovers"] = bindparam("held_takeovers")
     return update(Batch).where(held).values(**counts, **rest, planned=planned)
@@ -87,17 +85,13 @@ _RECORD = _recording()  # built once, like the upsert: every checkpoint runs bot
 
 def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
     rows = [_row(campaign_id, result, now) for result in results]
-    connection.exec_driver_sql(_UPSERTS[connection.dialect.name], rows)
+    _UPSERT.run(connection, rows)
 
 
-def _upsert(dialect: Any, paramstyle: str) -> str:
-    """The statement as the driver takes it, with a place for each of `COLUMNS`: rows then go to it as they are."""
-    insert = dialect.insert(Delivery)
+def _renewing(new: NewRow) -> Insert:
     changing = ("status", "address", "attempts", "uncertain_attempts", "reply", "updated_at", "due_at")
-    excluded = {name: insert.excluded[name] for name in changing}
-    upsert = insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
-    compiled = upsert.compile(dialect=dialect.dialect(paramstyle=paramstyle), column_keys=COLUMNS)
-    return str(compiled)
+    excluded = {name: new.excluded[name] for name in changing}
+    return new.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
 
 
 COLUMNS = (
@@ -112,7 +106,7 @@ COLUMNS = (
     "updated_at",
     "due_at",
 )
-_UPSERTS = {"sqlite": _upsert(sqlite, "qmark"), "postgresql": _upsert(postgresql, "format")}
+_UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
 
 
 def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:

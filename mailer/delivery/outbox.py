@@ -8,7 +8,6 @@ sent and the user ids about to be attempted. After a kill -9 those ids, and no o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -16,9 +15,18 @@ from sqlalchemy import Connection, bindparam, select, update
 from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.trouble import Trouble
-from mailer.delivery.worklist import Claim, Result, WorkItem, address_outcomes, due_items, items_of, still_eligible
+from mailer.delivery.worklist import (
+    Checkpoint,
+    Claim,
+    Result,
+    WorkItem,
+    address_outcomes,
+    due_items,
+    items_of,
+    still_eligible,
+)
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
 from mailer.suppression import refused_addresses
 
@@ -27,19 +35,6 @@ _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
 
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What the database said at a checkpoint: the time in ms, who may be attempted, whether the campaign still runs.
-
-    The lease began at `since` (`boot_time`), or later.
-    """
-
-    since: float
-    now: int
-    items: Sequence[WorkItem]
-    running: bool
 
 
 class Outbox:
@@ -88,11 +83,11 @@ class Outbox:
         half_open = circuit_breaker.tripped(connection) is not None
         if half_open:
             circuit_breaker.reserve(connection, now + self.lease)
-        place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
+        key = (row.campaign_id, row.number)
+        fence = ledger.LEASES.take(connection, key, row.fence, now + self.lease, state=BatchState.RUNNING)
         takeovers = row.takeovers + 1 if row.attempting else row.takeovers
+        place = (*key, fence, row.first_id, row.last_id)
         claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
-        ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
-        claim = replace(claim, fence=claim.fence + 1)
         self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
         return claim
 
@@ -130,9 +125,9 @@ class Outbox:
 
     def verify_intent(self, claim: Claim, intent: Sequence[WorkItem]) -> None:
         """Raise `ledger.LeaseLost` unless the batch is held and `intent` is still the newest thing written to it."""
-        mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
+        mine = ledger.LEASES.mine((claim.campaign_id, claim.number), claim.fence)
         with self._db.read() as connection:
-            attempting = connection.scalar(select(Batch.attempting).where(*mine))
+            attempting = connection.scalar(select(Batch.attempting).where(mine))
         if attempting != [item.recipient.user_id for item in intent]:
             raise ledger.LeaseLost
 

@@ -80,6 +80,19 @@ def _address_outcome(result: Result) -> AddressOutcome:
     return AddressOutcome(result.item.recipient.address, refusal, result.item.refused_before)
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the database said at a checkpoint: the time in ms, who may be attempted, whether the campaign still runs.
+
+    The lease began at `since` (`boot_time`), or later.
+    """
+
+    since: float
+    now: int
+    items: Sequence[WorkItem]
+    running: bool
+
+
 # built once: every checkpoint runs the first of them
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 _ELIGIBLE = eligible_and_refused(_AMONG)

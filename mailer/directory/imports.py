@@ -17,12 +17,14 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from mailer.directory.changes import Mode
-from mailer.directory.staged_users import CHUNK, MergeCounts, Problem, merge, stage, unreachable
+from mailer.directory.staged_users import TABLE, MergeCounts, Problem, merge, stage, unreachable
 from mailer.directory.user_files import DEFAULT_TABLE, UserFile
 from mailer.directory.user_matching import NumberedDocument, UserMatcher
 from mailer.directory.user_tables import TableOptions
 from mailer.files.text_files import TextFile
+from mailer.storage import staging
 from mailer.storage.database import Database
+from mailer.storage.staging import CHUNK, stage_and_merge
 from mailer.suppression import wishes
 
 
@@ -89,15 +91,16 @@ def upsert_documents(
     `then` is called at the end of the transaction that merges, while the table `staged_users` still has the users. If
     it raises, nothing is imported.
     """
-    with db.engine.connect() as connection:
-        with connection.begin():  # not a write to the database proper: SQLite locks nothing for it
-            superseded = stage(connection, UserMatcher(db, options.mode).join(documents))
-            if connection.dialect.name == "postgresql":
-                return _merged(db, connection, options, superseded, then)
-        with db.write_on(connection):
-            result = _merged(db, connection, options, superseded, then)
-            connection.exec_driver_sql("DROP TABLE staged_users")
+
+    def fill(connection: Connection) -> int:
+        return stage(connection, UserMatcher(db, options.mode).join(documents))
+
+    def merge_all(connection: Connection, superseded: int) -> ImportResult:
+        result = _merged(db, connection, options, superseded, then)
+        staging.drop(connection, TABLE.name)
         return result
+
+    return stage_and_merge(db, fill, merge_all)
 
 
 def _merged(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -13,14 +12,16 @@ from mailer.directory.changes import Mode
 from mailer.directory.documents import UserRow
 from mailer.directory.user_matching import MergedUser, encode, rejoined
 from mailer.errors import InvalidRow
+from mailer.storage import staging
+from mailer.storage.staging import ID, StagingTable
 
-CHUNK = 500  # rows
 COLUMNS = UserRow._fields
-_STAGED = (*COLUMNS, "known", "same", "depends", "keyed", "source_row")
-_TYPES = {
-    **dict.fromkeys(("active", "same", "depends", "keyed"), "boolean"),
-    **dict.fromkeys(("created_at", "source_row"), "bigint"),
-}
+_TYPES = {"id": ID, "document": "json", "active": "boolean", "created_at": "bigint"}
+TABLE = StagingTable(
+    "staged_users",
+    {column: _TYPES.get(column, "text") for column in COLUMNS}
+    | {"known": "json", "same": "boolean", "depends": "boolean", "keyed": "boolean", "source_row": "bigint"},
+)
 
 _UPSERT = f"""
 INSERT INTO users ({", ".join(COLUMNS)}, unsubscribed_at)
@@ -80,12 +81,8 @@ def stage(connection: Connection, users: Iterator[MergedUser]) -> int:
 
     Raises `InvalidRow` for an `_id` that is repeated.
     """
-    _create(connection)
-    rows = ((*one[0], *one[1:]) for one in users)
-    if connection.dialect.name == "postgresql":
-        _copy(connection, rows)
-    else:
-        _insert(connection, rows)
+    TABLE.create(connection)
+    TABLE.fill(connection, ((*one[0], *one[1:]) for one in users))
     return _settle_repeated(connection)
 
 
@@ -115,34 +112,10 @@ def _problem(user_id: str, document: dict[str, Any]) -> Problem:
     return Problem(user_id, "emails", "has no address")
 
 
-def _create(connection: Connection) -> None:
-    postgresql = connection.dialect.name == "postgresql"
-    json_type = "jsonb" if postgresql else "json"
-    types = {"id": 'text COLLATE "C"' if postgresql else "text", "document": json_type, "known": json_type, **_TYPES}
-    columns = ", ".join(f"{column} {types.get(column, 'text')}" for column in _STAGED)
-    connection.exec_driver_sql("DROP TABLE IF EXISTS staged_users")
-    on_commit = " ON COMMIT DROP" if postgresql else ""
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE staged_users ({columns}){on_commit}")
-
-
-def _insert(connection: Connection, rows: Iterator[tuple[Any, ...]]) -> None:
-    places = ", ".join("?" * len(_STAGED))
-    while chunk := list(islice(rows, CHUNK)):
-        connection.exec_driver_sql(f"INSERT INTO staged_users VALUES ({places})", chunk)  # noqa: S608 - only places
-
-
-def _copy(connection: Connection, rows: Iterator[tuple[Any, ...]]) -> None:
-    driver: Any = connection.connection.driver_connection  # psycopg's: SQLAlchemy has no COPY
-    with driver.cursor() as cursor, cursor.copy("COPY staged_users FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
 def _settle_repeated(connection: Connection) -> int:
     """Drop rows that a later one supersedes, and refuse a repeated `_id`. The index then serves the merge too."""
-    connection.exec_driver_sql("CREATE INDEX staged_users_id ON staged_users (id, source_row)")
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("ANALYZE staged_users")
+    staging.index(connection, TABLE.name, "id", "source_row")
+    staging.analyse(connection, TABLE.name)
     superseded = connection.exec_driver_sql(_SUPERSEDED).rowcount
     repeated = connection.exec_driver_sql(_REPEATED).one_or_none()
     if repeated:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from mailer.directory.changes import Mode, combined
 from mailer.directory.documents import UserRow, normalise
@@ -14,6 +14,7 @@ from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import comparable
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
+from mailer.storage.dialects import in_turn
 from mailer.storage.models import User, comparable_address
 from mailer.suppression import wishes
 
@@ -93,8 +94,7 @@ def _lock(connection: Connection, user_id: str) -> _Earlier | None:
     The id is locked too: of two who add the same user at once, the second finds the row of the first.
     """
     wishes.lock(connection)
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
+    in_turn(connection, f"user {user_id}")
     mine = select(User.document, User.email, User.active, User.unsubscribed_at).where(User.id == user_id)
     row = connection.execute(mine.with_for_update()).one_or_none()
     return _Earlier(*row) if row else None

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Insert, bindparam, func, select
 
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
+from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RefusedAddress
 from mailer.suppression.list_files import ListedAddress
 
@@ -41,7 +41,7 @@ def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str
         before = _blocked(connection)
         for some in _chunks(rows.items()):
             values = [{"blocking": address, "why": why, "by": by, "now": now} for address, why in some]
-            connection.execute(_BLOCK[connection.dialect.name], values)
+            _BLOCK.run(connection, values)
         new = _blocked(connection) - before
     return Blocked(new, len(rows) - new)
 
@@ -56,14 +56,14 @@ def _chunks(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
         yield chunk
 
 
-def _blocking(dialect: Any) -> Any:
+def _blocking(new: NewRow) -> Insert:
     now = bindparam("now", type_=RefusedAddress.blocked_at.type)
     why: dict[str, Any] = {"blocked_by": bindparam("by"), "block_reason": bindparam("why")}
     nothing = {"campaigns": 0, "campaign_ids": "", "reply": "", "rule": "", "refused_at": now}
     times = {"suppressed_at": now, "blocked_at": now}
-    new = dialect.insert(RefusedAddress).values(address=bindparam("blocking"), **times, **nothing, **why)
+    new = new.values(address=bindparam("blocking"), **times, **nothing, **why)
     since = {name: func.coalesce(getattr(RefusedAddress, name), now) for name in times}
     return new.on_conflict_do_update(index_elements=["address"], set_={**since, **why})
 
 
-_BLOCK = {"sqlite": _blocking(sqlite), "postgresql": _blocking(postgresql)}
+_BLOCK = Upsert(RefusedAddress, _blocking)

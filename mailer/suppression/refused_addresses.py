@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, case, delete, func, literal
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, ColumnElement, Connection, Insert, Integer, bindparam, case, delete, func, literal
 
 from mailer.messages.addresses import comparable
+from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RefusedAddress
 
 
@@ -46,7 +46,7 @@ def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOu
     if refused and limit:
         same = {"campaign_id": campaign_id, "now": now, "limit": limit}
         rows = [{"address": one, "reply": said, "rule": rule_of(said), **same} for one, said in sorted(refused.items())]
-        connection.execute(_COUNT[connection.dialect.name], rows)
+        _COUNT.run(connection, rows)
 
 
 def rule_of(reply: str) -> str:
@@ -73,12 +73,12 @@ def _last_outcomes(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str],
     return taken, refused
 
 
-def _counting(dialect: Any) -> Any:
+def _counting(new: NewRow) -> Insert:
     """One upsert, so that two campaigns that have an address refused at the same moment both count."""
     now = bindparam("now", type_=BigInteger)
     first = {"address": bindparam("address"), "campaign_ids": bindparam("campaign_id"), "campaigns": 1}
     last = {"reply": bindparam("reply"), "rule": bindparam("rule"), "refused_at": now}
-    new = dialect.insert(RefusedAddress).values(**first, **last, suppressed_at=_since(literal(1), now))
+    new = new.values(**first, **last, suppressed_at=_since(literal(1), now))
     known = RefusedAddress.campaign_ids.contains(new.excluded.campaign_ids)
     campaigns = RefusedAddress.campaigns + case((known, 0), else_=1)
     with_this = RefusedAddress.campaign_ids + " " + new.excluded.campaign_ids
@@ -95,4 +95,4 @@ def _since(campaigns: ColumnElement[int], now: ColumnElement[int]) -> ColumnElem
     return case((campaigns >= bindparam("limit", type_=Integer), now))
 
 
-_COUNT = {"sqlite": _counting(sqlite), "postgresql": _counting(postgresql)}
+_COUNT = Upsert(RefusedAddress, _counting)

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlalchemy import Connection, select, text
 
 from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable
+from mailer.storage import staging
 from mailer.storage.database import Database
 from mailer.storage.models import User
+from mailer.storage.staging import ID, StagingTable, stage_and_merge
 from mailer.suppression import wishes
 from mailer.suppression.list_files import ListedPerson
 from mailer.times import to_iso
-
-CHUNK = 500  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,47 +78,34 @@ def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str,
     A row with the id and the address of one user is about that user alone. Any other row is about everyone who has its
     address, now and later. Who brings the list (`by`) and what it is called (`source`) are kept with the wishes.
     """
-    with db.engine.connect() as connection:
-        with connection.begin():  # SQLite locks nothing for a temporary table
-            _stage(connection, people)
-            if connection.dialect.name == "postgresql":
-                return _merge(connection, db.clock(connection), by, source)
-        with db.write_on(connection):
-            result = _merge(connection, db.clock(connection), by, source)
-            connection.exec_driver_sql("DROP TABLE staged_entries")
-        return result
+
+    def merge(connection: Connection, _: None) -> UnsubscribeResult:
+        return _merge(connection, db.clock(connection), by, source)
+
+    return stage_and_merge(db, lambda connection: _stage(connection, people), merge)
 
 
 def _stage(connection: Connection, people: Iterable[ListedPerson]) -> None:
-    postgresql = connection.dialect.name == "postgresql"
-    id_type = 'text COLLATE "C"' if postgresql else "text"
-    connection.exec_driver_sql("DROP TABLE IF EXISTS staged_entries")
-    connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE staged_entries (place bigint, user_id {id_type}, address {id_type}, made_at bigint)"
-        + (" ON COMMIT DROP" if postgresql else "")
-    )
-    insert = text("INSERT INTO staged_entries VALUES (:place, :user_id, :address, :made_at)")
-    numbered = enumerate(people)
-    while chunk := list(islice(numbered, CHUNK)):
-        connection.execute(insert, [_staged(place, person) for place, person in chunk])
+    _LIST.create(connection)
+    _LIST.fill(connection, (_row(place, person) for place, person in enumerate(people)))
     for column in ("user_id", "address"):
-        connection.exec_driver_sql(f"CREATE INDEX staged_entries_{column} ON staged_entries ({column})")
-    if postgresql:
-        connection.exec_driver_sql("ANALYZE staged_entries")
+        staging.index(connection, _LIST.name, column)
+    staging.analyse(connection, _LIST.name)
 
 
-def _staged(place: int, person: ListedPerson) -> dict[str, Any]:
+def _row(place: int, person: ListedPerson) -> tuple[int, str | None, str | None, int | None]:
     address = comparable(person.address) if person.address else None
-    return {"place": place, "user_id": person.user_id, "address": address, "made_at": person.unsubscribed_at}
+    return place, person.user_id, address, person.unsubscribed_at
 
 
+_LIST = StagingTable("staged_entries", {"place": "bigint", "user_id": ID, "address": ID, "made_at": "bigint"})
+_MATCHES = "staged_matches"
 _ABOUT_AN_ADDRESS = """
 s.address IS NOT NULL
 AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id AND lower(o.email) = s.address)
 """
 # the cross joins hold SQLite to its order: the directory once, and the list by its indexes
-_MATCHES = f"""
-CREATE TEMPORARY TABLE staged_matches{{on_commit}} AS
+_MATCHING = f"""
 SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s WHERE s.user_id = u.id
 UNION SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s
 WHERE s.address = lower(u.email) AND {_ABOUT_AN_ADDRESS}
@@ -145,14 +131,13 @@ ON CONFLICT (kind, value) DO NOTHING
 
 
 def _merge(connection: Connection, now: int, by: str, source: str) -> UnsubscribeResult:
-    postgresql = connection.dialect.name == "postgresql"
     wishes.lock(connection, listing=True)
-    connection.exec_driver_sql("DROP TABLE IF EXISTS staged_matches")
-    connection.exec_driver_sql(_MATCHES.format(on_commit=" ON COMMIT DROP" if postgresql else ""))
-    connection.exec_driver_sql("CREATE INDEX staged_matches_id ON staged_matches (id)")
+    staging.create_as(connection, _MATCHES, _MATCHING)
+    staging.index(connection, _MATCHES, "id")
     rows, matched, users = connection.exec_driver_sql(_COUNT).one()
     connection.execute(text(_KEEP), {"now": now, "by": by, "source": source})
     marked = connection.execute(text(_MARK), {"now": now}).rowcount
-    wishes.keep_inactive_among(connection, now, "staged_matches")
-    connection.exec_driver_sql("DROP TABLE staged_matches")
+    wishes.keep_inactive_among(connection, now, _MATCHES)
+    for name in (_MATCHES, _LIST.name):
+        staging.drop(connection, name)
     return UnsubscribeResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, select, text
 
 from mailer.messages.addresses import comparable
+from mailer.storage import staging
 from mailer.storage.database import Database
+from mailer.storage.dialects import in_turn
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 
-LOCK = 0x77697368  # an advisory lock on PostgreSQL; on SQLite one transaction writes at a time
+LOCK = 0x77697368  # what `in_turn` is asked about
 LEFT_BEHIND = "left behind"  # the source of a wish whose user has left the address
 
 
@@ -58,16 +60,14 @@ def lock(connection: Connection, *, listing: bool = False) -> None:
     Each must see the other's rows. Otherwise a user and the wish about them could pass each other, and somebody who has
     unsubscribed would be written to.
     """
-    if connection.dialect.name == "postgresql":
-        mode = "" if listing else "_shared"
-        connection.execute(text(f"SELECT pg_advisory_xact_lock{mode}(:key)"), {"key": LOCK})
+    in_turn(connection, LOCK, shared=not listing)
 
 
 _NOBODY_ELSE = """
 NOT EXISTS (SELECT 1 FROM users u WHERE lower(u.email) = lower(v.email) AND u.active AND u.unsubscribed_at IS NULL)
 """
 _HELD = f"""
-CREATE TEMPORARY TABLE held_wishes{{on_commit}} AS SELECT v.id, lower(v.email) AS address, v.unsubscribed_at,
+SELECT v.id, lower(v.email) AS address, v.unsubscribed_at,
 v.active AND {_NOBODY_ELSE} AS alone FROM users v WHERE v.unsubscribed_at IS NOT NULL AND v.email IS NOT NULL
 """  # noqa: S608 - no value in it
 _KEEP = """
@@ -103,9 +103,7 @@ _ONE = "id = :user_id"
 def before_merge(connection: Connection) -> None:
     """Note who has unsubscribed at which address: to be called before `staged_users` is merged into the directory."""
     lock(connection)
-    on_commit = " ON COMMIT DROP" if connection.dialect.name == "postgresql" else ""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS held_wishes")
-    connection.exec_driver_sql(_HELD.format(on_commit=on_commit))
+    staging.create_as(connection, "held_wishes", _HELD)
 
 
 def after_merge(connection: Connection, now: int) -> None:
@@ -117,7 +115,7 @@ def after_merge(connection: Connection, now: int) -> None:
     for kind, holders in ((WishOf.ADDRESS, _LEFT), (WishOf.SHARED, _LEFT_TO_OTHERS)):
         connection.execute(text(_KEEP.format(kind=kind.value, address="v.address", holders=holders)), left)
     keep_inactive_among(connection, now, "staged_users")
-    connection.exec_driver_sql("DROP TABLE held_wishes")
+    staging.drop(connection, "held_wishes")
     if connection.scalar(select(Wish.kind).limit(1)) is not None:
         connection.execute(text(_MARK.format(scope=_AMONG.format(table="staged_users"))))
 
