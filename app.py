@@ -23,7 +23,7 @@ from mailer.callers.workspace_sessions import WorkspaceSessions
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
-from mailer.engines import Engine, LocalEngine
+from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.pages import documentation, unsubscribe
@@ -59,6 +59,7 @@ def build(settings: Settings) -> Services:
         transport = from_url(settings.transport)
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
+    engine = engine_class(settings.engine)
     _check_mail(settings)
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
@@ -81,11 +82,11 @@ def build(settings: Settings) -> Services:
         db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
     )
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    chores = {"clock": ClockWatch(db, lease).run_periodically}
+    tasks = {"clock": ClockWatch(db, lease).run_periodically}
     if sync is not None:
-        chores["sync"] = sync.run_periodically
-    engine = LocalEngine(deliverer, planner, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
-    return Services(settings, db, Tokens(db), transport, links, engine, sync, ConcurrencyLimit())
+        tasks["sync"] = sync.run_periodically
+    parts = EngineParts(deliverer, planner, settings, tasks)
+    return Services(settings, db, Tokens(db), transport, links, engine(parts), sync, ConcurrencyLimit())
 
 
 def _check_mail(settings: Settings) -> None:

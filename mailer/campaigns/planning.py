@@ -1,4 +1,4 @@
-"""Cut a campaign's audience into batches."""
+"""Cut a campaign's audience into batches: ranges of user ids."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Planner:
         return True
 
     def heartbeat(self) -> None:
-        """Hold every campaign in hand for another lease: its audience may take longer to read than one."""
+        """Extend the lease of every campaign in hand, since reading its audience may take longer than a lease."""
         for campaign in list(self._held.values()):
             with self._db.write(durable=False) as connection:
                 ends = self._db.clock(connection) + self._lease

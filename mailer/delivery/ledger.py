@@ -48,27 +48,23 @@ def record(
     claim: Claim,
     results: Sequence[Result],
     attempting: Sequence[str],
+    *,
     now: int,
     due_at: int,
-    *,
     untried: int,
     takeovers: int,
 ) -> None:
-    """Write outcomes, keep the batch's counters in step and its lease alive: what every checkpoint does.
+    """Write outcomes at `now` (ms), keep the batch's counters in step and its lease alive until `due_at` (ms).
 
-    `attempting` are the user ids that come next. `now` and `due_at`, when the lease ends, are in ms. `untried` is how
-    many of the batch have no record yet: with it the plan stays in line with who is there. `takeovers` is how many
-    holders of the batch died in a row. Raises `LeaseLost`.
+    `attempting` are the user ids that come next. `untried` is how many of the batch have no record yet; the number of
+    the planned follows from it, since users may come and go. `takeovers` is how many holders of the batch died in a
+    row. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
     changes.subtract(result.item.status for result in results if result.item.status is not None)
     values = {f"{status}_added": changes[status] for status in COUNTERS}
-    held: dict[str, str | int] = {
-        "held_campaign": claim.campaign_id,
-        "held_number": claim.number,
-        "held_fence": claim.fence,
-    }
-    held |= {"due_at": due_at, "untried": untried, "held_takeovers": takeovers}
+    held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
+    values |= {"due_at": due_at, "untried": untried, "held_takeovers": takeovers}
     if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
         raise LeaseLost
     if results:
@@ -99,8 +95,16 @@ def _renewing(new: NewRow) -> Insert:
 
 
 COLUMNS = (
-    *("campaign_id", "user_id", "status", "address", "attempts", "uncertain_attempts", "reply"),
-    *("first_at", "updated_at", "due_at"),
+    "campaign_id",
+    "user_id",
+    "status",
+    "address",
+    "attempts",
+    "uncertain_attempts",
+    "reply",
+    "first_at",
+    "updated_at",
+    "due_at",
 )
 _UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
 
@@ -109,24 +113,32 @@ def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, 
     item = result.item
     recipient = item.recipient
     return (
-        *(campaign_id, recipient.user_id, result.status.value, recipient.address or None),
-        *(result.attempts, result.uncertain_attempts, result.reply, item.first_at or now, now, result.due_at),
+        campaign_id,
+        recipient.user_id,
+        result.status.value,
+        recipient.address or None,
+        result.attempts,
+        result.uncertain_attempts,
+        result.reply,
+        item.first_at or now,
+        now,
+        result.due_at,
     )
 
 
 def next_due(connection: Connection, claim: Claim) -> int | None:
-    """When the first of the batch's open deliveries is due again, in ms; None when all are final."""
+    """When the first of the batch's deliveries is to be tried again, in ms; None when all are final."""
     return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
 
 
 def end_open(connection: Connection, claim: Claim, now: int) -> None:
-    """What a cancellation left open of the batch is skipped, or stays uncertain where a copy may have arrived."""
+    """End the batch's deliveries after a cancellation: deferred ones are skipped, uncertain ones stay uncertain."""
     skipped = _end_deliveries(connection, _deliveries_of(claim), now)
     fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
 
 
 def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
-    """End the batches that nobody holds, as `end_open` does. The caller holds a lock on the campaign's row."""
+    """Do as `end_open` with all batches that nobody holds. The caller holds a lock on the campaign's row."""
     waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
     connection.execute(select(Batch.number).where(waiting).with_for_update())  # nobody claims or counts meanwhile
     theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
@@ -144,7 +156,7 @@ def _end_deliveries(connection: Connection, theirs: ColumnElement[bool], now: in
 
 
 def reopen(connection: Connection, campaign_id: str, statuses: Collection[DeliveryStatus], now: int) -> int:
-    """Have the deliveries that rest with one of `statuses` tried again, as if for the first time; return how many.
+    """Have the final deliveries with one of `statuses` tried again, as if for the first time; return how many.
 
     The caller holds a lock on the campaign's row.
     """
@@ -173,8 +185,11 @@ def _in_range() -> ColumnElement[bool]:
 
 
 def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> None:
-    """Let the batch wait until somebody of it is due (now, if there is `more` to try), or end it, and its campaign if
-    it was the last. `state` is the campaign's, whose row the caller has locked. Raises `LeaseLost`."""
+    """Give up the lease: the batch waits for its next delivery (now, with `more`), or is done.
+
+    The last batch that is done completes the campaign. `state` is the campaign's, whose row the caller has locked.
+    Raises `LeaseLost`.
+    """
     due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
     if due is not None:
         fenced(connection, claim, state=BatchState.WAITING, due_at=due)
