@@ -1,7 +1,9 @@
-"""Notice when the database's clock is set back, and set back with it what waits for a time.
+"""Notice when the database's clock is set back, and move what waits for a time back by as much.
 
-The latest time that it has shown is on record, so that a step is noticed that was taken while nobody ran; a process
-that runs measures it by its machine's clock, which nobody sets. Whoever notices it first mends it for all.
+Without that, everything that was due in an hour would be due in an hour and the step. A step is noticed in two ways.
+The latest time that the clock has shown is on record, so a step that was taken while no process ran shows as a time
+before it. A process that runs compares the clock with its machine's, which nobody sets. The first process to notice
+corrects the rows for all.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ TOLERANCE = 60_000  # ms; clocks are mended by less all the time
 
 
 class ClockWatch:
-    """One for each process; `lease` in ms, which no lease exceeds."""
+    """Watches the clock for one process. `lease` in ms is the longest that any lease lasts."""
 
     def __init__(self, db: Database, lease: int) -> None:
         self._db = db
@@ -45,7 +47,7 @@ class ClockWatch:
         self._last: tuple[int, int, float] | None = None  # steps on record, the time shown, the machine's time after it
 
     def run_periodically(self, stopping: threading.Event) -> None:
-        """Look now and then until `stopping` is set; the database's trouble is waited out."""
+        """Look every `LOOK_SECONDS` until `stopping` is set; a database that fails is asked again at the next look."""
         while True:
             try:
                 self.look()
@@ -55,7 +57,7 @@ class ClockWatch:
                 return
 
     def look(self) -> int:
-        """Return by how many ms the clock was set back since the last look of anybody; 0 for less than a minute."""
+        """Correct a step; return by how many ms the clock was set back since the last look of any process, or 0."""
         with self._db.write(durable=False) as connection:
             before = boot_time()
             now = self._db.clock(connection)
@@ -90,7 +92,7 @@ def _mark(connection: Connection, now: int) -> Any:
 
 
 def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
-    """Have everything wait as long as it would have. Leases, which may have been renewed since, are only cut short."""
+    """Have everything wait as long as it would have. Leases may have been renewed since and are only shortened."""
     planning, running = Campaign.state == CampaignState.PLANNING, Batch.state == BatchState.RUNNING
     goes_on = Campaign.state.in_([*BEGUN, CampaignState.FAILED])  # that one by `retry-failed`
     ongoing = Delivery.campaign_id.in_(select(Campaign.id).where(goes_on))

@@ -1,4 +1,4 @@
-"""One transaction for several writers: whoever comes while one is being committed shares the next.
+"""One transaction for several writers: those who come while one is being committed share the next.
 
 Committing costs more than what a request writes, and SQLite lets only one transaction write at a time. PostgreSQL
 does this by itself.

@@ -19,7 +19,7 @@ class WishOf(StrEnum):
 
 
 class Wish(Base):
-    """A wish not to be written to that outlives, or came before, the users it is about: it marks those who come."""
+    """A wish not to be written to that no user in the directory holds: it marks the users who come later."""
 
     __tablename__ = "wishes"
 
