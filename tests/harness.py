@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
 
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft, compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.progress import Progress, progress
 from mailer.delivery.deliverer import Deliverer
@@ -16,6 +18,7 @@ from mailer.messages.links import Links
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Delivery
+from transports import Transport
 from transports.memory import MemoryTransport
 
 START = 1_700_000_000_000
@@ -37,15 +40,21 @@ class Harness:
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
-        self.deliverer = Deliverer(
-            self.outbox, self.transport, Links(self.settings.secret_key, "http://x"), self.settings
-        )
+        self.deliver_through(self.transport)
         self.campaign_id = ""
+
+    def deliver_through(self, transport: Transport) -> None:
+        """Deliver through this transport from now on."""
+        links, template_of = (
+            Links(self.settings.secret_key, "http://x"),
+            partial(compile_campaign, self.db, self.settings),
+        )
+        self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of)
 
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
         """Accept a campaign, which later calls are about."""
-        order = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
-        self.campaign_id = accept(self.db, "user00000", order, key).campaign_id
+        draft = Draft("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
+        self.campaign_id = accept(self.db, "user00000", draft, key).campaign_id
         return self.campaign_id
 
     def plan(self) -> bool:

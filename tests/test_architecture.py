@@ -92,7 +92,7 @@ LAYERS = [
         "mailer.delivery.hold",
         "mailer.delivery.outbox",
     ],
-    ["mailer.delivery.attempt", "mailer.directory.users"],
+    ["mailer.delivery.attempt", "mailer.directory.users", "mailer.campaigns.draft"],
     [
         "mailer.campaigns.accept",
         "mailer.campaigns.control",

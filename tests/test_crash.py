@@ -19,7 +19,8 @@ import requests
 from sqlalchemy import insert, select, update
 
 from mailer.callers.tokens import Tokens
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import Progress, progress
 from mailer.settings import Settings
@@ -30,7 +31,7 @@ from tests.killable import Trap, WebServer, Worker, attempts, settings_for
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
 from tests.service import BIN, END_STATES, PAYLOAD, ROOT
 
-ORDER = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", {}, False)
+DRAFT = Draft("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", {}, False)
 SLOW = Fault("DOT", "250 2.0.0 kept", delay=0.01, keep=True)
 
 
@@ -45,7 +46,7 @@ class Campaigns:
             connection.execute(insert(User), self.users)
 
     def accept(self) -> str:
-        return accept(self.db, "user00000", ORDER).campaign_id
+        return accept(self.db, "user00000", DRAFT).campaign_id
 
     def headers(self) -> dict[str, str]:
         return {"X-User-Id": "user00000", "X-Auth-Token": Tokens(self.db).create("user00000", ("send-mail",))}

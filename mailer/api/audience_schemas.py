@@ -50,7 +50,7 @@ class PreviewSchema(MailerSchema):
     class Meta(StrictSchema.Meta):
         """marshmallow's options."""
 
-        exclude = ("dryrun",)
+        exclude = ("dry_run",)
 
     user = fields.String(
         load_default=None,

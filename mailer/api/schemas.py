@@ -97,7 +97,8 @@ class MailerSchema(StrictSchema):
             "last name, respectively. You may use `[email]` for the user's email."
         },
     )
-    dryrun = WireBoolean(
+    dry_run = WireBoolean(
+        data_key="dryrun",
         load_default=False,
         allow_none=True,
         metadata={

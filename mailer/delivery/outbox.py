@@ -139,12 +139,6 @@ class Outbox:
         due = uncertain_again(doubts, now, policy=self._uncertain)
         return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, reply, due)
 
-    def campaign(self, campaign_id: str) -> AnyRow:
-        """What a campaign's messages are compiled from."""
-        columns = (Campaign.id, Campaign.sender_name, Campaign.sender, Campaign.subject, Campaign.body)
-        with self._db.read() as connection:
-            return connection.execute(select(*columns).where(Campaign.id == campaign_id)).one()
-
     def open_entries(self, claim: Claim) -> list[Entry]:
         """Everyone of the batch who has no final outcome and is due, by id."""
         with self._db.read() as connection:

@@ -43,8 +43,11 @@ class UnusableRecipient(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """What a campaign says. `header` and `footer` are HTML around the body; placeholders work in all of the text."""
+class TemplateSource:
+    """What a campaign's messages are made from. `header` and `footer` are HTML around the body.
+
+    Placeholders work in the subject, the body and what is around it.
+    """
 
     campaign_id: str
     sender: Mailbox
@@ -78,32 +81,32 @@ def delivery_id(campaign_id: str, user_id: str) -> str:
     return f"{campaign_id}.{blake2b(user_id.encode(errors='surrogatepass'), digest_size=10).hexdigest()}"
 
 
-def compile_message(draft: Draft) -> Template:
+def compile_message(source: TemplateSource) -> Template:
     """Prepare a campaign's message. Raises UnusableText if it could be sent to nobody."""
-    _refuse_unusable(draft)
-    site = {"Site_Name": draft.site_name, "Site_URL": draft.site_url}
-    bodies = compile_bodies(draft.header, draft.body, draft.footer, site)
-    return Template(draft, text_segments(draft.subject, site), bodies)
+    _refuse_unusable(source)
+    site = {"Site_Name": source.site_name, "Site_URL": source.site_url}
+    bodies = compile_bodies(source.header, source.body, source.footer, site)
+    return Template(source, text_segments(source.subject, site), bodies)
 
 
-def _refuse_unusable(draft: Draft) -> None:
-    for what, text in (("sender", draft.sender.name), ("subject", draft.subject), ("site name", draft.site_name)):
+def _refuse_unusable(source: TemplateSource) -> None:
+    for what, text in (("sender", source.sender.name), ("subject", source.subject), ("site name", source.site_name)):
         if is_forbidden(text):
             raise UnusableText(f"{what}: a control character, line separator or lone surrogate")
-    if is_forbidden(draft.sender.address) or not _ADDRESS.fullmatch(draft.sender.address):
+    if is_forbidden(source.sender.address) or not _ADDRESS.fullmatch(source.sender.address):
         raise UnusableText("sender: not a valid address")
-    if _UNSENDABLE.search(draft.header + draft.body + draft.footer + draft.site_url):
+    if _UNSENDABLE.search(source.header + source.body + source.footer + source.site_url):
         raise UnusableText("body: a NUL or a lone surrogate")
-    if not _CAMPAIGN_ID.fullmatch(draft.campaign_id):
+    if not _CAMPAIGN_ID.fullmatch(source.campaign_id):
         raise UnusableText("campaign id: more than letters, digits, - and _")
 
 
 class Template:
     """One campaign's message with gaps. Immutable, so that threads may share it."""
 
-    def __init__(self, draft: Draft, subject: list[str], bodies: Bodies) -> None:
-        self._campaign_id = draft.campaign_id
-        self._sender = draft.sender.address
+    def __init__(self, source: TemplateSource, subject: list[str], bodies: Bodies) -> None:
+        self._campaign_id = source.campaign_id
+        self._sender = source.sender.address
         self._subject = subject
         self._html = bodies.markup
         self._text = bodies.text
@@ -112,7 +115,7 @@ class Template:
         self._shown = [field[:3] for field in named if field[3] == PLAIN]
         self._in_urls = [field for field in named if field[3] != PLAIN]
         self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0].strip(" "))
-        self._pieces = _message(draft, self._text, self._html)
+        self._pieces = _message(source, self._text, self._html)
         self._gaps = [(place, self._pieces[place]) for place in range(1, len(self._pieces), 2)]
 
     def render(self, recipient: Recipient, link: str, now_ms: int) -> Message:
@@ -147,12 +150,12 @@ class Template:
         return Preview(_joined_subject(self._subject, values), _join(self._html, in_html), _join(self._text, in_text))
 
 
-def _message(draft: Draft, text: list[str], markup: list[str]) -> list[str]:
+def _message(source: TemplateSource, text: list[str], markup: list[str]) -> list[str]:
     """Lay out the whole message, with gaps for what differs between recipients at the odd places."""
-    sender_domain = draft.sender.address.rpartition("@")[2]
-    head = [mailbox_header("From", draft.sender.name, draft.sender.address) + "\r\n", "To", "\r\n", "Subject"]
+    sender_domain = source.sender.address.rpartition("@")[2]
+    head = [mailbox_header("From", source.sender.name, source.sender.address) + "\r\n", "To", "\r\n", "Subject"]
     head += ["\r\nDate: ", "Date", "\r\nMessage-ID: <", "id", f"@{sender_domain}>\r\nList-Unsubscribe: <", "link"]
-    fixed = [">", *_one_click(draft.site_url), phrase_header("List-Id", draft.site_name, _list_id(draft))]
+    fixed = [">", *_one_click(source.site_url), phrase_header("List-Id", source.site_name, _list_id(source))]
     fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]
     fixed += [f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"', ""]
     end = f"\r\n--{_BOUNDARY}--\r\n"
@@ -167,10 +170,10 @@ def _one_click(site_url: str) -> list[str]:
     return ["List-Unsubscribe-Post: List-Unsubscribe=One-Click"] if https else []
 
 
-def _list_id(draft: Draft) -> str:
+def _list_id(source: TemplateSource) -> str:
     """The site's host, or else the sender's: RFC 2919 section 2."""
-    host = (urlsplit(draft.site_url).hostname or "").lower()
-    return f"mailer.{host if _HOST.fullmatch(host) and len(host) < 200 else draft.sender.address.rpartition('@')[2]}"
+    host = (urlsplit(source.site_url).hostname or "").lower()
+    return f"mailer.{host if _HOST.fullmatch(host) and len(host) < 200 else source.sender.address.rpartition('@')[2]}"
 
 
 def _part(subtype: str, form: str, segments: list[str]) -> list[str]:
