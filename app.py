@@ -16,10 +16,10 @@ from mailer.api.looks import Looks
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.callers.client_address import TrustedProxies
-from mailer.callers.rate_limits import Throttle
+from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
-from mailer.callers.workspace import WorkspaceCallers
+from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.callers.workspace_sessions import WorkspaceSessions
 from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
@@ -157,8 +157,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     protect(app)
     tell_rates(app)
     callers, speaking = _callers(services)
-    throttle = Throttle(services.db, settings.rate_limit)
-    looks = Throttle(services.db, settings.audience_rate_limit)
+    throttle = RateLimiter(services.db, settings.rate_limit)
+    looks = RateLimiter(services.db, settings.audience_rate_limit)
     guard = Guard(callers, throttle, looks, TrustedProxies(settings.trusted_proxies))
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     api.register_blueprint(sessions.make_blueprint(guard, speaking))

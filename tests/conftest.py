@@ -1,7 +1,5 @@
 """Fixtures shared by the rooms: databases of both kinds, and a directory to send to."""
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,30 +7,13 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from sqlalchemy import create_engine, insert, text
-from sqlalchemy.exc import OperationalError
 
 from mailer.directory.documents import role_lines
 from mailer.storage.database import Database
 from mailer.storage.models import User
+from tests.databases import POSTGRESQL, PostgreSQL, migrated_sqlite
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
-
-
-@contextmanager
-def empty_postgresql() -> Iterator[str]:
-    """The address of an empty PostgreSQL database, dropped afterwards; skips the test where no server answers."""
-    name = f"mailer_test_{secrets.token_hex(6)}"
-    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
-    try:
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-    except OperationalError:
-        pytest.skip("no PostgreSQL answers at TEST_POSTGRESQL")
-    yield POSTGRESQL.rpartition("/")[0] + f"/{name}"
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
 
 
 @contextmanager
@@ -55,26 +36,43 @@ def altered(url: str, setting: str) -> Iterator[None]:
         admin.dispose()
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """PostgreSQL databases to borrow, for as long as a test or a module needs them."""
+    databases = PostgreSQL()
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
-def postgresql_url() -> Iterator[str]:
-    """The address of an empty PostgreSQL database."""
-    with empty_postgresql() as url:
+def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
+    """The address of a migrated PostgreSQL database without rows."""
+    with postgresql.migrated() as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database, of each kind in turn."""
+    """The address of a migrated database without rows, of each kind in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/mailer.db"
+        return migrated_sqlite(tmp_path / "mailer.db")
     return str(request.getfixturevalue("postgresql_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database that is not migrated, of each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/mailer.db"
+    else:
+        with request.getfixturevalue("postgresql").empty() as url:
+            yield url
 
 
 @pytest.fixture
 def db(database_url: str) -> Iterator[Database]:
     """A migrated database."""
     database = Database(database_url)
-    database.migrate()
     yield database
     database.close()
 
@@ -82,8 +80,7 @@ def db(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def sqlite_db(tmp_path: Path) -> Iterator[Database]:
     """A migrated SQLite database, for what does not depend on the kind."""
-    database = Database(f"sqlite:///{tmp_path}/mailer.db")
-    database.migrate()
+    database = Database(migrated_sqlite(tmp_path / "mailer.db"))
     yield database
     database.close()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -53,11 +53,18 @@ def section(page: Path, heading: str) -> str:
     return found[2]
 
 
-def table(text: str, first: str) -> list[list[str]]:
-    """The rows of the table whose first column is headed `first`."""
-    found = re.search(rf"^\| {re.escape(first)} \|.*\n\|[-| ]+\n((?:\|.*\n?)+)", text, re.MULTILINE)
+def table(text: str, *first: str) -> list[list[str]]:
+    """The rows of all tables whose first columns are headed `first`."""
+    heading = r" \| ".join(map(re.escape, first))
+    found = re.findall(rf"^\| {heading} \|.*\n\|[-| ]+\n((?:\|.*\n?)+)", text, re.MULTILINE)
     assert found, f"no table of {first}"
-    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in found[1].splitlines()]
+    return [[cell.strip() for cell in line.strip("|").split(" |")] for rows in found for line in rows.splitlines()]
+
+
+def long_lines(page: Path, most: int) -> list[str]:
+    """The lines of prose with more than `most` characters as they are read: without tables and targets of links."""
+    lines = (line for line in prose(page).splitlines() if not line.startswith(("|", "![")))
+    return [line for line in lines if len(LINK.sub("]", line)) > most]
 
 
 def codes(text: str) -> list[str]:

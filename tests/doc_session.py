@@ -20,10 +20,19 @@ from pathlib import Path
 
 from tests.doc_pages import ROOT, Block, blocks
 
-ADDRESS = "127.0.0.1:8000"
+SERVICE = "127.0.0.1:8000"
+MAIL_CATCHER = "127.0.0.1:1025"
 BIN = Path(sys.executable).parent
 SECONDS = 300
-CHECKOUT = ("app.py", "examples", "gunicorn.conf.py", "mailer", "transports", "wsgi.py")  # what commands run beside
+CHECKOUT = (
+    "app.py",
+    "constraints.txt",
+    "examples",
+    "gunicorn.conf.py",
+    "mailer",
+    "transports",
+    "wsgi.py",
+)  # what commands run beside
 PRELUDE = r"""
 set -eu
 servers=()
@@ -39,7 +48,7 @@ stop() {
 }
 trap stop EXIT
 answers() {
-    for _ in {1..150}; do
+    for _ in {1..600}; do
         if curl --silent --fail --output /dev/null "http://$ADDRESS/healthz"; then return; fi
         sleep 0.1
     done
@@ -48,20 +57,27 @@ answers() {
 """
 
 
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+def free_addresses() -> dict[str, str]:
+    """An address that is free now for each one that the pages name."""
+    with socket.socket() as service, socket.socket() as catcher:  # both at once, so that they differ
+        for probe in (service, catcher):
+            probe.bind(("127.0.0.1", 0))
+        return {
+            SERVICE: f"127.0.0.1:{service.getsockname()[1]}",
+            MAIL_CATCHER: f"127.0.0.1:{catcher.getsockname()[1]}",
+        }
 
 
-def script(page: Path, address: str) -> str:
+def script(page: Path, addresses: dict[str, str]) -> str:
     """One bash script; each block's output goes into files named after the line it starts on."""
     steps = [PRELUDE]
     for block in blocks(page):
         if block.words[:1] != ("sh",):
             continue
         steps.append(f"exec >{block.line}.out 2>{block.line}.err\n: >running.{block.line}")
-        text = block.text.replace(ADDRESS, address)
+        text = block.text
+        for shown, address in addresses.items():
+            text = text.replace(shown, address)
         steps.append(f"exec {text.strip()} &\nservers+=($!)\nanswers" if "server" in block.words else text)
         steps.append(f"rm running.{block.line}")
     return "\n".join(steps)
@@ -69,7 +85,8 @@ def script(page: Path, address: str) -> str:
 
 def run(page: Path, folder: Path) -> None:
     """Run a page's blocks in `folder`. Raises AssertionError with the block that failed and what it said."""
-    address = free_address()
+    addresses = free_addresses()
+    address = addresses[SERVICE]
     for name in CHECKOUT:
         (folder / name).symlink_to(ROOT / name)
     (folder / ".venv").symlink_to(BIN.parent)
@@ -77,7 +94,7 @@ def run(page: Path, folder: Path) -> None:
     settings = {"ADDRESS": address, "ROOT": str(ROOT), "MAILER_SITE_URL": f"http://{address}"}
     path = f"{BIN}:{clean['PATH']}"
     process = subprocess.Popen(
-        ["bash", "-c", script(page, address)],
+        ["bash", "-c", script(page, addresses)],
         cwd=folder,
         env={**clean, **settings, "PATH": path},
         start_new_session=True,

@@ -25,6 +25,7 @@ from gunicorn.app.base import BaseApplication
 from app import build, create_app
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from tests.databases import migrated_sqlite
 from transports.base import Message, Outcome, Transport
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -49,9 +50,10 @@ class Trap:
 
 
 def settings_for(folder: Path, transport: str, **changes: Any) -> Settings:
-    """A service in `folder` with short leases and small checkpoints."""
+    """A service in `folder` with short leases and small checkpoints, over a migrated database."""
+    url = changes.pop("database_url", None) or migrated_sqlite(folder / "mailer.db")
     usual = {"batch_size": 100, "checkpoint": 10, "lease_seconds": 1, "secret_key": ("k" * 40,), "repeat_window": 0}
-    return Settings(**{"database_url": f"sqlite:///{folder}/mailer.db", "transport": transport, **usual, **changes})
+    return Settings(**{"database_url": url, "transport": transport, **usual, **changes})
 
 
 class Worker:

@@ -15,6 +15,7 @@ import requests
 
 from mailer.callers.tokens import Tokens
 from mailer.storage.database import Database
+from tests.databases import migrated_sqlite
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -23,11 +24,11 @@ PAYLOAD = {"from": "news@example.com", "subject": "Hi [fname]", "body": "<p>Hell
 
 
 class Service:
-    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it."""
+    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it; the database is migrated."""
 
     def __init__(self, folder: Path, *, workers: int = 1, database_url: str | None = None, **settings: object) -> None:
         self.folder = folder
-        self.database_url = database_url or f"sqlite:///{folder}/mailer.db"
+        self.database_url = database_url or migrated_sqlite(folder / "mailer.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -40,7 +41,6 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         self.output = folder / "server.out"
         self.db = Database(self.database_url)
-        self.db.migrate()
 
     def start(self) -> Service:
         """Start gunicorn and wait until it answers."""

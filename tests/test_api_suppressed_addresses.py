@@ -18,8 +18,8 @@ from sqlalchemy import delete, insert, update
 from mailer.cli import main
 from mailer.storage.database import Database
 from mailer.storage.models import RefusedAddress, User
-from mailer.suppression.blocks import block
-from mailer.suppression.list_reader import Named
+from mailer.suppression.blocked_addresses import block
+from mailer.suppression.list_files import ListedAddress
 from tests.conftest import user_row
 from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, recording_smtp
@@ -255,7 +255,7 @@ def test_whoever_is_blocked_while_a_campaign_runs_is_skipped_with_the_reason(db:
     road = Harness(db)
     road.accept()
     road.plan()
-    block(db, [Named("user00001@example.com")], by="boss", reason="asked by phone")
+    block(db, [ListedAddress("user00001@example.com")], by="boss", reason="asked by phone")
     road.run()
     assert road.counts() == {"sent": 2, "skipped": 1}
     reply = "The address is suppressed: blocked by an operator (asked by phone)."

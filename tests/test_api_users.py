@@ -15,7 +15,8 @@ from sqlalchemy import select
 
 from mailer.directory.changes import merged
 from mailer.storage.models import User
-from tests.conftest import empty_postgresql, user_row
+from tests.conftest import user_row
+from tests.databases import PostgreSQL
 from tests.service import Service
 
 PATH = "/api/v1/mailer/users"
@@ -23,9 +24,11 @@ ANN = {"name": "Ann Lee", "emails": [{"address": "Ann@Example.com", "verified": 
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL
+) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("users")
-    with empty_postgresql() if request.param == "postgresql" else nullcontext() as url:
+    with postgresql.migrated() if request.param == "postgresql" else nullcontext() as url:
         made = Service(folder, database_url=url, transport="memory:", rate_limit="", max_body_bytes=20_000)
         with made.db.write() as connection:
             connection.execute(User.__table__.insert(), [user_row(0)])

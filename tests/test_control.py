@@ -29,6 +29,7 @@ from mailer.files.spreadsheets import neutral
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
+from tests.databases import migrated_sqlite
 from tests.harness import MINUTE, START, Harness
 from tests.service import Service
 from transports.base import About, Status
@@ -41,7 +42,7 @@ LEVERS = ("pause", "resume", "cancel", "retry-failed")
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
     """The web app, its engine not started."""
-    made = create_app(Settings(database_url=f"sqlite:///{tmp_path}/mailer.db", secret_key=("k" * 40,)))
+    made = create_app(Settings(database_url=migrated_sqlite(tmp_path / "mailer.db"), secret_key=("k" * 40,)))
     yield made
     made.extensions["mailer"].db.close()
 

@@ -40,7 +40,6 @@ class Campaigns:
 
     def __init__(self, settings: Settings, users: int) -> None:
         self.db = Database(settings.database_url)
-        self.db.migrate()
         self.users = [user_row(number) for number in range(users)]
         with self.db.write() as connection:
             connection.execute(insert(User), self.users)

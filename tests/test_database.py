@@ -33,9 +33,9 @@ def test_migrating_twice_changes_nothing(db: Database) -> None:
         assert connection.execute(select(RateLimit.hits)).scalars().all() == [1]
 
 
-def test_processes_that_migrate_at_once_agree(database_url: str) -> None:
+def test_processes_that_migrate_at_once_agree(empty_database_url: str) -> None:
     code = "import sys; from mailer.storage.database import Database; Database(sys.argv[1]).migrate()"
-    started = [subprocess.Popen([sys.executable, "-c", code, database_url]) for _ in range(3)]
+    started = [subprocess.Popen([sys.executable, "-c", code, empty_database_url]) for _ in range(3)]
     assert [process.wait(60) for process in started] == [0, 0, 0]
 
 

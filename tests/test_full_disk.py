@@ -19,6 +19,7 @@ from mailer.directory.imports import import_users
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, User
 from tests.conftest import user_row
+from tests.databases import migrated_sqlite
 from tests.recording_smtp import recording_smtp
 from tests.service import Service
 
@@ -84,7 +85,7 @@ def put_users(service: Service, count: int) -> None:
 
 
 def test_every_200_is_in_the_database_while_the_disk_fills_and_is_freed(small_disk: Path, tmp_path: Path) -> None:
-    address = f"sqlite:///{small_disk}/mailer.db"
+    address = migrated_sqlite(small_disk / "mailer.db")
     with Service(tmp_path, database_url=address, rate_limit="", max_body_bytes=2_000_000) as service:
         put_users(service, 1)
         headers = service.headers("user00000")
@@ -113,7 +114,7 @@ def test_outcomes_wait_for_a_disk_that_is_full(small_disk: Path, tmp_path: Path)
     settings = {"batch_size": 50, "checkpoint": 10, "site_url": "https://example.com"}
     with recording_smtp(tmp_path) as server:
         transport = f"smtp://127.0.0.1:{server.port}?rate=200/second"
-        address = f"sqlite:///{small_disk}/mailer.db"
+        address = migrated_sqlite(small_disk / "mailer.db")
         with Service(tmp_path, database_url=address, transport=transport, **settings) as service:
             put_users(service, 600)
             headers = service.headers("user00000")
@@ -128,8 +129,7 @@ def test_outcomes_wait_for_a_disk_that_is_full(small_disk: Path, tmp_path: Path)
 
 
 def test_import_that_meets_a_full_disk_imports_nobody(small_disk: Path, tmp_path: Path) -> None:
-    db = Database(f"sqlite:///{small_disk}/mailer.db")
-    db.migrate()
+    db = Database(migrated_sqlite(small_disk / "mailer.db"))
     users = tmp_path / "users.ndjson"
     users.write_text("".join(f'{{"_id": "{n:05d}", "name": "{n:0200d}", "bio": "{n:0400d}"}}\n' for n in range(10_000)))
     with Ballast(small_disk, left=3_000_000), pytest.raises(OperationalError):

@@ -125,8 +125,8 @@ def store(connection: Connection, revision: str, stored: dict[str, list[dict[str
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.parametrize("revision", EARLIER)
-def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url: str, revision: str) -> None:
-    db = Database(database_url)
+def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(empty_database_url: str, revision: str) -> None:
+    db = Database(empty_database_url)
     with db.write() as connection:
         earlier = store(connection, revision, ROWS)
         before = everything(connection, earlier)
@@ -147,7 +147,7 @@ def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(database_url:
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
-def test_migration_fills_the_roles_as_an_import_does(database_url: str) -> None:
+def test_migration_fills_the_roles_as_an_import_does(empty_database_url: str) -> None:
     listed = [
         None,
         [],
@@ -161,7 +161,7 @@ def test_migration_fills_the_roles_as_an_import_does(database_url: str) -> None:
     ]
     documents = [{"_id": str(number), "roles": roles} for number, roles in enumerate(listed)] + [{"_id": "absent"}]
     rows = [{**user_row(0), "id": document["_id"], "document": document} for document in documents]
-    db = Database(database_url)
+    db = Database(empty_database_url)
     with db.write() as connection:
         store(connection, "0005", {"users": rows})
 
@@ -175,7 +175,7 @@ def test_migration_fills_the_roles_as_an_import_does(database_url: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
-def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(database_url: str) -> None:
+def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(empty_database_url: str) -> None:
     """Nobody who comes to their addresses is written to; not kept where somebody is written to, or holds it still."""
     gone = {"unsubscribed_at": 5, "active": False}
     rows = [
@@ -187,7 +187,7 @@ def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(database_url
         user_row(6, email="inactive@example.com", active=False),
         user_row(7, email=None, **gone),
     ]
-    db = Database(database_url)
+    db = Database(empty_database_url)
     with db.write() as connection:
         store(connection, "0008", {"users": rows})
 
@@ -218,13 +218,15 @@ LIFTED = (
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
-def test_migration_lifts_what_was_not_about_the_address(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_migration_lifts_what_was_not_about_the_address(
+    empty_database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     def row(number: int, reply: str) -> dict[str, Any]:
         address = {"address": f"a{number:02d}@x.org", "campaigns": 3, "campaign_ids": "a b c", "reply": reply}
         return {**address, "refused_at": 1, "suppressed_at": 5 if number % 5 else None}
 
     rows = [row(number, reply) for number, reply in enumerate([*KEPT, *LIFTED], start=1)]
-    db = Database(database_url)
+    db = Database(empty_database_url)
     with db.write() as connection:
         store(connection, "0006", {"refused_addresses": rows})
 

@@ -16,14 +16,13 @@ from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.retention import purge
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.worklist import Claim, Entry, Result
+from mailer.delivery.worklist import Result
 from mailer.messages.addresses import comparable
-from mailer.messages.template import Recipient
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, DeliveryStatus, RefusedAddress, User
 from mailer.suppression import refused_addresses
-from mailer.suppression.refused_addresses import Lifted, lift, suppressed_addresses
+from mailer.suppression.refused_addresses import AddressOutcome, Lifted, lift, suppressed_addresses
 from tests.conftest import user_row
 from tests.harness import MINUTE, START, Harness
 from tests.killable import Trap, Worker, attempts, settings_for
@@ -172,20 +171,16 @@ def test_users_who_share_an_address_count_it_once(road: Harness) -> None:
 
 
 def test_last_word_in_a_checkpoint_counts(db: Database) -> None:
-    claim = Claim("campaign1", 0, 0, "a", "z", False, False)
     with db.write() as connection:
         words = [said("refused"), said("sent"), said("refused"), said("sent", "B@x.org"), said("refused", "b@x.org")]
         refused_addresses.count(
-            connection, claim, [*words, said("refused", "c@x.org"), said("sent", "C@x.org")], START, 3
+            connection, "campaign1", [*words, said("refused", "c@x.org"), said("sent", "C@x.org")], START, 3
         )
     assert [refused_in(db, f"{name}@x.org") for name in "abc"] == [1, 1, 0]
 
 
-def said(what: str, address: str = "a@x.org") -> Result:
-    entry = Entry(Recipient("u", "n", address))
-    if what == "sent":
-        return Result(entry, DeliveryStatus.SENT, 1, 0, "ok")
-    return Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
+def said(what: str, address: str = "a@x.org") -> AddressOutcome:
+    return AddressOutcome(address, None if what == "sent" else "no")
 
 
 def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_reason(road: Harness) -> None:
@@ -259,9 +254,8 @@ def test_lifted_first_it_is_tried_again_and_counted_anew(road: Harness) -> None:
 def test_message_that_was_on_its_way_lifts_nothing(road: Harness) -> None:
     suppress(road)
     with road.db.write() as connection:
-        claim = Claim("campaign9", 0, 0, "a", "z", False, False)
-        taken = Result(Entry(Recipient("u", "n", BAD), refused_before=True), DeliveryStatus.SENT, 1, 0, "ok")
-        refused_addresses.count(connection, claim, [taken], road.now, 3)
+        taken = AddressOutcome(BAD, None, refused_before=True)
+        refused_addresses.count(connection, "campaign9", [taken], road.now, 3)
     assert len(suppressed_addresses(road.db)) == 1
 
 
@@ -270,8 +264,7 @@ def test_refusal_that_was_on_its_way_changes_no_date(road: Harness, limit: int) 
     suppress(road)
     (before,) = suppressed_addresses(road.db)
     with road.db.write() as connection:
-        claim = Claim("campaign9", 0, 0, "a", "z", False, False)
-        refused_addresses.count(connection, claim, [said("refused", BAD)], road.now, limit)
+        refused_addresses.count(connection, "campaign9", [said("refused", BAD)], road.now, limit)
     (after,) = suppressed_addresses(road.db)
     assert (after.suppressed_at, after.campaigns) == (before.suppressed_at, 4)
 
@@ -326,8 +319,7 @@ def test_campaigns_refused_at_the_same_moment_all_count(db: Database) -> None:
         begin.wait()
         for address in ("a@x.org", "b@x.org"):
             with db.write() as connection:
-                claim = Claim(f"campaign{number}", 0, 0, "a", "z", False, False)
-                refused_addresses.count(connection, claim, [said("refused", address)], START, 6)
+                refused_addresses.count(connection, f"campaign{number}", [said("refused", address)], START, 6)
 
     threads = [threading.Thread(target=refuse, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -433,8 +425,7 @@ def test_addresses_compare_alike_in_python_and_both_databases(db: Database, addr
 
 
 def test_pages_of_addresses_follow_each_other(db: Database) -> None:
-    claim = Claim("campaign1", 0, 0, "a", "z", False, False)
     with db.write() as connection:
-        refused_addresses.count(connection, claim, [said("refused", f"{name}@x.org") for name in "cab"], START, 1)
+        refused_addresses.count(connection, "campaign1", [said("refused", f"{name}@x.org") for name in "cab"], START, 1)
     assert [one.address for one in suppressed_addresses(db, count=2)] == ["a@x.org", "b@x.org"]
     assert [one.address for one in suppressed_addresses(db, after="b@x.org")] == ["c@x.org"]

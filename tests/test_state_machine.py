@@ -38,6 +38,7 @@ from mailer.messages.template import delivery_id
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from tests.conftest import user_row
+from tests.databases import migrated_sqlite
 from tests.harness import MINUTE, Harness
 from transports.base import About, Message, Outcome, Status
 
@@ -307,8 +308,7 @@ class Mailing(RuleBasedStateMachine):
 @pytest.fixture
 def mailing(tmp_path: Path) -> type[Mailing]:
     """The machine, with a database of users to begin with."""
-    db = Database(f"sqlite:///{tmp_path}/template.db")
-    db.migrate()
+    db = Database(migrated_sqlite(tmp_path / "template.db"))
     with db.write() as connection:
         connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
     db.close()

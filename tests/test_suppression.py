@@ -10,12 +10,17 @@ from sqlalchemy import insert, select
 
 from mailer.errors import InvalidRow
 from mailer.files.spreadsheets import bare, neutral
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 from mailer.storage.database import Database
 from mailer.storage.models import User
-from mailer.suppression.list_reader import Entry, read_entries
-from mailer.suppression.list_writer import Suppressed, write_csv, write_ndjson
-from mailer.suppression.lists import SuppressionResult, all_unsubscribed, suppress, suppressed
+from mailer.suppression.list_files import ListedPerson, read_people
+from mailer.suppression.list_writer import Unsubscribed, write_csv, write_ndjson
+from mailer.suppression.unsubscribe_lists import (
+    UnsubscribeResult,
+    all_unsubscribed_users_and_wishes,
+    unsubscribe_listed,
+    unsubscribed_users,
+)
 from mailer.suppression.unsubscribes import resubscribe
 from tests.conftest import user_row
 
@@ -42,8 +47,8 @@ def file_of(text: str | bytes) -> TextFile:
     return TextFile(io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
 
 
-def entries(text: str | bytes) -> list[Entry]:
-    return list(read_entries(file_of(text)))
+def entries(text: str | bytes) -> list[ListedPerson]:
+    return list(read_people(file_of(text)))
 
 
 def unsubscribed(db: Database) -> dict[str, int | None]:
@@ -53,86 +58,101 @@ def unsubscribed(db: Database) -> dict[str, int | None]:
 
 
 READ = {
-    "bare addresses": ("a@b.example\r\nc@D.example\n", [Entry(None, "a@b.example"), Entry(None, "c@d.example")]),
-    "blank lines": ("\n\na@b.example\n\n  \nc@d.example", [Entry(None, "a@b.example"), Entry(None, "c@d.example")]),
-    "heading email": ("name,email\nAnn,a@b.example\n", [Entry(None, "a@b.example")]),
-    "heading id": ("_id\nann\n", [Entry("ann", None)]),
-    "id and address": ("userId,address\nann,\n,a@b.example\n", [Entry("ann", None), Entry(None, "a@b.example")]),
-    "byte order mark": ("\ufeffaddress\na@b.example\n", [Entry(None, "a@b.example")]),
-    "quoted": ('address,reason\n"a@b.example","x,y"\n', [Entry(None, "a@b.example")]),
-    "formula": ("address\n'+a@b.example\n", [Entry(None, "+a@b.example")]),
-    "ndjson": ('{"_id": "ann"}\n\n{"email": "a@b.example"}\n', [Entry("ann", None), Entry(None, "a@b.example")]),
+    "bare addresses": (
+        "a@b.example\r\nc@D.example\n",
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
+    ),
+    "blank lines": (
+        "\n\na@b.example\n\n  \nc@d.example",
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
+    ),
+    "heading email": ("name,email\nAnn,a@b.example\n", [ListedPerson(None, "a@b.example")]),
+    "heading id": ("_id\nann\n", [ListedPerson("ann", None)]),
+    "id and address": (
+        "userId,address\nann,\n,a@b.example\n",
+        [ListedPerson("ann", None), ListedPerson(None, "a@b.example")],
+    ),
+    "byte order mark": ("\ufeffaddress\na@b.example\n", [ListedPerson(None, "a@b.example")]),
+    "quoted": ('address,reason\n"a@b.example","x,y"\n', [ListedPerson(None, "a@b.example")]),
+    "formula": ("address\n'+a@b.example\n", [ListedPerson(None, "+a@b.example")]),
+    "ndjson": (
+        '{"_id": "ann"}\n\n{"email": "a@b.example"}\n',
+        [ListedPerson("ann", None), ListedPerson(None, "a@b.example")],
+    ),
     "empty": ("", []),
     "heading only": ("address\n", []),
-    "semicolons": ("Name;E-Mail\nAnn;a@b.example\n", [Entry(None, "a@b.example")]),
-    "tabs": ("User ID\tMail\nann\ta@b.example\n", [Entry("ann", "a@b.example")]),
-    "sep=": ("sep=;\r\nemail;note\r\na@b.example;x\r\n", [Entry(None, "a@b.example")]),
-    "utf-16": ("email\na@b.example\n".encode("utf-16"), [Entry(None, "a@b.example")]),
-    "windows-1252": ("name,email\nJörg,a@b.example\n".encode("cp1252"), [Entry(None, "a@b.example")]),
-    "blanks of all kinds": ("email\n\xa0a@b.example\u200b \n", [Entry(None, "a@b.example")]),
-    "rows of nothing at the end": ("_id,email\nann,\n,\n,\n", [Entry("ann", None)]),
-    "line end in a quoted cell": ('note,email\n"x\ny",a@b.example\n', [Entry(None, "a@b.example")]),
+    "semicolons": ("Name;E-Mail\nAnn;a@b.example\n", [ListedPerson(None, "a@b.example")]),
+    "tabs": ("User ID\tMail\nann\ta@b.example\n", [ListedPerson("ann", "a@b.example")]),
+    "sep=": ("sep=;\r\nemail;note\r\na@b.example;x\r\n", [ListedPerson(None, "a@b.example")]),
+    "utf-16": ("email\na@b.example\n".encode("utf-16"), [ListedPerson(None, "a@b.example")]),
+    "windows-1252": ("name,email\nJörg,a@b.example\n".encode("cp1252"), [ListedPerson(None, "a@b.example")]),
+    "blanks of all kinds": ("email\n\xa0a@b.example\u200b \n", [ListedPerson(None, "a@b.example")]),
+    "rows of nothing at the end": ("_id,email\nann,\n,\n,\n", [ListedPerson("ann", None)]),
+    "line end in a quoted cell": ('note,email\n"x\ny",a@b.example\n', [ListedPerson(None, "a@b.example")]),
     "several in a cell": (
         "email\na@b.example; c@d.example\n",
-        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
     ),
-    "several in a line": ("a@b.example, <c@d.example>\n", [Entry(None, "a@b.example"), Entry(None, "c@d.example")]),
+    "several in a line": (
+        "a@b.example, <c@d.example>\n",
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
+    ),
     "several columns": (
         "email,Email 2,Private mail\na@b.example,,c@d.example\n",
-        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
     ),
     "several of a user": (
         "_id,email\nann,a@b.example c@d.example\n",
-        [Entry("ann", "a@b.example"), Entry("ann", "c@d.example")],
+        [ListedPerson("ann", "a@b.example"), ListedPerson("ann", "c@d.example")],
     ),
     "time": (
         "email,unsubscribedAt\na@b.example,2015-01-01T00:00:00.001Z\n",
-        [Entry(None, "a@b.example", 1420070400001)],
+        [ListedPerson(None, "a@b.example", 1420070400001)],
     ),
-    "no time": ("email,unsubscribedAt\na@b.example,\n", [Entry(None, "a@b.example")]),
+    "no time": ("email,unsubscribedAt\na@b.example,\n", [ListedPerson(None, "a@b.example")]),
     "times of json": (
         '[{"_id": "a", "unsubscribedAt": 1420070400001}, {"_id": "b", "unsubscribedAt": {"$date": 1420070400001}}]',
-        [Entry("a", None, 1420070400001), Entry("b", None, 1420070400001)],
+        [ListedPerson("a", None, 1420070400001), ListedPerson("b", None, 1420070400001)],
     ),
     "user documents": (
         '{"_id": "a", "emails": [{"address": "a@b.example"}, {"address": "c@d.example"}], "name": "A"}\n',
-        [Entry("a", "a@b.example"), Entry("a", "c@d.example")],
+        [ListedPerson("a", "a@b.example"), ListedPerson("a", "c@d.example")],
     ),
     "bare addresses, the first with a word of headings in it": (
         "john@mail.example\nemail@b.example\n",
-        [Entry(None, "john@mail.example"), Entry(None, "email@b.example")],
+        [ListedPerson(None, "john@mail.example"), ListedPerson(None, "email@b.example")],
     ),
-    "bare address that is a heading without its mark": ("user@email\n", [Entry(None, "user@email")]),
-    "bare address with a name": ("Ann <ann@mail.example>\n", [Entry(None, "ann@mail.example")]),
+    "bare address that is a heading without its mark": ("user@email\n", [ListedPerson(None, "user@email")]),
+    "bare address with a name": ("Ann <ann@mail.example>\n", [ListedPerson(None, "ann@mail.example")]),
     "several in an address book": (
         "E-mail 1 - Value\na@b.example ::: c@d.example\n",
-        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
     ),
-    "address in parentheses": ("Ann Lee (a@b.example)\n", [Entry(None, "a@b.example")]),
+    "address in parentheses": ("Ann Lee (a@b.example)\n", [ListedPerson(None, "a@b.example")]),
     "columns about mail beside the addresses": (
         "Email,Unsubscribed from all email,E-mail Display Name,E-mail 2\n"
         "a@b.example,Yes,Ann (a@b.example),\nc@d.example,No,Cid,d@d.example\n",
-        [Entry(None, "a@b.example"), Entry(None, "c@d.example"), Entry(None, "d@d.example")],
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example"), ListedPerson(None, "d@d.example")],
     ),
     "another column of addresses": (
         "Email,Address,Home address\na@b.example,c@d.example,1 Main St\n",
-        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
     ),
     "fields about mail beside the address": (
         '{"email": "a@b.example", "email verified": true, "mail type": "html", "other mails": ["c@d.example"]}\n',
-        [Entry(None, "a@b.example"), Entry(None, "c@d.example")],
+        [ListedPerson(None, "a@b.example"), ListedPerson(None, "c@d.example")],
     ),
-    "column about mail beside the id": ("_id,Unsubscribed from all email\nann,yes\n", [Entry("ann", None)]),
+    "column about mail beside the id": ("_id,Unsubscribed from all email\nann,yes\n", [ListedPerson("ann", None)]),
     "other columns before the separator is known": (
         "Abgemeldet;E-Mail-Adresse privat\n01.02.2020;a@b.example\n",
-        [Entry(None, "a@b.example")],
+        [ListedPerson(None, "a@b.example")],
     ),
-    "idna": ("address\nx@bücher.example\n", [Entry(None, "x@xn--bcher-kva.example")]),
+    "idna": ("address\nx@bücher.example\n", [ListedPerson(None, "x@xn--bcher-kva.example")]),
 }
 
 
 @pytest.mark.parametrize(("text", "read"), READ.values(), ids=READ)
-def test_list_is_read(text: str, read: list[Entry]) -> None:
+def test_list_is_read(text: str, read: list[ListedPerson]) -> None:
     assert entries(text) == read
 
 
@@ -168,20 +188,20 @@ def test_unreadable_row_is_named(text: str, row: int, field: str) -> None:
 
 
 MARKED = {
-    "by id": ([Entry("bob", None)], {"bob"}, (1, 0, 0)),
-    "by address of any case": ([Entry(None, "ANN.LEE@example.com")], {"ann", "ann2"}, (2, 0, 0)),
-    "by address beyond ascii": ([Entry(None, "ünal@example.com")], {"cid"}, (1, 0, 0)),
-    "by unknown id and known address": ([Entry("other", "bob@example.com")], {"bob"}, (1, 0, 0)),
-    "twice": ([Entry("bob", None), Entry(None, "bob@example.com")], {"bob"}, (1, 0, 0)),
-    "already": ([Entry("gone", None)], set(), (0, 1, 0)),
-    "nobody": ([Entry("x", None), Entry(None, "x@example.com")], set(), (0, 0, 2)),
+    "by id": ([ListedPerson("bob", None)], {"bob"}, (1, 0, 0)),
+    "by address of any case": ([ListedPerson(None, "ANN.LEE@example.com")], {"ann", "ann2"}, (2, 0, 0)),
+    "by address beyond ascii": ([ListedPerson(None, "ünal@example.com")], {"cid"}, (1, 0, 0)),
+    "by unknown id and known address": ([ListedPerson("other", "bob@example.com")], {"bob"}, (1, 0, 0)),
+    "twice": ([ListedPerson("bob", None), ListedPerson(None, "bob@example.com")], {"bob"}, (1, 0, 0)),
+    "already": ([ListedPerson("gone", None)], set(), (0, 1, 0)),
+    "nobody": ([ListedPerson("x", None), ListedPerson(None, "x@example.com")], set(), (0, 0, 2)),
     "nothing": ([], set(), (0, 0, 0)),
 }
 
 
 @pytest.mark.parametrize(("listed", "marked", "counts"), MARKED.values(), ids=MARKED)
-def test_list_marks_whom_it_names(directory: Database, listed: list[Entry], marked: set[str], counts) -> None:
-    assert suppress(directory, listed, **BROUGHT) == SuppressionResult(*counts)
+def test_list_marks_whom_it_names(directory: Database, listed: list[ListedPerson], marked: set[str], counts) -> None:
+    assert unsubscribe_listed(directory, listed, **BROUGHT) == UnsubscribeResult(*counts)
     now = unsubscribed(directory)
     assert set(now) == marked | {"gone"}
     assert now["gone"] == 7
@@ -189,34 +209,34 @@ def test_list_marks_whom_it_names(directory: Database, listed: list[Entry], mark
 
 def test_list_with_a_bad_row_marks_nobody(directory: Database) -> None:
     with pytest.raises(InvalidRow):
-        suppress(directory, read_entries(file_of("_id\nbob\nx\x07y\n")), **BROUGHT)
+        unsubscribe_listed(directory, read_people(file_of("_id\nbob\nx\x07y\n")), **BROUGHT)
     assert set(unsubscribed(directory)) == {"gone"}
-    assert suppress(directory, [Entry("bob", None)], **BROUGHT).unsubscribed == 1
+    assert unsubscribe_listed(directory, [ListedPerson("bob", None)], **BROUGHT).unsubscribed == 1
 
 
 def test_pages_follow_each_other(directory: Database) -> None:
-    suppress(directory, [Entry("ann", None), Entry("bob", None)], **BROUGHT)
-    assert [one.user_id for one in suppressed(directory, count=2)] == ["ann", "bob"]
-    assert suppressed(directory, after="bob", count=2) == [Suppressed("gone", "gone@example.com", 7)]
+    unsubscribe_listed(directory, [ListedPerson("ann", None), ListedPerson("bob", None)], **BROUGHT)
+    assert [one.user_id for one in unsubscribed_users(directory, count=2)] == ["ann", "bob"]
+    assert unsubscribed_users(directory, after="bob", count=2) == [Unsubscribed("gone", "gone@example.com", 7)]
 
 
 @pytest.mark.parametrize("write", [write_csv, write_ndjson])
 def test_export_is_a_list_that_marks_the_same(directory: Database, write) -> None:
     with directory.write() as connection:
         connection.execute(insert(User), [user_row(9, id="=sum", email="+eve@example.com")])
-    suppress(directory, [Entry("=sum", None), Entry("dan", None)], **BROUGHT)
+    unsubscribe_listed(directory, [ListedPerson("=sum", None), ListedPerson("dan", None)], **BROUGHT)
     before = unsubscribed(directory)
-    text = "".join(write(all_unsubscribed(directory)))
+    text = "".join(write(all_unsubscribed_users_and_wishes(directory)))
     for user_id in before:
         resubscribe(directory, user_id)
-    assert suppress(directory, read_entries(file_of(text)), **BROUGHT) == SuppressionResult(3, 0, 0)
+    assert unsubscribe_listed(directory, read_people(file_of(text)), **BROUGHT) == UnsubscribeResult(3, 0, 0)
     assert unsubscribed(directory) == before
 
 
 def test_csv_runs_no_formula_and_dates_are_iso() -> None:
-    lines = list(write_csv([Suppressed("=cmd", "a@b.example", 1_420_070_400_001)]))
+    lines = list(write_csv([Unsubscribed("=cmd", "a@b.example", 1_420_070_400_001)]))
     assert lines == ["_id,address,unsubscribedAt\r\n", "'=cmd,a@b.example,2015-01-01T00:00:00.001Z\r\n"]
-    raw = list(write_csv([Suppressed("=cmd", "+a@b.example", 1_420_070_400_001)], raw=True))
+    raw = list(write_csv([Unsubscribed("=cmd", "+a@b.example", 1_420_070_400_001)], raw=True))
     assert raw[1] == "=cmd,+a@b.example,2015-01-01T00:00:00.001Z\r\n"
 
 
@@ -261,5 +281,5 @@ def test_every_csv_that_is_written_goes_through_the_guard() -> None:
 
 def test_list_of_a_workspace_is_taken_as_a_whole(directory: Database) -> None:
     text = "E-Mail;Opt-out time\n bob@example.com ;2015-01-01T00:00:00Z\nann.lee@EXAMPLE.com, later@example.com;\n"
-    assert suppress(directory, read_entries(file_of(text)), **BROUGHT) == SuppressionResult(3, 0, 1)
+    assert unsubscribe_listed(directory, read_people(file_of(text)), **BROUGHT) == UnsubscribeResult(3, 0, 1)
     assert unsubscribed(directory)["bob"] == 1_420_070_400_000

@@ -13,7 +13,7 @@ from mailer.errors import InvalidRow
 from mailer.files import cells
 from mailer.files.headings import column_of, columns_of
 from mailer.files.tables import Headless, Table, read_table
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 
 TEXT = "_id,name\r\nzoe,Zoë Müller\r\n"
 

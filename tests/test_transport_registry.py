@@ -15,6 +15,7 @@ from transports.registry import BUILT_IN, GROUP, transport_class
 
 ROOT = Path(__file__).parent.parent
 DOCS = (ROOT / "docs" / "writing-a-transport.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference" / "transports.md").read_text()
 
 
 def install_module(folder: Path, name: str, source: str, *entries: str, dist: str = "") -> None:
@@ -39,7 +40,7 @@ def test_built_in_class_is_found(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", sorted(BUILT_IN))
 def test_built_in_scheme_is_documented(scheme: str) -> None:
-    assert f"`{scheme}:" in DOCS
+    assert f"`{scheme}:" in REFERENCE
 
 
 def test_scheme_is_found_in_any_case() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from mailer.workspace.client import Workspace
-from mailer.workspace.user_list import PlaceLost, Reader
+from mailer.workspace.user_list import PlaceLost, UserListReader
 from tests.fake_workspace import FakeWorkspace, member
 
 NAMES = [f"user{number:03d}" for number in range(0, 100, 5)]
@@ -24,7 +24,7 @@ def fake() -> Iterator[FakeWorkspace]:
 def read(fake: FakeWorkspace, known: Sequence[str] = ()) -> list[str]:
     workspace = Workspace(fake.url, "admin", "secret")
     try:
-        return [user["_id"] for page in Reader(workspace, known).pages() for user in page.users]
+        return [user["_id"] for page in UserListReader(workspace, known).pages() for user in page.users]
     finally:
         workspace.close()
 

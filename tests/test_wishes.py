@@ -18,9 +18,13 @@ from mailer.directory.users import deactivate_user, patch_user, put_user
 from mailer.errors import NotFound
 from mailer.storage.database import Database
 from mailer.storage.models import User, Wish
-from mailer.suppression.list_reader import Entry
-from mailer.suppression.list_writer import Suppressed
-from mailer.suppression.lists import SuppressionResult, all_unsubscribed, suppress
+from mailer.suppression.list_files import ListedPerson
+from mailer.suppression.list_writer import Unsubscribed
+from mailer.suppression.unsubscribe_lists import (
+    UnsubscribeResult,
+    all_unsubscribed_users_and_wishes,
+    unsubscribe_listed,
+)
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address, unsubscribe
 from mailer.suppression.wishes import KeptWish, kept_wishes
 from mailer.workspace.sync import _Merge
@@ -51,8 +55,10 @@ def synced(db: Database, *documents: dict[str, Any]) -> None:
     upsert_documents(db, enumerate(documents, 1), Wanted(Mode.REPLACE), then=merge)  # as a sync does
 
 
-def listed(db: Database, *entries: Entry | str) -> SuppressionResult:
-    return suppress(db, [Entry(None, one) if isinstance(one, str) else one for one in entries], **BROUGHT)
+def listed(db: Database, *entries: ListedPerson | str) -> UnsubscribeResult:
+    return unsubscribe_listed(
+        db, [ListedPerson(None, one) if isinstance(one, str) else one for one in entries], **BROUGHT
+    )
 
 
 def silent(db: Database) -> set[str]:
@@ -76,7 +82,7 @@ COMING = {
 
 @pytest.mark.parametrize("come", COMING.values(), ids=COMING)
 def test_address_on_a_list_is_not_written_to_when_a_user_comes_later(db: Database, come: Any) -> None:
-    assert listed(db, "Ann@example.com") == SuppressionResult(0, 0, 1)
+    assert listed(db, "Ann@example.com") == UnsubscribeResult(0, 0, 1)
     come(db)
     assert silent(db) == {"u"}
     road = Harness(db)
@@ -86,14 +92,14 @@ def test_address_on_a_list_is_not_written_to_when_a_user_comes_later(db: Databas
 
 
 def test_id_on_a_list_holds_for_the_user_who_comes_later(db: Database) -> None:
-    assert listed(db, Entry("u", None)) == SuppressionResult(0, 0, 1)
+    assert listed(db, ListedPerson("u", None)) == UnsubscribeResult(0, 0, 1)
     bring(db, document("u"), document("v", "v@example.com"))
     assert silent(db) == {"u"}
 
 
 def test_wish_holds_for_everyone_who_comes_and_says_where_it_is_from(db: Database) -> None:
     db.clock = lambda _connection: START
-    listed(db, Entry(None, ADDRESS, 1_000), Entry("w", None), Entry(None, ADDRESS, 500))
+    listed(db, ListedPerson(None, ADDRESS, 1_000), ListedPerson("w", None), ListedPerson(None, ADDRESS, 500))
     bring(db, document("u"), document("v"))
     with db.read() as connection:
         times = dict(connection.execute(select(User.id, User.unsubscribed_at)).all())
@@ -101,26 +107,29 @@ def test_wish_holds_for_everyone_who_comes_and_says_where_it_is_from(db: Databas
     facts = (START, "boss", "list.csv")
     assert kept_wishes(db) == [KeptWish(ADDRESS, None, 500, *facts), KeptWish(None, "w", START, *facts)]
     assert kept_wishes(db, after=("address", ADDRESS), count=1) == [KeptWish(None, "w", START, *facts)]
-    assert list(all_unsubscribed(db))[2:] == [Suppressed(None, ADDRESS, 500), Suppressed("w", None, START)]
+    assert list(all_unsubscribed_users_and_wishes(db))[2:] == [
+        Unsubscribed(None, ADDRESS, 500),
+        Unsubscribed("w", None, START),
+    ]
 
 
 @pytest.mark.parametrize(("made", "kept"), [(None, START), (7, 7), (START + 5, START)])
 def test_time_in_a_list_is_kept_and_lies_not_ahead(db: Database, made: int | None, kept: int) -> None:
     db.clock = lambda _connection: START
     bring(db, document("u"))
-    listed(db, Entry(None, ADDRESS, made))
+    listed(db, ListedPerson(None, ADDRESS, made))
     with db.read() as connection:
         assert connection.scalar(select(User.unsubscribed_at)) == kept
         assert connection.scalar(select(Wish.unsubscribed_at)) == kept
-    listed(db, Entry(None, ADDRESS, 3))
+    listed(db, ListedPerson(None, ADDRESS, 3))
     with db.read() as connection:
         assert connection.scalar(select(User.unsubscribed_at)) == kept
 
 
 def test_row_with_the_id_and_address_of_a_user_is_about_that_user_alone(db: Database) -> None:
     bring(db, document("u"), document("twin"))
-    assert listed(db, Entry("u", ADDRESS)) == SuppressionResult(1, 0, 0)
-    assert listed(db, Entry("u", "new@example.com")) == SuppressionResult(0, 1, 0)
+    assert listed(db, ListedPerson("u", ADDRESS)) == UnsubscribeResult(1, 0, 0)
+    assert listed(db, ListedPerson("u", "new@example.com")) == UnsubscribeResult(0, 1, 0)
     bring(db, document("new", "new@example.com"))
     assert silent(db) == {"u", "new"}
 
@@ -213,7 +222,7 @@ def test_merged_address_whose_wish_has_moved_away_is_not_written_to(db: Database
     assert silent(db) == {"old"}
     (kept,) = [one for one in kept_wishes(db) if one.shared]
     assert (kept.address, kept_wishes(db, after=("shared", ADDRESS))) == (ADDRESS, [])
-    assert ADDRESS not in {one.address for one in all_unsubscribed(db)}
+    assert ADDRESS not in {one.address for one in all_unsubscribed_users_and_wishes(db)}
     with db.read() as connection:
         assert connection.scalars(select(User.id).where(merged_audience({}))).all() == []
     if back == "the colleague":
@@ -377,7 +386,7 @@ def do(db: Database, what: str, whom: Any) -> None:
         except NotFound:
             return
     elif what.startswith("list"):
-        listed(db, Entry(whom, None) if what == "list id" else whom)
+        listed(db, ListedPerson(whom, None) if what == "list id" else whom)
     else:
         {"click": unsubscribe, "subscribe": resubscribe, "operator": resubscribe_address}[what](db, whom)
 

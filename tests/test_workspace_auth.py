@@ -10,7 +10,7 @@ import requests
 
 from app import create_app
 from mailer.callers.tokens import Tokens
-from mailer.callers.workspace import LIFETIME, MOST, WorkspaceCallers, permissions
+from mailer.callers.workspace_callers import LIFETIME, MAX_REMEMBERED, WorkspaceCallers, permissions
 from mailer.errors import ConfigError, NotLoggedIn, WorkspaceUnavailable
 from mailer.settings import Settings
 from mailer.storage.models import User
@@ -184,10 +184,10 @@ def test_header_that_cannot_be_is_not_asked_about(user_id: str, token: str) -> N
 
 def test_memory_of_callers_is_bounded() -> None:
     asked = Asked()
-    for number in range(MOST + 1):
+    for number in range(MAX_REMEMBERED + 1):
         asked.callers.authenticate("ann", str(number))
     asked.callers.authenticate("ann", "0")
-    assert asked.count == MOST + 2
+    assert asked.count == MAX_REMEMBERED + 2
 
 
 def test_roles_give_permissions() -> None:

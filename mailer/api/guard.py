@@ -11,7 +11,7 @@ from flask_smorest import Blueprint
 
 from mailer.api.requests.bodies import read_whole
 from mailer.callers.client_address import TrustedProxies
-from mailer.callers.rate_limits import Throttle
+from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Authenticator, Caller
 from mailer.errors import InvalidParams, NotLoggedIn
 
@@ -23,7 +23,9 @@ SECURITY: list[dict[str, list[str]]] = [{"authToken": [], "userId": []}]
 class Guard:
     """Decorates views; the caller is then `current_caller()`."""
 
-    def __init__(self, callers: Authenticator, throttle: Throttle, looks: Throttle, proxies: TrustedProxies) -> None:
+    def __init__(
+        self, callers: Authenticator, throttle: RateLimiter, looks: RateLimiter, proxies: TrustedProxies
+    ) -> None:
         self._callers = callers
         self._throttle = throttle
         self._looks = looks
@@ -80,7 +82,7 @@ class Guard:
             self._hit(self._throttle, "failures", self._client())
             raise
 
-    def _hit(self, throttle: Throttle, *identity: str) -> None:
+    def _hit(self, throttle: RateLimiter, *identity: str) -> None:
         allowance = throttle.hit(*identity)
         g.rate_headers = {} if allowance is None else allowance.headers()
 

@@ -16,8 +16,8 @@ from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessS
 from mailer.api.unsubscribes import BODY, FORMATS, KINDS, PERMISSION, FormatSchema, ListingSchema
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
-from mailer.suppression import blocks, refused_addresses
-from mailer.suppression.list_reader import Named, read_addresses
+from mailer.suppression import blocked_addresses, refused_addresses
+from mailer.suppression.list_files import ListedAddress, read_addresses
 from mailer.suppression.list_writer import SuppressedAddress
 
 MOST = 1000  # addresses in one request
@@ -39,7 +39,11 @@ class ReasonSchema(StrictSchema):
 
     reason = fields.String(
         required=True,
-        validate=[validate.Length(1, blocks.MAX_REASON), validate.Regexp(r".*\S", error="Is empty."), one_line],
+        validate=[
+            validate.Length(1, blocked_addresses.MAX_REASON),
+            validate.Regexp(r".*\S", error="Is empty."),
+            one_line,
+        ],
     )
 
 
@@ -135,8 +139,8 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.doc(security=SECURITY)
     def block_addresses(body: dict[str, Any]) -> Any:
         """Write to these addresses no more, whoever has them, until a person lifts them."""
-        named = [Named(envelope_address(one) or one) for one in body["addresses"]]
-        done = blocks.block(db, named, by=current_caller().user_id, reason=body["reason"])
+        named = [ListedAddress(envelope_address(one) or one) for one in body["addresses"]]
+        done = blocked_addresses.block(db, named, by=current_caller().user_id, reason=body["reason"])
         return {"success": True, **asdict(done), "notes": []}
 
     @blueprint.route("/suppressed-addresses:import", methods=["POST"])
@@ -149,7 +153,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         """Block the addresses of a list, all of them or none; a column `reason` in it goes before the parameter."""
         with uploaded_text(*KINDS) as file:
             named = list(read_addresses(file))
-            done = blocks.block(db, named, by=current_caller().user_id, reason=given["reason"])
+            done = blocked_addresses.block(db, named, by=current_caller().user_id, reason=given["reason"])
             return {"success": True, **asdict(done), "notes": file.notes}
 
     return blueprint

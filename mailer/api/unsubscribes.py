@@ -16,8 +16,8 @@ from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessS
 from mailer.errors import NotFound
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
-from mailer.suppression import lists, wishes
-from mailer.suppression.list_reader import read_entries
+from mailer.suppression import unsubscribe_lists, wishes
+from mailer.suppression.list_files import read_people
 from mailer.suppression.list_writer import write_csv, write_ndjson
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 
@@ -106,7 +106,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     @blueprint.doc(security=SECURITY)
     def list_unsubscribes(page: dict[str, Any]) -> Any:
         """Who has unsubscribed, by user id; `after` continues a listing."""
-        found = lists.suppressed(db, **page)
+        found = unsubscribe_lists.unsubscribed_users(db, **page)
         following = found[-1].user_id if len(found) == page["count"] else None
         return {"success": True, "unsubscribes": found, "count": len(found), "next": following}
 
@@ -118,7 +118,9 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
         """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
         written, kind = FORMATS[wanted["form"]]
-        answer = Response(written(lists.all_unsubscribed(db), raw=wanted["raw"]), mimetype=kind)
+        answer = Response(
+            written(unsubscribe_lists.all_unsubscribed_users_and_wishes(db), raw=wanted["raw"]), mimetype=kind
+        )
         answer.headers["Content-Disposition"] = f'attachment; filename="unsubscribes.{wanted["form"]}"'
         return answer
 
@@ -132,7 +134,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
         """Unsubscribe whom a list names, by id or address, now or when they come: all of the list or nothing."""
         brought = {"by": current_caller().user_id, "source": called["name"] or "uploaded"}
         with uploaded_text(*KINDS) as file:
-            merged = lists.suppress(db, read_entries(file), **brought)
+            merged = unsubscribe_lists.unsubscribe_listed(db, read_people(file), **brought)
             return {"success": True, **asdict(merged), "notes": file.notes}
 
     @blueprint.route("/unsubscribes/<user_id>", methods=["DELETE"])

@@ -15,7 +15,7 @@ from mailer.api.requests.uploads import uploaded_text
 from mailer.api.schemas import ErrorSchema, StrictSchema, SuccessSchema
 from mailer.directory.changes import Mode
 from mailer.directory.imports import Wanted, upsert_documents
-from mailer.directory.readers import UserFile
+from mailer.directory.user_files import UserFile
 from mailer.directory.user_tables import Reading
 from mailer.directory.users import Stored, deactivate_user, patch_user, put_user
 from mailer.storage.database import Database

@@ -1,16 +1,14 @@
-"""The users: who is in an audience, as a SQL condition, and single look-ups."""
+"""Who is in an audience, as SQL conditions on the users."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 
-from mailer.messages.addresses import comparable
-from mailer.messages.template import Recipient
 from mailer.selector import compile_selector
-from mailer.storage.models import RefusedAddress, User
+from mailer.storage.models import RefusedAddress, User, comparable_address
 
 
 def reachable(user: type[User] = User) -> ColumnElement[bool]:
@@ -18,16 +16,11 @@ def reachable(user: type[User] = User) -> ColumnElement[bool]:
     return and_(user.active, user.email.is_not(None))
 
 
-def address(user: type[User] = User) -> ColumnElement[str]:
-    """The user's address as `addresses.comparable` has it; the users are indexed by it."""
-    return func.lower(user.email)
-
-
-def suppressed(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
+def has_suppressed_address(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
     """The address is not written to, whoever has it: refused in too many campaigns (already `before` a time in ms)."""
     since = RefusedAddress.suppressed_at
     then = since.is_not(None) if before is None else since < before
-    return exists().where(RefusedAddress.address == address(user), then)
+    return exists().where(RefusedAddress.address == comparable_address(user), then)
 
 
 def subscribed(user: type[User] = User) -> ColumnElement[bool]:
@@ -37,7 +30,9 @@ def subscribed(user: type[User] = User) -> ColumnElement[bool]:
 
 def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """The ids of the eligible `among` the users, each with its address if that was refused: one look-up for both."""
-    found = select(User.id, RefusedAddress.address).outerjoin(RefusedAddress, RefusedAddress.address == address())
+    found = select(User.id, RefusedAddress.address).outerjoin(
+        RefusedAddress, RefusedAddress.address == comparable_address()
+    )
     return found.where(among, subscribed(), RefusedAddress.suppressed_at.is_(None))
 
 
@@ -48,7 +43,7 @@ def audience(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement
     asked before it, and once; without that PostgreSQL would join, and then sort.
     """
     nobody = ~exists().where(RefusedAddress.suppressed_at.is_not(None))
-    return and_(subscribed(user), compile_selector(query, user), or_(nobody, ~suppressed(user)))
+    return and_(subscribed(user), compile_selector(query, user), or_(nobody, ~has_suppressed_address(user)))
 
 
 def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -57,24 +52,12 @@ def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     Found by way of the few addresses, lower-case once more: else SQLite takes no index and looks at all users.
     """
     addresses = select(func.lower(RefusedAddress.address)).where(RefusedAddress.suppressed_at.is_not(None))
-    return and_(subscribed(), address().in_(addresses), compile_selector(query))
+    return and_(subscribed(), comparable_address().in_(addresses), compile_selector(query))
 
 
 def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User) -> ColumnElement[bool]:
     """The audience as it was at `since`, with those unsubscribed or suppressed later: they are recorded as skipped."""
     then_subscribed = or_(user.unsubscribed_at.is_(None), user.unsubscribed_at >= since)
-    return and_(reachable(user), then_subscribed, compile_selector(query, user), ~suppressed(user, before=since))
-
-
-def find_id(connection: Connection, name: str) -> str | None:
-    """The id of the user who is called so: by id or, where none has that id, by a username that is only theirs."""
-    ids = connection.scalars(select(User.id).where(User.id == name)).all()
-    ids = ids or connection.scalars(select(User.id).where(User.username == name).limit(2)).all()
-    return ids[0] if len(ids) == 1 else None
-
-
-def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
-    """The user with this address, whatever its case, active ones first; None: nobody."""
-    matching = select(User.id, User.name, User.email).where(address() == comparable(wanted))
-    row = connection.execute(matching.order_by(User.active.desc(), User.id).limit(1)).one_or_none()
-    return Recipient(row.id, row.name, row.email or "") if row else None
+    return and_(
+        reachable(user), then_subscribed, compile_selector(query, user), ~has_suppressed_address(user, before=since)
+    )

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
-from mailer.audience.conditions import address, audience, audience_since
-from mailer.storage.models import Batch, BatchState, Delivery, DeliveryStatus, User, Wish, WishOf
+from mailer.audience.conditions import audience, audience_since
+from mailer.storage.models import Batch, BatchState, Delivery, DeliveryStatus, User, Wish, WishOf, comparable_address
 
 
 def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -25,7 +25,7 @@ def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     """
     member = aliased(User)
     wanted = [~one for one in _wishes(member)]  # one by one: PostgreSQL joins what is denied by itself
-    firsts = select(func.min(member.id)).where(audience(query, member), *wanted).group_by(address(member))
+    firsts = select(func.min(member.id)).where(audience(query, member), *wanted).group_by(comparable_address(member))
     return User.id.in_(firsts)
 
 
@@ -36,8 +36,8 @@ def unwanted(user: type[User] = User, *, before: int | None = None) -> ColumnEle
 
 def _wishes(user: type[User], *, before: int | None = None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     twin = aliased(User)
-    have = exists().where(twin.unsubscribed_at.is_not(None), address(twin) == address(user))
-    had = exists().where(Wish.kind == WishOf.SHARED, Wish.value == address(user))
+    have = exists().where(twin.unsubscribed_at.is_not(None), comparable_address(twin) == comparable_address(user))
+    had = exists().where(Wish.kind == WishOf.SHARED, Wish.value == comparable_address(user))
     if before is not None:
         have, had = have.where(twin.unsubscribed_at < before), had.where(Wish.unsubscribed_at < before)
     return have, had
@@ -60,7 +60,7 @@ def spoken_for(campaign_id: str, query: Mapping[str, Any], since: int) -> Column
 
 
 def _shares(twin: type[User]) -> ColumnElement[bool]:
-    return and_(address(twin) == address(), twin.id != User.id)
+    return and_(comparable_address(twin) == comparable_address(), twin.id != User.id)
 
 
 _AMONG = User.id.in_(bindparam("ids", expanding=True))

@@ -28,7 +28,7 @@ class Allowance:
         return {f"X-RateLimit-{name}": str(value) for name, value in told.items()}
 
 
-class Throttle:
+class RateLimiter:
     """Applies the configured rates, such as `10/minute`, to a caller; an empty one lets everything through.
 
     The windows are fixed: one begins with the first request. A power cut may forget the last counts.

@@ -45,7 +45,7 @@ class Sessions(Protocol):
 
 
 class LocalSessions:
-    """Stands beside `mailer.auth.Tokens`: tokens are made on the command line, so nobody can log in here."""
+    """Stands beside `tokens.Tokens`: tokens are made on the command line, so nobody can log in here."""
 
     def __init__(self, db: Database, tokens: Tokens) -> None:
         self._db = db

@@ -11,14 +11,14 @@ import requests
 
 from mailer.callers.sessions import Answer
 from mailer.callers.tokens import Caller
-from mailer.callers.workspace import WorkspaceCallers
+from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.errors import NotLoggedIn, TooManyRequests, WorkspaceUnavailable
 from mailer.workspace.client import NO_JSON, WHILE_A_CALLER_WAITS
 
 PASSED_BACK = (200, 400, 401, 403)  # what a workspace answers to those whom it understood
-MOST = 1 << 20  # bytes of an answer
-PATIENCE = 20.0  # seconds for all of an answer
-USUAL_WAIT = 60  # seconds, of a workspace's limit that does not say
+MAX_ANSWER = 1 << 20  # bytes of an answer
+ANSWER_TIMEOUT = 20.0  # seconds for all of an answer
+DEFAULT_WAIT = 60  # seconds, of a workspace's limit that does not say
 
 
 class WorkspaceSessions:
@@ -74,10 +74,10 @@ def _read(response: requests.Response) -> Answer:
         raise TooManyRequests(_wait(response))
     if response.status_code not in PASSED_BACK:
         raise WorkspaceUnavailable
-    data, ends = b"", time.monotonic() + PATIENCE
+    data, ends = b"", time.monotonic() + ANSWER_TIMEOUT
     for piece in response.iter_content(65_536):
         data += piece
-        if len(data) > MOST or time.monotonic() > ends:
+        if len(data) > MAX_ANSWER or time.monotonic() > ends:
             raise WorkspaceUnavailable
     try:
         body = json.loads(data)
@@ -91,5 +91,5 @@ def _read(response: requests.Response) -> Answer:
 def _wait(response: requests.Response) -> int:
     reset = response.headers.get("X-RateLimit-Reset", "")
     if not (reset.isascii() and reset.isdigit()):
-        return USUAL_WAIT
+        return DEFAULT_WAIT
     return min(3600, max(1, round(int(reset[:15]) / 1000 - time.time())))

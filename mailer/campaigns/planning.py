@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
-from mailer.audience.conditions import audience, find_by_address
+from mailer.audience.conditions import audience
 from mailer.audience.shared_addresses import merged_audience
 from mailer.delivery import resting
 from mailer.delivery.trouble import Trouble, for_the_log, told, whole
+from mailer.directory.users import find_by_address
 from mailer.messages.links import NOBODY
 from mailer.storage.database import AnyRow, Database, is_database_trouble
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, User

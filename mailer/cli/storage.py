@@ -12,10 +12,10 @@ from typing import IO, Any, cast
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.audience.conditions import find_id
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
-from mailer.files.text import TextFile
+from mailer.directory.users import find_id
+from mailer.files.text_files import TextFile
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import own_words

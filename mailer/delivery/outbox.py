@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam,
 from mailer.delivery import circuit_breaker, ledger, resting, same_refusals
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.trouble import Trouble
-from mailer.delivery.worklist import Claim, Entry, Result, entries_of, open_entries, still_eligible
+from mailer.delivery.worklist import Claim, Entry, Result, address_outcomes, entries_of, open_entries, still_eligible
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.machine_clock import boot_time
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
@@ -236,6 +236,8 @@ class Outbox:
     ) -> None:
         numbers["takeovers"] = 0 if results else claim.takeovers  # who has outcomes has got on
         ledger.record(connection, claim, results, intent, due_at=numbers["now"] + self.lease, **numbers)
-        refused_addresses.count(connection, claim, results, numbers["now"], self._suppress_after)
+        if not claim.dry_run:
+            outcomes = address_outcomes(results)
+            refused_addresses.count(connection, claim.campaign_id, outcomes, numbers["now"], self._suppress_after)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)

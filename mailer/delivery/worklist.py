@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
-from mailer.audience.conditions import address, audience_since, eligible_and_refused, find_by_address
+from mailer.audience.conditions import audience_since, eligible_and_refused
 from mailer.audience.shared_addresses import TAKEN, UNWANTED, spoken_for
+from mailer.directory.users import find_by_address
 from mailer.messages.template import Recipient
 from mailer.storage.database import AnyRow
-from mailer.storage.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User
+from mailer.storage.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User, comparable_address
+from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
 
 
@@ -67,11 +69,21 @@ class Result(NamedTuple):
     counts: bool = False
 
 
+def address_outcomes(results: Sequence[Result]) -> list[AddressOutcome]:
+    """What `results` say about addresses: refusals that count against one, and messages that were taken."""
+    return [_address_outcome(one) for one in results if one.counts or one.status is DeliveryStatus.SENT]
+
+
+def _address_outcome(result: Result) -> AddressOutcome:
+    refusal = result.reply if result.counts else None
+    return AddressOutcome(result.entry.recipient.address, refusal, result.entry.refused_before)
+
+
 # built once: every checkpoint runs the first of them
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 _ELIGIBLE = eligible_and_refused(_AMONG)
 _SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
-    _AMONG, RefusedAddress.address == address(), RefusedAddress.suppressed_at.is_not(None)
+    _AMONG, RefusedAddress.address == comparable_address(), RefusedAddress.suppressed_at.is_not(None)
 )
 _PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from mailer.directory.changes import Mode
-from mailer.directory.known_users import Given, Joiner
-from mailer.directory.readers import PLAIN, UserFile
 from mailer.directory.staged_users import CHUNK, Problem, merge, stage, unreachable
+from mailer.directory.user_files import PLAIN, UserFile
+from mailer.directory.user_matching import Given, UserMatcher
 from mailer.directory.user_tables import Reading
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 from mailer.storage.database import Database
 from mailer.suppression import wishes
 
@@ -65,7 +65,7 @@ def import_users(
 ) -> ImportResult:
     """Add the users of the file `path` or change those who are known: all of them or, on an `InvalidRow`, none.
 
-    The file is a JSON array, NDJSON, pages of `users.list` or a table (see `mailer.readers`). Who has unsubscribed
+    The file is a JSON array, NDJSON, pages of `users.list` or a table (`user_files`). Who has unsubscribed
     stays so, who is marked so by Rocket.Chat (`mailer.unsubscribed`) or comes to an address with a wish becomes so,
     who was deactivated stays so unless the file says otherwise, and who is not in the file stays as they are.
     `progress` is told now and then how many bytes of the file have been read.
@@ -86,7 +86,7 @@ def upsert_documents(
     """
     with db.engine.connect() as connection:
         with connection.begin():  # not a write to the database proper: SQLite locks nothing for it
-            superseded = stage(connection, Joiner(db, wanted.mode).join(documents))
+            superseded = stage(connection, UserMatcher(db, wanted.mode).join(documents))
             if connection.dialect.name == "postgresql":
                 return _merged(db, connection, wanted, superseded, then)
         with db.write_on(connection):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from mailer.directory.changes import Mode
 from mailer.directory.documents import UserRow
-from mailer.directory.known_users import Joined, encode, rejoined
+from mailer.directory.user_matching import MergedUser, encode, rejoined
 from mailer.errors import InvalidRow
 
 CHUNK = 500  # rows
@@ -75,7 +75,7 @@ class Merge(NamedTuple):
     unreachable: int
 
 
-def stage(connection: Connection, users: Iterator[Joined]) -> int:
+def stage(connection: Connection, users: Iterator[MergedUser]) -> int:
     """Fill the table; returns how many rows were superseded by a later one about the same user, who has no id there.
 
     Raises `InvalidRow` for an `_id` that is repeated.

@@ -11,7 +11,7 @@ from mailer.errors import InvalidRow
 from mailer.files import cells
 from mailer.files.headings import CUSTOM, FIRST, LAST
 from mailer.files.tables import Headless, Table, read_table
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 
 TEXTS = ("_id", "username", "name", "type", "status", "language")
 COLUMNS = (*TEXTS, "email", "active", "roles", "createdAt", "lastLogin")

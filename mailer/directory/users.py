@@ -1,4 +1,4 @@
-"""Single users put, changed and made inactive. Nobody is deleted: deliveries refer to users."""
+"""Single users found, put, changed and made inactive. Nobody is deleted: deliveries refer to users."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from mailer.audience.conditions import find_id
 from mailer.directory.changes import Mode, combined
 from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
+from mailer.messages.addresses import comparable
+from mailer.messages.template import Recipient
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import User
+from mailer.storage.models import User, comparable_address
 from mailer.suppression import wishes
 
 
@@ -23,6 +24,20 @@ class Stored:
 
     document: Mapping[str, Any]
     created: bool
+
+
+def find_id(connection: Connection, name: str) -> str | None:
+    """The id of the user who is called so: by id or, where none has that id, by a username that is only theirs."""
+    ids = connection.scalars(select(User.id).where(User.id == name)).all()
+    ids = ids or connection.scalars(select(User.id).where(User.username == name).limit(2)).all()
+    return ids[0] if len(ids) == 1 else None
+
+
+def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
+    """The user with this address, whatever its case, active ones first; None: nobody."""
+    matching = select(User.id, User.name, User.email).where(comparable_address() == comparable(wanted))
+    row = connection.execute(matching.order_by(User.active.desc(), User.id).limit(1)).one_or_none()
+    return Recipient(row.id, row.name, row.email or "") if row else None
 
 
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from json import JSONDecodeError
 
 from mailer.errors import InvalidRow
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 
 MAX_DOCUMENT = 1 << 20  # characters
 CHUNK = 1 << 16

@@ -1,4 +1,7 @@
-"""Every setting, parsed once. The only module that reads the environment; docs and README list what stands here."""
+"""Every setting, parsed once. The only module that reads the environment.
+
+docs/reference/settings.md lists what stands here.
+"""
 
 from __future__ import annotations
 

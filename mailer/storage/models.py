@@ -62,6 +62,11 @@ class User(Base):
     )
 
 
+def comparable_address(user: type[User] = User) -> ColumnElement[str]:
+    """The user's address as `addresses.comparable` has it; the users are indexed by it. `user` may be an alias."""
+    return func.lower(user.email)
+
+
 class AuthToken(Base):
     """A caller's credential; only the SHA-256 of the token is kept."""
 

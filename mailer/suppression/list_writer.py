@@ -21,7 +21,7 @@ class Listed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Suppressed:
+class Unsubscribed:
     """One who has unsubscribed; `unsubscribed_at` in ms since 1970. Without `user_id`: whoever comes to the address."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt")
@@ -60,7 +60,7 @@ class SuppressedAddress:
         return self.address, iso(self.suppressed_at), *refused, self.blocked_by, self.reason, self.users
 
 
-def write_csv(listed: Iterable[Listed], kind: type[Listed] = Suppressed, *, raw: bool = False) -> Iterator[str]:
+def write_csv(listed: Iterable[Listed], kind: type[Listed] = Unsubscribed, *, raw: bool = False) -> Iterator[str]:
     """Lines of RFC 4180 under the heading of `kind`; times are ISO 8601 in UTC.
 
     A formula gets a `'` before it unless they are `raw`.
@@ -70,7 +70,7 @@ def write_csv(listed: Iterable[Listed], kind: type[Listed] = Suppressed, *, raw:
         yield csv_line(("" if cell is None else str(cell) for cell in one.cells()), raw=raw)
 
 
-def write_ndjson(listed: Iterable[Listed], kind: type[Listed] = Suppressed, *, raw: bool = False) -> Iterator[str]:  # noqa: ARG001
+def write_ndjson(listed: Iterable[Listed], kind: type[Listed] = Unsubscribed, *, raw: bool = False) -> Iterator[str]:  # noqa: ARG001
     """A JSON object a line, with the columns of the CSV; `raw` or not, for nobody takes it for a formula."""
     for one in listed:
         yield json.dumps(dict(zip(kind.COLUMNS, one.cells(), strict=True))) + "\n"

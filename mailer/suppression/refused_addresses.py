@@ -10,16 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, case, delete, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mailer.audience.conditions import address
-from mailer.delivery.worklist import Claim, Result
 from mailer.messages.addresses import comparable, envelope_address
 from mailer.storage.database import Database
-from mailer.storage.models import DeliveryStatus, RefusedAddress, User
+from mailer.storage.models import RefusedAddress, User, comparable_address
 from mailer.suppression.list_writer import SuppressedAddress
 
 
@@ -45,24 +43,34 @@ class Lifted:
     unmatched: int
 
 
+class AddressOutcome(NamedTuple):
+    """What the other side said about an address: `refusal` is its reply, None: it took a message.
+
+    `refused_before`: earlier refusals of the address are on record.
+    """
+
+    address: str
+    refusal: str | None
+    refused_before: bool = False
+
+
 _ENHANCED = re.compile(r"(?<![\d.])5\.\d{1,3}\.\d{1,3}(?![\d.])")
 _CODE = re.compile(r"(?<![\d.])5\d\d(?![\d.])")
 SUPPRESSED = RefusedAddress.suppressed_at.is_not(None)
 BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
 
 
-def count(connection: Connection, claim: Claim, results: Sequence[Result], now: int, limit: int) -> None:
-    """Note who was refused, and who took a message after all: in the transaction that records these outcomes.
+def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOutcome], now: int, limit: int) -> None:
+    """Record which addresses refused a message of the campaign, and which took one after all, at `now` (ms).
 
-    An address refused in `limit` campaigns is suppressed; 0: none is counted.
+    To be called in the transaction that records these outcomes, and not for a dry run. An address refused in `limit`
+    campaigns is suppressed; 0: refusals are not counted.
     """
-    if claim.dry_run:
-        return
-    taken, refused = _last_words(results)
+    taken, refused = _last_words(outcomes)
     if taken:
         connection.execute(delete(RefusedAddress).where(RefusedAddress.address.in_(sorted(taken)), ~SUPPRESSED))
     if refused and limit:
-        same = {"campaign_id": claim.campaign_id, "now": now, "limit": limit}
+        same = {"campaign_id": campaign_id, "now": now, "limit": limit}
         rows = [{"address": one, "reply": said, "rule": rule_of(said), **same} for one, said in sorted(refused.items())]
         connection.execute(_COUNT[connection.dialect.name], rows)
 
@@ -75,17 +83,16 @@ def rule_of(reply: str) -> str:
     return f"{found[0]} without a code of its own" if found else "as the transport says"
 
 
-def _last_words(results: Sequence[Result]) -> tuple[Collection[str], dict[str, str]]:
+def _last_words(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str], dict[str, str]]:
     """The addresses whose earlier refusals are over, and those refused last, with the reply. Users may share one."""
     taken: set[str] = set()
     refused: dict[str, str] = {}
-    for result in results:
-        if result.counts:
-            refused[comparable(result.entry.recipient.address)] = result.reply
-        elif result.status is DeliveryStatus.SENT and (refused or result.entry.refused_before):
-            took = comparable(result.entry.recipient.address)
-            refused.pop(took, None)
-            taken.add(took)
+    for address, refusal, refused_before in outcomes:
+        if refusal is not None:
+            refused[comparable(address)] = refusal
+        elif refused or refused_before:
+            refused.pop(comparable(address), None)
+            taken.add(comparable(address))
     return taken, refused
 
 
@@ -116,7 +123,7 @@ _COUNT = {"sqlite": _counting(sqlite), "postgresql": _counting(postgresql)}
 
 def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:
     """Those not written to, by address, from the one after `after` on."""
-    users = select(func.count()).where(address() == RefusedAddress.address).scalar_subquery()
+    users = select(func.count()).where(comparable_address() == RefusedAddress.address).scalar_subquery()
     refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
     query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users).where(SUPPRESSED)
     if after is not None:
@@ -138,7 +145,7 @@ def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
 def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
     """What is on record of the user's address; None: no refusal."""
     facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK)
-    mine = (User.id == user_id, RefusedAddress.address == address())
+    mine = (User.id == user_id, RefusedAddress.address == comparable_address())
     row = connection.execute(select(*facts).where(*mine)).one_or_none()
     return Refusal(*row) if row else None
 

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
-from mailer.storage.models import User, Wish, WishOf
+from mailer.storage.models import User, Wish, WishOf, comparable_address
 from mailer.suppression import wishes
 
 
@@ -41,7 +41,7 @@ def resubscribe(db: Database, user_id: str, *, merged: bool = False) -> bool:
             return wishes.forget(connection, user_id, None)
         whose = User.id == user_id
         if merged and user.email is not None:
-            whose |= func.lower(User.email) == comparable(user.email)
+            whose |= comparable_address() == comparable(user.email)
         connection.execute(update(User).where(whose).values(unsubscribed_at=None))
         wishes.forget(connection, user_id, user.email)
         return True
@@ -59,5 +59,5 @@ def resubscribe_address(db: Database, address: str) -> int | None:
             return None
         connection.execute(delete(Wish).where(kept))
         marking = [made_at for kind, made_at in times if kind == WishOf.ADDRESS]
-        marked = and_(func.lower(User.email) == comparable(address), User.unsubscribed_at.in_(marking))
+        marked = and_(comparable_address() == comparable(address), User.unsubscribed_at.in_(marking))
         return connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, delete, select, text
 
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
-from mailer.storage.models import User, Wish, WishOf
+from mailer.storage.models import User, Wish, WishOf, comparable_address
 
 LOCK = 0x77697368  # an advisory lock on PostgreSQL; on SQLite one transaction writes at a time
 LEFT_BEHIND = "left behind"  # the source of a wish that a user has left with the address
@@ -133,7 +133,7 @@ def keep_inactive(connection: Connection, now: int, scope: str = _ONE, **values:
 
 
 def _leave(connection: Connection, user_id: str, held: Held, now: int) -> None:
-    theirs = func.lower(User.email) == comparable(held.address)
+    theirs = comparable_address() == comparable(held.address)
     mine = select(User.id).where(User.id == user_id, theirs)
     others = select(User.id).where(User.active, User.unsubscribed_at.is_(None), theirs)
     alone = held.active and connection.scalar(others.limit(1)) is None

@@ -23,8 +23,8 @@ from mailer.directory.staged_users import Problem
 from mailer.errors import InvalidRow, InvalidState, WorkspaceUnavailable
 from mailer.storage.database import Database
 from mailer.workspace.client import Workspace
-from mailer.workspace.salvage import salvage
-from mailer.workspace.user_list import PlaceLost, Reader, key
+from mailer.workspace.repair import repair
+from mailer.workspace.user_list import PlaceLost, UserListReader, key
 
 FORMAT = 2  # of the spool
 FEW, FEW_OF = 10, 100  # malformed users: ten, or one in a hundred
@@ -50,7 +50,7 @@ _INACTIVE = {
 class SyncResult:
     """How many users the workspace has, by what became of them here, and how many it has no more.
 
-    `malformed` of them had something wrong in their list entry (see `mailer.salvage`); `problems` has the first ones.
+    `malformed` of them had something wrong in their list entry (see `workspace.repair`); `problems` has the first ones.
     """
 
     created: int
@@ -176,10 +176,10 @@ def _download(workspace: Workspace, file: IO[bytes], span: _Span, progress: Prog
 
 
 def _read_on(workspace: Workspace, file: IO[bytes], span: _Span, progress: Progress) -> None:
-    reader = Reader(workspace, _resume(file, workspace.url, span))
+    reader = UserListReader(workspace, _resume(file, workspace.url, span))
     for page in reader.pages():
         for row, user in enumerate(page.users, reader.place - len(page.users) + 1):
-            document, problems = salvage(user, row)
+            document, problems = repair(user, row)
             entry = {"key": key(user), "user": document, "problems": problems}
             file.write(json.dumps(entry).encode() + b"\n")
         file.flush()

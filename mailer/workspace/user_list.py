@@ -28,7 +28,7 @@ def key(user: object) -> str:
     return user_id if isinstance(user_id, str) else sha256(json.dumps(user, sort_keys=True).encode()).hexdigest()
 
 
-class Reader:
+class UserListReader:
     """Goes on after the users whose keys are `known`, in the order of the list; none: from the beginning."""
 
     def __init__(self, workspace: Workspace, known: Iterable[str] = ()) -> None:

@@ -1,7 +1,7 @@
 """`smtp://[user[:password]@]host[:port]` and `smtps://…`: mail to one server over a few kept connections.
 
-README.md has the options. A `send` uses all connections that nobody else needs. The dialogue is pipelined where the
-server offers PIPELINING, with BDAT if `bdat=yes` and it offers CHUNKING, and in lockstep otherwise.
+docs/reference/transports.md has the options. A `send` uses all connections that nobody else needs. The dialogue is
+pipelined where the server offers PIPELINING, with BDAT if `bdat=yes` and it offers CHUNKING, and in lockstep otherwise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`webhook:https://host/path` POSTs batches of messages as JSON; docs/writing-a-transport.md has the exchange.
+"""`webhook:https://host/path` POSTs batches of messages as JSON; docs/reference/transports.md has the exchange.
 
 The receiver's part: with a 2xx answer it takes the batch, giving an outcome per message or, with an empty body, all
 of it; with any other answer it takes nothing. When the whole request was written and no answer came, all of it is

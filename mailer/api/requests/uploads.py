@@ -10,7 +10,7 @@ from typing import cast
 from flask import request
 
 from mailer.errors import InvalidParams
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 
 MAX_UPLOAD = 1 << 30  # bytes: about three million users
 UTF8 = {"utf-8", "utf8"}

@@ -13,8 +13,8 @@ from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_rows
 from mailer.cli.storage import given_file, open_database, operator
 from mailer.messages.addresses import envelope_address
-from mailer.suppression.blocks import block, lift_named
-from mailer.suppression.list_reader import Named, read_addresses
+from mailer.suppression.blocked_addresses import block, lift_named
+from mailer.suppression.list_files import ListedAddress, read_addresses
 from mailer.suppression.list_writer import SuppressedAddress
 from mailer.suppression.refused_addresses import all_suppressed_addresses
 
@@ -96,8 +96,8 @@ def lift_(addresses: Sequence[str], file: IO[bytes] | None) -> None:
         raise Failure(f"not suppressed: {done.unmatched} of the addresses")
 
 
-def _named(addresses: Iterable[str], file: IO[Any] | None) -> list[Named]:
-    named = [Named(envelope_address(one) or one) for one in addresses]
+def _named(addresses: Iterable[str], file: IO[Any] | None) -> list[ListedAddress]:
+    named = [ListedAddress(envelope_address(one) or one) for one in addresses]
     if not named and file is None:
         raise click.UsageError("neither an ADDRESS nor a --file")
     if file is not None:

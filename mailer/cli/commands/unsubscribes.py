@@ -12,9 +12,13 @@ import click
 from mailer.cli.output import moment, print_json, print_rows
 from mailer.cli.storage import given_file, id_of, open_database, operator
 from mailer.settings import Settings
-from mailer.suppression.list_reader import read_entries
+from mailer.suppression.list_files import read_people
 from mailer.suppression.list_writer import write_csv, write_ndjson
-from mailer.suppression.lists import all_suppressed, all_unsubscribed, suppress
+from mailer.suppression.unsubscribe_lists import (
+    all_unsubscribed_users,
+    all_unsubscribed_users_and_wishes,
+    unsubscribe_listed,
+)
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 from mailer.suppression.wishes import all_kept_wishes
 
@@ -31,7 +35,7 @@ def unsubscribes() -> None:
 def list_(limit: int) -> None:
     """Show who has unsubscribed, by _id; `kept` shows the addresses and ids that are kept for whoever comes."""
     with open_database() as db:
-        found = list(islice(all_suppressed(db), limit or None))
+        found = list(islice(all_unsubscribed_users(db), limit or None))
     rows = [(one.user_id, moment(one.unsubscribed_at), one.address) for one in found]
     print_rows(("_id", "unsubscribed", "address"), rows)
 
@@ -56,7 +60,7 @@ def kept(limit: int) -> None:
 def export(form: str, *, raw: bool) -> None:
     """Print all of them, and what is kept for whoever comes, as a file that `import` reads again."""
     with open_database() as db:
-        for line in WRITERS[form](all_unsubscribed(db), raw=raw):
+        for line in WRITERS[form](all_unsubscribed_users_and_wishes(db), raw=raw):
             click.echo(line, nl=False)
 
 
@@ -70,7 +74,7 @@ def import_(file: IO[Any], *, as_json: bool) -> None:
     addresses, one or more a line. Rows that name nobody are kept, and hold for whoever comes later.
     """
     with open_database() as db, given_file(file) as text:
-        counts = asdict(suppress(db, read_entries(text), by=operator(), source=_name(file)))
+        counts = asdict(unsubscribe_listed(db, read_people(text), by=operator(), source=_name(file)))
     if as_json:
         print_json(counts)
     else:

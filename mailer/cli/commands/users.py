@@ -7,7 +7,7 @@ from typing import Any
 import click
 from sqlalchemy import Select, func, select
 
-from mailer.audience.conditions import suppressed
+from mailer.audience.conditions import has_suppressed_address
 from mailer.campaigns.review import EMPTY
 from mailer.cli.commands.users_import import import_
 from mailer.cli.output import moment, print_fields, print_json, print_rows
@@ -32,7 +32,9 @@ users.add_command(import_)
 @click.option("--json", "as_json", is_flag=True, help="One document a line, which `users import` reads.")
 def list_(limit: int, as_json: bool) -> None:
     """Show the users by _id."""
-    statement = select(User.__table__, suppressed().label("suppressed")).order_by(User.id).limit(limit or None)
+    statement = (
+        select(User.__table__, has_suppressed_address().label("suppressed")).order_by(User.id).limit(limit or None)
+    )
     with open_database() as db:
         if as_json:
             _print_documents(db, statement)
@@ -72,7 +74,7 @@ def show(user_id: str, as_json: bool) -> None:
     with open_database() as db:
         user_id = id_of(db, user_id)
         with db.read() as connection:
-            mine = select(User.__table__, suppressed().label("suppressed")).where(User.id == user_id)
+            mine = select(User.__table__, has_suppressed_address().label("suppressed")).where(User.id == user_id)
             row = connection.execute(mine).one()
             refusal = refusal_of(connection, user_id)
     if not as_json:

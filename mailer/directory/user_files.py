@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from mailer.directory.user_tables import Reading, UserTable
 from mailer.files.json_streams import Documents, read_json, read_ndjson
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 
 TABLES = {".csv", ".tsv", ".tab", ".txt"}
 PLAIN = Reading()

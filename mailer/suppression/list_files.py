@@ -14,7 +14,7 @@ from mailer.files.headings import POSTAL, columns_of
 from mailer.files.json_streams import read_json
 from mailer.files.spreadsheets import bare
 from mailer.files.tables import Headless, Table, read_table
-from mailer.files.text import TextFile
+from mailer.files.text_files import TextFile
 from mailer.messages.addresses import envelope_address
 
 MAX_LINE = 1 << 16  # characters
@@ -26,7 +26,7 @@ Rows = Iterator[tuple[int, dict[str, list[Any]]]]  # what stands under each colu
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedPerson:
     """One of a list: a user's id, an address in its envelope form, or both; when they unsubscribed (ms), if it says."""
 
     user_id: str | None
@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ListedAddress:
     """An address that a list names, and the reason that stands beside it.
 
     `literally` is what it is with the `'` at its beginning, which may be the address's own or a spreadsheet's.
@@ -46,7 +46,7 @@ class Named:
     reason: str | None = None
 
 
-def read_entries(file: TextFile) -> Iterator[Entry]:
+def read_people(file: TextFile) -> Iterator[ListedPerson]:
     """The people of a list: a table with an id or an address column, JSON with such fields, or bare addresses.
 
     A row with several addresses is several entries. Raises `InvalidRow` for a row that names nobody, or of which a part
@@ -59,19 +59,19 @@ def read_entries(file: TextFile) -> Iterator[Entry]:
         if not addresses and user_id is None:
             raise InvalidRow(row, "address", "is missing, and there is no id")
         if not addresses:
-            yield Entry(user_id, None, made_at)
+            yield ListedPerson(user_id, None, made_at)
         for address in dict.fromkeys(addresses):
-            yield Entry(user_id, address, made_at)
+            yield ListedPerson(user_id, address, made_at)
 
 
-def read_addresses(file: TextFile) -> Iterator[Named]:
+def read_addresses(file: TextFile) -> Iterator[ListedAddress]:
     """The addresses of a list, with a column `reason` if it has one; ids in it are passed over."""
     for row, found in _rows(file):
         reason = next((cells.trimmed(str(cell)) for cell in found.get("reason", ())), None)
         if not found.get("email"):
             raise InvalidRow(row, "address", "is missing")
         for cell in found["email"]:
-            yield from (Named(address, _literally(cell), reason) for address in _addresses(row, bare(cell)))
+            yield from (ListedAddress(address, _literally(cell), reason) for address in _addresses(row, bare(cell)))
 
 
 def _literally(cell: str) -> tuple[str, ...]:

@@ -17,14 +17,14 @@ from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from mailer.suppression import wishes
-from mailer.suppression.list_reader import Entry
-from mailer.suppression.list_writer import Suppressed
+from mailer.suppression.list_files import ListedPerson
+from mailer.suppression.list_writer import Unsubscribed
 
 CHUNK = 500  # rows
 
 
 @dataclass(frozen=True, slots=True)
-class SuppressionResult:
+class UnsubscribeResult:
     """What a list came to: users newly and already unsubscribed, and rows that name nobody in the directory (yet)."""
 
     unsubscribed: int
@@ -32,33 +32,33 @@ class SuppressionResult:
     unmatched: int
 
 
-def suppressed(db: Database, *, after: str | None = None, count: int = 1000) -> list[Suppressed]:
+def unsubscribed_users(db: Database, *, after: str | None = None, count: int = 1000) -> list[Unsubscribed]:
     """The users who have unsubscribed, by id, from the one after `after` on."""
     query = select(User.id, User.email, User.unsubscribed_at).where(User.unsubscribed_at.is_not(None))
     if after is not None:
         query = query.where(User.id > after)
     with db.read() as connection:
         rows = connection.execute(query.order_by(User.id).limit(count)).all()
-    return [Suppressed(row.id, row.email, row.unsubscribed_at or 0) for row in rows]
+    return [Unsubscribed(row.id, row.email, row.unsubscribed_at or 0) for row in rows]
 
 
-def all_suppressed(db: Database) -> Iterator[Suppressed]:
+def all_unsubscribed_users(db: Database) -> Iterator[Unsubscribed]:
     """All of them, read page by page."""
     after: str | None = None
-    while page := suppressed(db, after=after):
+    while page := unsubscribed_users(db, after=after):
         yield from page
         after = page[-1].user_id
 
 
-def all_unsubscribed(db: Database) -> Iterator[Suppressed]:
+def all_unsubscribed_users_and_wishes(db: Database) -> Iterator[Unsubscribed]:
     """All of them, and then the wishes that are kept for whoever comes."""
-    yield from all_suppressed(db)
+    yield from all_unsubscribed_users(db)
     for wish in wishes.all_kept_wishes(db):
         if not wish.shared:  # on a list it would be about the others at the address
-            yield Suppressed(wish.user_id, wish.address, wish.unsubscribed_at)
+            yield Unsubscribed(wish.user_id, wish.address, wish.unsubscribed_at)
 
 
-def suppress(db: Database, entries: Iterable[Entry], *, by: str, source: str) -> SuppressionResult:
+def unsubscribe_listed(db: Database, entries: Iterable[ListedPerson], *, by: str, source: str) -> UnsubscribeResult:
     """Unsubscribe whom the list names, by id or, whatever its case, by address: all of it or, on an error, nothing.
 
     A row with the id and the address of one user is about that user; any other is about everyone at its address, now
@@ -75,7 +75,7 @@ def suppress(db: Database, entries: Iterable[Entry], *, by: str, source: str) ->
         return result
 
 
-def _stage(connection: Connection, entries: Iterable[Entry]) -> None:
+def _stage(connection: Connection, entries: Iterable[ListedPerson]) -> None:
     postgresql = connection.dialect.name == "postgresql"
     id_type = 'text COLLATE "C"' if postgresql else "text"
     connection.exec_driver_sql("DROP TABLE IF EXISTS staged_entries")
@@ -93,7 +93,7 @@ def _stage(connection: Connection, entries: Iterable[Entry]) -> None:
         connection.exec_driver_sql("ANALYZE staged_entries")
 
 
-def _staged(place: int, entry: Entry) -> dict[str, Any]:
+def _staged(place: int, entry: ListedPerson) -> dict[str, Any]:
     address = comparable(entry.address) if entry.address else None
     return {"place": place, "user_id": entry.user_id, "address": address, "made_at": entry.unsubscribed_at}
 
@@ -128,7 +128,7 @@ ON CONFLICT (kind, value) DO NOTHING
 """  # noqa: S608 - no value in it
 
 
-def _merge(connection: Connection, now: int, by: str, source: str) -> SuppressionResult:
+def _merge(connection: Connection, now: int, by: str, source: str) -> UnsubscribeResult:
     postgresql = connection.dialect.name == "postgresql"
     wishes.lock(connection, listing=True)
     connection.exec_driver_sql("DROP TABLE IF EXISTS staged_matches")
@@ -139,4 +139,4 @@ def _merge(connection: Connection, now: int, by: str, source: str) -> Suppressio
     marked = connection.execute(text(_MARK), {"now": now}).rowcount
     wishes.keep_inactive(connection, now, "id IN (SELECT id FROM staged_matches)")
     connection.exec_driver_sql("DROP TABLE staged_matches")
-    return SuppressionResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)
+    return UnsubscribeResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)

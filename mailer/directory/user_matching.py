@@ -7,13 +7,13 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Text, bindparam, cast, func, select
+from sqlalchemy import Text, bindparam, cast, select
 
 from mailer.directory.changes import Mode, TableRow, address_of, combined, derived_id, difference, merged
 from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidRow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import User
+from mailer.storage.models import User, comparable_address
 
 AT_ONCE = 200  # users looked up together
 Given = tuple[int, object]  # a row, and a document or `TableRow`
@@ -22,7 +22,7 @@ _COLUMNS = [getattr(User, name) for name in UserRow._fields[:-1]]
 _KNOWN = select(*_COLUMNS, cast(User.document, Text).label("text")).where(User.id.in_(bindparam("ids", expanding=True)))
 
 
-class Joined(NamedTuple):
+class MergedUser(NamedTuple):
     """A user as they shall be, ready to be staged."""
 
     columns: tuple[Any, ...]  # of `UserRow`, without the document
@@ -34,7 +34,7 @@ class Joined(NamedTuple):
     row: int
 
 
-class Joiner:
+class UserMatcher:
     """Joins documents with the directory as it is now, by reading only."""
 
     def __init__(self, db: Database, mode: Mode) -> None:
@@ -43,15 +43,15 @@ class Joiner:
         with db.read() as connection:
             self._nobody = connection.execute(select(User.id).limit(1)).one_or_none() is None
 
-    def join(self, documents: Iterable[Given]) -> Iterator[Joined]:
+    def join(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
         """Each as it shall be. Raises `InvalidRow` for the first one that cannot be stored or is nobody's."""
         return self._with_nobody(documents) if self._nobody else self._with_known(documents)
 
-    def _with_nobody(self, documents: Iterable[Given]) -> Iterator[Joined]:
+    def _with_nobody(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
         for row, given in documents:
             yield _joined((row, given), _id(row, given, {}, {}), None, self._depends(given), self._mode)
 
-    def _with_known(self, documents: Iterable[Given]) -> Iterator[Joined]:
+    def _with_known(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
         for chunk in _chunks(documents):
             ids = self._ids(chunk)
             depends = [self._depends(given) for _, given in chunk]
@@ -70,7 +70,7 @@ class Joiner:
         addresses: Mapping[str, str] = {}
         if unnamed:
             usernames = self._found(User.username, {_username(given) for given in unnamed} - {""})
-            addresses = self._found(func.lower(User.email), {address_of(given) for given in unnamed} - {""})
+            addresses = self._found(comparable_address(), {address_of(given) for given in unnamed} - {""})
         return [_id(row, given, usernames, addresses) for row, given in chunk]
 
     def _found(self, column: Any, values: Collection[str]) -> dict[str, str]:
@@ -120,19 +120,19 @@ def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
     yield chunk
 
 
-def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> Joined:
+def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> MergedUser:
     row, document = given
     keyed = "_id" in _fields(document)
     if known is not None and _is_written(document, known.text, mode):
-        return Joined(known[:-1], known.text, None, True, depends, keyed, row)
+        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row)
     before = None if known is None else orjson.loads(known.text)
     after = combined(before, document, mode)
     if isinstance(after, dict) and not keyed and user_id:
         after["_id"] = user_id
     if known is not None and isinstance(before, dict) and _same(after, before):
-        return Joined(known[:-1], known.text, None, True, depends, keyed, row)
+        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row)
     user = normalise(after, row, before or {})
-    return Joined(user[:-1], encode(user.document), known.text if known else None, False, depends, keyed, row)
+    return MergedUser(user[:-1], encode(user.document), known.text if known else None, False, depends, keyed, row)
 
 
 def _is_written(given: object, text: str, mode: Mode) -> bool:

@@ -12,14 +12,14 @@ from mailer.errors import NotLoggedIn
 from mailer.workspace.client import Account, account
 
 LIFETIME = 60.0  # seconds
-MOST = 10_000  # callers remembered
+MAX_REMEMBERED = 10_000  # callers remembered
 ADMIN = "admin"
 
 Ask = Callable[[str, str, str], Account | None]
 
 
 class WorkspaceCallers:
-    """Stands where `mailer.auth.Tokens` does; safe in several threads. Admins may do everything."""
+    """Stands where `tokens.Tokens` does; safe in several threads. Admins may do everything."""
 
     def __init__(
         self, url: str, send_roles: Collection[str], *, ask: Ask = account, now: Callable[[], float] = time.monotonic
@@ -60,7 +60,7 @@ class WorkspaceCallers:
 
     def _remember(self, key: bytes, caller: Caller) -> None:
         with self._lock:
-            if len(self._known) >= MOST:
+            if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = (self._now() + LIFETIME, caller)
 

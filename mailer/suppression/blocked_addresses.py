@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.models import RefusedAddress
-from mailer.suppression.list_reader import Named
+from mailer.suppression.list_files import ListedAddress
 from mailer.suppression.refused_addresses import SUPPRESSED, Lifted, lift
 
 CHUNK = 500  # rows
@@ -28,7 +28,7 @@ class Blocked:
     already: int
 
 
-def block(db: Database, named: Iterable[Named], *, by: str, reason: str) -> Blocked:
+def block(db: Database, named: Iterable[ListedAddress], *, by: str, reason: str) -> Blocked:
     """Write to these addresses no more until a person lifts them: all of them or, on an error, none.
 
     `reason` is for those that have none of their own; `by` says who blocked them.
@@ -67,7 +67,7 @@ def _blocking(dialect: Any) -> Any:
 _BLOCK = {"sqlite": _blocking(sqlite), "postgresql": _blocking(postgresql)}
 
 
-def lift_named(db: Database, named: Iterable[Named]) -> Lifted:
+def lift_named(db: Database, named: Iterable[ListedAddress]) -> Lifted:
     """Lift the addresses of a list, each as it literally stands or, where that is not suppressed, as it is meant."""
     wanted = list(named)
     forms = [(comparable(form), "") for one in wanted for form in (*one.literally, one.address)]
@@ -81,5 +81,5 @@ def _known(connection: Connection, some: list[tuple[str, str]]) -> Iterator[str]
     return iter(connection.scalars(select(RefusedAddress.address).where(listed, SUPPRESSED)).all())
 
 
-def _chosen(one: Named, known: set[str]) -> str:
+def _chosen(one: ListedAddress, known: set[str]) -> str:
     return next((form for form in one.literally if comparable(form) in known), one.address)

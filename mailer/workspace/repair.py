@@ -17,27 +17,27 @@ DECISIVE = frozenset({"emails", "active", "type", "roles", "customFields", "mail
 MAX_REPAIRS = 50  # fields of one user
 
 
-class Salvaged(NamedTuple):
+class Repaired(NamedTuple):
     """The document to store, None: the user must be skipped; and what was wrong: fields and reasons, without values."""
 
     document: dict[str, Any] | None
     problems: list[tuple[str, str]]
 
 
-def salvage(user: object, row: int) -> Salvaged:
+def repair(user: object, row: int) -> Repaired:
     """The user as they can be stored. One without a usable `_id` is skipped."""
     problems: list[tuple[str, str]] = []
     left = user
     for _ in range(MAX_REPAIRS):
         try:
-            return Salvaged(normalise(left, row).document, problems)
+            return Repaired(normalise(left, row).document, problems)
         except InvalidRow as invalid:
             field = str(invalid.details["field"])
             problems.append((field, invalid.problem))
             left = _without(left, field)
         if left is None:
             break
-    return Salvaged(None, problems)
+    return Repaired(None, problems)
 
 
 def _without(user: object, field: str) -> object:

@@ -1,0 +1,137 @@
+"""Migrated databases of both kinds, without migrating for each test.
+
+Each process of the suite migrates one of each kind at first use: a SQLite file, which is copied, and a PostgreSQL
+template. Creating and dropping a PostgreSQL database takes about a second, most of it waiting for the disk, so the
+copies of the template are emptied after a test and lent to the next. Processes side by side share nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from mailer.storage.database import Database
+from mailer.storage.models import Base
+
+POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
+
+_SCHEMA = """
+    SELECT string_agg(relname || ' ' || relnatts, ',' ORDER BY relname) || (SELECT version_num FROM alembic_version)
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace
+"""
+_EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
+_LARGE = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 1000000"
+_END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
+
+
+@cache
+def _migrated_sqlite() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mailer.db"
+        with closing(Database(f"sqlite:///{path}")) as db:
+            db.migrate()
+        return path.read_bytes()
+
+
+def migrated_sqlite(path: Path) -> str:
+    """Put a migrated database at `path` unless one is there; returns its address."""
+    if not path.exists():
+        path.write_bytes(_migrated_sqlite())
+    return f"sqlite:///{path}"
+
+
+class PostgreSQL:
+    """The PostgreSQL databases of this process of the suite; asking for one skips the test where no server answers."""
+
+    def __init__(self) -> None:
+        self._made: set[str] = set()
+        self._free: list[str] = []
+        self._template = self._schema = ""
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """The address of a database without tables, dropped afterwards."""
+        name = self._create()
+        try:
+            yield address(name)
+        finally:
+            self._drop(name)
+
+    @contextmanager
+    def migrated(self) -> Iterator[str]:
+        """The address of a migrated database without rows, which nobody else uses at the same time."""
+        name = self._free.pop() if self._free else self._copy()
+        try:
+            yield address(name)
+        finally:
+            if self._emptied(name):
+                self._free.append(name)
+            else:
+                self._drop(name)
+
+    def close(self) -> None:
+        """Drop all."""
+        for name in list(self._made):
+            self._drop(name)
+
+    def _copy(self) -> str:
+        if not self._template:
+            self._template = self._create()
+            with closing(Database(address(self._template))) as db:
+                db.migrate()
+            with _connect(address(self._template)) as connection:
+                self._schema = _schema(connection)
+        name = self._create(self._template)
+        _administer(f"ALTER DATABASE {name} SET synchronous_commit = off")  # no test takes the server's power away
+        return name
+
+    def _create(self, template: str = "template1") -> str:
+        name = f"mailer_test_{secrets.token_hex(6)}"
+        _administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._made.add(name)
+        return name
+
+    def _drop(self, name: str) -> None:
+        _administer(f"DROP DATABASE {name} WITH (FORCE)")
+        self._made.remove(name)
+
+    def _emptied(self, name: str) -> bool:
+        """Whether it is as the template again; not if a test has changed more than rows."""
+        _administer(_END_ALL, name)
+        with _connect(address(name)) as connection:
+            if _schema(connection) != self._schema:
+                return False
+            if large := [table for (table,) in connection.execute(_LARGE) if table in Base.metadata.tables]:
+                connection.execute(f"TRUNCATE {', '.join(large)} CASCADE")  # deleted rows would slow the next test
+            connection.execute(_EMPTY)
+        return True
+
+
+def address(name: str) -> str:
+    """Of the database of that name, on the server that tests use."""
+    return f"{POSTGRESQL.rpartition('/')[0]}/{name}"
+
+
+def _schema(connection: psycopg.Connection) -> str:
+    return connection.execute(_SCHEMA).fetchone()[0]
+
+
+def _administer(statement: str, *values: str) -> None:
+    try:
+        connection = _connect(POSTGRESQL)
+    except psycopg.OperationalError:
+        pytest.skip("no PostgreSQL answers at TEST_POSTGRESQL")
+    with connection:
+        connection.execute(statement, values or None)
+
+
+def _connect(url: str) -> psycopg.Connection:
+    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
