@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from typing import Any
 
 import click
@@ -14,15 +16,35 @@ _BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message as the options give it."""
+
+    sender: str
+    subject: str
+    body_file: str
+
+    def read(self) -> dict[str, Any]:
+        """The message as the service takes it. Raises `Failure` where the body's file is not UTF-8."""
+        return {"from": self.sender, "subject": self.subject, "body": _read_body(self.body_file)}
+
+
 def with_letter(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a message; it takes sender, subject and body_file."""
+    """Give a command the options of a message; it takes them together, as `letter`."""
+
+    @wraps(command)
+    def taking_letter(**options: Any) -> None:
+        letter = Letter(**{field.name: options.pop(field.name) for field in fields(Letter)})
+        command(letter=letter, **options)
+
+    taking: Callable[..., None] = taking_letter
     for option in (
         click.option("--body-file", required=True, type=_BODY, help="HTML or text with [unsubscribe]; - is stdin."),
         click.option("--subject", required=True, help="Placeholders work here too."),
         click.option("--from", "sender", required=True, help="An address, bare or as NAME <ADDRESS>."),
     ):
-        command = option(command)
-    return command
+        taking = option(taking)
+    return taking
 
 
 def query_text(_context: click.Context, _option: click.Parameter, query: str | None) -> str | None:
@@ -30,11 +52,6 @@ def query_text(_context: click.Context, _option: click.Parameter, query: str | N
     if query is not None and not query.strip():
         raise click.BadParameter("empty; leave it out to mean everyone")
     return query
-
-
-def read_letter(sender: str, subject: str, body_file: str) -> dict[str, Any]:
-    """The message as the service takes it: `from`, `subject` and `body`."""
-    return {"from": sender, "subject": subject, "body": _read_body(body_file)}
 
 
 def _read_body(body_file: str) -> str:

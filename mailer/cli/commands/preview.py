@@ -7,7 +7,7 @@ import sys
 import click
 
 from mailer.cli.client import Client, Json, connected
-from mailer.cli.letter import query_text, read_letter, with_letter
+from mailer.cli.letter import Letter, query_text, with_letter
 from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 
 FORMATS = ("text", "html", "source", "json")
@@ -36,9 +36,7 @@ def audience(query: str | None, as_json: bool, url: str, user_id: str, token: st
 @connected
 def preview(
     *,
-    sender: str,
-    subject: str,
-    body_file: str,
+    letter: Letter,
     query: str | None,
     user: str | None,
     form: str | None,
@@ -47,7 +45,7 @@ def preview(
     token: str,
 ) -> None:
     """Show what one user would read. Sends nothing."""
-    payload = {**read_letter(sender, subject, body_file), "query": query, "user": user}
+    payload = {**letter.read(), "query": query, "user": user}
     client = Client(url, user_id, token)
     if form == "source":
         sys.stdout.buffer.write(client.preview_message(payload))

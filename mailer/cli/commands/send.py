@@ -12,7 +12,7 @@ import requests
 from mailer.cli.client import Accepted, Client, Json, connected
 from mailer.cli.commands.campaigns import print_campaign
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
-from mailer.cli.letter import query_text, read_letter, with_letter
+from mailer.cli.letter import Letter, query_text, with_letter
 from mailer.cli.output import print_notes
 from mailer.cli.watch import watch
 from transports.network_errors import never_arrived
@@ -36,9 +36,7 @@ LOST = "it may have been accepted: `mailer campaigns list` shows it"
 @connected
 def send(
     *,
-    sender: str,
-    subject: str,
-    body_file: str,
+    letter: Letter,
     query: str | None,
     everybody: bool,
     yes: bool,
@@ -57,14 +55,14 @@ def send(
     """
     if everybody and query is not None:
         raise Misuse("--everybody and --query contradict each other")
-    letter = read_letter(sender, subject, body_file)
+    message = letter.read()
     client = Client(url, user_id, token)
     asks = not dry_run and not yes and _on_a_terminal()
     if not (asks or dry_run or yes or everybody or query is not None):
         raise Misuse("without --query everyone receives it: say --everybody or --yes, since nobody can be asked here")
     with _interruptible("nothing was sent"):
-        _look(client, letter, query, asks=asks)
-    payload = {**letter, "dryrun": dry_run} if query is None else {**letter, "dryrun": dry_run, "query": query}
+        _look(client, message, query, asks=asks)
+    payload = {**message, "dryrun": dry_run} if query is None else {**message, "dryrun": dry_run, "query": query}
     with _interruptible(LOST):
         accepted = _send(client, payload, idempotency_key)
     _announce(accepted, as_json)
@@ -89,10 +87,10 @@ def _interruptible(leaves: str) -> Iterator[None]:
         raise Interrupted(leaves) from None
 
 
-def _look(client: Client, letter: Json, query: str | None, *, asks: bool) -> None:
+def _look(client: Client, message: Json, query: str | None, *, asks: bool) -> None:
     """Say what is probably a slip and, if it `asks`, ask for the word to send."""
     try:
-        seen = client.audience(query, subject=letter["subject"], body=letter["body"])
+        seen = client.audience(query, subject=message["subject"], body=message["body"])
     except Failure:
         if asks:
             raise
