@@ -9,10 +9,9 @@ from functools import cache, partial
 from flask import Flask
 
 from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
-from mailer.api.documentation import service_version, spec_options
 from mailer.api.errors import EnvelopeApi, protect, register_errors
-from mailer.api.guard import Guard, tell_rates
-from mailer.api.looks import Looks
+from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
+from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.callers.client_address import TrustedProxies
@@ -29,6 +28,7 @@ from mailer.engines import Engine, LocalEngine
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.pages import documentation, unsubscribe
+from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
@@ -51,7 +51,7 @@ class Services:
     links: Links
     engine: Engine
     sync: SyncTask | None  # None: the sync is not scheduled
-    looks: Looks
+    directory_reads: ConcurrencyLimit
 
 
 def build(settings: Settings) -> Services:
@@ -64,7 +64,7 @@ def build(settings: Settings) -> Services:
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
-    db = Database(settings.database_url)
+    db = database_at(settings.database_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
     lease = settings.lease_seconds * 1000
@@ -86,7 +86,7 @@ def build(settings: Settings) -> Services:
     if sync is not None:
         chores["sync"] = sync.attend
     engine = LocalEngine(deliverer, planner, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
-    return Services(settings, db, Tokens(db), transport, links, engine, sync, Looks())
+    return Services(settings, db, Tokens(db), transport, links, engine, sync, ConcurrencyLimit())
 
 
 def _check_mail(settings: Settings) -> None:
@@ -158,12 +158,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     tell_rates(app)
     callers, speaking = _callers(services)
     throttle = RateLimiter(services.db, settings.rate_limit)
-    looks = RateLimiter(services.db, settings.audience_rate_limit)
-    guard = Guard(callers, throttle, looks, TrustedProxies(settings.trusted_proxies))
+    audience_throttle = RateLimiter(services.db, settings.audience_rate_limit)
+    guard = Guard(callers, throttle, audience_throttle, TrustedProxies(settings.trusted_proxies))
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     api.register_blueprint(sessions.make_blueprint(guard, speaking))
     api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
-    looking = audience.make_blueprint(services.db, guard, services.looks, settings, links=services.links)
+    looking = audience.make_blueprint(services.db, guard, services.directory_reads, settings, links=services.links)
     api.register_blueprint(looking)
     api.register_blueprint(campaigns.make_blueprint(services.db, guard))
     api.register_blueprint(unsubscribes.make_blueprint(services.db, guard, merge=settings.merge_addresses))
@@ -180,6 +180,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _warnings(services: Services) -> dict[str, health.Look]:
+def _warnings(services: Services) -> dict[str, health.Check]:
     """What a person should see to, although the service runs."""
     return {"site": partial(site_address.doubts, services.settings.site_url)}

@@ -64,7 +64,7 @@ def _give_up(why, code):
 def post_worker_init(worker):
     """Start delivery threads in each worker, after the fork."""
     services = worker.wsgi.extensions["mailer"]
-    services.looks.offer(worker.cfg.threads // 2)
+    services.directory_reads.resize(worker.cfg.threads // 2)
     services.engine.start()
 
 

@@ -26,8 +26,8 @@ from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.planning import Planner as CampaignPlanner
 from mailer.directory.imports import import_users
+from mailer.selector import database_at
 from mailer.settings import Settings
-from mailer.storage.database import Database
 
 TITLE = "7. The audience: import and planning"
 POSTGRESQL = "postgresql+psycopg://root@127.0.0.1/test"
@@ -70,7 +70,7 @@ def _import(bench: Bench, url: str) -> float:
     source = bench.work / "users.ndjson"
     if not source.exists():
         directory.write_documents(source, bench.scale.users)
-    db = Database(url)
+    db = database_at(url)
     db.migrate()
     begun = time.perf_counter()
     result = import_users(db, source)
@@ -86,7 +86,7 @@ class Planner:
     """Plans on one database again and again, as a worker does."""
 
     def __init__(self, url: str, users: int) -> None:
-        self._db, self._settings = Database(url), Settings()
+        self._db, self._settings = database_at(url), Settings()
         self._draft = Draft("", newsletter.SENDER, newsletter.SUBJECT, newsletter.HTML, selector(users), dry_run=False)
 
     def __call__(self) -> float:

@@ -11,6 +11,7 @@ from sqlalchemy import insert
 
 from bench.newsletter import document, people
 from mailer.directory.documents import role_lines
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
 
@@ -51,7 +52,7 @@ def fill(db: Database, count: int) -> None:
 
 def create(path: Path, count: int) -> Path:
     """A database file with `count` users."""
-    db = Database(url_of(path))
+    db = database_at(url_of(path))
     db.migrate()
     fill(db, count)
     db.close()

@@ -14,7 +14,8 @@ from bench.peers import email_message
 from bench.scale import Bench
 from mailer.messages.addresses import Mailbox
 from mailer.messages.links import Links
-from mailer.messages.template import Recipient, Template, TemplateSource, compile_message
+from mailer.messages.recipient import Recipient
+from mailer.messages.template import Template, TemplateSource, compile_message
 from transports.base import Message
 
 TITLE = "2. Rendering alone"

@@ -20,7 +20,7 @@ from bench.contestants import Cost
 from bench.directory import url_of
 from bench.processes import children, cpu_seconds, free_port, memory_mb, running
 from mailer.callers.tokens import Tokens
-from mailer.storage.database import Database
+from mailer.selector import database_at
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDS = ("completed", "completed_with_issues", "cancelled", "paused")
@@ -50,7 +50,7 @@ class Service:
 
     def headers(self) -> dict[str, str]:
         """Credentials that may send."""
-        db = Database(url_of(self._database))
+        db = database_at(url_of(self._database))
         token = Tokens(db).create(CALLER, ["send-mail"])
         db.close()
         return {"X-User-Id": CALLER, "X-Auth-Token": token}

@@ -22,13 +22,14 @@ from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.messages.addresses import parse_mailbox
 from mailer.messages.links import Links
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from transports import from_url
 from transports.base import Message, Outcome, Transport
 
 TITLE = "6. Where the time goes"
-STAGES = ("plan", "claim", "open_entries", "checkpoint", "release", "link and render", "transport")
+STAGES = ("plan", "claim", "due_items", "checkpoint", "release", "link and render", "transport")
 
 
 class Clock:
@@ -95,7 +96,7 @@ class TimedTransport(Transport):
 def _run(bench: Bench, original: Path, url: str) -> Clock:
     clock = Clock()
     database = directory.copy(original, bench.work / "stages")
-    db = Database(directory.url_of(database))
+    db = database_at(directory.url_of(database))
     settings = Settings(secret_key=("k" * 40,), site_url=newsletter.SITE_URL, site_name=newsletter.SITE_NAME)
     outbox = TimedOutbox(db, lease=settings.lease_seconds * 1000)
     outbox.clock = clock

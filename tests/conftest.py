@@ -9,6 +9,7 @@ from selenium import webdriver
 from sqlalchemy import create_engine, insert, text
 
 from mailer.directory.documents import role_lines
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from tests.databases import POSTGRESQL, PostgreSQL, migrated_sqlite
@@ -72,7 +73,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 @pytest.fixture
 def db(database_url: str) -> Iterator[Database]:
     """A migrated database."""
-    database = Database(database_url)
+    database = database_at(database_url)
     yield database
     database.close()
 
@@ -80,7 +81,7 @@ def db(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def sqlite_db(tmp_path: Path) -> Iterator[Database]:
     """A migrated SQLite database, for what does not depend on the kind."""
-    database = Database(migrated_sqlite(tmp_path / "mailer.db"))
+    database = database_at(migrated_sqlite(tmp_path / "mailer.db"))
     yield database
     database.close()
 

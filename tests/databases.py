@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mailer.storage.database import Database
+from mailer.selector import database_at
 from mailer.storage.models import Base
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
@@ -36,7 +36,7 @@ _END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE 
 def _migrated_sqlite() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mailer.db"
-        with closing(Database(f"sqlite:///{path}")) as db:
+        with closing(database_at(f"sqlite:///{path}")) as db:
             db.migrate()
         return path.read_bytes()
 
@@ -85,7 +85,7 @@ class PostgreSQL:
     def _copy(self) -> str:
         if not self._template:
             self._template = self._create()
-            with closing(Database(address(self._template))) as db:
+            with closing(database_at(address(self._template))) as db:
                 db.migrate()
             with _connect(address(self._template)) as connection:
                 self._schema = _schema(connection)

@@ -22,6 +22,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+import mailer
 from app import build, create_app
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -30,6 +31,7 @@ from transports.base import Message, Outcome, Transport
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["pytest", "tests.killable", "tests.recording_smtp"])
+PRODUCT = Path(mailer.__file__).parent
 SITES = ("accept", "_claim_campaign", "plan_next", "claim", "checkpoint", "release")
 
 
@@ -249,7 +251,7 @@ class Countdown:
 def _site() -> str | None:
     frame = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_name in SITES and Path(frame.f_code.co_filename).parent.name == "mailer":
+        if frame.f_code.co_name in SITES and PRODUCT in Path(frame.f_code.co_filename).parents:
             return frame.f_code.co_name
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, create_engine, delete, event, insert, select
 from sqlalchemy.exc import OperationalError
 
 from mailer.directory.documents import role_lines
-from mailer.selector import compile_selector, register
+from mailer.selector import compile_selector
+from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.storage.models import Base, User
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
@@ -22,7 +23,7 @@ def connect(kind: str) -> Iterator[Connection]:
     """A connection to an empty table of users; skips the test where the database does not answer."""
     if kind == "sqlite":
         engine = create_engine("sqlite://")
-        event.listen(engine, "connect", lambda raw, _: register(raw))
+        event.listen(engine, "connect", lambda raw, _: add_functions(raw))
     else:
         engine = create_engine(POSTGRESQL, connect_args={"options": "-c search_path=pg_temp"})
     try:

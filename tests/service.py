@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from mailer.callers.tokens import Tokens
-from mailer.storage.database import Database
+from mailer.selector import database_at
 from tests.databases import migrated_sqlite
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +40,7 @@ class Service:
         self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None
         self.output = folder / "server.out"
-        self.db = Database(self.database_url)
+        self.db = database_at(self.database_url)
 
     def start(self) -> Service:
         """Start gunicorn and wait until it answers."""

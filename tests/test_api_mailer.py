@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import func, select, update
 
-from mailer.api.documentation import FORMS
+from mailer.api.openapi import FORMS
 from mailer.storage.database import Database
 from mailer.storage.models import AuthToken, Campaign, User
 from tests.conftest import altered, user_row

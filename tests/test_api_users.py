@@ -13,7 +13,7 @@ import pytest
 import requests
 from sqlalchemy import select
 
-from mailer.directory.changes import merged
+from mailer.directory.merge_patch import merged
 from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.databases import PostgreSQL

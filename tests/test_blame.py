@@ -22,7 +22,7 @@ TABLE = [
     (Status.DEFERRED, About.MESSAGE, SOFT),
     *[(status, About.SENDER, Consequence(None, 2, 0, rests=True)) for status in (Status.REFUSED, Status.DEFERRED)],
     *[
-        (status, about, Consequence(None, 2, 0, opens=True))
+        (status, about, Consequence(None, 2, 0, trips_breaker=True))
         for status in (Status.REFUSED, Status.DEFERRED)
         for about in (About.RATE, About.TRANSPORT)
     ],

@@ -12,7 +12,7 @@ from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, Campaign, ClockMark, RateLimit, ScheduledTask, TransportHealth
+from mailer.storage.models import Batch, Campaign, CircuitBreaker, ClockMark, RateLimit, ScheduledTask
 from mailer.storage.scheduled_tasks import SharedTask
 from tests.harness import MINUTE, Harness
 from transports.base import About, Status
@@ -107,7 +107,7 @@ def test_breaker_and_resting_campaign_are_tried_when_they_would_have_been(road: 
     road.now -= HOUR
     watch.look()
     with road.db.read() as connection:
-        blocked = connection.scalar(select(TransportHealth.blocked_until))
+        blocked = connection.scalar(select(CircuitBreaker.retry_at))
         due = connection.scalar(select(Campaign.due_at).where(Campaign.id == resting))
     assert (blocked, due) == (pytest.approx(road.now + 5000, abs=1500), pytest.approx(road.now + MINUTE, abs=1500))
     road.now += 2 * MINUTE

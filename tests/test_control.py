@@ -18,14 +18,14 @@ from sqlalchemy import delete, insert, select, update
 from app import create_app
 from mailer.callers.tokens import Tokens
 from mailer.campaigns import control, planning
-from mailer.campaigns.export import as_csv, as_ndjson, records
+from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import Recorded
 from mailer.campaigns.retention import purge
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
 from mailer.errors import InvalidState
-from mailer.files.spreadsheets import neutral
+from mailer.files.exports import neutral, write_csv, write_ndjson
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
@@ -133,11 +133,11 @@ def test_lever_works_in_some_states_and_is_refused_in_the_others(
 def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(road: Harness) -> None:
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    road.outbox.checkpoint(claim, [], entries[:3], 10)
+    items = road.outbox.due_items(claim)
+    road.outbox.checkpoint(claim, [], items[:3], 10)
     control.cancel(road.db, road.campaign_id)
     assert road.progress().state == "cancelling"
-    assert road.outbox.checkpoint(claim, [], entries[3:6], 10).running is False
+    assert road.outbox.checkpoint(claim, [], items[3:6], 10).running is False
     road.outbox.release(claim, [], 10)
     assert road.progress().state == "cancelled"
     assert examine(road.db) == []
@@ -150,7 +150,7 @@ def test_what_a_dead_worker_attempted_is_uncertain_after_cancel_and_sent_no_more
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    road.outbox.checkpoint(claim, [], road.outbox.open_entries(claim)[:3], 10)
+    road.outbox.checkpoint(claim, [], road.outbox.due_items(claim)[:3], 10)
     control.cancel(db, road.campaign_id)
     road.now += road.lease
     road.run()
@@ -210,7 +210,7 @@ def test_blocked_is_shown_with_the_transports_reason_while_it_lasts(road: Harnes
     assert (road.progress().state, road.progress().reason) == ("completed", None)
 
 
-def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_being_ready(
+def test_open_breaker_that_nobody_tries_any_more_does_not_keep_the_service_from_being_ready(
     app: Flask, road: Harness
 ) -> None:
     def transport() -> str:
@@ -226,7 +226,9 @@ def test_blockage_that_nobody_probes_any_more_does_not_keep_the_service_from_bei
     assert transport() == "ok"
 
 
-def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add_users) -> None:
+def test_half_open_breaker_opens_for_longer_when_the_transport_connects_but_cannot_send(
+    db: Database, add_users
+) -> None:
     add_users(db, 5)
     road = Harness(db)
     road.accept()
@@ -237,16 +239,16 @@ def test_probe_that_connects_but_cannot_send_backs_off_further(db: Database, add
     for _ in range(4):
         road.deliverer.run_next(lambda: False)
         with db.read() as connection:
-            blocked = circuit_breaker.current(connection)
-        assert blocked is not None
-        steps.append((blocked.step, blocked.blocked_until - road.now))
-        road.now = blocked.blocked_until
+            breaker = circuit_breaker.tripped(connection)
+        assert breaker is not None
+        steps.append((breaker.failures, breaker.retry_at - road.now))
+        road.now = breaker.retry_at
     assert steps == [(1, 5000), (2, 15_000), (3, 30_000), (4, 60_000)]
     road.store.recover()
     road.run()
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert circuit_breaker.current(connection) is None
+        assert circuit_breaker.tripped(connection) is None
 
 
 def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:
@@ -391,7 +393,7 @@ def test_doctor_on_the_command_line(road: Harness, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_cell_that_starts_a_formula_is_neutralised(cell: str) -> None:
     record = Recorded(cell, cell, "sent", 1, cell, START, None)
-    row = list(csv.reader(io.StringIO("".join(as_csv([record])), newline="")))[1]
+    row = list(csv.reader(io.StringIO("".join(write_csv(COLUMNS, [cells(record)])), newline="")))[1]
     assert [row[0], row[1], row[4]] == [f"'{cell}"] * 3
     assert neutral("plain = text") == "plain = text"
 
@@ -405,11 +407,13 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
     with db.write() as connection:
         connection.execute(delete(Delivery))
         connection.execute(insert(Delivery), [{**values, "user_id": f"user{number:05d}"} for number in range(2500)])
-    rows = list(csv.DictReader(io.StringIO("".join(as_csv(records(db, road.campaign_id))), newline="")))
+    rows = list(
+        csv.DictReader(io.StringIO("".join(write_csv(COLUMNS, map(cells, records(db, road.campaign_id)))), newline=""))
+    )
     assert [row["userId"] for row in rows] == [f"user{number:05d}" for number in range(2500)]
     assert (rows[0]["reply"], rows[0]["address"]) == ('said "250, OK"\nand more', "")
     assert rows[0]["updatedAt"] == "2023-11-14T22:13:20.000Z"
-    lines = [json.loads(line) for line in as_ndjson(records(db, road.campaign_id))]
+    lines = [json.loads(line) for line in write_ndjson(COLUMNS, map(cells, records(db, road.campaign_id)))]
     assert (len(lines), lines[7]["userId"], lines[7]["address"]) == (2500, "user00007", None)
     assert list(records(db, road.campaign_id, DeliveryStatus.FAILED)) == []
 

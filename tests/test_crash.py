@@ -23,8 +23,8 @@ from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import Progress, progress
+from mailer.selector import database_at
 from mailer.settings import Settings
-from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, User
 from tests.conftest import altered, user_row
 from tests.killable import Trap, WebServer, Worker, attempts, settings_for
@@ -39,7 +39,7 @@ class Campaigns:
     """A database with users, and one campaign or more in it."""
 
     def __init__(self, settings: Settings, users: int) -> None:
-        self.db = Database(settings.database_url)
+        self.db = database_at(settings.database_url)
         self.users = [user_row(number) for number in range(users)]
         with self.db.write() as connection:
             connection.execute(insert(User), self.users)

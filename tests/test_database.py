@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,6 +12,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.schema import SchemaItem
 
 from mailer.errors import ConfigError
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import Base, RateLimit
 
@@ -34,7 +36,7 @@ def test_migrating_twice_changes_nothing(db: Database) -> None:
 
 
 def test_processes_that_migrate_at_once_agree(empty_database_url: str) -> None:
-    code = "import sys; from mailer.storage.database import Database; Database(sys.argv[1]).migrate()"
+    code = "import sys; from mailer.selector import database_at; database_at(sys.argv[1]).migrate()"
     started = [subprocess.Popen([sys.executable, "-c", code, empty_database_url]) for _ in range(3)]
     assert [process.wait(60) for process in started] == [0, 0, 0]
 
@@ -49,7 +51,12 @@ def test_newer_schema_is_refused(db: Database) -> None:
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "nonsense"])
 def test_database_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="MAILER_DATABASE_URL"):
-        Database(url)
+        database_at(url)
+
+
+def test_database_without_the_functions_of_selectors_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="on_connect"):
+        Database(f"sqlite:///{tmp_path}/mailer.db")
 
 
 def test_clock_is_in_milliseconds_and_shared(db: Database) -> None:

@@ -155,15 +155,15 @@ def test_transport_trouble_costs_nobody_an_attempt(db: Database, add_users) -> N
     road.run()
     assert road.counts() == {"sent": 2, "pending": 3}
     with db.read() as connection:
-        blocked = circuit_breaker.current(connection)
+        blocked = circuit_breaker.tripped(connection)
     assert blocked is not None
-    assert (blocked.reason, blocked.step, blocked.blocked_until) == ("memory: relay is down", 1, START + 5000)
+    assert (blocked.reason, blocked.failures, blocked.retry_at) == ("memory: relay is down", 1, START + 5000)
     road.now += 6000
-    road.run()  # one probe, one step further
+    road.run()  # one tries while it is half-open, one failure more
     with db.read() as connection:
-        again = circuit_breaker.current(connection)
+        again = circuit_breaker.tripped(connection)
     assert again is not None
-    assert (again.step, again.since) == (2, START)
+    assert (again.failures, again.since) == (2, START)
     road.store.recover()
     road.now += 16_000
     road.run()
@@ -180,10 +180,10 @@ def test_unsubscribing_holds_from_the_next_checkpoint(db: Database, add_users) -
     change_user(db, "user00001", unsubscribed_at=road.now + 1)
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    assert len(entries) == 8
-    first = road.outbox.checkpoint(claim, [], entries[:3], 8)
-    assert [entry.recipient.user_id for entry in first.entries] == ["user00000", "user00002"]
+    items = road.outbox.due_items(claim)
+    assert len(items) == 8
+    first = road.outbox.checkpoint(claim, [], items[:3], 8)
+    assert [item.recipient.user_id for item in first.items] == ["user00000", "user00002"]
     assert road.delivery("user00001").status == "skipped"
     road.check()
 
@@ -243,8 +243,8 @@ def test_worker_that_died_leaves_its_checkpoint_uncertain(db: Database, add_user
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    road.outbox.checkpoint(claim, [], entries[:3], 5)
+    items = road.outbox.due_items(claim)
+    road.outbox.checkpoint(claim, [], items[:3], 5)
     assert road.outbox.claim() is None  # leased
     road.now += road.lease
     road.run()
@@ -259,18 +259,18 @@ def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> No
     road.plan()
     frozen = road.outbox.claim()
     assert frozen is not None
-    entries = road.outbox.open_entries(frozen)
+    items = road.outbox.due_items(frozen)
     road.now += road.lease
     road.run()
     with pytest.raises(LeaseLost):
-        road.outbox.checkpoint(frozen, [], entries[:3], 5)
+        road.outbox.checkpoint(frozen, [], items[:3], 5)
     with pytest.raises(LeaseLost):
         road.outbox.extend(frozen)
     with pytest.raises(LeaseLost):
         road.outbox.release(frozen, [], 5, Trouble(transport="down"))
     assert road.counts() == {"sent": 5}
     with db.read() as connection:
-        assert circuit_breaker.current(connection) is None
+        assert circuit_breaker.tripped(connection) is None
 
 
 class DrawsAhead(MemoryTransport):

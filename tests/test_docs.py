@@ -21,7 +21,8 @@ from mailer.campaigns.progress import BLOCKED, CANCELLING
 from mailer.cli import main
 from mailer.delivery import retry
 from mailer.messages.addresses import Mailbox
-from mailer.messages.template import Recipient, TemplateSource, compile_message
+from mailer.messages.recipient import Recipient
+from mailer.messages.template import TemplateSource, compile_message
 from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus
@@ -148,8 +149,8 @@ def test_smtp_defaults_are_those_of_the_code() -> None:
     assert documented["max_messages"] == str(actual.max_messages)
     assert documented["idle"] == f"{actual.idle:g}s"
     assert documented["connect_timeout"] == f"{actual.connect_timeout:g}s"
-    assert documented["command_timeout"] == f"{actual.patience.command:g}s"
-    assert documented["data_timeout"] == f"{actual.patience.final:g}s"
+    assert documented["command_timeout"] == f"{actual.timeouts.command:g}s"
+    assert documented["data_timeout"] == f"{actual.timeouts.end_of_data:g}s"
     assert documented["pipelining"] == ("yes" if actual.pipelining else "no")
     assert documented["bdat"] == ("yes" if actual.bdat else "no")
     assert (documented["rate"], actual.rate) == ("none", None)

@@ -13,6 +13,7 @@ import requests
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.database_errors import in_public, own_words
 from transports.network_errors import in_words, never_arrived
@@ -88,7 +89,7 @@ def test_database_that_refuses_says_why_without_the_statement(db: Database) -> N
 
 @pytest.mark.parametrize("url", ["sqlite:////proc/mailer.db", "postgresql://ann:hunter2@127.0.0.1:1/x"])
 def test_database_that_is_not_there_is_told_in_public_without_its_place(url: str) -> None:
-    database = Database(url)
+    database = database_at(url)
     with pytest.raises(SQLAlchemyError) as caught, database.read():
         pass
     database.close()

@@ -29,9 +29,9 @@ class Road(Harness):
         self.deliver_through(self.smtp)
 
     def trouble(self) -> str | None:
-        """Why the transport is blocked, if it is."""
+        """Why the circuit breaker is not closed, if so."""
         with self.db.read() as connection:
-            blocked = circuit_breaker.current(connection)
+            blocked = circuit_breaker.tripped(connection)
         return blocked.reason if blocked else None
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from mailer.directory.imports import import_users
-from mailer.storage.database import Database
+from mailer.selector import database_at
 from mailer.storage.models import Campaign, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
@@ -129,7 +129,7 @@ def test_outcomes_wait_for_a_disk_that_is_full(small_disk: Path, tmp_path: Path)
 
 
 def test_import_that_meets_a_full_disk_imports_nobody(small_disk: Path, tmp_path: Path) -> None:
-    db = Database(migrated_sqlite(small_disk / "mailer.db"))
+    db = database_at(migrated_sqlite(small_disk / "mailer.db"))
     users = tmp_path / "users.ndjson"
     users.write_text("".join(f'{{"_id": "{n:05d}", "name": "{n:0200d}", "bio": "{n:0400d}"}}\n' for n in range(10_000)))
     with Ballast(small_disk, left=3_000_000), pytest.raises(OperationalError):

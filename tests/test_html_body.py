@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mailer.messages.addresses import Mailbox
 from mailer.messages.html_part.markup import tokens
 from mailer.messages.parts import LINK, PARAGRAPH, compile_bodies, framed
-from mailer.messages.template import Recipient, TemplateSource, compile_message
+from mailer.messages.recipient import Recipient
+from mailer.messages.template import TemplateSource, compile_message
 
 SITE = {"Site_Name": "A&B", "Site_URL": "https://mail.example.org"}
 GO = "https://mail.example.org/u/1"

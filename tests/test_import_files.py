@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from mailer.directory.changes import Mode, combined, derived_id, difference, merged
+from mailer.directory.changes import Mode, combined, derived_id
 from mailer.directory.imports import USUAL, ImportResult, Wanted, import_users, upsert_documents
+from mailer.directory.merge_patch import difference, merged
 from mailer.directory.staged_users import Problem
 from mailer.directory.user_tables import FOUND, Reading
 from mailer.directory.users import deactivate_user, patch_user, put_user
 from mailer.errors import InvalidRow
 from mailer.files.json_streams import MAX_DOCUMENT
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
 
@@ -329,7 +331,7 @@ def test_change_made_while_the_file_is_read_is_not_lost(known: Database, mode: M
     def reading():
         yield 1, {"_id": "ann", "name": "From the file"}
         yield from ((n, {"_id": f"x{n}"}) for n in range(2, 1200))
-        other = Database(known.url)
+        other = database_at(known.url)
         patch_user(other, "ann", {"active": False, "customFields": {"team": "green"}})
         other.close()
 
@@ -343,7 +345,7 @@ def test_user_who_comes_while_the_file_is_read_and_is_inactive_stays_so(db: Data
     def reading():
         yield 1, {"_id": "ann", "name": "From the file"}
         yield from ((n, {"_id": f"x{n}"}) for n in range(2, 1200))
-        other = Database(db.url)
+        other = database_at(db.url)
         put_user(other, "ann", {"active": False, "language": "en"})
         other.close()
 

@@ -13,6 +13,7 @@ from mailer.directory.changes import Mode
 from mailer.directory.imports import ImportResult, Wanted, import_users, upsert_documents
 from mailer.errors import InvalidRow
 from mailer.files.json_streams import MAX_DOCUMENT
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
 
@@ -190,7 +191,7 @@ def test_others_can_write_while_a_file_is_read(db: Database) -> None:
             connection.execute(text("INSERT INTO transport_health VALUES (1, '', 0, 0, 0)"))
         yield 2, ZOE
 
-    other = Database(db.url)
+    other = database_at(db.url)
     assert upsert_documents(db, reading()).created == 2
     with other.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM transport_health")) == 1

@@ -223,7 +223,7 @@ def test_chosen_one_who_is_skipped_for_going_leaves_the_place_too(road: Harness)
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    todo = road.outbox.open_entries(claim)
+    todo = road.outbox.due_items(claim)
     change(road, "ann", active=False)
     road.outbox.checkpoint(claim, [], todo, len(todo))
     road.outbox.release(claim, [], 1)
@@ -272,14 +272,14 @@ def test_who_comes_ahead_of_one_in_hand_sends_no_second_one(road: Harness, answe
     hold_back(road, 1)
     claim = road.outbox.claim()
     assert claim is not None
-    todo = road.outbox.open_entries(claim)
+    todo = road.outbox.due_items(claim)
     add(road, "cal")
     with road.db.write() as connection:
         connection.execute(update(Batch).where(Batch.number == 0).values(state="waiting", due_at=0))
     road.store.answer(SHARED, answer)
     run(road)
-    in_hand = road.outbox.checkpoint(claim, [], todo, len(todo)).entries
-    road.outbox.release(claim, [Result(entry, DeliveryStatus.SENT, 1, 0, "ok") for entry in in_hand], 0)
+    in_hand = road.outbox.checkpoint(claim, [], todo, len(todo)).items
+    road.outbox.release(claim, [Result(item, DeliveryStatus.SENT, 1, 0, "ok") for item in in_hand], 0)
     road.now += 2 * MINUTE
     run(road)
     assert (road.delivery(chosen).status, road.delivery(other).status) == ("sent", "skipped")

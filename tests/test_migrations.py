@@ -12,7 +12,7 @@ from sqlalchemy import Connection, MetaData, column, select, table
 
 import mailer.storage.migrations
 from mailer.directory.documents import normalise
-from mailer.storage.database import Database
+from mailer.selector import database_at
 from mailer.storage.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
 from mailer.suppression.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
@@ -126,7 +126,7 @@ def store(connection: Connection, revision: str, stored: dict[str, list[dict[str
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.parametrize("revision", EARLIER)
 def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(empty_database_url: str, revision: str) -> None:
-    db = Database(empty_database_url)
+    db = database_at(empty_database_url)
     with db.write() as connection:
         earlier = store(connection, revision, ROWS)
         before = everything(connection, earlier)
@@ -161,7 +161,7 @@ def test_migration_fills_the_roles_as_an_import_does(empty_database_url: str) ->
     ]
     documents = [{"_id": str(number), "roles": roles} for number, roles in enumerate(listed)] + [{"_id": "absent"}]
     rows = [{**user_row(0), "id": document["_id"], "document": document} for document in documents]
-    db = Database(empty_database_url)
+    db = database_at(empty_database_url)
     with db.write() as connection:
         store(connection, "0005", {"users": rows})
 
@@ -187,7 +187,7 @@ def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(empty_databa
         user_row(6, email="inactive@example.com", active=False),
         user_row(7, email=None, **gone),
     ]
-    db = Database(empty_database_url)
+    db = database_at(empty_database_url)
     with db.write() as connection:
         store(connection, "0008", {"users": rows})
 
@@ -226,7 +226,7 @@ def test_migration_lifts_what_was_not_about_the_address(
         return {**address, "refused_at": 1, "suppressed_at": 5 if number % 5 else None}
 
     rows = [row(number, reply) for number, reply in enumerate([*KEPT, *LIFTED], start=1)]
-    db = Database(empty_database_url)
+    db = database_at(empty_database_url)
     with db.write() as connection:
         store(connection, "0006", {"refused_addresses": rows})
 

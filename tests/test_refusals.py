@@ -22,7 +22,8 @@ from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, DeliveryStatus, RefusedAddress, User
 from mailer.suppression import refused_addresses
-from mailer.suppression.refused_addresses import AddressOutcome, Lifted, lift, suppressed_addresses
+from mailer.suppression.refused_addresses import AddressOutcome
+from mailer.suppression.suppressed_addresses import Lifted, lift, suppressed_addresses
 from tests.conftest import user_row
 from tests.harness import MINUTE, START, Harness
 from tests.killable import Trap, Worker, attempts, settings_for
@@ -213,7 +214,7 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
     road.plan()
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
+    items = road.outbox.due_items(claim)
     with db.write() as connection:
         values = {
             "campaigns": 3,
@@ -224,8 +225,8 @@ def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) 
             "rule": "",
         }
         connection.execute(insert(RefusedAddress).values(address=BAD, **values))
-    checkpoint = road.outbox.checkpoint(claim, [], entries[:3], 5)
-    assert [entry.recipient.user_id for entry in checkpoint.entries] == ["user00000", "user00002"]
+    checkpoint = road.outbox.checkpoint(claim, [], items[:3], 5)
+    assert [item.recipient.user_id for item in checkpoint.items] == ["user00000", "user00002"]
     assert road.progress().planned == 5
     road.outbox.release(claim, [], 4)
     road.run()
@@ -296,11 +297,11 @@ def test_outcome_that_is_not_recorded_is_not_counted(road: Harness) -> None:
     road.plan()
     frozen = road.outbox.claim()
     assert frozen is not None
-    entry = road.outbox.open_entries(frozen)[1]
+    item = road.outbox.due_items(frozen)[1]
     road.now += road.lease
     taken_over = road.outbox.claim()
     assert taken_over is not None
-    refused = Result(entry, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
+    refused = Result(item, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
     for write in (
         lambda: road.outbox.checkpoint(frozen, [refused], [], 4),
         lambda: road.outbox.release(frozen, [refused], 4),

@@ -128,9 +128,9 @@ def test_other_threads_stop_at_their_next_checkpoint_and_add_no_step(road: Harne
     assert held is not None
     of_first(road, lambda message: Outcome(message.id, Status.REFUSED, REFUSED, About.SENDER))
     road.run()
-    entries = road.outbox.open_entries(held)
-    assert road.outbox.checkpoint(held, [], entries[:3], len(entries)).running is False
-    assert road.outbox.release(held, [], len(entries), Trouble(sender=REFUSED)) == 0
+    items = road.outbox.due_items(held)
+    assert road.outbox.checkpoint(held, [], items[:3], len(items)).running is False
+    assert road.outbox.release(held, [], len(items), Trouble(sender=REFUSED)) == 0
     assert state_of(road, road.campaign_id).rests == 1
 
 

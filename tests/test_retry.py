@@ -2,7 +2,8 @@
 
 import pytest
 
-from mailer.delivery.retry import MINUTE, next_attempt, next_run, transport_back_off, uncertain_again
+from mailer.delivery.retry import MINUTE, next_attempt, transport_back_off, uncertain_again
+from mailer.storage.scheduled_tasks import next_run
 
 HOUR = 60 * MINUTE
 

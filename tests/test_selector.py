@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mailer.errors import InvalidQuery
-from mailer.selector import compile_selector, parse_query, register
+from mailer.selector import compile_selector, parse_query
+from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.storage.models import User
 from tests.selector_databases import KINDS, connect, selected, store
 
@@ -376,7 +377,7 @@ def test_documented_query_runs(connection: Connection, text: str) -> None:
 def test_register_makes_a_plain_connection_able() -> None:
     raw = sqlite3.connect(":memory:")
 
-    register(raw)
+    add_functions(raw)
 
     assert raw.execute("SELECT mailer_regex_search('^a', 'ab'), mailer_regex_search('^a', NULL)").fetchone() == (
         1,

@@ -15,9 +15,9 @@ from mailer.errors import InvalidQuery
 from mailer.selector import parse_query
 from mailer.selector.cost import seconds
 from mailer.selector.limits import MAX_SECONDS
-from mailer.selector.regex.compiled import Pattern
+from mailer.selector.regex.compiled import Pattern, Regex
 from mailer.selector.syntax import parse_selector
-from mailer.selector.tree import And, Field, Not, OneOf, Or, Regex
+from mailer.selector.tree import And, Field, Not, OneOf, Or
 from tests.selector_databases import KINDS, connect, selected, store
 from tests.selector_reference import matches
 from tests.test_selector_oracle import is_acceptable

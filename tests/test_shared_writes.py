@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from mailer.selector import database_at
 from mailer.storage.database import Database
 
 
@@ -98,7 +99,7 @@ def take_all_back(connection: Connection) -> None:
 
 @pytest.mark.parametrize("failing", [0, 1, 2, 3], ids=["first", "second", "third", "last"])
 def test_those_whose_commit_was_taken_back_hear_of_it(failing: int, tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/test.db")
+    database = database_at(f"sqlite:///{tmp_path}/test.db")
     with database.write() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
     works: list[Callable[[Connection], object]] = [insert(1), insert(2), insert(3)]
@@ -168,7 +169,7 @@ def test_savepoint_undoes_its_own_part_only(numbers: Database) -> None:
 
 
 def test_all_who_wait_share_one_commit(tmp_path_factory: pytest.TempPathFactory) -> None:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
+    database = database_at(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
     with database.write() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
     commits: list[object] = []
@@ -179,7 +180,7 @@ def test_all_who_wait_share_one_commit(tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_commit_that_fails_has_failed_for_all(tmp_path_factory: pytest.TempPathFactory) -> None:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
+    database = database_at(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
     with database.write() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
     real = database.engine.dialect.do_commit

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.smtp_refusals import CASES, DATA, END, MAIL, RCPT
 from transports.base import About
-from transports.smtp.blame import RULES, Rule, blame, blame_on_record, judge
+from transports.smtp.blame import RULES, Rule, blame, blame_on_record, classify_reply
 from transports.smtp.replies import Phase, Reply, Verdict
-from transports.smtp.wording import DETAIL, spoken
+from transports.smtp.wording import DETAIL, own_words
 
 CORPUS = Path(os.environ.get("MAILER_TEST_CORPUS", "../shared/corpus")) / "bounces"
 COUNTED = "550 5.1.1 user over rate.com unknown"
@@ -28,9 +28,9 @@ def reply(text: str) -> Reply:
 
 def row(phase: Phase, text: str) -> Rule:
     """The row that decided."""
-    words = spoken(text[4:])
+    words = own_words(text[4:])
     found = DETAIL.search(words)
-    return next(rule for rule in RULES if rule.holds(phase, text[:3], found[1] if found else "", words))
+    return next(rule for rule in RULES if rule.matches(phase, text[:3], found[1] if found else "", words))
 
 
 @pytest.mark.parametrize(("phase", "text", "about"), CASES, ids=[f"{p}-{t[:60]}" for p, t, _ in CASES])
@@ -43,32 +43,32 @@ def test_a_reply_stops_the_transport_only_about_it_or_the_rate(phase: Phase, tex
     stops = about in (About.RATE, About.TRANSPORT)
     expected = Verdict.UNAVAILABLE if stops else Verdict.DEFERRED if text[0] == "4" else Verdict.REFUSED
 
-    assert judge(phase, reply(text)) == (expected, about)
+    assert classify_reply(phase, reply(text)) == (expected, about)
 
 
 @pytest.mark.parametrize(
     ("phase", "text", "verdict"),
     [
         (MAIL, "250 2.1.0 Ok", Verdict.ACCEPTED),
-        (MAIL, "354 go on", Verdict.OUT_OF_STEP),
+        (MAIL, "354 go on", Verdict.OUT_OF_SEQUENCE),
         (RCPT, "250 2.1.5 Ok", Verdict.ACCEPTED),
         (RCPT, "251 will forward", Verdict.ACCEPTED),
-        (RCPT, "354 go on", Verdict.OUT_OF_STEP),
+        (RCPT, "354 go on", Verdict.OUT_OF_SEQUENCE),
         (DATA, "354 go on", Verdict.ACCEPTED),
-        (DATA, "250 Ok", Verdict.OUT_OF_STEP),
+        (DATA, "250 Ok", Verdict.OUT_OF_SEQUENCE),
         (END, "250 2.0.0 queued", Verdict.ACCEPTED),
         (END, "250 5.1.1 too many messages", Verdict.ACCEPTED),
-        (END, "354 again", Verdict.OUT_OF_STEP),
+        (END, "354 again", Verdict.OUT_OF_SEQUENCE),
     ],
 )
 def test_what_is_no_refusal(phase: Phase, text: str, verdict: Verdict) -> None:
-    assert judge(phase, reply(text))[0] is verdict
+    assert classify_reply(phase, reply(text))[0] is verdict
 
 
 def test_every_refusal_has_a_verdict_that_fits_its_class() -> None:
     for phase, code in itertools.product(Phase, range(400, 600)):
         for detail in ("", *(f"{code // 100}.{subject}.{number}" for subject in range(8) for number in range(34))):
-            verdict, about = judge(phase, Reply(code, (detail,)))
+            verdict, about = classify_reply(phase, Reply(code, (detail,)))
 
             assert verdict in (Verdict.UNAVAILABLE, Verdict.DEFERRED if code < 500 else Verdict.REFUSED)
             assert (verdict is Verdict.UNAVAILABLE) == (about in (About.RATE, About.TRANSPORT)), (phase, code, detail)

@@ -77,7 +77,7 @@ def messages(count: int, prefix: str = "m") -> list[Message]:
 
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transports.smtp.pipeline.RIDING_PATIENCE", 0.3)
+    monkeypatch.setattr("transports.smtp.pipeline.PIPELINED_REPLY_TIMEOUT", 0.3)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from transports.base import Message, Outcome, Status, TransportUnavailable
-from transports.smtp.dialogue import ChunkedDialogue, Dialogue, LockstepDialogue, Patience
-from transports.smtp.framing import Extensions, Framer, Parcel
+from transports.smtp.connection import Connection
+from transports.smtp.dialogue import ChunkedDialogue, Dialogue, LockstepDialogue, Timeouts
 from transports.smtp.pipeline import PipelinedDialogue
-from transports.smtp.wire import Wire
+from transports.smtp.transactions import Extensions, Transaction, TransactionBuilder
 
 GOOD = {"MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", "END": "250 taken", "RSET": "250 ok"}
 FORMS: list[type[Dialogue]] = [LockstepDialogue, PipelinedDialogue, ChunkedDialogue]
@@ -123,15 +123,15 @@ class MemorySocket:
         return reply
 
 
-class MemoryWire(Wire):
+class MemoryConnection(Connection):
     """A wire to such a socket."""
 
     def __init__(self, sock: MemorySocket) -> None:
         super().__init__(cast(socket.socket, sock), "memory.test:25")
         self._end = sock
 
-    def quiet(self) -> bool:
-        return self.settled and not (self._end.output or self._end.closed or self._end.broken)
+    def is_idle(self) -> bool:
+        return self.is_drained and not (self._end.output or self._end.closed or self._end.broken)
 
 
 def messages(count: int) -> list[Message]:
@@ -140,26 +140,26 @@ def messages(count: int) -> list[Message]:
 
 
 def bodies(form: type[Dialogue], count: int) -> dict[str, bytes]:
-    framer = Framer(Extensions(), chunked=form is ChunkedDialogue)
-    return {each.id: each.body for each in map(framer.frame, messages(count)) if isinstance(each, Parcel)}
+    builder = TransactionBuilder(Extensions(), chunked=form is ChunkedDialogue)
+    return {each.id: each.data for each in map(builder.build, messages(count)) if isinstance(each, Transaction)}
 
 
 def converse(form: type[Dialogue], sock: MemorySocket, count: int) -> tuple[list[Outcome], list[str], str]:
     """The outcomes, the ids drawn, and the error if there was one."""
-    framer = Framer(Extensions(), chunked=form is ChunkedDialogue)
+    builder = TransactionBuilder(Extensions(), chunked=form is ChunkedDialogue)
     drawn: list[str] = []
     source = iter(messages(count))
 
-    def draw() -> Parcel | Outcome | None:
+    def draw() -> Transaction | Outcome | None:
         message = next(source, None)
         if message is None:
             return None
         drawn.append(message.id)
-        return framer.frame(message)
+        return builder.build(message)
 
     outcomes: list[Outcome] = []
     try:
-        for outcome in filter(None, form(MemoryWire(sock), Patience()).run(draw)):
+        for outcome in filter(None, form(MemoryConnection(sock), Timeouts()).run(draw)):
             outcomes.append(outcome)
             assert len(drawn) - len(outcomes) <= 1
     except TransportUnavailable as error:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from transports.base import TransportConfigError
-from transports.smtp.settings import SMTPSettings, is_loopback
+from transports.options import is_loopback
+from transports.smtp.settings import SMTPSettings
 from transports.smtp.transport import SMTPTransport
 
 

@@ -375,7 +375,7 @@ def test_connection_that_died_at_rest_is_replaced(
 
 
 def test_connection_that_rested_is_asked_first(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transports.smtp.session.PROBE_AFTER", 0.0)
+    monkeypatch.setattr("transports.smtp.session.NOOP_AFTER", 0.0)
     server.script["NOOP"] = [None, b"421 4.4.2 timeout\r\n"]
 
     with closing(SMTPTransport.from_url(server.url())) as transport:

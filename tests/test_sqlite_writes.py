@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from mailer.selector import database_at
 from mailer.storage.database import Database
 
 
@@ -48,7 +49,7 @@ class Disk:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    made = Database(f"sqlite:///{tmp_path}/data/test.db")
+    made = database_at(f"sqlite:///{tmp_path}/data/test.db")
     with made.write() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
     return made
@@ -86,7 +87,7 @@ def test_log_that_begins_anew_is_on_the_disk_as_well(database: Database, disk: D
 
 def test_log_of_a_linked_database_is_found(database: Database, disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "data" / "test.db")
-    put(Database(f"sqlite:///{tmp_path}/link.db"), 1)
+    put(database_at(f"sqlite:///{tmp_path}/link.db"), 1)
     assert disk.rows() == {1}
 
 
@@ -173,7 +174,7 @@ connection.execute("COMMIT")
 
 @pytest.mark.parametrize("seconds", [0.3, 30], ids=["for a moment", "for long"])
 def test_lock_of_another_process(database: Database, tmp_path: Path, seconds: float) -> None:
-    patient = Database(database.url, patience=1.0)
+    patient = database_at(database.url, patience=1.0)
     command = [sys.executable, "-c", LOCK, str(tmp_path / "data" / "test.db"), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout
@@ -189,7 +190,7 @@ def test_lock_of_another_process(database: Database, tmp_path: Path, seconds: fl
 
 
 def test_turn_that_does_not_come_is_a_locked_database(database: Database) -> None:
-    database = Database(database.url, patience=0.1)
+    database = database_at(database.url, patience=0.1)
     with database.write():
         impatient: list[BaseException] = []
 
@@ -213,7 +214,7 @@ def test_writers_of_many_threads_and_processes_all_get_their_turn(database: Data
 
 def write_many(url: str, base: int) -> None:
     """Write 80 numbers by four threads."""
-    database = Database(url)
+    database = database_at(url)
 
     def write(first: int) -> None:
         for number in range(first, first + 20):

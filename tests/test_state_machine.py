@@ -35,7 +35,7 @@ from mailer.delivery.outbox import Checkpoint
 from mailer.delivery.worklist import Claim, Result
 from mailer.errors import InvalidState
 from mailer.messages.template import delivery_id
-from mailer.storage.database import Database
+from mailer.selector import database_at
 from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
@@ -65,7 +65,7 @@ class Mailing(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         shutil.copy(self.template, self.folder / "mailer.db")
-        self.db = Database(f"sqlite:///{self.folder}/mailer.db")
+        self.db = database_at(f"sqlite:///{self.folder}/mailer.db")
         self.ids: list[str] = []
         self.frozen: list[tuple[Claim, list[Result], int]] = []
         self.finals: dict[tuple[str, str], str] = {}
@@ -144,12 +144,12 @@ class Mailing(RuleBasedStateMachine):
         claim = self.road.outbox.claim()
         if claim is None:
             return
-        todo = self.road.outbox.open_entries(claim)
-        checkpoint = self.road.outbox.checkpoint(claim, [], todo[:2], sum(entry.status is None for entry in todo))
+        todo = self.road.outbox.due_items(claim)
+        checkpoint = self.road.outbox.checkpoint(claim, [], todo[:2], sum(item.status is None for item in todo))
         results = self.attempt(claim, checkpoint, messages)
-        attempted = {result.entry.recipient.user_id for result in results}
-        rest = [*checkpoint.entries, *todo[2:]]
-        untried = sum(entry.status is None and entry.recipient.user_id not in attempted for entry in rest)
+        attempted = {result.item.recipient.user_id for result in results}
+        rest = [*checkpoint.items, *todo[2:]]
+        untried = sum(item.status is None and item.recipient.user_id not in attempted for item in rest)
         self.frozen.append((claim, results, untried))
         if then:
             with suppress(InvalidState):
@@ -157,11 +157,11 @@ class Mailing(RuleBasedStateMachine):
 
     def attempt(self, claim: Claim, checkpoint: Checkpoint, count: int) -> list[Result]:
         results = []
-        for entry in checkpoint.entries[:count]:
-            recipient = entry.recipient
+        for item in checkpoint.items[:count]:
+            recipient = item.recipient
             message = Message(delivery_id(claim.campaign_id, recipient.user_id), "n@x.org", recipient.address, b"")
-            if self.road.store._left is None and self.road.store.take(message).status is Status.SENT:
-                results.append(Result(entry, DeliveryStatus.SENT, entry.attempts + 1, entry.doubts, "ok"))
+            if not self.road.store.told_to_fail and self.road.store.take(message).status is Status.SENT:
+                results.append(Result(item, DeliveryStatus.SENT, item.attempts + 1, item.doubts, "ok"))
         return results
 
     @precondition(lambda self: self.frozen)
@@ -308,7 +308,7 @@ class Mailing(RuleBasedStateMachine):
 @pytest.fixture
 def mailing(tmp_path: Path) -> type[Mailing]:
     """The machine, with a database of users to begin with."""
-    db = Database(migrated_sqlite(tmp_path / "template.db"))
+    db = database_at(migrated_sqlite(tmp_path / "template.db"))
     with db.write() as connection:
         connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
     db.close()

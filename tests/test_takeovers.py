@@ -31,8 +31,8 @@ def die_sending(road: Harness) -> None:
     """Take the batch that is due, say whom is next, and be gone until the lease is over."""
     claim = road.outbox.claim()
     assert claim is not None
-    entries = road.outbox.open_entries(claim)
-    road.outbox.checkpoint(claim, [], entries[:3], sum(entry.status is None for entry in entries))
+    items = road.outbox.due_items(claim)
+    road.outbox.checkpoint(claim, [], items[:3], sum(item.status is None for item in items))
     road.now += road.lease
 
 
@@ -60,11 +60,11 @@ def test_death_after_progress_is_the_first_again(road: Harness) -> None:
     claim = road.outbox.claim()
     assert claim is not None
     assert claim.takeovers == 1
-    entries = road.outbox.open_entries(claim)
-    road.outbox.checkpoint(claim, [], entries[:1], len(entries))
+    items = road.outbox.due_items(claim)
+    road.outbox.checkpoint(claim, [], items[:1], len(items))
     assert takeovers(road) == [1, 0]
-    result = Result(entries[0], DeliveryStatus.SENT, 1, entries[0].doubts, "ok")
-    road.outbox.checkpoint(claim, [result], entries[1:2], len(entries) - 1)
+    result = Result(items[0], DeliveryStatus.SENT, 1, items[0].doubts, "ok")
+    road.outbox.checkpoint(claim, [result], items[1:2], len(items) - 1)
     assert takeovers(road) == [0, 0]
 
 

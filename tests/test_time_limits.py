@@ -16,9 +16,10 @@ import pytest
 import requests
 from sqlalchemy import Connection, insert, select, text
 
-from mailer.api.looks import Looks
+from mailer.api.guard import ConcurrencyLimit
 from mailer.campaigns.planning import Planner
 from mailer.errors import QueryTimeout, TooBusy
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, CampaignState, User
 from tests.conftest import user_row
@@ -175,11 +176,11 @@ def test_looks_have_a_rate_of_their_own(tmp_path: Path, add_users: AddUsers) -> 
 
 
 def test_only_half_of_the_threads_look_at_once() -> None:
-    looks = Looks()
-    looks.offer(2)
-    with looks.place(), looks.place(), pytest.raises(TooBusy), looks.place():
+    limit = ConcurrencyLimit()
+    limit.resize(2)
+    with limit.slot(), limit.slot(), pytest.raises(TooBusy), limit.slot():
         pass
-    with looks.place(), looks.place():
+    with limit.slot(), limit.slot():
         pass
 
 
@@ -207,15 +208,15 @@ def test_slow_looks_leave_threads_for_posts(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from sqlalchemy import text
-from mailer.storage.database import Database
-with Database(sys.argv[1]).read() as connection:
+from mailer.selector import database_at
+with database_at(sys.argv[1]).read() as connection:
     connection.execute(text("SELECT count(*) FROM generate_series(1, 10000000000)"))
 """
 
 
 def test_statement_does_not_outlive_its_process(postgresql_url: str) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLD, postgresql_url], cwd=ROOT)
-    db = Database(postgresql_url)
+    db = database_at(postgresql_url)
     name = postgresql_url.rpartition("/")[2]
     running = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND query LIKE '%generate_series(1%'")
 

@@ -428,7 +428,7 @@ def test_mbox_entry(sender: str, text: bytes, entry: bytes) -> None:
 def test_mbox_held_by_a_mail_reader_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transport = from_url(f"file:{tmp_path}?format=mbox")
     holder = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
-    monkeypatch.setattr("transports.file.mbox.PATIENCE", 0.0)
+    monkeypatch.setattr("transports.file.mbox.READER_LOCK_TIMEOUT", 0.0)
     with subprocess.Popen(
         [sys.executable, "-c", holder, tmp_path / "mbox"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

@@ -19,15 +19,15 @@ from mailer.errors import NotFound
 from mailer.storage.database import Database
 from mailer.storage.models import User, Wish
 from mailer.suppression.list_files import ListedPerson
-from mailer.suppression.list_writer import Unsubscribed
 from mailer.suppression.unsubscribe_lists import (
+    Unsubscribed,
     UnsubscribeResult,
     all_unsubscribed_users_and_wishes,
     unsubscribe_listed,
 )
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address, unsubscribe
 from mailer.suppression.wishes import KeptWish, kept_wishes
-from mailer.workspace.sync import _Merge
+from mailer.workspace.sync import WorkspaceMerge
 from tests.conftest import user_row
 from tests.harness import START, Harness
 
@@ -51,8 +51,8 @@ def replaced(db: Database, *documents: dict[str, Any]) -> ImportResult:
 
 
 def synced(db: Database, *documents: dict[str, Any]) -> None:
-    merge = _Merge("https://chat.example.com", lambda _connection, _result: None)
-    upsert_documents(db, enumerate(documents, 1), Wanted(Mode.REPLACE), then=merge)  # as a sync does
+    merge = WorkspaceMerge("https://chat.example.com", lambda _connection, _result: None)
+    upsert_documents(db, enumerate(documents, 1), Wanted(Mode.REPLACE), then=merge.finish)  # as a sync does
 
 
 def listed(db: Database, *entries: ListedPerson | str) -> UnsubscribeResult:

@@ -1,9 +1,10 @@
 """`failover:(url url)` uses the next transport when one is unavailable; `roundrobin:(url url)` also takes turns.
 
-Only `TransportUnavailable` leads to the next one, and only with the messages that have no outcome: the interface says
-that those were certainly not handed over. A message with any outcome, `uncertain` above all, is never sent again here.
-So a limit that one reached leads to the next, as an outage does; a refusal of the sender does not, as it is about the
-campaign's From and not about the way: what one relay refuses another would send without the right to.
+Only `TransportUnavailable` leads to the next transport, and only messages without an outcome go to it: by the interface
+those were certainly not handed over. A message with any outcome, `uncertain` above all, is never sent again here.
+
+A rate limit thus leads to the next transport, as an outage does. A refusal of the sender does not: it is about the
+campaign's From address, and a relay that does not check it would send what it has no right to send.
 """
 
 from __future__ import annotations
@@ -18,48 +19,50 @@ from transports.base import About, Message, Outcome, Transport, TransportConfigE
 from transports.options import Options, shown_options, split_group, split_url
 from transports.registry import from_url, shown_url
 
-COOLDOWN = 30.0
+COOLDOWN = 30.0  # seconds
 
 
 class Member:
-    """One transport of the group, and until when it is not the first choice."""
+    """One transport of the group. Until `cooldown_until` (monotonic seconds) the others are tried before it."""
 
     def __init__(self, name: str, transport: Transport) -> None:
         self.name = name
         self.transport = transport
-        self.cools_until = float("-inf")
+        self.cooldown_until = float("-inf")
 
-    def cools(self, now: float) -> bool:
-        """Whether it failed less than a cool-down ago."""
-        return now < self.cools_until
+    def is_cooling(self, now: float) -> bool:
+        """Whether its last failure was less than a cool-down before `now`."""
+        return now < self.cooldown_until
 
 
-class Source:
-    """The caller's messages, remembering those that were drawn and have no outcome yet."""
+class ReplayableMessages:
+    """The caller's messages. Those that were drawn and have no outcome yet can be drawn again, by the next member."""
 
     def __init__(self, messages: Iterable[Message]) -> None:
         self._messages = iter(messages)
-        self._open: deque[Message] = deque()
-        self.broken = False
+        self._unanswered: deque[Message] = deque()
+        self.caller_failed = False
 
     def draw(self) -> Iterator[Message]:
-        """First what an earlier transport left without an outcome, then the rest."""
-        yield from tuple(self._open)
+        """First the messages that an earlier member left without an outcome, then the rest."""
+        yield from tuple(self._unanswered)
         while (message := self._next()) is not None:
-            self._open.append(message)
+            self._unanswered.append(message)
             yield message
 
-    def settle(self, outcome: Outcome) -> None:
-        """Take note that the message has its outcome. Raises `ValueError` if it is not the next in order."""
-        if not self._open or self._open[0].id != outcome.id:
+    def record(self, outcome: Outcome) -> None:
+        """Note that a message has its outcome. Raises `ValueError` if it is not the next one in order."""
+        if not self._unanswered or self._unanswered[0].id != outcome.id:
             raise ValueError(f"outcome {outcome.id} is out of order")
-        self._open.popleft()
+        self._unanswered.popleft()
 
     def _next(self) -> Message | None:
         try:
             return next(self._messages, None)
         except BaseException:
-            self.broken = True  # what it raised is the caller's own, even if it looks like a transport's failure
+            self.caller_failed = (
+                True  # so that a TransportUnavailable of the caller's own is not taken for the member's
+            )
             raise
 
 
@@ -101,20 +104,20 @@ class FailoverTransport(Transport):
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """Send through the members in turn. Raises `TransportUnavailable` once each has failed without progress."""
-        source = Source(messages)
-        order = self._order()
+        replayable = ReplayableMessages(messages)
+        members = self._preference()
         failures: dict[Member, TransportUnavailable] = {}
         while True:
-            member = self._choose(order, failures)
+            member = self._choose(members, failures)
             try:
-                for outcome in member.transport.send(source.draw()):
-                    source.settle(outcome)
+                for outcome in member.transport.send(replayable.draw()):
+                    replayable.record(outcome)
                     failures.clear()
                     yield outcome
             except TransportUnavailable as error:
-                if source.broken:
+                if replayable.caller_failed:
                     raise
-                member.cools_until = self._clock() + self._cooldown
+                member.cooldown_until = self._clock() + self._cooldown
                 failures[member] = error
                 if len(failures) == len(self._members):
                     raise _unavailable(failures) from error
@@ -138,12 +141,12 @@ class FailoverTransport(Transport):
         for member in self._members:
             member.transport.close()
 
-    def _order(self) -> Sequence[Member]:
+    def _preference(self) -> Sequence[Member]:
         return self._members
 
-    def _choose(self, order: Sequence[Member], failures: dict[Member, TransportUnavailable]) -> Member:
+    def _choose(self, members: Sequence[Member], failures: dict[Member, TransportUnavailable]) -> Member:
         now = self._clock()
-        return min((member for member in order if member not in failures), key=lambda member: member.cools(now))
+        return min((member for member in members if member not in failures), key=lambda member: member.is_cooling(now))
 
 
 class RoundRobinTransport(FailoverTransport):
@@ -159,7 +162,7 @@ class RoundRobinTransport(FailoverTransport):
         self._turn = 0
         self._turn_lock = threading.Lock()
 
-    def _order(self) -> Sequence[Member]:
+    def _preference(self) -> Sequence[Member]:
         with self._turn_lock:
             start = self._turn
             self._turn = (start + 1) % len(self._members)

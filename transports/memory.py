@@ -22,20 +22,23 @@ from transports.options import Options, split_url
 ARRIVES = (Status.SENT, Status.UNCERTAIN)  # the worst case of an uncertain outcome is that a copy arrived
 
 
-class Answer(NamedTuple):
-    """What to say to a message; without an `about`, an uncertain one is about the transport, any other the message."""
+class ScriptedOutcome(NamedTuple):
+    """The outcome to give to one message.
+
+    Without `about`, an uncertain outcome is about the transport and any other about the message.
+    """
 
     status: Status
     about: About | None = None
     reply: str = ""
 
     def outcome(self, message: Message) -> Outcome:
-        """The same for `message`."""
+        """This as the outcome of `message`."""
         about = self.about or (About.TRANSPORT if self.status is Status.UNCERTAIN else About.MESSAGE)
         return Outcome(message.id, self.status, self.reply or f"memory: {self.status}", about)
 
 
-TAKEN = Answer(Status.SENT)
+TAKEN = ScriptedOutcome(Status.SENT)
 
 
 class Gate:
@@ -61,14 +64,14 @@ class Gate:
 
 
 class MemoryStore:
-    """What arrived and what is to be answered. Safe to use from several threads."""
+    """The messages that arrived, and the outcomes to give. Safe to use from several threads."""
 
     def __init__(self, keep: int | None = None) -> None:
         self._lock = threading.Lock()
         self._messages: deque[Message] = deque(maxlen=keep)
         self._arrived = 0
-        self._answers: dict[str | None, deque[Answer]] = {}
-        self._left: int | None = None
+        self._script: dict[str | None, deque[ScriptedOutcome]] = {}
+        self._takes: int | None = None  # more messages before it fails; None: it does not fail
         self._reason = ""
         self._about = About.TRANSPORT
         self._gate: Gate | None = None
@@ -84,23 +87,30 @@ class MemoryStore:
         """How many messages arrived, kept or not."""
         return self._arrived
 
-    def answer(self, recipient: str | None, *statuses: Status, about: About | None = None, reply: str = "") -> None:
-        """Answer the next messages to `recipient` (None: to anyone) with `statuses`, in turn; then SENT again.
+    @property
+    def told_to_fail(self) -> bool:
+        """Whether `fail_after` was called, and `recover` not yet."""
+        return self._takes is not None
 
-        `about` is whom those that are not sent are about, `reply` the words.
+    def answer(self, recipient: str | None, *statuses: Status, about: About | None = None, reply: str = "") -> None:
+        """Give the next messages to `recipient` (None: to anyone) these `statuses`, in turn; after them SENT again.
+
+        `about` is whom the outcomes that are not SENT are about, `reply` their text.
         """
         with self._lock:
-            self._answers.setdefault(recipient, deque()).extend(Answer(status, about, reply) for status in statuses)
+            self._script.setdefault(recipient, deque()).extend(
+                ScriptedOutcome(status, about, reply) for status in statuses
+            )
 
     def fail_after(self, count: int, reason: str = "told to fail", about: About = About.TRANSPORT) -> None:
         """Take `count` more messages, then raise `TransportUnavailable` until `recover`."""
         with self._lock:
-            self._left, self._reason, self._about = count, reason, about
+            self._takes, self._reason, self._about = count, reason, about
 
     def recover(self) -> None:
         """Take messages again."""
         with self._lock:
-            self._left = None
+            self._takes = None
 
     def hold(self) -> Gate:
         """Make every `send` wait before its next message, until the gate that is returned is opened."""
@@ -108,11 +118,11 @@ class MemoryStore:
         return self._gate
 
     def clear(self) -> None:
-        """Forget everything, told answers included."""
+        """Forget all messages, scripted outcomes and failures."""
         with self._lock:
             self._messages.clear()
-            self._answers.clear()
-            self._arrived, self._left, self._gate = 0, None, None
+            self._script.clear()
+            self._arrived, self._takes, self._gate = 0, None, None
 
     def ensure_available(self) -> None:
         """Raise `TransportUnavailable` if the next message would not be taken."""
@@ -120,29 +130,29 @@ class MemoryStore:
             self._ensure_available()
 
     def take(self, message: Message) -> Outcome:
-        """Do with `message` as told. Raises `TransportUnavailable`, and then it was not taken."""
+        """Give `message` its outcome, and keep it if it arrived. Raises `TransportUnavailable`: it was not taken."""
         if self._gate:
             self._gate.pass_through()
         with self._lock:
             self._ensure_available()
-            if self._left is not None:
-                self._left -= 1
-            answer = self._next_answer(message.recipient)
-            if answer.status in ARRIVES:
+            if self._takes is not None:
+                self._takes -= 1
+            scripted = self._next_outcome(message.recipient)
+            if scripted.status in ARRIVES:
                 self._messages.append(message)
                 self._arrived += 1
-        return answer.outcome(message)
+        return scripted.outcome(message)
 
     def _ensure_available(self) -> None:
-        if self._left is not None and self._left <= 0:
+        if self._takes is not None and self._takes <= 0:
             error = TransportUnavailable(f"memory: {self._reason}")
             error.about = self._about
             raise error
 
-    def _next_answer(self, recipient: str) -> Answer:
+    def _next_outcome(self, recipient: str) -> ScriptedOutcome:
         for key in (recipient, None):
-            if answers := self._answers.get(key):
-                return answers.popleft()
+            if scripted := self._script.get(key):
+                return scripted.popleft()
         return TAKEN
 
 

@@ -6,6 +6,7 @@ and options, never what stands elsewhere, so that a password does not end up in 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from transports.base import TransportConfigError
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE | re.ASCII)
 OPTION_NAME = re.compile(r"[a-z_]{1,20}", re.ASCII)
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?", re.ASCII)
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 UNNAMED = "(a ? that begins no options is written %3F, or stands inside parentheses)"  # what follows may be secret
 FLAGS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
@@ -68,6 +69,24 @@ def shown_options(query: str, shown: Sequence[str]) -> str:
     return "?" + "&".join(pieces) if pieces else ""
 
 
+def parse_duration(text: str) -> float | None:
+    """Seconds, from `500ms`, `30s`, `5m`, `2h`, `1d`, `8w` or a bare number of seconds; None: it is no duration.
+
+    The one reader of durations, for options here, and for the settings and the command line of whoever uses this
+    package: a duration that works in one of them works in all.
+    """
+    match = DURATION.fullmatch(text)
+    return float(match[1]) * SECONDS[match[2] or "s"] if match else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is `localhost` or a loopback address, so that what is sent to it never leaves this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Options:
     """The options of one URL. Raises `TransportConfigError` at once for an unknown, repeated or empty one."""
 
@@ -108,13 +127,12 @@ class Options:
         return int(value)
 
     def duration(self, name: str, default: float, minimum: float = 0.001, maximum: float = 86400.0) -> float:
-        """Seconds, given as 500ms, 30s, 5m, 2h, 1d or a bare number of seconds."""
+        """Seconds, as `parse_duration` reads them, from `minimum` to `maximum`."""
         value = self._get(name)
         if value is None:
             return default
-        match = DURATION.fullmatch(value)
-        seconds = float(match[1]) * SECONDS[match[2] or "s"] if match else -1.0
-        if not minimum <= seconds <= maximum:
+        seconds = parse_duration(value)
+        if seconds is None or not minimum <= seconds <= maximum:
             raise self._bad(name, value, f"a duration such as 30s, from {minimum:g} s to {maximum:g} s")
         return seconds
 

@@ -7,18 +7,19 @@ from typing import Any
 
 from flask import Response, request
 from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
 
-from mailer.api.audience_schemas import AudienceAnswerSchema, AudienceSchema, PreviewAnswerSchema, PreviewSchema
-from mailer.api.guard import SECURITY, Guard
-from mailer.api.looks import Looks
-from mailer.api.mailer import MailerBlueprint, warning_header
-from mailer.api.schemas import ErrorSchema
+from mailer.api.blueprint import ApiBlueprint
+from mailer.api.guard import ConcurrencyLimit, Guard
+from mailer.api.mailer import warning_header
+from mailer.api.requests.fields import QueryString, storable
+from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.preview import addressee, first_of, measure
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.review import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.selector import parse_query
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -27,35 +28,96 @@ JSON, MESSAGE = "application/json", "message/rfc822"
 CAMPAIGN_ID = "preview"
 
 
-def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings, *, links: Links) -> Blueprint:
+class AudienceSchema(StrictSchema):
+    """The body of `POST /api/v1/mailer/audience`."""
+
+    takes_forms = True
+    query = QueryString(
+        load_default=None,
+        allow_none=True,
+        validate=storable,
+        metadata={"description": "A MongoDB selector over user documents, as JSON text; absent: everyone."},
+    )
+    subject = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
+    body = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
+
+
+class SampledSchema(Schema):
+    """One of those who would receive it."""
+
+    name = fields.String()
+    address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
+
+
+def _warnings() -> fields.Field[Any]:
+    about = "What is probably a slip: fields that no user has, `[words]` that are no placeholders. A sentence each."
+    return fields.List(fields.String(), metadata={"description": about})
+
+
+class AudienceAnswerSchema(SuccessSchema):
+    """How many would receive it, and the first of them."""
+
+    count = fields.Integer()
+    suppressed = fields.Integer(metadata={"description": "How many more, were their addresses not suppressed."})
+    sample = fields.List(fields.Nested(SampledSchema))
+    warnings = _warnings()
+
+
+class PreviewSchema(MailerSchema):
+    """The body of `POST /api/v1/mailer/preview`: a campaign's, without `dryrun`."""
+
+    class Meta(StrictSchema.Meta):
+        """marshmallow's options."""
+
+        exclude = ("dry_run",)
+
+    user = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=[validate.Length(min=1), storable],
+        metadata={"description": "For whom: a user's `_id`, or else username. Absent: the first whom `query` selects."},
+    )
+
+
+class PreviewAnswerSchema(SuccessSchema):
+    """A message as its reader would see it."""
+
+    user_id = fields.String(data_key="userId")
+    subject = fields.String()
+    html = fields.String()
+    text = fields.String()
+    warnings = _warnings()
+
+
+def make_blueprint(
+    db: Database, guard: Guard, concurrency: ConcurrencyLimit, settings: Settings, *, links: Links
+) -> Blueprint:
     """Look, without sending."""
     limit = float(settings.audience_timeout)
-    blueprint = MailerBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
+    blueprint = ApiBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/audience", methods=["POST"])
-    @guard.requires("send-mail", looks=True)
+    @guard.requires("send-mail", audience_limited=True)
     @blueprint.arguments(AudienceSchema, example={"query": '{"roles": "newsletter"}'})
     @blueprint.response(200, AudienceAnswerSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
-    @blueprint.alt_response(503, schema=ErrorSchema, description="It took too long", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(400, "Bad Request")
+    @blueprint.refuses(503, "It took too long")
     def show_audience(payload: dict[str, Any]) -> Any:
         """How many would receive a campaign now, and ten of them with masked addresses. Sends nothing."""
         query = parse_query(payload["query"])
-        with looks.place():
+        with concurrency.slot():
             found = measure(db, query, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
         warnings = [*about_fields, *about_placeholders(payload["subject"], payload["body"])]
         return {"success": True, **asdict(found), "warnings": warnings}
 
     @blueprint.route("/preview", methods=["POST"])
-    @guard.requires("send-mail", looks=True)
+    @guard.requires("send-mail", audience_limited=True)
     @blueprint.arguments(PreviewSchema)
     @blueprint.response(200, PreviewAnswerSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", success=False)
-    @blueprint.alt_response(404, schema=ErrorSchema, description="Nobody to show it for", success=False)
-    @blueprint.alt_response(503, schema=ErrorSchema, description="It took too long", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(400, "Bad Request")
+    @blueprint.refuses(404, "Nobody to show it for")
+    @blueprint.refuses(503, "It took too long")
     def preview(payload: dict[str, Any]) -> Any:
         """What one user would read, as JSON or, with `Accept: message/rfc822`, as the message itself. Sends nothing.
 
@@ -63,7 +125,7 @@ def make_blueprint(db: Database, guard: Guard, looks: Looks, settings: Settings,
         """
         user_id = payload.pop("user")
         draft = make_draft(settings, **payload)
-        with looks.place():
+        with concurrency.slot():
             recipient = _recipient(db, draft, user_id, settings)
             try:
                 return _rendered(draft, recipient)

@@ -5,29 +5,60 @@ from __future__ import annotations
 from typing import Any
 
 from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
 
-from mailer.api.guard import SECURITY, Guard, current_caller
-from mailer.api.mailer import MailerBlueprint
-from mailer.api.schemas import (
-    CampaignAnswerSchema,
-    CampaignsAnswerSchema,
-    DeliveriesAnswerSchema,
-    DeliveriesQuerySchema,
-    PageSchema,
-)
+from mailer.api.blueprint import ApiBlueprint, KeysetSchema, OffsetSchema, keyset_page
+from mailer.api.guard import Guard, current_caller
+from mailer.api.requests.fields import Milliseconds
+from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, SuccessSchema
 from mailer.campaigns import progress
 from mailer.storage.database import Database
+from mailer.storage.models import DeliveryStatus
+
+
+class DeliveriesQuerySchema(KeysetSchema):
+    """Which outcomes to list, by user id; `status`: only these."""
+
+    status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in DeliveryStatus]))
+
+
+class CampaignsAnswerSchema(SuccessSchema):
+    """A page of campaigns."""
+
+    campaigns = fields.List(fields.Nested(CampaignSchema))
+    count = fields.Integer()
+    offset = fields.Integer()
+    total = fields.Integer()
+
+
+class DeliverySchema(Schema):
+    """One recipient's outcome."""
+
+    user_id = fields.String(data_key="userId")
+    address = fields.String(allow_none=True)
+    status = fields.String()
+    attempts = fields.Integer()
+    reply = fields.String()
+    updated_at = Milliseconds(data_key="updatedAt")
+    next_attempt_at = Milliseconds(data_key="nextAttemptAt", allow_none=True)
+
+
+class DeliveriesAnswerSchema(SuccessSchema):
+    """A page of outcomes; `next` is the `after` of the page that follows, null at the end."""
+
+    deliveries = fields.List(fields.Nested(DeliverySchema))
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     """Lists, counts and outcomes."""
-    blueprint = MailerBlueprint("Campaigns", __name__, url_prefix="/api/v1/mailer/campaigns")
+    blueprint = ApiBlueprint("Campaigns", __name__, url_prefix="/api/v1/mailer/campaigns")
 
     @blueprint.route("")
     @guard.requires("send-mail")
-    @blueprint.arguments(PageSchema, location="query")
+    @blueprint.arguments(OffsetSchema, location="query")
     @blueprint.response(200, CampaignsAnswerSchema)
-    @blueprint.doc(security=SECURITY)
     def list_campaigns(page: dict[str, int]) -> Any:
         """The caller's campaigns, newest first."""
         found, total = progress.recent(db, current_caller().user_id, page["count"], page["offset"])
@@ -37,7 +68,6 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.route("/<campaign_id>")
     @guard.requires("send-mail")
     @blueprint.response(200, CampaignAnswerSchema)
-    @blueprint.doc(security=SECURITY)
     def show_campaign(campaign_id: str) -> Any:
         """A campaign's state and counts."""
         return {"success": True, "campaign": progress.progress(db, campaign_id, current_caller().user_id)}
@@ -46,12 +76,10 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @guard.requires("send-mail")
     @blueprint.arguments(DeliveriesQuerySchema, location="query")
     @blueprint.response(200, DeliveriesAnswerSchema)
-    @blueprint.doc(security=SECURITY)
     def list_deliveries(page: dict[str, Any], campaign_id: str) -> Any:
         """A campaign's outcomes by user id; `after` continues a listing."""
         progress.progress(db, campaign_id, current_caller().user_id)
-        found = progress.deliveries(db, campaign_id, **page)
-        following = found[-1].user_id if len(found) == page["count"] else None
-        return {"success": True, "deliveries": found, "count": len(found), "next": following}
+        found = progress.deliveries(db, campaign_id, status=page["status"], after=page["after"], count=page["count"])
+        return keyset_page("deliveries", found, page["count"], lambda one: one.user_id)
 
     return blueprint

@@ -7,12 +7,11 @@ from typing import Any
 
 from flask import Flask, Response, jsonify
 from flask_smorest import Api
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
 from mailer.api.schemas import ErrorSchema
 from mailer.errors import DatabaseUnavailable, MailerError, NotLoggedIn
-from mailer.storage.database_errors import own_words
+from mailer.storage.database_errors import UNAVAILABLE, own_words
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,8 @@ class EnvelopeApi(Api):
 def register_errors(app: Flask) -> None:
     """Teach the app the service's own errors, before it has any routes."""
     app.register_error_handler(MailerError, _refused)
-    for trouble in (OperationalError, InterfaceError, TimeoutError):
-        app.register_error_handler(trouble, _database_down)
+    for unavailable in UNAVAILABLE:
+        app.register_error_handler(unavailable, _database_down)
 
 
 def protect(app: Flask) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -13,32 +15,33 @@ from mailer.api.requests.bodies import read_whole
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Authenticator, Caller
-from mailer.errors import InvalidParams, NotLoggedIn
+from mailer.errors import InvalidParams, NotLoggedIn, TooBusy
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-SECURITY: list[dict[str, list[str]]] = [{"authToken": [], "userId": []}]
+Security = list[dict[str, list[str]]]  # as OpenAPI has it
+SECURITY: Security = [{"authToken": [], "userId": []}]
 
 
 class Guard:
     """Decorates views; the caller is then `current_caller()`."""
 
     def __init__(
-        self, callers: Authenticator, throttle: RateLimiter, looks: RateLimiter, proxies: TrustedProxies
+        self, callers: Authenticator, throttle: RateLimiter, audience_throttle: RateLimiter, proxies: TrustedProxies
     ) -> None:
         self._callers = callers
         self._throttle = throttle
-        self._looks = looks
+        self._audience_throttle = audience_throttle
         self._proxies = proxies
 
     def requires(
-        self, permission: str | None, *, limited: bool = False, looks: bool = False, streams: bool = False
+        self, permission: str | None, *, limited: bool = False, audience_limited: bool = False, streams: bool = False
     ) -> Callable[[View], View]:
-        """Let in who is logged in, within the rate if `limited`, and has `permission` if any is asked for.
+        """Let in a caller who is logged in and whose token has `permission`; None: any token will do.
 
-        What only `looks` and sends nothing has a rate of its own.
-        The body is then read whole, unless the view `streams` it, and parameters that the view does not take are
-        refused.
+        `limited` counts the request against MAILER_RATE_LIMIT, `audience_limited` against MAILER_AUDIENCE_RATE_LIMIT,
+        which is for requests that send nothing. The body is then read whole, unless the view `streams` it, and URL
+        parameters that the view does not take are refused.
         """
 
         def decorate(view: View) -> View:
@@ -47,14 +50,14 @@ class Guard:
                 g.caller = caller = self._authenticate()
                 if limited:
                     self._hit(self._throttle, "caller", caller.user_id)
-                if looks:
-                    self._hit(self._looks, "looks", caller.user_id)
+                if audience_limited:
+                    self._hit(self._audience_throttle, "looks", caller.user_id)
                 if permission is not None:
                     caller.require(permission)
                 _check_request(view, streams=streams)
                 return view(*args, **kwargs)
 
-            return _documented(guarded, limited=limited or looks)  # type: ignore[return-value]
+            return _documented(guarded, limited=limited or audience_limited, security=SECURITY)  # type: ignore[return-value]
 
         return decorate
 
@@ -69,7 +72,7 @@ class Guard:
                 _check_request(view, streams=False)
                 return view(*args, **kwargs)
 
-            return _documented(guarded, limited=bool(limited_as))  # type: ignore[return-value]
+            return _documented(guarded, limited=bool(limited_as), security=None)  # type: ignore[return-value]
 
         return decorate
 
@@ -90,11 +93,37 @@ class Guard:
         return self._proxies.client(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
 
 
-def _documented(view: Callable[..., Any], *, limited: bool) -> Callable[..., Any]:
-    """Say to flask-smorest's documentation whether there is a rate."""
-    if not limited:
-        return view
-    documented: Callable[..., Any] = Blueprint.doc(**{"x-rate-limited": True})(view)
+class ConcurrencyLimit:
+    """Slots for requests that read the whole directory, so that some threads are always free to accept campaigns.
+
+    gunicorn.conf.py gives a process half as many slots as it has threads.
+    """
+
+    def __init__(self, slots: int = 4) -> None:
+        self.resize(slots)
+
+    def resize(self, slots: int) -> None:
+        """Have this many slots from now on, at least one. To be called before the first request."""
+        self._slots = threading.BoundedSemaphore(max(1, slots))
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold one slot. Raises `TooBusy` at once where all are taken: a request that waited would hold a thread."""
+        slots = self._slots
+        if not slots.acquire(blocking=False):
+            raise TooBusy
+        try:
+            yield
+        finally:
+            slots.release()
+
+
+def _documented(view: Callable[..., Any], *, limited: bool, security: Security | None) -> Callable[..., Any]:
+    """Note for the API's documentation which credentials the view takes, and whether it has a rate."""
+    notes: dict[str, Any] = {"x-rate-limited": True} if limited else {}
+    if security is not None:
+        notes["security"] = security
+    documented: Callable[..., Any] = Blueprint.doc(**notes)(view)
     return documented
 
 

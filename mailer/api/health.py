@@ -6,22 +6,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask import Blueprint, jsonify
-from sqlalchemy import delete, false
-from sqlalchemy.exc import SQLAlchemyError
 from webargs.flaskparser import FlaskParser
 
+from mailer.api.requests.fields import WireBoolean
 from mailer.api.requests.parser import StrictParser
-from mailer.api.schemas import StrictSchema, WireBoolean
+from mailer.api.schemas import StrictSchema
 from mailer.campaigns import progress
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
 from mailer.storage.database import Database
-from mailer.storage.database_errors import in_public
-from mailer.storage.models import RateLimit
+from mailer.storage.database_errors import DATABASE_ERRORS
+from mailer.storage.health import database_trouble
 from mailer.workspace.scheduled_sync import SyncTask
 from transports.base import Transport, TransportUnavailable
 
-Look = Callable[[], Iterable[str]]  # what a person should see to, a sentence each
+Check = Callable[[], Iterable[str]]  # what a person should see to, a sentence each
 
 
 class ReadySchema(StrictSchema):
@@ -38,7 +37,7 @@ def make_blueprint(
     transport: Transport,
     engine: Engine,
     sync: SyncTask | None,
-    warnings: Mapping[str, Look] | None = None,
+    warnings: Mapping[str, Check] | None = None,
 ) -> Blueprint:
     """`/healthz` and `/readyz`, which is 503 for what a probe must act on: the database, and threads that ended.
 
@@ -56,7 +55,7 @@ def make_blueprint(
     @_PARSER.use_args(ReadySchema, location="query")
     def readyz(asked: dict[str, bool]) -> Any:
         trouble = {
-            "database": _database_trouble(db),
+            "database": database_trouble(db),
             "transport": _transport_trouble(db, transport),
             "engine": engine.trouble(),
         }
@@ -67,51 +66,42 @@ def make_blueprint(
             trouble["sync"] = _sync_trouble(sync)
         parts = {name: problem or "ok" for name, problem in trouble.items()}
         shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", "sync") if trouble.get(name)]
-        shown += [f"{name}: {problem}" for name, look in (warnings or {}).items() for problem in _told(look)]
+        shown += [f"{name}: {problem}" for name, check in (warnings or {}).items() for problem in _warnings_of(check)]
         return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
 
     return blueprint
 
 
-def _database_trouble(db: Database) -> str | None:
-    try:
-        with db.write(durable=False) as connection:
-            connection.execute(delete(RateLimit).where(false()))  # a server that takes no writes refuses even this
-            return None
-    except SQLAlchemyError as error:
-        return in_public(error)
-
-
 def _campaigns_trouble(db: Database) -> str | None:
     try:
         return ", ".join(f"{count} {state}" for state, count in progress.ailing(db).items()) or None
-    except SQLAlchemyError:
+    except DATABASE_ERRORS:
         return "unknown"  # why is said of the database
 
 
 def _sync_trouble(sync: SyncTask) -> str | None:
     try:
         return sync.trouble()
-    except SQLAlchemyError:
+    except DATABASE_ERRORS:
         return "unknown"  # why is said of the database
 
 
-def _told(look: Look) -> Iterable[str]:
+def _warnings_of(check: Check) -> Iterable[str]:
     try:
-        return look()
-    except SQLAlchemyError:
+        return check()
+    except DATABASE_ERRORS:
         return ("unknown",)
 
 
 def _transport_trouble(db: Database, transport: Transport) -> str | None:
     try:
         with db.read() as connection:
-            blocked = circuit_breaker.current(connection)
-            probing = blocked is not None and blocked.blocked_until > db.clock(connection)
-    except SQLAlchemyError:
-        blocked, probing = None, False  # said of the database already
-    if blocked and probing:  # past its time nobody has anything to send, so nobody has tried again
-        return blocked.reason
+            breaker = circuit_breaker.tripped(connection)
+            is_open = breaker is not None and breaker.is_open(db.clock(connection))
+    except DATABASE_ERRORS:
+        breaker, is_open = None, False  # said of the database already
+    if breaker and is_open:  # while it is half-open there may be nothing to send, and so nobody who tries
+        return breaker.reason
     try:
         transport.check()
     except TransportUnavailable as error:

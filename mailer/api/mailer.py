@@ -7,9 +7,9 @@ from typing import Any
 from flask import request
 from flask_smorest import Blueprint
 
-from mailer.api.guard import SECURITY, Guard, current_caller
-from mailer.api.requests.parser import StrictParser
-from mailer.api.schemas import ErrorSchema, MailerSchema, SuccessSchema, UnsubscribeSchema
+from mailer.api.blueprint import ApiBlueprint
+from mailer.api.guard import Guard, current_caller
+from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft, make_draft
 from mailer.campaigns.review import about_placeholders
@@ -58,38 +58,20 @@ ACCEPTED = {
 }
 
 
-class MailerBlueprint(Blueprint):
-    """A blueprint whose arguments are read strictly; a view with arguments in the URL is marked for the guard."""
-
-    ARGUMENTS_PARSER = StrictParser()
-
-    def arguments(self, schema: Any, *, location: str = "json", **options: Any) -> Any:
-        """As flask-smorest has it."""
-        decorate = super().arguments(schema, location=location, **options)
-
-        def marking(view: Any) -> Any:
-            wrapped = decorate(view)
-            wrapped.takes_parameters = location == "query" or getattr(view, "takes_parameters", False)
-            return wrapped
-
-        return marking
-
-
 def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Settings) -> Blueprint:
     """The endpoint that the service exists for."""
-    blueprint = MailerBlueprint("Mailer", __name__, url_prefix="/api/v1")
+    blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
     @guard.requires("send-mail", limited=True)
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="Bad Request", example=INVALID_FROM, success=False)
-    @blueprint.alt_response(422, schema=ErrorSchema, description="The key came with another request", success=False)
+    @blueprint.refuses(400, "Bad Request", INVALID_FROM)
+    @blueprint.refuses(422, "The key came with another request")
     @blueprint.doc(
         operationId="post-api-v1-mailer",
         summary="Send Mailer Endpoint",
         description=DESCRIPTION,
-        security=SECURITY,
         parameters=[KEY],
         **{"x-takes-forms": True},
     )
@@ -107,7 +89,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     @guard.requires(None, limited=True)
     @blueprint.arguments(UnsubscribeSchema)
     @blueprint.response(200, SuccessSchema, example={"success": True})
-    @blueprint.doc(security=SECURITY, **{"x-takes-forms": True})
+    @blueprint.doc(**{"x-takes-forms": True})
     def unsubscribe(payload: dict[str, Any]) -> Any:
         """Unsubscribe the user whose id and creation time match; the answer does not tell whether one did."""
         unsubscribe_matching(db, payload["user_id"], int(payload["created_at"]))

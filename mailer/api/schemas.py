@@ -1,65 +1,11 @@
-"""The wire's names and types, which stop here: marshmallow in, plain values on."""
+"""The bodies of requests and answers that several resources share. Their names stop here: views get plain values."""
 
 from __future__ import annotations
 
-import math
-import re
-from datetime import UTC, datetime
-from typing import Any
+from marshmallow import RAISE, Schema, fields, validate
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
-
-from mailer.messages.addresses import is_forbidden
-from mailer.storage.models import CampaignState, DeliveryStatus
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-def one_line(text: str) -> None:
-    """Refuse control characters, line separators and lone surrogates."""
-    if is_forbidden(text):
-        raise ValidationError("Has a control character, a line break or half a character.")
-
-
-def storable(text: str) -> None:
-    """Refuse what neither UTF-8 nor PostgreSQL can hold."""
-    if _UNSTORABLE.search(text):
-        raise ValidationError("Has a NUL or half a character.")
-
-
-class WireBoolean(fields.Field[bool]):
-    """A JSON boolean, the number 1 or 0, or the strings "true" and "false" in any case; null counts as absent."""
-
-    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bool:
-        if isinstance(value, bool | int | float) and value in (0, 1):
-            return bool(value)
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
-        raise ValidationError('Neither a boolean nor "true" or "false".')
-
-
-class WireString(fields.String):
-    """Text; a JSON number is taken as its text, as Rocket.Chat's server does."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            value = str(int(value) if value == int(value) else value)
-        return super()._deserialize(value, *args, **kwargs)
-
-
-class FormText(str):
-    """A field of a form. Text is all that a form can hold: an empty one may have meant something else."""
-
-    __slots__ = ()
-
-
-class QueryString(fields.String):
-    """A selector as JSON text; empty in JSON means absent, as for Rocket.Chat, but in a form it may be a mistake."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(value, FormText) and not value.strip():
-            raise ValidationError("Is empty; leave it out to write to everybody.")
-        return super()._deserialize(value, *args, **kwargs)
+from mailer.api.requests.fields import Milliseconds, QueryString, WireBoolean, WireString, one_line, storable
+from mailer.storage.models import CampaignState
 
 
 class StrictSchema(Schema):
@@ -151,34 +97,6 @@ class NotLoggedInSchema(Schema):
     error = fields.String()
 
 
-class PageSchema(StrictSchema):
-    """Rocket.Chat's paging."""
-
-    count = fields.Integer(load_default=50, validate=validate.Range(1, 100))
-    offset = fields.Integer(load_default=0, validate=validate.Range(0, 1_000_000_000))
-
-
-class DeliveriesQuerySchema(StrictSchema):
-    """Which outcomes to list: those after a user id, so that paging does not slow down."""
-
-    status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in DeliveryStatus]))
-    after = fields.String(load_default=None, validate=storable)
-    count = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
-
-
-class Milliseconds(fields.Field[int]):
-    """Milliseconds since 1970 as ISO 8601 in UTC."""
-
-    def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
-        return None if value is None else iso(value)
-
-
-def iso(milliseconds: int) -> str:
-    """2015-01-01T00:00:00.000Z."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
-
-
 SHOWN_STATES = [*(state.value for state in CampaignState), "blocked", "cancelling"]
 
 
@@ -216,32 +134,3 @@ class CampaignAnswerSchema(SuccessSchema):
     """One campaign."""
 
     campaign = fields.Nested(CampaignSchema)
-
-
-class CampaignsAnswerSchema(SuccessSchema):
-    """A page of campaigns."""
-
-    campaigns = fields.List(fields.Nested(CampaignSchema))
-    count = fields.Integer()
-    offset = fields.Integer()
-    total = fields.Integer()
-
-
-class DeliverySchema(Schema):
-    """One recipient's outcome."""
-
-    user_id = fields.String(data_key="userId")
-    address = fields.String(allow_none=True)
-    status = fields.String()
-    attempts = fields.Integer()
-    reply = fields.String()
-    updated_at = Milliseconds(data_key="updatedAt")
-    next_attempt_at = Milliseconds(data_key="nextAttemptAt", allow_none=True)
-
-
-class DeliveriesAnswerSchema(SuccessSchema):
-    """A page of outcomes; `next` is the `after` of the page that follows, null at the end."""
-
-    deliveries = fields.List(fields.Nested(DeliverySchema))
-    count = fields.Integer()
-    next = fields.String(allow_none=True)

@@ -8,11 +8,12 @@ from flask import Response, jsonify, request
 from flask_smorest import Blueprint
 from marshmallow import INCLUDE, Schema, fields
 
-from mailer.api.documentation import service_version
-from mailer.api.guard import SECURITY, Guard, current_caller
-from mailer.api.mailer import MailerBlueprint
-from mailer.api.schemas import ErrorSchema, NotLoggedInSchema, SuccessSchema
+from mailer.api.blueprint import ApiBlueprint
+from mailer.api.guard import Guard, current_caller
+from mailer.api.openapi import service_version
+from mailer.api.schemas import NotLoggedInSchema, SuccessSchema
 from mailer.callers.sessions import Answer, Sessions
+from mailer.text import is_http_header_value
 
 SECOND_FACTOR = ("x-2fa-code", "x-2fa-method")
 
@@ -72,14 +73,14 @@ class InfoSchema(SuccessSchema):
 
 def make_blueprint(guard: Guard, sessions: Sessions) -> Blueprint:
     """Sessions are the business of whoever knows the callers; this speaks for them."""
-    blueprint = MailerBlueprint("Sessions", __name__, url_prefix="/api")
+    blueprint = ApiBlueprint("Sessions", __name__, url_prefix="/api")
 
     @blueprint.route("/v1/login", methods=["POST"])
     @guard.opens(limited_as="logins")
     @blueprint.arguments(LoginSchema)
     @blueprint.response(200, LoginAnswerSchema)
     @blueprint.alt_response(401, schema=NotLoggedInSchema, description="Not let in", success=False)
-    @blueprint.alt_response(403, schema=ErrorSchema, description="Not let in", success=False)
+    @blueprint.refuses(403, "Not let in")
     @blueprint.doc(**{"x-takes-forms": True})
     def login(credentials: dict[str, Any]) -> Any:
         """Log in at the workspace; with tokens made here there is nothing to log in to, and the answer says so."""
@@ -88,7 +89,6 @@ def make_blueprint(guard: Guard, sessions: Sessions) -> Blueprint:
     @blueprint.route("/v1/me")
     @guard.requires(None)
     @blueprint.response(200, MeSchema)
-    @blueprint.doc(security=SECURITY)
     def me() -> Any:
         """Who the caller is."""
         return _response(sessions.me(current_caller(), _token()))
@@ -96,7 +96,6 @@ def make_blueprint(guard: Guard, sessions: Sessions) -> Blueprint:
     @blueprint.route("/v1/logout", methods=["POST"])
     @guard.requires(None)
     @blueprint.response(200, SuccessSchema)
-    @blueprint.doc(security=SECURITY)
     def logout() -> Any:
         """Make the token in hand invalid, also one that was made here on the command line."""
         return _response(sessions.logout(current_caller(), _token(), _second_factor()))
@@ -118,7 +117,7 @@ def _token() -> str:
 
 def _second_factor() -> dict[str, str]:
     sent = {name: request.headers.get(name, "") for name in SECOND_FACTOR}
-    return {name: value for name, value in sent.items() if value and value.isascii() and value.isprintable()}
+    return {name: value for name, value in sent.items() if value and is_http_header_value(value)}
 
 
 def _response(answer: Answer) -> Response:

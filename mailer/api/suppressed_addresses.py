@@ -5,22 +5,31 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate
 
-from mailer.api.guard import SECURITY, Guard, current_caller
-from mailer.api.mailer import MailerBlueprint
-from mailer.api.requests.uploads import uploaded_text
-from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line
-from mailer.api.unsubscribes import BODY, FORMATS, KINDS, PERMISSION, FormatSchema, ListingSchema
+from mailer.api.blueprint import (
+    CSV,
+    NDJSON,
+    ApiBlueprint,
+    KeysetSchema,
+    RawFormatSchema,
+    download,
+    keyset_page,
+    upload_body,
+)
+from mailer.api.guard import Guard, current_caller
+from mailer.api.requests.fields import Milliseconds, one_line
+from mailer.api.requests.uploads import LIST_TYPES, uploaded_text
+from mailer.api.schemas import StrictSchema, SuccessSchema
+from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
-from mailer.suppression import blocked_addresses, refused_addresses
+from mailer.suppression import blocked_addresses, suppressed_addresses
 from mailer.suppression.list_files import ListedAddress, read_addresses
-from mailer.suppression.list_writer import SuppressedAddress
 
-MOST = 1000  # addresses in one request
+PERMISSION = "manage-users"
+MAX_ADDRESSES = 1000  # in one request
 
 
 def _valid(text: str) -> None:
@@ -31,7 +40,7 @@ def _valid(text: str) -> None:
 class LiftSchema(StrictSchema):
     """Which addresses to write to again."""
 
-    addresses = fields.List(fields.String(validate=_valid), required=True, validate=validate.Length(1, MOST))
+    addresses = fields.List(fields.String(validate=_valid), required=True, validate=validate.Length(1, MAX_ADDRESSES))
 
 
 class ReasonSchema(StrictSchema):
@@ -94,49 +103,41 @@ class BlockedSchema(SuccessSchema):
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     """Everything about addresses that are suppressed."""
-    blueprint = MailerBlueprint("Suppressed addresses", __name__, url_prefix="/api/v1/mailer")
+    blueprint = ApiBlueprint("Suppressed addresses", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/suppressed-addresses")
     @guard.requires(PERMISSION)
-    @blueprint.arguments(ListingSchema, location="query")
+    @blueprint.arguments(KeysetSchema, location="query")
     @blueprint.response(200, SuppressedAddressesSchema)
-    @blueprint.doc(security=SECURITY)
     def list_suppressed(page: dict[str, Any]) -> Any:
         """Which addresses are not written to, in their order; `after` continues a listing."""
-        found = refused_addresses.suppressed_addresses(db, **page)
-        following = found[-1].address if len(found) == page["count"] else None
-        return {"success": True, "addresses": found, "count": len(found), "next": following}
+        found = suppressed_addresses.suppressed_addresses(db, after=page["after"], count=page["count"])
+        return keyset_page("addresses", found, page["count"], lambda one: one.address)
 
     @blueprint.route("/suppressed-addresses/export")
     @guard.requires(PERMISSION)
-    @blueprint.arguments(FormatSchema, location="query")
+    @blueprint.arguments(RawFormatSchema, location="query")
     @blueprint.response(200, content_type="text/csv")
-    @blueprint.doc(security=SECURITY)
     def export_suppressed(wanted: dict[str, Any]) -> Any:
         """All of them as CSV or NDJSON."""
-        written, kind = FORMATS[wanted["form"]]
-        answer = Response(
-            written(refused_addresses.all_suppressed_addresses(db), SuppressedAddress, raw=wanted["raw"]), mimetype=kind
-        )
-        answer.headers["Content-Disposition"] = f'attachment; filename="suppressed-addresses.{wanted["form"]}"'
-        return answer
+        rows = (one.cells() for one in suppressed_addresses.all_suppressed_addresses(db))
+        lines = write_rows(wanted["form"], suppressed_addresses.SuppressedAddress.COLUMNS, rows, raw=wanted["raw"])
+        return download(lines, "suppressed-addresses", wanted["form"])
 
     @blueprint.route("/suppressed-addresses:lift", methods=["POST"])
     @guard.requires(PERMISSION)
     @blueprint.arguments(LiftSchema, example={"addresses": ["ada@example.org"]})
     @blueprint.response(200, LiftedSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a valid address", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(400, "Not a valid address")
     def lift_suppressed(body: dict[str, Any]) -> Any:
         """Write to these addresses again, and count anew; also a success for those that were not suppressed."""
-        return {"success": True, **asdict(refused_addresses.lift(db, body["addresses"]))}
+        return {"success": True, **asdict(suppressed_addresses.lift(db, body["addresses"]))}
 
     @blueprint.route("/suppressed-addresses:block", methods=["POST"])
     @guard.requires(PERMISSION)
     @blueprint.arguments(BlockSchema, example={"addresses": ["ada@example.org"], "reason": "asked by telephone"})
     @blueprint.response(200, BlockedSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a valid address", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(400, "Not a valid address")
     def block_addresses(body: dict[str, Any]) -> Any:
         """Write to these addresses no more, whoever has them, until a person lifts them."""
         named = [ListedAddress(envelope_address(one) or one) for one in body["addresses"]]
@@ -147,11 +148,11 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @guard.requires(PERMISSION, streams=True)
     @blueprint.arguments(ReasonSchema, location="query")
     @blueprint.response(200, BlockedSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="A row that cannot be read", success=False)
-    @blueprint.doc(security=SECURITY, requestBody=BODY)
+    @blueprint.refuses(400, "A row that cannot be read")
+    @blueprint.doc(requestBody=upload_body(CSV, NDJSON))
     def block_listed(given: dict[str, Any]) -> Any:
         """Block the addresses of a list, all of them or none; a column `reason` in it goes before the parameter."""
-        with uploaded_text(*KINDS) as file:
+        with uploaded_text(*LIST_TYPES) as file:
             named = list(read_addresses(file))
             done = blocked_addresses.block(db, named, by=current_caller().user_id, reason=given["reason"])
             return {"success": True, **asdict(done), "notes": file.notes}

@@ -5,38 +5,32 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from mailer.api.guard import SECURITY, Guard, current_caller
-from mailer.api.mailer import MailerBlueprint
-from mailer.api.requests.uploads import uploaded_text
-from mailer.api.schemas import ErrorSchema, Milliseconds, StrictSchema, SuccessSchema, one_line, storable
+from mailer.api.blueprint import (
+    CSV,
+    NDJSON,
+    ApiBlueprint,
+    KeysetSchema,
+    RawFormatSchema,
+    download,
+    keyset_page,
+    upload_body,
+)
+from mailer.api.guard import Guard, current_caller
+from mailer.api.requests.fields import Milliseconds, one_line
+from mailer.api.requests.uploads import LIST_TYPES, uploaded_text
+from mailer.api.schemas import StrictSchema, SuccessSchema
 from mailer.errors import NotFound
+from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
 from mailer.suppression import unsubscribe_lists, wishes
 from mailer.suppression.list_files import read_people
-from mailer.suppression.list_writer import write_csv, write_ndjson
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 
 PERMISSION = "manage-users"
-FORMATS = {"csv": (write_csv, "text/csv"), "ndjson": (write_ndjson, "application/x-ndjson")}
-
-
-class ListingSchema(StrictSchema):
-    """Which of them: those after a user id."""
-
-    after = fields.String(load_default=None, validate=storable)
-    count = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
-
-
-class FormatSchema(StrictSchema):
-    """The file's format; `raw` for programs: without the `'` before what a spreadsheet would take for a formula."""
-
-    form = fields.String(data_key="format", load_default="csv", validate=validate.OneOf(list(FORMATS)))
-    raw = fields.Boolean(load_default=False)
 
 
 class ListNameSchema(StrictSchema):
@@ -97,51 +91,46 @@ class MergedSchema(SuccessSchema):
 
 def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Blueprint:
     """Everything about who is not written to. With `merge` users who share an address subscribe again together."""
-    blueprint = MailerBlueprint("Unsubscribes", __name__, url_prefix="/api/v1/mailer")
+    blueprint = ApiBlueprint("Unsubscribes", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/unsubscribes")
     @guard.requires(PERMISSION)
-    @blueprint.arguments(ListingSchema, location="query")
+    @blueprint.arguments(KeysetSchema, location="query")
     @blueprint.response(200, SuppressedAnswerSchema)
-    @blueprint.doc(security=SECURITY)
     def list_unsubscribes(page: dict[str, Any]) -> Any:
         """Who has unsubscribed, by user id; `after` continues a listing."""
-        found = unsubscribe_lists.unsubscribed_users(db, **page)
-        following = found[-1].user_id if len(found) == page["count"] else None
-        return {"success": True, "unsubscribes": found, "count": len(found), "next": following}
+        found = unsubscribe_lists.unsubscribed_users(db, after=page["after"], count=page["count"])
+        return keyset_page("unsubscribes", found, page["count"], lambda one: one.user_id)
 
     @blueprint.route("/unsubscribes/export")
     @guard.requires(PERMISSION)
-    @blueprint.arguments(FormatSchema, location="query")
+    @blueprint.arguments(RawFormatSchema, location="query")
     @blueprint.response(200, content_type="text/csv")
-    @blueprint.doc(security=SECURITY)
     def export_unsubscribes(wanted: dict[str, Any]) -> Any:
         """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
-        written, kind = FORMATS[wanted["form"]]
-        answer = Response(
-            written(unsubscribe_lists.all_unsubscribed_users_and_wishes(db), raw=wanted["raw"]), mimetype=kind
-        )
-        answer.headers["Content-Disposition"] = f'attachment; filename="unsubscribes.{wanted["form"]}"'
-        return answer
+        rows = (one.cells() for one in unsubscribe_lists.all_unsubscribed_users_and_wishes(db))
+        lines = write_rows(wanted["form"], unsubscribe_lists.Unsubscribed.COLUMNS, rows, raw=wanted["raw"])
+        return download(lines, "unsubscribes", wanted["form"])
 
     @blueprint.route("/unsubscribes:import", methods=["POST"])
     @guard.requires(PERMISSION, streams=True)
     @blueprint.arguments(ListNameSchema, location="query")
     @blueprint.response(200, MergedSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="A row that cannot be read", success=False)
-    @blueprint.doc(security=SECURITY, requestBody=BODY)
+    @blueprint.refuses(400, "A row that cannot be read")
+    @blueprint.doc(requestBody=upload_body(CSV, NDJSON))
     def import_unsubscribes(called: dict[str, Any]) -> Any:
         """Unsubscribe whom a list names, by id or address, now or when they come: all of the list or nothing."""
-        brought = {"by": current_caller().user_id, "source": called["name"] or "uploaded"}
-        with uploaded_text(*KINDS) as file:
-            merged = unsubscribe_lists.unsubscribe_listed(db, read_people(file), **brought)
+        with uploaded_text(*LIST_TYPES) as file:
+            source = called["name"] or "uploaded"
+            merged = unsubscribe_lists.unsubscribe_listed(
+                db, read_people(file), by=current_caller().user_id, source=source
+            )
             return {"success": True, **asdict(merged), "notes": file.notes}
 
     @blueprint.route("/unsubscribes/<user_id>", methods=["DELETE"])
     @guard.requires(PERMISSION)
     @blueprint.response(200, SuccessSchema)
-    @blueprint.alt_response(404, schema=ErrorSchema, description="No such user", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(404, "No such user")
     def subscribe_again(user_id: str) -> Any:
         """Write to this user again; also a success for one who had not unsubscribed."""
         if not resubscribe(db, user_id, merged=merge):
@@ -150,21 +139,18 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
 
     @blueprint.route("/wishes")
     @guard.requires(PERMISSION)
-    @blueprint.arguments(ListingSchema, location="query")
+    @blueprint.arguments(KeysetSchema, location="query")
     @blueprint.response(200, WishesAnswerSchema)
-    @blueprint.doc(security=SECURITY)
     def list_wishes(page: dict[str, Any]) -> Any:
         """The addresses and ids that are kept for whoever comes; `after` continues a listing."""
         kind, _, value = (page["after"] or "").partition(":")
         found = wishes.kept_wishes(db, after=(kind, value), count=page["count"])
-        following = found[-1].place if len(found) == page["count"] else None
-        return {"success": True, "wishes": found, "count": len(found), "next": following}
+        return keyset_page("wishes", found, page["count"], lambda one: one.place)
 
     @blueprint.route("/wishes/<address>", methods=["DELETE"])
     @guard.requires(PERMISSION)
     @blueprint.response(200, TakenBackSchema)
-    @blueprint.alt_response(404, schema=ErrorSchema, description="No such wish", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(404, "No such wish")
     def take_back(address: str) -> Any:
         """Take back what is kept for an address; users who have unsubscribed by themselves stay so."""
         users = resubscribe_address(db, envelope_address(address) or address)
@@ -173,7 +159,3 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
         return {"success": True, "users": users}
 
     return blueprint
-
-
-KINDS = ("text/csv", "application/x-ndjson", "text/plain")
-BODY = {"required": True, "content": {kind: {"schema": {"type": "string"}} for _, kind in FORMATS.values()}}

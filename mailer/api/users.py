@@ -9,10 +9,10 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import INCLUDE, Schema, fields
 
-from mailer.api.guard import SECURITY, Guard
-from mailer.api.mailer import MailerBlueprint
+from mailer.api.blueprint import ApiBlueprint, upload_body
+from mailer.api.guard import Guard
 from mailer.api.requests.uploads import uploaded_text
-from mailer.api.schemas import ErrorSchema, StrictSchema, SuccessSchema
+from mailer.api.schemas import StrictSchema, SuccessSchema
 from mailer.directory.changes import Mode
 from mailer.directory.imports import Wanted, upsert_documents
 from mailer.directory.user_files import UserFile
@@ -23,7 +23,6 @@ from mailer.storage.database import Database
 PERMISSION = "manage-users"
 EXAMPLE = {"name": "Ada Lovelace", "emails": [{"address": "ada@example.org", "verified": True}], "roles": ["user"]}
 SUFFIXES = {"application/x-ndjson": ".ndjson", "application/json": ".json", "text/csv": ".csv"}
-BODY = {"required": True, "content": {kind: {"schema": {"type": "string"}} for kind in SUFFIXES}}
 MAX_PROBLEMS = 100
 
 
@@ -71,15 +70,14 @@ class ImportedSchema(SuccessSchema):
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     """Put, change and deactivate users, one by one or as a file."""
-    blueprint = MailerBlueprint("Users", __name__, url_prefix="/api/v1/mailer")
+    blueprint = ApiBlueprint("Users", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/users/<user_id>", methods=["PUT"])
     @guard.requires(PERMISSION)
     @blueprint.arguments(DocumentSchema, example=EXAMPLE)
     @blueprint.response(200, UserAnswerSchema)
     @blueprint.alt_response(201, schema=UserAnswerSchema, description="The user is new")
-    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a user document", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(400, "Not a user document")
     def put(document: dict[str, Any], user_id: str) -> Any:
         """Add this user, or replace their document."""
         stored = put_user(db, user_id, document)
@@ -89,9 +87,8 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @guard.requires(PERMISSION)
     @blueprint.arguments(DocumentSchema, example={"customFields": {"plan": "pro"}, "language": None})
     @blueprint.response(200, UserAnswerSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="Not a user document", success=False)
-    @blueprint.alt_response(404, schema=ErrorSchema, description="No such user", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(400, "Not a user document")
+    @blueprint.refuses(404, "No such user")
     def patch(changes: dict[str, Any], user_id: str) -> Any:
         """Change some fields of this user's document; null removes one."""
         return _shown(patch_user(db, user_id, changes))
@@ -99,8 +96,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.route("/users/<user_id>", methods=["DELETE"])
     @guard.requires(PERMISSION)
     @blueprint.response(200, UserAnswerSchema)
-    @blueprint.alt_response(404, schema=ErrorSchema, description="No such user", success=False)
-    @blueprint.doc(security=SECURITY)
+    @blueprint.refuses(404, "No such user")
     def deactivate(user_id: str) -> Any:
         """Make this user inactive: no mail, and no valid token. What was sent to them stays on record."""
         return _shown(deactivate_user(db, user_id))
@@ -109,8 +105,8 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @guard.requires(PERMISSION, streams=True)
     @blueprint.arguments(ImportSchema, location="query")
     @blueprint.response(200, ImportedSchema)
-    @blueprint.alt_response(400, schema=ErrorSchema, description="A row that is no user", success=False)
-    @blueprint.doc(security=SECURITY, requestBody=BODY)
+    @blueprint.refuses(400, "A row that is no user")
+    @blueprint.doc(requestBody=upload_body(*SUFFIXES))
     def import_stream(wanted: dict[str, Any]) -> Any:
         """Add the users of a file, or change those who are known: all of it or nothing."""
         with uploaded_text(*SUFFIXES) as text:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from mailer.audience.conditions import audience, reachable, suppressed_audience
 from mailer.audience.shared_addresses import merged_audience, unwanted
 from mailer.directory.users import find_id
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
 from mailer.storage.models import User
 

@@ -12,7 +12,7 @@ from mailer.callers.tokens import Caller, Tokens
 from mailer.errors import NotLoggedIn
 from mailer.storage.database import Database
 from mailer.storage.models import User
-from mailer.suppression.list_writer import iso
+from mailer.times import to_iso
 
 LOGGED_OUT = "You've been logged out!"
 NO_PASSWORDS = (
@@ -65,7 +65,7 @@ class LocalSessions:
             raise NotLoggedIn
         known = {name: row.document[name] for name in SHOWN if name in row.document}
         if row.created_at is not None:
-            known["createdAt"] = iso(row.created_at)
+            known["createdAt"] = to_iso(row.created_at)
         return Answer({"_id": caller.user_id, **known, "email": row.email, "success": True}, 200, {})
 
     def logout(self, caller: Caller, token: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 
 from mailer.callers.tokens import Caller
 from mailer.errors import NotLoggedIn
+from mailer.text import is_http_header_value
 from mailer.workspace.client import Account, account
 
 LIFETIME = 60.0  # seconds
@@ -33,7 +34,7 @@ class WorkspaceCallers:
 
     def authenticate(self, user_id: str, token: str) -> Caller:
         """Return the caller; raise `NotLoggedIn`, or `WorkspaceUnavailable` when nobody can say who it is."""
-        if not (user_id and token and (user_id + token).isascii() and (user_id + token).isprintable()):
+        if not (user_id and token and is_http_header_value(user_id + token)):
             raise NotLoggedIn
         key = _key(user_id, token)
         caller = self._remembered(key)

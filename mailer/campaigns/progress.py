@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, sel
 from mailer.campaigns.control import BY_A_PERSON
 from mailer.errors import NotFound
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, TransportHealth
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, CircuitBreaker, Delivery
 
 BLOCKED = "blocked"
 CANCELLING = "cancelling"
@@ -107,7 +107,7 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
 
 def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
     """The state on record, or what it amounts to: held up by the transport, or cancelled with a checkpoint in hand."""
-    trouble = select(TransportHealth.reason).scalar_subquery()
+    trouble = select(CircuitBreaker.reason).scalar_subquery()
     blocked = and_(Campaign.state == CampaignState.RUNNING, trouble.is_not(None))
     in_hand = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.RUNNING)
     cancelling = and_(Campaign.state == CampaignState.CANCELLED, in_hand)

@@ -15,6 +15,7 @@ from urllib3.util import Retry
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import printable
 from mailer.settings import Settings, environment
+from mailer.text import is_http_header_value
 
 CAMPAIGNS = "/api/v1/mailer/campaigns"
 AUDIENCE = "/api/v1/mailer/audience"
@@ -47,7 +48,7 @@ class Client:
     def __init__(self, url: str, user_id: str, token: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise Misuse("--url: neither http:// nor https://")
-        if not all(value.isascii() and value.isprintable() for value in (user_id, token)):
+        if not is_http_header_value(user_id + token):
             raise Misuse("--user-id and --token: not what a header can hold")
         self._url = url.rstrip("/")
         self._session = requests.Session()

@@ -7,16 +7,14 @@ import os
 from typing import Any
 
 import click
-import psycopg
 import requests
-from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.errors import ConfigError, MailerError
-from mailer.storage.database_errors import own_words
+from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 from transports import TransportError
 from transports.network_errors import in_words
 
-REPORTED = (ConfigError, MailerError, TransportError, SQLAlchemyError, psycopg.Error, OSError)
+REPORTED = (ConfigError, MailerError, TransportError, *DATABASE_ERRORS, OSError)
 
 
 class Failure(click.ClickException):

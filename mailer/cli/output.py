@@ -7,13 +7,12 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 from wcwidth import wcswidth
 
-from mailer.api.schemas import iso
+from mailer.times import to_iso
 
 _NAME = re.compile(r"_([a-z])")
 _JOINERS = "\u200c\u200d"  # they steer nothing, and emoji and Persian words are made with them
@@ -36,7 +35,7 @@ def moment(milliseconds: int | None) -> str:
     """Milliseconds since 1970 as ISO 8601 to the second, UTC; `-` for None."""
     if milliseconds is None:
         return "-"
-    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return to_iso(milliseconds, precision="seconds")
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
@@ -54,7 +53,7 @@ def spelled(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(name: str, value: Any) -> Any:
-    return iso(value) if value is not None and name.endswith(("_at", "_since")) else value
+    return to_iso(value) if value is not None and name.endswith(("_at", "_since")) else value
 
 
 def columns(text: str) -> int:

@@ -7,16 +7,21 @@ from io import TextIOWrapper
 
 import click
 
+from mailer.cli.commands.audience import audience
 from mailer.cli.commands.campaigns import campaigns
-from mailer.cli.commands.maintenance import doctor, purge
-from mailer.cli.commands.preview import audience, preview
+from mailer.cli.commands.config import config
+from mailer.cli.commands.doctor import doctor
+from mailer.cli.commands.preview import preview
+from mailer.cli.commands.purge import purge
 from mailer.cli.commands.send import send
-from mailer.cli.commands.service import config, serve, worker
+from mailer.cli.commands.serve import serve
 from mailer.cli.commands.suppressed import suppressed
 from mailer.cli.commands.tokens import tokens
 from mailer.cli.commands.unsubscribes import unsubscribes
-from mailer.cli.commands.users import users
-from mailer.cli.commands.users_sync import sync
+from mailer.cli.commands.users.file_import import import_
+from mailer.cli.commands.users.listing import users
+from mailer.cli.commands.users.sync import sync
+from mailer.cli.commands.worker import worker
 from mailer.cli.failures import FailingGroup
 from mailer.settings import unknown_settings
 
@@ -38,6 +43,7 @@ def main(context: click.Context) -> None:
             click.echo(f"Warning: {unknown}", err=True)
 
 
+users.add_command(import_)
 users.add_command(sync)
 for command in (serve, worker, users, unsubscribes, suppressed, tokens, send, audience, preview, campaigns):
     main.add_command(command)

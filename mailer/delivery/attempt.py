@@ -16,7 +16,7 @@ from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.same_refusals import is_pattern
 from mailer.delivery.trouble import BrokenContract, Trouble, one_line, told
-from mailer.delivery.worklist import Entry, Result
+from mailer.delivery.worklist import Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings
@@ -56,16 +56,16 @@ class Sender:
         self._settings = settings
         self._chance = chance
 
-    def send(self, template: Template, hold: Hold, entries: Sequence[Entry], now: int) -> Attempt:
-        """Hand over a message for each of `entries`, at `now` in ms. Raises `LeaseLost` when the batch may be lost."""
+    def send(self, template: Template, hold: Hold, items: Sequence[WorkItem], now: int) -> Attempt:
+        """Hand over a message for each of `items`, at `now` in ms. Raises `LeaseLost` when the batch may be lost."""
         attempt = Attempt()
-        drawn: dict[str, Entry] = {}
+        drawn: dict[str, WorkItem] = {}
         outcomes: Iterator[Outcome] | None = None
         try:
-            messages = self._messages(template, entries, now, drawn, attempt)
+            messages = self._messages(template, items, now, drawn, attempt)
             outcomes = self._transport.send(WhileHeld(hold, messages))
             self._take(outcomes, drawn, now, attempt)
-            _verify_answered(len(entries), drawn, attempt)
+            _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
             what = "sender" if error.about is About.SENDER else "transport"
             attempt.halt(**{what: one_line(str(error) or NO_REASON)})
@@ -75,52 +75,52 @@ class Sender:
             _close(outcomes)
             attempt.error = error
             attempt.halt(error=told(error))
-            attempt.results += [self._doubt(entry, now) for entry in drawn.values()]
+            attempt.results += [self._doubt(item, now) for item in drawn.values()]
         return attempt
 
     def _messages(
-        self, template: Template, entries: Sequence[Entry], now: int, drawn: dict[str, Entry], attempt: Attempt
+        self, template: Template, items: Sequence[WorkItem], now: int, drawn: dict[str, WorkItem], attempt: Attempt
     ) -> Iterator[Message]:
-        for entry in entries:
+        for item in items:
             if attempt.halted:
                 return
-            recipient = entry.recipient
+            recipient = item.recipient
             try:
                 message = template.render(recipient, self._links.link(recipient.user_id), now)
             except ValueError as error:
                 words = (one_line(f"Not sent: {error}"), None, About.MESSAGE)
-                failed = Result(entry, DeliveryStatus.FAILED, entry.attempts + 1, entry.doubts, *words)
+                failed = Result(item, DeliveryStatus.FAILED, item.attempts + 1, item.doubts, *words)
                 attempt.results.append(failed)
                 self._halt_if_alike(attempt)
                 continue
-            drawn[message.id] = entry
+            drawn[message.id] = item
             yield message
 
-    def _take(self, outcomes: Iterator[Outcome], drawn: dict[str, Entry], now: int, attempt: Attempt) -> None:
+    def _take(self, outcomes: Iterator[Outcome], drawn: dict[str, WorkItem], now: int, attempt: Attempt) -> None:
         for outcome in outcomes:
-            entry = _drawn(drawn, outcome)
+            item = _drawn(drawn, outcome)
             if outcome.status is Status.SENT:  # the usual one, in few steps
-                sent = Result(entry, DeliveryStatus.SENT, entry.attempts + 1, entry.doubts, one_line(outcome.reply))
+                sent = Result(item, DeliveryStatus.SENT, item.attempts + 1, item.doubts, one_line(outcome.reply))
                 attempt.results.append(sent)
                 attempt.answered = True
             else:
-                self._judge(entry, outcome, now, attempt)
+                self._judge(item, outcome, now, attempt)
             del drawn[outcome.id]  # last: until here an error leaves it in doubt
 
-    def _judge(self, entry: Entry, outcome: Outcome, now: int, attempt: Attempt) -> None:
+    def _judge(self, item: WorkItem, outcome: Outcome, now: int, attempt: Attempt) -> None:
         status, about, reply = Status(outcome.status), About(outcome.about), one_line(outcome.reply)
-        past = (entry.attempts, entry.doubts, entry.first_at or now)
+        past = (item.attempts, item.doubts, item.first_at or now)
         policy = self._settings.uncertain
         then = consequence(status, about, *past, now, chance=self._chance, policy=policy)
         if then.rests:
             attempt.halt(sender=reply)
-        if then.opens:
+        if then.trips_breaker:
             attempt.halt(transport=reply)
         if then.status is None:
             return
         told_of = about if then.status is DeliveryStatus.FAILED else None
         counted = (then.attempts, then.doubts, reply, then.due_at, told_of, then.counts)
-        attempt.results.append(Result(entry, then.status, *counted))
+        attempt.results.append(Result(item, then.status, *counted))
         attempt.answered = attempt.answered or then.status is not DeliveryStatus.UNCERTAIN
         if told_of is not None:
             self._halt_if_alike(attempt)
@@ -131,20 +131,20 @@ class Sender:
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
 
-    def _doubt(self, entry: Entry, now: int) -> Result:
-        doubts = entry.doubts + 1
+    def _doubt(self, item: WorkItem, now: int) -> Result:
+        doubts = item.doubts + 1
         due = uncertain_again(doubts, now, policy=self._settings.uncertain)
-        return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, LOST, due)
+        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, doubts, LOST, due)
 
 
-def _drawn(drawn: Mapping[str, Entry], outcome: Outcome) -> Entry:
-    entry = drawn.get(outcome.id)
-    if entry is None:
+def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:
+    item = drawn.get(outcome.id)
+    if item is None:
         raise BrokenContract("the transport gave an outcome for a message that it had not drawn, or gave one twice")
-    return entry
+    return item
 
 
-def _verify_answered(asked: int, drawn: Mapping[str, Entry], attempt: Attempt) -> None:
+def _verify_answered(asked: int, drawn: Mapping[str, WorkItem], attempt: Attempt) -> None:
     if drawn:
         raise BrokenContract(f"the transport gave no outcome for {len(drawn)} messages that it had drawn")
     if len(attempt.results) < asked and not attempt.halted:

@@ -17,7 +17,8 @@ class Consequence:
     """What an outcome leads to.
 
     `status` is what the recipient's record becomes; None leaves it as it was, and they are tried again. `due_at` in ms
-    is when, if ever. `counts`: against the address. `rests`: the campaign. `opens`: the transport's circuit breaker.
+    is when, if ever. `counts`: against the address. `rests`: the campaign. `trips_breaker`: the
+    transport's circuit breaker opens.
     """
 
     status: DeliveryStatus | None
@@ -26,7 +27,7 @@ class Consequence:
     due_at: int | None = None
     counts: bool = False
     rests: bool = False
-    opens: bool = False
+    trips_breaker: bool = False
 
 
 def consequence(
@@ -42,7 +43,7 @@ def consequence(
         due = uncertain_again(doubts + 1, now, policy=policy)
         return Consequence(DeliveryStatus.UNCERTAIN, attempts, doubts + 1, due)
     if about in (About.RATE, About.TRANSPORT):
-        return Consequence(None, attempts, doubts, opens=True)
+        return Consequence(None, attempts, doubts, trips_breaker=True)
     if about is About.SENDER:
         return Consequence(None, attempts, doubts, rests=True)
     if status is Status.REFUSED and about is not About.MAILBOX:

@@ -1,4 +1,12 @@
-"""Why the transport is blocked and until when: one row that every process heeds, so that one probes at a time."""
+"""The transport's circuit breaker: one row of the database, so that all processes leave a failing transport alone.
+
+| state     | in the database           | who sends                                                |
+|-----------|---------------------------|----------------------------------------------------------|
+| closed    | no row                    | everybody                                                |
+| open      | `retry_at` is yet to come | nobody                                                   |
+| half-open | `retry_at` has come       | one worker: what comes of it closes the breaker, or opens |
+|           |                           | it again for longer                                      |
+"""
 
 from __future__ import annotations
 
@@ -7,43 +15,54 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select, update
 
 from mailer.delivery.retry import transport_back_off
-from mailer.storage.models import TransportHealth
+from mailer.storage.models import CircuitBreaker
 
-_CURRENT = select(TransportHealth.reason, TransportHealth.since, TransportHealth.step, TransportHealth.blocked_until)
+_TRIPPED = select(CircuitBreaker.reason, CircuitBreaker.since, CircuitBreaker.failures, CircuitBreaker.retry_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Blockage:
-    """The transport's trouble: its words, when it began, how many probes failed, when to probe again."""
+class Tripped:
+    """A breaker that is not closed: the transport's own words, and when it first failed (`since`, ms).
+
+    `failures` counts those in a row. From `retry_at` (ms) on, one worker may try the transport.
+    """
 
     reason: str
     since: int
-    step: int
-    blocked_until: int
+    failures: int
+    retry_at: int
+
+    def is_open(self, now: int) -> bool:
+        """Whether nobody may send at `now` (ms); else the breaker is half-open."""
+        return self.retry_at > now
 
 
-def current(connection: Connection) -> Blockage | None:
-    """The blockage in force, or None."""
-    found = connection.execute(_CURRENT).one_or_none()
-    return Blockage(*found) if found else None
+def tripped(connection: Connection) -> Tripped | None:
+    """The breaker when it is open or half-open; None: it is closed."""
+    found = connection.execute(_TRIPPED).one_or_none()
+    return Tripped(*found) if found else None
 
 
-def block(connection: Connection, reason: str, now: int, *, probe: bool) -> None:
-    """Record a failure of the transport: a step further after a `probe`; others failing meanwhile change nothing."""
-    before = current(connection)
-    if before and not probe and before.blocked_until > now:
+def trip(connection: Connection, reason: str, now: int, *, half_open: bool) -> None:
+    """Open the breaker after a failure at `now` (ms), each time in a row for longer.
+
+    `half_open`: the caller was the one that tried. While the breaker is open, the failures of others, who began to send
+    before it opened, change nothing.
+    """
+    before = tripped(connection)
+    if before and not half_open and before.is_open(now):
         return
-    step = before.step + 1 if before else 1
-    values = {"reason": reason, "step": step, "blocked_until": now + transport_back_off(step)}
-    lift(connection)
-    connection.execute(insert(TransportHealth).values(id=1, since=before.since if before else now, **values))
+    failures = before.failures + 1 if before else 1
+    values = {"reason": reason, "failures": failures, "retry_at": now + transport_back_off(failures)}
+    close(connection)
+    connection.execute(insert(CircuitBreaker).values(id=1, since=before.since if before else now, **values))
 
 
-def reserve_probe(connection: Connection, until: int) -> None:
-    """Keep the other workers away until `until`, while the caller probes."""
-    connection.execute(update(TransportHealth).values(blocked_until=until))
+def reserve(connection: Connection, until: int) -> None:
+    """Keep the breaker open for the other workers until `until` (ms), while the caller tries the transport."""
+    connection.execute(update(CircuitBreaker).values(retry_at=until))
 
 
-def lift(connection: Connection) -> None:
-    """The transport works."""
-    connection.execute(delete(TransportHealth))
+def close(connection: Connection) -> None:
+    """The transport works: everybody may send."""
+    connection.execute(delete(CircuitBreaker))

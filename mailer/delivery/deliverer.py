@@ -18,7 +18,7 @@ from mailer.delivery.hold import Hold
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Checkpoint, Outbox
 from mailer.delivery.trouble import Trouble, for_the_log, one_line, told, whole
-from mailer.delivery.worklist import Claim, Entry, Result
+from mailer.delivery.worklist import Claim, Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings
@@ -104,26 +104,26 @@ class Deliverer:
 
     def _deliver(self, hold: Hold, stopping: Callable[[], bool]) -> None:
         claim = hold.claim
-        todo: Sequence[Entry] = self._outbox.open_entries(claim)
-        if claim.probe and not self._probe(claim, todo):
+        todo: Sequence[WorkItem] = self._outbox.due_items(claim)
+        if claim.half_open and not self._transport_works(claim, todo):
             return
         template = self._template(claim.campaign_id)
         chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
         sender = Sender(self._transport, self._links, self._settings, chance)
         attempt = Attempt()
-        intent: Sequence[Entry] = []
+        intent: Sequence[WorkItem] = []
         while todo and attempt.trouble is None and not stopping():
             ahead = todo[: self._settings.checkpoint]
             checkpoint = self._checkpoint(hold, intent, attempt.results, ahead, _untried(todo), stopping)
-            intent = checkpoint.entries
+            intent = checkpoint.items
             attempt = Attempt()
             if not checkpoint.running:
                 break
-            attempt = sender.send(template, hold, checkpoint.entries, checkpoint.now)
-            if (claim.probe or claim.trial) and attempt.answered:
+            attempt = sender.send(template, hold, checkpoint.items, checkpoint.now)
+            if (claim.half_open or claim.trial) and attempt.answered:
                 claim = self._insist(hold, intent, partial(self._lift, claim), stopping)
-            attempted = {result.entry.recipient.user_id for result in attempt.results}
-            left = [entry for entry in checkpoint.entries if entry.recipient.user_id not in attempted]
+            attempted = {result.item.recipient.user_id for result in attempt.results}
+            left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
         release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._insist(hold, intent, release, stopping))
@@ -140,9 +140,9 @@ class Deliverer:
     def _checkpoint(
         self,
         hold: Hold,
-        intent: Sequence[Entry],
+        intent: Sequence[WorkItem],
         results: Sequence[Result],
-        ahead: Sequence[Entry],
+        ahead: Sequence[WorkItem],
         untried: int,
         stopping: Callable[[], bool],
     ) -> Checkpoint:
@@ -151,7 +151,9 @@ class Deliverer:
         hold.renew(written.since)
         return written
 
-    def _insist(self, hold: Hold, intent: Sequence[Entry], write: Callable[[], T], stopping: Callable[[], bool]) -> T:
+    def _insist(
+        self, hold: Hold, intent: Sequence[WorkItem], write: Callable[[], T], stopping: Callable[[], bool]
+    ) -> T:
         """Write what was sent, however long the database is away: forgetting it would send it again.
 
         A commit whose answer was lost may have happened; the recorded `intent` tells, and then the batch is let go.
@@ -165,7 +167,7 @@ class Deliverer:
                     raise
             self._wait_for_database(hold.claim, intent, stopping)
 
-    def _wait_for_database(self, claim: Claim, intent: Sequence[Entry], stopping: Callable[[], bool]) -> None:
+    def _wait_for_database(self, claim: Claim, intent: Sequence[WorkItem], stopping: Callable[[], bool]) -> None:
         while True:
             time.sleep(PATIENCE_SECONDS)
             try:
@@ -176,7 +178,7 @@ class Deliverer:
             else:
                 return
 
-    def _probe(self, claim: Claim, todo: Sequence[Entry]) -> bool:
+    def _transport_works(self, claim: Claim, todo: Sequence[WorkItem]) -> bool:
         try:
             self._transport.check()
         except TransportUnavailable as error:
@@ -190,9 +192,9 @@ class Deliverer:
         return False
 
     def _lift(self, claim: Claim) -> Claim:
-        """A probe or a trial that got an answer about a recipient has shown that it works; `check` alone has not."""
+        """Close the breaker, end the rest: an answer about a recipient shows that sending works, `check` does not."""
         self._outbox.lift(claim)
-        return replace(claim, probe=False, trial=False)
+        return replace(claim, half_open=False, trial=False)
 
 
 def _is_the_campaigns(error: BaseException) -> bool:
@@ -200,5 +202,5 @@ def _is_the_campaigns(error: BaseException) -> bool:
     return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 
-def _untried(entries: Sequence[Entry]) -> int:
-    return sum(entry.status is None for entry in entries)
+def _untried(items: Sequence[WorkItem]) -> int:
+    return sum(item.status is None for item in items)

@@ -51,7 +51,7 @@ def record(
     the batch died in a row. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
-    changes.subtract(result.entry.status for result in results if result.entry.status is not None)
+    changes.subtract(result.item.status for result in results if result.item.status is not None)
     values = {f"{status}_added": changes[status] for status in COUNTERS}
     held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
     numbers_now = {"due_at": numbers["due_at"], "untried": numbers["untried"], "held_takeovers": numbers["takeovers"]}
@@ -100,11 +100,11 @@ _UPSERTS = {"sqlite": _upsert(sqlite, "qmark"), "postgresql": _upsert(postgresql
 
 
 def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:
-    entry = result.entry
-    recipient = entry.recipient
+    item = result.item
+    recipient = item.recipient
     return (
         *(campaign_id, recipient.user_id, result.status.value, recipient.address or None),
-        *(result.attempts, result.doubts, result.reply, entry.first_at or now, now, result.due_at),
+        *(result.attempts, result.doubts, result.reply, item.first_at or now, now, result.due_at),
     )
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam,
 from mailer.delivery import circuit_breaker, ledger, resting, same_refusals
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.trouble import Trouble
-from mailer.delivery.worklist import Claim, Entry, Result, address_outcomes, entries_of, open_entries, still_eligible
+from mailer.delivery.worklist import Claim, Result, WorkItem, address_outcomes, due_items, items_of, still_eligible
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.machine_clock import boot_time
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
@@ -48,7 +48,6 @@ _DUE_LOCKED = _DUE.with_for_update(of=Batch, skip_locked=True)
 _WHOSE = _due_batch(Batch.campaign_id)
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
 
-
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
 
@@ -62,7 +61,7 @@ class Checkpoint:
 
     since: float
     now: int
-    entries: Sequence[Entry]
+    items: Sequence[WorkItem]
     running: bool
 
 
@@ -101,8 +100,8 @@ class Outbox:
 
     def _now_and_free(self, connection: Connection) -> dict[str, Any]:
         now = self._db.clock(connection)
-        trouble = circuit_breaker.current(connection)
-        return {"now": now, "free": trouble is None or trouble.blocked_until <= now}
+        breaker = circuit_breaker.tripped(connection)
+        return {"now": now, "free": breaker is None or not breaker.is_open(now)}
 
     def whose_is_due(self) -> str | None:
         """The campaign whose batch `claim` would take; for when that fails in a way that it must not."""
@@ -114,12 +113,12 @@ class Outbox:
         trial = row.state == CampaignState.RESTING
         if trial and not resting.reserve_trial(connection, row.campaign_id, now, now + self.lease):
             return None
-        probe = circuit_breaker.current(connection) is not None
-        if probe:
-            circuit_breaker.reserve_probe(connection, now + self.lease)
+        half_open = circuit_breaker.tripped(connection) is not None
+        if half_open:
+            circuit_breaker.reserve(connection, now + self.lease)
         place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
         takeovers = row.takeovers + 1 if row.attempting else row.takeovers
-        claim = Claim(*place, row.dry_run, probe, row.merge_addresses, trial, row.errors, takeovers)
+        claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, trial, row.errors, takeovers)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
         self._doubt_all(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
@@ -129,20 +128,20 @@ class Outbox:
         self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
     ) -> None:
         """What was being attempted may have arrived; nobody knows."""
-        lost = [self._doubt(entry, now, reply) for entry in entries_of(connection, claim.campaign_id, user_ids)]
-        untried = pending - sum(result.entry.status is None for result in lost)
+        lost = [self._doubt(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
+        untried = pending - sum(result.item.status is None for result in lost)
         numbers = {"due_at": now + self.lease, "untried": untried, "takeovers": claim.takeovers}
         ledger.record(connection, claim, lost, [], now=now, **numbers)
 
-    def _doubt(self, entry: Entry, now: int, reply: str) -> Result:
-        doubts = entry.doubts + 1
+    def _doubt(self, item: WorkItem, now: int, reply: str) -> Result:
+        doubts = item.doubts + 1
         due = uncertain_again(doubts, now, policy=self._uncertain)
-        return Result(entry, DeliveryStatus.UNCERTAIN, entry.attempts, doubts, reply, due)
+        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, doubts, reply, due)
 
-    def open_entries(self, claim: Claim) -> list[Entry]:
+    def due_items(self, claim: Claim) -> list[WorkItem]:
         """Everyone of the batch who has no final outcome and is due, by id."""
         with self._db.read() as connection:
-            return open_entries(connection, claim, self._db.clock(connection))
+            return due_items(connection, claim, self._db.clock(connection))
 
     def extend(self, claim: Claim) -> float:
         """Hold the batch for another lease; `ledger.LeaseLost` when it is somebody else's by now."""
@@ -151,15 +150,17 @@ class Outbox:
             ledger.fenced(connection, claim, due_at=self._db.clock(connection) + self.lease)
         return since
 
-    def verify_intent(self, claim: Claim, intent: Sequence[Entry]) -> None:
+    def verify_intent(self, claim: Claim, intent: Sequence[WorkItem]) -> None:
         """Raise `ledger.LeaseLost` unless the batch is held and `intent` is still the newest thing written to it."""
         mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
         with self._db.read() as connection:
             attempting = connection.scalar(select(Batch.attempting).where(*mine))
-        if attempting != [entry.recipient.user_id for entry in intent]:
+        if attempting != [item.recipient.user_id for item in intent]:
             raise ledger.LeaseLost
 
-    def checkpoint(self, claim: Claim, results: Sequence[Result], ahead: Sequence[Entry], untried: int) -> Checkpoint:
+    def checkpoint(
+        self, claim: Claim, results: Sequence[Result], ahead: Sequence[WorkItem], untried: int
+    ) -> Checkpoint:
         """Commit `results` and the intent to attempt `ahead`, less who unsubscribed meanwhile.
 
         `untried` is how many of `ahead` and after have no record. When the campaign no longer runs nobody is to be
@@ -170,16 +171,16 @@ class Outbox:
             self._judge_campaign(connection, claim, results)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING or (claim.trial and state == CampaignState.RESTING)
-            entries, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
-            untried -= sum(result.entry.status is None for result in skipped)
-            intent = [entry.recipient.user_id for entry in entries]
+            items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
+            untried -= sum(result.item.status is None for result in skipped)
+            intent = [item.recipient.user_id for item in items]
             self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
-        return Checkpoint(since, now, entries, running)
+        return Checkpoint(since, now, items, running)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be gone on with, to be retried, or done.
 
-        `trouble` is why it ended early, if it did: the transport is then blocked for everybody, or the campaign rests
+        `trouble` is why it ended early, if it did: the transport's circuit breaker then opens, or the campaign rests
         alone; how often it did so in a row is returned. Raises `ledger.LeaseLost`.
         """
         with self._db.write() as connection:
@@ -222,8 +223,8 @@ class Outbox:
         with self._db.write() as connection:
             if claim.trial:
                 resting.lift(connection, claim.campaign_id, answered=True, ended=False)
-            if claim.probe:
-                circuit_breaker.lift(connection)
+            if claim.half_open:
+                circuit_breaker.close(connection)
 
     def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
         """Look for one answer that everybody gets, before the next messages are decided on."""

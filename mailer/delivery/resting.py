@@ -86,15 +86,15 @@ def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: i
     `ended`: the batch has come to its end. Returns how often in a row the campaign rested for this; 0: it does not.
     """
     if trouble is None:
-        if claim.probe:
-            circuit_breaker.lift(connection)
+        if claim.half_open:
+            circuit_breaker.close(connection)
         if claim.trial or (claim.errors and ended):
             lift(connection, claim.campaign_id, answered=False, ended=ended)
         return 0
     if trouble.transport is not None:
-        circuit_breaker.block(connection, trouble.transport, now, probe=claim.probe)
-    elif claim.probe and trouble.error is None:
-        circuit_breaker.lift(connection)
+        circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open)
+    elif claim.half_open and trouble.error is None:
+        circuit_breaker.close(connection)
     if trouble.sender is None and trouble.error is None:
         return 0
     return rest(connection, claim.campaign_id, trouble, now, trial=claim.trial)

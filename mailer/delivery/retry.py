@@ -7,7 +7,6 @@ RECIPIENT_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240, 720
 MAX_ATTEMPTS = 8
 MAX_AGE = 24 * 60 * MINUTE
 JITTER = 0.2
-TASK_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60))
 REST_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240))
 ERROR_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5))
 TRANSPORT_DELAYS = tuple(seconds * 1000 for seconds in (5, 15, 30, 60, 120, 300))
@@ -41,12 +40,3 @@ def sender_back_off(step: int) -> int | None:
 def error_back_off(step: int) -> int | None:
     """How long a campaign rests after its `step`-th unexpected error; None: it has failed."""
     return ERROR_DELAYS[step - 1] if step <= len(ERROR_DELAYS) else None
-
-
-def next_run(began_at: int, now: int, period: int, *, failures: int = 0) -> int:
-    """When a task that began at `began_at` runs again: a whole number of periods later, leaving out what is past.
-
-    After `failures` in a row, the last of them now, it is tried sooner where the period is longer than the wait.
-    """
-    regular = began_at + ((now - began_at) // period + 1) * period
-    return min(regular, now + TASK_DELAYS[min(failures, len(TASK_DELAYS)) - 1]) if failures else regular

@@ -65,8 +65,8 @@ def count(connection: Connection, claim: Claim, results: Sequence[Result], size:
     table, mine = SameRefusals, SameRefusals.campaign_id == claim.campaign_id
     row = connection.execute(select(table.answers, table.known).where(mine)).one_or_none()
     answers, known = (list(row.answers), list(row.known)) if row else ([], [])
-    said = {normalised(result.reply, result.entry.recipient.address): result.reply for result in refused}
-    answers += [normalised(result.reply, result.entry.recipient.address) for result in refused]
+    said = {normalised(result.reply, result.item.recipient.address): result.reply for result in refused}
+    answers += [normalised(result.reply, result.item.recipient.address) for result in refused]
     pattern = most_said(answers[-size:], size, known)
     if pattern is not None:
         words = said.get(pattern) or pattern or "(no words)"

@@ -6,12 +6,12 @@ import re
 import traceback
 from dataclasses import dataclass
 
+from mailer import text as text_rules
 from mailer.errors import MailerError
 from mailer.messages.template import UnusableText
 
 LONGEST = 500  # characters
 _ADDRESS = re.compile(r"\S+@\S+")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def told(error: BaseException) -> str:
 
 def one_line(text: str) -> str:
     """`text` without control characters and lone surrogates, cut to a length that is fit to be kept."""
-    return text if text.isprintable() and len(text) <= LONGEST else _UNPRINTABLE.sub(" ", text).strip()[:LONGEST]
+    return text_rules.one_line(text).strip()[:LONGEST]
 
 
 def for_the_log(text: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 from mailer.audience.conditions import audience_since, eligible_and_refused
 from mailer.audience.shared_addresses import TAKEN, UNWANTED, spoken_for
 from mailer.directory.users import find_by_address
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User, comparable_address
 from mailer.suppression.refused_addresses import AddressOutcome
@@ -20,7 +20,7 @@ from transports.base import About
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A batch in hand. `probe`: the transport was blocked, and this claim is the one that may try it.
+    """A batch in hand. `half_open`: the circuit breaker is, and this claim is the one that tries the transport.
 
     `merged`: of users who share an address one is written to. `trial`: the campaign rests, and this claim may try it.
     `errors`: unexpected ones of the campaign in a row. `takeovers`: how many holders in a row died while sending it.
@@ -32,14 +32,14 @@ class Claim:
     first_id: str
     last_id: str
     dry_run: bool
-    probe: bool
+    half_open: bool
     merged: bool = False
     trial: bool = False
     errors: int = 0
     takeovers: int = 0
 
 
-class Entry(NamedTuple):
+class WorkItem(NamedTuple):
     """One recipient to attempt, and what earlier attempts came to. `status` None: never tried.
 
     `refused_before`: refusals of the address are on record, and end when it takes a message.
@@ -59,7 +59,7 @@ class Result(NamedTuple):
     `about`: whom a failure is about. `counts`: the other side refused the address itself, and that counts against it.
     """
 
-    entry: Entry
+    item: WorkItem
     status: DeliveryStatus
     attempts: int
     doubts: int
@@ -76,7 +76,7 @@ def address_outcomes(results: Sequence[Result]) -> list[AddressOutcome]:
 
 def _address_outcome(result: Result) -> AddressOutcome:
     refusal = result.reply if result.counts else None
-    return AddressOutcome(result.entry.recipient.address, refusal, result.entry.refused_before)
+    return AddressOutcome(result.item.recipient.address, refusal, result.item.refused_before)
 
 
 # built once: every checkpoint runs the first of them
@@ -88,7 +88,7 @@ _SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_rea
 _PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
 
 
-def open_entries(connection: Connection, claim: Claim, now: int) -> list[Entry]:
+def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     """Everyone of the batch who has no final outcome and is due at `now`, by id.
 
     First run, retry after a soft failure and recovery after a crash all start here.
@@ -102,34 +102,34 @@ def open_entries(connection: Connection, claim: Claim, now: int) -> list[Entry]:
         untried = and_(untried, ~spoken_for(claim.campaign_id, campaign.query, campaign.started_at))
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
-    return [_entry(row) for row in connection.execute(query.order_by(User.id))]
+    return [_item(row) for row in connection.execute(query.order_by(User.id))]
 
 
-def entries_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[Entry]:
+def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:
     """These users with their past in the campaign; one who is not in the directory has no name and no address."""
     rows = connection.execute(_users_and_past(campaign_id).where(User.id.in_(user_ids)))
-    known = {row.id: _entry(row) for row in rows}
-    return [known.get(user_id) or _stranger(connection, campaign_id, user_id) for user_id in user_ids]
+    known = {row.id: _item(row) for row in rows}
+    return [known.get(user_id) or _item_without_user(connection, campaign_id, user_id) for user_id in user_ids]
 
 
 def still_eligible(
-    connection: Connection, claim: Claim, entries: Sequence[Entry]
-) -> tuple[Sequence[Entry], Sequence[Result]]:
-    """Those of `entries` who may still be written to, and the others as skipped, with the reason.
+    connection: Connection, claim: Claim, items: Sequence[WorkItem]
+) -> tuple[Sequence[WorkItem], Sequence[Result]]:
+    """Those of `items` who may still be written to, and the others as skipped, with the reason.
 
     A dry run may always be sent.
     """
     if claim.dry_run:
-        return entries, []
-    ids = [entry.recipient.user_id for entry in entries]
+        return items, []
+    ids = [item.recipient.user_id for item in items]
     found: dict[str, str | None] = dict(connection.execute(_ELIGIBLE, {"ids": ids}).all())
     taken = _barred(connection, claim.campaign_id, ids) if claim.merged else {}
     if len(found) == len(ids) and not taken and not any(found.values()):
-        return entries, []
-    left = [entry for entry in entries if entry.recipient.user_id in found and entry.recipient.user_id not in taken]
-    kept = {entry.recipient.user_id for entry in left}
-    lost = [entry for entry in entries if entry.recipient.user_id not in kept]
-    known = [entry._replace(refused_before=found[entry.recipient.user_id] is not None) for entry in left]
+        return items, []
+    left = [item for item in items if item.recipient.user_id in found and item.recipient.user_id not in taken]
+    kept = {item.recipient.user_id for item in left}
+    lost = [item for item in items if item.recipient.user_id not in kept]
+    known = [item._replace(refused_before=found[item.recipient.user_id] is not None) for item in left]
     return known, _skipped(connection, lost, taken)
 
 
@@ -142,20 +142,20 @@ def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dic
     )
 
 
-def _skipped(connection: Connection, lost: Sequence[Entry], barred: Mapping[str, str]) -> list[Result]:
+def _skipped(connection: Connection, lost: Sequence[WorkItem], barred: Mapping[str, str]) -> list[Result]:
     if not lost:
         return []
     reasons = dict(barred)
-    ids = [entry.recipient.user_id for entry in lost]
+    ids = [item.recipient.user_id for item in lost]
     for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": ids}):
         why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
         reasons[user_id] = f"The address is suppressed: {why}."
-    return [_skip(entry, reasons.get(entry.recipient.user_id)) for entry in lost]
+    return [_skip(item, reasons.get(item.recipient.user_id)) for item in lost]
 
 
-def _skip(entry: Entry, reason: str | None) -> Result:
+def _skip(item: WorkItem, reason: str | None) -> Result:
     reply = reason or "No longer subscribed, active or with an address."
-    return Result(entry, DeliveryStatus.SKIPPED, entry.attempts, entry.doubts, reply)
+    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.doubts, reply)
 
 
 def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:
@@ -163,13 +163,13 @@ def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:
     return select(User.id, User.name, User.email, *_PAST).outerjoin(Delivery, mine)
 
 
-def _stranger(connection: Connection, campaign_id: str, user_id: str) -> Entry:
+def _item_without_user(connection: Connection, campaign_id: str, user_id: str) -> WorkItem:
     mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id == user_id)
     past = connection.execute(select(*_PAST).where(mine)).one_or_none()
     return _with_past(Recipient(user_id, "", ""), past)
 
 
-def _dry_run(connection: Connection, claim: Claim, now: int) -> list[Entry]:
+def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     """The From address itself, subscribed or not; its user's name, else that of `from`, else the local part."""
     mine = and_(Delivery.campaign_id == Campaign.id, Delivery.user_id == claim.first_id)
     columns = (Campaign.sender, Campaign.sender_name, Delivery.due_at, *_PAST)
@@ -181,13 +181,17 @@ def _dry_run(connection: Connection, claim: Claim, now: int) -> list[Entry]:
     return [_with_past(Recipient(claim.first_id, name, row.sender), row)] if due else []
 
 
-def _entry(row: AnyRow) -> Entry:
+def _item(row: AnyRow) -> WorkItem:
     user_id, name, email, status, attempts, doubts, first_at = row
     recipient = Recipient(user_id, name, email or "")
-    return Entry(recipient) if status is None else Entry(recipient, DeliveryStatus(status), attempts, doubts, first_at)
+    return (
+        WorkItem(recipient)
+        if status is None
+        else WorkItem(recipient, DeliveryStatus(status), attempts, doubts, first_at)
+    )
 
 
-def _with_past(recipient: Recipient, past: AnyRow | None) -> Entry:
+def _with_past(recipient: Recipient, past: AnyRow | None) -> WorkItem:
     if past is None or past.status is None:
-        return Entry(recipient)
-    return Entry(recipient, DeliveryStatus(past.status), past.attempts, past.doubts, past.first_at)
+        return WorkItem(recipient)
+    return WorkItem(recipient, DeliveryStatus(past.status), past.attempts, past.doubts, past.first_at)

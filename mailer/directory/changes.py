@@ -12,10 +12,10 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any
 
-from typing_extensions import TypeIs
-
+from mailer.directory.merge_patch import merged
 from mailer.files.cells import plain_address
 from mailer.messages.addresses import comparable, envelope_address
+from mailer.text import is_storable
 
 
 class Mode(Enum):
@@ -59,53 +59,6 @@ def combined(known: Mapping[str, Any] | None, given: object, mode: Mode) -> obje
     return result
 
 
-def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`target` with `changes` merged in, as RFC 7396 section 2 has it; neither is changed.
-
-    A date, `{"$date": ...}`, is a value and takes the place of what was there.
-    """
-    if not target or not _is_object(target):
-        return _without_nulls(changes)
-    result = dict(target)
-    for key, value in changes.items():
-        if value is None:
-            result.pop(key, None)
-        elif value.__class__ is dict and _is_object(value):
-            result[key] = merged(result.get(key), value)
-        else:
-            result[key] = value
-    return result
-
-
-def _without_nulls(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What becomes of nothing when `changes` are merged in."""
-    result = {}
-    for key, value in changes.items():
-        if value.__class__ is dict and _is_object(value):
-            result[key] = _without_nulls(value)
-        elif value is not None:
-            result[key] = value
-    return result
-
-
-def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes that make `after` of `before` when they are merged in."""
-    changes: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
-    for key, value in after.items():
-        old = before.get(key)
-        if _is_object(old) and _is_object(value):
-            nested = difference(old, value)
-            changes |= {key: nested} if nested else {}
-        elif key not in before or old != value:
-            changes[key] = value
-    return changes
-
-
-def _is_object(value: object) -> TypeIs[dict[str, Any]]:
-    """Whether `value` has fields of its own, and is not a date or number of Extended JSON."""
-    return isinstance(value, dict) and not next(iter(value), "").startswith("$")
-
-
 def address_of(given: object) -> str:
     """The address that `given` would be written to, as `addresses.comparable` has it; "": there is none.
 
@@ -118,7 +71,7 @@ def address_of(given: object) -> str:
         emails = given.get("emails")
         first = emails[0] if isinstance(emails, list) and emails else None
         text = first.get("address") if isinstance(first, dict) else None
-    plain = plain_address(text) if isinstance(text, str) and _storable(text) else ""
+    plain = plain_address(text) if isinstance(text, str) and is_storable(text) else ""
     return comparable(envelope_address(plain) or plain)
 
 
@@ -138,9 +91,5 @@ def _emails(known: object, addresses: Sequence[str]) -> list[dict[str, Any]]:
     return [*first, *(entry for key, entry in by_address.items() if entry and key != replaced)]
 
 
-def _storable(text: str) -> bool:
-    return text.isprintable() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _key(address: object) -> object:
-    return comparable(plain_address(address)) if isinstance(address, str) and _storable(address) else address
+    return comparable(plain_address(address)) if isinstance(address, str) and is_storable(address) else address

@@ -7,38 +7,26 @@ The shape is Rocket.Chat's: `_id`, `username`, `name`, `emails: [{address, verif
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
 
+from mailer.directory.secret_fields import SECRET_ROOTS, is_secret
 from mailer.errors import InvalidRow
 from mailer.files.cells import plain_address
 from mailer.files.ejson import MAX_INTEGER, NOT_A_NUMBER, canonical_date, from_extended
 from mailer.messages.addresses import envelope_address
+from mailer.text import NUL, is_one_line, is_storable
 
 MAX_DEPTH = 32
 MAX_INDEXED = 255  # characters of _id, username and roles: PostgreSQL takes no index entry over 2,704 bytes
 DATES = ("createdAt", "lastLogin", "_updatedAt")
-SECRET_ROOTS = frozenset({"services", "e2e"})
-SECRETS = frozenset(
-    {
-        *("password", "passwd", "passwordhistory", "bcrypt", "secret", "tempsecret", "clientsecret", "privatekey"),
-        *("token", "tokens", "authtoken", "logintoken", "logintokens", "hashedtoken", "accesstoken", "refreshtoken"),
-        *("idtoken", "invitetoken", "verificationtokens", "apikey", "apitoken", "sessiontoken", "pushtoken"),
-        *("totp", "twofactor", "twofactorauth", "twofactorsecret", "email2fa", "emailcode", "backupcodes"),
-        *("hashedbackup", "recoverycodes"),
-    }
-)
 
 NOT_UNICODE = "is not valid Unicode; in a file, it is in neither UTF-8 nor Windows-1252"
 
 _NOTHING: Mapping[str, Any] = {}
 _SIMPLE = frozenset({bool, type(None)})  # their values can be stored; so can a text that is printable
-
-_unstorable = re.compile("[\0\ud800-\udfff]").search
-_control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 
 
 class UserRow(NamedTuple):
@@ -123,8 +111,8 @@ def _clean(value: object, depth: int) -> Any:
 
 
 def _clean_text(value: str) -> str:
-    if _unstorable(value):
-        raise _RefusedError("has a NUL character" if "\0" in value else NOT_UNICODE)
+    if not is_storable(value):
+        raise _RefusedError("has a NUL character" if NUL in value else NOT_UNICODE)
     return value
 
 
@@ -185,9 +173,9 @@ def _clean_object(values: Mapping[Any, Any], depth: int, stored: Mapping[str, An
 @lru_cache(maxsize=4096)
 def _is_kept(key: object) -> bool:
     """Whether the field `key` is stored: a secret is not."""
-    if not isinstance(key, str) or _unstorable(key):
+    if not isinstance(key, str) or not is_storable(key):
         raise _RefusedError("has a field name that is not valid Unicode text")
-    return re.sub(r"[-_ ]", "", key).casefold() not in SECRETS
+    return not is_secret(key)
 
 
 def _date(value: object, field: str) -> object:
@@ -199,19 +187,27 @@ def _date(value: object, field: str) -> object:
         raise _RefusedError(str(error), field) from None
 
 
-_FIELDS: tuple[tuple[str, type, str], ...] = (
-    *((field, str, "must be a string") for field in ("username", "name", "type", "status", "statusText", "language")),
-    *((field, list, "must be a list") for field in ("emails", "roles")),
-    *((field, dict, "must be an object") for field in ("customFields", "mailer")),
-)
+_FIELD_TYPES: dict[str, type] = {
+    "username": str,
+    "name": str,
+    "type": str,
+    "status": str,
+    "statusText": str,
+    "language": str,
+    "emails": list,
+    "roles": list,
+    "customFields": dict,
+    "mailer": dict,
+}
+_PROBLEMS: dict[type, str] = {str: "must be a string", list: "must be a list", dict: "must be an object"}
 
 
 def _check_fields(document: dict[str, Any]) -> None:
     _check_id(document.get("_id"))
-    for field, kind, problem in _FIELDS:
+    for field, kind in _FIELD_TYPES.items():
         value = document.get(field)
         if value is not None and value.__class__ is not kind and not isinstance(value, kind):
-            raise _RefusedError(problem, field)
+            raise _RefusedError(_PROBLEMS[kind], field)
     if not isinstance(document.get("active", True), bool):
         raise _RefusedError("must be true or false", "active")
     mark = (document.get("mailer") or {}).get("unsubscribed")
@@ -227,7 +223,7 @@ def _check_fields(document: dict[str, Any]) -> None:
 def _check_id(value: object) -> None:
     if not isinstance(value, str) or not value:
         raise _RefusedError("must be a string that is not empty", "_id")
-    if len(value) > MAX_INDEXED or _control(value):
+    if len(value) > MAX_INDEXED or not is_one_line(value):
         raise _RefusedError(f"is longer than {MAX_INDEXED} characters or has a control character", "_id")
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Text, bindparam, cast, select
 
-from mailer.directory.changes import Mode, TableRow, address_of, combined, derived_id, difference, merged
+from mailer.directory.changes import Mode, TableRow, address_of, combined, derived_id
 from mailer.directory.documents import UserRow, normalise
+from mailer.directory.merge_patch import difference, merged
 from mailer.errors import InvalidRow
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import User, comparable_address

@@ -12,7 +12,7 @@ from mailer.directory.changes import Mode, combined
 from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import comparable
-from mailer.messages.template import Recipient
+from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import User, comparable_address
 from mailer.suppression import wishes

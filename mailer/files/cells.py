@@ -7,12 +7,7 @@ from collections.abc import Iterator
 
 from mailer.files.ejson import canonical_date
 from mailer.messages.addresses import envelope_address
-
-# what is not seen at the ends of a cell: controls, blanks of all widths, soft hyphens, zero-width and bidi marks
-_UNSEEN = (
-    "".join(map(chr, range(0x21))) + "\x7f\x85\xa0\xad\u034f\u061c\u115f\u1160\u1680\u180e\u2800\u3000\u3164\ufeff"
-)
-_UNSEEN += "".join(map(chr, (*range(0x2000, 0x2010), *range(0x2028, 0x2030), *range(0x205F, 0x2070))))
+from mailer.text import INVISIBLE, INVISIBLE_CLASS
 
 _YES = (
     "true",
@@ -50,7 +45,7 @@ _NO = (
 )
 BOOLEANS = {**dict.fromkeys((*_YES, "vero"), True), **dict.fromkeys(_NO, False)}
 
-_unseen = re.compile(f"[{re.escape(_UNSEEN)}]+")
+_unseen = re.compile(f"{INVISIBLE_CLASS}+")
 _SEVERAL = re.compile(r"\s:::\s")  # between several values of an address book's entry
 _address_in_parentheses = re.compile(r"\(([^()\s]+@[^()\s]+)\)")  # Name (address)
 _between = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^,;|\r\n])+').findall
@@ -64,7 +59,7 @@ _QUOTES = "'\"‘’“”„«»"
 
 def trimmed(text: str) -> str:
     """`text` without what is not seen at its ends: blanks, no-break and zero-width ones, line ends."""
-    return text.strip(_UNSEEN)
+    return text.strip(INVISIBLE)
 
 
 def plain_address(text: str) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
+
+from mailer.times import from_iso
 
 MAX_INTEGER = 2**63 - 1
 MIN_TIME = -62_135_596_800_000  # milliseconds: the years 1 to 9999, which every consumer of a date can show
 MAX_TIME = 253_402_300_799_999
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
 
 NOT_A_DATE = "is no date: neither ISO 8601 nor milliseconds, within the years 1 to 9999"
 NOT_A_NUMBER = "is no number of 64 bits"
@@ -42,10 +41,9 @@ def canonical_date(value: object) -> dict[str, int]:
 
 def _iso(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text)
+        return from_iso(text)
     except ValueError:
         raise ValueError(NOT_A_DATE) from None
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // MILLISECOND
 
 
 def _integer(value: object) -> int:

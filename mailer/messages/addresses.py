@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import email_validator
 
-# Whether a name can be reached is for the mail server to say: intranets use .local, .test and bare host names.
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+from mailer.text import is_one_line, one_line
 
 MAX_ADDRESS = 254  # octets, RFC 5321 section 4.5.3.1.3 with its errata
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_FORBIDDEN_RUN = re.compile(f"{_FORBIDDEN.pattern}+")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9]))*+"  # no two hyphens in a row, so nothing that could be IDNA
 _PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)*+(?![0-9]+\Z){_LABEL}")
@@ -31,18 +28,12 @@ class Mailbox:
     address: str
 
 
-def is_forbidden(text: str) -> bool:
-    """Whether `text` holds what no header may: a control character, line separator (U+0085, U+2028/9) or surrogate."""
-    return not text.isprintable() and _FORBIDDEN.search(text) is not None
-
-
 def shown_name(text: str) -> str:
     """Give a person's name without what no header may hold: a tab, a line end and the like become one blank.
 
     Blanks around it, and more than one between its words, say nothing and go.
     """
-    if is_forbidden(text):
-        text = _FORBIDDEN_RUN.sub(" ", text)
+    text = one_line(text)
     return " ".join(filter(None, text.split(" "))) if "  " in text or text.strip(" ") != text else text
 
 
@@ -59,8 +50,9 @@ def envelope_address(text: str) -> str | None:
 
 
 def _international(text: str) -> str | None:
-    if is_forbidden(text):
+    if not is_one_line(text):
         return None
+    _allow_special_use_domains()
     try:
         valid = email_validator.validate_email(
             text, check_deliverability=False, globally_deliverable=False, strict=True, allow_display_name=False
@@ -70,6 +62,16 @@ def _international(text: str) -> str | None:
     if valid.ascii_domain.rpartition(".")[2].isdigit():  # a bare IP address, RFC 3696 section 2
         return None
     return f"{valid.local_part}@{valid.ascii_domain}"
+
+
+@cache
+def _allow_special_use_domains() -> None:
+    """Have email_validator take .local, .test and the like, which intranets use; once, before its first use.
+
+    Whether a name can be reached is for the mail server to say. The library has no argument for it: its list of refused
+    names is there to be changed, for the whole process.
+    """
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 def comparable(address: str) -> str:
@@ -82,7 +84,7 @@ def comparable(address: str) -> str:
 
 def parse_mailbox(text: str) -> Mailbox:
     """Read `address` or `Name <address>`; the name may be quoted. Raises ValueError for everything else."""
-    if is_forbidden(text):
+    if not is_one_line(text):
         raise ValueError("a control character, line separator or lone surrogate")
     name, bracket, rest = text.strip(" ").rpartition("<")
     if bracket:

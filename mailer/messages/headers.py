@@ -2,7 +2,7 @@
 
 Written by hand because the standard library's header classes are no barrier: they let an encoded newline become a new
 header, and a long name with a comma become a second address. Callers refuse control characters first
-(`mailer.addresses.is_forbidden`).
+(`mailer.text.is_one_line`).
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from itsdangerous.exc import BadData
 from itsdangerous.signer import SigningAlgorithm
 from typing_extensions import override
 
+from mailer.text import INVISIBLE_CLASS
+
 PATH = "/mailer/unsubscribe/"
 # whose link it is where it is nobody's: no user's id has a control character, so none is ever taken for a user's
 NOBODY = "dry-run\x7f"  # of a dry run whose From address belongs to no user
@@ -27,7 +29,7 @@ MAX_TOKEN = 4096  # characters: an id of 255 takes 1,404 at most, and three time
 
 # the signature has 43 characters; what a mail program appended begins with something that is in no token, or is - or _
 _TOKEN = re.compile(r"[^A-Za-z0-9_-]*([A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43})[_-]*(?![A-Za-z0-9_-])")
-_invisible = re.compile(r"[\s\x00-\x20\x7f-\xa0\xad\u034f\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+")
+_invisible = re.compile(f"{INVISIBLE_CLASS}+")
 _foreign = re.compile(r"[^A-Za-z0-9_.-]+")
 
 

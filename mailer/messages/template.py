@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from mailer.messages.addresses import Mailbox, is_forbidden, shown_name
+from mailer.messages.addresses import Mailbox, shown_name
 from mailer.messages.headers import (
     SOFT_BREAK,
     mailbox_header,
@@ -22,10 +21,11 @@ from mailer.messages.headers import (
     text_header,
 )
 from mailer.messages.parts import Bodies, compile_bodies
+from mailer.messages.recipient import Recipient
 from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
+from mailer.text import is_one_line, is_storable
 from transports.base import Message
 
-_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL takes these
 _ADDRESS = re.compile(r'[^\x00-\x20"(),:;<>@\[\\\]\x7f]{1,64}@[A-Za-z0-9.-]{1,253}')
 _LINK = re.compile(r"https?:[!-;=?-~]{1,900}")  # List-Unsubscribe is one line, and no line is over 998 bytes
 _INERT = re.compile(r"[ !#-%(-;?-~]*")  # stands for itself in HTML, in plain text and in quoted-printable
@@ -59,14 +59,6 @@ class TemplateSource:
     footer: str = ""
 
 
-class Recipient(NamedTuple):
-    """Whom a message is for. `address` is in its envelope form (`mailer.addresses.envelope_address`)."""
-
-    user_id: str
-    name: str
-    address: str
-
-
 @dataclass(frozen=True, slots=True)
 class Preview:
     """A message as its reader will see it: decoded."""
@@ -91,11 +83,11 @@ def compile_message(source: TemplateSource) -> Template:
 
 def _refuse_unusable(source: TemplateSource) -> None:
     for what, text in (("sender", source.sender.name), ("subject", source.subject), ("site name", source.site_name)):
-        if is_forbidden(text):
+        if not is_one_line(text):
             raise UnusableText(f"{what}: a control character, line separator or lone surrogate")
-    if is_forbidden(source.sender.address) or not _ADDRESS.fullmatch(source.sender.address):
+    if not (_ADDRESS.fullmatch(source.sender.address) and is_one_line(source.sender.address)):
         raise UnusableText("sender: not a valid address")
-    if _UNSENDABLE.search(source.header + source.body + source.footer + source.site_url):
+    if not is_storable(source.header + source.body + source.footer + source.site_url):
         raise UnusableText("body: a NUL or a lone surrogate")
     if not _CAMPAIGN_ID.fullmatch(source.campaign_id):
         raise UnusableText("campaign id: more than letters, digits, - and _")
@@ -201,7 +193,7 @@ def _concatenated(*runs: list[str]) -> list[str]:
 
 def _values(recipient: Recipient, link: str) -> dict[str, str]:
     name, address = shown_name(recipient.name), recipient.address
-    if not _ADDRESS.fullmatch(address) or is_forbidden(address):
+    if not (_ADDRESS.fullmatch(address) and is_one_line(address)):
         raise UnusableRecipient("address: not in its envelope form")
     if not _LINK.fullmatch(link):
         raise ValueError("the unsubscribe link is no URL that fits into one line")

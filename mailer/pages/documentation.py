@@ -8,7 +8,7 @@ import flask_swagger_ui
 from flask import Blueprint, Response, make_response, render_template, send_from_directory
 
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
-START = Path(__file__).resolve().parent / "docs"
+START = Path(__file__).resolve().parent / "static" / "documentation"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -21,7 +21,7 @@ def make_blueprint(title: str) -> Blueprint:
 
     @blueprint.get("/")
     def show() -> Response:
-        return make_response(render_template("docs.html", title=title))
+        return make_response(render_template("documentation.html", title=title))
 
     @blueprint.get("/start.js")
     def start() -> Response:

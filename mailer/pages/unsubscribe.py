@@ -50,7 +50,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         __name__,
         url_prefix=PATH.rstrip("/"),
         template_folder=str(PAGES / "templates"),
-        static_folder=str(PAGES / "static"),
+        static_folder=str(PAGES / "static" / "unsubscribe"),
         static_url_path="/static",
     )
 

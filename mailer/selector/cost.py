@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from mailer.selector.columns import LISTED, PROMOTED
 from mailer.selector.paths import is_index, is_plain
+from mailer.selector.regex.compiled import Regex
 from mailer.selector.regex.cost import TEXT
-from mailer.selector.sql.columns import LISTED, PROMOTED
 from mailer.selector.tree import (
     And,
     Compare,
@@ -24,7 +25,6 @@ from mailer.selector.tree import (
     OfType,
     OneOf,
     Or,
-    Regex,
     Size,
     Test,
 )

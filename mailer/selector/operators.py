@@ -10,7 +10,7 @@ from mailer.errors import InvalidQuery
 from mailer.selector.limits import MAX_IN
 from mailer.selector.literals import parse_literal
 from mailer.selector.paths import quoted
-from mailer.selector.tree import Compare, Exists, Kind, Mod, OfType, OneOf, Order, Size, Test
+from mailer.selector.tree import Compare, Comparison, Exists, Kind, Mod, OfType, OneOf, Size, Test
 
 TYPE_NAMES = {
     1: "double",
@@ -64,10 +64,10 @@ def _array(name: str, operand: Any) -> list[Any]:
 
 def _compare(name: str, operand: Any) -> Test:
     literal = parse_literal(operand)
-    order = Order.EQ if name == "$ne" else Order(name)
-    if order is not Order.EQ and literal.kind in (Kind.ARRAY, Kind.OBJECT):
+    comparison = Comparison.EQ if name == "$ne" else Comparison(name)
+    if comparison is not Comparison.EQ and literal.kind in (Kind.ARRAY, Kind.OBJECT):
         raise InvalidQuery(f"{name} cannot compare with an array or an object.", operator=name)
-    return Compare(order, literal)
+    return Compare(comparison, literal)
 
 
 def _one_of(name: str, operand: Any) -> Test:

@@ -7,6 +7,7 @@ import re
 
 from mailer.errors import InvalidQuery
 from mailer.selector.limits import MAX_INDEXES, MAX_SEGMENTS
+from mailer.text import NUL, is_storable
 
 FORBIDDEN_ROOTS = frozenset({"services", "mailer", "e2e"})
 """Credentials, the workspace's own unsubscribe mark and end-to-end keys: nothing below them can be named either."""
@@ -50,10 +51,9 @@ def check_name(segment: str, name: str) -> None:
 
 def check_text(text: str) -> None:
     """Raise InvalidQuery where the text holds what no document can: NUL or half a surrogate pair."""
-    if "\0" in text:
-        raise InvalidQuery(f"The query holds a NUL character, in {quoted(text)}.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidQuery(f"The query holds half a surrogate pair, in {quoted(text)}.")
+    if not is_storable(text):
+        found = "a NUL character" if NUL in text else "half a surrogate pair"
+        raise InvalidQuery(f"The query holds {found}, in {quoted(text)}.")
 
 
 def is_index(segment: str) -> bool:

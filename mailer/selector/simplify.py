@@ -12,9 +12,9 @@ from itertools import chain
 
 import re2
 
-from mailer.selector.regex.compiled import compiled
-from mailer.selector.sql.columns import PROMOTED
-from mailer.selector.tree import And, Compare, ElemMatch, Field, Literal, Node, Not, OneOf, Or, Order, Regex
+from mailer.selector.columns import PROMOTED
+from mailer.selector.regex.compiled import Regex, compiled
+from mailer.selector.tree import And, Compare, Comparison, ElemMatch, Field, Literal, Node, Not, OneOf, Or
 
 LONGEST = 20_000  # characters of a joint pattern; beyond it PostgreSQL takes long to compile it
 
@@ -63,7 +63,7 @@ def _key(node: Node) -> object:
     if not isinstance(node, Field) or node.path[:1] in {(name,) for name in PROMOTED}:  # a column costs next to nothing
         return None
     match node.test:
-        case OneOf() | Compare(Order.EQ, _):
+        case OneOf() | Compare(Comparison.EQ, _):
             return node.path, OneOf
         case Regex():
             return node.path, Regex

@@ -13,7 +13,7 @@ from mailer.selector.operators import parse_all, parse_test
 from mailer.selector.paths import DATE_FIELDS, quoted, split_path
 from mailer.selector.regex.operator import parse_regex
 from mailer.selector.simplify import simplify
-from mailer.selector.tree import And, Compare, ElemMatch, Field, Kind, Literal, Node, Not, OneOf, Or, Order, Test
+from mailer.selector.tree import And, Compare, Comparison, ElemMatch, Field, Kind, Literal, Node, Not, OneOf, Or, Test
 from mailer.selector.weight import nesting, weight
 
 _LOGICAL = ("$and", "$or", "$nor")
@@ -74,7 +74,7 @@ def _parse_logical(name: str, value: Any, depth: int, root: bool) -> Node:
 def _parse_predicate(path: tuple[str, ...], value: Any, depth: int) -> Node:
     if is_expression(value):
         return _parse_expression(path, value, depth)
-    return Field(path, Compare(Order.EQ, parse_literal(value)))
+    return Field(path, Compare(Comparison.EQ, parse_literal(value)))
 
 
 def is_expression(value: Any) -> bool:
@@ -132,7 +132,7 @@ def _parse_all(path: tuple[str, ...], operand: Any, depth: int) -> Node:
         return Or(())
     if all(isinstance(element, Mapping) and set(element) == {"$elemMatch"} for element in elements):
         return And(tuple(Field(path, _parse_elem_match(element["$elemMatch"], depth)) for element in elements))
-    return And(tuple(Field(path, Compare(Order.EQ, parse_literal(element))) for element in elements))
+    return And(tuple(Field(path, Compare(Comparison.EQ, parse_literal(element))) for element in elements))
 
 
 def _parse_elem_match(operand: Any, depth: int) -> Test:
@@ -151,8 +151,8 @@ def _with_instants(tree: Node) -> Node:
             return Not(_with_instants(part))
         case And(parts):
             return And(tuple(map(_with_instants, parts)))
-        case Field(path, Compare(order, literal)):
-            return Field(path, Compare(order, _instant(literal)))
+        case Field(path, Compare(comparison, literal)):
+            return Field(path, Compare(comparison, _instant(literal)))
         case Field(path, OneOf(literals)):
             return Field(path, OneOf(tuple(map(_instant, literals))))
         case _:

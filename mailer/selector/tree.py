@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from mailer.selector.regex.compiled import Pattern
+from mailer.selector.regex.compiled import Regex
 
 
 class Kind(Enum):
@@ -23,7 +23,7 @@ class Kind(Enum):
     INSTANT = "instant"  # an operand only: compares with a date and with a number of milliseconds
 
 
-class Order(Enum):
+class Comparison(Enum):
     """How a comparison must come out."""
 
     EQ = "$eq"
@@ -45,7 +45,7 @@ class Literal:
 class Compare:
     """$eq, $gt, $gte, $lt, $lte."""
 
-    order: Order
+    comparison: Comparison
     literal: Literal
 
 
@@ -66,19 +66,6 @@ class OfType:
     """$type, with the numbers already turned into MongoDB's names."""
 
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Regex:
-    """$regex, in the spelling of each engine; `seconds` is what it adds to the time of a plain text.
-
-    `held` keeps the pattern compiled for as long as the tree is in use.
-    """
-
-    re2: str
-    postgresql: str
-    seconds: float
-    held: Pattern = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)

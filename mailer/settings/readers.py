@@ -17,7 +17,8 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from transports.options import DURATION, SECONDS
+from mailer.text import NUL, is_http_header_value
+from transports.options import parse_duration
 
 MIN_SECRET_LENGTH = 32
 
@@ -56,21 +57,20 @@ def _shown(seconds: int) -> str:
 
 
 def duration(least: int, most: int) -> Reader:
-    """Whole seconds, given as 30s, 5m, 2h, 1d or a bare number."""
+    """Whole seconds from `least` to `most`, given as `parse_duration` reads them: 30s, 5m, 2h, 1d or a bare number.
+
+    Not environs' own durations: they would be a second spelling beside that of the transports' options.
+    """
 
     def read(env: Env, name: str) -> int:
-        return int(_seconds(env.str(name, validate=check)))
+        return int(parse_duration(env.str(name, validate=check)) or 0)
 
     def check(raw: str) -> None:
-        if not least <= _seconds(raw) <= most:
+        seconds = parse_duration(raw)
+        if seconds is None or not least <= seconds <= most:
             raise ValidationError(f"Not a duration such as 15m, from {least} s to {_shown(most)}.")
 
     return read
-
-
-def _seconds(raw: str) -> float:
-    match = DURATION.fullmatch(raw)
-    return float(match[1]) * SECONDS[match[2] or "s"] if match else -1.0
 
 
 def printable(raw: str) -> None:
@@ -81,7 +81,7 @@ def printable(raw: str) -> None:
 
 def header_value(raw: str) -> None:
     """A check: ASCII that a header can hold."""
-    if not (raw.isascii() and raw.isprintable()):
+    if not is_http_header_value(raw):
         raise ValidationError("Not what a header can hold.")
 
 
@@ -167,7 +167,7 @@ def contents(env: Env, name: str) -> str:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ValidationError("Not a readable UTF-8 file.") from error
-        if "\0" in text:
+        if NUL in text:
             raise ValidationError("Has a NUL.")
 
     return env.path(name, validate=check).read_text("utf-8")

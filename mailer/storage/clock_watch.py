@@ -22,11 +22,11 @@ from mailer.storage.models import (
     BatchState,
     Campaign,
     CampaignState,
+    CircuitBreaker,
     ClockMark,
     Delivery,
     RateLimit,
     ScheduledTask,
-    TransportHealth,
 )
 from mailer.storage.states import BEGUN
 
@@ -96,7 +96,7 @@ def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
         (Delivery.due_at, ongoing),
         (Batch.due_at, Batch.state == BatchState.WAITING),
         (Campaign.due_at, ~planning),
-        (TransportHealth.blocked_until, None),
+        (CircuitBreaker.retry_at, None),
         (ScheduledTask.due_at, None),
         (RateLimit.expires_at, None),
     ):

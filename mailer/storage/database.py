@@ -30,7 +30,6 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailer.errors import ConfigError
-from mailer.selector.sql.sqlite_functions import register
 from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.sqlite_writes import SQLiteWrites
 from mailer.storage.standing import watch
@@ -50,6 +49,7 @@ _ENGINE: dict[str, Any] = {
 }
 
 Clock = Callable[[Connection], int]
+OnConnect = Callable[[sqlite3.Connection], None]
 AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
 
 
@@ -70,12 +70,19 @@ def is_database_trouble(error: BaseException) -> bool:
 
 
 class Database:
-    """Transactions on one database, SQLite or PostgreSQL; `patience` in seconds, for SQLite's lock."""
+    """Transactions on one database, SQLite or PostgreSQL.
 
-    def __init__(self, url: str, *, clock: Clock = database_time, patience: float = PATIENCE_SECONDS) -> None:
+    `on_connect` is given each new connection to SQLite, to add the functions in Python that statements call there.
+    `patience` in seconds is how long a writer waits for SQLite's lock. Raises `ConfigError` for
+    a `url` of another kind.
+    """
+
+    def __init__(
+        self, url: str, *, on_connect: OnConnect, clock: Clock = database_time, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self.url = url
         self.clock = clock
-        self.engine, self.writes = _engine(url, patience)
+        self.engine, self.writes = _engine(url, patience, on_connect)
         watch(self.engine)
         self._shared = SharedWrites(self.write)
 
@@ -162,7 +169,7 @@ def _refuse_unknown(script: ScriptDirectory, current: str | None) -> None:
         ) from error
 
 
-def _engine(url: str, patience: float) -> tuple[Engine, SQLiteWrites | None]:
+def _engine(url: str, patience: float, on_connect: OnConnect) -> tuple[Engine, SQLiteWrites | None]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -177,7 +184,7 @@ def _engine(url: str, patience: float) -> tuple[Engine, SQLiteWrites | None]:
     Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     writes = SQLiteWrites(Path(parsed.database), patience)
     engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, **_ENGINE)
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", partial(_prepare_sqlite, on_connect))
     event.listen(engine, "begin", partial(_begin_sqlite, writes))
     return engine, writes
 
@@ -189,9 +196,9 @@ def _takes_no_writes(context: ExceptionContext) -> None:
         raise OperationalError(context.statement, None, error, hide_parameters=True) from error
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+def _prepare_sqlite(on_connect: OnConnect, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-    register(connection)
+    on_connect(connection)
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-4000"):
         connection.execute(f"PRAGMA {pragma}").close()
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
+DATABASE_ERRORS = (SQLAlchemyError, psycopg.Error)  # whatever a database may raise
+UNAVAILABLE = (OperationalError, InterfaceError, TimeoutError)  # it may work again later: no connection, a lock, a disk
+
 
 def own_words(error: Exception) -> str:
     """The database's own first line: for whoever runs the service, since it may name hosts and users."""

@@ -180,16 +180,16 @@ class IdempotencyKey(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class TransportHealth(Base):
-    """One row: why the transport is blocked and until when. No row: it works."""
+class CircuitBreaker(Base):
+    """The transport's circuit breaker: one row while it is open or half-open, none while it is closed."""
 
     __tablename__ = "transport_health"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     reason: Mapped[str] = mapped_column(Text)
     since: Mapped[int] = mapped_column(BigInteger)
-    step: Mapped[int]
-    blocked_until: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column("step", key="failures")  # in a row
+    retry_at: Mapped[int] = mapped_column("blocked_until", BigInteger, key="retry_at")
 
 
 class ClockMark(Base):

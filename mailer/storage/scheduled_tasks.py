@@ -17,13 +17,14 @@ from sqlalchemy import ColumnElement, Connection, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.delivery.retry import next_run
 from mailer.errors import InvalidState
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.database_errors import own_words
 from mailer.storage.models import ScheduledTask as Task
 
 log = logging.getLogger(__name__)
+
+DELAYS = tuple(minutes * 60_000 for minutes in (1, 5, 15, 60))  # after one failure, after two, ...
 
 
 class TurnLost(InvalidState):
@@ -162,3 +163,12 @@ class SharedTask:
                 return
             except SQLAlchemyError as error:
                 log.error("heartbeat: %s", own_words(error))
+
+
+def next_run(began_at: int, now: int, period: int, *, failures: int = 0) -> int:
+    """When a task that began at `began_at` runs again: a whole number of periods later, leaving out what is past.
+
+    After `failures` in a row, the last of them now, it is tried sooner where the period is longer than the wait.
+    """
+    regular = began_at + ((now - began_at) // period + 1) * period
+    return min(regular, now + DELAYS[min(failures, len(DELAYS)) - 1]) if failures else regular

@@ -14,7 +14,6 @@ from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.models import RefusedAddress
 from mailer.suppression.list_files import ListedAddress
-from mailer.suppression.refused_addresses import SUPPRESSED, Lifted, lift
 
 CHUNK = 500  # rows
 MAX_REASON = 1000  # characters
@@ -28,12 +27,12 @@ class Blocked:
     already: int
 
 
-def block(db: Database, named: Iterable[ListedAddress], *, by: str, reason: str) -> Blocked:
+def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str) -> Blocked:
     """Write to these addresses no more until a person lifts them: all of them or, on an error, none.
 
     `reason` is for those that have none of their own; `by` says who blocked them.
     """
-    rows = {comparable(one.address): (one.reason or reason)[:MAX_REASON] for one in named}
+    rows = {comparable(one.address): (one.reason or reason)[:MAX_REASON] for one in listed}
     with db.write() as connection:
         now = db.clock(connection)
         before = _blocked(connection)
@@ -65,21 +64,3 @@ def _blocking(dialect: Any) -> Any:
 
 
 _BLOCK = {"sqlite": _blocking(sqlite), "postgresql": _blocking(postgresql)}
-
-
-def lift_named(db: Database, named: Iterable[ListedAddress]) -> Lifted:
-    """Lift the addresses of a list, each as it literally stands or, where that is not suppressed, as it is meant."""
-    wanted = list(named)
-    forms = [(comparable(form), "") for one in wanted for form in (*one.literally, one.address)]
-    with db.read() as connection:
-        known = {address for some in _chunks(forms) for address in _known(connection, some)}
-    return lift(db, [_chosen(one, known) for one in wanted])
-
-
-def _known(connection: Connection, some: list[tuple[str, str]]) -> Iterator[str]:
-    listed = RefusedAddress.address.in_([form for form, _ in some])
-    return iter(connection.scalars(select(RefusedAddress.address).where(listed, SUPPRESSED)).all())
-
-
-def _chosen(one: ListedAddress, known: set[str]) -> str:
-    return next((form for form in one.literally if comparable(form) in known), one.address)

@@ -10,9 +10,9 @@ from typing import Any
 from mailer.errors import InvalidRow
 from mailer.files import cells
 from mailer.files.ejson import canonical_date
+from mailer.files.exports import bare
 from mailer.files.headings import POSTAL, columns_of
 from mailer.files.json_streams import read_json
-from mailer.files.spreadsheets import bare
 from mailer.files.tables import Headless, Table, read_table
 from mailer.files.text_files import TextFile
 from mailer.messages.addresses import envelope_address

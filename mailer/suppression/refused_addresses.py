@@ -1,4 +1,4 @@
-"""Addresses that campaign after campaign had refused: counted, suppressed, listed, and lifted by a person.
+"""Addresses that campaign after campaign had refused: counted, and suppressed at last.
 
 An address counts one for each campaign in which the other side refused it for good with an answer about the address,
 however often that campaign tried, and none any more once it has taken a message. Dry runs count nothing, nor do answers
@@ -8,39 +8,14 @@ about a mailbox, a message or whoever sends.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, case, delete, func, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, case, delete, func, literal
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mailer.messages.addresses import comparable, envelope_address
-from mailer.storage.database import Database
-from mailer.storage.models import RefusedAddress, User, comparable_address
-from mailer.suppression.list_writer import SuppressedAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed.
-
-    `blocked_by` and `reason`: of an operator who has blocked it.
-    """
-
-    campaigns: int
-    reply: str
-    suppressed_at: int | None
-    blocked_by: str | None
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lifted:
-    """How many of the addresses are written to again, and how many were not suppressed."""
-
-    lifted: int
-    unmatched: int
+from mailer.messages.addresses import comparable
+from mailer.storage.models import RefusedAddress
 
 
 class AddressOutcome(NamedTuple):
@@ -56,8 +31,6 @@ class AddressOutcome(NamedTuple):
 
 _ENHANCED = re.compile(r"(?<![\d.])5\.\d{1,3}\.\d{1,3}(?![\d.])")
 _CODE = re.compile(r"(?<![\d.])5\d\d(?![\d.])")
-SUPPRESSED = RefusedAddress.suppressed_at.is_not(None)
-BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
 
 
 def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOutcome], now: int, limit: int) -> None:
@@ -68,7 +41,8 @@ def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOu
     """
     taken, refused = _last_words(outcomes)
     if taken:
-        connection.execute(delete(RefusedAddress).where(RefusedAddress.address.in_(sorted(taken)), ~SUPPRESSED))
+        theirs = (RefusedAddress.address.in_(sorted(taken)), RefusedAddress.suppressed_at.is_(None))
+        connection.execute(delete(RefusedAddress).where(*theirs))
     if refused and limit:
         same = {"campaign_id": campaign_id, "now": now, "limit": limit}
         rows = [{"address": one, "reply": said, "rule": rule_of(said), **same} for one, said in sorted(refused.items())]
@@ -119,41 +93,3 @@ def _since(campaigns: ColumnElement[int], now: ColumnElement[int]) -> ColumnElem
 
 
 _COUNT = {"sqlite": _counting(sqlite), "postgresql": _counting(postgresql)}
-
-
-def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:
-    """Those not written to, by address, from the one after `after` on."""
-    users = select(func.count()).where(comparable_address() == RefusedAddress.address).scalar_subquery()
-    refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
-    query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users).where(SUPPRESSED)
-    if after is not None:
-        query = query.where(RefusedAddress.address > after)
-    with db.read() as connection:
-        return [
-            SuppressedAddress(*row) for row in connection.execute(query.order_by(RefusedAddress.address).limit(count))
-        ]
-
-
-def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
-    """All of them, read page by page."""
-    after: str | None = None
-    while page := suppressed_addresses(db, after=after):
-        yield from page
-        after = page[-1].address
-
-
-def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
-    """What is on record of the user's address; None: no refusal."""
-    facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK)
-    mine = (User.id == user_id, RefusedAddress.address == comparable_address())
-    row = connection.execute(select(*facts).where(*mine)).one_or_none()
-    return Refusal(*row) if row else None
-
-
-def lift(db: Database, addresses: Collection[str]) -> Lifted:
-    """Write to these addresses again, whatever their case, and count anew."""
-    wanted = {comparable(envelope_address(one) or one) for one in addresses}
-    one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
-    with db.write() as connection:  # a list may have more than one statement can name
-        lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
-    return Lifted(lifted, unmatched=len(wanted) - lifted)

@@ -9,18 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, select, text
 
+from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from mailer.suppression import wishes
 from mailer.suppression.list_files import ListedPerson
-from mailer.suppression.list_writer import Unsubscribed
+from mailer.times import to_iso
 
 CHUNK = 500  # rows
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """One who has unsubscribed; `unsubscribed_at` in ms since 1970. Without `user_id`: whoever comes to the address."""
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt")
+    user_id: str | None
+    address: str | None
+    unsubscribed_at: int
+
+    def cells(self) -> tuple[Cell, ...]:
+        """In the order of `COLUMNS`; times are ISO 8601 in UTC."""
+        return self.user_id, self.address, to_iso(self.unsubscribed_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from mailer.storage.database import Database
 from mailer.storage.database_errors import in_public
 from mailer.storage.scheduled_tasks import SharedTask, TaskRecord, Turn, TurnLost
 from mailer.workspace.client import Workspace
-from mailer.workspace.sync import Progress, SyncResult, sync_users
+from mailer.workspace.spool import Progress
+from mailer.workspace.sync import SyncResult, sync_users
 
 log = logging.getLogger(__name__)
 

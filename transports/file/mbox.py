@@ -22,7 +22,7 @@ from transports.file.formats import FileFormat, latest_by_id
 
 MAILBOX = "mbox"
 INDEX = "mbox.index"
-PATIENCE = 10.0  # seconds that a mail reader may hold the mailbox
+READER_LOCK_TIMEOUT = 10.0  # seconds to wait for a mail reader that holds the mailbox
 FROM_LINE = re.compile(rb"^(>*From )", re.MULTILINE)
 
 
@@ -155,7 +155,7 @@ def locked_mailbox(folder: Folder) -> Iterator[int]:
 
 
 def _lock_against_readers(fd: int) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + READER_LOCK_TIMEOUT
     while True:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Logging in (RFC 4954): PLAIN, LOGIN, CRAM-MD5 and XOAUTH2, each as a function from challenge to response."""
+"""SMTP authentication (RFC 4954): PLAIN, LOGIN, CRAM-MD5 and XOAUTH2, each a function from challenge to response."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transports.base import TransportError
+from transports.smtp.connection import ConnectionLost
 from transports.smtp.replies import Reply
-from transports.smtp.wire import ConnectionLost
 
-Responder = Callable[[bytes], bytes]  # from the server's challenge, b"" at first, to what to answer
-Ask = Callable[[str], Reply]  # sends one line, returns the reply
+Responder = Callable[[bytes], bytes]  # from the server's challenge, b"" at first, to the client's response
+SendLine = Callable[[str], Reply]  # sends one line, returns the reply to it
 
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")  # in order of preference; the connection is private or loopback
-INITIAL = frozenset({"PLAIN", "XOAUTH2"})  # those that speak first
+INITIAL_RESPONSE = frozenset({"PLAIN", "XOAUTH2"})  # those whose first response goes with the AUTH command
 REFUSED = frozenset({504, 534, 535})  # RFC 4954 section 6: not this mechanism, too weak, not these credentials
 MAX_CHALLENGES = 4
-TOKEN_SECONDS = 30.0
+TOKEN_COMMAND_TIMEOUT = 30.0  # seconds
 
 
-class LoginTrouble(TransportError):
-    """There can be no login; the text says why and holds no secret."""
+class LoginFailed(TransportError):
+    """The login is impossible or was refused. The text says why and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who logs in and with what. `mechanism` is empty for the best one offered."""
+    """Who logs in, and with which secret: a password, or a file or command that gives an access token.
+
+    `mechanism` is empty for the best one that the server offers.
+    """
 
     user: str
     password: str = field(default="", repr=False)
@@ -41,12 +44,12 @@ class Credentials:
     token_command: str = field(default="", repr=False)
 
     def secret(self) -> str:
-        """The password, or a token that is read anew each time. Raises `LoginTrouble` if there is none."""
+        """The password, or the access token, which is read anew each time. Raises `LoginFailed` if there is none."""
         if self.mechanism != "XOAUTH2":
             return self.password
         token = self._read_token().strip()
         if not token or not token.isascii() or not token.isprintable():
-            raise LoginTrouble("the access token is empty or not one line of text")
+            raise LoginFailed("the access token is empty or not one line of text")
         return token
 
     def _read_token(self) -> str:
@@ -55,59 +58,63 @@ class Credentials:
                 return Path(self.token_file).read_text(encoding="utf-8")
             return _run(self.token_command)
         except (OSError, UnicodeError) as error:
-            raise LoginTrouble(
+            raise LoginFailed(
                 f"cannot read the access token: {getattr(error, 'strerror', None) or 'not UTF-8'}"
             ) from error
 
 
 def _run(command: str) -> str:
-    """The command's output. It is the operator's own setting, run without a shell; what it prints is never shown."""
+    """The output of `command`: the operator's own setting, run without a shell. What it prints is never shown."""
     try:
         done = subprocess.run(  # noqa: S603
-            shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=TOKEN_SECONDS, check=True
+            shlex.split(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TOKEN_COMMAND_TIMEOUT,
+            check=True,
         )
     except subprocess.CalledProcessError as error:
-        raise LoginTrouble(f"the token command ended with status {error.returncode}") from None
+        raise LoginFailed(f"the token command ended with status {error.returncode}") from None
     except subprocess.TimeoutExpired:
-        raise LoginTrouble("the token command timed out") from None
+        raise LoginFailed("the token command timed out") from None
     return done.stdout.decode()
 
 
-def authenticate(ask: Ask, credentials: Credentials, offered: str) -> None:
-    """Log in by the best mechanism of those in `offered` (AUTH's parameters from EHLO) that the server takes.
+def authenticate(send_line: SendLine, credentials: Credentials, offered: str) -> None:
+    """Log in by the best mechanism in `offered` (the parameters of AUTH in the reply to EHLO) that the server accepts.
 
-    One that it refuses as such, or with these credentials, is followed by the next: servers offer what they cannot do,
-    or keep passwords in a form that only some mechanisms can use. Raises `LoginTrouble`.
+    When it refuses a mechanism, or these credentials with it, the next is tried: servers offer mechanisms that they
+    cannot do, or keep passwords in a form that only some can use. Raises `LoginFailed`.
     """
     secret = credentials.secret()
     refusals: list[str] = []
     for mechanism in usable(credentials, offered):
         try:
-            reply = log_in(ask, mechanism, credentials.user, secret)
+            reply = log_in(send_line, mechanism, credentials.user, secret)
         except (ConnectionLost, OSError):
             if refusals:
-                break  # it hung up on the second try: the first answer says why
+                break  # it closed the connection at a later try: the refusals before that say why
             raise
         if reply.code == 235:
             return
-        refusals.append(f"{shown(reply, credentials.user, secret)} ({mechanism})")
+        refusals.append(f"{redacted(reply, credentials.user, secret)} ({mechanism})")
         if reply.code not in REFUSED:
             break
-    raise LoginTrouble("the login was answered " + "; ".join(refusals))
+    raise LoginFailed("the login was answered " + "; ".join(refusals))
 
 
 def usable(credentials: Credentials, offered: str) -> list[str]:
-    """The mechanisms to try, in this order. Raises `LoginTrouble` if there is none."""
+    """The mechanisms to try, in this order. Raises `LoginFailed` if there is none."""
     names = offered.upper().split()
     wanted = (credentials.mechanism,) if credentials.mechanism else PASSWORD_MECHANISMS
     found = [name for name in wanted if name in names]
     if not found:
-        raise LoginTrouble(f"the server offers none of these ways to log in: {', '.join(wanted)}")
+        raise LoginFailed(f"the server offers none of these ways to log in: {', '.join(wanted)}")
     return found
 
 
-def shown(reply: Reply, user: str, secret: str) -> str:
-    """`reply` without the password, however it is written, and the user's name; only whole words are taken for them."""
+def redacted(reply: Reply, user: str, secret: str) -> str:
+    """`reply` without the secret, plain or in base64, and without the user's name, where they stand as whole words."""
     text = reply.text.removeprefix(reply.enhanced)
     encoded = (base64.b64encode(word.encode()).decode() for word in (secret, f"\0{user}\0{secret}"))
     for word, mark in ((secret, "<secret>"), *((each, "<secret>") for each in encoded), (user, "<user>")):
@@ -115,21 +122,21 @@ def shown(reply: Reply, user: str, secret: str) -> str:
     return f"{reply.code} {reply.enhanced}{text}".rstrip()
 
 
-def log_in(ask: Ask, mechanism: str, user: str, secret: str) -> Reply:
-    """Run the exchange and return the reply that ended it; anything but 235 means no.
+def log_in(send_line: SendLine, mechanism: str, user: str, secret: str) -> Reply:
+    """Run one mechanism's exchange and return the reply that ended it; any code but 235 means that the login failed.
 
-    Raises `LoginTrouble` when the server's challenges make no sense.
+    Raises `LoginFailed` after more than `MAX_CHALLENGES` challenges.
     """
     respond = RESPONDERS[mechanism](user, secret)
     line = f"AUTH {mechanism}"
-    if mechanism in INITIAL:
+    if mechanism in INITIAL_RESPONSE:
         line += " " + base64.b64encode(respond(b"")).decode()
-    reply = ask(line)
+    reply = send_line(line)
     for _ in range(MAX_CHALLENGES):
         if reply.code != 334:
             return reply
-        reply = ask(base64.b64encode(respond(_challenge(reply))).decode())
-    raise LoginTrouble("the login does not come to an end")
+        reply = send_line(base64.b64encode(respond(_challenge(reply))).decode())
+    raise LoginFailed("the login does not come to an end")
 
 
 def _challenge(reply: Reply) -> bytes:
@@ -140,25 +147,25 @@ def _challenge(reply: Reply) -> bytes:
 
 
 def plain(user: str, password: str) -> Responder:
-    """RFC 4616."""
+    """PLAIN (RFC 4616): name and password in one response."""
     return lambda _challenge: f"\0{user}\0{password}".encode()
 
 
 def login(user: str, password: str) -> Responder:
-    """Never standardised: the name, then the password, each when asked."""
-    answers = iter((user.encode(), password.encode()))
-    return lambda _challenge: next(answers, b"*")
+    """LOGIN, which was never standardised: the name, then the password, each in a response to a challenge."""
+    responses = iter((user.encode(), password.encode()))
+    return lambda _challenge: next(responses, b"*")
 
 
 def cram_md5(user: str, password: str) -> Responder:
-    """RFC 2195."""
+    """CRAM-MD5 (RFC 2195): the challenge signed with the password."""
     return lambda challenge: f"{user} {hmac.new(password.encode(), challenge, 'md5').hexdigest()}".encode()
 
 
 def xoauth2(user: str, token: str) -> Responder:
-    """OAuth 2.0 bearer token; a challenge carries the error and is answered by an empty line."""
-    answers = iter((f"user={user}\x01auth=Bearer {token}\x01\x01".encode(),))
-    return lambda _challenge: next(answers, b"")
+    """XOAUTH2: an OAuth 2.0 bearer token. A challenge after it carries an error, and an empty response ends it."""
+    responses = iter((f"user={user}\x01auth=Bearer {token}\x01\x01".encode(),))
+    return lambda _challenge: next(responses, b"")
 
 
 RESPONDERS: dict[str, Callable[[str, str], Responder]] = {

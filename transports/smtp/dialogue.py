@@ -1,8 +1,9 @@
-"""The mail dialogue: what all its forms share, and the two that need no look-ahead (lockstep, and BDAT).
+"""The mail dialogue of one session: what its three forms share, and the two that do not look ahead (lockstep and BDAT).
 
-A dialogue draws parcels, writes them and yields outcomes. Whenever it has written and an answer is on its way it
-pauses, by yielding None, so that one thread can hold several dialogues. It knows at each moment whether the end of a
-message's data was written and not yet answered; only there can a message be `uncertain`, and then it never draws.
+A dialogue draws transactions, writes their commands and yields the outcomes. Whenever it has written something and must
+wait for the reply, it yields None, so that one thread can go on with the dialogue of another session meanwhile. A
+message can only be `uncertain` between the end of its data being written and the reply to that; a dialogue never draws
+the next transaction in that state.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from transports.base import About, Outcome, Status, TransportUnavailable
-from transports.smtp.blame import judge
-from transports.smtp.errors import OutOfStep, SessionEnded, about_reply, failure
-from transports.smtp.framing import Parcel
+from transports.smtp.blame import classify_reply
+from transports.smtp.connection import Connection, ConnectionLost, LossCause
+from transports.smtp.errors import OutOfSequence, SessionEnded, about_reply, failure
 from transports.smtp.replies import Phase, Reply, Verdict
-from transports.smtp.wire import ConnectionLost, Loss, Wire
+from transports.smtp.transactions import Transaction
 
-Draw = Callable[[], Parcel | Outcome | None]
+DrawTransaction = Callable[[], Transaction | Outcome | None]
 T = TypeVar("T")
-Paused = Generator[None, None, T]  # gives its value after pauses
+Paused = Generator[None, None, T]  # yields None while a reply is awaited, and returns its value
 
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -29,191 +30,201 @@ STATUS = {Verdict.ACCEPTED: Status.SENT, Verdict.DEFERRED: Status.DEFERRED, Verd
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds to wait for a command's reply, and for the reply to the end of data (RFC 5321 section 4.5.3.2)."""
+class Timeouts:
+    """Seconds to wait for the reply to a command, and to the end of data (RFC 5321 section 4.5.3.2)."""
 
     command: float = 300.0
-    final: float = 600.0
+    end_of_data: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one exchange came to: the outcome it settled, if any, and why the connection cannot go on, if so."""
+class ExchangeResult:
+    """The outcome that an exchange with the server gave, if any, and why the session must end, if it must."""
 
     outcome: Outcome | None = None
     failure: TransportUnavailable | None = None
 
 
 class Dialogue(ABC):
-    """One connection's dialogue, ready for MAIL. After `TransportUnavailable` the connection must be dropped."""
+    """The mail dialogue of one session that is ready for MAIL.
 
-    def __init__(self, wire: Wire, patience: Patience) -> None:
-        self._wire = wire
-        self._patience = patience
+    After `TransportUnavailable` the connection must be dropped: what the server sends next may answer anything.
+    """
+
+    def __init__(self, connection: Connection, timeouts: Timeouts) -> None:
+        self._connection = connection
+        self._timeouts = timeouts
 
     @abstractmethod
-    def run(self, draw: Draw) -> Iterator[Outcome | None]:
-        """Send what `draw` gives until it gives None, with an outcome for each; an outcome drawn is passed on.
+    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
+        """Send each transaction that `draw` gives, until it gives None, and yield its outcome.
 
-        None is a pause: there is an answer to wait for, and time until then. Whoever abandons the dialogue in one may
-        leave a message in doubt. Raises `TransportUnavailable`; what was drawn and has no outcome was then certainly
-        not handed over.
+        `draw` may also give an outcome, of a message that cannot be sent; it is yielded as it is. None is yielded while
+        a reply is awaited; whoever abandons the dialogue then may leave a message uncertain. Raises
+        `TransportUnavailable`; messages that were drawn and have no outcome were then certainly not handed over.
         """
 
-    def _outcome(self, parcel: Parcel, phase: Phase, reply: Reply) -> Outcome | None:
-        """The outcome that `reply` means, or None if the dialogue goes on."""
-        verdict, about = judge(phase, reply)
-        if verdict is Verdict.OUT_OF_STEP:
-            raise self._failed(f"{phase} was answered {reply}", about, OutOfStep)
+    def _outcome(self, transaction: Transaction, phase: Phase, reply: Reply) -> Outcome | None:
+        """The outcome that `reply` to the command `phase` means, or None if the transaction goes on."""
+        verdict, about = classify_reply(phase, reply)
+        if verdict is Verdict.OUT_OF_SEQUENCE:
+            raise self._failed(f"{phase} was answered {reply}", about, OutOfSequence)
         if verdict is Verdict.UNAVAILABLE:
             ended = phase is Phase.MAIL and reply.code == 421
             raise self._failed(f"{phase} was answered {reply}", about, SessionEnded if ended else TransportUnavailable)
         if verdict is Verdict.ACCEPTED and phase is not Phase.END:
             return None
-        return Outcome(parcel.id, STATUS[verdict], str(reply), about)
+        return Outcome(transaction.id, STATUS[verdict], str(reply), about)
 
-    def _ask(self, command: bytes) -> Paused[Reply]:
+    def _command(self, command: bytes) -> Paused[Reply]:
         try:
-            self._wire.write(command, self._patience.command)
+            self._connection.write(command, self._timeouts.command)
             yield
-            self._wire.allow(self._patience.command)
-            return self._wire.reply()
+            self._connection.start_timeout(self._timeouts.command)
+            return self._connection.read_reply()
         except ConnectionLost as lost:
-            raise self._broken(lost) from lost
+            raise self._connection_error(lost) from lost
 
     def _read_reply(self) -> Reply:
         try:
-            return self._wire.reply()
+            return self._connection.read_reply()
         except ConnectionLost as lost:
-            raise self._broken(lost) from lost
+            raise self._connection_error(lost) from lost
 
-    def _reset(self) -> Paused[None]:
-        reply = yield from self._ask(RSET)
+    def _rset(self) -> Paused[None]:
+        reply = yield from self._command(RSET)
         if reply.code != 250:
-            raise self._ended(f"RSET was answered {reply}", reply)
+            raise self._session_error(f"RSET was answered {reply}", reply)
 
     def _failed(
         self, reason: str, about: About = About.TRANSPORT, kind: type[TransportUnavailable] = TransportUnavailable
     ) -> TransportUnavailable:
-        return failure(kind, self._wire.place, reason, about)
+        return failure(kind, self._connection.endpoint, reason, about)
 
-    def _broken(self, lost: ConnectionLost) -> TransportUnavailable:
-        """The connection broke, and nothing of a message had been written that has no answer."""
-        return self._failed(str(lost), kind=SessionEnded if lost.loss is Loss.CLOSED else TransportUnavailable)
+    def _connection_error(self, lost: ConnectionLost) -> TransportUnavailable:
+        """The error for a connection that was lost while no message was uncertain."""
+        return self._failed(str(lost), kind=SessionEnded if lost.cause is LossCause.CLOSED else TransportUnavailable)
 
-    def _ended(self, reason: str, reply: Reply) -> TransportUnavailable:
-        """Between two messages the server gave a reply after which there can be no more."""
+    def _session_error(self, reason: str, reply: Reply) -> TransportUnavailable:
+        """The error for a reply, given between two transactions, after which the session cannot go on."""
         return self._failed(reason, about_reply(reply), SessionEnded if reply.code == 421 else TransportUnavailable)
 
-    def _settle(self, parcel: Parcel, reply: Reply) -> Step:
-        """What the reply to the end of data means."""
+    def _end_of_data(self, transaction: Transaction, reply: Reply) -> ExchangeResult:
+        """What the reply to the end of data means for the transaction."""
         try:
-            return Step(self._outcome(parcel, Phase.END, reply))
-        except OutOfStep as error:
-            return doubt(parcel.id, error)
+            return ExchangeResult(self._outcome(transaction, Phase.END, reply))
+        except OutOfSequence as error:
+            return uncertain(transaction.id, error)
         except TransportUnavailable as error:
-            return Step(failure=error)
+            return ExchangeResult(failure=error)
 
-    def _abandoned(self, parcel: Parcel, lost: ConnectionLost) -> Step:
-        """The connection broke before the end of data was written. The server may have said why."""
-        reply = self._wire.last_words()
+    def _lost_in_data(self, transaction: Transaction, lost: ConnectionLost) -> ExchangeResult:
+        """The connection was lost before the end of data was written. The server may have said why before that."""
+        reply = self._connection.pending_reply()
         if reply is None or reply.code < 400:
-            return Step(failure=self._failed(str(lost)))
-        step = self._settle(parcel, reply)
-        return Step(step.outcome, step.failure or self._failed(f"the data was answered {reply}"))
+            return ExchangeResult(failure=self._failed(str(lost)))
+        result = self._end_of_data(transaction, reply)
+        return ExchangeResult(result.outcome, result.failure or self._failed(f"the data was answered {reply}"))
 
 
-def doubt(message_id: str, failure: TransportUnavailable) -> Step:
-    """All of the message was written and there is no telling what became of it."""
-    return Step(Outcome(message_id, Status.UNCERTAIN, str(failure), About.TRANSPORT), failure)
+def uncertain(message_id: str, failure: TransportUnavailable) -> ExchangeResult:
+    """The whole message was written, and whether the server took it is not known."""
+    return ExchangeResult(Outcome(message_id, Status.UNCERTAIN, str(failure), About.TRANSPORT), failure)
 
 
 class LockstepDialogue(Dialogue):
     """One command, one reply: for servers without PIPELINING."""
 
-    def run(self, draw: Draw) -> Iterator[Outcome | None]:
+    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
         """See `Dialogue.run`."""
         while (item := draw()) is not None:
             if isinstance(item, Outcome):
                 yield item
                 continue
-            refusal = yield from self._introduce(item)
+            refusal = yield from self._send_envelope(item)
             if refusal is not None:
                 yield refusal
-                yield from self._reset()
+                yield from self._rset()
                 continue
-            step = yield from self._hand_over(item)
-            if step.outcome is not None:
-                yield step.outcome
-            if step.failure is not None:
-                raise step.failure
+            result = yield from self._send_data(item)
+            if result.outcome is not None:
+                yield result.outcome
+            if result.failure is not None:
+                raise result.failure
 
-    def _introduce(self, parcel: Parcel) -> Paused[Outcome | None]:
-        for phase, command in ((Phase.MAIL, parcel.mail), (Phase.RCPT, parcel.rcpt), (Phase.DATA, DATA)):
-            reply = yield from self._ask(command)
-            refusal = self._outcome(parcel, phase, reply)
+    def _send_envelope(self, transaction: Transaction) -> Paused[Outcome | None]:
+        for phase, command in ((Phase.MAIL, transaction.mail), (Phase.RCPT, transaction.rcpt), (Phase.DATA, DATA)):
+            reply = yield from self._command(command)
+            refusal = self._outcome(transaction, phase, reply)
             if refusal is not None:
                 return refusal
         return None
 
-    def _hand_over(self, parcel: Parcel) -> Paused[Step]:
+    def _send_data(self, transaction: Transaction) -> Paused[ExchangeResult]:
         try:
-            self._wire.write(parcel.body, self._patience.final)
+            self._connection.write(transaction.data, self._timeouts.end_of_data)
             yield
-            self._wire.allow(self._patience.final)
-            return self._settle(parcel, self._wire.reply())
+            self._connection.start_timeout(self._timeouts.end_of_data)
+            return self._end_of_data(transaction, self._connection.read_reply())
         except ConnectionLost as lost:
-            if lost.written < len(parcel.body):
-                return self._abandoned(parcel, lost)
-            return doubt(parcel.id, self._failed(str(lost)))
+            if lost.written < len(transaction.data):
+                return self._lost_in_data(transaction, lost)
+            return uncertain(transaction.id, self._failed(str(lost)))
 
 
 class ChunkedDialogue(Dialogue):
     """MAIL, RCPT and the content as one BDAT chunk in one write (RFC 3030 section 4.2), one message at a time."""
 
-    def run(self, draw: Draw) -> Iterator[Outcome | None]:
+    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
         """See `Dialogue.run`."""
-        self._wire.acknowledge_at_once()
+        self._connection.disable_delayed_ack()
         while (item := draw()) is not None:
             if isinstance(item, Outcome):
                 yield item
                 continue
-            step = yield from self._exchange(item)
-            if step.outcome is not None:
-                yield step.outcome
-            if step.failure is not None:
-                raise step.failure
-            if step.outcome is not None and step.outcome.status is not Status.SENT:
-                yield from self._reset()  # RFC 3030 section 2: the state after a failed BDAT is not defined
+            result = yield from self._send(item)
+            if result.outcome is not None:
+                yield result.outcome
+            if result.failure is not None:
+                raise result.failure
+            if result.outcome is not None and result.outcome.status is not Status.SENT:
+                yield from self._rset()  # RFC 3030 section 2: the state after a failed BDAT is not defined
 
-    def _exchange(self, parcel: Parcel) -> Paused[Step]:
-        if not self._wire.quiet():  # once all is written, a session that has ended leaves the message in doubt
-            return Step(failure=self._farewell())
-        data = parcel.mail + parcel.rcpt + parcel.body
+    def _send(self, transaction: Transaction) -> Paused[ExchangeResult]:
+        if not self._connection.is_idle():  # looked at before the write: after it, the message would be uncertain
+            return ExchangeResult(failure=self._unasked())
+        data = transaction.mail + transaction.rcpt + transaction.data
         refusal: Outcome | None = None
         try:
-            self._wire.write(data, self._patience.final)
+            self._connection.write(data, self._timeouts.end_of_data)
             yield
-            self._wire.allow(self._patience.final)
-            refusal = self._outcome(parcel, Phase.MAIL, self._wire.reply())
-            rcpt = self._wire.reply()
-            refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)
-            end = self._wire.reply()
+            self._connection.start_timeout(self._timeouts.end_of_data)
+            refusal = self._outcome(transaction, Phase.MAIL, self._connection.read_reply())
+            rcpt = self._connection.read_reply()
+            refusal = refusal or self._outcome(transaction, Phase.RCPT, rcpt)
+            end = self._connection.read_reply()
         except ConnectionLost as lost:
-            return self._cut_off(parcel, lost, refusal, lost.written == len(data))
-        except OutOfStep as error:
-            return doubt(parcel.id, error)
+            return self._lost_in_chunk(transaction, lost, refusal, lost.written == len(data))
+        except OutOfSequence as error:
+            return uncertain(transaction.id, error)
         except TransportUnavailable as error:
-            return Step(failure=error)
-        return Step(refusal) if refusal else self._settle(parcel, end)
+            return ExchangeResult(failure=error)
+        return ExchangeResult(refusal) if refusal else self._end_of_data(transaction, end)
 
-    def _farewell(self) -> TransportUnavailable:
-        reply = self._wire.last_words()
+    def _unasked(self) -> TransportUnavailable:
+        """The error for a server that closed the connection, or sent a reply, before it was asked anything."""
+        reply = self._connection.pending_reply()
         if reply is None:
             return self._failed("the server closed the connection", kind=SessionEnded)
-        return self._ended(f"between two messages the server said {reply}", reply)
+        return self._session_error(f"between two messages the server said {reply}", reply)
 
-    def _cut_off(self, parcel: Parcel, lost: ConnectionLost, refusal: Outcome | None, whole: bool) -> Step:
+    def _lost_in_chunk(
+        self, transaction: Transaction, lost: ConnectionLost, refusal: Outcome | None, whole: bool
+    ) -> ExchangeResult:
         if refusal is not None:
-            return Step(refusal, self._broken(lost))
-        return doubt(parcel.id, self._failed(str(lost))) if whole else Step(failure=self._broken(lost))
+            return ExchangeResult(refusal, self._connection_error(lost))
+        return (
+            uncertain(transaction.id, self._failed(str(lost)))
+            if whole
+            else ExchangeResult(failure=self._connection_error(lost))
+        )

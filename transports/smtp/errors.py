@@ -1,4 +1,4 @@
-"""Why an SMTP connection cannot go on: the errors to raise, which name the place and are fit for a log."""
+"""The errors for an SMTP session that cannot go on. They name host and port, and hold no address of a person."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from transports.smtp.replies import Reply, without_addresses
 E = TypeVar("E", bound=TransportUnavailable)
 
 
-class OutOfStep(TransportUnavailable):
-    """A reply that cannot be one to what was asked: the replies before it may have been to something else as well."""
+class OutOfSequence(TransportUnavailable):
+    """A reply that cannot answer the command: the replies before it may have answered other commands too."""
 
 
 class PipeliningBroken(TransportUnavailable):
-    """PIPELINING was offered, and commands that rode behind another were not answered, or not in their order.
+    """The server offers PIPELINING, and did not answer commands that came in one write, or not in their order.
 
-    Nothing of the message that they were to open was handed over.
+    Nothing of the message that they belong to was handed over.
     """
 
 
 class SessionEnded(TransportUnavailable):
-    """The server ended the session between two messages. Nothing of the next one was handed over."""
+    """The server ended the session between two transactions. Nothing of the next message was handed over."""
 
 
-def failure(kind: type[E], place: str, reason: str, about: About = About.TRANSPORT) -> E:
-    """An error of that kind. `place` is `host:port`; addresses in `reason` are taken out."""
-    error = kind(f"smtp: {place}: {without_addresses(reason)}")
+def failure(kind: type[E], endpoint: str, reason: str, about: About = About.TRANSPORT) -> E:
+    """An error of that kind. `endpoint` is `host:port`; e-mail addresses in `reason` are taken out."""
+    error = kind(f"smtp: {endpoint}: {without_addresses(reason)}")
     error.about = about
     return error
 
 
-def unavailable(place: str, reason: str, about: About = About.TRANSPORT) -> TransportUnavailable:
-    """The error for whatever has no class of its own."""
-    return failure(TransportUnavailable, place, reason, about)
+def unavailable(endpoint: str, reason: str, about: About = About.TRANSPORT) -> TransportUnavailable:
+    """The error for whatever has no class of its own; see `failure`."""
+    return failure(TransportUnavailable, endpoint, reason, about)
 
 
 def about_reply(reply: Reply) -> About:
-    """Whom a reply is about that was given to no command of a message's own."""
+    """Whom a reply is about that answers no command of a mail transaction."""
     return About.RATE if reply.code == 421 else About.TRANSPORT

@@ -1,8 +1,8 @@
 """The pipelined dialogue (RFC 2920): one write and one read a message in the steady state.
 
-The next message's MAIL, RCPT and DATA ride behind this one's final dot, so its envelope is judged in the same round
-trip. When the write is made, the message in hand is the only one whose content has been written; when the replies are
-in, there is none. Only then is the next one drawn.
+The end of one message's data and the next message's MAIL, RCPT and DATA go out in one write, so that their replies come
+back in one round trip. After that write only the first message has been handed over whole; when the replies are in, it
+has its outcome, and only then is another message drawn.
 """
 
 from __future__ import annotations
@@ -12,148 +12,173 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transports.base import Outcome, Status, TransportUnavailable
-from transports.smtp.dialogue import DATA, RSET, Dialogue, Draw, Paused, Step, doubt
-from transports.smtp.errors import OutOfStep, PipeliningBroken
-from transports.smtp.framing import Parcel
+from transports.smtp.connection import ConnectionLost, LossCause
+from transports.smtp.dialogue import DATA, RSET, Dialogue, DrawTransaction, ExchangeResult, Paused, uncertain
+from transports.smtp.errors import OutOfSequence, PipeliningBroken
 from transports.smtp.replies import Phase, Reply
-from transports.smtp.wire import ConnectionLost, Loss
+from transports.smtp.transactions import Transaction
 
-LONE_DOT = b".\r\n"
-RIDING_PATIENCE = 10.0  # seconds for the reply to a command, once that to the one before has come in the same write
-NEVER_HEARD = frozenset({500, 502, 503})  # what a server says that dropped the command before
-# what nearly always comes, in one piece; anything else is read reply by reply
-TEXT = rb" [ -~]{0,998}"
-TAKEN = rb"(250%b)\r\n" % TEXT
-OPENED = rb"250%b\r\n25[01]%b\r\n354%b\r\n" % (TEXT, TEXT, TEXT)
-USUAL_END, USUAL_BEGINNING, USUAL = map(re.compile, (TAKEN, OPENED, TAKEN + OPENED))
+EMPTY_DATA = b".\r\n"
+PIPELINED_REPLY_TIMEOUT = 10.0  # seconds for a reply after the one before it, both to commands of one write
+COMMAND_LOST = frozenset({500, 502, 503})  # bad sequence and the like: the server dropped the command before
+# The replies that nearly always come, in one piece; any others are parsed one by one.
+_TEXT = rb" [ -~]{0,998}"
+_END_ACCEPTED = rb"(250%b)\r\n" % _TEXT
+_ENVELOPE_ACCEPTED = rb"250%b\r\n25[01]%b\r\n354%b\r\n" % (_TEXT, _TEXT, _TEXT)
+EXPECTED_END, EXPECTED_ENVELOPE, EXPECTED_BOTH = map(
+    re.compile, (_END_ACCEPTED, _ENVELOPE_ACCEPTED, _END_ACCEPTED + _ENVELOPE_ACCEPTED)
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """How an envelope fared: `refusal` if it did not get through; `open`: the server waits for data all the same."""
+class EnvelopeResult:
+    """The replies to MAIL, RCPT and DATA. `refusal` is the outcome where one of them was refused.
+
+    `awaits_data`: DATA was accepted, which a server may do even after it has refused the recipient (RFC 2920 section
+    3.1); the transaction must then be ended by an empty message.
+    """
 
     refusal: Outcome | None = None
-    open: bool = True
+    awaits_data: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class PipelinedStep(Step):
-    """Also how the envelope fared that rode behind; None if none did."""
+class PipelinedResult(ExchangeResult):
+    """Also the result of the next transaction's envelope, which went out in the same write; None if there was none."""
 
-    answer: Answer | None = None
+    envelope: EnvelopeResult | None = None
 
 
-WELCOME = Answer()
+ENVELOPE_ACCEPTED = EnvelopeResult()
 
 
 class PipelinedDialogue(Dialogue):
     """The usual form, for servers with PIPELINING."""
 
-    def run(self, draw: Draw) -> Iterator[Outcome | None]:
+    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
         """See `Dialogue.run`."""
         item = draw()
-        answer: Answer | None = None
+        envelope: EnvelopeResult | None = None
         while item is not None:
             if isinstance(item, Outcome):
                 yield item
                 item = draw()
                 continue
-            if answer is None:
-                answer = yield from self._introduce(item)
-            if answer.refusal is not None:
-                yield answer.refusal
+            if envelope is None:
+                envelope = yield from self._send_envelope(item)
+            if envelope.refusal is not None:
+                yield envelope.refusal
             following = draw()
-            step = yield from self._exchange(item, answer, following if isinstance(following, Parcel) else None)
-            if step.outcome is not None:
-                yield step.outcome
-            if step.failure is not None:
-                raise step.failure
-            item, answer = following, step.answer
+            next_transaction = following if isinstance(following, Transaction) else None
+            result = yield from self._send_data(item, envelope, next_transaction)
+            if result.outcome is not None:
+                yield result.outcome
+            if result.failure is not None:
+                raise result.failure
+            item, envelope = following, result.envelope
 
-    def _introduce(self, parcel: Parcel) -> Paused[Answer]:
+    def _send_envelope(self, transaction: Transaction) -> Paused[EnvelopeResult]:
         try:
-            self._wire.write(envelope(parcel), self._patience.command)
+            self._connection.write(envelope_commands(transaction), self._timeouts.command)
             yield
-            self._wire.allow(self._patience.command)
-            usual = self._wire.expect(USUAL_BEGINNING)
+            self._connection.start_timeout(self._timeouts.command)
+            matched = self._connection.read_matching(EXPECTED_ENVELOPE)
         except ConnectionLost as lost:
-            raise self._broken(lost) from lost
-        if usual:
-            return WELCOME
+            raise self._connection_error(lost) from lost
+        if matched:
+            return ENVELOPE_ACCEPTED
         try:
-            return self._answer(parcel, self._read_reply())
-        except OutOfStep as error:
+            return self._envelope_result(transaction, self._read_reply())
+        except OutOfSequence as error:
             raise PipeliningBroken(str(error)) from error
 
-    def _answer(self, parcel: Parcel, mail: Reply) -> Answer:
-        refusal = self._outcome(parcel, Phase.MAIL, mail)
-        rcpt = self._riding_reply(Phase.RCPT, heard=refusal is None)
-        refusal = refusal or self._outcome(parcel, Phase.RCPT, rcpt)
-        data = self._riding_reply(Phase.DATA, heard=refusal is None)
-        return Answer(refusal or self._outcome(parcel, Phase.DATA, data), data.code == 354)
+    def _envelope_result(self, transaction: Transaction, mail: Reply) -> EnvelopeResult:
+        """Read the replies to RCPT and DATA, after that to MAIL."""
+        refusal = self._outcome(transaction, Phase.MAIL, mail)
+        rcpt = self._pipelined_reply(Phase.RCPT, previous_accepted=refusal is None)
+        refusal = refusal or self._outcome(transaction, Phase.RCPT, rcpt)
+        data = self._pipelined_reply(Phase.DATA, previous_accepted=refusal is None)
+        return EnvelopeResult(refusal or self._outcome(transaction, Phase.DATA, data), data.code == 354)
 
-    def _riding_reply(self, phase: Phase, *, heard: bool = False) -> Reply:
-        """The reply to a command that rode behind another; `heard`: the commands before it were taken."""
-        patience = min(RIDING_PATIENCE, self._patience.command)
-        self._wire.allow(patience)
+    def _pipelined_reply(self, phase: Phase, *, previous_accepted: bool = False) -> Reply:
+        """The reply to a command that was written together with others before it.
+
+        Raises `PipeliningBroken` where the server does not answer it within `PIPELINED_REPLY_TIMEOUT`, or, although the
+        commands before it were accepted (`previous_accepted`), answers as if they had never come.
+        """
+        timeout = min(PIPELINED_REPLY_TIMEOUT, self._timeouts.command)
+        self._connection.start_timeout(timeout)
         try:
-            reply = self._wire.reply()
+            reply = self._connection.read_reply()
         except ConnectionLost as lost:
-            if lost.loss is Loss.LATE:
-                raise self._unpipelined(f"{phase} was not answered within {patience:g} s") from lost
-            raise self._broken(lost) from lost
-        if heard and reply.code in NEVER_HEARD:
-            raise self._unpipelined(f"{phase} was answered {reply}")
+            if lost.cause is LossCause.TIMED_OUT:
+                raise self._pipelining_error(f"{phase} was not answered within {timeout:g} s") from lost
+            raise self._connection_error(lost) from lost
+        if previous_accepted and reply.code in COMMAND_LOST:
+            raise self._pipelining_error(f"{phase} was answered {reply}")
         return reply
 
-    def _unpipelined(self, reason: str) -> TransportUnavailable:
+    def _pipelining_error(self, reason: str) -> TransportUnavailable:
         return self._failed(reason, kind=PipeliningBroken)
 
-    def _exchange(self, parcel: Parcel, answer: Answer, rider: Parcel | None) -> Paused[PipelinedStep]:
-        """Finish `parcel`'s transaction and begin that of `rider`."""
-        if answer.refusal is not None:
-            return (yield from self._clear(LONE_DOT if answer.open else RSET, rider))
-        data = parcel.body if rider is None else parcel.body + envelope(rider)
+    def _send_data(
+        self, transaction: Transaction, envelope: EnvelopeResult, following: Transaction | None
+    ) -> Paused[PipelinedResult]:
+        """Send the data of `transaction`, and in the same write the envelope of `following`."""
+        if envelope.refusal is not None:
+            return (yield from self._end_refused(EMPTY_DATA if envelope.awaits_data else RSET, following))
+        data = transaction.data if following is None else transaction.data + envelope_commands(following)
         try:
-            self._wire.write(data, self._patience.final)
+            self._connection.write(data, self._timeouts.end_of_data)
             yield
-            self._wire.allow(self._patience.final)
-            usual = self._wire.expect(USUAL_END if rider is None else USUAL)
-            if usual is not None:
-                sent = Outcome(parcel.id, Status.SENT, usual[1].decode().strip())
-                return PipelinedStep(sent, answer=None if rider is None else WELCOME)
-            step = self._settle(parcel, self._wire.reply())
+            self._connection.start_timeout(self._timeouts.end_of_data)
+            matched = self._connection.read_matching(EXPECTED_END if following is None else EXPECTED_BOTH)
+            if matched is not None:
+                sent = Outcome(transaction.id, Status.SENT, matched[1].decode().strip())
+                return PipelinedResult(sent, envelope=None if following is None else ENVELOPE_ACCEPTED)
+            result = self._end_of_data(transaction, self._connection.read_reply())
         except ConnectionLost as lost:
-            written = lost.written >= len(parcel.body)
-            step = doubt(parcel.id, self._failed(str(lost))) if written else self._abandoned(parcel, lost)
-        return self._follow(step, rider)
+            if lost.written < len(transaction.data):
+                result = self._lost_in_data(transaction, lost)
+            else:
+                result = uncertain(transaction.id, self._failed(str(lost)))
+        return self._with_next_envelope(result, following)
 
-    def _clear(self, closing: bytes, rider: Parcel | None) -> Paused[PipelinedStep]:
-        """End a transaction that came to nothing. A lone dot is answered, whatever the answer is worth."""
+    def _end_refused(self, closing: bytes, following: Transaction | None) -> Paused[PipelinedResult]:
+        """End a refused transaction by `closing`, which is RSET or empty data, and begin the one `following`.
+
+        The reply to empty data may be anything: servers accept the empty message or refuse it.
+        """
         try:
-            self._wire.write(closing if rider is None else closing + envelope(rider), self._patience.command)
+            self._connection.write(
+                closing if following is None else closing + envelope_commands(following), self._timeouts.command
+            )
             yield
-            self._wire.allow(self._patience.command)
-            reply = self._wire.reply()
+            self._connection.start_timeout(self._timeouts.command)
+            reply = self._connection.read_reply()
         except ConnectionLost as lost:
-            return PipelinedStep(failure=self._broken(lost))
+            return PipelinedResult(failure=self._connection_error(lost))
         if reply.code == 421 or (closing == RSET and reply.code != 250):
-            return PipelinedStep(failure=self._ended(f"the end of a refused message was answered {reply}", reply))
-        return self._follow(Step(), rider)
+            return PipelinedResult(
+                failure=self._session_error(f"the end of a refused message was answered {reply}", reply)
+            )
+        return self._with_next_envelope(ExchangeResult(), following)
 
-    def _follow(self, step: Step, rider: Parcel | None) -> PipelinedStep:
-        if rider is None or step.failure is not None:
-            return PipelinedStep(step.outcome, step.failure)
+    def _with_next_envelope(self, result: ExchangeResult, following: Transaction | None) -> PipelinedResult:
+        """Add to `result` the replies to the envelope of the transaction `following`, unless the session must end."""
+        if following is None or result.failure is not None:
+            return PipelinedResult(result.outcome, result.failure)
         try:
-            return PipelinedStep(step.outcome, answer=self._answer(rider, self._riding_reply(Phase.MAIL)))
-        except OutOfStep as error:
+            envelope = self._envelope_result(following, self._pipelined_reply(Phase.MAIL))
+            return PipelinedResult(result.outcome, envelope=envelope)
+        except OutOfSequence as error:
             broken = PipeliningBroken(str(error))
-            step = Step(failure=broken) if step.outcome is None else doubt(step.outcome.id, broken)
-            return PipelinedStep(step.outcome, step.failure)
+            result = ExchangeResult(failure=broken) if result.outcome is None else uncertain(result.outcome.id, broken)
+            return PipelinedResult(result.outcome, result.failure)
         except TransportUnavailable as error:
-            return PipelinedStep(step.outcome, error)
+            return PipelinedResult(result.outcome, error)
 
 
-def envelope(parcel: Parcel) -> bytes:
-    """What opens the transaction."""
-    return parcel.mail + parcel.rcpt + DATA
+def envelope_commands(transaction: Transaction) -> bytes:
+    """The commands before the data, as one write."""
+    return transaction.mail + transaction.rcpt + DATA

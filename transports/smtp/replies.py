@@ -1,4 +1,4 @@
-"""SMTP replies (RFC 5321 section 4.2): parsing them, and the words for what they can mean."""
+"""SMTP replies (RFC 5321 section 4.2): how they are parsed, and what they can mean."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ SHOWN = 500  # characters of a reply that are kept
 LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)", re.ASCII)
 ADDRESS = re.compile(r"\S+@\S+")
+# The same characters as in `mailer.text.one_line`, which this package cannot import: it imports nothing of `mailer`.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class ReplySyntaxError(TransportError):
-    """What the server said is no SMTP reply, or longer than any honest one."""
+    """What the server sent is no SMTP reply, or longer than a reply may be."""
 
 
 class Phase(StrEnum):
-    """The command that a reply answers."""
+    """The phase of a mail transaction: the command that a reply answers."""
 
     MAIL = "MAIL"
     RCPT = "RCPT"
@@ -37,8 +38,8 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"  # go on; after the end of data: sent
     DEFERRED = "deferred"  # this message, later
     REFUSED = "refused"  # this message, never
-    UNAVAILABLE = "unavailable"  # nobody's fault: the transport cannot send now, or not so fast
-    OUT_OF_STEP = "out of step"  # no answer to what was asked: nothing that follows can be trusted
+    UNAVAILABLE = "unavailable"  # not about this message: the transport cannot send now, or not so fast
+    OUT_OF_SEQUENCE = "out of sequence"  # no reply to this command: what the next replies answer is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The whole text in one line, cut to a length that is fit to be kept."""
+        """The whole text in one line, cut to `SHOWN` characters."""
         return " ".join(self.lines).strip()[:SHOWN]
 
     @property
@@ -64,7 +65,10 @@ class Reply:
 
 
 class ReplyParser:
-    """Turns octets into replies, in whatever pieces they come. Raises `ReplySyntaxError` and is then of no more use."""
+    """Turns octets into replies, in whatever pieces they come.
+
+    Raises `ReplySyntaxError`, and must not be used after that.
+    """
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -77,7 +81,7 @@ class ReplyParser:
         return not self._buffer and not self._lines
 
     def feed(self, data: bytes) -> None:
-        """Take what was read."""
+        """Add octets that were read."""
         self._buffer += data
 
     def next(self) -> Reply | None:
@@ -107,7 +111,7 @@ class ReplyParser:
 
 
 def printable(text: bytes) -> str:
-    """`text` without control characters."""
+    """`text` decoded, with a blank for each run of control characters and line separators."""
     return UNPRINTABLE.sub(" ", text.decode(errors="replace")).strip()
 
 

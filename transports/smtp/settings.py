@@ -1,8 +1,7 @@
-"""What an `smtp://` or `smtps://` URL says, checked before anything is opened."""
+"""The settings in an `smtp://` or `smtps://` URL, checked before anything is opened."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -10,10 +9,10 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from transports.base import TransportConfigError
-from transports.options import Options, split_url
+from transports.options import Options, is_loopback, split_url
 from transports.rate import Rate
 from transports.smtp.auth import Credentials
-from transports.smtp.dialogue import Patience
+from transports.smtp.dialogue import Timeouts
 
 PORTS = {"smtp": 587, "smtps": 465}
 OPTIONS = (
@@ -41,7 +40,7 @@ MECHANISMS = ("auto", "plain", "login", "cram-md5", "xoauth2")
 
 @dataclass(frozen=True, slots=True)
 class SMTPSettings:
-    """One server and how to talk to it; times in seconds. Shows no secret when printed."""
+    """One server and how to send to it. Times are in seconds. Its `repr` shows no secret."""
 
     host: str
     port: int
@@ -51,7 +50,7 @@ class SMTPSettings:
     credentials: Credentials | None
     helo: str  # empty: the connection's own address
     connect_timeout: float
-    patience: Patience
+    timeouts: Timeouts
     connections: int
     max_messages: int
     idle: float
@@ -61,8 +60,8 @@ class SMTPSettings:
     rate: Rate | None = field(repr=False)
 
     @property
-    def place(self) -> str:
-        """`host:port`, as reasons name it."""
+    def endpoint(self) -> str:
+        """`host:port`, as error messages name it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
@@ -70,11 +69,11 @@ class SMTPSettings:
         """Parse. Raises `TransportConfigError` for whatever is unknown, malformed or contradictory."""
         parts = split_url(url)
         options = Options(parts.scheme, parts.query, OPTIONS)
-        place = _place(parts.scheme, parts.rest)
-        host, port = _host(parts.scheme, place), place.port or PORTS[parts.scheme]
+        authority = _authority(parts.scheme, parts.rest)
+        host, port = _host(parts.scheme, authority), authority.port or PORTS[parts.scheme]
         starttls = _starttls(parts.scheme, options, host)
         secure = starttls or parts.scheme == "smtps"
-        credentials = _credentials(parts.scheme, place, options)
+        credentials = _credentials(parts.scheme, authority, options)
         if credentials is not None and not secure and not is_loopback(host):
             raise TransportConfigError(f"{parts.scheme}: a login needs TLS unless the host is loopback")
         return cls(
@@ -86,7 +85,7 @@ class SMTPSettings:
             credentials=credentials,
             helo=_helo(parts.scheme, options),
             connect_timeout=options.duration("connect_timeout", 30.0),
-            patience=Patience(options.duration("command_timeout", 300.0), options.duration("data_timeout", 600.0)),
+            timeouts=Timeouts(options.duration("command_timeout", 300.0), options.duration("data_timeout", 600.0)),
             connections=options.integer("connections", 4, 1, 1000),
             max_messages=options.integer("max_messages", 1000, 1, 10**9),
             idle=options.duration("idle", 30.0),
@@ -97,29 +96,21 @@ class SMTPSettings:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` names this machine for certain, so that nobody else can listen."""
+def _authority(scheme: str, rest: str) -> SplitResult:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _place(scheme: str, rest: str) -> SplitResult:
-    try:
-        place = urlsplit(rest)
-        malformed = not rest.startswith("//") or place.path not in {"", "/"} or bool(place.fragment) or place.port == 0
+        found = urlsplit(rest)
+        malformed = not rest.startswith("//") or found.path not in {"", "/"} or bool(found.fragment) or found.port == 0
     except ValueError:
         malformed = True
     if malformed:
         raise TransportConfigError(
             f"{scheme}: expected {scheme}://[user[:password]@]host[:port]; percent-encode /, ?, # and @ in a password"
         )
-    return place
+    return found
 
 
-def _host(scheme: str, place: SplitResult) -> str:
-    host = place.hostname or ""
+def _host(scheme: str, authority: SplitResult) -> str:
+    host = authority.hostname or ""
     try:
         name = host if ":" in host else host.encode("idna").decode()
     except UnicodeError as error:
@@ -150,9 +141,9 @@ def _context(scheme: str, options: Options, secure: bool) -> ssl.SSLContext | No
         raise TransportConfigError(f"{scheme}: cafile cannot be read as certificates in PEM form") from error
 
 
-def _credentials(scheme: str, place: SplitResult, options: Options) -> Credentials | None:
+def _credentials(scheme: str, authority: SplitResult, options: Options) -> Credentials | None:
     mechanism = options.choice("auth", MECHANISMS, "auto").upper().replace("AUTO", "")
-    user, password = unquote(place.username or ""), unquote(place.password or "")
+    user, password = unquote(authority.username or ""), unquote(authority.password or "")
     sources = [name for name in ("token_file", "token_command") if options.text(name)]
     if not user:
         if mechanism or sources or password:

@@ -1,7 +1,8 @@
-"""`smtp://[user[:password]@]host[:port]` and `smtps://…`: mail to one server over a few kept connections.
+"""`smtp://[user[:password]@]host[:port]` and `smtps://…`: mail to one server over a few connections that are kept.
 
-docs/reference/transports.md has the options. A `send` uses all connections that nobody else needs. The dialogue is
-pipelined where the server offers PIPELINING, with BDAT if `bdat=yes` and it offers CHUNKING, and in lockstep otherwise.
+docs/reference/transports.md has the options. A `send` uses every connection that no other `send` needs. The dialogue
+is pipelined where the server offers PIPELINING, uses BDAT if `bdat=yes` and it offers CHUNKING too, and is in lockstep
+otherwise.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Self
 
 from transports.base import Message, Outcome, Transport, TransportConfigError
 from transports.options import shown_options, split_url
-from transports.smtp.dialogue import ChunkedDialogue, Dialogue, Draw, LockstepDialogue
+from transports.smtp.dialogue import ChunkedDialogue, Dialogue, DrawTransaction, LockstepDialogue
 from transports.smtp.errors import PipeliningBroken
-from transports.smtp.framing import Framer, Parcel
-from transports.smtp.lanes import Lanes, Source, Take
+from transports.smtp.multiplexer import DrawMessage, PacedMessages, SessionMultiplexer
 from transports.smtp.pipeline import PipelinedDialogue
 from transports.smtp.pool import SessionPool
 from transports.smtp.session import Session, open_session
 from transports.smtp.settings import OPTIONS, SMTPSettings
+from transports.smtp.transactions import Transaction, TransactionBuilder
 
 log = logging.getLogger(__name__)
 HOST = re.compile(r"(?:[^\s:/?#@\[\]]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?/?")
@@ -60,34 +61,37 @@ class SMTPTransport(Transport):
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """See `Transport.send`. On each connection at most two messages are drawn ahead and at most one is in doubt."""
-        source = Source(messages, self._settings.rate)
-        while source.wait():
-            yield from Lanes(self._pool, source, self._begin, self._distrust).run()
+        paced = PacedMessages(messages, self._settings.rate)
+        while paced.wait():
+            yield from SessionMultiplexer(self._pool, paced, self._start_dialogue, self._on_broken_pipelining).run()
 
     def check(self) -> None:
-        """Make sure that a connection can be had, or that all of them are in use. Raises `TransportUnavailable`."""
+        """Make sure that a session can be had and answers. When all are in use, that is taken as proof enough.
+
+        Raises `TransportUnavailable`.
+        """
         self._pool.check()
 
     def close(self) -> None:
-        """Say goodbye on every connection."""
+        """End every session that is not in use with QUIT; those in use end when they are given back."""
         self._pool.close()
 
-    def _begin(self, session: Session, take: Take) -> Iterator[Outcome | None]:
-        return self._dialogue(session).run(self._draw(take, session))
+    def _start_dialogue(self, session: Session, draw: DrawMessage) -> Iterator[Outcome | None]:
+        return self._dialogue(session).run(self._draw_transactions(draw, session))
 
-    def _distrust(self, failure: PipeliningBroken) -> None:
-        """From now on use one command at a time with this server."""
+    def _on_broken_pipelining(self, failure: PipeliningBroken) -> None:
+        """From now on send one command at a time to this server."""
         if self._pipelining:
             self._pipelining = False
             log.warning("%s: PIPELINING is broken there; going on without it, as pipelining=no would", failure)
 
     def _dialogue(self, session: Session) -> Dialogue:
-        patience = self._settings.patience
+        timeouts = self._settings.timeouts
         if self._chunked(session):
-            return ChunkedDialogue(session.wire, patience)
+            return ChunkedDialogue(session.connection, timeouts)
         if self._pipelined(session):
-            return PipelinedDialogue(session.wire, patience)
-        return LockstepDialogue(session.wire, patience)
+            return PipelinedDialogue(session.connection, timeouts)
+        return LockstepDialogue(session.connection, timeouts)
 
     def _chunked(self, session: Session) -> bool:
         return self._settings.bdat and session.extensions.chunking and self._pipelined(session)
@@ -95,15 +99,15 @@ class SMTPTransport(Transport):
     def _pipelined(self, session: Session) -> bool:
         return self._pipelining and session.extensions.pipelining
 
-    def _draw(self, take: Take, session: Session) -> Draw:
-        framer = Framer(session.extensions, chunked=self._chunked(session), notify=self._settings.notify)
+    def _draw_transactions(self, draw: DrawMessage, session: Session) -> DrawTransaction:
+        builder = TransactionBuilder(session.extensions, chunked=self._chunked(session), notify=self._settings.notify)
         limit = self._settings.max_messages
 
-        def draw() -> Parcel | Outcome | None:
-            message = take() if session.carried < limit else None
+        def draw_transaction() -> Transaction | Outcome | None:
+            message = draw() if session.transaction_count < limit else None
             if message is None:
                 return None
-            session.carried += 1
-            return framer.frame(message)
+            session.transaction_count += 1
+            return builder.build(message)
 
-        return draw
+        return draw_transaction

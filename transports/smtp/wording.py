@@ -1,7 +1,7 @@
-"""What senders say in words: the phrases that `smtp_blame` asks for, and the text that is looked at.
+"""The wording of replies: the phrases that `blame` looks for, and the text that it looks at.
 
-A name is never a phrase: addresses, links and quoted words are taken out first, what another host is reported to have
-said is cut off, and a phrase is made of whole words with blanks between them, which no user's name has.
+A person's name must never be taken for a phrase. So addresses, links and quoted words are taken out of the text first,
+what it reports of another host is cut off, and a phrase is whole words with blanks between them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ OTHER_HOST = re.compile(r"\b(?:host \S+ said:|remote server returned|-> ?[45]\d\
 DETAIL = re.compile(r"(?<![\w.])[245]\.(\d{1,3}\.\d{1,3})(?![\w]|\.\d)", re.ASCII)
 
 
-def spoken(text: str) -> str:
-    """`text` as this server's own words: without names, links, and what it reports of another host."""
+def own_words(text: str) -> str:
+    """`text` without names, links, and what the server reports of another host: what it says itself."""
     return NAMES.sub("…", LINK.sub("(link)", OTHER_HOST.sub("", text)))
 
 
-def phrase(pattern: str) -> re.Pattern[str]:
-    """Compile `pattern` so that it is found as whole words, whatever their case; a part of a name is none."""
+def compile_phrase(pattern: str) -> re.Pattern[str]:
+    """Compile `pattern` so that it is found only as whole words, in any case, and never inside an address or a name."""
     return re.compile(rf"(?<![\w.@+-])(?:{pattern})(?![\w@+-]|\.\w)", re.IGNORECASE)
 
 

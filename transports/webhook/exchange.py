@@ -1,4 +1,4 @@
-"""What the webhook transport writes and reads: the JSON of a batch, and the outcomes in its answer."""
+"""What the webhook transport sends and receives: a batch as JSON, and the outcomes in the response."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import requests
 
 from transports.base import About, Message, Outcome, Status
 
-LONGEST_ANSWER = 1 << 20  # bytes
-LONGEST_REPLY = 500  # characters
+MAX_RESPONSE = 1 << 20  # bytes
+MAX_REPLY = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back; `content` is None when it was not read, did not end in time or was too long."""
+class WebhookResponse:
+    """The response; `content` is None when it was not read, did not end in time or was too long."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,7 +28,7 @@ class Answer:
 
 
 class Body:
-    """A request's body that knows whether all of it was handed to the connection."""
+    """A request's body that knows whether all of it was written to the connection."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -36,14 +36,14 @@ class Body:
 
     @property
     def handed_over(self) -> bool:
-        """Whether the receiver may have all of it: with less, it cannot have taken the batch."""
+        """Whether all of it was read from here, so that the receiver may have taken the batch; with less it cannot."""
         return self._position >= len(self.content)
 
     def __len__(self) -> int:
         return len(self.content)
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, as a file gives them."""
+        """The next `size` bytes, as from a file."""
         end = len(self.content) if size < 0 else self._position + size
         piece = self.content[self._position : end]
         self._position += len(piece)
@@ -64,25 +64,28 @@ def as_json(batch: Sequence[Message]) -> bytes:
     return json.dumps({"messages": messages}).encode("ascii")
 
 
-def outcomes_in(answer: Answer, batch: Sequence[Message]) -> list[Outcome]:
-    """One outcome per message of `batch`: as answered, `sent` if it is empty, `uncertain` where it says nothing."""
-    if answer.content == b"":
-        return [Outcome(message.id, Status.SENT, f"answered {answer.status}") for message in batch]
-    found = _parse(answer.content)
-    return [found.get(message.id) or _silence(message) for message in batch]
+def outcomes_in(response: WebhookResponse, batch: Sequence[Message]) -> list[Outcome]:
+    """One outcome for each message of `batch`.
+
+    With an empty response all are sent; a message that the response does not name is uncertain.
+    """
+    if response.content == b"":
+        return [Outcome(message.id, Status.SENT, f"answered {response.status}") for message in batch]
+    found = _parse(response.content)
+    return [found.get(message.id) or _not_named(message) for message in batch]
 
 
 def uncertain(batch: Sequence[Message], reply: str) -> list[Outcome]:
-    """All of `batch`, handed over and not answered."""
+    """Outcomes for a batch that was handed over whole and got no response."""
     return [Outcome(message.id, Status.UNCERTAIN, reply, About.TRANSPORT) for message in batch]
 
 
 def read_limited(response: requests.Response, deadline: float) -> bytes | None:
-    """The body, or None if it is longer than `LONGEST_ANSWER` or has not ended by `deadline` (monotonic seconds)."""
+    """The body, or None if it is longer than `MAX_RESPONSE` or has not ended by `deadline` (monotonic seconds)."""
     content = bytearray()
     for piece in response.iter_content(16):  # small, as each piece waits for all of its bytes before the clock is read
         content += piece
-        if len(content) > LONGEST_ANSWER or time.monotonic() > deadline:
+        if len(content) > MAX_RESPONSE or time.monotonic() > deadline:
             return None
     return bytes(content)
 
@@ -110,16 +113,16 @@ def _parse(content: bytes | None) -> dict[str, Outcome]:
 def _outcome(entry: Any) -> Outcome | None:
     if not isinstance(entry, dict) or entry.get("status") not in tuple(Status):
         return None
-    status, reply = Status(entry["status"]), str(entry.get("reply", ""))[:LONGEST_REPLY]
+    status, reply = Status(entry["status"]), str(entry.get("reply", ""))[:MAX_REPLY]
     return Outcome(str(entry.get("id")), status, reply, _about(entry.get("about"), status))
 
 
 def _about(word: Any, status: Status) -> About:
-    """As answered; where nothing that is known is said, of the message, and of the transport if it is uncertain."""
+    """What `word` says; where that is no known word, the transport for an uncertain outcome, else the message."""
     if word in tuple(About):
         return About(word)
     return About.TRANSPORT if status is Status.UNCERTAIN else About.MESSAGE
 
 
-def _silence(message: Message) -> Outcome:
+def _not_named(message: Message) -> Outcome:
     return Outcome(message.id, Status.UNCERTAIN, "the answer does not name it", About.TRANSPORT)

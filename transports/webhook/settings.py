@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from transports.base import TransportConfigError
+from transports.options import is_loopback
 
 SECRET_BYTES = 16  # the shortest secret that is taken
 OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
@@ -56,16 +56,6 @@ def check_url(url: str) -> str:
     if parts.scheme == "http" and not is_loopback(host):
         raise TransportConfigError("webhook: http is for this machine only; use https")
     return host
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by its very name."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def read_secret(path: str) -> bytes:

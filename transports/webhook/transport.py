@@ -22,7 +22,7 @@ import requests
 from transports.base import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
 from transports.network_errors import in_words
 from transports.options import Options, shown_options, split_group, split_url
-from transports.webhook.exchange import Answer, Body, as_json, outcomes_in, read_limited, seconds_of, uncertain
+from transports.webhook.exchange import Body, WebhookResponse, as_json, outcomes_in, read_limited, seconds_of, uncertain
 from transports.webhook.settings import OPTIONS, WebhookSettings, check_url, existing_file, read_secret, shown_target
 
 TOO_MANY_REQUESTS = 429
@@ -46,6 +46,7 @@ class WebhookTransport(Transport):
         self._settings = settings
         self._clock = clock
         self._host = check_url(settings.url)
+        logging.getLogger("urllib3.connectionpool").addFilter(_UNLOGGED)  # which has no effect from the second time on
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -92,23 +93,23 @@ class WebhookTransport(Transport):
         with self._session() as session:
             body = Body(as_json(()))
             try:
-                answer = self._post(session, body)
+                response = self._post(session, body)
             except requests.RequestException as error:
                 raise WebhookUnavailable(self._trouble(error)) from None  # what it came from names the path
-            self._ensure_taken(answer)
+            self._ensure_taken(response)
 
     def _exchange(self, session: requests.Session, batch: Sequence[Message]) -> list[Outcome]:
         body = Body(as_json(batch))
         try:
-            answer = self._post(session, body)
+            response = self._post(session, body)
         except requests.RequestException as error:
             if body.handed_over:
                 return uncertain(batch, self._trouble(error))
             raise WebhookUnavailable(self._trouble(error)) from None
-        if answer.status == GATEWAY_TIMEOUT and body.handed_over:
+        if response.status == GATEWAY_TIMEOUT and body.handed_over:
             return uncertain(batch, f"{self._host}: answered 504")
-        self._ensure_taken(answer)
-        return outcomes_in(answer, batch)
+        self._ensure_taken(response)
+        return outcomes_in(response, batch)
 
     def _stop_if_told(self, outcomes: Sequence[Outcome]) -> None:
         """Raise `WebhookUnavailable` where the receiver says of a message that the rate, or it itself, is at fault."""
@@ -116,7 +117,7 @@ class WebhookTransport(Transport):
             if outcome.status in (Status.DEFERRED, Status.REFUSED) and outcome.about in (About.RATE, About.TRANSPORT):
                 raise WebhookUnavailable(f"{self._host}: {outcome.reply or outcome.status}", about=outcome.about)
 
-    def _post(self, session: requests.Session, body: Body) -> Answer:
+    def _post(self, session: requests.Session, body: Body) -> WebhookResponse:
         settings = self._settings
         deadline = time.monotonic() + settings.timeout
         with (
@@ -131,13 +132,13 @@ class WebhookTransport(Transport):
             ) as response,
         ):
             content = read_limited(response, deadline) if response.ok else None
-            return Answer(response.status_code, response.headers, content)
+            return WebhookResponse(response.status_code, response.headers, content)
 
-    def _ensure_taken(self, answer: Answer) -> None:
-        if not 200 <= answer.status < 300:
-            retry_after = seconds_of(answer.headers.get("Retry-After", ""), self._clock())
-            about = About.RATE if answer.status == TOO_MANY_REQUESTS else About.TRANSPORT
-            raise WebhookUnavailable(f"{self._host}: answered {answer.status}", retry_after, about)
+    def _ensure_taken(self, response: WebhookResponse) -> None:
+        if not 200 <= response.status < 300:
+            retry_after = seconds_of(response.headers.get("Retry-After", ""), self._clock())
+            about = About.RATE if response.status == TOO_MANY_REQUESTS else About.TRANSPORT
+            raise WebhookUnavailable(f"{self._host}: answered {response.status}", retry_after, about)
 
     def _session(self) -> requests.Session:
         # One per `send`: a session is not for several threads, and a connection that was idle between two checkpoints
@@ -161,7 +162,7 @@ class _Unlogged(logging.Filter):
 
 
 _posting = threading.local()
-logging.getLogger("urllib3.connectionpool").addFilter(_Unlogged())
+_UNLOGGED = _Unlogged()
 
 
 @contextmanager

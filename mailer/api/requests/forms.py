@@ -10,7 +10,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from mailer.api.schemas import FormText
+from mailer.api.requests.fields import FormText
 from mailer.errors import InvalidParams
 
 URLENCODED, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -13,6 +12,7 @@ from webargs.flaskparser import FlaskParser
 from mailer.api.requests.bodies import read_whole
 from mailer.api.requests.forms import is_form, read_form
 from mailer.errors import InvalidParams
+from mailer.files import strict_json
 
 
 class StrictParser(FlaskParser):
@@ -29,13 +29,18 @@ class StrictParser(FlaskParser):
         if not req.is_json:
             raise InvalidParams("The body must be JSON, sent as Content-Type: application/json.", field="body")
         try:
-            return json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
+            return strict_json.loads(data.decode("utf-8"))
+        except strict_json.RepeatedName as repeated:
+            raise _twice(repeated) from None
         except (ValueError, RecursionError) as error:
             raise InvalidParams("The body is not valid JSON.", field="body") from error
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - the library's signature
         """The URL's parameters, each given once."""
-        return _once([(name, value) for name, values in req.args.lists() for value in values])
+        try:
+            return strict_json.each_once([(name, value) for name, values in req.args.lists() for value in values])
+        except strict_json.RepeatedName as repeated:
+            raise _twice(repeated) from None
 
     def handle_error(self, error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Name the first field at fault in the text and all of them in the details."""
@@ -44,17 +49,9 @@ class StrictParser(FlaskParser):
         raise InvalidParams(f"{field}: {problem}", field=field, fields=messages) from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise InvalidParams(f"{key[:100]}: Appears twice.", field=key[:100])
-        found[key] = value
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+def _twice(repeated: strict_json.RepeatedName) -> InvalidParams:
+    field = repeated.name[:100]
+    return InvalidParams(f"{field}: Appears twice.", field=field)
 
 
 def _by_field(messages: Any) -> dict[str, str]:

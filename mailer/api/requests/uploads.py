@@ -14,6 +14,7 @@ from mailer.files.text_files import TextFile
 
 MAX_UPLOAD = 1 << 30  # bytes: about three million users
 UTF8 = {"utf-8", "utf8"}
+LIST_TYPES = ("text/csv", "application/x-ndjson", "text/plain")  # of a list of addresses or users
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""`mailer campaigns`: how campaigns go, by the HTTP API."""
+"""`mailer campaigns`: how campaigns go, and their control, by the HTTP API."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Container
 
 import click
 
 from mailer.cli.client import Client, Json, connected
 from mailer.cli.output import print_fields, print_json, print_rows
+from mailer.storage.models import DeliveryStatus
 
 UNCERTAIN = """
 {uncertain} uncertain: they may have arrived. Each was handed over and never answered for, or was in hand when a process
@@ -53,6 +55,42 @@ def _newest(client: Client, limit: int) -> list[Json]:
 def show(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Show one campaign's state and counts."""
     print_campaign(Client(url, user_id, token).campaign(campaign_id), as_json)
+
+
+def _lever(action: str, summary: str) -> None:
+    @campaigns.command(action, help=summary)
+    @click.argument("campaign_id", metavar="ID")
+    @click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
+    @connected
+    def pull(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
+        print_campaign(Client(url, user_id, token).control(campaign_id, action)["campaign"], as_json)
+
+
+_lever("pause", "Hold a campaign from the next checkpoint on.")
+_lever("resume", "Go on where a campaign was paused.")
+_lever("cancel", "Send nothing more of a campaign, for good.")
+
+
+@campaigns.command("retry-failed")
+@click.argument("campaign_id", metavar="ID")
+@click.option("--uncertain", is_flag=True, help="Also those who may have it already: they may get a second copy.")
+@connected
+def retry_failed(campaign_id: str, uncertain: bool, url: str, user_id: str, token: str) -> None:
+    """Try everyone of a campaign again who failed."""
+    answer = Client(url, user_id, token).control(campaign_id, "retry-failed", uncertain=uncertain)
+    click.echo(f"{answer['retried']} to be tried again")
+
+
+@campaigns.command()
+@click.argument("campaign_id", metavar="ID")
+@click.option("--format", "form", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True)
+@click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]), help="Default: all.")
+@connected
+def export(campaign_id: str, form: str, status: str | None, url: str, user_id: str, token: str) -> None:
+    """Write every recipient's outcome to stdout."""
+    for piece in Client(url, user_id, token).export(campaign_id, form, status):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
 
 
 def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = ()) -> None:

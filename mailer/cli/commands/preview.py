@@ -1,4 +1,4 @@
-"""`mailer audience` and `mailer preview`: a look before sending, through the HTTP API of a running service."""
+"""`mailer preview`: what one user would read, from the HTTP API of a running service."""
 
 from __future__ import annotations
 
@@ -7,25 +7,10 @@ import sys
 import click
 
 from mailer.cli.client import Client, Json, connected
-from mailer.cli.letter import Letter, query_text, with_letter
-from mailer.cli.output import print_fields, print_json, print_notes, print_rows
+from mailer.cli.message import Letter, query_text, with_letter
+from mailer.cli.output import print_fields, print_json, print_notes
 
 FORMATS = ("text", "html", "source", "json")
-
-
-@click.command()
-@click.option("--query", callback=query_text, help="A MongoDB selector, as for `mailer send`. Default: everyone.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@connected
-def audience(query: str | None, as_json: bool, url: str, user_id: str, token: str) -> None:
-    """Show how many would receive a campaign now, and ten of them. Sends nothing."""
-    found = Client(url, user_id, token).audience(query)
-    if as_json:
-        print_json({name: found[name] for name in ("count", "suppressed", "sample", "warnings")})
-        return
-    print_notes(found["warnings"])
-    print_fields((name, found[name]) for name in ("count", "suppressed"))
-    print_rows(("name", "address"), [(one["name"], one["address"]) for one in found["sample"]])
 
 
 @click.command()

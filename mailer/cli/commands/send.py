@@ -12,7 +12,7 @@ import requests
 from mailer.cli.client import Accepted, Client, Json, connected
 from mailer.cli.commands.campaigns import print_campaign
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
-from mailer.cli.letter import Letter, query_text, with_letter
+from mailer.cli.message import Letter, query_text, with_letter
 from mailer.cli.output import print_notes
 from mailer.cli.watch import watch
 from transports.network_errors import never_arrived

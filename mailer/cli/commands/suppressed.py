@@ -8,15 +8,14 @@ from typing import IO, Any
 
 import click
 
-from mailer.cli.commands.unsubscribes import WRITERS
+from mailer.cli.database import given_file, open_database, operator
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_rows
-from mailer.cli.storage import given_file, open_database, operator
+from mailer.files.exports import FORMATS, write_rows
 from mailer.messages.addresses import envelope_address
-from mailer.suppression.blocked_addresses import block, lift_named
+from mailer.suppression.blocked_addresses import block
 from mailer.suppression.list_files import ListedAddress, read_addresses
-from mailer.suppression.list_writer import SuppressedAddress
-from mailer.suppression.refused_addresses import all_suppressed_addresses
+from mailer.suppression.suppressed_addresses import SuppressedAddress, all_suppressed_addresses, lift_listed
 
 
 @click.group()
@@ -46,12 +45,13 @@ def _why(one: SuppressedAddress) -> tuple[str, str]:
 
 
 @suppressed.command()
-@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
 def export(form: str, *, raw: bool) -> None:
     """Print all of them as a file."""
     with open_database() as db:
-        for line in WRITERS[form](all_suppressed_addresses(db), SuppressedAddress, raw=raw):
+        rows = (one.cells() for one in all_suppressed_addresses(db))
+        for line in write_rows(form, SuppressedAddress.COLUMNS, rows, raw=raw):
             click.echo(line, nl=False)
 
 
@@ -90,7 +90,7 @@ def lift_(addresses: Sequence[str], file: IO[bytes] | None) -> None:
     Exit code 1 if one was not suppressed; the others are lifted.
     """
     with open_database() as db:
-        done = lift_named(db, _named(addresses, file))
+        done = lift_listed(db, _named(addresses, file))
     click.echo(f"lifted: {done.lifted}")
     if done.unmatched:
         raise Failure(f"not suppressed: {done.unmatched} of the addresses")

@@ -8,13 +8,14 @@ from dataclasses import asdict
 import click
 
 from mailer.callers.tokens import TokenInfo, Tokens
+from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_json, print_rows, spelled
-from mailer.cli.storage import id_of, open_database
+from transports.options import parse_duration
 
 PERMISSIONS = ("send-mail", "manage-users")
-UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}  # milliseconds
-MAX_LIFETIME = 100 * 366 * UNITS["d"]
+SPAN = re.compile(r"[1-9][0-9]*[mhdw]", re.ASCII)  # a bare number may be meant as days, and is refused
+MAX_LIFETIME = 100 * 366 * 86_400  # seconds
 SHOWN_DIGEST = 16
 
 
@@ -22,11 +23,10 @@ def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     """A time span like 30d in milliseconds; None stays None."""
     if value is None:
         return None
-    found = re.fullmatch(r"([1-9][0-9]{0,8})([mhdw])", value)
-    lifetime = int(found[1]) * UNITS[found[2]] if found else MAX_LIFETIME + 1
-    if lifetime > MAX_LIFETIME:
+    seconds = parse_duration(value) if SPAN.fullmatch(value) else None
+    if seconds is None or seconds > MAX_LIFETIME:
         raise click.BadParameter(f"{value!r} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years")
-    return lifetime
+    return int(seconds * 1000)
 
 
 def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:

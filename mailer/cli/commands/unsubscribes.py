@@ -9,20 +9,19 @@ from typing import IO, Any
 
 import click
 
+from mailer.cli.database import given_file, id_of, open_database, operator
 from mailer.cli.output import moment, print_json, print_rows
-from mailer.cli.storage import given_file, id_of, open_database, operator
+from mailer.files.exports import FORMATS, write_rows
 from mailer.settings import Settings
 from mailer.suppression.list_files import read_people
-from mailer.suppression.list_writer import write_csv, write_ndjson
 from mailer.suppression.unsubscribe_lists import (
+    Unsubscribed,
     all_unsubscribed_users,
     all_unsubscribed_users_and_wishes,
     unsubscribe_listed,
 )
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
 from mailer.suppression.wishes import all_kept_wishes
-
-WRITERS = {"csv": write_csv, "ndjson": write_ndjson}
 
 
 @click.group()
@@ -55,12 +54,13 @@ def kept(limit: int) -> None:
 
 
 @unsubscribes.command()
-@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
 def export(form: str, *, raw: bool) -> None:
     """Print all of them, and what is kept for whoever comes, as a file that `import` reads again."""
     with open_database() as db:
-        for line in WRITERS[form](all_unsubscribed_users_and_wishes(db), raw=raw):
+        rows = (one.cells() for one in all_unsubscribed_users_and_wishes(db))
+        for line in write_rows(form, Unsubscribed.COLUMNS, rows, raw=raw):
             click.echo(line, nl=False)
 
 

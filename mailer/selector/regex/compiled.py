@@ -6,6 +6,7 @@ for one statement with many patterns, and would compile them all anew for each u
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -28,6 +29,19 @@ class Pattern:
     def found_in(self, text: str) -> bool:
         """Whether it is; as bytes, because the wrapper takes thrice as long to count in characters."""
         return self._compiled.search(text.encode()) is not None
+
+
+@dataclass(frozen=True)
+class Regex:
+    """$regex, spelled for each engine; `seconds` is what it adds to the time that a plain text takes, see `cost`.
+
+    `compiled` keeps the pattern compiled for as long as the tree is in use.
+    """
+
+    re2: str
+    postgresql: str
+    seconds: float
+    compiled: Pattern = field(compare=False, repr=False)
 
 
 _living: WeakValueDictionary[str, Pattern] = WeakValueDictionary()

@@ -16,9 +16,8 @@ from mailer.selector.limits import MAX_PATTERN
 from mailer.selector.paths import check_text
 from mailer.selector.regex import cost
 from mailer.selector.regex.charsets import postgresql_set, re2_set
-from mailer.selector.regex.compiled import Pattern, compiled
+from mailer.selector.regex.compiled import Pattern, Regex, compiled
 from mailer.selector.regex.pattern import QUANTIFIER, PatternReader, Token
-from mailer.selector.tree import Regex
 
 _WORD = "[A-Za-z0-9_]"
 _ASSERTIONS = {  # what to write for it in RE2 and in PostgreSQL

@@ -7,8 +7,9 @@ from typing import Any, assert_never
 
 from sqlalchemy import false, or_
 
+from mailer.selector.regex.compiled import Regex
 from mailer.selector.sql.values import COMPARE, Condition, Value
-from mailer.selector.tree import Compare, Exists, Kind, Literal, Mod, OfType, OneOf, Order, Regex, Size, Test
+from mailer.selector.tree import Compare, Comparison, Exists, Kind, Literal, Mod, OfType, OneOf, Size, Test
 
 _NAMED = {
     "string": Kind.STRING,
@@ -35,8 +36,8 @@ def admits_array(test: Test) -> bool:
 def holds(value: Value, test: Compare | OneOf | Exists | OfType | Regex | Mod | Size) -> Condition:
     """Whether the value passes; NULL means no. A missing value is null to comparisons, and nothing else."""
     match test:
-        case Compare(order, literal):
-            return _compares(value, order, literal)
+        case Compare(comparison, literal):
+            return _compares(value, comparison, literal)
         case OneOf(literals):
             return _is_one_of(value, literals)
         case Exists():
@@ -59,11 +60,14 @@ def _has_content(value: Value, test: Regex | Mod | Size) -> Condition:
             assert_never(test)
 
 
-def _compares(value: Value, order: Order, literal: Literal) -> Condition:
+def _compares(value: Value, comparison: Comparison, literal: Literal) -> Condition:
     if literal.kind is Kind.NULL:
-        return value.is_null() if order in (Order.EQ, Order.GTE, Order.LTE) else false()
+        return value.is_null() if comparison in (Comparison.EQ, Comparison.GTE, Comparison.LTE) else false()
     return or_(
-        *(COMPARE[order](value.scalar(kind), value.operand(kind, literal.value)) for kind in _stored_as(literal.kind))
+        *(
+            COMPARE[comparison](value.scalar(kind), value.operand(kind, literal.value))
+            for kind in _stored_as(literal.kind)
+        )
     )
 
 
@@ -84,7 +88,7 @@ def _is_one_of(value: Value, literals: tuple[Literal, ...]) -> Condition:
     return or_(
         false(),
         *(value.is_among(kind, values) for kind, values in listed.items()),
-        *(_compares(value, Order.EQ, literal) for literal in sorted(rest, key=repr)),
+        *(_compares(value, Comparison.EQ, literal) for literal in sorted(rest, key=repr)),
     )
 
 

@@ -12,8 +12,8 @@ REGEX_SEARCH = "mailer_regex_search"
 CANONICAL_JSON = "mailer_canonical_json"
 
 
-def register(connection: sqlite3.Connection) -> None:
-    """Add the functions that conditions of `compile_selector` call to a new connection."""
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Give a new connection the functions that the conditions of `compile_selector` call."""
     connection.create_function(REGEX_SEARCH, 2, _search, deterministic=True)
     connection.create_function(CANONICAL_JSON, 1, _canonical, deterministic=True)
 

@@ -14,14 +14,15 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 from typing_extensions import override
 
+from mailer.selector.columns import LISTED, ORDERED, PROMOTED
 from mailer.selector.paths import is_index
-from mailer.selector.sql.columns import LISTED, ORDERED, PROMOTED, Columns, column_condition
+from mailer.selector.sql.column_conditions import Columns, column_condition
 from mailer.selector.sql.matching import admits_array, holds
 from mailer.selector.sql.postgresql import PostgreSQLValue
 from mailer.selector.sql.sqlite import SQLiteValue
 from mailer.selector.sql.values import Condition, Value
 from mailer.selector.syntax import parse_selector
-from mailer.selector.tree import And, Compare, ElemMatch, Exists, Field, Node, Not, Or, Order, Size, Test
+from mailer.selector.tree import And, Compare, Comparison, ElemMatch, Exists, Field, Node, Not, Or, Size, Test
 from mailer.storage.models import User
 
 _CHEAPEST = {(name,) for name in ORDERED}
@@ -149,7 +150,7 @@ def _leaf(value: Value, test: Test) -> Condition:
     """At the end of the path an array stands for its elements and for itself, except to those that ask for arrays."""
     if isinstance(test, Size | ElemMatch | Exists):
         return _holds(value, test)
-    if isinstance(test, Compare) and test.order is Order.EQ:
+    if isinstance(test, Compare) and test.comparison is Comparison.EQ:
         shortcut = value.contains(test.literal.kind, test.literal.value)
         if shortcut is not None:
             return shortcut

@@ -10,16 +10,16 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, FromClause
 
-from mailer.selector.tree import Kind, Order
+from mailer.selector.tree import Comparison, Kind
 
 Condition: TypeAlias = ColumnElement[bool]
 
-COMPARE: Mapping[Order, Callable[[Any, Any], Condition]] = {
-    Order.EQ: operator.eq,
-    Order.GT: operator.gt,
-    Order.GTE: operator.ge,
-    Order.LT: operator.lt,
-    Order.LTE: operator.le,
+COMPARE: Mapping[Comparison, Callable[[Any, Any], Condition]] = {
+    Comparison.EQ: operator.eq,
+    Comparison.GT: operator.gt,
+    Comparison.GTE: operator.ge,
+    Comparison.LT: operator.lt,
+    Comparison.LTE: operator.le,
 }
 
 

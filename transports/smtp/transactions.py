@@ -1,4 +1,4 @@
-"""A message as SMTP carries it: its commands and its content, or the reason why this server cannot take it."""
+"""A message as one SMTP mail transaction: its commands and data, or the reason why this server cannot take it."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Extensions:
         )
 
 
-class Parcel(NamedTuple):
-    """A message ready to be written: each part ends with CRLF, `body` with what ends the data."""
+class Transaction(NamedTuple):
+    """One mail transaction (RFC 5321 section 3.3), ready to be written; `id` is the message's."""
 
     id: str
-    mail: bytes
-    rcpt: bytes
-    body: bytes
+    mail: bytes  # the MAIL command with its CRLF
+    rcpt: bytes  # the RCPT command with its CRLF
+    data: bytes  # what follows DATA, up to the final dot and its CRLF; or BDAT with its chunk
 
 
-class Framer:
-    """Frames messages for one server; `chunked` chooses BDAT over DATA, `notify` is NOTIFY's value or empty."""
+class TransactionBuilder:
+    """Makes transactions for one server; `chunked` chooses BDAT over DATA, `notify` is NOTIFY's value or empty."""
 
     def __init__(self, extensions: Extensions, *, chunked: bool = False, notify: str = "") -> None:
         self._extensions = extensions
@@ -64,19 +64,19 @@ class Framer:
         self._rcpt_options = f" NOTIFY={notify}" if notify and extensions.dsn else ""
         self._wants_dsn = bool(self._rcpt_options)
 
-    def frame(self, message: Message) -> Parcel | Outcome:
-        """The message as octets, or the outcome `refused` if this server cannot be given it."""
+    def build(self, message: Message) -> Transaction | Outcome:
+        """The transaction that sends `message`, or the outcome `refused` if this server cannot take it."""
         text = message.content if message.content.endswith(b"\r\n") else message.content + b"\r\n"
         plain = text.isascii()
         if problem := self._sender_problem(message):
             return Outcome(message.id, Status.REFUSED, problem, About.SENDER)
         if problem := self._recipient_problem(message) or self._content_problem(text, plain):
             return Outcome(message.id, Status.REFUSED, problem, About.MESSAGE)
-        return Parcel(
+        return Transaction(
             message.id,
             f"MAIL FROM:<{message.sender}>{self._mail_options(message, len(text), plain)}\r\n".encode(),
             f"RCPT TO:<{message.recipient}>{self._rcpt_options}\r\n".encode(),
-            chunk(text) if self._chunked else stuff(text),
+            last_chunk(text) if self._chunked else dot_stuffed(text),
         )
 
     def _sender_problem(self, message: Message) -> str:
@@ -113,15 +113,15 @@ class Framer:
         return options
 
 
-def stuff(text: bytes) -> bytes:
-    """`text` (whole lines) with dots doubled at the start of lines, and the final dot (RFC 5321 section 4.5.2)."""
+def dot_stuffed(text: bytes) -> bytes:
+    """`text` (whole lines) with leading dots doubled, and the final dot added (RFC 5321 section 4.5.2)."""
     if text.startswith(b"."):
         text = b"." + text
     return DOT_LINE.sub(b"\r\n..", text) + b".\r\n"
 
 
-def chunk(text: bytes) -> bytes:
-    """`text` as one last chunk (RFC 3030 section 2)."""
+def last_chunk(text: bytes) -> bytes:
+    """`text` as the only, and so the last, chunk of its message (BDAT … LAST, RFC 3030 section 2)."""
     return b"BDAT %d LAST\r\n%b" % (len(text), text)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from mailer.cli.database import open_database
 from mailer.cli.failures import Misuse
 from mailer.cli.output import print_json, print_rows
-from mailer.cli.storage import open_database
 from mailer.directory.changes import Mode
 from mailer.directory.imports import ImportResult, Wanted, import_users
 from mailer.directory.user_tables import Reading

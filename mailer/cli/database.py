@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-import psycopg
-from sqlalchemy.exc import SQLAlchemyError
-
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.directory.users import find_id
 from mailer.files.text_files import TextFile
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.database_errors import own_words
+from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 
 
 @contextmanager
@@ -51,12 +49,12 @@ def created(db: Database) -> str:
 @contextmanager
 def open_database() -> Iterator[Database]:
     """The migrated database; raises `ConfigError`. A transport that cannot work does not stop these commands."""
-    db = Database(Settings.from_env().database_url)
+    db = database_at(Settings.from_env().database_url)
     try:
         if db.migrate():
             print_notes([created(db)])
         yield db
-    except (SQLAlchemyError, psycopg.Error) as error:
+    except DATABASE_ERRORS as error:
         raise Failure(f"database: {own_words(error)} ({db.place})") from error
     finally:
         db.close()

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transports.base import About, Message, Outcome, Status
-from transports.smtp.framing import Extensions, Framer, Parcel
+from transports.smtp.transactions import Extensions, Transaction, TransactionBuilder
 
 EVERYTHING = Extensions.from_ehlo(
     {"pipelining": "", "chunking": "", "8bitmime": "", "smtputf8": "", "dsn": "", "size": "5000"}
@@ -19,17 +19,19 @@ def message(
 
 
 def test_commands_use_what_is_offered() -> None:
-    parcel = Framer(EVERYTHING, notify="FAILURE").frame(message("a: ü\r\n\r\n".encode(), "jürgen@example.org"))
+    transaction = TransactionBuilder(EVERYTHING, notify="FAILURE").build(
+        message("a: ü\r\n\r\n".encode(), "jürgen@example.org")
+    )
 
-    assert isinstance(parcel, Parcel)
-    assert parcel.mail == b"MAIL FROM:<s@example.org> SIZE=9 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=c-1\r\n"
-    assert parcel.rcpt == "RCPT TO:<jürgen@example.org> NOTIFY=FAILURE\r\n".encode()
+    assert isinstance(transaction, Transaction)
+    assert transaction.mail == b"MAIL FROM:<s@example.org> SIZE=9 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=c-1\r\n"
+    assert transaction.rcpt == "RCPT TO:<jürgen@example.org> NOTIFY=FAILURE\r\n".encode()
 
 
 def test_commands_are_bare_where_nothing_is_offered() -> None:
-    parcel = Framer(Extensions(), notify="FAILURE").frame(message())
+    transaction = TransactionBuilder(Extensions(), notify="FAILURE").build(message())
 
-    assert parcel == Parcel(
+    assert transaction == Transaction(
         "c-1",
         b"MAIL FROM:<s@example.org>\r\n",
         b"RCPT TO:<r@example.org>\r\n",
@@ -38,10 +40,10 @@ def test_commands_are_bare_where_nothing_is_offered() -> None:
 
 
 def test_chunk_is_the_content_as_it_stands() -> None:
-    parcel = Framer(EVERYTHING, chunked=True).frame(message(b".\r\n..\r\n"))
+    transaction = TransactionBuilder(EVERYTHING, chunked=True).build(message(b".\r\n..\r\n"))
 
-    assert isinstance(parcel, Parcel)
-    assert parcel.body == b"BDAT 7 LAST\r\n.\r\n..\r\n"
+    assert isinstance(transaction, Transaction)
+    assert transaction.data == b"BDAT 7 LAST\r\n.\r\n..\r\n"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_chunk_is_the_content_as_it_stands() -> None:
     ],
 )
 def test_refused_without_sending(extensions: Extensions, given: Message, problem: str) -> None:
-    outcome = Framer(extensions).frame(given)
+    outcome = TransactionBuilder(extensions).build(given)
 
     assert isinstance(outcome, Outcome)
     assert (outcome.id, outcome.status) == ("c-1", Status.REFUSED)
@@ -80,17 +82,17 @@ def test_refused_without_sending(extensions: Extensions, given: Message, problem
 
 @pytest.mark.parametrize("address", ['"a b"@c.org', '"a>b\\""@c.org', "a+b@[127.0.0.1]", "o'x@c.org", "世界@例.test"])
 def test_unusual_addresses_are_written(address: str) -> None:
-    parcel = Framer(EVERYTHING).frame(message(recipient=address))
+    transaction = TransactionBuilder(EVERYTHING).build(message(recipient=address))
 
-    assert isinstance(parcel, Parcel)
-    assert parcel.rcpt == f"RCPT TO:<{address}>\r\n".encode()
+    assert isinstance(transaction, Transaction)
+    assert transaction.rcpt == f"RCPT TO:<{address}>\r\n".encode()
 
 
 def test_empty_sender_is_the_null_path() -> None:
-    parcel = Framer(Extensions()).frame(message(sender=""))
+    transaction = TransactionBuilder(Extensions()).build(message(sender=""))
 
-    assert isinstance(parcel, Parcel)
-    assert parcel.mail == b"MAIL FROM:<>\r\n"
+    assert isinstance(transaction, Transaction)
+    assert transaction.mail == b"MAIL FROM:<>\r\n"
 
 
 @given(
@@ -102,11 +104,11 @@ def test_empty_sender_is_the_null_path() -> None:
 def test_body_is_the_content_and_ends_once(content: bytes) -> None:
     clean = b"\r" not in content.replace(b"\r\n", b"") and b"\n" not in content.replace(b"\r\n", b"")
 
-    parcel = Framer(EVERYTHING).frame(message(content))
+    transaction = TransactionBuilder(EVERYTHING).build(message(content))
 
-    assert isinstance(parcel, Parcel) == clean
-    if isinstance(parcel, Parcel):
-        lines = parcel.body.split(b"\r\n")
+    assert isinstance(transaction, Transaction) == clean
+    if isinstance(transaction, Transaction):
+        lines = transaction.data.split(b"\r\n")
         assert [lines[-2], lines[-1]] == [b".", b""]
         assert b"." not in lines[:-2]
         received = b"".join(line.removeprefix(b".") + b"\r\n" for line in lines[:-2])

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from mailer.cli.database import open_database
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import moment, print_fields, print_json, printable, spelled
-from mailer.cli.storage import open_database
 from mailer.settings import Settings
 from mailer.settings.readers import is_http_address
 from mailer.storage.scheduled_tasks import TaskRecord

@@ -1,7 +1,4 @@
-"""Fields that the users table also keeps as columns, where the database finds them without opening the document.
-
-What a column holds is what the document holds: `documents.normalise` makes both from one source.
-"""
+"""Conditions on fields that the users table also keeps as columns, which are faster than opening the document."""
 
 from __future__ import annotations
 
@@ -13,17 +10,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
+from mailer.selector.columns import LISTED, ORDERED, PROMOTED
 from mailer.selector.sql.values import COMPARE, Condition
-from mailer.selector.tree import Compare, Kind, Literal, OneOf, Order, Test
+from mailer.selector.tree import Compare, Comparison, Literal, OneOf, Test
 
 Columns: TypeAlias = Mapping[str, ColumnElement[Any]]
 
-PROMOTED = {"_id": Kind.STRING, "username": Kind.STRING, "createdAt": Kind.INSTANT, "roles": Kind.STRING}
-"""Field -> the kind of operand for which the column says the same as the document."""
-
-LISTED = "roles"  # its column holds a line for each, or NULL where only the document can tell
 MAX_LISTED = 16  # of more, the document is asked: it is opened once for all
-ORDERED = ("_id", "createdAt")  # the others sort by the database's collation, which is not MongoDB's order
 
 
 def column_condition(columns: Columns, path: tuple[str, ...], test: Test) -> Condition | None:
@@ -34,8 +27,8 @@ def column_condition(columns: Columns, path: tuple[str, ...], test: Test) -> Con
     if name == LISTED:
         return _any_listed(columns[name], test)
     match test:
-        case Compare(order, literal) if _fits(name, literal) and (order is Order.EQ or name in ORDERED):
-            return COMPARE[order](columns[name], literal.value)
+        case Compare(comparison, literal) if _fits(name, literal) and (comparison is Comparison.EQ or name in ORDERED):
+            return COMPARE[comparison](columns[name], literal.value)
         case OneOf(literals) if all(_fits(name, literal) for literal in literals):
             return columns[name].in_([literal.value for literal in literals])
         case _:
@@ -44,7 +37,7 @@ def column_condition(columns: Columns, path: tuple[str, ...], test: Test) -> Con
 
 def _any_listed(column: ColumnElement[Any], test: Test) -> Condition | None:
     match test:
-        case Compare(Order.EQ, literal):
+        case Compare(Comparison.EQ, literal):
             wanted: tuple[Literal, ...] = (literal,)
         case OneOf(literals) if 0 < len(literals) <= MAX_LISTED:
             wanted = literals

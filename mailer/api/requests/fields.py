@@ -1,0 +1,65 @@
+"""The values on the wire: how the text of a request becomes a value, and a value the text of an answer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from mailer.text import is_one_line, is_storable
+from mailer.times import to_iso
+
+
+def one_line(text: str) -> None:
+    """Refuse control characters, line separators and lone surrogates."""
+    if not is_one_line(text):
+        raise ValidationError("Has a control character, a line break or half a character.")
+
+
+def storable(text: str) -> None:
+    """Refuse what neither UTF-8 nor PostgreSQL can hold."""
+    if not is_storable(text):
+        raise ValidationError("Has a NUL or half a character.")
+
+
+class WireBoolean(fields.Field[bool]):
+    """A JSON boolean, the number 1 or 0, or the strings "true" and "false" in any case; null counts as absent."""
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bool:
+        if isinstance(value, bool | int | float) and value in (0, 1):
+            return bool(value)
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise ValidationError('Neither a boolean nor "true" or "false".')
+
+
+class WireString(fields.String):
+    """Text; a JSON number is taken as its text, as Rocket.Chat's server does."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            value = str(int(value) if value == int(value) else value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class FormText(str):
+    """A field of a form. Text is all that a form can hold: an empty one may have meant something else."""
+
+    __slots__ = ()
+
+
+class QueryString(fields.String):
+    """A selector as JSON text; empty in JSON means absent, as for Rocket.Chat, but in a form it may be a mistake."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, FormText) and not value.strip():
+            raise ValidationError("Is empty; leave it out to write to everybody.")
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class Milliseconds(fields.Field[int]):
+    """Milliseconds since 1970 as ISO 8601 in UTC."""
+
+    def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
+        return None if value is None else to_iso(value)

@@ -1,0 +1,1 @@
+"""`mailer users`: the directory, listed, imported from a file, and taken over from a workspace."""

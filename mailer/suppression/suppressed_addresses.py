@@ -1,0 +1,133 @@
+"""Addresses that are not written to, whoever has them: listed, looked up, and lifted by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sqlalchemy import Connection, bindparam, delete, func, select
+
+from mailer.files.exports import Cell
+from mailer.messages.addresses import comparable, envelope_address
+from mailer.storage.database import Database
+from mailer.storage.models import RefusedAddress, User, comparable_address
+from mailer.suppression.list_files import ListedAddress
+from mailer.times import to_iso
+
+CHUNK = 500  # addresses looked up together
+SUPPRESSED = RefusedAddress.suppressed_at.is_not(None)
+BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressedAddress:
+    """An address not written to since `suppressed_at` (ms): so many campaigns had it refused, or it is blocked.
+
+    `reply` is the last refusal's own words, `rule` by what it was taken to be about the address; `users` of the
+    directory have the address. `blocked_by` and `reason` are those of an operator who has blocked it.
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "address",
+        "suppressedAt",
+        "campaigns",
+        "rule",
+        "reply",
+        "blockedBy",
+        "reason",
+        "users",
+    )
+    address: str
+    suppressed_at: int
+    campaigns: int
+    rule: str
+    reply: str
+    blocked_by: str | None
+    reason: str | None
+    users: int
+
+    def cells(self) -> tuple[Cell, ...]:
+        """In the order of `COLUMNS`; times are ISO 8601 in UTC."""
+        refused = (self.campaigns, self.rule, self.reply)
+        return self.address, to_iso(self.suppressed_at), *refused, self.blocked_by, self.reason, self.users
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed.
+
+    `blocked_by` and `reason`: of an operator who has blocked it.
+    """
+
+    campaigns: int
+    reply: str
+    suppressed_at: int | None
+    blocked_by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """How many of the addresses are written to again, and how many were not suppressed."""
+
+    lifted: int
+    unmatched: int
+
+
+def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:
+    """Those not written to, by address, from the one after `after` on."""
+    users = select(func.count()).where(comparable_address() == RefusedAddress.address).scalar_subquery()
+    refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
+    query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users).where(SUPPRESSED)
+    if after is not None:
+        query = query.where(RefusedAddress.address > after)
+    with db.read() as connection:
+        return [
+            SuppressedAddress(*row) for row in connection.execute(query.order_by(RefusedAddress.address).limit(count))
+        ]
+
+
+def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
+    """All of them, read page by page."""
+    after: str | None = None
+    while page := suppressed_addresses(db, after=after):
+        yield from page
+        after = page[-1].address
+
+
+def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
+    """What is on record of the user's address; None: no refusal."""
+    facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK)
+    mine = (User.id == user_id, RefusedAddress.address == comparable_address())
+    row = connection.execute(select(*facts).where(*mine)).one_or_none()
+    return Refusal(*row) if row else None
+
+
+def lift(db: Database, addresses: Collection[str]) -> Lifted:
+    """Write to these addresses again, whatever their case, and count anew."""
+    wanted = {comparable(envelope_address(one) or one) for one in addresses}
+    one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
+    with db.write() as connection:  # a list may have more than one statement can name
+        lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
+    return Lifted(lifted, unmatched=len(wanted) - lifted)
+
+
+def lift_listed(db: Database, listed: Iterable[ListedAddress]) -> Lifted:
+    """Lift the addresses of a list, each as it literally stands or, where that is not suppressed, as it is meant."""
+    wanted = list(listed)
+    forms = [comparable(form) for one in wanted for form in (*one.literally, one.address)]
+    with db.read() as connection:
+        places = range(0, len(forms), CHUNK)
+        suppressed = {address for place in places for address in _among(connection, forms[place : place + CHUNK])}
+    return lift(db, [_meant(one, suppressed) for one in wanted])
+
+
+def _among(connection: Connection, addresses: Sequence[str]) -> Sequence[str]:
+    """Which of the addresses are suppressed."""
+    found = select(RefusedAddress.address).where(RefusedAddress.address.in_(addresses), SUPPRESSED)
+    return connection.scalars(found).all()
+
+
+def _meant(one: ListedAddress, suppressed: Collection[str]) -> str:
+    return next((form for form in one.literally if comparable(form) in suppressed), one.address)
