@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_PROCESSES ?= 3
 
-.PHONY: install demo run test lint bench check-mail
+.PHONY: install demo run test test-fast test-long lint bench check-mail
 
 install: .venv/installed
 
@@ -23,7 +23,13 @@ run: install
 	$(BIN)/mailer serve
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) $(PYTEST_ARGS)
+
+test-fast: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m "not slow and not drill" $(PYTEST_ARGS)
+
+test-long: .venv/installed-dev
+	TEST_LONG=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m drill --timeout 7200 $(PYTEST_ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -82,9 +82,9 @@ def build(settings: Settings) -> Services:
         db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
     )
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    chores = {"clock": ClockWatch(db, lease).attend}
+    chores = {"clock": ClockWatch(db, lease).run_periodically}
     if sync is not None:
-        chores["sync"] = sync.attend
+        chores["sync"] = sync.run_periodically
     engine = LocalEngine(deliverer, planner, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
     return Services(settings, db, Tokens(db), transport, links, engine, sync, ConcurrencyLimit())
 
@@ -98,20 +98,20 @@ def _check_mail(settings: Settings) -> None:
         )
 
 
-def doubts(settings: Settings) -> tuple[str, ...]:
+def setting_warnings(settings: Settings) -> tuple[str, ...]:
     """What works and is doubtful all the same, a sentence each."""
     open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
     senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
-    return (*senders, *site_address.doubts(settings.site_url))
+    return (*senders, *site_address.warnings_about(settings.site_url))
 
 
 def settings_with_warnings() -> Settings:
-    """The settings; logged, once, are the variables that are none, and doubts if mail leaves. Raises `ConfigError`."""
+    """Read the settings. Unknown variables, and warnings where mail leaves, are logged once. Raises `ConfigError`."""
     for unknown in unknown_settings():
         _warn(str(unknown))
     settings = Settings.from_env()
-    for doubt in doubts(settings) if site_address.smtp_hosts(settings.transport) else ():
-        _warn(doubt)
+    for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
+        _warn(warning)
     return settings
 
 
@@ -182,4 +182,4 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _warnings(services: Services) -> dict[str, health.Check]:
     """What a person should see to, although the service runs."""
-    return {"site": partial(site_address.doubts, services.settings.site_url)}
+    return {"site": partial(site_address.warnings_about, services.settings.site_url)}

@@ -1,4 +1,4 @@
-"""What a caller can be told, in Rocket.Chat's words: a sentence, an errorType and details."""
+"""The errors that an API caller can get, in Rocket.Chat's form: a sentence, an errorType and details."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 
 class MailerError(Exception):
-    """A refusal with a status, an errorType and details; the api turns it into the envelope."""
+    """A request that cannot be carried out: HTTP status, errorType, text and details for the response."""
 
     status = 400
     error_type = "error-mailer"
@@ -21,7 +21,7 @@ class MailerError(Exception):
 
 
 class NotLoggedIn(MailerError):
-    """No, wrong, expired or mismatched credentials. Its body is not the envelope but Rocket.Chat's own."""
+    """Missing, wrong, expired or mismatched credentials. Its response has a form of its own, as in Rocket.Chat."""
 
     status = 401
     error_type = "error-not-logged-in"
@@ -29,7 +29,7 @@ class NotLoggedIn(MailerError):
 
 
 class TooManyRequests(MailerError):
-    """The caller's rate is used up for `retry_after` seconds more; `headers` tell of the rate."""
+    """The caller's rate is used up for `retry_after` more seconds. `headers` are those of `X-RateLimit-…`."""
 
     status = 429
     error_type = "error-too-many-requests"
@@ -49,7 +49,7 @@ class NotAuthorized(MailerError):
 
 
 class InvalidParams(MailerError):
-    """Not JSON, a wrong type, a missing, unknown or repeated field; the text names it."""
+    """The body is not JSON, or a field is missing, unknown, repeated or of a wrong type; the text names it."""
 
     error_type = "invalid-params"
     text = "The request is not valid."
@@ -76,14 +76,14 @@ class MissingUnsubscribeLink(MailerError):
 
 
 class InvalidQuery(MailerError):
-    """`query` is no selector, or names something that may not be selected by; the text says what."""
+    """`query` is no selector, or uses an operator or a field that is not allowed; the text says which."""
 
     error_type = "error-invalid-query"
     text = "The query is not valid."
 
 
 class NotFound(MailerError):
-    """No such campaign, or not this caller's."""
+    """What was asked for does not exist, or is not this caller's."""
 
     status = 404
     error_type = "error-not-found"
@@ -99,7 +99,7 @@ class IdempotencyConflict(MailerError):
 
 
 class InvalidState(MailerError):
-    """The campaign cannot do that from the state it is in."""
+    """The campaign's state does not allow this, such as resuming one that is not paused."""
 
     status = 409
     error_type = "error-invalid-state"
@@ -107,7 +107,7 @@ class InvalidState(MailerError):
 
 
 class InvalidRow(MailerError):
-    """A directory document cannot be taken; names the row (from 1) and the field."""
+    """A user document cannot be stored. `row` counts from 1; the text names row and field."""
 
     error_type = "error-invalid-user"
 
@@ -126,7 +126,7 @@ class DatabaseUnavailable(MailerError):
 
 
 class QueryTimeout(MailerError):
-    """The database was stopped: the query took longer than it may."""
+    """The query took longer than `seconds`, and the database stopped it."""
 
     status = 503
     error_type = "error-query-timeout"
@@ -140,7 +140,7 @@ class QueryTimeout(MailerError):
 
 
 class TooBusy(MailerError):
-    """Half of the process's threads look at the directory already."""
+    """Half of the process's threads are running queries over the directory already."""
 
     status = 503
     error_type = "error-too-busy"
@@ -149,7 +149,7 @@ class TooBusy(MailerError):
 
 
 class WorkspaceUnavailable(MailerError):
-    """The Rocket.Chat workspace does not answer, or not as one does; the text says how."""
+    """The Rocket.Chat workspace does not answer, or not as Rocket.Chat does; the text says how."""
 
     status = 503
     error_type = "error-workspace-unavailable"
@@ -158,4 +158,4 @@ class WorkspaceUnavailable(MailerError):
 
 
 class ConfigError(Exception):
-    """A setting cannot be used: one line that names it and its value."""
+    """A setting cannot be used. The text is one line that names it and, where that is no secret, its value."""

@@ -11,7 +11,7 @@ Four kinds of characters make trouble:
 A body and a column may hold all but the first two (`is_storable`). A header field, a name, an id and an address are one
 line and may hold none of the four (`is_one_line`).
 
-`transports` imports nothing of this package, so that it can be published alone; it has guards of its own.
+`transports` imports nothing of this package, so that it can be published on its own; it has checks of its own.
 """
 
 from __future__ import annotations

@@ -7,14 +7,36 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from sqlalchemy import create_engine, insert, text
+from xdist.scheduler import LoadFileScheduling
 
 from mailer.directory.documents import role_lines
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
-from tests.databases import POSTGRESQL, PostgreSQL, migrated_sqlite
+from tests.databases import KINDS, POSTGRESQL, PostgreSQL, migrated_sqlite
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+
+
+# files of long tests that share no service: their tests run wherever there is room, and not one after the other
+APART = {
+    f"tests/test_{name}.py"
+    for name in ("control", "crash", "docs", "merging", "refusals", "resting", "state_machine", "time_limits")
+}
+
+
+class LongFilesApart(LoadFileScheduling):
+    """Runs the tests of a file in one process, since they share what is started for them, but for those of `APART`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return nodeid if file in APART else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """How the tests are shared out, whatever `--dist` says."""
+    return LongFilesApart(config, log)
 
 
 @contextmanager
@@ -52,7 +74,7 @@ def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a migrated database without rows, of each kind in turn."""
     if request.param == "sqlite":
@@ -60,7 +82,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgresql_url"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a database that is not migrated, of each kind in turn."""
     if request.param == "sqlite":

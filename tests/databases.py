@@ -14,14 +14,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Connection, Executable
 
 from mailer.selector import database_at
 from mailer.storage.models import Base
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]  # the parameters of a fixture for both
 
 _SCHEMA = """
     SELECT string_agg(relname || ' ' || relnatts, ',' ORDER BY relname) || (SELECT version_num FROM alembic_version)
@@ -46,6 +49,21 @@ def migrated_sqlite(path: Path) -> str:
     if not path.exists():
         path.write_bytes(_migrated_sqlite())
     return f"sqlite:///{path}"
+
+
+def sqlite_work(connection: Connection, query: Executable) -> int:
+    """How many hundreds of steps SQLite's machine takes for `query`: its work, whatever else the computer does."""
+    hundreds = 0
+
+    def count() -> None:
+        nonlocal hundreds
+        hundreds += 1
+
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(count, 100)
+    connection.execute(query).all()
+    driver.set_progress_handler(None, 0)
+    return hundreds
 
 
 class PostgreSQL:

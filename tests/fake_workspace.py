@@ -92,10 +92,10 @@ class FakeWorkspace:
         if parts.path == "/api/v1/me":
             return 200, {"_id": caller[0], "username": caller[0], **account, "success": True}, {}
         if parts.path == "/api/v1/users.list":
-            return 200, self._list({name: values[0] for name, values in parse_qs(parts.query).items()}), {}
+            return 200, self.page({name: values[0] for name, values in parse_qs(parts.query).items()}), {}
         return 404, {"success": False, "error": "Not found"}, {}
 
-    def _list(self, query: dict[str, str]) -> dict[str, Any]:
+    def page(self, query: dict[str, str]) -> dict[str, Any]:
         offset, count = int(query.get("offset", 0)), min(self.cap, int(query.get("count", 50)))
         (by, direction), *_ = json.loads(query.get("sort", '{"username": 1}')).items()
         found = sorted(self.users.values(), key=lambda user: user.get(by, ""), reverse=direction == -1)

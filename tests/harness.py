@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing, suppress
 from functools import partial
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft, compile_campaign
@@ -15,20 +16,41 @@ from mailer.campaigns.progress import Progress, progress
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.messages.links import Links
+from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Delivery
-from transports import Transport
+from transports.base import Transport
 from transports.memory import MemoryTransport
 
 START = 1_700_000_000_000
 MINUTE = 60_000
 
 
+class Died(BaseException):
+    """The process is gone: nothing that it would have done happens."""
+
+
+class Interrupted(Database):
+    """The same database, for one process that something happens to when it begins to write for the `nth` time."""
+
+    def __init__(self, db: Database, nth: int, happens: Callable[[], object]) -> None:
+        super().__init__(db.url, on_connect=add_functions, clock=db.clock)
+        self._writes_left = nth
+        self._happens = happens
+
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Connection]:
+        """As usual, but for that once."""
+        self._writes_left -= 1
+        if self._writes_left == 0:
+            self._happens()
+        return super().write(durable=durable)
+
+
 class Harness:
     """One worker; `now` is the database's time."""
 
-    def __init__(self, db: Database, **settings: Any) -> None:
+    def __init__(self, db: Database, transport: Transport | None = None, **settings: Any) -> None:
         self.now = START
         self.db = db
         db.clock = lambda _connection: self.now
@@ -40,15 +62,13 @@ class Harness:
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
-        self.deliver_through(self.transport)
+        self.deliver_through(transport or self.transport)
         self.campaign_id = ""
 
     def deliver_through(self, transport: Transport) -> None:
         """Deliver through this transport from now on."""
-        links, template_of = (
-            Links(self.settings.secret_key, "http://x"),
-            partial(compile_campaign, self.db, self.settings),
-        )
+        links = Links(self.settings.secret_key, "http://x")
+        template_of = partial(compile_campaign, self.db, self.settings)
         self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of)
 
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
@@ -60,6 +80,20 @@ class Harness:
     def plan(self) -> bool:
         """Plan one campaign."""
         return Planner(self.db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses).plan_next()
+
+    def plan_interrupted(self, happens: Callable[[], object]) -> None:
+        """Plan one campaign in a process to which something happens once its batches are cut and not yet written."""
+        with closing(Interrupted(self.db, 2, happens)) as db:  # the first write says that it is being planned
+            Planner(db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses).plan_next()
+
+    def die_planning(self) -> None:
+        """Be killed in the middle of planning one campaign, if one waits."""
+
+        def die() -> None:
+            raise Died
+
+        with suppress(Died):
+            self.plan_interrupted(die)
 
     def run(self, limit: int = 1000) -> None:
         """Plan and deliver until nothing is due; the invariants hold after every step."""
@@ -86,7 +120,7 @@ class Harness:
     def delivery(self, user_id: str) -> Any:
         """One recipient's record."""
         mine = (Delivery.campaign_id == self.campaign_id, Delivery.user_id == user_id)
-        columns = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.reply, Delivery.due_at)
+        columns = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.reply, Delivery.due_at)
         with self.db.read() as connection:
             return connection.execute(select(*columns).where(*mine)).one_or_none()
 

@@ -1,6 +1,5 @@
 """Users in each kind of database, for the tests of selectors: a table that goes away with its connection."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +12,7 @@ from mailer.directory.documents import role_lines
 from mailer.selector import compile_selector
 from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.storage.models import Base, User
-
-POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
-KINDS = ["sqlite", "postgresql"]
+from tests.databases import POSTGRESQL
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from mailer.storage.models import Campaign, User
 from tests.conftest import user_row
 from tests.service import PAYLOAD, Service
 
+pytestmark = pytest.mark.slow
+
 MEMBERS = [
     user_row(1, id="ann"),
     user_row(2, id="bob", name="Bob <b> Lee"),

@@ -12,6 +12,8 @@ from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.service import PAYLOAD, Service
 
+pytestmark = pytest.mark.slow
+
 URLENCODED = "application/x-www-form-urlencoded"
 BOUNDARY = "edge"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"

@@ -23,6 +23,8 @@ from mailer.storage.models import AuthToken, Campaign, User
 from tests.conftest import altered, user_row
 from tests.service import PAYLOAD, Service
 
+pytestmark = pytest.mark.slow
+
 INVALID_FROM = {
     "success": False,
     "error": "Invalid from address [error-invalid-from-address]",

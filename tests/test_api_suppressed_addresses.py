@@ -25,6 +25,8 @@ from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, recording_smtp
 from tests.service import Service
 
+pytestmark = pytest.mark.slow
+
 PATH = "/api/v1/mailer/suppressed-addresses"
 WHEN = 1_420_070_400_000
 REPLY = "550 5.1.1 =no such user"

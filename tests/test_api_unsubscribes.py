@@ -12,6 +12,8 @@ from mailer.storage.models import User, Wish
 from tests.conftest import user_row
 from tests.service import Service
 
+pytestmark = pytest.mark.slow
+
 PATH = "/api/v1/mailer/unsubscribes"
 
 

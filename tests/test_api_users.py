@@ -19,6 +19,8 @@ from tests.conftest import user_row
 from tests.databases import PostgreSQL
 from tests.service import Service
 
+pytestmark = pytest.mark.slow
+
 PATH = "/api/v1/mailer/users"
 ANN = {"name": "Ann Lee", "emails": [{"address": "Ann@Example.com", "verified": True}], "roles": ["user"]}
 

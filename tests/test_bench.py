@@ -21,6 +21,8 @@ from bench.peers import email_message
 from bench.processes import children, smtp_sink
 from bench.scale import TINY, Bench
 
+pytestmark = pytest.mark.slow
+
 SINK = postfix_tool("smtp-sink")
 
 
@@ -38,7 +40,6 @@ def is_sound(part: Part, rounds: int = TINY.rounds) -> bool:
     return True
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(SINK is None, reason="no smtp-sink (Debian: postfix)")
 def test_end_to_end_measures_the_service_beside_who_is_there(bench: Bench) -> None:
     part = end_to_end.measure(bench)

@@ -46,7 +46,8 @@ def test_mailbox_that_stays_full_fails_in_the_end_and_never_counts(status: Statu
 
 def test_uncertain_is_sent_once_more_or_held() -> None:
     once, again = (
-        consequence(Status.UNCERTAIN, About.MESSAGE, 0, doubts, 0, 7, chance=0.5, policy="retry") for doubts in (0, 1)
+        consequence(Status.UNCERTAIN, About.MESSAGE, 0, uncertain_attempts, 0, 7, chance=0.5, policy="retry")
+        for uncertain_attempts in (0, 1)
     )
     assert (once.due_at, again.due_at) == (7, None)
     assert consequence(Status.UNCERTAIN, About.MESSAGE, 0, 0, 0, 7, chance=0.5, policy="hold").due_at is None

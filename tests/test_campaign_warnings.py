@@ -9,7 +9,7 @@ import pytest
 
 from app import create_app
 from mailer.callers.tokens import Tokens
-from mailer.campaigns.review import EMPTY, MOST, about_directory, about_placeholders
+from mailer.campaigns.lint import EMPTY, MAX_OF_A_KIND, about_directory, about_placeholders
 from mailer.directory.imports import upsert_documents
 from mailer.selector import fields_of
 from mailer.settings import Settings
@@ -71,10 +71,10 @@ def test_field_of_one_who_is_not_written_to_is_had(db: Database, add_users: Call
 
 
 def test_words_in_brackets_are_told_up_to_a_number() -> None:
-    words = " ".join(f"[word_{chr(97 + n)}]" for n in range(MOST + 3))
+    words = " ".join(f"[word_{chr(97 + n)}]" for n in range(MAX_OF_A_KIND + 3))
     told = about_placeholders("Hi [fname]", words)
     assert told[0] == "[word_a] is no placeholder and goes out as it stands."
-    assert (len(told), told[-1]) == (MOST + 1, "3 more words in brackets are no placeholders.")
+    assert (len(told), told[-1]) == (MAX_OF_A_KIND + 1, "3 more words in brackets are no placeholders.")
 
 
 @pytest.fixture

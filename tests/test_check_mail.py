@@ -11,6 +11,8 @@ import pytest
 from bench.check_mail import samples
 from bench.strangers import STRANGERS, Sample, Stranger
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Sample]:

@@ -324,6 +324,7 @@ def test_table_is_aligned_by_the_columns_of_a_terminal(
     assert capsys.readouterr().out.splitlines()[1] == cell + " " * (len("longest one") - width) + "  a"
 
 
+@pytest.mark.slow
 def test_name_that_the_output_cannot_hold_is_escaped(run, directory: Database) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
 

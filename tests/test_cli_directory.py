@@ -16,6 +16,8 @@ from mailer.directory.user_tables import KNOWN
 from tests.fake_workspace import FakeWorkspace, member
 from tests.service import PAYLOAD, Service
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:

@@ -19,6 +19,8 @@ from mailer.directory.imports import upsert_documents
 from tests.service import BIN, PAYLOAD, Service
 from tests.terminal import CTRL_C, Terminal
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = [{"_id": f"u{n}", "name": f"User {n}", "emails": [{"address": f"u{n}@example.org"}]} for n in range(3)]
 MAILER = BIN / "mailer"
 

@@ -19,6 +19,8 @@ from mailer.cli import main
 from mailer.directory.imports import upsert_documents
 from tests.service import BIN, PAYLOAD, ROOT, Service
 
+pytestmark = pytest.mark.slow
+
 BODY = PAYLOAD["body"]
 
 

@@ -8,13 +8,16 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import insert, select, update
 
+from app import build
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
+from mailer.settings import Settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CircuitBreaker, ClockMark, RateLimit, ScheduledTask
 from mailer.storage.scheduled_tasks import SharedTask
 from tests.harness import MINUTE, Harness
+from tests.killable import attempts
 from transports.base import About, Status
 
 HOUR = 60 * MINUTE
@@ -118,14 +121,12 @@ def test_breaker_and_resting_campaign_are_tried_when_they_would_have_been(road: 
 
 
 def test_planner_that_died_is_replaced(db: Database, add_users) -> None:
-    from mailer.campaigns.planning import _claim_campaign
-
     add_users(db, 5)
     road = Harness(db)
     watch = ClockWatch(db, road.lease)
     watch.look()
     road.accept()
-    assert _claim_campaign(db, road.lease) is not None
+    road.die_planning()
     road.now -= HOUR
     watch.look()
     road.now += road.lease
@@ -214,17 +215,16 @@ def test_step_that_the_record_has_not_seen_all_of_is_measured_by_the_machines_cl
     assert watch.look() == pytest.approx(64_000, abs=1000)
 
 
-def test_engine_attends_to_it(tmp_path, add_users) -> None:
-    import threading
+def test_engine_attends_to_it(sqlite_db: Database) -> None:
+    services = build(Settings(database_url=sqlite_db.url, secret_key=("k" * 40,)))
+    services.engine.start()
 
-    from app import build
-    from mailer.settings import Settings
+    for _ in attempts(30):
+        with sqlite_db.read() as connection:
+            seen = connection.scalar(select(ClockMark.seen_at))
+        if seen:
+            break
 
-    services = build(Settings(database_url=f"sqlite:///{tmp_path}/mailer.db", secret_key=("k" * 40,)))
-    assert "clock" in services.engine._chores  # type: ignore[attr-defined]
-    stopping = threading.Event()
-    stopping.set()
-    services.engine._chores["clock"](stopping)  # type: ignore[attr-defined]
-    with services.db.read() as connection:
-        assert connection.scalar(select(ClockMark.seen_at)) > 0
+    assert services.engine.stop(20)
     services.db.close()
+    assert seen

@@ -1,4 +1,4 @@
-"""The levers: over the API, on the command line, and what they leave on record."""
+"""Actions on a campaign: over the API, on the command line, and what they leave on record."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sqlalchemy import delete, insert, select, update
 
 from app import create_app
 from mailer.callers.tokens import Tokens
-from mailer.campaigns import control, planning
+from mailer.campaigns import control
 from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
-from mailer.campaigns.progress import Recorded
+from mailer.campaigns.progress import DeliveryRecord
 from mailer.campaigns.retention import purge
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
@@ -36,7 +36,7 @@ from transports.base import About, Status
 
 DAY = 24 * 60 * MINUTE
 CAMPAIGNS = "/api/v1/mailer/campaigns"
-LEVERS = ("pause", "resume", "cancel", "retry-failed")
+ACTIONS = ("pause", "resume", "cancel", "retry-failed")
 
 
 @pytest.fixture
@@ -59,32 +59,32 @@ def road(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
 
 
 @pytest.fixture
-def pull(app: Flask, road: Harness) -> Callable[..., Any]:
-    """Pull a lever of the campaign as a user; gives status and answer."""
+def act_on(app: Flask, road: Harness) -> Callable[..., Any]:
+    """Take an action of the campaign as a user; gives status and answer."""
     client: FlaskClient = app.test_client()
     tokens: dict[str, str] = {}
 
-    def act(lever: str, *, user_id: str = "user00000", campaign_id: str | None = None, query: str = "") -> Any:
+    def act(action: str, *, user_id: str = "user00000", campaign_id: str | None = None, query: str = "") -> Any:
         if user_id not in tokens:
             tokens[user_id] = Tokens(road.db).create(user_id, ("send-mail",))
         headers = {"X-User-Id": user_id, "X-Auth-Token": tokens[user_id]}
-        path = f"{CAMPAIGNS}/{campaign_id or road.campaign_id}/{lever}{query}"
-        answer = client.open(path, method="GET" if lever == "export" else "POST", headers=headers)
+        path = f"{CAMPAIGNS}/{campaign_id or road.campaign_id}/{action}{query}"
+        answer = client.open(path, method="GET" if action == "export" else "POST", headers=headers)
         return answer.status_code, answer.get_json() if answer.is_json else answer.get_data(as_text=True)
 
     return act
 
 
-def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, pull: Callable[..., Any]) -> None:
-    status, answer = pull("pause")
+def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, act_on: Callable[..., Any]) -> None:
+    status, answer = act_on("pause")
     assert (status, answer["success"], answer["campaign"]["state"]) == (200, True, "paused")
     assert answer["campaign"]["reason"] == "paused by a person"
-    assert pull("pause")[0] == 200  # again changes nothing
+    assert act_on("pause")[0] == 200  # again changes nothing
     road.run()
     assert road.arrived() == []
-    assert pull("resume")[1]["campaign"]["state"] == "running"
+    assert act_on("resume")[1]["campaign"]["state"] == "running"
     road.deliverer.run_next(lambda: False)
-    answer = pull("cancel")[1]["campaign"]
+    answer = act_on("cancel")[1]["campaign"]
     assert (answer["state"], answer["sent"], answer["pending"]) == ("cancelled", 10, 15)
     assert answer["finishedAt"] is not None
     road.run()
@@ -92,15 +92,15 @@ def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, 
     assert examine(road.db) == []
 
 
-@pytest.mark.parametrize("lever", LEVERS)
-def test_lever_of_a_campaign_that_is_not_the_callers_is_not_found(pull: Callable[..., Any], lever: str) -> None:
-    for answer in (pull(lever, user_id="user00001"), pull(lever, campaign_id="0123456789abcdef01234567")):
+@pytest.mark.parametrize("action", ACTIONS)
+def test_action_of_a_campaign_that_is_not_the_callers_is_not_found(act_on: Callable[..., Any], action: str) -> None:
+    for answer in (act_on(action, user_id="user00001"), act_on(action, campaign_id="0123456789abcdef01234567")):
         assert (answer[0], answer[1]["errorType"]) == (404, "error-not-found")
 
 
-@pytest.mark.parametrize("lever", LEVERS)
-def test_lever_needs_credentials(app: Flask, road: Harness, lever: str) -> None:
-    answer = app.test_client().post(f"{CAMPAIGNS}/{road.campaign_id}/{lever}")
+@pytest.mark.parametrize("action", ACTIONS)
+def test_action_needs_credentials(app: Flask, road: Harness, action: str) -> None:
+    answer = app.test_client().post(f"{CAMPAIGNS}/{road.campaign_id}/{action}")
     assert answer.status_code == 401
 
 
@@ -115,14 +115,14 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("state", CampaignState)
-@pytest.mark.parametrize("lever", LEVERS)
-def test_lever_works_in_some_states_and_is_refused_in_the_others(
-    road: Harness, pull: Callable[..., Any], lever: str, state: CampaignState
+@pytest.mark.parametrize("action", ACTIONS)
+def test_action_works_in_some_states_and_is_refused_in_the_others(
+    road: Harness, act_on: Callable[..., Any], action: str, state: CampaignState
 ) -> None:
     with road.db.write() as connection:
         connection.execute(update(Campaign).values(state=state))
-    status, answer = pull(lever)
-    if state in ALLOWED[lever]:
+    status, answer = act_on(action)
+    if state in ALLOWED[action]:
         assert status == 200
     else:
         assert (status, answer["errorType"], answer["details"]) == (409, "error-invalid-state", {"state": state})
@@ -178,22 +178,19 @@ def test_cancel_skips_who_waited_for_another_attempt(db: Database, add_users) ->
 
 
 @pytest.mark.parametrize("meanwhile", ["another planner", "cancel"])
-def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, monkeypatch, meanwhile: str) -> None:
+def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, meanwhile: str) -> None:
     add_users(db, 25)
     road = Harness(db)
     road.accept()
-    cut = planning._ranges
 
-    def stand_still(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(planning, "_ranges", cut)
+    def stand_still() -> None:
         if meanwhile == "cancel":
             control.cancel(db, road.campaign_id)
         else:
             road.now += road.lease
             road.run()
-        return cut(*arguments, **options)
 
-    monkeypatch.setattr(planning, "_ranges", stand_still)
+    road.plan_interrupted(stand_still)
     road.run()
     assert road.progress().state == ("cancelled" if meanwhile == "cancel" else "completed")
     assert len(road.arrived()) == (0 if meanwhile == "cancel" else 25)
@@ -322,14 +319,14 @@ def test_retry_failed_while_a_batch_is_held_keeps_the_counts(db: Database, add_u
     assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
 
 
-def test_retry_failed_over_the_api_says_how_many(road: Harness, pull: Callable[..., Any]) -> None:
+def test_retry_failed_over_the_api_says_how_many(road: Harness, act_on: Callable[..., Any]) -> None:
     road.store.answer("user00003@example.com", Status.REFUSED)
     road.store.answer("user00004@example.com", *[Status.UNCERTAIN] * 2)
     road.run()
-    status, answer = pull("retry-failed")
+    status, answer = act_on("retry-failed")
     assert (status, answer["retried"], answer["campaign"]["deferred"]) == (200, 1, 1)
-    assert pull("retry-failed", query="?uncertain=true")[1]["retried"] == 1
-    assert pull("retry-failed", query="?uncertain=perhaps")[0] == 400
+    assert act_on("retry-failed", query="?uncertain=true")[1]["retried"] == 1
+    assert act_on("retry-failed", query="?uncertain=perhaps")[0] == 400
 
 
 BREAKAGES: dict[str, Any] = {
@@ -349,7 +346,7 @@ BREAKAGES: dict[str, Any] = {
     "a deferred delivery is never to be tried again": lambda: (
         update(Delivery).where(Delivery.status == "deferred").values(due_at=None)
     ),
-    "a recipient may have had more copies than are allowed": lambda: update(Delivery).values(doubts=3),
+    "a recipient may have had more copies than are allowed": lambda: update(Delivery).values(uncertain_attempts=3),
     "it is not planned yet and has batches": lambda: update(Campaign).values(state=CampaignState.PLANNING),
     "it is completed and has a batch that is not done": lambda: update(Campaign).values(state=CampaignState.COMPLETED),
     "it is cancelled and has a batch that waits": lambda: update(Campaign).values(state=CampaignState.CANCELLED),
@@ -392,7 +389,7 @@ def test_doctor_on_the_command_line(road: Harness, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_cell_that_starts_a_formula_is_neutralised(cell: str) -> None:
-    record = Recorded(cell, cell, "sent", 1, cell, START, None)
+    record = DeliveryRecord(cell, cell, "sent", 1, cell, START, None)
     row = list(csv.reader(io.StringIO("".join(write_csv(COLUMNS, [cells(record)])), newline="")))[1]
     assert [row[0], row[1], row[4]] == [f"'{cell}"] * 3
     assert neutral("plain = text") == "plain = text"
@@ -402,7 +399,13 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
     road = Harness(db)
     road.accept(dry_run=True)
     road.run()
-    values = {"campaign_id": road.campaign_id, "status": "sent", "address": None, "attempts": 1, "doubts": 0}
+    values = {
+        "campaign_id": road.campaign_id,
+        "status": "sent",
+        "address": None,
+        "attempts": 1,
+        "uncertain_attempts": 0,
+    }
     values |= {"reply": 'said "250, OK"\nand more', "first_at": START, "updated_at": START, "due_at": None}
     with db.write() as connection:
         connection.execute(delete(Delivery))
@@ -418,15 +421,15 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
     assert list(records(db, road.campaign_id, DeliveryStatus.FAILED)) == []
 
 
-def test_export_over_the_api_is_for_its_caller(road: Harness, pull: Callable[..., Any]) -> None:
+def test_export_over_the_api_is_for_its_caller(road: Harness, act_on: Callable[..., Any]) -> None:
     road.store.answer("user00003@example.com", Status.REFUSED)
     road.run()
-    status, answer = pull("export", query="?format=csv&status=failed")
+    status, answer = act_on("export", query="?format=csv&status=failed")
     assert (status, len(answer.splitlines())) == (200, 2)
     assert answer.splitlines()[1].startswith("user00003,user00003@example.com,failed,1,")
-    assert len(pull("export", query="?format=ndjson")[1].splitlines()) == 25
-    assert pull("export", query="?format=xlsx")[0] == 400
-    assert pull("export", user_id="user00001")[0] == 404
+    assert len(act_on("export", query="?format=ndjson")[1].splitlines()) == 25
+    assert act_on("export", query="?format=xlsx")[0] == 400
+    assert act_on("export", user_id="user00001")[0] == 404
 
 
 def test_purge_forgets_old_campaigns_and_keeps_their_counts(db: Database, add_users) -> None:
@@ -475,7 +478,8 @@ def test_purge_on_the_command_line(
     assert CliRunner().invoke(main, ["purge", "--older-than", given]).exit_code == code
 
 
-def test_levers_on_the_command_line_work_on_a_running_service(tmp_path: Path, add_users) -> None:
+@pytest.mark.slow
+def test_actions_on_the_command_line_work_on_a_running_service(tmp_path: Path, add_users) -> None:
     made = Service(tmp_path, transport="smtp://127.0.0.1:9", batch_size=10)  # nobody listens there: it stays blocked
     add_users(made.db, 25)
     with made as service:

@@ -27,11 +27,16 @@ from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, User
 from tests.conftest import altered, user_row
+from tests.drills import rounds
 from tests.killable import Trap, WebServer, Worker, attempts, settings_for
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
 from tests.service import BIN, END_STATES, PAYLOAD, ROOT
 
+pytestmark = pytest.mark.slow
+
 DRAFT = Draft("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", {}, False)
+POSTS = rounds(20, 200)
+RECIPIENTS = rounds(800, 5000)  # of the drills that kill at random
 SLOW = Fault("DOT", "250 2.0.0 kept", delay=0.01, keep=True)
 
 
@@ -71,10 +76,10 @@ class Campaigns:
             connection.execute(update(Campaign).where(Campaign.state == CampaignState.PLANNING).values(due_at=0))
 
     def doubtful(self) -> dict[str, int]:
-        """By address, how many doubts are on record where there are any."""
-        query = select(Delivery.user_id, Delivery.doubts).where(Delivery.doubts > 0)
+        """By address, how many uncertain attempts are on record where there are any."""
+        query = select(Delivery.user_id, Delivery.uncertain_attempts).where(Delivery.uncertain_attempts > 0)
         with self.db.read() as connection:
-            return {f"{user_id}@example.com": doubts for user_id, doubts in connection.execute(query)}
+            return {f"{user_id}@example.com": count for user_id, count in connection.execute(query)}
 
     def resting_uncertain(self) -> set[str]:
         with self.db.read() as connection:
@@ -127,7 +132,6 @@ SEVERAL = [(trap, 0, 4, doubtful, 4) for trap, _, most, doubtful in STEPS if 0 <
 ONE = [(*step, 1) for step in STEPS]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("trap", "least", "most", "doubtful", "connections"), ONE + SEVERAL, ids=str)
 def test_kill_at_a_step_costs_no_more_than_the_checkpoint_in_hand(
     tmp_path: Path, trap: Trap, least: int, most: int, doubtful: int, connections: int
@@ -149,7 +153,6 @@ def test_kill_at_a_step_costs_no_more_than_the_checkpoint_in_hand(
             assert len(made.doubtful()) == doubtful
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trap", [step[0] for step in STEPS if step[3]], ids=str)
 def test_kill_at_a_step_leaves_exactly_one_file_each(tmp_path: Path, trap: Trap) -> None:
     settings = settings_for(tmp_path, f"file:{tmp_path}/mail", batch_size=10, checkpoint=4)
@@ -163,17 +166,17 @@ def test_kill_at_a_step_leaves_exactly_one_file_each(tmp_path: Path, trap: Trap)
     assert len(list((tmp_path / "mail").glob("*.eml"))) == 30
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_workers_killed_at_random_lose_nobody(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
     luck = random.Random(kind)
     changes = {"database_url": request.getfixturevalue("postgresql_url")} if kind == "postgresql" else {}
     with recording_smtp(tmp_path) as server:
         settings = settings_for(tmp_path, server.url, **changes)
-        with prepared(settings, 2000) as made:
+        with prepared(settings, RECIPIENTS) as made:
             campaign_id, kills = made.accept(), 0
             workers = [Worker(settings), Worker(settings)]
-            while made.progress(campaign_id).state not in END_STATES and kills < 60:
+            while made.progress(campaign_id).state not in END_STATES and kills < rounds(60, 300):
                 time.sleep(luck.uniform(0.05, 0.4))
                 workers.pop(luck.randrange(2)).kill()
                 workers.append(Worker(settings))
@@ -184,34 +187,33 @@ def test_two_workers_killed_at_random_lose_nobody(tmp_path: Path, kind: str, req
             copies, uncertain = server.copies(), made.resting_uncertain()
             everyone = {str(user["email"]) for user in made.users}
             assert kills >= 5
-            assert end.sent + end.uncertain == end.planned == 2000
+            assert end.sent + end.uncertain == end.planned == RECIPIENTS
             assert everyone - set(copies) <= uncertain
             assert extra_copies(server) <= kills * settings.checkpoint
             assert max(copies.values()) <= 2
             assert {address for address, count in copies.items() if count > 1} <= set(made.doubtful())
 
 
-@pytest.mark.slow
-def test_each_of_100_posts_finishes_though_all_is_killed_at_its_200(tmp_path: Path) -> None:
+@pytest.mark.drill
+def test_each_of_many_posts_finishes_though_all_is_killed_at_its_200(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, f"file:{tmp_path}/mail", rate_limit="")
     with prepared(settings, 3) as made:
         headers = made.headers()
-        for _ in range(100):
+        for _ in range(POSTS):
             with WebServer(settings) as server:
                 answer = requests.post(f"{server.url}/api/v1/mailer", json=PAYLOAD, headers=headers, timeout=20)
                 server.kill()
                 assert answer.json() == {"success": True}
         with made.db.read() as connection:
             accepted = connection.scalars(select(Campaign.id)).all()
-        assert len(accepted) == 100
+        assert len(accepted) == POSTS
         with Worker(settings):
             ends = [made.finish(campaign_id) for campaign_id in accepted]
-        assert sum(end.sent + end.uncertain for end in ends) == 300
+        assert sum(end.sent + end.uncertain for end in ends) == 3 * POSTS
         files = Counter(path.name.partition(".")[0] for path in (tmp_path / "mail").glob("*.eml"))
         assert all(end.sent <= files[end.id] <= 3 for end in ends)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "committed"), [("before", 0), ("after", 1)])
 def test_post_repeated_after_a_kill_at_its_commit_is_one_campaign(tmp_path: Path, moment: str, committed: int) -> None:
     settings = settings_for(tmp_path, f"file:{tmp_path}/mail")
@@ -233,12 +235,12 @@ def test_post_repeated_after_a_kill_at_its_commit_is_one_campaign(tmp_path: Path
             assert len(connection.scalars(select(Campaign.id)).all()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_gunicorn_workers_killed_and_recycled_lose_nobody(tmp_path: Path) -> None:
     luck = random.Random(4)
     with recording_smtp(tmp_path) as server:
         settings = settings_for(tmp_path, server.url)
-        with prepared(settings, 1500) as made, WebServer(settings, workers=3) as web:
+        with prepared(settings, RECIPIENTS) as made, WebServer(settings, workers=3) as web:
             headers = made.headers()
             answer = requests.post(f"{web.url}/api/v1/mailer", json=PAYLOAD, headers=headers, timeout=20)
             campaign_id, kills = answer.headers["Location"].rpartition("/")[2], 0
@@ -252,12 +254,11 @@ def test_gunicorn_workers_killed_and_recycled_lose_nobody(tmp_path: Path) -> Non
                     subprocess.run(["kill", "-HUP", str(web.process.pid)], check=True)
             end = made.finish(campaign_id)
             assert kills >= 3
-            assert end.sent + end.uncertain == 1500
+            assert end.sent + end.uncertain == RECIPIENTS
             assert {str(user["email"]) for user in made.users} - set(server.copies()) <= made.resting_uncertain()
             assert extra_copies(server) <= kills * settings.checkpoint
 
 
-@pytest.mark.slow
 def test_worker_frozen_for_three_leases_sends_and_writes_nothing_more(tmp_path: Path) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
         settings = settings_for(tmp_path, server.url, checkpoint=50)
@@ -269,19 +270,18 @@ def test_worker_frozen_for_three_leases_sends_and_writes_nothing_more(tmp_path: 
                 time.sleep(3 * settings.lease_seconds)
                 with Worker(settings):
                     end = made.finish(campaign_id)
-                doubts, before = made.doubtful(), extra_copies(server)
+                doubtful, before = made.doubtful(), extra_copies(server)
                 frozen.signal(signal.SIGCONT)
                 time.sleep(1.0)
                 after = extra_copies(server)
             assert (end.state, end.sent) == ("completed", 150)
             assert made.progress(campaign_id) == end
-            assert made.doubtful() == doubts
-            assert len(doubts) == 50
+            assert made.doubtful() == doubtful
+            assert len(doubtful) == 50
             assert after - before <= 2  # what was on the wire already cannot be called back
-            assert {address for address, count in server.copies().items() if count > 1} <= set(doubts)
+            assert {address for address, count in server.copies().items() if count > 1} <= set(doubtful)
 
 
-@pytest.mark.slow
 def test_workers_whose_clocks_are_apart_leave_each_others_batches_alone(tmp_path: Path, postgresql_url: str) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
         settings = settings_for(tmp_path, server.url, database_url=postgresql_url, batch_size=300, lease_seconds=30)
@@ -295,7 +295,6 @@ def test_workers_whose_clocks_are_apart_leave_each_others_batches_alone(tmp_path
             assert (extra_copies(server), made.doubtful()) == (0, {})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_sigterm_leaves_nothing_uncertain(tmp_path: Path, times: int) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
@@ -321,7 +320,6 @@ def test_sigterm_leaves_nothing_uncertain(tmp_path: Path, times: int) -> None:
             assert (extra_copies(server), made.doubtful()) == (0, {})
 
 
-@pytest.mark.slow
 def test_command_line_worker_ends_with_its_checkpoint(tmp_path: Path) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
         settings = settings_for(tmp_path, server.url)
@@ -341,7 +339,6 @@ def test_command_line_worker_ends_with_its_checkpoint(tmp_path: Path) -> None:
             assert extra_copies(server) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("busy", [0.5, 30.0], ids=["given up and tried again", "waited for"])
 def test_locked_database_loses_nothing_and_doubles_nothing(tmp_path: Path, busy: float) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
@@ -374,7 +371,6 @@ def locked(path: Path) -> Iterator[None]:
         lock.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["ALLOW_CONNECTIONS false", "SET default_transaction_read_only = on"])
 def test_postgresql_in_trouble_loses_nothing_and_doubles_nothing(
     tmp_path: Path, postgresql_url: str, trouble: str
@@ -407,7 +403,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)  # the killed may not be gone yet
 
 
-@pytest.mark.slow
 def test_full_disk_refuses_posts_and_sends_on_when_there_is_room(tmp_path: Path, small_disk: Path) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
         settings = settings_for(small_disk, server.url, lease_seconds=2)
@@ -450,7 +445,6 @@ def post_large(web: WebServer, headers: dict[str, str]) -> requests.Response:
     return requests.post(f"{web.url}/api/v1/mailer", json=payload, headers=headers, timeout=20)
 
 
-@pytest.mark.slow
 def test_fifty_posts_at_once_with_one_key_are_one_campaign(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, f"file:{tmp_path}/mail", rate_limit="")
     with prepared(settings, 3) as made, WebServer(settings, workers=2) as web:

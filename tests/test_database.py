@@ -35,6 +35,7 @@ def test_migrating_twice_changes_nothing(db: Database) -> None:
         assert connection.execute(select(RateLimit.hits)).scalars().all() == [1]
 
 
+@pytest.mark.slow
 def test_processes_that_migrate_at_once_agree(empty_database_url: str) -> None:
     code = "import sys; from mailer.selector import database_at; database_at(sys.argv[1]).migrate()"
     started = [subprocess.Popen([sys.executable, "-c", code, empty_database_url]) for _ in range(3)]

@@ -249,7 +249,7 @@ def test_worker_that_died_leaves_its_checkpoint_uncertain(db: Database, add_user
     road.now += road.lease
     road.run()
     assert (road.counts(), road.progress().state) == ({"sent": 5}, "completed")
-    assert [road.delivery(f"user{n:05d}").doubts for n in range(5)] == [1, 1, 1, 0, 0]
+    assert [road.delivery(f"user{n:05d}").uncertain_attempts for n in range(5)] == [1, 1, 1, 0, 0]
 
 
 def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> None:
@@ -291,23 +291,20 @@ def test_worker_that_wakes_up_late_hands_over_nothing_that_it_had_drawn(
     db: Database, add_users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_users(db, 3)
-    road = Harness(db)
-    ahead = DrawsAhead(road.store)
-    road.deliverer._transport = ahead
-    monkeypatch.setattr("mailer.delivery.hold.boot_time", lambda: boot_time() + ahead.frozen)
+    ahead = DrawsAhead()
+    road = Harness(db, ahead)
+    monkeypatch.setattr("mailer.delivery.batch_lease.boot_time", lambda: boot_time() + ahead.frozen)
     road.accept()
     road.plan()
     assert road.deliverer.run_next(lambda: False)
-    assert (road.arrived(), road.counts()) == ([], {"pending": 3})
+    assert (ahead.store.messages, road.counts()) == ((), {"pending": 3})
 
 
 def test_planner_that_died_is_replaced(db: Database, add_users) -> None:
-    from mailer.campaigns.planning import _claim_campaign
-
     add_users(db, 5)
     road = Harness(db)
     road.accept()
-    assert _claim_campaign(db, road.lease) is not None
+    road.die_planning()
     assert road.plan() is False
     road.now += road.lease
     road.run()

@@ -308,6 +308,7 @@ def test_make_targets_exist(page: Path) -> None:
     assert set(re.findall(r"`(?:\w+=\S+ )?make ([\w-]+)`", prose(page))) <= targets
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(330)  # the longest page starts forty commands, and takes 50 s beside other tests
 @pytest.mark.parametrize("page", SESSIONS, ids=name_of)
 def test_commands_of_page_work_top_to_bottom(page: Path, tmp_path: Path) -> None:

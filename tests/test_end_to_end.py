@@ -17,6 +17,8 @@ from tests.conftest import user_row
 from tests.service import BIN, ROOT, Service
 from tests.smtp_servers import running_aiosmtpd
 
+pytestmark = pytest.mark.slow
+
 MANY = 10_000
 
 
@@ -40,7 +42,6 @@ def addresses(count: int) -> list[str]:
     return [f"user{number:05d}@example.com" for number in range(count)]
 
 
-@pytest.mark.slow
 def test_ten_thousand_users_through_files_each_exactly_once(tmp_path: Path) -> None:
     made = Service(tmp_path, workers=4, transport=f"file:{tmp_path}/mail")
     import_users(made, MANY)
@@ -55,7 +56,6 @@ def test_ten_thousand_users_through_files_each_exactly_once(tmp_path: Path) -> N
     assert len((tmp_path / "mail" / "index.ndjson").read_text().splitlines()) == MANY
 
 
-@pytest.mark.slow
 def test_ten_thousand_users_on_the_console_each_exactly_once(tmp_path: Path) -> None:
     made = Service(tmp_path, workers=2, transport="console:?format=line")
     import_users(made, MANY)
@@ -67,7 +67,6 @@ def test_ten_thousand_users_on_the_console_each_exactly_once(tmp_path: Path) -> 
     assert campaign["sent"] == MANY
 
 
-@pytest.mark.slow
 def test_ten_thousand_users_through_smtp_each_exactly_once(tmp_path: Path) -> None:
     with running_aiosmtpd() as server:
         made = Service(tmp_path, workers=4, transport=f"smtp://127.0.0.1:{server.port}")

@@ -54,7 +54,7 @@ class Case:
     first: str
     end: str
     attempts: int
-    doubts: int
+    uncertain_attempts: int
     copies: int
     reply: str
 
@@ -90,7 +90,11 @@ def test_fault_about_one_recipient(tmp_path: Path, road: Road, case: Case) -> No
         road.now += 60 * MINUTE
         settle(road)
         record = road.delivery("user00001")
-        assert (record.status, record.attempts, record.doubts) == (case.end, case.attempts, case.doubts)
+        assert (record.status, record.attempts, record.uncertain_attempts) == (
+            case.end,
+            case.attempts,
+            case.uncertain_attempts,
+        )
         others = {address: count for address, count in server.copies().items() if address != ONE}
         assert (server.copies()[ONE], set(others.values()), len(others)) == (case.copies, {1}, 4)
         assert len({kept.message_id for kept in server.kept() if kept.recipient == ONE}) <= 1
@@ -156,7 +160,7 @@ def end_well(road: Road, server: RecordingServer) -> None:
     assert (road.progress().state, road.counts(), road.trouble()) == ("completed", {"sent": 5}, None)
     assert set(server.copies().values()) == {1}
     records = [road.delivery(f"user{number:05d}") for number in range(5)]
-    assert {(record.attempts, record.doubts) for record in records} == {(1, 0)}
+    assert {(record.attempts, record.uncertain_attempts) for record in records} == {(1, 0)}
 
 
 def test_421_after_a_hundred_messages_goes_on_at_once_with_the_next_one(

@@ -20,11 +20,14 @@ from mailer.selector import database_at
 from mailer.storage.models import Campaign, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
+from tests.drills import rounds
 from tests.recording_smtp import recording_smtp
 from tests.service import Service
 
+pytestmark = pytest.mark.slow
+
 POSTERS = 10
-ROUNDS = 4
+ROUNDS = rounds(2, 10)
 SIZES = (1_000, 10_000, 100_000, 400_000, 1_000_000)
 
 
@@ -84,6 +87,7 @@ def put_users(service: Service, count: int) -> None:
         connection.execute(insert(User), [user_row(number) for number in range(count)])
 
 
+@pytest.mark.drill
 def test_every_200_is_in_the_database_while_the_disk_fills_and_is_freed(small_disk: Path, tmp_path: Path) -> None:
     address = migrated_sqlite(small_disk / "mailer.db")
     with Service(tmp_path, database_url=address, rate_limit="", max_body_bytes=2_000_000) as service:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.messages.addresses import Mailbox
+from mailer.messages.bodies import LINK, PARAGRAPH, compile_bodies, framed
 from mailer.messages.html_part.markup import tokens
-from mailer.messages.parts import LINK, PARAGRAPH, compile_bodies, framed
 from mailer.messages.recipient import Recipient
 from mailer.messages.template import TemplateSource, compile_message
 
@@ -234,6 +234,7 @@ def test_tokens_of_anything_cover_it_and_nothing_is_lost(source: str) -> None:
     assert ("[unsubscribe]" not in source) or LINK in made.text[1::2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["<", "<a ", "<a b='", '<a b="', "<!--", "<title>", "</", "<!", "<a =", "<!--[if ", "<p>[name]", "<style>",
               "<style>url([name])</style>", "<b title=[name]>"]

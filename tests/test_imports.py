@@ -270,6 +270,7 @@ def test_progress_goes_up_to_the_size_of_the_file(sqlite_db: Database, tmp_path:
     assert seen[-1] == path.stat().st_size
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(sqlite_db: Database, tmp_path: Path) -> None:
     path = tmp_path / "users.json"
     with path.open("w") as file:

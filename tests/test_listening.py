@@ -12,6 +12,8 @@ import pytest
 from mailer.settings.listening import refusals
 from tests.service import BIN, ROOT, Service
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def taken() -> Iterator[int]:

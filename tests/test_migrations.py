@@ -116,8 +116,8 @@ def store(connection: Connection, revision: str, stored: dict[str, list[dict[str
     for name in [known.name for known in Base.metadata.sorted_tables if known.name in earlier.tables]:
         known = earlier.tables[name].columns.keys()
         rows = [{key: row[key] for key in row if key in known} for row in stored.get(name, [])]
-        types = Base.metadata.tables[name].columns
-        plain = table(name, *(column(key, types[key].type) for key in known))  # without this version's defaults
+        types = {one.name: one.type for one in Base.metadata.tables[name].columns}
+        plain = table(name, *(column(key, types[key]) for key in known))  # without this version's defaults
         if rows:
             connection.execute(plain.insert().values(rows))
     return earlier

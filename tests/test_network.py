@@ -22,6 +22,8 @@ from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.service import PAYLOAD, Service
 
+pytestmark = pytest.mark.slow
+
 JSON = "Content-Type: application/json"
 GOOD = json.dumps(PAYLOAD).encode()
 

@@ -18,6 +18,8 @@ from tests.doc_pages import ROOT, blocks
 from tests.service import Service
 from tests.smtp_servers import make_certificate
 
+pytestmark = pytest.mark.slow
+
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 AROUND = """
 daemon off; pid {folder}/pid; error_log {folder}/error.log;

@@ -11,9 +11,12 @@ import pytest
 
 from mailer.storage.models import User
 from tests.conftest import user_row
+from tests.drills import rounds
 from tests.service import BIN, ROOT, Service
 
-SEED, EXAMPLES = "11", "4"
+pytestmark = pytest.mark.slow
+
+SEED, EXAMPLES = "11", str(rounds(2, 40))
 UNDECIDED = {
     "positive_data_acceptance": "more is refused than a schema can say, such as an address that cannot be",
     "negative_data_rejection": "more is taken than the schemas say: numbers for strings, as Rocket.Chat's server does",
@@ -36,16 +39,18 @@ def tried(service: Service, folder: Path, *more: str) -> subprocess.CompletedPro
     command += ["--suppress-health-check", "all", "--warnings", "off", "--exclude-checks", ",".join(UNDECIDED), *more]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=rounds(110, 3600), check=False
     )
 
 
+@pytest.mark.drill
 def test_strangers_are_answered_as_described(service: Service, tmp_path: Path) -> None:
     done = tried(service, tmp_path)
     assert done.returncode == 0, done.stdout[-6000:]
     assert "Traceback" not in service.output.read_text()
 
 
+@pytest.mark.drill
 def test_callers_are_answered_as_described(service: Service, tmp_path: Path) -> None:
     known = service.headers("user00000", "send-mail", "manage-users")
     headers = [part for name, value in known.items() for part in ("-H", f"{name}: {value}")]

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.messages.text_part.plaintext import lay_out
+from tests.drills import rounds
 
 LINKS = "<a href='http://e.org/b'>"
 
@@ -228,6 +229,7 @@ def test_shown_on_a_desktop_is_said(markup: str) -> None:
     assert text(f"{markup}").strip() == "s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [255, 256, 2048, 20_000])
 @pytest.mark.parametrize("tag", ["div", "span", "b", "blockquote", "ul><li", "table><tr><td", "center", "font"])
 def test_text_below_any_number_of_elements_is_said(tag: str, depth: int) -> None:
@@ -301,7 +303,8 @@ PIECES += [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(100, 3000), deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=40).map("".join))
 def test_text_of_anything_has_no_blank_too_many(markup: str) -> None:
     shown = text(markup)

@@ -8,6 +8,7 @@ from types import FrameType
 import pytest
 
 from mailer.messages.text_part.plaintext import lay_out
+from tests.drills import rounds
 
 HOSTILE = {
     "nested": "<div>",
@@ -40,6 +41,9 @@ HOSTILE = {
 }
 
 
+SMALL = rounds(200, 800)
+
+
 def source(piece: str, count: int) -> str:
     start = "<table border=1><tr>" if "<td" in piece and "<table" not in piece else ""
     return start + "".join([piece.format(n=n) if "{" in piece else piece for n in range(count)]) + "end"
@@ -61,9 +65,10 @@ def work(markup: str) -> tuple[int, int]:
     return calls, sum(map(len, segments))
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE.keys())
 def test_work_and_length_grow_with_the_source(piece: str) -> None:
-    small, large = source(piece, 400), source(piece, 3_200)
+    small, large = source(piece, SMALL), source(piece, 8 * SMALL)
 
     (calls, length), (more_calls, more_length) = work(small), work(large)
 
@@ -81,10 +86,12 @@ def test_target_that_is_told_again_and_again_does_not_outgrow_its_source() -> No
     assert len("".join(lay_out([markup]))) <= 2 * len(markup)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_unclosed_elements_are_read_to_the_end() -> None:
     assert "".join(lay_out(["<div><p><b>" * 33_000 + "end"])).strip() == "end"
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_tags_is_read_without_a_tree() -> None:
     calls, _ = work("<p>" * 330_000 + "end")
     assert calls < 330_000 * 30  # a tree and its layout take many more

@@ -15,6 +15,8 @@ from selenium import webdriver
 from mailer.messages.text_part.plaintext import lay_out
 from tests.conftest import chromium
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = Path(os.environ.get("MAILER_TEST_CORPUS", ROOT.parent / "shared" / "corpus")) / "newsletters"
 NAMES = [

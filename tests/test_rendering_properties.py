@@ -8,6 +8,7 @@ from email.headerregistry import AddressHeader
 from email.message import EmailMessage
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from mailer.messages.html_part.markup import is_html
 from mailer.messages.recipient import Recipient
 from mailer.messages.template import TemplateSource, compile_message
 from mailer.text import is_one_line
+from tests.drills import rounds
 
 HEADERS = [
     "From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id",
@@ -182,7 +184,8 @@ def check_wire(raw: bytes) -> None:
     assert raw.partition(b"\r\n\r\n")[2].isascii()
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(50, 1500), deadline=None)
 @given(names, addresses, names, addresses, line_text, bodies, line_text)
 def test_render_of_anything_is_one_sound_message_to_one_recipient(
     name: str, address: str, sender_name: str, sender_address: str, subject: str, body: str, site_name: str
@@ -222,7 +225,8 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
     assert [part.get_content_type() for part in read.iter_parts()] == ["text/plain", "text/html"]
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(40, 1000), deadline=None)
 @given(names, addresses, bodies)
 def test_text_part_of_anything_is_the_template_s_text_with_the_values(name: str, address: str, body: str) -> None:
     source = TemplateSource(
@@ -246,7 +250,8 @@ ampersands = st.sampled_from(("&", "&copy=2 ", "&region=eu ", "&amp ", "&lt ", "
 plain = st.lists(st.text(clean, max_size=12) | awkward | placeholders | ampersands, max_size=12).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(50, 1500), deadline=None)
 @given(addresses, plain.filter(lambda body: not is_html(body) and not re.search(r"&#?\w+;", body)))
 def test_text_part_of_a_plain_text_body_is_the_naive_substitution(address: str, body: str) -> None:
     source = TemplateSource(
@@ -260,7 +265,8 @@ def test_text_part_of_a_plain_text_body_is_the_naive_substitution(address: str, 
     assert text == substituted(body, values)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(50, 1500), deadline=None)
 @given(st.text(st.characters(codec=None), max_size=20), st.text(st.characters(codec=None), max_size=20))
 def test_render_of_a_hostile_directory_is_refused_or_sound(name: str, address: str) -> None:
     source = TemplateSource(
@@ -278,7 +284,8 @@ def test_render_of_a_hostile_directory_is_refused_or_sound(name: str, address: s
     check_wire(message.content)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(50, 1500), deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"])), st.integers(0, 400))
 def test_headers_of_all_of_unicode_come_back_exactly(text: str, length: int) -> None:
     for value in (text, text * (length // (len(text) + 1)), f"word {text} word", f"{text} " * 3):

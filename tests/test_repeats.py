@@ -152,6 +152,7 @@ def test_purge_forgets_the_fingerprint(db: Database, post) -> None:
         assert connection.scalar(select(Campaign.fingerprint)) is None
 
 
+@pytest.mark.slow
 def test_repeated_post_over_several_processes(tmp_path, database_url: str, add_users) -> None:
     made = Service(
         tmp_path, workers=3, database_url=database_url, transport="memory:", rate_limit="", repeat_window=120

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -140,20 +141,20 @@ def test_one_worker_at_a_time_tries_a_resting_campaign(road: Harness) -> None:
     road.now += MINUTE
     first = road.outbox.claim()
     assert first is not None
-    assert first.trial
+    assert first.campaign_rests
     assert road.outbox.claim() is None
     road.now += road.lease
     assert road.outbox.claim() is not None  # the first has died
 
 
-@pytest.mark.parametrize("lever", ["pause", "cancel", "resume", "retry_failed"])
-def test_levers_work_on_a_resting_campaign(road: Harness, lever: str) -> None:
+@pytest.mark.parametrize("action", ["pause", "cancel", "resume", "retry_failed"])
+def test_actions_work_on_a_resting_campaign(road: Harness, action: str) -> None:
     refuse = iter([None, True])
     road.store.answer("user00000@example.com", Status.REFUSED)
     of_first(road, lambda m: Outcome(m.id, Status.REFUSED, REFUSED, About.SENDER) if next(refuse, None) else None)
     road.run()
     assert (road.progress().state, road.counts()) == ("resting", {"failed": 1, "pending": 24})
-    getattr(control, lever)(road.db, road.campaign_id)
+    getattr(control, action)(road.db, road.campaign_id)
     road.run()
     ends = {
         "pause": ("paused", {"failed": 1, "pending": 24}),
@@ -161,13 +162,13 @@ def test_levers_work_on_a_resting_campaign(road: Harness, lever: str) -> None:
         "resume": ("completed_with_issues", {"failed": 1, "sent": 24}),
         "retry_failed": ("resting", {"deferred": 1, "pending": 24}),
     }
-    assert (road.progress().state, road.counts()) == ends[lever]
+    assert (road.progress().state, road.counts()) == ends[action]
     assert examine(road.db) == []
-    if lever == "pause":
+    if action == "pause":
         control.resume(road.db, road.campaign_id)
     road.now += MINUTE
     road.run()
-    assert lever == "cancel" or road.progress().state in ("completed", "completed_with_issues")
+    assert action == "cancel" or road.progress().state in ("completed", "completed_with_issues")
 
 
 @pytest.mark.parametrize("about", [About.RATE, About.TRANSPORT])
@@ -306,7 +307,7 @@ def test_message_that_the_transport_chokes_on_is_left_in_doubt_and_the_others_ar
         road.run()
         road.now += MINUTE
     assert (road.progress().state, road.counts()) == ("completed_with_issues", {"sent": 24, "uncertain": 1})
-    assert road.delivery("user00001").doubts == 2
+    assert road.delivery("user00001").uncertain_attempts == 2
     assert state_of(road, road.campaign_id).errors == 0
 
 
@@ -402,23 +403,23 @@ def test_campaign_that_cannot_be_planned_fails_alone_and_is_revived_by_retry_fai
     assert examine(db) == []
 
 
-@pytest.mark.parametrize("lever", ["pause", "cancel", "resume"])
-def test_levers_work_on_a_campaign_that_rests_unplanned(db: Database, add_users, lever: str) -> None:
+@pytest.mark.parametrize("action", ["pause", "cancel", "resume"])
+def test_actions_work_on_a_campaign_that_rests_unplanned(db: Database, add_users, action: str) -> None:
     add_users(db, 5)
     road = Harness(db)
     road.accept()
     put(db, "UPDATE campaigns SET query = '[1]'")
     road.run()
-    getattr(control, lever)(db, road.campaign_id)
+    getattr(control, action)(db, road.campaign_id)
     put(db, "UPDATE campaigns SET query = '{}'")
-    if lever == "pause":
+    if action == "pause":
         road.run()
         assert (road.progress().state, road.arrived()) == ("paused", [])
         control.resume(db, road.campaign_id)
     road.run()
-    assert road.progress().state == ("cancelled" if lever == "cancel" else "completed")
+    assert road.progress().state == ("cancelled" if action == "cancel" else "completed")
     assert road.progress().reason is None
-    assert len(road.arrived()) == (0 if lever == "cancel" else 5)
+    assert len(road.arrived()) == (0 if action == "cancel" else 5)
 
 
 def test_failed_campaign_is_forgotten_like_any_that_ended(road: Harness) -> None:
@@ -466,12 +467,13 @@ def test_servers_own_words_find_who_bears_them(
     db: Database, add_users, tmp_path: Path, fault: Fault, state: str
 ) -> None:
     add_users(db, 60)
-    with recording_smtp(tmp_path, fault) as server:
-        road = Harness(db, batch_size=60, checkpoint=30, max_failure_rate=1.0)
-        road.deliverer._transport = from_url(f"{server.url}?starttls=never&connections=1")
+    with (
+        recording_smtp(tmp_path, fault) as server,
+        closing(from_url(f"{server.url}?starttls=never&connections=1")) as transport,
+    ):
+        road = Harness(db, transport, batch_size=60, checkpoint=30, max_failure_rate=1.0)
         road.accept()
         road.run()
-        road.deliverer._transport.close()
     assert road.progress().state == state
     assert fault.reply.partition(" ")[2][:20] in str(road.progress().reason)
     counts = road.counts()

@@ -28,10 +28,11 @@ def test_nothing_is_tried_after_a_day() -> None:
 
 
 @pytest.mark.parametrize(
-    ("doubts", "policy", "due"), [(1, "retry", 7), (2, "retry", None), (3, "retry", None), (1, "hold", None)]
+    ("uncertain_attempts", "policy", "due"),
+    [(1, "retry", 7), (2, "retry", None), (3, "retry", None), (1, "hold", None)],
 )
-def test_uncertain_is_sent_again_once_at_most(doubts: int, policy: str, due: int | None) -> None:
-    assert uncertain_again(doubts, 7, policy=policy) == due
+def test_uncertain_is_sent_again_once_at_most(uncertain_attempts: int, policy: str, due: int | None) -> None:
+    assert uncertain_again(uncertain_attempts, 7, policy=policy) == due
 
 
 @pytest.mark.parametrize(("step", "seconds"), [(1, 5), (2, 15), (3, 30), (4, 60), (5, 120), (6, 300), (99, 300)])

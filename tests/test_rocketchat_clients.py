@@ -16,6 +16,8 @@ from tests.conftest import user_row
 from tests.fake_workspace import FakeWorkspace
 from tests.service import PAYLOAD, Service
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = Path(__file__).resolve().parent / "clients"
 PASSWORD = "correct horse battery staple"
 

@@ -1,4 +1,4 @@
-"""One answer that everybody gets: told apart from others, counted over processes, and what a person can do then."""
+"""One reply that everybody gets: told apart from others, counted over processes, and what a person can do then."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
-from mailer.delivery.same_refusals import most_said, normalised
+from mailer.delivery.same_refusals import most_common_reply, normalised
 from mailer.storage.database import Database
 from mailer.storage.models import SameRefusals
 from tests.harness import MINUTE, Harness
@@ -58,11 +58,11 @@ def test_recipients_own_name_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "known", "most"),
+    ("replies", "known", "most"),
     [("a" * 3, "", None), ("a" * 4, "", "a"), ("aaab", "", "a"), ("aabb", "", None), ("aaab", "a", None)],
 )
-def test_most_of_the_last_say_it(answers: str, known: str, most: str | None) -> None:
-    assert most_said(list(answers), 4, list(known)) == most
+def test_most_of_the_last_say_it(replies: str, known: str, most: str | None) -> None:
+    assert most_common_reply(list(replies), 4, list(known)) == most
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
 
 
 def mend(road: Harness) -> None:
-    road.store._answers.clear()
+    road.store.forget_answers()
 
 
 def test_campaign_pauses_with_the_answer_before_the_rest_is_burned(road: Harness) -> None:
@@ -109,7 +109,7 @@ def test_resumed_by_a_person_the_same_answer_does_not_pause_it_again_and_another
     control.resume(road.db, road.campaign_id)
     for number in range(60, 120):
         mine = f"user{number:05d}@example.com"
-        road.store._answers[mine].clear()
+        road.store.forget_answers(mine)
         road.store.answer(mine, Status.REFUSED, reply="550 5.7.1 a virus")
     road.run()
     assert (road.progress().state, road.counts()["pending"]) == ("paused", 47)  # 11 of them, and the checkpoint's end
@@ -143,7 +143,7 @@ def test_failure_rate_counts_on_after_it(db: Database, add_users) -> None:
 @pytest.mark.parametrize(
     ("about", "replies"),
     [(About.ADDRESS, ["550 5.1.1 no such user"]), (About.MESSAGE, [f"554 {word}" for word in "abcd"])],
-    ids=["about addresses", "different answers"],
+    ids=["about addresses", "different replies"],
 )
 def test_other_refusals_are_no_pattern(db: Database, add_users, about: About, replies: list[str]) -> None:
     add_users(db, 40)

@@ -15,7 +15,8 @@ from mailer.errors import InvalidQuery
 from mailer.selector import compile_selector, parse_query
 from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.storage.models import User
-from tests.selector_databases import KINDS, connect, selected, store
+from tests.databases import KINDS
+from tests.selector_databases import connect, selected, store
 
 MOMENT = 1_420_070_400_000
 
@@ -339,7 +340,7 @@ def test_largest_selectors_run(connection: Connection, query: dict[str, Any]) ->
     assert selected(connection, parse_query(json.dumps(query))) in ([], [0])
 
 
-@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=KINDS)
+@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])
 @pytest.mark.parametrize(
     "query",
     [

@@ -18,7 +18,9 @@ from mailer.selector.limits import MAX_SECONDS
 from mailer.selector.regex.compiled import Pattern, Regex
 from mailer.selector.syntax import parse_selector
 from mailer.selector.tree import And, Field, Not, OneOf, Or
-from tests.selector_databases import KINDS, connect, selected, store
+from tests.databases import KINDS
+from tests.drills import rounds
+from tests.selector_databases import connect, selected, store
 from tests.selector_reference import matches
 from tests.test_selector_oracle import is_acceptable
 
@@ -86,7 +88,8 @@ TESTS = st.one_of(
 PARTS = st.lists(st.dictionaries(PATHS, TESTS, min_size=1, max_size=1), min_size=2, max_size=6)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.drill
+@settings(max_examples=rounds(8, 200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     users=st.lists(st.fixed_dictionaries({}, optional={"a": VALUES, "c": VALUES}), min_size=10, max_size=10),
     queries=st.lists(st.tuples(st.sampled_from(["$or", "$nor", "$and"]), PARTS), min_size=4, max_size=4),

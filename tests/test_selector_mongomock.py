@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from tests.selector_databases import KINDS, connect, selected, store
+from tests.databases import KINDS
+from tests.drills import rounds
+from tests.selector_databases import connect, selected, store
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ROLES = ["user", "admin", "guest"]
@@ -91,7 +93,8 @@ queries = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.drill
+@settings(max_examples=rounds(15, 500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(members=st.lists(users, min_size=10, max_size=10), wanted=st.lists(queries, min_size=5, max_size=5))
 def test_both_databases_select_what_mongomock_does(
     connection: Connection, members: list[dict[str, Any]], wanted: list[dict[str, Any]]

@@ -12,7 +12,9 @@ from sqlalchemy import Connection
 
 from mailer.selector import parse_query
 from mailer.selector.syntax import TooLarge
-from tests.selector_databases import KINDS, connect, selected, store
+from tests.databases import KINDS
+from tests.drills import rounds
+from tests.selector_databases import connect, selected, store
 from tests.selector_reference import matches
 from tests.selector_strategies import documents, selectors
 
@@ -30,7 +32,8 @@ def is_acceptable(query: dict[str, Any]) -> bool:
     return False
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.drill
+@settings(max_examples=rounds(20, 500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(users=st.lists(documents, min_size=12, max_size=12), queries=st.lists(selectors(), min_size=5, max_size=5))
 def test_both_databases_select_what_mongodb_would(
     connection: Connection, users: list[dict[str, Any]], queries: list[dict[str, Any]]

@@ -11,7 +11,9 @@ from sqlalchemy import Connection
 
 from mailer.errors import InvalidQuery
 from mailer.selector.regex.operator import parse_regex
-from tests.selector_databases import KINDS, connect, selected, store
+from tests.databases import KINDS
+from tests.drills import rounds
+from tests.selector_databases import connect, selected, store
 
 TEXTS = [
     *(
@@ -206,7 +208,8 @@ pieces = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.drill
+@settings(max_examples=rounds(30, 800), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     piece=pieces, frame=st.sampled_from(["{}", "^{}", "^(?:{})$", r"\b(?:{})"]), options=st.sampled_from(["", "i", "s"])
 )

@@ -13,6 +13,8 @@ from tests.conftest import user_row
 from tests.fake_workspace import FakeWorkspace, slow_down
 from tests.service import Service
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse battery staple"
 
 

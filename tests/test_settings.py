@@ -1,16 +1,18 @@
 """Settings: read once, frozen, and a bad one named in a line."""
 
 import stat
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import app
 from app import build
 from mailer.errors import ConfigError
 from mailer.settings import Settings
+from tests.service import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -245,20 +247,19 @@ def test_links_that_can_be_followed_start(tmp_path: Path, values: dict[str, Any]
     services.db.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transport", "told"),
     [("smtp://127.0.0.1", 2), ("failover:(file:x smtp://127.0.0.1)", 2), ("console:", 0)],
 )
-def test_start_under_smtp_warns_of_an_address_without_https(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, transport: str, told: int
-) -> None:
-    monkeypatch.setenv("MAILER_TRANSPORT", transport)
-    monkeypatch.setenv("MAILER_SITE_URL", f"http://news{len(transport)}.example.com")
-    app._warn.cache_clear()
-    for _ in range(2):
-        app.settings_with_warnings()
-    assert len(caplog.messages) == told
-    assert not told or caplog.messages[1].startswith("MAILER_SITE_URL is not https")
+def test_start_under_smtp_warns_once_of_an_address_without_https(tmp_path: Path, transport: str, told: int) -> None:
+    code = "import app; app.settings_with_warnings(); app.settings_with_warnings()"
+    named = {"MAILER_TRANSPORT": transport, "MAILER_SITE_URL": "http://news.example.com", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=named, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()
+    assert (done.returncode, len(said)) == (0, told), done.stderr
+    assert not told or said[1].startswith("MAILER_SITE_URL is not https")
 
 
 def test_new_database_is_said_to_be_new(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

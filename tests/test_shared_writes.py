@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,18 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from mailer.selector import database_at
 from mailer.storage.database import Database
+from mailer.storage.group_commit import SharedWrites
+
+Run = Callable[[Callable[[Connection], object]], object]
 
 
 @pytest.fixture
-def numbers(db: Database) -> Database:
+def numbers(db: Database) -> Iterator[Database]:
     with db.write() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
-    return db
+    yield db
+    with db.write() as connection:
+        connection.execute(text("DROP TABLE numbers"))
 
 
 def insert(number: int) -> Callable[[Connection], int]:
@@ -37,7 +42,7 @@ def stored(database: Database) -> list[int]:
         return list(connection.scalars(text("SELECT number FROM numbers ORDER BY number")))
 
 
-def together(database: Database, wanted: list[int], first: Callable[[Connection], object]) -> dict[int, object]:
+def together(run: Run, wanted: list[int], first: Callable[[Connection], object]) -> dict[int, object]:
     """Write `wanted`, each in a thread, while `first` holds them all up; what each came to."""
     came: dict[int, object] = {}
     waiting = threading.Barrier(len(wanted) + 1)
@@ -45,7 +50,7 @@ def together(database: Database, wanted: list[int], first: Callable[[Connection]
     def write(number: int) -> None:
         waiting.wait(30)
         try:
-            came[number] = database.write_shared(insert(number))
+            came[number] = run(insert(number))
         except Exception as error:  # noqa: BLE001 - it is what is looked at
             came[number] = type(error)
 
@@ -57,17 +62,17 @@ def together(database: Database, wanted: list[int], first: Callable[[Connection]
         waiting.wait(30)
         first(connection)
 
-    database.write_shared(hold)
+    run(hold)
     for thread in threads:
         thread.join(30)
     return came
 
 
-def all_wait(database: Database, count: int) -> Callable[[Connection], None]:
-    """Return when `count` writers stand in the queue; at once where there is none."""
+def all_wait(shared: SharedWrites, count: int) -> Callable[[Connection], None]:
+    """Return when `count` writers stand in the queue."""
 
     def wait(_connection: Connection) -> None:
-        while database.writes is not None and len(database._shared._waiting) < count:
+        while shared.waiting < count:
             threading.Event().wait(0.005)
 
     return wait
@@ -85,8 +90,15 @@ def test_what_raises_is_undone_and_raised(numbers: Database) -> None:
     assert stored(numbers) == [1]
 
 
+def test_many_may_write_at_once(numbers: Database) -> None:
+    came = together(numbers.write_shared, [1, -2, 3, -4, 5], lambda _connection: None)
+    assert came == {1: 1, -2: ValueError, 3: 3, -4: ValueError, 5: 5}
+    assert stored(numbers) == [1, 3, 5]
+
+
 def test_those_who_share_a_commit_do_not_undo_each_other(numbers: Database) -> None:
-    came = together(numbers, [1, -2, 3, -4, 5], all_wait(numbers, 5))
+    shared = SharedWrites(numbers.write)
+    came = together(shared.run, [1, -2, 3, -4, 5], all_wait(shared, 5))
     assert came == {1: 1, -2: ValueError, 3: 3, -4: ValueError, 5: 5}
     assert stored(numbers) == [1, 3, 5]
 
@@ -102,13 +114,14 @@ def test_those_whose_commit_was_taken_back_hear_of_it(failing: int, tmp_path: Pa
     database = database_at(f"sqlite:///{tmp_path}/test.db")
     with database.write() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    shared = SharedWrites(database.write)
     works: list[Callable[[Connection], object]] = [insert(1), insert(2), insert(3)]
     works.insert(failing, take_all_back)
     came: dict[int, object] = {}
 
     def write(place: int) -> None:
         try:
-            came[place] = database.write_shared(works[place])
+            came[place] = shared.run(works[place])
         except Exception as error:  # noqa: BLE001 - it is what is looked at
             came[place] = type(error)
 
@@ -117,14 +130,14 @@ def test_those_whose_commit_was_taken_back_hear_of_it(failing: int, tmp_path: Pa
     def queue_up(_connection: Connection) -> None:
         for count, thread in enumerate(threads, start=1):  # in this order
             thread.start()
-            all_wait(database, count)(_connection)
+            all_wait(shared, count)(_connection)
 
-    database.write_shared(queue_up)
+    shared.run(queue_up)
     for thread in threads:
         thread.join(30)
     assert came == dict.fromkeys(range(4), OperationalError)
     assert stored(database) == []
-    assert database.write_shared(insert(9)) == 9
+    assert shared.run(insert(9)) == 9
 
 
 ONCE = text("INSERT INTO numbers VALUES (1)")
@@ -168,33 +181,34 @@ def test_savepoint_undoes_its_own_part_only(numbers: Database) -> None:
     assert stored(numbers) == [1]
 
 
-def test_all_who_wait_share_one_commit(tmp_path_factory: pytest.TempPathFactory) -> None:
-    database = database_at(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
-    with database.write() as connection:
-        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
-    commits: list[object] = []
-    real = database.engine.dialect.do_commit
-    database.engine.dialect.do_commit = lambda connection: (commits.append(1), real(connection))[1]  # type: ignore[method-assign]
-    came = together(database, [1, 2, 3, 4], all_wait(database, 4))
-    assert (came, len(commits)) == ({n: n for n in (1, 2, 3, 4)}, 2)
+def test_all_who_wait_share_one_commit(numbers: Database) -> None:
+    begun = 0
+
+    @contextmanager
+    def begin() -> Iterator[Connection]:
+        nonlocal begun
+        begun += 1
+        with numbers.write() as connection:
+            yield connection
+
+    shared = SharedWrites(begin)
+    came = together(shared.run, [1, 2, 3, 4], all_wait(shared, 4))
+    assert (came, begun) == ({n: n for n in (1, 2, 3, 4)}, 2)
+    assert stored(numbers) == [1, 2, 3, 4]
 
 
-def test_commit_that_fails_has_failed_for_all(tmp_path_factory: pytest.TempPathFactory) -> None:
-    database = database_at(f"sqlite:///{tmp_path_factory.mktemp('shared')}/test.db")
-    with database.write() as connection:
-        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
-    real = database.engine.dialect.do_commit
-    calls: list[object] = []
+def test_commit_that_fails_has_failed_for_all(numbers: Database) -> None:
+    ends = iter(["well", "badly", "well"])
 
-    def fail_second(connection: object) -> None:
-        calls.append(1)
-        if len(calls) == 2:
-            raise OperationalError("COMMIT", None, Exception("disk full"))
-        real(connection)  # type: ignore[arg-type]
+    @contextmanager
+    def begin() -> Iterator[Connection]:
+        with numbers.write() as connection:
+            yield connection
+            if next(ends) == "badly":
+                raise OperationalError("COMMIT", None, Exception("disk full"))
 
-    database.engine.dialect.do_commit = fail_second  # type: ignore[method-assign]
-    came = together(database, [1, 2, 3], all_wait(database, 3))
+    shared = SharedWrites(begin)
+    came = together(shared.run, [1, 2, 3], all_wait(shared, 3))
     assert came == {1: OperationalError, 2: OperationalError, 3: OperationalError}
-    database.engine.dialect.do_commit = real  # type: ignore[method-assign]
-    assert stored(database) == []
-    assert database.write_shared(insert(9)) == 9
+    assert stored(numbers) == []
+    assert shared.run(insert(9)) == 9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.settings.site_address import doubts, is_local, links_lead_nowhere, smtp_hosts
+from mailer.settings.site_address import is_local, links_lead_nowhere, smtp_hosts, warnings_about
 
 LOCAL = "localhost LOCALHOST localhost. news.localhost localhost.localdomain ip6-localhost 127.0.0.1 127.0.1.1 127.1 "
 LOCAL += "2130706433 0x7f000001 0177.0.0.1 0 0.0.0.0 ::1 0:0:0:0:0:0:0:1 :: ::ffff:127.0.0.1"
@@ -59,7 +59,7 @@ def test_links_lead_nowhere_if_only_this_machine_can_follow_them(site: str, tran
 
 
 def test_address_without_https_is_doubtful() -> None:
-    assert doubts("https://news.example.com") == ()
-    assert doubts("HTTPS://news.example.com") == ()
-    (doubt,) = doubts("http://news.example.com")
-    assert doubt.startswith("MAILER_SITE_URL is not https: http://news.example.com;")
+    assert warnings_about("https://news.example.com") == ()
+    assert warnings_about("HTTPS://news.example.com") == ()
+    (warning,) = warnings_about("http://news.example.com")
+    assert warning.startswith("MAILER_SITE_URL is not https: http://news.example.com;")

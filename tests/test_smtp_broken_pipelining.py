@@ -76,7 +76,7 @@ def messages(count: int, prefix: str = "m") -> list[Message]:
 
 
 @pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transports.smtp.pipeline.PIPELINED_REPLY_TIMEOUT", 0.3)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from tests.drills import rounds
 from transports.base import Message, Outcome, Status, TransportUnavailable
 from transports.smtp.connection import Connection
 from transports.smtp.dialogue import ChunkedDialogue, Dialogue, LockstepDialogue, Timeouts
@@ -188,7 +189,8 @@ REPLIES = st.sampled_from(
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
-@settings(max_examples=400, deadline=None)
+@pytest.mark.drill
+@settings(max_examples=rounds(120, 4000), deadline=None)
 @given(data=st.data())
 def test_no_outcome_is_lost_doubled_or_wrong(form: type[Dialogue], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, 9))

@@ -7,15 +7,14 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from tests.smtp_servers import EXTENSIONS, Conversation, FakeServer, running
 from transports.base import About, Message, Outcome, Status, TransportUnavailable
-from transports.rate import Pace
-from transports.registry import from_url
-from transports.smtp.pool import SessionPool
+from transports.rate import Pace, Rate
+from transports.smtp.settings import SMTPSettings
 from transports.smtp.transport import SMTPTransport
 
 FORMS = {"pipelined": (EXTENSIONS, ""), "chunked": (EXTENSIONS, "bdat=yes"), "lockstep": (("8BITMIME",), "")}
@@ -26,19 +25,22 @@ GOODBYE = b"421 4.7.0 that is all for this session\r\n"
 class LimitedServer(FakeServer):
     """Takes `limit` messages in a session, then says `goodbye` and closes: when the next begins, or `at_once`.
 
-    After `lifetime` sessions it says so at the first message of each.
+    After `lifetime` sessions it says so at the first message of each. It greets nobody in the sessions of `silent`,
+    which are counted from 1.
     """
 
     limit: int = 20
     goodbye: bytes = GOODBYE
     at_once: bool = False
     lifetime: int = 10**9
+    silent: tuple[int, ...] = ()
 
     def serve(self, sock: socket.socket) -> None:
         self.connections += 1
         self.sockets.append(sock)
         try:
-            LimitedConversation(self, sock, self.limit if self.connections <= self.lifetime else 0).run()
+            if self.connections not in self.silent:
+                LimitedConversation(self, sock, self.limit if self.connections <= self.lifetime else 0).run()
         except (OSError, ValueError):
             pass
         finally:
@@ -155,21 +157,11 @@ def test_first_answer_of_a_session_is_the_transports_trouble(form: str, goodbye:
     assert server.connections == (1 if form == "chunked" and not goodbye else 3)
 
 
-def test_server_that_is_gone_after_its_goodbye_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = 0
-
-    def counted(self: SessionPool) -> object:
-        nonlocal opened
-        opened += 1
-        if opened == 2:
-            raise TransportUnavailable("smtp: gone")
-        return open_session(self)
-
-    open_session = SessionPool._open
-    monkeypatch.setattr(SessionPool, "_open", counted)
+def test_server_that_is_gone_after_its_goodbye_is_unavailable() -> None:
     outcomes: list[Outcome] = []
-    with running(LimitedServer(limit=4)) as server, closing(SMTPTransport.from_url(server.url())) as transport:
-        with pytest.raises(TransportUnavailable, match="gone"):
+    made = LimitedServer(limit=4, silent=(2,))
+    with running(made) as server, closing(SMTPTransport.from_url(server.url())) as transport:
+        with pytest.raises(TransportUnavailable, match="closed the connection"):
             outcomes.extend(transport.send(messages(9)))
 
         assert [each.status for each in outcomes] == [Status.SENT] * 4
@@ -188,13 +180,25 @@ def test_session_ended_after_a_refusal_is_followed_too(form: str) -> None:
     assert server.connections == 2
 
 
-def test_rate_counts_each_message_once(monkeypatch: pytest.MonkeyPatch) -> None:
+class CountedRate(Rate):
+    """Lets every message go at once."""
+
+    turns = 0
+
+    def take(self) -> bool:
+        self.turns += 1
+        return True
+
+    def wait(self) -> None:
+        self.turns += 1
+
+
+def test_rate_counts_each_message_once() -> None:
     """What is given back by a session that ended has had its turn."""
-    turns: list[float] = []
-    advance = Pace._advance
-    monkeypatch.setattr(Pace, "_advance", lambda self, now: turns.append(now) or advance(self, now))
+    rate = CountedRate(Pace(0.0))
+    with running(LimitedServer(limit=1)) as server:
+        settings = replace(SMTPSettings.from_url(server.url()), rate=rate)
+        with closing(SMTPTransport(settings)) as transport:
+            assert [each.status for each in transport.send(messages(10))] == [Status.SENT] * 10
 
-    with running(LimitedServer(limit=1)) as server, closing(from_url(server.url("rate=100/second"))) as transport:
-        assert [each.status for each in transport.send(messages(10))] == [Status.SENT] * 10
-
-    assert len(turns) == 10
+    assert rate.turns == 10

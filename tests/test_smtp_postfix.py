@@ -20,6 +20,8 @@ import pytest
 from transports.base import About, Message, Status
 from transports.smtp.transport import SMTPTransport
 
+pytestmark = pytest.mark.slow
+
 POSTFIX = shutil.which("postfix", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 DOMAIN = "example.org"
 

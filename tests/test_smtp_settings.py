@@ -14,7 +14,7 @@ def test_defaults() -> None:
     parsed = SMTPSettings.from_url("smtp://mail.example.org")
 
     assert (parsed.host, parsed.port, parsed.starttls, parsed.implicit_tls) == ("mail.example.org", 587, True, False)
-    assert (parsed.connect_timeout, parsed.patience.command, parsed.patience.final) == (30, 300, 600)
+    assert (parsed.connect_timeout, parsed.timeouts.command, parsed.timeouts.end_of_data) == (30, 300, 600)
     assert (parsed.credentials, parsed.notify, parsed.rate) == (None, "", None)
     assert parsed.context is not None
     assert parsed.context.check_hostname
@@ -27,7 +27,7 @@ def test_options() -> None:
     )
 
     assert (parsed.port, parsed.connections, parsed.max_messages, parsed.idle) == (2525, 2, 10, 5)
-    assert (parsed.connect_timeout, parsed.patience.command, parsed.patience.final) == (1, 2, 3)
+    assert (parsed.connect_timeout, parsed.timeouts.command, parsed.timeouts.end_of_data) == (1, 2, 3)
     assert (parsed.notify, parsed.helo, parsed.bdat) == ("FAILURE,DELAY", "me.example.org", True)
     assert parsed.rate is not None
 

@@ -172,6 +172,7 @@ connection.execute("COMMIT")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.3, 30], ids=["for a moment", "for long"])
 def test_lock_of_another_process(database: Database, tmp_path: Path, seconds: float) -> None:
     patient = database_at(database.url, patience=1.0)
@@ -205,6 +206,7 @@ def test_turn_that_does_not_come_is_a_locked_database(database: Database) -> Non
     assert impatient
 
 
+@pytest.mark.slow
 def test_writers_of_many_threads_and_processes_all_get_their_turn(database: Database) -> None:
     code = "import sys; from tests.test_sqlite_writes import write_many; write_many(sys.argv[1], int(sys.argv[2]))"
     started = [subprocess.Popen([sys.executable, "-c", code, database.url, str(base)]) for base in (0, 1000, 2000)]

@@ -24,6 +24,8 @@ from tests.fake_workspace import FakeWorkspace, member, slow_down
 from tests.killable import WebServer, attempts, settings_for
 from tests.service import END_STATES, PAYLOAD
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"user{number:02d}" for number in range(9)]
 PAGES = [0, 2, 4, 6]  # a page shows three, the first of which is the last one of the page before
 PERIOD = 3  # seconds

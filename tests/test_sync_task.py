@@ -251,7 +251,7 @@ class attending:  # noqa: N801 - reads as a verb
 
     def __init__(self, task: SyncTask, stopping: threading.Event) -> None:
         self._stopping = stopping
-        self._thread = threading.Thread(target=task.attend, args=(stopping,))
+        self._thread = threading.Thread(target=task.run_periodically, args=(stopping,))
 
     def __enter__(self) -> None:
         self._thread.start()

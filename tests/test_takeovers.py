@@ -63,7 +63,7 @@ def test_death_after_progress_is_the_first_again(road: Harness) -> None:
     items = road.outbox.due_items(claim)
     road.outbox.checkpoint(claim, [], items[:1], len(items))
     assert takeovers(road) == [1, 0]
-    result = Result(items[0], DeliveryStatus.SENT, 1, items[0].doubts, "ok")
+    result = Result(items[0], DeliveryStatus.SENT, 1, items[0].uncertain_attempts, "ok")
     road.outbox.checkpoint(claim, [result], items[1:2], len(items) - 1)
     assert takeovers(road) == [0, 0]
 

@@ -23,7 +23,7 @@ from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, CampaignState, User
 from tests.conftest import user_row
-from tests.harness import Harness
+from tests.harness import Harness, Interrupted
 from tests.service import ROOT, Service
 
 ENDLESS = {
@@ -58,32 +58,26 @@ def test_other_errors_are_no_timeouts(db: Database) -> None:
     assert not isinstance(refusal.value, QueryTimeout)
 
 
-class SlowPlanner(Planner):
-    """Reads the audience for as long as it is held up."""
-
-    reading = threading.Event()
-    go_on = threading.Event()
-
-    def _cut(self, connection: Connection, campaign: object) -> object:  # type: ignore[override]
-        self.reading.set()
-        assert self.go_on.wait(30)
-        return super()._cut(connection, campaign)  # type: ignore[arg-type]
-
-
 def test_planner_that_is_slower_than_its_lease_keeps_it(db: Database, add_users: AddUsers) -> None:
     add_users(db, 3)
     harness = Harness(db)
     harness.accept()
-    slow = SlowPlanner(db, 10, harness.lease)
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def hold_up() -> None:
+        held_up.set()
+        assert go_on.wait(30)
+
+    slow = Planner(Interrupted(db, 2, hold_up), 10, harness.lease)
     thread = threading.Thread(target=slow.plan_next)
     thread.start()
-    assert slow.reading.wait(30)
+    assert held_up.wait(30)
 
     for _ in range(5):  # well past several leases
         harness.now += harness.lease // 2
         slow.heartbeat()
         assert not harness.plan(), "another planner took a campaign that was in hand"
-    slow.go_on.set()
+    go_on.set()
     thread.join(30)
 
     assert harness.progress().state == CampaignState.RUNNING
@@ -150,6 +144,7 @@ def test_two_processes_plan_what_takes_longer_than_a_lease_once(database_url: st
     assert (campaign["state"], campaign["planned"], claims) == ("completed", 0, 1)
 
 
+@pytest.mark.slow
 def test_audience_and_preview_that_take_too_long_are_503(database_url: str, tmp_path: Path) -> None:
     with Service(tmp_path, database_url=database_url, audience_timeout=1, transport="memory:") as service:
         add_heavy_users(service.db, 2000)
@@ -164,6 +159,7 @@ def test_audience_and_preview_that_take_too_long_are_503(database_url: str, tmp_
             assert "Ask for less" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_looks_have_a_rate_of_their_own(tmp_path: Path, add_users: AddUsers) -> None:
     with Service(tmp_path, rate_limit="1/minute", audience_rate_limit="3/minute", transport="memory:") as service:
         add_users(service.db, 1)
@@ -184,8 +180,9 @@ def test_only_half_of_the_threads_look_at_once() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_slow_looks_leave_threads_for_posts(tmp_path: Path) -> None:
-    with Service(tmp_path, audience_timeout=5, audience_rate_limit="", transport="memory:") as service:
+    with Service(tmp_path, audience_timeout=2, audience_rate_limit="", transport="memory:") as service:
         add_heavy_users(service.db, 2000)
         headers = service.headers("user00000")
         answers: list[int] = []
@@ -214,6 +211,7 @@ with database_at(sys.argv[1]).read() as connection:
 """
 
 
+@pytest.mark.slow
 def test_statement_does_not_outlive_its_process(postgresql_url: str) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLD, postgresql_url], cwd=ROOT)
     db = database_at(postgresql_url)

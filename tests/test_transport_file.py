@@ -206,6 +206,7 @@ def test_url_is_refused(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_read_only_folder_is_refused_and_lost_permission_is_unavailable() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "out"
@@ -455,6 +456,7 @@ def test_mbox_of_several_transports_in_a_process_waits_its_turn(tmp_path: Path) 
     assert stored(tmp_path, "mbox") == expected("mbox", message(1))
 
 
+@pytest.mark.slow
 def test_mbox_of_several_processes_has_each_message_once(tmp_path: Path) -> None:
     code = f"""
 import sys

@@ -117,6 +117,7 @@ def can_build() -> bool:
 
 
 @pytest.mark.skipif(not can_build(), reason="setuptools >= 70.1 is not installed here, and nothing is downloaded")
+@pytest.mark.slow
 def test_example_package_is_installed_and_used(tmp_path: Path) -> None:
     target = tmp_path / "site"
     source = tmp_path / "source"

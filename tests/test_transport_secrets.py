@@ -66,7 +66,7 @@ CASES = list(itertools.product(NAMES, NESTS))
 def said(transport: Transport) -> Iterator[str]:
     """What it says of itself and when it fails, with all that the errors came from."""
     yield repr(transport)
-    yield repr(vars(transport).get("_settings"))
+    yield repr(vars(transport))
     message = Message("m", "s@example.org", "r@example.org", b"x\r\n")
     for attempt in (transport.check, lambda: list(transport.send([message]))):
         try:

@@ -26,6 +26,8 @@ from mailer.storage.database import Database
 from mailer.storage.models import User
 from tests.conftest import chromium, user_row
 
+pytestmark = pytest.mark.slow
+
 LINKS = Links(["a key of some length " * 2], "http://127.0.0.1")
 PAGE = "/mailer/unsubscribe/" + LINKS.link("user00000").rpartition("/")[2]
 FOREIGN = (

@@ -99,8 +99,8 @@ def test_place_in_another_list_is_lost(fake: FakeWorkspace) -> None:
 
 @pytest.mark.parametrize("total", [21, 18])
 def test_total_that_is_never_reached_ends(fake: FakeWorkspace, total: int) -> None:
-    listed = fake._list
-    fake._list = lambda query: {**listed(query), "total": total}  # type: ignore[method-assign]
+    page = fake.page
+    fake.page = lambda query: {**page(query), "total": total}  # type: ignore[method-assign]
     with pytest.raises(PlaceLost):
         read(fake)
 

@@ -29,6 +29,7 @@ from mailer.suppression.unsubscribes import resubscribe, resubscribe_address, un
 from mailer.suppression.wishes import KeptWish, kept_wishes
 from mailer.workspace.sync import WorkspaceMerge
 from tests.conftest import user_row
+from tests.drills import rounds
 from tests.harness import START, Harness
 
 BROUGHT = {"by": "boss", "source": "list.csv"}
@@ -391,7 +392,8 @@ def do(db: Database, what: str, whom: Any) -> None:
         {"click": unsubscribe, "subscribe": resubscribe, "operator": resubscribe_address}[what](db, whom)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.drill
+@settings(max_examples=rounds(15, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(happening, min_size=2, max_size=9))
 def test_wish_holds_over_any_order_of_events(db: Database, happenings: list[tuple[str, Any]]) -> None:
     with db.write() as connection:
@@ -413,6 +415,7 @@ def test_wish_holds_over_any_order_of_events(db: Database, happenings: list[tupl
             assert one.wish is not None or not one.active or one.address not in model.addresses
 
 
+@pytest.mark.slow
 def test_many_who_share_addresses_are_brought_in_one_look_each(db: Database) -> None:
     """Thousands at one address, all of them unsubscribed, take no time that grows with their square."""
     with db.write() as connection:

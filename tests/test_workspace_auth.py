@@ -19,6 +19,8 @@ from tests.conftest import user_row
 from tests.fake_workspace import LOGGED_OUT, FakeWorkspace, slow_down
 from tests.service import Service
 
+pytestmark = pytest.mark.slow
+
 YOU_MUST = LOGGED_OUT["message"]
 CAMPAIGNS, UNSUBSCRIBES = "/api/v1/mailer/campaigns", "/api/v1/mailer/unsubscribes"
 

@@ -15,7 +15,8 @@ from typing import IO, Self
 from transports.base import Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
 from transports.options import Options, split_url
 
-# C0 without tab and line feed, DEL, C1, line separators, marks that reorder text, lone surrogates.
+# Control characters but for tab and line feed, line separators, marks that reorder text, lone surrogates: what could
+# steer a terminal. The package imports nothing of `mailer`, and so has its own rule beside those of `mailer.text`.
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 RULE = "-" * 72
 
@@ -23,7 +24,7 @@ _stdout_lock = threading.Lock()  # standard output is one for the whole process,
 
 
 class ConsoleTransport(Transport):
-    """Writes each message to standard output in one write; whoever reads it there has received it."""
+    """Writes each message to standard output, which counts as sent."""
 
     def __init__(self, form: str = "block") -> None:
         self._form = FORMS[form]
@@ -39,7 +40,7 @@ class ConsoleTransport(Transport):
 
     @classmethod
     def shown(cls, url: str) -> str:
-        """All of it: there is nothing secret in it."""
+        """The whole URL: there is nothing secret in it."""
         return url.strip()
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
@@ -65,7 +66,7 @@ def write_stdout(data: bytes) -> None:
 
 
 def as_block(message: Message) -> bytes:
-    """What a person wants to see of it: envelope, subject, unsubscribe link, text part."""
+    """Envelope, subject, unsubscribe link and text part, for people."""
     parsed = message_from_bytes(message.content)
     head = [
         RULE,
@@ -97,7 +98,7 @@ def _stdout_stream() -> IO[bytes]:
     if sys.stdout is None or sys.stdout.closed:
         raise TransportUnavailable("standard output is closed")
     buffer: IO[bytes] = sys.stdout.buffer
-    # Past the buffer: what cannot be written must not stay behind in it and come out later, after a second try.
+    # The raw stream below the buffer: what cannot be written must not stay in the buffer and come out at a later write.
     return getattr(buffer, "raw", buffer)
 
 

@@ -1,4 +1,4 @@
-"""`memory:` keeps what it is given: the test double of this family, and the sink that measures everything else.
+"""`memory:` keeps messages in memory: the test double of this family, and the sink for benchmarks.
 
     transport = MemoryTransport()
     store = transport.store
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
 from transports.options import Options, split_url
 
-ARRIVES = (Status.SENT, Status.UNCERTAIN)  # the worst case of an uncertain outcome is that a copy arrived
+ARRIVES = (Status.SENT, Status.UNCERTAIN)  # an uncertain message is kept too: in the worst case it did arrive
 
 
 class ScriptedOutcome(NamedTuple):
@@ -42,7 +42,7 @@ TAKEN = ScriptedOutcome(Status.SENT)
 
 
 class Gate:
-    """Holds every `send` that comes to it until it is opened."""
+    """Stops every `send` before its next message until the gate is opened."""
 
     def __init__(self) -> None:
         self._reached = threading.Event()
@@ -87,11 +87,6 @@ class MemoryStore:
         """How many messages arrived, kept or not."""
         return self._arrived
 
-    @property
-    def told_to_fail(self) -> bool:
-        """Whether `fail_after` was called, and `recover` not yet."""
-        return self._takes is not None
-
     def answer(self, recipient: str | None, *statuses: Status, about: About | None = None, reply: str = "") -> None:
         """Give the next messages to `recipient` (None: to anyone) these `statuses`, in turn; after them SENT again.
 
@@ -101,6 +96,14 @@ class MemoryStore:
             self._script.setdefault(recipient, deque()).extend(
                 ScriptedOutcome(status, about, reply) for status in statuses
             )
+
+    def forget_answers(self, recipient: str | None = None) -> None:
+        """Take back what is told and not answered yet, for `recipient` or, with None, for everyone."""
+        with self._lock:
+            if recipient is None:
+                self._script.clear()
+            else:
+                self._script.pop(recipient, None)
 
     def fail_after(self, count: int, reason: str = "told to fail", about: About = About.TRANSPORT) -> None:
         """Take `count` more messages, then raise `TransportUnavailable` until `recover`."""
@@ -125,7 +128,7 @@ class MemoryStore:
             self._arrived, self._takes, self._gate = 0, None, None
 
     def ensure_available(self) -> None:
-        """Raise `TransportUnavailable` if the next message would not be taken."""
+        """Raise `TransportUnavailable` if the next message would not be accepted."""
         with self._lock:
             self._ensure_available()
 
@@ -172,7 +175,7 @@ class MemoryTransport(Transport):
 
     @classmethod
     def shown(cls, url: str) -> str:
-        """All of it: there is nothing secret in it."""
+        """The whole URL: there is nothing secret in it."""
         return url.strip()
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:

@@ -1,4 +1,4 @@
-"""Why somebody did not answer, in people's words: the errors of sockets, TLS and requests name Python's classes."""
+"""Says in words for people why a server did not answer; the errors of sockets, TLS and requests are for programmers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS: dict[type[BaseException], str] = {
 
 
 def in_words(error: BaseException) -> str:
-    """A few words without a URL, which may hold a secret: the first of its causes that says something."""
+    """A few words for the error, from the first of its causes that says something; no URL, which may hold a secret."""
     causes = _causes(error)
     certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if certificate is not None:
@@ -34,7 +34,7 @@ def in_words(error: BaseException) -> str:
 
 
 def never_arrived(error: requests.RequestException) -> bool:
-    """Whether the request certainly reached nobody: there was no connection that could carry it."""
+    """Whether the request was certainly not sent: there was no connection to send it on."""
     return any(isinstance(cause, _NO_CONNECTION) for cause in _causes(error))
 
 
@@ -48,7 +48,7 @@ _NO_CONNECTION = (
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error, what it carries and what it was raised from: requests and urllib3 wrap each other's."""
+    """The error, its arguments and what it was raised from: requests and urllib3 wrap each other's errors."""
     found: list[BaseException] = []
     left: list[object] = [error]
     while left:

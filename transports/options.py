@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -16,9 +16,10 @@ from transports.base import TransportConfigError
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE | re.ASCII)
 OPTION_NAME = re.compile(r"[a-z_]{1,20}", re.ASCII)
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?", re.ASCII)
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-UNNAMED = "(a ? that begins no options is written %3F, or stands inside parentheses)"  # what follows may be secret
+DURATION = re.compile(r"(\d+(?:\.\d+)?)([a-z]*)", re.ASCII)
+SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+UNITS = ("", "ms", "s", "m", "h", "d")  # of options and settings
+UNNAMED = "(a ? that begins no options is written %3F, or stands inside parentheses)"  # as the text may be a secret
 FLAGS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
 
@@ -69,14 +70,14 @@ def shown_options(query: str, shown: Sequence[str]) -> str:
     return "?" + "&".join(pieces) if pieces else ""
 
 
-def parse_duration(text: str) -> float | None:
-    """Seconds, from `500ms`, `30s`, `5m`, `2h`, `1d`, `8w` or a bare number of seconds; None: it is no duration.
+def parse_duration(text: str, units: Collection[str] = UNITS) -> float | None:
+    """Seconds, from `500ms`, `30s`, `5m`, `2h`, `1d` or a bare number of seconds; None: it is no duration.
 
-    The one reader of durations, for options here, and for the settings and the command line of whoever uses this
-    package: a duration that works in one of them works in all.
+    The one reader of durations: for options here, and for the settings and the command line of whoever uses this
+    package. `units` are those that may be given, of `SECONDS`; the empty one stands for a bare number.
     """
     match = DURATION.fullmatch(text)
-    return float(match[1]) * SECONDS[match[2] or "s"] if match else None
+    return float(match[1]) * SECONDS[match[2]] if match and match[2] in units else None
 
 
 def is_loopback(host: str) -> bool:

@@ -13,12 +13,12 @@ from limits.strategies import MovingWindowRateLimiter
 
 from transports.base import TransportConfigError, TransportUnavailable
 
-LATE = 0.01  # seconds of lateness that may be made up for, so that a late wake-up does not lower the rate
-MIN_WAIT, MAX_WAIT = 0.005, 60.0
+LATE = 0.01  # seconds that may be caught up on, so that a thread that wakes up late does not lower the rate
+MIN_WAIT, MAX_WAIT = 0.005, 60.0  # seconds between two questions to a shared limit
 
 
 class Pace:
-    """Hands out moments at least `interval` seconds apart; after a rest or a restart there is nothing to catch up."""
+    """Hands out moments at least `interval` seconds apart. After a pause or a restart nothing is caught up on."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -26,7 +26,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def take(self, now: float) -> bool:
-        """Take this moment if it is free."""
+        """Take the moment `now` if it is free; whether it was."""
         with self._lock:
             if self._next > now:
                 return False
@@ -46,7 +46,7 @@ class Pace:
 
 
 class SharedLimit:
-    """A moving window that every process with the same storage and key counts in."""
+    """A moving-window limit that all processes with the same storage and key share."""
 
     def __init__(self, item: RateLimitItem, storage: str, key: str) -> None:
         try:
@@ -69,7 +69,7 @@ class SharedLimit:
 
 
 class Rate:
-    """Says when the next message may go. Safe to use from several threads."""
+    """Decides when the next message may go. Safe to use from several threads."""
 
     def __init__(self, pace: Pace, shared: SharedLimit | None = None, sleep: Callable[[float], None] = time.sleep):
         self._pace = pace

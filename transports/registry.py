@@ -10,7 +10,7 @@ from transports.options import split_url
 
 GROUP = "mailer.transports"
 
-# Also declared as entry points; listed here so that a checkout works before, and whatever, metadata is installed.
+# They are declared as entry points too. Listed here, they also work in a checkout whose metadata is not installed.
 BUILT_IN = {
     "console": "transports.console:ConsoleTransport",
     "failover": "transports.failover:FailoverTransport",

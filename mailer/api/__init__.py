@@ -1,1 +1,1 @@
-"""The blueprints, one file per resource."""
+"""JSON over HTTP: a module for each resource, and what their views share."""

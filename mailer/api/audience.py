@@ -16,7 +16,7 @@ from mailer.api.requests.fields import QueryString, storable
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.preview import addressee, first_of, measure
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
-from mailer.campaigns.review import about_directory, about_placeholders
+from mailer.campaigns.lint import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
 from mailer.messages.recipient import Recipient

@@ -1,4 +1,4 @@
-"""How campaigns go: the caller's own, and nobody else's."""
+"""The caller's own campaigns: listed, counted, and their outcomes by recipient."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DeliveriesAnswerSchema(SuccessSchema):
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Lists, counts and outcomes."""
+    """Routes that read campaigns. Another caller's campaign is answered like one that does not exist."""
     blueprint = ApiBlueprint("Campaigns", __name__, url_prefix="/api/v1/mailer/campaigns")
 
     @blueprint.route("")

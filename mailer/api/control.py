@@ -40,7 +40,7 @@ class RetriedSchema(CampaignAnswerSchema):
 
 
 def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
-    """Pause, resume, cancel, retry-failed, export."""
+    """Routes that change one campaign, and the one that exports its outcomes."""
     blueprint = ApiBlueprint("Control", __name__, url_prefix="/api/v1/mailer/campaigns/<campaign_id>")
 
     def changed(campaign_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Turning refusals into Rocket.Chat's envelope, at flask-smorest's own seams."""
+"""Every error as JSON in Rocket.Chat's envelope, and the headers that protect every answer."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class EnvelopeApi(Api):
 
 
 def register_errors(app: Flask) -> None:
-    """Teach the app the service's own errors, before it has any routes."""
+    """Have the app answer the service's own errors, and a database that is not available (503)."""
     app.register_error_handler(MailerError, _refused)
     for unavailable in UNAVAILABLE:
         app.register_error_handler(unavailable, _database_down)
 
 
 def protect(app: Flask) -> None:
-    """Have no answer taken for something else, or put into a frame; what a page may load, it says itself."""
+    """Add headers to every answer: no guessing of its type, no framing, no loading. A page sets a policy of its own."""
 
     @app.after_request
     def add(answer: Response) -> Response:

@@ -1,4 +1,4 @@
-"""Who may call: credentials, then rate, then permission; only then the body is read."""
+"""Who may call, how often, and how many at once: checked before the body of the request is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECURITY: Security = [{"authToken": [], "userId": []}]
 
 
 class Guard:
-    """Decorates views; the caller is then `current_caller()`."""
+    """Decorates views with these checks. In a guarded view `current_caller()` is who calls."""
 
     def __init__(
         self, callers: Authenticator, throttle: RateLimiter, audience_throttle: RateLimiter, proxies: TrustedProxies
@@ -62,7 +62,7 @@ class Guard:
         return decorate
 
     def opens(self, *, limited_as: str = "") -> Callable[[View], View]:
-        """Let in everybody, within the rate of an address if it is limited; `limited_as` names the counter."""
+        """Let in everybody. With `limited_as`, a counter's name, MAILER_RATE_LIMIT holds for each client address."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -128,7 +128,7 @@ def _documented(view: Callable[..., Any], *, limited: bool, security: Security |
 
 
 def tell_rates(app: Flask) -> None:
-    """Put what is left of the caller's rate on whatever is answered."""
+    """Add the headers that tell what is left of the caller's rate to every answer."""
 
     @app.after_request
     def tell(answer: Response) -> Response:
@@ -146,6 +146,6 @@ def _check_request(view: Callable[..., Any], *, streams: bool) -> None:
 
 
 def current_caller() -> Caller:
-    """Who made this request."""
+    """Who made this request. Only in a view that `Guard.requires` guards."""
     caller: Caller = g.caller
     return caller

@@ -24,7 +24,7 @@ Check = Callable[[], Iterable[str]]  # what a person should see to, a sentence e
 
 
 class ReadySchema(StrictSchema):
-    """How strictly to judge."""
+    """With `strict`, a transport that does not work counts as down."""
 
     strict = WireBoolean(load_default=False)
 
@@ -39,11 +39,12 @@ def make_blueprint(
     sync: SyncTask | None,
     warnings: Mapping[str, Check] | None = None,
 ) -> Blueprint:
-    """`/healthz` and `/readyz`, which is 503 for what a probe must act on: the database, and threads that ended.
+    """`/healthz`: the process is alive. `/readyz`: 200 if it can do its work, 503 if it cannot.
 
-    What keeps mail from going out and is mended elsewhere is a warning, since restarting the process, or taking it out
-    of a cluster with its unsubscribe page, would make it no better; with `?strict=true` a transport that does not work
-    is 503 as well. `warnings` are further ones by name.
+    Only what a restart may mend is a 503: a database that takes no writes, or delivery threads that have ended. What is
+    mended elsewhere, such as a mail server that is away, is a warning, since to restart the process or to take it out
+    of a cluster would only take the unsubscribe page away too. With `?strict=true` such a transport is a 503 as well.
+    `warnings` are checks of further parts, by the name of the part.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -74,16 +75,16 @@ def make_blueprint(
 
 def _campaigns_trouble(db: Database) -> str | None:
     try:
-        return ", ".join(f"{count} {state}" for state, count in progress.ailing(db).items()) or None
+        return ", ".join(f"{count} {state}" for state, count in progress.needing_attention(db).items()) or None
     except DATABASE_ERRORS:
-        return "unknown"  # why is said of the database
+        return "unknown"  # the reason is told as the database's
 
 
 def _sync_trouble(sync: SyncTask) -> str | None:
     try:
         return sync.trouble()
     except DATABASE_ERRORS:
-        return "unknown"  # why is said of the database
+        return "unknown"  # the reason is told as the database's
 
 
 def _warnings_of(check: Check) -> Iterable[str]:
@@ -99,7 +100,7 @@ def _transport_trouble(db: Database, transport: Transport) -> str | None:
             breaker = circuit_breaker.tripped(connection)
             is_open = breaker is not None and breaker.is_open(db.clock(connection))
     except DATABASE_ERRORS:
-        breaker, is_open = None, False  # said of the database already
+        breaker, is_open = None, False  # told as the database's trouble
     if breaker and is_open:  # while it is half-open there may be nothing to send, and so nobody who tries
         return breaker.reason
     try:

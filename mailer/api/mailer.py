@@ -12,7 +12,7 @@ from mailer.api.guard import Guard, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft, make_draft
-from mailer.campaigns.review import about_placeholders
+from mailer.campaigns.lint import about_placeholders
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
 from mailer.settings import Settings

@@ -1,4 +1,4 @@
-"""The API described: what every guarded operation has in common, said once and put beside each."""
+"""The OpenAPI document: what it says of the whole, and the answers and headers that many operations share."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def service_version() -> str:
 
 
 def spec_options() -> dict[str, Any]:
-    """What the document says about the whole."""
+    """What the document says of the whole API, as flask-smorest takes it."""
     return {
         "info": {"description": INTRODUCTION},
         "components": {"securitySchemes": SECURITY_SCHEMES},
@@ -70,10 +70,10 @@ def spec_options() -> dict[str, Any]:
 
 
 class CommonAnswers(BasePlugin):
-    """Adds the answers and headers that follow from how an operation is guarded."""
+    """Adds to each operation the answers and headers that follow from how it is guarded."""
 
     def init_spec(self, spec: Any) -> None:
-        """Name the two shapes of a refusal."""
+        """Add the two bodies of a refusal and the headers, which operations refer to by name."""
         spec.components.schema("Error", schema=ErrorSchema)
         spec.components.schema("NotLoggedIn", schema=NotLoggedInSchema)
 
@@ -81,7 +81,10 @@ class CommonAnswers(BasePlugin):
             spec.components.header(name, described)
 
     def schema_helper(self, name: str, definition: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Describe as required what is refused by another name than `invalid-params` when it is missing."""
+        """List as required also the fields in the schema's `described_as_required`.
+
+        marshmallow must not refuse a body without them, since the contract has an error of its own for that.
+        """
         schema: Any = kwargs.get("schema")
         more = getattr(schema, "described_as_required", ())
         if not more:

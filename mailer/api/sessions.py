@@ -19,7 +19,7 @@ SECOND_FACTOR = ("x-2fa-code", "x-2fa-method")
 
 
 class LoginSchema(Schema):
-    """Whatever the workspace takes: `user` or `username` with `password`, or `resume`; `code` of a second factor."""
+    """What the workspace takes, passed on as it is: a name and a password, or a token to resume with."""
 
     class Meta:
         """marshmallow's options."""
@@ -65,14 +65,14 @@ class MeSchema(SuccessSchema):
 
 
 class InfoSchema(SuccessSchema):
-    """This service, which is no workspace: the version is its own."""
+    """The version of this service, not of a workspace."""
 
     version = fields.String()
     info = fields.Dict()
 
 
 def make_blueprint(guard: Guard, sessions: Sessions) -> Blueprint:
-    """Sessions are the business of whoever knows the callers; this speaks for them."""
+    """Routes that pass a login on to `sessions`, which answers for this service or asks the workspace."""
     blueprint = ApiBlueprint("Sessions", __name__, url_prefix="/api")
 
     @blueprint.route("/v1/login", methods=["POST"])

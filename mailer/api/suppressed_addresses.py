@@ -1,4 +1,4 @@
-"""Addresses not written to: campaign after campaign had them refused, or an operator blocked them."""
+"""Suppressed addresses: refused in several campaigns in a row, or blocked by an operator."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class BlockedSchema(SuccessSchema):
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Everything about addresses that are suppressed."""
+    """Routes that list, export, block and lift suppressed addresses."""
     blueprint = ApiBlueprint("Suppressed addresses", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/suppressed-addresses")

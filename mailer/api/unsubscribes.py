@@ -1,4 +1,4 @@
-"""The unsubscribed: listed, exported, merged from elsewhere, and taken back. For those who manage users."""
+"""Who has unsubscribed: listed, exported, imported from elsewhere, and subscribed again at their own request."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ PERMISSION = "manage-users"
 
 
 class ListNameSchema(StrictSchema):
-    """What the list is called: kept with the wishes that are on it."""
+    """What an imported list is called. The name is kept with the wishes that it brings."""
 
     name = fields.String(data_key="list", load_default="", validate=[validate.Length(max=255), one_line])
 
 
 class WishSchema(Schema):
-    """A wish that marks whoever comes: of an address, or of an id. Who kept it, when, and from which list."""
+    """A wish of an address or an id that no user has yet: it marks whoever comes to it."""
 
     address = fields.String(allow_none=True)
     user_id = fields.String(data_key="_id", allow_none=True)
@@ -59,12 +59,12 @@ class WishesAnswerSchema(SuccessSchema):
 
 
 class TakenBackSchema(SuccessSchema):
-    """How many users are written to again who were marked by the wish."""
+    """How many users whom the wish had marked are written to again."""
 
     users = fields.Integer()
 
 
-class SuppressedSchema(Schema):
+class UnsubscribedSchema(Schema):
     """One who has unsubscribed."""
 
     user_id = fields.String(data_key="_id")
@@ -72,16 +72,16 @@ class SuppressedSchema(Schema):
     unsubscribed_at = Milliseconds(data_key="unsubscribedAt")
 
 
-class SuppressedAnswerSchema(SuccessSchema):
+class UnsubscribesAnswerSchema(SuccessSchema):
     """A page of them; `next` is the `after` of the page that follows, null at the end."""
 
-    unsubscribes = fields.List(fields.Nested(SuppressedSchema))
+    unsubscribes = fields.List(fields.Nested(UnsubscribedSchema))
     count = fields.Integer()
     next = fields.String(allow_none=True)
 
 
 class MergedSchema(SuccessSchema):
-    """Users newly and already unsubscribed; rows that name nobody yet, kept for whoever comes; how it was read."""
+    """How many users are newly and already unsubscribed, and how many rows name nobody yet and are kept."""
 
     unsubscribed = fields.Integer()
     already = fields.Integer()
@@ -90,13 +90,13 @@ class MergedSchema(SuccessSchema):
 
 
 def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Blueprint:
-    """Everything about who is not written to. With `merge` users who share an address subscribe again together."""
+    """Routes for unsubscribed users and kept wishes. `merge`: users who share an address subscribe again together."""
     blueprint = ApiBlueprint("Unsubscribes", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/unsubscribes")
     @guard.requires(PERMISSION)
     @blueprint.arguments(KeysetSchema, location="query")
-    @blueprint.response(200, SuppressedAnswerSchema)
+    @blueprint.response(200, UnsubscribesAnswerSchema)
     def list_unsubscribes(page: dict[str, Any]) -> Any:
         """Who has unsubscribed, by user id; `after` continues a listing."""
         found = unsubscribe_lists.unsubscribed_users(db, after=page["after"], count=page["count"])

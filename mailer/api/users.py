@@ -69,7 +69,7 @@ class ImportedSchema(SuccessSchema):
 
 
 def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Put, change and deactivate users, one by one or as a file."""
+    """Routes that put, change and deactivate single users, and import a file of them."""
     blueprint = ApiBlueprint("Users", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/users/<user_id>", methods=["PUT"])

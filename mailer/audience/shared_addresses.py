@@ -43,7 +43,7 @@ def _wishes(user: type[User], *, before: int | None = None) -> tuple[ColumnEleme
     return have, had
 
 
-def spoken_for(campaign_id: str, query: Mapping[str, Any], since: int) -> ColumnElement[bool]:
+def covered_by_another_user(campaign_id: str, query: Mapping[str, Any], since: int) -> ColumnElement[bool]:
     """Another user has the address, and has not wanted it, was written to, or comes first in the audience of `since`.
 
     Who comes first counts only where their outcome is on record or their batch is yet to end: of users who came while

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 
-from mailer.campaigns.progress import Recorded, deliveries
+from mailer.campaigns.progress import DeliveryRecord, deliveries
 from mailer.files.exports import Cell
 from mailer.storage.database import Database
 from mailer.times import to_iso
 
 PAGE = 1000
 NAMES = {"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"}  # as the API has them
-COLUMNS = tuple(NAMES.get(field.name, field.name) for field in fields(Recorded))
+COLUMNS = tuple(NAMES.get(field.name, field.name) for field in fields(DeliveryRecord))
 TIMES = ("updated_at", "next_attempt_at")
 
 
-def records(db: Database, campaign_id: str, status: str | None = None) -> Iterator[Recorded]:
+def records(db: Database, campaign_id: str, status: str | None = None) -> Iterator[DeliveryRecord]:
     """All outcomes of a campaign, or those with `status`: read page by page, each by itself consistent."""
     after: str | None = None
     while page := deliveries(db, campaign_id, status=status, after=after, count=PAGE):
@@ -24,7 +24,7 @@ def records(db: Database, campaign_id: str, status: str | None = None) -> Iterat
         after = page[-1].user_id
 
 
-def cells(record: Recorded) -> tuple[Cell, ...]:
+def cells(record: DeliveryRecord) -> tuple[Cell, ...]:
     """In the order of `COLUMNS`; times are ISO 8601 in UTC."""
     times = {name: _iso(getattr(record, name)) for name in TIMES}
     return tuple((asdict(record) | times).values())

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
-MOST_DOUBTS = 2  # copies that one recipient may have without a person having decided so
+MAX_UNCERTAIN_ATTEMPTS = 2  # copies that one recipient may have without a person having decided so
 FINISHED = (CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES)
 Query = Select[*tuple[Any, ...]]
 COUNTED = sum((getattr(Batch, status) for status in DeliveryStatus), start=0 * Batch.planned)
@@ -92,7 +92,9 @@ def _delivery_checks() -> dict[str, Query]:
         "a deferred delivery is never to be tried again": _deliveries(
             and_(Delivery.status == DeliveryStatus.DEFERRED, ~due)
         ),
-        "a recipient may have had more copies than are allowed": _deliveries(Delivery.doubts > MOST_DOUBTS),
+        "a recipient may have had more copies than are allowed": _deliveries(
+            Delivery.uncertain_attempts > MAX_UNCERTAIN_ATTEMPTS
+        ),
     }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 from mailer.audience.conditions import audience
 from mailer.audience.shared_addresses import merged_audience
 from mailer.delivery import resting
-from mailer.delivery.trouble import Trouble, for_the_log, told, whole
+from mailer.delivery.trouble import Trouble, describe, full_traceback, without_addresses
 from mailer.directory.users import find_by_address
 from mailer.messages.links import NOBODY
 from mailer.storage.database import AnyRow, Database, is_database_trouble
@@ -90,14 +90,14 @@ def _mine(campaign: AnyRow) -> tuple[ColumnElement[bool], ...]:
 
 
 def _rest(db: Database, campaign: AnyRow, error: Exception) -> None:
-    log.error("campaign %s cannot be planned: %s", campaign.id, for_the_log(told(error)))
+    log.error("campaign %s cannot be planned: %s", campaign.id, without_addresses(describe(error)))
     with db.write() as connection:
         mine = select(Campaign.id).where(Campaign.id == campaign.id, Campaign.fence == campaign.fence).with_for_update()
         if connection.execute(mine).one_or_none() is None:
             return
-        times = resting.rest(connection, campaign.id, Trouble(error=told(error)), db.clock(connection), trial=False)
+        times = resting.rest(connection, campaign.id, Trouble(error=describe(error)), db.clock(connection), tried=False)
     if times == 1:
-        log.error("%s", whole(error))
+        log.error("%s", full_traceback(error))
 
 
 def _claim_campaign(db: Database, lease: int) -> AnyRow | None:

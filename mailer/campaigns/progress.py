@@ -15,8 +15,8 @@ from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Ci
 
 BLOCKED = "blocked"
 CANCELLING = "cancelling"
-MANY_DEATHS = 2  # of the holders of one batch
-LATELY = 24 * 60 * 60 * 1000
+MANY_TAKEOVERS = 2  # of the holders of one batch
+RECENT = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class DeliveryRecord:
     """One recipient's outcome; `next_attempt_at` is None when none is planned."""
 
     user_id: str
@@ -83,7 +83,7 @@ def recent(db: Database, caller_id: str | None, count: int, offset: int) -> tupl
 
 def deliveries(
     db: Database, campaign_id: str, *, status: str | None, after: str | None, count: int
-) -> Sequence[Recorded]:
+) -> Sequence[DeliveryRecord]:
     """A page of outcomes ordered by user id, those after the id `after` (a keyset: it does not slow down)."""
     columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
     query = select(*columns, Delivery.updated_at, Delivery.due_at).where(Delivery.campaign_id == campaign_id)
@@ -92,7 +92,7 @@ def deliveries(
     if after is not None:
         query = query.where(Delivery.user_id > after)
     with db.read() as connection:
-        return [Recorded(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
+        return [DeliveryRecord(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
 
 
 def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
@@ -100,7 +100,7 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
         select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
         for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
     ]
-    facts = (*_deaths(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
+    facts = (*_takeovers(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
 
@@ -115,31 +115,31 @@ def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
     return state, case((blocked, trouble), else_=Campaign.reason)
 
 
-def _deaths() -> list[ColumnElement[int | None]]:
+def _takeovers() -> list[ColumnElement[int | None]]:
     """Where the most holders in a row died while sending: the batch's number, and how many."""
     worst = select(Batch.number, Batch.takeovers).where(
-        Batch.campaign_id == Campaign.id, Batch.takeovers >= MANY_DEATHS
+        Batch.campaign_id == Campaign.id, Batch.takeovers >= MANY_TAKEOVERS
     )
     worst = worst.where(Batch.state != BatchState.DONE).order_by(Batch.takeovers.desc(), Batch.number).limit(1)
     return [worst.with_only_columns(column).scalar_subquery() for column in (Batch.number, Batch.takeovers)]
 
 
 def _progress(row: AnyRow) -> Progress:
-    batch, deaths, campaign_id, state, reason, *facts, planned, sent, failed, deferred, uncertain, skipped = row
+    batch, takeovers, campaign_id, state, reason, *facts, planned, sent, failed, deferred, uncertain, skipped = row
     counts = map(int, (planned, sent, failed, deferred, uncertain, skipped))
-    if deaths is not None and state == CampaignState.RUNNING:
+    if takeovers is not None and state == CampaignState.RUNNING:
         reason = (
-            f"{deaths} processes in a row died while sending batch {batch}; see why they ended (out of memory, killed) "
-            "and pause the campaign if it is the cause"
+            f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "
+            "(out of memory, killed) and pause the campaign if it is the cause"
         )
     return Progress(campaign_id, state, reason, *facts, *counts)
 
 
-def ailing(db: Database) -> Mapping[str, int]:
+def needing_attention(db: Database) -> Mapping[str, int]:
     """How many campaigns rest, were paused by the service itself, or have failed within a day, by state."""
     with db.read() as connection:
-        lately = Campaign.finished_at > db.clock(connection) - LATELY
-        failed = and_(Campaign.state == CampaignState.FAILED, lately)
+        recently = Campaign.finished_at > db.clock(connection) - RECENT
+        failed = and_(Campaign.state == CampaignState.FAILED, recently)
         stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
         query = select(Campaign.state, func.count()).where(
             or_(Campaign.state == CampaignState.RESTING, stopped, failed)

@@ -1,4 +1,4 @@
-"""A client of the HTTP API, as any other caller would be."""
+"""A client of the HTTP API, for the commands that need a running service."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A campaign that the service has; `replayed`: it had it already."""
+    """A campaign that the service has accepted; `replayed`: it had been accepted before."""
 
     campaign_id: str
     replayed: bool
 
 
 class Client:
-    """Speaks with the service at `url`; what it refuses is a `Failure` with the service's own words."""
+    """Calls the service at `url`. A refusal is a `Failure` with the service's own words."""
 
     def __init__(self, url: str, user_id: str, token: str) -> None:
         if not url.startswith(("http://", "https://")):
@@ -53,7 +53,7 @@ class Client:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
-        # only watching outlasts a restart of the service; a POST whose answer was lost may have been accepted
+        # only reads are tried again: a POST whose answer was lost may have been accepted
         self._session.mount(f"{self._url}{CAMPAIGNS}/", HTTPAdapter(max_retries=RETRIES))
 
     def send(self, payload: Json, idempotency_key: str | None = None) -> Accepted:
@@ -66,16 +66,16 @@ class Client:
 
     def campaign(self, campaign_id: str) -> Json:
         """The state and counts of one campaign."""
-        campaign: Json = _answer(self._request("GET", f"{CAMPAIGNS}/{quote(campaign_id, safe='')}"))["campaign"]
+        campaign: Json = _answer(self._request("GET", _address(campaign_id)))["campaign"]
         return campaign
 
     def campaigns(self, count: int, offset: int = 0) -> Json:
         """A page of the caller's campaigns, newest first, with `campaigns` and `total`."""
         return _answer(self._request("GET", CAMPAIGNS, params={"count": count, "offset": offset}))
 
-    def audience(self, query: str | None = None, **message: str) -> Json:
-        """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the message's texts if given."""
-        return _answer(self._request("POST", AUDIENCE, json={"query": query, **message}))
+    def audience(self, query: str | None = None, subject: str = "", body: str = "") -> Json:
+        """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the subject and the body."""
+        return _answer(self._request("POST", AUDIENCE, json={"query": query, "subject": subject, "body": body}))
 
     def preview(self, payload: Json) -> Json:
         """What one user would read: `subject`, `html` and `text`."""
@@ -88,22 +88,44 @@ class Client:
             _answer(response)
         return response.content
 
-    def control(self, campaign_id: str, action: str, **options: bool) -> Json:
-        """Pull a lever (`pause`, `resume`, `cancel`, `retry-failed`) of one campaign."""
-        params = {name: str(value).lower() for name, value in options.items()}
-        return _answer(self._request("POST", f"{CAMPAIGNS}/{quote(campaign_id, safe='')}/{action}", params=params))
+    def pause(self, campaign_id: str) -> Json:
+        """Hold a campaign; return it as it now is, as `resume` and `cancel` do."""
+        return self._change(f"{_address(campaign_id)}/pause")
+
+    def resume(self, campaign_id: str) -> Json:
+        """Go on with a campaign that was paused."""
+        return self._change(f"{_address(campaign_id)}/resume")
+
+    def cancel(self, campaign_id: str) -> Json:
+        """End a campaign for good."""
+        return self._change(f"{_address(campaign_id)}/cancel")
+
+    def retry_failed(self, campaign_id: str, *, uncertain: bool) -> int:
+        """Try everyone again who failed, with `uncertain` also who may have it already. Return how many."""
+        params = {"uncertain": str(uncertain).lower()}
+        answer = _answer(self._request("POST", f"{_address(campaign_id)}/retry-failed", params=params))
+        retried: int = answer["retried"]
+        return retried
 
     def export(self, campaign_id: str, form: str, status: str | None = None) -> Iterator[bytes]:
         """One campaign's outcomes as a file in the format `form`, piece by piece."""
-        path, params = f"{CAMPAIGNS}/{quote(campaign_id, safe='')}/export", {"format": form, "status": status}
-        with self._request("GET", path, params=params, stream=True) as response:
+        params = {"format": form, "status": status}
+        with self._request("GET", f"{_address(campaign_id)}/export", params=params, stream=True) as response:
             if response.status_code != 200:
                 _answer(response)
             yield from response.iter_content(None)
 
+    def _change(self, address: str) -> Json:
+        campaign: Json = _answer(self._request("POST", address))["campaign"]
+        return campaign
+
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:
         # a redirect would take the token to wherever it points
         return self._session.request(method, self._url + path, timeout=TIMEOUT, allow_redirects=False, **options)
+
+
+def _address(campaign_id: str) -> str:
+    return f"{CAMPAIGNS}/{quote(campaign_id, safe='')}"
 
 
 def _answer(response: requests.Response) -> Json:
@@ -120,13 +142,13 @@ def _answer(response: requests.Response) -> Json:
 
 
 def _wait(response: requests.Response, text: str) -> str:
-    """For how long to wait, where the service's words do not say it."""
+    """How long to wait, unless the service's own words say so already."""
     seconds = response.headers.get("Retry-After", "")
     return f"; try again in {seconds} seconds" if seconds.isdecimal() and f"{seconds} seconds" not in text else ""
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where the service is and who calls; it takes url, user_id and token."""
+    """Give a command the options for where the service is and who calls: `url`, `user_id` and `token`."""
     for option in (
         _option("--token", "MAILER_AUTH_TOKEN", "X-Auth-Token."),
         _option("--user-id", "MAILER_USER_ID", "X-User-Id."),
@@ -137,7 +159,7 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(name: str, variable: str, about: str, default: str | None = None) -> Callable[..., Any]:
-    def found() -> str | None:  # what the environment itself says, click finds before it
+    def found() -> str | None:  # click itself has looked into the environment before, and this looks into .env
         return environment().get(variable) or default
 
     return click.option(name, default=found, callback=_given, envvar=variable, show_envvar=True, help=about)

@@ -1,54 +1,40 @@
-"""The database of the settings, for commands that need nothing else of the service."""
+"""The database that the settings name, for commands that need no running service."""
 
 from __future__ import annotations
 
 import getpass
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, cast
 
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
 from mailer.directory.users import find_id
-from mailer.files.text_files import TextFile
 from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 
 
-@contextmanager
-def given_file(file: IO[Any]) -> Iterator[TextFile]:
-    """A file that click has opened for reading bytes, as text; what had to be assumed is told on stderr."""
-    buffered: Any = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(Any, file))
-    text = TextFile(buffered)
-    try:
-        yield text
-    finally:
-        text.close()  # the file is click's to close
-        if buffered is not file:
-            buffered.detach()
-    print_notes(text.notes)
-
-
 def operator() -> str:
-    """Who gives a command, as the system knows them: kept with what they put on a list."""
+    """The system's name for who runs the command. It is recorded with what they block or unsubscribe."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no name for the number
+    except (KeyError, OSError):  # the system has no name for the number
         return str(os.getuid())
 
 
 def created(db: Database) -> str:
-    """What is said of a database that was not there: perhaps the command was given in another folder than the last."""
+    """The note on a new database. It tells who gave the command in another folder than before."""
     return f"A new database was made: {db.place}"
 
 
 @contextmanager
 def open_database() -> Iterator[Database]:
-    """The migrated database; raises `ConfigError`. A transport that cannot work does not stop these commands."""
+    """The database, migrated. Raises `ConfigError`, and `Failure` for what the database does not do.
+
+    No transport is made, so that one that does not work stops none of these commands.
+    """
     db = database_at(Settings.from_env().database_url)
     try:
         if db.migrate():
@@ -61,7 +47,7 @@ def open_database() -> Iterator[Database]:
 
 
 def id_of(db: Database, name: str) -> str:
-    """The id of the user called so, by id or username. Raises `Failure`."""
+    """The id of the user whose id or username is `name`. Raises `Failure` if there is none."""
     with db.read() as connection:
         found = find_id(connection, name)
     if found is None:

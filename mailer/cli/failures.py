@@ -1,4 +1,4 @@
-"""What goes wrong, as one line on stderr and an exit code: 1 for the work, 2 for the command or a setting."""
+"""Errors as one line on stderr and an exit code: 1 if the work failed, 2 if the command or a setting is wrong."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Failure(click.ClickException):
 
 
 class Misuse(Failure):
-    """A command or a setting that cannot be right."""
+    """The command or a setting is wrong."""
 
     exit_code = 2
 
 
 class Interrupted(Failure):
-    """Ctrl-C; the message says what that leaves behind."""
+    """Ctrl-C, or the end of the input; the message says what has been done by then."""
 
     exit_code = 130
 
     def show(self, file: Any = None) -> None:
-        """Print it: nothing went wrong, so it is not called an error."""
+        """Print the message alone, without `Error:` before it, since nothing went wrong."""
         click.echo(self.format_message(), file=file, err=file is None)
 
 
 class FailingGroup(click.Group):
-    """Turns the errors that are raised on purpose into a `Failure`; anything else is a defect with its traceback."""
+    """Shows expected errors (`REPORTED`) as a `Failure`. Any other is a defect, and keeps its traceback."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the group's own options."""
@@ -62,12 +62,12 @@ class FailingGroup(click.Group):
             raise Interrupted("interrupted") from None
         except REPORTED as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # whoever read the output has seen enough; click ends without a word
+                raise  # the reader of a pipe has gone, as `head` does: click ends without a word
             raise failure_of(error) from error
 
 
 def failure_of(error: Exception) -> Failure:
-    """What is said of one of the errors that are `REPORTED`."""
+    """The line and the exit code for one of the errors in `REPORTED`."""
     match error:
         case ConfigError():
             return Misuse(str(error))
@@ -82,7 +82,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 def unanswered(error: requests.RequestException) -> str:
-    """In people's words: which address did not answer, and why."""
+    """One line that says which address did not answer, and why."""
     url = error.request.url if error.request else None
     return f"no answer from {url or 'the service'}: {in_words(error)}"
 
@@ -93,7 +93,7 @@ def _file_trouble(error: OSError) -> str:
 
 
 def _misuse(error: click.UsageError) -> click.ClickException:
-    """click tells of misuse in four lines; a command without its subcommand stays answered with all of its help."""
+    """One line in place of click's four. A group without its command is still answered with the group's help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
     hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""

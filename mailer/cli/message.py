@@ -1,4 +1,4 @@
-"""The message that `mailer send` and `mailer preview` are given: its options, and its body out of a file."""
+"""The message that `mailer send` and `mailer preview` take: its options, and its body from a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A message as the options give it."""
+class MessageOptions:
+    """What a message is made from, as the command line gives it."""
 
     sender: str
     subject: str
@@ -29,15 +29,15 @@ class Letter:
         return {"from": self.sender, "subject": self.subject, "body": _read_body(self.body_file)}
 
 
-def with_letter(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a message; it takes them together, as `letter`."""
+def message_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a message; it takes them together, as `given`."""
 
     @wraps(command)
-    def taking_letter(**options: Any) -> None:
-        letter = Letter(**{field.name: options.pop(field.name) for field in fields(Letter)})
-        command(letter=letter, **options)
+    def taking_message(**options: Any) -> None:
+        given = MessageOptions(**{field.name: options.pop(field.name) for field in fields(MessageOptions)})
+        command(given=given, **options)
 
-    taking: Callable[..., None] = taking_letter
+    taking: Callable[..., None] = taking_message
     for option in (
         click.option("--body-file", required=True, type=_BODY, help="HTML or text with [unsubscribe]; - is stdin."),
         click.option("--subject", required=True, help="Placeholders work here too."),
@@ -45,13 +45,6 @@ def with_letter(command: Callable[..., None]) -> Callable[..., None]:
     ):
         taking = option(taking)
     return taking
-
-
-def query_text(_context: click.Context, _option: click.Parameter, query: str | None) -> str | None:
-    """The text of `--query`; one that is empty is a script's mistake, and would mean everyone."""
-    if query is not None and not query.strip():
-        raise click.BadParameter("empty; leave it out to mean everyone")
-    return query
 
 
 def _read_body(body_file: str) -> str:

@@ -1,4 +1,4 @@
-"""How the commands print: lines for people, JSON for scripts."""
+"""How the commands print: columns and fields for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from wcwidth import wcswidth
 from mailer.times import to_iso
 
 _NAME = re.compile(r"_([a-z])")
-_JOINERS = "\u200c\u200d"  # they steer nothing, and emoji and Persian words are made with them
+_JOINERS = "\u200c\u200d"  # harmless, and parts of emoji and Persian words
 
 
 def printable(value: object) -> str:
-    """`value` in one line that a terminal takes as text; what would steer it becomes an escape."""
+    """`value` as one line for a terminal: control characters become escapes, None becomes `-`."""
     if value is None:
         return "-"
     return "".join(map(_escaped, str(value)))
@@ -48,7 +48,7 @@ def _takes_everything() -> bool:
 
 
 def spelled(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as the API spells such: `createdAt` for `created_at`, with its time in ISO 8601."""
+    """A record with the API's names and times: `createdAt` for `created_at`, ISO 8601 for milliseconds."""
     return {_NAME.sub(lambda found: found[1].upper(), name): _value(name, value) for name, value in record.items()}
 
 
@@ -81,6 +81,6 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """What is worth knowing and no error: a line each on stderr, out of the way of what is printed."""
+    """Notes, a line each on stderr, so that they do not mix with the output."""
     for note in notes:
         click.echo(f"Note: {printable(note)}", err=True)

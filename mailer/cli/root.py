@@ -1,4 +1,4 @@
-"""`mailer`: the commands, joined."""
+"""`mailer`: the group of all commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mailer.settings import unknown_settings
 
 EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong.
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
-TELL_THEMSELVES = ("config", "serve", "worker")  # of settings that there are not
+WARN_THEMSELVES = ("config", "serve", "worker")  # of unknown settings
 
 
 @click.group(cls=FailingGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +38,7 @@ def main(context: click.Context) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
-    if context.invoked_subcommand not in TELL_THEMSELVES:
+    if context.invoked_subcommand not in WARN_THEMSELVES:
         for unknown in unknown_settings():
             click.echo(f"Warning: {unknown}", err=True)
 

@@ -1,4 +1,4 @@
-"""Waiting for a campaign's end: a bar on a terminal, a line for each change of state elsewhere."""
+"""Waiting for a campaign's end: a progress bar on a terminal; elsewhere a line when it is held up or goes on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mailer.cli.failures import Failure, Interrupted, unanswered
 from mailer.cli.output import print_notes, printable
 
 POLL_SECONDS = 0.5
-AT_REST = {"completed", "completed_with_issues", "cancelled", "paused", "failed"}  # nothing moves without a person
-HELD_UP = {"blocked", "resting", "paused", "cancelling"}  # a state that is worth a line, with its reason
+AT_REST = {"completed", "completed_with_issues", "cancelled", "paused", "failed"}  # ended, or waiting for a person
+HELD_UP = {"blocked", "resting", "paused", "cancelling"}  # shown as they occur, with the reason
 COUNTED = ("sent", "failed", "deferred", "uncertain", "skipped")
 WIDTH = 20
 

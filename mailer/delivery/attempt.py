@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from mailer.delivery.batch_lease import BatchLease, LeasedMessages
 from mailer.delivery.blame import consequence
-from mailer.delivery.hold import Hold, WhileHeld
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.same_refusals import is_pattern
-from mailer.delivery.trouble import BrokenContract, Trouble, one_line, told
+from mailer.delivery.trouble import BrokenContract, Trouble, describe, one_line
 from mailer.delivery.worklist import Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
@@ -31,11 +31,11 @@ NO_REASON = "it gave no reason"
 class Attempt:
     """What the messages of one checkpoint came to.
 
-    `answered`: somebody got an answer about themselves. `trouble`: what ended it early. `error`: that of the trouble.
+    `got_reply`: somebody got an answer about themselves. `trouble`: what ended it early. `error`: that of the trouble.
     """
 
     results: list[Result] = field(default_factory=list)
-    answered: bool = False
+    got_reply: bool = False
     halted: bool = False
     trouble: Trouble | None = None
     error: BaseException | None = None
@@ -56,14 +56,14 @@ class Sender:
         self._settings = settings
         self._chance = chance
 
-    def send(self, template: Template, hold: Hold, items: Sequence[WorkItem], now: int) -> Attempt:
+    def send(self, template: Template, lease: BatchLease, items: Sequence[WorkItem], now: int) -> Attempt:
         """Hand over a message for each of `items`, at `now` in ms. Raises `LeaseLost` when the batch may be lost."""
         attempt = Attempt()
         drawn: dict[str, WorkItem] = {}
         outcomes: Iterator[Outcome] | None = None
         try:
             messages = self._messages(template, items, now, drawn, attempt)
-            outcomes = self._transport.send(WhileHeld(hold, messages))
+            outcomes = self._transport.send(LeasedMessages(lease, messages))
             self._take(outcomes, drawn, now, attempt)
             _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
@@ -74,8 +74,8 @@ class Sender:
         except BaseException as error:  # noqa: BLE001 - the transport may be anybody's, and even SystemExit ends this alone
             _close(outcomes)
             attempt.error = error
-            attempt.halt(error=told(error))
-            attempt.results += [self._doubt(item, now) for item in drawn.values()]
+            attempt.halt(error=describe(error))
+            attempt.results += [self._uncertain_result(item, now) for item in drawn.values()]
         return attempt
 
     def _messages(
@@ -89,7 +89,7 @@ class Sender:
                 message = template.render(recipient, self._links.link(recipient.user_id), now)
             except ValueError as error:
                 words = (one_line(f"Not sent: {error}"), None, About.MESSAGE)
-                failed = Result(item, DeliveryStatus.FAILED, item.attempts + 1, item.doubts, *words)
+                failed = Result(item, DeliveryStatus.FAILED, item.attempts + 1, item.uncertain_attempts, *words)
                 attempt.results.append(failed)
                 self._halt_if_alike(attempt)
                 continue
@@ -100,16 +100,18 @@ class Sender:
         for outcome in outcomes:
             item = _drawn(drawn, outcome)
             if outcome.status is Status.SENT:  # the usual one, in few steps
-                sent = Result(item, DeliveryStatus.SENT, item.attempts + 1, item.doubts, one_line(outcome.reply))
+                sent = Result(
+                    item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, one_line(outcome.reply)
+                )
                 attempt.results.append(sent)
-                attempt.answered = True
+                attempt.got_reply = True
             else:
                 self._judge(item, outcome, now, attempt)
             del drawn[outcome.id]  # last: until here an error leaves it in doubt
 
     def _judge(self, item: WorkItem, outcome: Outcome, now: int, attempt: Attempt) -> None:
         status, about, reply = Status(outcome.status), About(outcome.about), one_line(outcome.reply)
-        past = (item.attempts, item.doubts, item.first_at or now)
+        past = (item.attempts, item.uncertain_attempts, item.first_at or now)
         policy = self._settings.uncertain
         then = consequence(status, about, *past, now, chance=self._chance, policy=policy)
         if then.rests:
@@ -118,11 +120,11 @@ class Sender:
             attempt.halt(transport=reply)
         if then.status is None:
             return
-        told_of = about if then.status is DeliveryStatus.FAILED else None
-        counted = (then.attempts, then.doubts, reply, then.due_at, told_of, then.counts)
+        failed_about = about if then.status is DeliveryStatus.FAILED else None
+        counted = (then.attempts, then.uncertain_attempts, reply, then.due_at, failed_about, then.counts)
         attempt.results.append(Result(item, then.status, *counted))
-        attempt.answered = attempt.answered or then.status is not DeliveryStatus.UNCERTAIN
-        if told_of is not None:
+        attempt.got_reply = attempt.got_reply or then.status is not DeliveryStatus.UNCERTAIN
+        if failed_about is not None:
             self._halt_if_alike(attempt)
 
     def _halt_if_alike(self, attempt: Attempt) -> None:
@@ -131,10 +133,10 @@ class Sender:
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
 
-    def _doubt(self, item: WorkItem, now: int) -> Result:
-        doubts = item.doubts + 1
-        due = uncertain_again(doubts, now, policy=self._settings.uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, doubts, LOST, due)
+    def _uncertain_result(self, item: WorkItem, now: int) -> Result:
+        uncertain_attempts = item.uncertain_attempts + 1
+        due = uncertain_again(uncertain_attempts, now, policy=self._settings.uncertain)
+        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, LOST, due)
 
 
 def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:

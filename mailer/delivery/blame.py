@@ -23,7 +23,7 @@ class Consequence:
 
     status: DeliveryStatus | None
     attempts: int
-    doubts: int
+    uncertain_attempts: int
     due_at: int | None = None
     counts: bool = False
     rests: bool = False
@@ -31,22 +31,32 @@ class Consequence:
 
 
 def consequence(
-    status: Status, about: About, attempts: int, doubts: int, first_at: int, now: int, *, chance: float, policy: str
+    status: Status,
+    about: About,
+    attempts: int,
+    uncertain_attempts: int,
+    first_at: int,
+    now: int,
+    *,
+    chance: float,
+    policy: str,
 ) -> Consequence:
-    """What follows from an outcome after `attempts` and `doubts` before it, the first of them at `first_at` (ms).
+    """What follows from an outcome, given the recipient's earlier tries, the first of them at `first_at` (ms).
 
     `chance` from 0 to 1 spreads retries; `policy` is `retry` or `hold` and says what becomes of an uncertain one.
     """
     if status is Status.SENT:
-        return Consequence(DeliveryStatus.SENT, attempts + 1, doubts)
+        return Consequence(DeliveryStatus.SENT, attempts + 1, uncertain_attempts)
     if status is Status.UNCERTAIN:  # whoever it is about, a copy may have arrived
-        due = uncertain_again(doubts + 1, now, policy=policy)
-        return Consequence(DeliveryStatus.UNCERTAIN, attempts, doubts + 1, due)
+        due = uncertain_again(uncertain_attempts + 1, now, policy=policy)
+        return Consequence(DeliveryStatus.UNCERTAIN, attempts, uncertain_attempts + 1, due)
     if about in (About.RATE, About.TRANSPORT):
-        return Consequence(None, attempts, doubts, trips_breaker=True)
+        return Consequence(None, attempts, uncertain_attempts, trips_breaker=True)
     if about is About.SENDER:
-        return Consequence(None, attempts, doubts, rests=True)
+        return Consequence(None, attempts, uncertain_attempts, rests=True)
     if status is Status.REFUSED and about is not About.MAILBOX:
-        return Consequence(DeliveryStatus.FAILED, attempts + 1, doubts, counts=about is About.ADDRESS)
+        return Consequence(DeliveryStatus.FAILED, attempts + 1, uncertain_attempts, counts=about is About.ADDRESS)
     due = next_attempt(attempts + 1, first_at, now, chance=chance)
-    return Consequence(DeliveryStatus.FAILED if due is None else DeliveryStatus.DEFERRED, attempts + 1, doubts, due)
+    return Consequence(
+        DeliveryStatus.FAILED if due is None else DeliveryStatus.DEFERRED, attempts + 1, uncertain_attempts, due
+    )

@@ -14,10 +14,10 @@ from typing import TypeVar
 from sqlalchemy.exc import OperationalError
 
 from mailer.delivery.attempt import NO_REASON, Attempt, Sender
-from mailer.delivery.hold import Hold
+from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Checkpoint, Outbox
-from mailer.delivery.trouble import Trouble, for_the_log, one_line, told, whole
+from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
 from mailer.delivery.worklist import Claim, Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
@@ -29,7 +29,7 @@ from transports.base import Transport, TransportUnavailable
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 1.0  # between two tries to reach a database that is away
+RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Deliverer:
         self._transport = transport
         self._links = links
         self._settings = settings
-        self._held: dict[int, Hold] = {}
+        self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
@@ -64,15 +64,15 @@ class Deliverer:
         claim = self._claim()
         if claim is None:
             return False
-        hold = self._held[threading.get_ident()] = Hold(claim, self._outbox.lease, since)
+        lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
         try:
-            self._deliver(hold, stopping)
+            self._deliver(lease, stopping)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
         except BaseException as error:  # whatever it is, it is this campaign's
             if not _is_the_campaigns(error):
                 raise
-            self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, told(error)))
+            self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
         return True
@@ -82,28 +82,28 @@ class Deliverer:
             try:
                 return self._outbox.claim()
             except Exception as error:  # a row that cannot be read, or counted with
-                campaign_id = self._outbox.whose_is_due() if _is_the_campaigns(error) else None
+                campaign_id = self._outbox.campaign_due() if _is_the_campaigns(error) else None
                 if campaign_id is None:
                     raise
-                self._log_error(campaign_id, error, self._outbox.rest(campaign_id, told(error)))
+                self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
 
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
         """With the traceback the first time only."""
-        log.error("campaign %s met an unexpected error: %s", campaign_id, for_the_log(told(error)))
+        log.error("campaign %s met an unexpected error: %s", campaign_id, without_addresses(describe(error)))
         if times <= 1:
-            log.error("%s", whole(error))
+            log.error("%s", full_traceback(error))
 
     def heartbeat(self) -> None:
         """Hold every batch in hand for another lease; a send may take longer than one."""
-        for hold in list(self._held.values()):
+        for lease in list(self._held.values()):
             try:
-                hold.verify()
-                hold.renew(self._outbox.extend(hold.claim))
+                lease.verify()
+                lease.renew(self._outbox.extend(lease.claim))
             except LeaseLost:
                 continue  # the delivering thread will find out by itself, and must not be told that it holds on
 
-    def _deliver(self, hold: Hold, stopping: Callable[[], bool]) -> None:
-        claim = hold.claim
+    def _deliver(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
+        claim = lease.claim
         todo: Sequence[WorkItem] = self._outbox.due_items(claim)
         if claim.half_open and not self._transport_works(claim, todo):
             return
@@ -114,45 +114,45 @@ class Deliverer:
         intent: Sequence[WorkItem] = []
         while todo and attempt.trouble is None and not stopping():
             ahead = todo[: self._settings.checkpoint]
-            checkpoint = self._checkpoint(hold, intent, attempt.results, ahead, _untried(todo), stopping)
+            checkpoint = self._checkpoint(lease, intent, attempt.results, ahead, _untried(todo), stopping)
             intent = checkpoint.items
             attempt = Attempt()
             if not checkpoint.running:
                 break
-            attempt = sender.send(template, hold, checkpoint.items, checkpoint.now)
-            if (claim.half_open or claim.trial) and attempt.answered:
-                claim = self._insist(hold, intent, partial(self._lift, claim), stopping)
+            attempt = sender.send(template, lease, checkpoint.items, checkpoint.now)
+            if (claim.half_open or claim.campaign_rests) and attempt.got_reply:
+                claim = self._write_until_done(lease, intent, partial(self._record_recovery, claim), stopping)
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
         release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
-        self._tell(claim.campaign_id, attempt, self._insist(hold, intent, release, stopping))
+        self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()
         if trouble.transport is not None:
-            log.warning("transport unavailable: %s", for_the_log(trouble.transport))
+            log.warning("transport unavailable: %s", without_addresses(trouble.transport))
         if trouble.sender is not None:
-            log.warning("campaign %s rests, its sender was refused: %s", campaign_id, for_the_log(trouble.sender))
+            log.warning("campaign %s rests, its sender was refused: %s", campaign_id, without_addresses(trouble.sender))
         if attempt.error is not None:
             self._log_error(campaign_id, attempt.error, times)
 
     def _checkpoint(
         self,
-        hold: Hold,
+        lease: BatchLease,
         intent: Sequence[WorkItem],
         results: Sequence[Result],
         ahead: Sequence[WorkItem],
         untried: int,
         stopping: Callable[[], bool],
     ) -> Checkpoint:
-        checkpoint = partial(self._outbox.checkpoint, hold.claim, results, ahead, untried)
-        written = self._insist(hold, intent, checkpoint, stopping)
-        hold.renew(written.since)
+        checkpoint = partial(self._outbox.checkpoint, lease.claim, results, ahead, untried)
+        written = self._write_until_done(lease, intent, checkpoint, stopping)
+        lease.renew(written.since)
         return written
 
-    def _insist(
-        self, hold: Hold, intent: Sequence[WorkItem], write: Callable[[], T], stopping: Callable[[], bool]
+    def _write_until_done(
+        self, lease: BatchLease, intent: Sequence[WorkItem], write: Callable[[], T], stopping: Callable[[], bool]
     ) -> T:
         """Write what was sent, however long the database is away: forgetting it would send it again.
 
@@ -165,11 +165,11 @@ class Deliverer:
                 log.error("database trouble, outcomes kept for later: %s", own_words(error))
                 if stopping():
                     raise
-            self._wait_for_database(hold.claim, intent, stopping)
+            self._wait_for_database(lease.claim, intent, stopping)
 
     def _wait_for_database(self, claim: Claim, intent: Sequence[WorkItem], stopping: Callable[[], bool]) -> None:
         while True:
-            time.sleep(PATIENCE_SECONDS)
+            time.sleep(RECONNECT_SECONDS)
             try:
                 self._outbox.verify_intent(claim, intent)
             except OperationalError:
@@ -184,17 +184,17 @@ class Deliverer:
         except TransportUnavailable as error:
             words = one_line(str(error) or NO_REASON)
         except Exception as error:  # noqa: BLE001 - it is asked about itself, so no campaign is at fault
-            log.error("the transport's check: %s", whole(error))
-            words = told(error)
+            log.error("the transport's check: %s", full_traceback(error))
+            words = describe(error)
         else:
             return True
         self._outbox.release(claim, [], _untried(todo), Trouble(transport=words))
         return False
 
-    def _lift(self, claim: Claim) -> Claim:
+    def _record_recovery(self, claim: Claim) -> Claim:
         """Close the breaker, end the rest: an answer about a recipient shows that sending works, `check` does not."""
-        self._outbox.lift(claim)
-        return replace(claim, half_open=False, trial=False)
+        self._outbox.record_recovery(claim)
+        return replace(claim, half_open=False, campaign_rests=False)
 
 
 def _is_the_campaigns(error: BaseException) -> bool:

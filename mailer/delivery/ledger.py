@@ -85,7 +85,7 @@ def _write_deliveries(connection: Connection, campaign_id: str, results: Sequenc
 def _upsert(dialect: Any, paramstyle: str) -> str:
     """The statement as the driver takes it, with a place for each of `COLUMNS`: rows then go to it as they are."""
     insert = dialect.insert(Delivery)
-    changing = ("status", "address", "attempts", "doubts", "reply", "updated_at", "due_at")
+    changing = ("status", "address", "attempts", "uncertain_attempts", "reply", "updated_at", "due_at")
     excluded = {name: insert.excluded[name] for name in changing}
     upsert = insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
     compiled = upsert.compile(dialect=dialect.dialect(paramstyle=paramstyle), column_keys=COLUMNS)
@@ -93,7 +93,7 @@ def _upsert(dialect: Any, paramstyle: str) -> str:
 
 
 COLUMNS = (
-    *("campaign_id", "user_id", "status", "address", "attempts", "doubts", "reply"),
+    *("campaign_id", "user_id", "status", "address", "attempts", "uncertain_attempts", "reply"),
     *("first_at", "updated_at", "due_at"),
 )
 _UPSERTS = {"sqlite": _upsert(sqlite, "qmark"), "postgresql": _upsert(postgresql, "format")}
@@ -104,7 +104,7 @@ def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, 
     recipient = item.recipient
     return (
         *(campaign_id, recipient.user_id, result.status.value, recipient.address or None),
-        *(result.attempts, result.doubts, result.reply, item.first_at or now, now, result.due_at),
+        *(result.attempts, result.uncertain_attempts, result.reply, item.first_at or now, now, result.due_at),
     )
 
 
@@ -153,7 +153,7 @@ def reopen(connection: Connection, campaign_id: str, statuses: Collection[Delive
     moved |= {"due_at": case((idle, now), else_=Batch.due_at)}
     concerned = exists().where(resting, Delivery.status.in_(statuses), _in_range())
     connection.execute(update(Batch).where(mine, concerned).values(**moved))
-    fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "doubts": 0, "first_at": now, "due_at": now}
+    fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "uncertain_attempts": 0, "first_at": now, "due_at": now}
     again = update(Delivery).where(resting, Delivery.status.in_(statuses)).values(updated_at=now, **fresh)
     return connection.execute(again).rowcount
 

@@ -37,7 +37,7 @@ def _due_batch(*columns: Any) -> Select[*tuple[Any, ...]]:
     # what a dead worker left is still recorded
     wanted = or_(Campaign.state == CampaignState.RUNNING, resting.due(now), left_over)
     states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
-    due = and_(states, Batch.due_at <= now, wanted, bindparam("free", type_=Boolean))
+    due = and_(states, Batch.due_at <= now, wanted, bindparam("may_send", type_=Boolean))
     query = select(*columns).join(Campaign, Campaign.id == Batch.campaign_id).where(due)
     return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
 
@@ -92,51 +92,51 @@ class Outbox:
     def claim(self) -> Claim | None:
         """Take the batch that is due first, or None. What a dead worker was attempting becomes `uncertain`."""
         with self._db.read() as connection:
-            if connection.execute(_DUE, self._now_and_free(connection)).first() is None:
+            if connection.execute(_DUE, self._due_parameters(connection)).first() is None:
                 return None
         with self._db.write() as connection:
-            row = connection.execute(_DUE_LOCKED, self._now_and_free(connection)).one_or_none()
+            row = connection.execute(_DUE_LOCKED, self._due_parameters(connection)).one_or_none()
             return self._take(connection, row) if row else None
 
-    def _now_and_free(self, connection: Connection) -> dict[str, Any]:
+    def _due_parameters(self, connection: Connection) -> dict[str, Any]:
         now = self._db.clock(connection)
         breaker = circuit_breaker.tripped(connection)
-        return {"now": now, "free": breaker is None or not breaker.is_open(now)}
+        return {"now": now, "may_send": breaker is None or not breaker.is_open(now)}
 
-    def whose_is_due(self) -> str | None:
+    def campaign_due(self) -> str | None:
         """The campaign whose batch `claim` would take; for when that fails in a way that it must not."""
         with self._db.read() as connection:
-            return str(found) if (found := connection.scalar(_WHOSE, self._now_and_free(connection))) else None
+            return str(found) if (found := connection.scalar(_WHOSE, self._due_parameters(connection))) else None
 
     def _take(self, connection: Connection, row: AnyRow) -> Claim | None:
         now = self._db.clock(connection)
-        trial = row.state == CampaignState.RESTING
-        if trial and not resting.reserve_trial(connection, row.campaign_id, now, now + self.lease):
+        rests = row.state == CampaignState.RESTING
+        if rests and not resting.reserve_try(connection, row.campaign_id, now, now + self.lease):
             return None
         half_open = circuit_breaker.tripped(connection) is not None
         if half_open:
             circuit_breaker.reserve(connection, now + self.lease)
         place = (row.campaign_id, row.number, row.fence, row.first_id, row.last_id)
         takeovers = row.takeovers + 1 if row.attempting else row.takeovers
-        claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, trial, row.errors, takeovers)
+        claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
         ledger.fenced(connection, claim, state=BatchState.RUNNING, fence=claim.fence + 1)
         claim = replace(claim, fence=claim.fence + 1)
-        self._doubt_all(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
+        self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
         return claim
 
-    def _doubt_all(
+    def _mark_uncertain(
         self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
     ) -> None:
         """What was being attempted may have arrived; nobody knows."""
-        lost = [self._doubt(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
+        lost = [self._uncertain_result(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
         untried = pending - sum(result.item.status is None for result in lost)
         numbers = {"due_at": now + self.lease, "untried": untried, "takeovers": claim.takeovers}
         ledger.record(connection, claim, lost, [], now=now, **numbers)
 
-    def _doubt(self, item: WorkItem, now: int, reply: str) -> Result:
-        doubts = item.doubts + 1
-        due = uncertain_again(doubts, now, policy=self._uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, doubts, reply, due)
+    def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
+        uncertain_attempts = item.uncertain_attempts + 1
+        due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
+        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
 
     def due_items(self, claim: Claim) -> list[WorkItem]:
         """Everyone of the batch who has no final outcome and is due, by id."""
@@ -170,7 +170,7 @@ class Outbox:
             since, now = boot_time(), self._db.clock(connection)
             self._judge_campaign(connection, claim, results)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
-            running = state == CampaignState.RUNNING or (claim.trial and state == CampaignState.RESTING)
+            running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
             items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
             untried -= sum(result.item.status is None for result in skipped)
             intent = [item.recipient.user_id for item in items]
@@ -202,9 +202,9 @@ class Outbox:
         held = select(Batch.attempting, PENDING.label("pending")).where(*mine)
         with self._db.write() as connection:
             now = self._db.clock(connection)
-            rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, trial=claim.trial)
+            rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(held).one()
-            self._doubt_all(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
+            self._mark_uncertain(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             ledger.give_back(connection, claim, state, now, more=True)
         return rests
@@ -214,15 +214,15 @@ class Outbox:
         with self._db.write() as connection:
             now = self._db.clock(connection)
             behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
-            rests = resting.rest(connection, campaign_id, Trouble(error=error), now, trial=True)
+            rests = resting.rest(connection, campaign_id, Trouble(error=error), now, tried=True)
             connection.execute(behind.values(due_at=now + self.lease))  # whatever its state: others have their turn
         return rests
 
-    def lift(self, claim: Claim) -> None:
+    def record_recovery(self, claim: Claim) -> None:
         """Somebody got an answer: the transport works, and the campaign's sender is taken."""
         with self._db.write() as connection:
-            if claim.trial:
-                resting.lift(connection, claim.campaign_id, answered=True, ended=False)
+            if claim.campaign_rests:
+                resting.end(connection, claim.campaign_id, answered=True, ended=False)
             if claim.half_open:
                 circuit_breaker.close(connection)
 

@@ -24,7 +24,7 @@ def due(now: ColumnElement[int]) -> ColumnElement[bool]:
     return and_(Campaign.state == CampaignState.RESTING, Campaign.due_at <= now)
 
 
-def reserve_trial(connection: Connection, campaign_id: str, now: int, until: int) -> bool:
+def reserve_try(connection: Connection, campaign_id: str, now: int, until: int) -> bool:
     """Keep the other workers away until `until`, while the caller tries; False: another has begun to."""
     mine = (Campaign.id == campaign_id, Campaign.state == CampaignState.RESTING, Campaign.due_at <= now)
     free = select(Campaign.id).where(*mine).with_for_update(skip_locked=True)  # no wait: the caller has a batch locked
@@ -34,14 +34,15 @@ def reserve_trial(connection: Connection, campaign_id: str, now: int, until: int
     return True
 
 
-def rest(connection: Connection, campaign_id: str, trouble: Trouble, now: int, *, trial: bool) -> int:
+def rest(connection: Connection, campaign_id: str, trouble: Trouble, now: int, *, tried: bool) -> int:
     """Have the campaign rest, and return how often it did so for this trouble; 0: it rests already, or is stopped.
 
-    A `trial` is a step further; others that meet the same trouble meanwhile change nothing.
+    `tried`: the caller tried it after a rest, so the next rest is longer. The same trouble of other batches, which were
+    in hand before, changes nothing.
     """
     facts = select(Campaign.state, Campaign.rests, Campaign.errors).where(Campaign.id == campaign_id)
     row = connection.execute(facts.with_for_update()).one()
-    if row.state not in AT_WORK and not (trial and row.state == CampaignState.RESTING):
+    if row.state not in AT_WORK and not (tried and row.state == CampaignState.RESTING):
         return 0
     if trouble.error is not None:
         step = int(row.errors) + 1
@@ -69,9 +70,9 @@ def _after_error(step: int, error: str, now: int) -> dict[str, Any]:
     return {"state": CampaignState.FAILED, "errors": step, "finished_at": now, "reason": error}
 
 
-def lift(connection: Connection, campaign_id: str, *, answered: bool, ended: bool) -> None:
-    """A trial went well: go on. The refusals of its sender are over once somebody got an answer (`answered`), its
-    errors once a batch has come to its end (`ended`)."""
+def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool) -> None:
+    """The campaign goes on. The refusals of its sender are over once somebody got a reply (`answered`), its errors
+    once a batch has come to its end (`ended`)."""
     over: dict[str, int] = ({"rests": 0} if answered else {}) | ({"errors": 0} if ended else {})
     mine = Campaign.id == campaign_id
     resting = and_(mine, Campaign.state == CampaignState.RESTING)
@@ -88,8 +89,8 @@ def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: i
     if trouble is None:
         if claim.half_open:
             circuit_breaker.close(connection)
-        if claim.trial or (claim.errors and ended):
-            lift(connection, claim.campaign_id, answered=False, ended=ended)
+        if claim.campaign_rests or (claim.errors and ended):
+            end(connection, claim.campaign_id, answered=False, ended=ended)
         return 0
     if trouble.transport is not None:
         circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open)
@@ -97,4 +98,4 @@ def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: i
         circuit_breaker.close(connection)
     if trouble.sender is None and trouble.error is None:
         return 0
-    return rest(connection, claim.campaign_id, trouble, now, trial=claim.trial)
+    return rest(connection, claim.campaign_id, trouble, now, tried=claim.campaign_rests)

@@ -22,9 +22,9 @@ def next_attempt(attempts: int, first_at: int, now: int, *, chance: float) -> in
     return due if attempts < MAX_ATTEMPTS and due - first_at <= MAX_AGE else None
 
 
-def uncertain_again(doubts: int, now: int, *, policy: str) -> int | None:
+def uncertain_again(uncertain_attempts: int, now: int, *, policy: str) -> int | None:
     """When to send what may have arrived already: once and at once under `retry`, never (None) under `hold`."""
-    return now if policy == "retry" and doubts < 2 else None
+    return now if policy == "retry" and uncertain_attempts < 2 else None
 
 
 def transport_back_off(step: int) -> int:

@@ -1,4 +1,4 @@
-"""Does everybody get the same answer? Then it is not about the recipients, whatever its code says.
+"""Does everybody get the same reply? Then it is not about the recipients, whatever its code says.
 
 A campaign's last refusals that are not about addresses are kept, over all threads and processes, told apart by what
 they say: without numbers, names, ids and dates, which differ from recipient to recipient.
@@ -16,7 +16,7 @@ from mailer.delivery.worklist import Claim, Result
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus, SameRefusals
 from transports.base import About
 
-LONGEST = 200  # characters of an answer that tell it apart
+LONGEST = 200  # characters of an reply that tell it apart
 
 _CODE = re.compile(r"[245]\d\d|[245]\.\d{1,3}\.\d{1,3}")
 _WORD = re.compile(r"\w+://\S+|[^\s,:;()\[\]{}<>\"'=|]+")
@@ -56,34 +56,34 @@ def is_pattern(result: Result) -> bool:
 def count(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
     """Note the refusals that are not about addresses; pause the campaign when most of the last `size` say the same.
 
-    `size` 0 notes nothing. An answer for which it was paused already does not pause it again. The caller holds a lock
+    `size` 0 notes nothing. An reply for which it was paused already does not pause it again. The caller holds a lock
     on the campaign's row.
     """
     refused = [result for result in results if is_pattern(result)]
     if claim.dry_run or not size or not refused:
         return
     table, mine = SameRefusals, SameRefusals.campaign_id == claim.campaign_id
-    row = connection.execute(select(table.answers, table.known).where(mine)).one_or_none()
-    answers, known = (list(row.answers), list(row.known)) if row else ([], [])
+    row = connection.execute(select(table.replies, table.known).where(mine)).one_or_none()
+    replies, known = (list(row.replies), list(row.known)) if row else ([], [])
     said = {normalised(result.reply, result.item.recipient.address): result.reply for result in refused}
-    answers += [normalised(result.reply, result.item.recipient.address) for result in refused]
-    pattern = most_said(answers[-size:], size, known)
+    replies += [normalised(result.reply, result.item.recipient.address) for result in refused]
+    pattern = most_common_reply(replies[-size:], size, known)
     if pattern is not None:
         words = said.get(pattern) or pattern or "(no words)"
-        reason = f"{answers[-size:].count(pattern)} of the last {size} refusals say the same: {words}"
+        reason = f"{replies[-size:].count(pattern)} of the last {size} refusals say the same: {words}"
         _pause(connection, claim.campaign_id, reason)
-        answers, known = [], [*known, pattern]
-    values = {"answers": answers[-size:], "known": known}
+        replies, known = [], [*known, pattern]
+    values = {"replies": replies[-size:], "known": known}
     change = update(table).where(mine) if row else insert(table)
     connection.execute(change.values(**({} if row else {"campaign_id": claim.campaign_id}), **values))
 
 
-def most_said(answers: Sequence[str], size: int, known: Sequence[str]) -> str | None:
-    """The answer that most of `size` answers are, unless it is `known`; None: there is none, or they are fewer."""
-    if len(answers) < size:
+def most_common_reply(replies: Sequence[str], size: int, known: Sequence[str]) -> str | None:
+    """The reply that most of `size` replies are, unless it is `known`; None: there is none, or they are fewer."""
+    if len(replies) < size:
         return None
-    answer, times = Counter(answers).most_common(1)[0]
-    return answer if 2 * times > size and answer not in known else None
+    reply, times = Counter(replies).most_common(1)[0]
+    return reply if 2 * times > size and reply not in known else None
 
 
 def _pause(connection: Connection, campaign_id: str, reason: str) -> None:

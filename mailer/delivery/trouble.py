@@ -27,7 +27,7 @@ class BrokenContract(Exception):
     """A transport that answered for a message twice, not at all, or with what is no outcome."""
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """One line for people, fit to be kept. What is not ours to say in better words is named as Python names it."""
     if isinstance(error, (MailerError, UnusableText, BrokenContract)):
         return one_line(str(error))
@@ -44,11 +44,11 @@ def one_line(text: str) -> str:
     return text_rules.one_line(text).strip()[:LONGEST]
 
 
-def for_the_log(text: str) -> str:
+def without_addresses(text: str) -> str:
     """`text` with every word that has an `@` replaced."""
     return _ADDRESS.sub("<address>", text)
 
 
-def whole(error: BaseException) -> str:
+def full_traceback(error: BaseException) -> str:
     """The traceback, fit for the log."""
-    return for_the_log("".join(traceback.format_exception(error)))
+    return without_addresses("".join(traceback.format_exception(error)))

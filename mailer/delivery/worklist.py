@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.audience.conditions import audience_since, eligible_and_refused
-from mailer.audience.shared_addresses import TAKEN, UNWANTED, spoken_for
+from mailer.audience.shared_addresses import TAKEN, UNWANTED, covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
@@ -22,7 +22,7 @@ from transports.base import About
 class Claim:
     """A batch in hand. `half_open`: the circuit breaker is, and this claim is the one that tries the transport.
 
-    `merged`: of users who share an address one is written to. `trial`: the campaign rests, and this claim may try it.
+    `merged`: of users who share an address one is written to. `campaign_rests`: this claim is the one that tries it.
     `errors`: unexpected ones of the campaign in a row. `takeovers`: how many holders in a row died while sending it.
     """
 
@@ -34,7 +34,7 @@ class Claim:
     dry_run: bool
     half_open: bool
     merged: bool = False
-    trial: bool = False
+    campaign_rests: bool = False
     errors: int = 0
     takeovers: int = 0
 
@@ -48,7 +48,7 @@ class WorkItem(NamedTuple):
     recipient: Recipient
     status: DeliveryStatus | None = None
     attempts: int = 0
-    doubts: int = 0
+    uncertain_attempts: int = 0
     first_at: int | None = None
     refused_before: bool = False
 
@@ -62,7 +62,7 @@ class Result(NamedTuple):
     item: WorkItem
     status: DeliveryStatus
     attempts: int
-    doubts: int
+    uncertain_attempts: int
     reply: str
     due_at: int | None = None
     about: About | None = None
@@ -85,7 +85,7 @@ _ELIGIBLE = eligible_and_refused(_AMONG)
 _SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
     _AMONG, RefusedAddress.address == comparable_address(), RefusedAddress.suppressed_at.is_not(None)
 )
-_PAST = (Delivery.status, Delivery.attempts, Delivery.doubts, Delivery.first_at)
+_PAST = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.first_at)
 
 
 def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
@@ -99,7 +99,7 @@ def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     campaign = connection.execute(wanted).one()
     untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
     if claim.merged:
-        untried = and_(untried, ~spoken_for(claim.campaign_id, campaign.query, campaign.started_at))
+        untried = and_(untried, ~covered_by_another_user(claim.campaign_id, campaign.query, campaign.started_at))
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
     return [_item(row) for row in connection.execute(query.order_by(User.id))]
@@ -155,7 +155,7 @@ def _skipped(connection: Connection, lost: Sequence[WorkItem], barred: Mapping[s
 
 def _skip(item: WorkItem, reason: str | None) -> Result:
     reply = reason or "No longer subscribed, active or with an address."
-    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.doubts, reply)
+    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reply)
 
 
 def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:
@@ -182,16 +182,16 @@ def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
 
 
 def _item(row: AnyRow) -> WorkItem:
-    user_id, name, email, status, attempts, doubts, first_at = row
+    user_id, name, email, status, attempts, uncertain_attempts, first_at = row
     recipient = Recipient(user_id, name, email or "")
     return (
         WorkItem(recipient)
         if status is None
-        else WorkItem(recipient, DeliveryStatus(status), attempts, doubts, first_at)
+        else WorkItem(recipient, DeliveryStatus(status), attempts, uncertain_attempts, first_at)
     )
 
 
 def _with_past(recipient: Recipient, past: AnyRow | None) -> WorkItem:
     if past is None or past.status is None:
         return WorkItem(recipient)
-    return WorkItem(recipient, DeliveryStatus(past.status), past.attempts, past.doubts, past.first_at)
+    return WorkItem(recipient, DeliveryStatus(past.status), past.attempts, past.uncertain_attempts, past.first_at)

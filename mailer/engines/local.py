@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
-from mailer.delivery.trouble import for_the_log, told, whole
+from mailer.delivery.trouble import describe, full_traceback, without_addresses
 from mailer.engines.base import Engine
 from mailer.storage.database_errors import own_words
 
@@ -99,11 +99,11 @@ class LocalEngine(Engine):
                 self._work.wait(POLL_SECONDS)
 
     def _tell(self, error: Exception) -> None:
-        words = told(error)
-        log.error("delivery thread, trying again: %s", for_the_log(words))
+        words = describe(error)
+        log.error("delivery thread, trying again: %s", without_addresses(words))
         if words not in self._told:
             self._told.add(words)
-            log.error("%s", whole(error))
+            log.error("%s", full_traceback(error))
 
     def _beat(self) -> None:
         while not self._stopping.wait(self._beat_seconds):

@@ -15,7 +15,7 @@ MAX_ADDRESS = 254  # octets, RFC 5321 section 4.5.3.1.3 with its errata
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9]))*+"  # no two hyphens in a row, so nothing that could be IDNA
 _PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)*+(?![0-9]+\Z){_LABEL}")
-_PLAIN_LENGTH = 63  # an address no longer than one label may be keeps every other limit too
+_PLAIN_LENGTH = 63  # the limit of one label (RFC 1035 section 2.3.4): a shorter address keeps every other limit too
 _QUOTED_NAME = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 _ESCAPE = re.compile(r"\\(.)")
 

@@ -11,11 +11,11 @@ import binascii
 import re
 
 MAX_LINE = 76  # characters without CRLF: what RFC 2045 section 6.7 and RFC 2047 section 2 allow
-MAX_WORD = 900  # of a quoted name, which cannot be folded inside a word: RFC 5322 section 2.1.1 ends a line at 998
+MAX_WORD = 900  # characters of a line of a quoted name, whose words cannot be folded; RFC 5322 allows 998 in a line
 SOFT_BREAK = "=\r\n"
 _FOLD = "\r\n "
 _FRAME = "=?utf-8?q??="
-_ONE_CHARACTER = 12  # of four octets, in Q
+_ONE_CHARACTER = 12  # characters that one of four octets takes in Q encoding
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/^_`{|}~-]+)*")
 _WORDS = re.compile(r"[!-~]+(?: +[!-~]+)*")
 _SPECIAL = re.compile(r'(["\\])')
@@ -52,7 +52,7 @@ def phrase_header(name: str, phrase: str, address: str) -> str:
 
 
 def mailbox_header(name: str, display_name: str, address: str) -> str:
-    """Give the field `name: display name <address>`, or only the address without brackets."""
+    """Give the field `name: display name <address>`, or `name: address` where there is no display name."""
     if not display_name:
         return f"{name}: {address}"
     length = len(name) + len(display_name) + len(address) + 5
@@ -92,7 +92,7 @@ def _partly_encoded(start: str, text: str, plain: re.Pattern[str], kept: frozens
 
 
 def _filled(lines: list[str], words: list[str]) -> list[str]:
-    """Put words at the end of the last line, or where there is no room on new ones; the first stays by the name."""
+    """Append words to the last line, and begin a new one where there is no room; the first word stays by the name."""
     for word in words:
         if lines[-1] and (len(lines) > 1 or " " in lines[0]) and len(lines[-1]) + 1 + len(word) > MAX_LINE:
             lines.append("")
@@ -101,7 +101,10 @@ def _filled(lines: list[str], words: list[str]) -> list[str]:
 
 
 def _to_be_encoded(start: str, words: list[str], plain: re.Pattern[str]) -> tuple[int, int]:
-    """Where the words begin and end that cannot stay. An empty one is a blank too many, and needs another beside it."""
+    """The range of words to encode: from the first to the last that cannot stand as it is.
+
+    An empty word stands for a blank beside a blank. It can only be encoded together with a word beside it.
+    """
     needy = [place for place, word in enumerate(words) if not plain.fullmatch(word) or "=?" in word]
     needy += [place for place, word in enumerate(words) if len(word) + (1 if place else len(start)) > MAX_LINE]
     first, last = (min(needy), max(needy) + 1) if needy else (0, len(words))
@@ -111,9 +114,9 @@ def _to_be_encoded(start: str, words: list[str], plain: re.Pattern[str]) -> tupl
 
 
 def _encoded_words(text: str, column: int, kept: frozenset[int]) -> list[str]:
-    """Encode as UTF-8, each encoded word whole characters; the first is at `column`.
+    """Encode as UTF-8 (RFC 2047), each encoded word of whole characters; the first begins at `column`.
 
-    In Q, which can be read, where it is no longer than base64 or the text is ASCII; else in base64.
+    In Q encoding, which people can read, where it is no longer than base64 or the text is ASCII; else in base64.
     """
     octets = text.encode()
     quoted = [_quoted(character, kept) for character in text]

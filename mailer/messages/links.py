@@ -19,15 +19,15 @@ from typing_extensions import override
 from mailer.text import INVISIBLE_CLASS
 
 PATH = "/mailer/unsubscribe/"
-# whose link it is where it is nobody's: no user's id has a control character, so none is ever taken for a user's
-NOBODY = "dry-run\x7f"  # of a dry run whose From address belongs to no user
+# Ids for links that belong to no user. No user's id has a control character, so that these are never taken for one.
+NOBODY = "dry-run\x7f"  # for a dry run whose From address belongs to no user
 PREVIEW = "preview\x7f"
 
 _SITE_URL = re.compile(r"https?://[!-;=?-~]+")
 _SALT = b"mailer.unsubscribe"
-MAX_TOKEN = 4096  # characters: an id of 255 takes 1,404 at most, and three times as many where all are encoded twice
+MAX_TOKEN = 4096  # characters: an id of 255 takes at most 1,404, and three times as many where a program encoded each
 
-# the signature has 43 characters; what a mail program appended begins with something that is in no token, or is - or _
+# The signature has 43 characters. What a mail program appended begins with a character that no token has, or - or _.
 _TOKEN = re.compile(r"[^A-Za-z0-9_-]*([A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43})[_-]*(?![A-Za-z0-9_-])")
 _invisible = re.compile(f"{INVISIBLE_CLASS}+")
 _foreign = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -37,7 +37,7 @@ class Links:
     """Makes and reads unsubscribe links: HMAC-SHA-256, valid as long as the key is known."""
 
     def __init__(self, keys: Sequence[str], site_url: str) -> None:
-        """Take secret keys: the first signs, all verify. Raises ValueError without a key or an http(s) address."""
+        """`keys` are secret: the first signs, all verify. Raises ValueError without a key or an http(s) address."""
         if not keys or not all(keys) or not _SITE_URL.fullmatch(site_url):
             raise ValueError("unsubscribe links need a key and an ASCII http(s) address")
         self._signers = [_signer(key) for key in keys]
@@ -49,10 +49,10 @@ class Links:
         return f"{self._prefix}{self._signers[0].sign(payload).decode()}"
 
     def read(self, token: str) -> str | None:
-        """Give the user id that a link's last part was made for; None for a token that is not ours.
+        """Give the user id for which a link's last part was made; None for a token that this service did not sign.
 
-        What programs append to a link, wrap into it or encode once more is taken away; what is left must be a token as
-        it was signed, to the last character.
+        Mail programs append to links, wrap them and encode them once more. That is undone first; what is left must be a
+        token as it was signed, to the last character.
         """
         for candidate in dict.fromkeys(_candidates(token)):
             user_id = self._verified(candidate)
@@ -72,7 +72,7 @@ class Links:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """The tokens that `text` may have been before programs had it in hand, the likeliest first."""
+    """The tokens that `text` may have been before mail programs changed it, the likeliest first."""
     for reading in _readings(text[:MAX_TOKEN]):
         found = _TOKEN.match(reading)
         if found:
@@ -90,17 +90,17 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _unquoted(text: str) -> str:
-    """`text` out of quoted-printable (RFC 2045 section 6.7), of which some programs leave a rest."""
+    """`text` decoded from quoted-printable (RFC 2045 section 6.7), which some programs leave in links."""
     return quopri.decodestring(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
 
 
 def _signer(key: str) -> Signer:
     derived = Signer(key, salt=_SALT, key_derivation="hmac", digest_method=sha256).derive_key()
-    return Signer(derived, key_derivation="none", algorithm=_OneCall())  # derived once, not once per link
+    return Signer(derived, key_derivation="none", algorithm=_FastHMAC())  # derived once, not once for each link
 
 
-class _OneCall(SigningAlgorithm):
-    """HMAC-SHA-256 (RFC 2104) as itsdangerous makes it, without an object for each link."""
+class _FastHMAC(SigningAlgorithm):
+    """The same HMAC-SHA-256 (RFC 2104) as itsdangerous makes, in one call, without an object for each link."""
 
     @override
     def get_signature(self, key: bytes, value: bytes) -> bytes:

@@ -6,7 +6,7 @@ import re
 from difflib import get_close_matches
 
 NAMES = ("unsubscribe", "name", "fname", "lname", "email", "Site_Name", "Site_URL")
-UNSUBSCRIBE = "[unsubscribe]"  # which every body must hold
+UNSUBSCRIBE = "[unsubscribe]"  # every body must have it
 PLACEHOLDER = re.compile(rf"\[({'|'.join(NAMES)})\]")
 
 _CANDIDATE = re.compile(r"\[((?:[^\[\]<>\r\n]|<[^<>\[\]]{0,200}>){1,60})\]")
@@ -15,8 +15,8 @@ _NOT_LETTERS = re.compile(r"[\W_]+")
 _IF = r"\[if\b[^\]<>]{0,200}\]"
 _CONDITION = re.compile(rf"<!--\s{{0,9}}{_IF}>(?:<!-->|-->)?|(?:<!--)?<!(?:{_IF}|\[endif\])(?:--)?>", re.IGNORECASE)
 _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(style|script)\b.*?(?:</\1|\Z)", re.IGNORECASE | re.DOTALL)
-_LIKE = 0.7  # of difflib's ratio: `nam`, `emial` and `unsubscribe link` are near enough, `game` of `name` too
-_ENOUGH = 1000  # different words looked at in a text
+_LIKE = 0.7  # difflib's least ratio: `nam`, `emial` and `unsubscribe link` are near enough, and so is `game` to `name`
+_ENOUGH = 1000  # different words that are looked at in a text
 _ORDINARY = {"sic", "at", "dot", "etc", "ok"}
 _MEANT = {name.replace("_", "").lower(): name for name in NAMES} | {
     "fullname": "name", "username": "name", "firstname": "fname", "givenname": "fname", "forename": "fname",
@@ -27,11 +27,12 @@ _MEANT = {name.replace("_", "").lower(): name for name in NAMES} | {
 
 
 def unknown_placeholders(*texts: str) -> list[tuple[str, str | None]]:
-    """Find each `[word]` that would go out as it stands, with the placeholder nearest to it (None: none is near).
+    """Find each `[word]` that was probably meant as a placeholder and would be sent as it stands.
 
-    Named are words that resemble a placeholder, and others that look like a name: a lower-case identifier of two or
-    more letters. Comments (but what Outlook shows of them), style sheets and scripts are not looked at. In the order
-    of `texts`, each word once, as it is written between its brackets.
+    Beside each word stands the placeholder nearest to it, or None. Found are words that resemble a placeholder, and
+    words that look like a name: a lower-case identifier of two letters or more. Comments (but for what Outlook shows of
+    them), style sheets and scripts are passed over. Each word comes once, in the order of `texts`, as it is written
+    between its brackets.
     """
     found: dict[str, str | None] = {}
     for text in texts:

@@ -1,4 +1,7 @@
-"""A text with gaps: literals at even places, gaps at odd ones, and what a gap's value looks like where it stands."""
+"""Text with gaps for the placeholders, and how a gap's value is encoded where it stands.
+
+Such a text is a list: literals at even places, gaps at odd ones.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,16 @@ from urllib.parse import quote
 from mailer.messages.placeholders import PLACEHOLDER
 
 PLAIN, IN_URL, IN_MAILTO = "", " in URL", " in mailto"
-"""A gap is a placeholder's name and one of these. In a URL all but RFC 3986's unreserved characters are encoded."""
+"""A gap is a placeholder's name followed by one of these forms, which says how its value is encoded.
 
-DEAD = " dead"
-"""Added to the gap of an unsubscribe link that its reader cannot click; such a gap never leaves `bodies`."""
+In a URL all but the unreserved characters of RFC 3986 are percent-encoded; in a mailto: URL the @ stays as well.
+"""
+
+UNCLICKABLE = " unclickable"
+"""Added to the gap of an unsubscribe link that its reader cannot click. `bodies` takes it off again."""
 
 _SCHEME = re.compile(r"\s*https?://\Z", re.IGNORECASE)
-_NEAR = 2000  # characters of a URL's beginning that are kept: its scheme is in them
+_NEAR = 2000  # characters of a URL's beginning that are kept, since its scheme is in them
 _URLS = ("unsubscribe", "Site_URL")
 
 
@@ -24,7 +30,7 @@ class Segments:
 
     def __init__(self) -> None:
         self._closed: list[str] = []
-        self._open: list[str] = []  # of the last literal
+        self._open: list[str] = []  # the pieces of the last literal
 
     @property
     def parts(self) -> list[str]:
@@ -41,7 +47,7 @@ class Segments:
         self._open = []
 
     def extend(self, parts: list[str]) -> None:
-        """Append literals and gaps, as `parts` has them."""
+        """Append the literals and gaps of `parts`."""
         for place, part in enumerate(parts):
             (self.gap if place % 2 else self.add)(part)
 
@@ -51,17 +57,17 @@ class Segments:
         return len(self._closed) - 1
 
     def rename(self, place: int, name: str) -> None:
-        """Put another gap at this place."""
+        """Replace the gap at this place in `parts`."""
         self._closed[place] = name
 
 
 def percent_encoded(value: str, form: str) -> str:
-    """Encode a value for a gap of this form, which is not `PLAIN`."""
+    """Encode a value for a gap of the form `IN_URL` or `IN_MAILTO`."""
     return quote(value, safe="@" if form == IN_MAILTO else "")
 
 
 def name_and_form(gap: str) -> tuple[str, str]:
-    """Take a gap apart."""
+    """A gap's placeholder and its form."""
     name, separator, form = gap.partition(" ")
     return name, separator + form
 
@@ -69,10 +75,11 @@ def name_and_form(gap: str) -> tuple[str, str]:
 def url_segments(
     url: str, constants: Mapping[str, str], place: str = "url", escape: Callable[[str], str] = str
 ) -> list[str]:
-    """Cut an attribute's value, or a bare URL, at its placeholders; `constants` are values for everybody.
+    """Cut an attribute's value, or a bare URL, at its placeholders.
 
-    `place`: what it is. A "url"; a "srcset" or a "ping" with several; "css" or the content of a "meta" with perhaps one
-    inside. A placeholder that stands for a URL and begins one stays as it is; so does what is in none of them.
+    `constants` are the values that are the same for everybody; they are put in at once. `place` says what the value is:
+    a "url"; a "srcset" or a "ping", which hold several; "css" or the content of a "meta", which may hold one. A
+    placeholder that is itself a URL and begins one is not percent-encoded, and neither is one outside of any URL.
     """
     segments, at, before = Segments(), 0, _AT_FIRST[place]
     for found in PLACEHOLDER.finditer(url):
@@ -112,7 +119,10 @@ _CSS_ENDS = re.compile(r"[()\"']")
 
 
 def _url_before(literal: str, place: str, before: str | None) -> str | None:
-    """What of a URL stands before the end of `literal`, None where no URL does; `before`: the same of its beginning."""
+    """What of a URL stands before the end of `literal`; None where that is in no URL.
+
+    `before` is the same for the beginning of `literal`.
+    """
     if found := _BEGINS[place].search(literal):
         return found[1]
     if before is None or (place == "css" and _CSS_ENDS.search(literal)):
@@ -121,7 +131,7 @@ def _url_before(literal: str, place: str, before: str | None) -> str | None:
 
 
 def text_segments(text: str, constants: Mapping[str, str], escape: Callable[[str], str] = str) -> list[str]:
-    """Cut text that holds no URL at its placeholders."""
+    """Cut text without URLs at its placeholders; `constants` are put in at once."""
     segments = Segments()
     for number, part in enumerate(PLACEHOLDER.split(text)):
         if number % 2 and part not in constants:

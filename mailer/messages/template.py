@@ -12,6 +12,7 @@ from hashlib import blake2b
 from urllib.parse import urlsplit
 
 from mailer.messages.addresses import Mailbox, shown_name
+from mailer.messages.bodies import Bodies, compile_bodies
 from mailer.messages.headers import (
     SOFT_BREAK,
     mailbox_header,
@@ -20,7 +21,6 @@ from mailer.messages.headers import (
     soft_wrapped,
     text_header,
 )
-from mailer.messages.parts import Bodies, compile_bodies
 from mailer.messages.recipient import Recipient
 from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
 from mailer.text import is_one_line, is_storable
@@ -100,7 +100,7 @@ class Template:
         self._campaign_id = source.campaign_id
         self._sender = source.sender.address
         self._subject = subject
-        self._html = bodies.markup
+        self._html = bodies.html
         self._text = bodies.text
         self._fields = [(gap, *name_and_form(gap)) for gap in sorted({*self._text[1::2], *self._html[1::2]})]
         named = [(f"text {gap}", f"html {gap}", name, form) for gap, name, form in self._fields]

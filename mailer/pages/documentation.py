@@ -7,17 +7,23 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Response, make_response, render_template, send_from_directory
 
-ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
-START = Path(__file__).resolve().parent / "static" / "documentation"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+from mailer.pages.base import STATIC, TEMPLATES, content_policy
+
+SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+START = STATIC / "documentation"
+POLICY = content_policy(
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "font-src 'self'",
+    "connect-src 'self'",
+    "form-action 'none'",
 )
 
 
 def make_blueprint(title: str) -> Blueprint:
-    """The page and what it loads."""
-    blueprint = Blueprint("documentation", __name__, url_prefix="/docs", template_folder="templates")
+    """The page, called `title`, and what it loads."""
+    blueprint = Blueprint("documentation", __name__, url_prefix="/docs", template_folder=str(TEMPLATES))
 
     @blueprint.get("/")
     def show() -> Response:
@@ -29,7 +35,7 @@ def make_blueprint(title: str) -> Blueprint:
 
     @blueprint.get("/<path:name>")
     def asset(name: str) -> Response:
-        return send_from_directory(ASSETS, name)
+        return send_from_directory(SWAGGER_UI, name)
 
     @blueprint.after_request
     def protect(answer: Response) -> Response:

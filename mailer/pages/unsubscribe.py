@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import PathConverter
 
 from mailer.messages.links import NOBODY, PATH, PREVIEW, Links
+from mailer.pages.base import STATIC, TEMPLATES, content_policy, private_page, relative_address, show_errors_as_pages
 from mailer.storage.database import Database
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 
-PAGES = Path(__file__).resolve().parent
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",  # the address is the credential: it must not leak to where a reader goes next
-    "X-Robots-Tag": "noindex, nofollow",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-}
-OURS = "X-Robots-Tag"  # an answer that has it is one of these pages
-OLD_TRIAL = "dry-run"  # in links of versions before; a user may have this id as well
-KEPT = ("Allow", "Retry-After")  # headers of an error
-ERRORS: dict[int, str] = {
+POLICY = content_policy("style-src 'self'", "img-src data:", "form-action 'self'")
+OLD_TRIAL = "dry-run"  # the user id in links of dry runs of versions before; a user may have this id as well
+ERROR_STATES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "not_valid",
     HTTPStatus.TOO_MANY_REQUESTS: "busy",
     HTTPStatus.SERVICE_UNAVAILABLE: "away",
 }
 
 
-class _Anything(PathConverter):
-    """What follows in an address, also where programs have left line ends in it."""
+class _AnyText(PathConverter):
+    """All of the address that follows, also where mail programs have left slashes or line ends in it."""
 
     regex = r"[^/][\s\S]*?"
 
@@ -49,16 +37,16 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         "unsubscribe_page",
         __name__,
         url_prefix=PATH.rstrip("/"),
-        template_folder=str(PAGES / "templates"),
-        static_folder=str(PAGES / "static" / "unsubscribe"),
+        template_folder=str(TEMPLATES),
+        static_folder=str(STATIC / "unsubscribe"),
         static_url_path="/static",
     )
 
     @blueprint.record_once
-    def take_anything(state: BlueprintSetupState) -> None:
-        state.app.url_map.converters["anything"] = _Anything
+    def add_converter(state: BlueprintSetupState) -> None:
+        state.app.url_map.converters["anytext"] = _AnyText
 
-    @blueprint.get("/<anything:token>", merge_slashes=False)  # any text at all gets this page
+    @blueprint.get("/<anytext:token>", merge_slashes=False)  # any text at all gets this page
     def show(token: str) -> Response:
         """Offer to unsubscribe. Changes nothing: mail scanners follow every link."""
         user_id = links.read(token)
@@ -66,7 +54,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
             return _not_valid()
         return _page("preview" if user_id == PREVIEW else "offer")
 
-    @blueprint.post("/<anything:token>", merge_slashes=False)
+    @blueprint.post("/<anytext:token>", merge_slashes=False)
     def change(token: str) -> Response:
         """Unsubscribe, from the button or in one click (RFC 8058); with `action=subscribe`, subscribe again."""
         user_id = links.read(token)
@@ -79,44 +67,18 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
             return _page("subscribed" if back else "unsubscribed")
         return _page("trial") if user_id == OLD_TRIAL else _not_valid()
 
-    @blueprint.after_app_request
-    def show_errors(answer: Response) -> Response:
-        return _for_people(answer, site_name)
-
-    _page = partial(_rendered, site_name)
+    def _page(state: str, status: int = HTTPStatus.OK) -> Response:
+        static = relative_address(PATH) + "static/"
+        return private_page("unsubscribe.html", POLICY, status, state=state, site_name=site_name, static=static)
 
     def _not_valid() -> Response:
         # 404: to whoever holds no signed link there is nothing at this address, as with any other wrong one
         return _page("not_valid", HTTPStatus.NOT_FOUND)
 
+    show_errors_as_pages(blueprint, PATH, lambda status: _page(_error_state(status), status))
     return blueprint
 
 
-def _for_people(answer: Response, site_name: str) -> Response:
-    """`answer`, or a page where it is an error that somebody else has given at an address of these pages."""
-    ours = request.path.startswith(PATH) or request.path == PATH.rstrip("/")
-    status = answer.status_code
-    if not ours or status < HTTPStatus.BAD_REQUEST or OURS in answer.headers:
-        return answer
+def _error_state(status: int) -> str:
     other = "failed" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "refused"
-    page = _rendered(site_name, ERRORS.get(status, other), status)
-    page.headers.update({name: answer.headers[name] for name in KEPT if name in answer.headers})
-    return page
-
-
-def _rendered(site_name: str, state: str, status: int = HTTPStatus.OK) -> Response:
-    text = render_template("unsubscribe.html", state=state, site_name=site_name, static=_static())
-    response = make_response(text, status)
-    response.headers.update(SECURITY_HEADERS)
-    return response
-
-
-def _static() -> str:
-    """The folder of the style sheet as seen from the address, which may be below a proxy's own path."""
-    if not request.path.startswith(PATH):
-        return "unsubscribe/static/"
-    as_sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0]  # %2F divides nothing in a browser
-    if PATH in as_sent:
-        return "../" * as_sent.partition(PATH)[2].count("/") + "static/"
-    folders = as_sent.removeprefix(request.script_root).count("/") - 1
-    return "../" * folders + PATH.lstrip("/") + "static/"
+    return ERROR_STATES.get(status, other)

@@ -1,7 +1,7 @@
-"""How long a tree takes to be asked of a million users, on the slower of the two databases.
+"""An estimate of how long a selector takes over a million users, on the slower of the two databases.
 
-The figures were measured on both databases over 50,000 documents of a kilobyte each, in seconds of one processor, and
-rounded. What is on no scale, such as arrays of thousands of elements, is left to the time limits.
+The figures are seconds of one processor, measured on both databases over 50,000 documents of a kilobyte each, scaled to
+a million and rounded. What cannot be estimated, such as arrays of thousands of elements, is left to the time limits.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from mailer.selector.tree import (
     Test,
 )
 
-COLUMN = 0.03
-ROLES = 0.25
+COLUMN = 0.03  # a test on a column of its own
+ROLES = 0.25  # a test on the column of roles
 SEGMENT = 0.1  # the second name of a path
-DEEPER = 1.0  # each name after that, since any of them may be reached through an array
-LOOKED_UP = 3.0  # a name that no path can hold, or that may be a position
+DEEPER = 1.0  # each name after that, since each may be reached through an array
+LOOKED_UP = 3.0  # a name that cannot stand in a JSON path, or that may be a position in an array
 ARRAYS = 3.0  # how many times as long a test takes where an array is on the way, as in `emails`
 ARRAY_FIELDS = ("emails", "roles")  # of documents that Rocket.Chat makes
-ELEM_MATCH = 3.0  # beside its condition
-ELEMENTS = 2.0  # how many times as long that takes, since it is asked of every element
+ELEM_MATCH = 3.0  # $elemMatch, without its condition
+ELEMENTS = 2.0  # how many times as long the condition takes, since it is tested on every element
 
 _LITERALS = {Kind.ARRAY: 6.0, Kind.OBJECT: 5.0}
 _SCALAR = 0.5
 
 
 def seconds(node: Node, elements: float = 1.0) -> float:
-    """About how long the tree takes, when none of its parts decides before the others are asked.
+    """The estimate for a tree, in seconds, when every part of it must be tested.
 
-    `elements`: how often each part is asked, under $elemMatch.
+    `elements` is how often each part is tested for one user, under $elemMatch.
     """
     match node:
         case And(parts) | Or(parts):
@@ -60,7 +60,7 @@ def seconds(node: Node, elements: float = 1.0) -> float:
 
 
 def costliest(node: Node) -> Field | None:
-    """The one condition that takes longest; None: there is no condition."""
+    """The condition with the highest estimate; None where there is no condition."""
     match node:
         case And(parts) | Or(parts):
             return max(filter(None, map(costliest, parts)), key=seconds, default=None)

@@ -1,4 +1,4 @@
-"""Operands: JSON values with EJSON's dates and object ids among them, read into literals."""
+"""Operands of a selector: JSON values, with dates and object ids as in Extended JSON, read into literals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse_literal(value: Any) -> Literal:
 
 
 def canonical_json(value: Any) -> str:
-    """One text for all JSON values that are equal: keys in order, 1.0 as 1."""
+    """The same text for all JSON values that are equal: keys sorted, 1.0 written as 1."""
     return json.dumps(_normalised(value), sort_keys=True, separators=(",", ":"))
 
 

@@ -39,7 +39,7 @@ _ALIASES = {*TYPE_NAMES.values(), "number"}
 
 
 def parse_test(name: str, operand: Any, shown: str | None = None) -> Test:
-    """The test that an operator and its operand stand for; `shown` is the name the caller used.
+    """The test that an operator and its operand stand for; `shown` is the operator's name in error messages.
 
     Raises InvalidQuery for an unknown operator and for an operand it cannot take.
     """
@@ -110,7 +110,7 @@ def _size(name: str, operand: Any) -> Test:
 
 
 def _whole(name: str, number: Any) -> int:
-    """The number without its fraction, as MongoDB reads it."""
+    """The number without its fraction, as MongoDB takes it. Raises InvalidQuery where it does not fit into 64 bits."""
     finite = isinstance(number, int) or (isinstance(number, float) and math.isfinite(number))
     if not finite or isinstance(number, bool) or not -(2**63) <= int(number) < 2**63:
         raise InvalidQuery(f"{name} needs a number of 64 bits.", operator=name)

@@ -1,4 +1,4 @@
-"""Field names: which ones there are, and which ones nobody may select by."""
+"""Field names in a selector: how they are taken apart, and which ones nobody may select by."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ FORBIDDEN_ROOTS = frozenset({"services", "mailer", "e2e"})
 """Credentials, the workspace's own unsubscribe mark and end-to-end keys: nothing below them can be named either."""
 
 FORBIDDEN_WORDS = ("password", "passwd", "token", "secret", "bcrypt", "totp", "2fa", "twofactor", "privatekey")
-"""A name anywhere in a path that holds one of these, in any case and with any punctuation, is a credential's."""
+"""A name in a path that contains one of these, in any case and with any punctuation, is taken for a credential's."""
 
 DATE_FIELDS = frozenset({("createdAt",), ("lastLogin",), ("_updatedAt",)})
-"""Where milliseconds and dates are the same thing; in every other field numbers and dates are different types."""
+"""Fields whose dates are also given as milliseconds; in every other field numbers and dates are different types."""
 
 _PLAIN = re.compile(r"[ !#-\[\]-~]+", re.ASCII)
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
 def split_path(name: str, *, root: bool) -> tuple[str, ...]:
-    """The segments of a dotted field name, `root` when it starts at the user document.
+    """The segments of a dotted field name; `root`: it starts at the user document, not at an array's element.
 
     Raises InvalidQuery where it is empty, too deep or forbidden.
     """
@@ -50,23 +50,23 @@ def check_name(segment: str, name: str) -> None:
 
 
 def check_text(text: str) -> None:
-    """Raise InvalidQuery where the text holds what no document can: NUL or half a surrogate pair."""
+    """Raise InvalidQuery where no document can hold the text: it has a NUL or half a surrogate pair."""
     if not is_storable(text):
         found = "a NUL character" if NUL in text else "half a surrogate pair"
         raise InvalidQuery(f"The query holds {found}, in {quoted(text)}.")
 
 
 def is_index(segment: str) -> bool:
-    """Whether the segment can also mean a position in an array."""
+    """Whether the segment may also be a position in an array."""
     return _INDEX.fullmatch(segment) is not None
 
 
 def is_plain(segment: str) -> bool:
-    """Whether the name stands in any JSON text, and in SQLite's paths, as it is: no escapes, no quotes."""
+    """Whether the name is written the same in JSON and in SQLite's paths: it needs no escapes and no quotes."""
     return _PLAIN.fullmatch(segment) is not None
 
 
 def quoted(name: str) -> str:
-    """The name as it can be shown: escaped, and not too long."""
+    """The name for an error message: escaped, and cut to 80 characters."""
     shown = json.dumps(name)
     return shown if len(shown) <= 80 else shown[:76] + '..."'

@@ -1,8 +1,8 @@
-"""A tree that selects the same users with fewer looks at each: alternatives about one field become one test.
+"""Makes a tree cheaper without changing whom it selects: alternatives about one field become one test.
 
-`$or` over one field is what people write where `$in` or one pattern would do, and every comparison costs as much as
-the next: a million users and 290 patterns took hours. Whether some value of the field is a *or* some value of it is b
-is whether some value of it is one of both, so this holds through arrays as well.
+People write `$or` over one field where `$in` or one pattern would do, and each of its tests costs as much as the next:
+290 patterns over a million users took hours. Joining them is right for arrays too: "some value is a, or some value is
+b" is the same as "some value is a or b".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mailer.selector.columns import PROMOTED
 from mailer.selector.regex.compiled import Regex, compiled
 from mailer.selector.tree import And, Compare, Comparison, ElemMatch, Field, Literal, Node, Not, OneOf, Or
 
-LONGEST = 20_000  # characters of a joint pattern; beyond it PostgreSQL takes long to compile it
+MAX_JOINED = 20_000  # characters of a joined pattern; PostgreSQL takes long to compile longer ones
 
 
 def simplify(node: Node) -> Node:
@@ -43,7 +43,10 @@ def _flat(kind: type[And] | type[Or], parts: Iterator[Node]) -> Iterator[Node]:
 
 
 def _joined(kind: type[And] | type[Or], parts: tuple[Node, ...], *, negated: bool) -> Node:
-    """With those alternatives joined that are about one field; all of them negated is the same as none of them."""
+    """`parts` with the alternatives about one field joined into one.
+
+    With `negated` these are the negated parts of a conjunction: not a and not b is the same as not (a or b).
+    """
     groups: dict[object, list[Field]] = {}
     rest: list[Node] = []
     for part in parts:
@@ -59,8 +62,8 @@ def _joined(kind: type[And] | type[Or], parts: tuple[Node, ...], *, negated: boo
 
 
 def _key(node: Node) -> object:
-    """What alternatives must have in common; None: it can be joined with nothing."""
-    if not isinstance(node, Field) or node.path[:1] in {(name,) for name in PROMOTED}:  # a column costs next to nothing
+    """What alternatives that can be joined have in common; None where `node` cannot be joined with any other."""
+    if not isinstance(node, Field) or node.path[:1] in {(name,) for name in PROMOTED}:  # a column needs no joining
         return None
     match node.test:
         case OneOf() | Compare(Comparison.EQ, _):
@@ -92,7 +95,7 @@ def _literals(field: Field) -> Sequence[Literal]:
 
 
 def _alternation(patterns: Sequence[Regex]) -> Iterator[Regex]:
-    """One pattern for all, or as few as the engines take."""
+    """One pattern for all, or as few as the regular expression engines can compile."""
     joint = _joint(patterns)
     if joint is not None:
         yield joint
@@ -107,7 +110,7 @@ def _joint(patterns: Sequence[Regex]) -> Regex | None:
         return patterns[0]
     for_re2 = _either(each.re2 for each in patterns)
     for_postgresql = _either(each.postgresql for each in patterns)
-    if max(len(for_re2), len(for_postgresql)) > LONGEST:
+    if max(len(for_re2), len(for_postgresql)) > MAX_JOINED:
         return None
     try:
         return Regex(for_re2, for_postgresql, sum(each.seconds for each in patterns), compiled(for_re2))

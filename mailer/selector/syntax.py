@@ -1,4 +1,4 @@
-"""Read a selector into a tree: a whitelist, everything else is refused by name."""
+"""Reads a selector into a tree. What is not on the list of supported operators and fields is refused by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEGATED = {"$ne": "$eq", "$nin": "$in"}
 
 
 class TooLarge(InvalidQuery):
-    """Nothing is wrong with the selector, but its SQL would be too much for a database."""
+    """The selector is valid, but its SQL would be too much for a database."""
 
 
 def parse_selector(query: Any) -> Node:
@@ -145,7 +145,7 @@ def _parse_elem_match(operand: Any, depth: int) -> Test:
 
 
 def _with_instants(tree: Node) -> Node:
-    """The same condition, with numbers and dates at the top of it turned into instants."""
+    """The same condition, with numbers and dates turned into instants: for fields that hold either, see DATE_FIELDS."""
     match tree:
         case Not(part):
             return Not(_with_instants(part))

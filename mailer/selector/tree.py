@@ -1,4 +1,4 @@
-"""What a selector says, once it has been read and found acceptable: frozen, hashable, free of any SQL."""
+"""A selector as a tree, once it has been read and accepted. Frozen and hashable; it knows no SQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from mailer.selector.regex.compiled import Regex
 
 
 class Kind(Enum):
-    """The BSON types that a JSON user document can hold. Values of different kinds never compare (type bracketing)."""
+    """The BSON types that a JSON user document can hold.
+
+    Values of different kinds are never equal, greater or less (MongoDB's type bracketing).
+    """
 
     NULL = "null"
     BOOL = "bool"
@@ -20,11 +23,11 @@ class Kind(Enum):
     OBJECT_ID = "objectId"  # 24 lower-case hexadecimal digits
     ARRAY = "array"
     OBJECT = "object"
-    INSTANT = "instant"  # an operand only: compares with a date and with a number of milliseconds
+    INSTANT = "instant"  # of operands only: compared with dates and with numbers of milliseconds
 
 
 class Comparison(Enum):
-    """How a comparison must come out."""
+    """The comparison operators, by MongoDB's names."""
 
     EQ = "$eq"
     GT = "$gt"
@@ -96,7 +99,10 @@ Test: TypeAlias = Compare | OneOf | Exists | OfType | Regex | Mod | Size | ElemM
 
 @dataclass(frozen=True)
 class Field:
-    """Some value that the path reaches passes the test. The empty path is the element under $elemMatch itself."""
+    """Holds when some value that the path reaches passes the test.
+
+    Under $elemMatch the empty path is the array's element itself.
+    """
 
     path: tuple[str, ...]
     test: Test
@@ -104,21 +110,21 @@ class Field:
 
 @dataclass(frozen=True)
 class And:
-    """All parts hold; holds when there are none."""
+    """Holds when all parts hold, and when there are none."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Or:
-    """Some part holds."""
+    """Holds when some part holds; never when there are none."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Not:
-    """The part does not hold."""
+    """Holds when the part does not."""
 
     part: Node
 

@@ -1,11 +1,11 @@
-"""How much SQL a tree becomes, and how deep."""
+"""How much SQL a tree becomes, and how deeply that is nested."""
 
 from __future__ import annotations
 
 from mailer.selector.paths import is_index, is_plain
 from mailer.selector.tree import And, ElemMatch, Field, Node, Not, OneOf, Or, Test
 
-# Symbols on the stack of SQLite's parser, rounded up from what it was seen to take.
+# Symbols on the stack of SQLite's parser, measured and rounded up.
 _LOGICAL = 3
 _NEGATION = 1
 _FIELD = 14
@@ -26,7 +26,10 @@ def weight(node: Node) -> int:
 
 
 def _ways(segments: int, indexes: int) -> int:
-    """Directly, and if the path is longer than a segment, through arrays with each index taken or not."""
+    """In how many ways a path is walked: directly, and, if it has several segments, through arrays.
+
+    Each segment that may be an array index doubles the ways through arrays.
+    """
     return 1 if segments < 2 else 1 + segments * (1 << indexes)
 
 
@@ -39,7 +42,7 @@ def _test_weight(test: Test) -> int:
 
 
 def nesting(node: Node) -> int:
-    """How many symbols a parser has to keep in mind at once for the SQL of a tree, at most."""
+    """The most symbols that SQLite's parser keeps on its stack at once for the SQL of a tree."""
     match node:
         case And(parts) | Or(parts):
             return _LOGICAL + max(map(nesting, parts), default=0)

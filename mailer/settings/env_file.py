@@ -1,4 +1,4 @@
-"""The file `.env`, read before anything trusts it: a line that is lost without a word may be the one that matters."""
+"""Reads the file `.env` strictly: a line that were passed over in silence could be the one that matters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the addresses at which the web server is to listen can be had, found out before it tries again and again."""
+"""Checks that the web server can listen at its addresses, before gunicorn retries for seconds and gives up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import socket
 from collections.abc import Iterable, Iterator
 
 Address = tuple[str, int] | str | int
-"""As gunicorn has it: host and port, the path of a Unix socket, or a descriptor that listens already."""
+"""As gunicorn gives it: host and port, the path of a Unix socket, or the descriptor of an open socket."""
 
 
 def refusals(addresses: Iterable[Address]) -> Iterator[str]:
-    """Why one of `addresses` cannot be listened at, a sentence each; nothing where all can."""
+    """For each of `addresses` at which one cannot listen, a sentence that says why. Unix sockets are not tried."""
     for address in addresses:
         if not isinstance(address, tuple):
             continue
@@ -28,7 +28,9 @@ def refusals(addresses: Iterable[Address]) -> Iterator[str]:
 def _try(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: who left is not in the way
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as the server does, so that closed connections are not in the way
         probe.bind((host, port))
 
 

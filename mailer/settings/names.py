@@ -1,4 +1,4 @@
-"""The names of settings: which of those that are set mean nothing, and what was probably meant. Pure."""
+"""Variables that look like settings and are none, and which setting was probably meant. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from difflib import get_close_matches
 
 PREFIX = "MAILER_"
 
-# Kubernetes, and Docker's links, put these into each container beside a service that is called `mailer`
+# Kubernetes and Docker's links set these in every container beside a service that is called `mailer`.
 _ORCHESTRATOR = re.compile(
     r"MAILER_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
-_LIKE = 0.6  # of difflib's ratio, of what follows the prefix
+_LIKE = 0.6  # difflib's least ratio between two names without their prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""How a setting's text becomes its value: a reader for each kind, with its checks. `settings` says which has which."""
+"""How a setting's text becomes its value: a reader for each kind of value, and the checks for its text.
+
+`settings` says which setting has which reader. A check raises `ValidationError`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from transports.options import parse_duration
 
 MIN_SECRET_LENGTH = 32
 
-_PLAIN_ADDRESS = re.compile(r"[!#-%(-;=?-~]+")  # what an HTML attribute and a header take as it is
+_PLAIN_ADDRESS = re.compile(r"[!#-%(-;=?-~]+")  # what needs no escaping in an HTML attribute and in a header
 
 Reader = Callable[[Env, str], Any]
 
@@ -43,7 +46,7 @@ def text(*checks: Callable[[str], None]) -> Reader:
 
 
 def listed(check: Callable[[list[str]], None]) -> Reader:
-    """Entries with commas between; blanks around them and empty ones go."""
+    """A list separated by commas, without empty entries and without blanks around the others."""
 
     def read(env: Env, name: str) -> tuple[str, ...]:
         entries: list[str] = env.list(name, validate=check)

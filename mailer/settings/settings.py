@@ -20,13 +20,13 @@ from mailer.settings import env_file, readers
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
 
 ENV_FILE = Path(".env")
-CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # whom the command line calls a service as
+CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
 SECRET_KEY_FILE = Path("instance/secret.key")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """The configuration; each field is the variable `MAILER_<FIELD>`. Built for a test it needs no environment."""
+    """The configuration. Each field is read from the variable `MAILER_<FIELD>`; a test builds one without any."""
 
     database_url: str = "sqlite:///instance/mailer.db"
     transport: str = "console:"
@@ -34,22 +34,22 @@ class Settings:
     secret_key: tuple[str, ...] = ()  # the first signs, all verify
     site_url: str = "http://127.0.0.1:8000"
     site_name: str = "Mailer"
-    allow_local_links: bool = False  # mail to other machines, with links that only this one can follow
+    allow_local_links: bool = False  # whether mail to other machines may have links that only work on this one
     allowed_senders: tuple[str, ...] = ()
     batch_size: int = 500
-    checkpoint: int = 50
+    checkpoint: int = 50  # messages
     lease_seconds: int = 60
     workers: int = 1
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
     suppress_after: int = 3  # campaigns; 0: never
-    same_refusals: int = 20  # a campaign's last; 0: not looked at
+    same_refusals: int = 20  # the last answers of a campaign that are compared; 0: none
     merge_addresses: bool = False
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
     audience_rate_limit: str = "120/minute"
     audience_timeout: int = 20  # seconds
-    planning_timeout: int = 300
+    planning_timeout: int = 300  # seconds
     repeat_window: int = 120  # seconds; 0: off
     trusted_proxies: tuple[str, ...] = ()
     email_header: str = ""  # HTML, read from the file that the variable names
@@ -64,7 +64,7 @@ class Settings:
     @classmethod
     def from_env(cls) -> Settings:
         """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
-        env_file.read(ENV_FILE)  # environs reads on past what it does not understand
+        env_file.read(ENV_FILE)  # raises for a line that environs would pass over in silence
         env = Env()
         env.read_env(str(ENV_FILE), recurse=False)
         with env.prefixed(PREFIX):
@@ -72,23 +72,23 @@ class Settings:
         return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
 
     def __repr__(self) -> str:
-        """Show nothing that may hold a secret."""
+        """Leave out what may hold a secret."""
         return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
 
 
 def environment() -> Mapping[str, str]:
-    """Every variable, of `.env` and of the environment, which wins. Raises `ConfigError` where `.env` is unreadable."""
+    """All variables of `.env` and of the environment, which has precedence. Raises `ConfigError` as `env_file.read`."""
     return {**env_file.read(ENV_FILE), **os.environ}
 
 
 def unknown_settings() -> tuple[UnknownName, ...]:
-    """The variables that are set, look like settings and are none: slips of the pen. Raises `ConfigError`."""
+    """The variables that look like settings and are none, probably by a typing mistake. Raises `ConfigError`."""
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
 
 
 def _is_set(env: Env, name: str) -> bool:
-    """An empty variable counts as absent, but for the rate limit, where it means none."""
+    """Whether a variable is set. An empty one is not, except for the rate limits, where it means that there is none."""
     value: str | None = env.str(name.upper(), None)
     return value is not None and (value != "" or name.endswith("rate_limit"))
 
@@ -104,7 +104,7 @@ def _read(env: Env, name: str) -> Any:
 
 
 def _kept_secret_key() -> str:
-    """Make the signing key on first use and keep it, readable by the owner only; links must outlive a restart."""
+    """The signing key kept in a file; made at first use, readable by its owner only. Links must outlive a restart."""
     SECRET_KEY_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = SECRET_KEY_FILE.with_name(f".secret.{secrets.token_hex(8)}")
     if not SECRET_KEY_FILE.exists():

@@ -1,4 +1,4 @@
-"""Where recipients are told to find the service, and where mail goes: do the two agree. Pure."""
+"""Checks of the address with which links begin: is it https, and can those who get the mail reach it? Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LOCAL_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loop
 _NUMBERS = re.compile(r"[0-9a-fx.]+", re.IGNORECASE)
 
 
-def doubts(site_url: str) -> tuple[str, ...]:
-    """What is doubtful about the address that links begin with, a sentence each; nothing where all is well."""
+def warnings_about(site_url: str) -> tuple[str, ...]:
+    """What is probably wrong with the address with which links begin, a sentence each; nothing where all is well."""
     if urlsplit(site_url).scheme == "https":
         return ()
     return (
@@ -25,7 +25,11 @@ def doubts(site_url: str) -> tuple[str, ...]:
 
 
 def is_local(host: str) -> bool:
-    """Whether `host`, a name or an address in any spelling, means the machine on which it is looked up."""
+    """Whether `host` means the machine on which it is looked up: a name or an address, in any spelling.
+
+    It takes more spellings than `transports.options.is_loopback`, since it serves a warning; that one decides whether a
+    password may be sent without TLS, and takes only what is certain.
+    """
     name = host.rstrip(".").lower()
     if name in _LOCAL_NAMES or name.endswith(".localhost"):
         return True
@@ -39,7 +43,7 @@ def links_lead_nowhere(site_url: str, transport_url: str) -> bool:
 
 
 def smtp_hosts(transport_url: str) -> tuple[str, ...]:
-    """The hosts to which a transport's URL speaks SMTP, also those inside `failover:(…)`; none for one that is none."""
+    """The SMTP servers' hosts in a transport's URL, also those inside `failover:(…)`; none for a malformed URL."""
     try:
         parts = split_url(transport_url)
         if parts.scheme in ("smtp", "smtps"):
@@ -51,7 +55,7 @@ def smtp_hosts(transport_url: str) -> tuple[str, ...]:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that `host` spells, as the resolver reads it: 127.1 and 0x7f000001 are 127.0.0.1 too."""
+    """The address that `host` is, as the resolver reads it, for which 127.1 and 0x7f000001 are 127.0.0.1 too."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -44,7 +44,7 @@ class ClockWatch:
         self._lease = lease
         self._last: tuple[int, int, float] | None = None  # steps on record, the time shown, the machine's time after it
 
-    def attend(self, stopping: threading.Event) -> None:
+    def run_periodically(self, stopping: threading.Event) -> None:
         """Look now and then until `stopping` is set; the database's trouble is waited out."""
         while True:
             try:

@@ -31,6 +31,11 @@ class SharedWrites:
         self._adding = threading.Lock()
         self._leading = threading.Lock()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for the transaction after the one that is being committed."""
+        return len(self._waiting)
+
     def run(self, work: Work[T]) -> T:
         """Return what `work` does, once it is committed.
 

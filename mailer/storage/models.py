@@ -149,7 +149,8 @@ class Delivery(Base):
     status: Mapped[str] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int]  # tries that ended in an answer about this recipient
-    doubts: Mapped[int]  # tries that may have delivered a copy without our knowing
+    # tries that may have delivered a copy without our knowing
+    uncertain_attempts: Mapped[int] = mapped_column("doubts", key="uncertain_attempts")
     reply: Mapped[str] = mapped_column(Text)
     first_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
@@ -164,7 +165,7 @@ class SameRefusals(Base):
     __tablename__ = "same_refusals"
 
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
-    answers: Mapped[list[str]] = mapped_column(Document)  # normalised, oldest first
+    replies: Mapped[list[str]] = mapped_column("answers", Document, key="replies")  # normalised, oldest first
     known: Mapped[list[str]] = mapped_column(Document)  # those for which it was paused already
 
 

@@ -58,7 +58,7 @@ class SyncTask:
         lease = settings.lease_seconds * 1000
         self._task = SharedTask(db, name, lease=lease, period=None if period is None else period * 1000)
 
-    def attend(self, stopping: threading.Event) -> None:
+    def run_periodically(self, stopping: threading.Event) -> None:
         """Run it whenever it is due, until `stopping` is set. A failure is logged and kept on record, not raised."""
         try:
             while not stopping.wait(LOOK_SECONDS):

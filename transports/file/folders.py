@@ -1,4 +1,4 @@
-"""Durable writing into a folder: files appear under their name whole, flushed and private, or not at all."""
+"""Durable writing into a folder: a file appears under its name complete, flushed and private, or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-STALE = 3600.0  # seconds after which a temporary file belongs to nobody alive
+STALE = 3600.0  # seconds after which a temporary file must be from a process that was killed
 PREFIX, SUFFIX = ".tmp-", ".part"
 
 
 class Folder:
-    """An open folder. All names are looked up in it, whatever is done meanwhile to the path that led there."""
+    """An open folder. Names are looked up in this folder, even if its path leads somewhere else by then."""
 
     def __init__(self, path: Path) -> None:
         """Raise `OSError` if `path` is missing, a symbolic link or no folder."""
@@ -38,11 +38,11 @@ class Folder:
         return name, self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
     def exists(self, name: str) -> bool:
-        """Whether there is anything of that name."""
+        """Whether there is a file or anything else of that name."""
         return name in self.existing((name,))
 
     def existing(self, names: Iterable[str]) -> set[str]:
-        """Those of `names` that there are."""
+        """Those of `names` that exist."""
         found = set()
         for name in names:
             with suppress(FileNotFoundError):
@@ -64,7 +64,7 @@ class Folder:
 
 
 class Staging:
-    """Files written aside in `folder`: `flush` them, then `publish` them; what was not published is removed at exit."""
+    """Temporary files in `folder`, which get their names by `publish`. Those without one are removed at exit."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -82,7 +82,7 @@ class Staging:
 
     @property
     def descriptors(self) -> list[int]:
-        """What has to be flushed."""
+        """The descriptors of the files, to be flushed before `publish`."""
         return [fd for _name, fd in self._files]
 
     def add(self, content: bytes) -> None:
@@ -93,9 +93,9 @@ class Staging:
         write_all(fd, content)
 
     def publish(self, target: Folder, finals: Sequence[str]) -> None:
-        """Rename the files, in the order they were added, to `finals` in `target`, over what is there.
+        """Rename the files, in the order they were added, to `finals` in `target`; existing files are replaced.
 
-        Raises `OSError`, and then has taken back the names that were new.
+        Raises `OSError`; the files that were new are then removed again.
         """
         with ExitStack() as undo:
             present = target.existing(finals)

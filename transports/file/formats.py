@@ -28,14 +28,14 @@ class FileFormat(ABC):
 
     @abstractmethod
     def store(self, folder: Folder, messages: Sequence[Message]) -> None:
-        """Keep all of `messages`, durably. Raises `OSError`, and then none of them is left that was not there."""
+        """Store all of `messages` durably. Raises `OSError`; then none of them is left that was not there before."""
 
     def close(self) -> None:  # noqa: B027 - most hold nothing between calls
-        """Give back what is held between calls."""
+        """Close what is kept open between calls."""
 
 
 class EmlFormat(FileFormat):
-    """`<message id>.eml` as on the wire; `index.ndjson` has a line for each, written again when it is sent again."""
+    """`<message id>.eml`, with the bytes that SMTP would send; `index.ndjson` gets a line for each, at every send."""
 
     def __init__(self, folder: Folder) -> None:
         sweep(folder)
@@ -104,7 +104,7 @@ def subject(content: bytes) -> str:
 
 @contextmanager
 def appended(folder: Folder, name: str, data: bytes) -> Iterator[None]:
-    """Append `data` to the file `name`, flushed and under its lock; cut off again if the body fails."""
+    """Append `data` to the file `name`, locked and flushed, for the block; cut off again if the block raises."""
     fd = folder.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
 """The mbox format of the file transport: one file in mboxrd form, and an index that knows which messages it has.
 
-Both change together. Before an append the index notes how long the mailbox was; after it, the new ids. A note without
-its ids means that the append did not end (the process was killed), and the mailbox is cut back to that length.
+Both change together. Before an append the index records how long the mailbox was, and after it the new ids. A length
+without ids means that the append did not end, as the process was killed; the mailbox is then cut back to that length.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ class MboxIndex:
         return int(row[0]) if row else None
 
     def begin(self, length: int) -> None:
-        """Note an append. Outlives this process but not a power cut, after which the append may stay as well."""
+        """Record that an append begins. A power cut may lose this record, and the append may then stay."""
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute("INSERT OR REPLACE INTO unfinished VALUES (1, ?)", (length,))
 
     def finish(self, ids: Sequence[str]) -> None:
-        """Note that the append ended and what it brought, durably."""
+        """Record durably that the append ended, and the ids it brought."""
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute("BEGIN")
         self._connection.executemany("INSERT INTO messages VALUES (?)", [(each,) for each in ids])
@@ -125,7 +125,7 @@ def append_missing(index: MboxIndex, fd: int, messages: Sequence[Message]) -> No
 
 
 def recover(index: MboxIndex, fd: int) -> int:
-    """Cut off an append that did not end; the length of the mailbox in bytes."""
+    """Cut off an append that did not end. Returns the length of the mailbox in bytes."""
     length = os.fstat(fd).st_size
     before = index.unfinished()
     if before is not None and before < length:
@@ -144,7 +144,7 @@ def mbox_entry(message: Message, now: float) -> bytes:
 
 @contextmanager
 def locked_mailbox(folder: Folder) -> Iterator[int]:
-    """The mailbox, open to append, and nobody else's: neither ours (flock) nor a mail reader's (fcntl)."""
+    """The mailbox, open for appending, and locked against our own processes (flock) and mail readers (fcntl)."""
     fd = folder.open(MAILBOX, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -52,7 +52,7 @@ class FileTransport(Transport):
 
     @classmethod
     def shown(cls, url: str) -> str:
-        """All of it: there is nothing secret in it."""
+        """The whole URL: there is nothing secret in it."""
         return url.strip()
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
@@ -79,7 +79,7 @@ class FileTransport(Transport):
             raise TransportUnavailable(f"file: {self._path}: {_reason(error)}") from error
 
     def close(self) -> None:
-        """Give back what the format holds open."""
+        """Close what the format holds open."""
         self._format.close()
 
 

@@ -1,4 +1,4 @@
-"""What a `webhook:` URL says, checked before anything is sent, and what of it may be shown."""
+"""The settings in a `webhook:` URL, checked before anything is sent, and what of the URL may be shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """Where to and how: timeouts in seconds, `batch` in messages per request, an empty `secret` for no signature."""
+    """Where to POST and how. Timeouts are in seconds, `batch` in messages; an empty `secret` means no signature."""
 
     url: str
     secret: bytes = b""
@@ -29,9 +29,10 @@ class WebhookSettings:
 
 
 def shown_target(url: str) -> str:
-    """Scheme, host and port of `url`; what follows is hidden, and so is whatever is no such URL.
+    """Scheme, host and port of `url`; the rest is hidden, and so is all of a URL that cannot be taken apart.
 
-    An `@` further on may end a password with a `/`, `?` or `#` in it, and what looks like the host is then none.
+    An `@` after the host may be the end of a password with a `/`, `?` or `#` in it; what looks like the host is then
+    part of the password.
     """
     try:
         parts = urlsplit(url)

@@ -1,8 +1,8 @@
 """`webhook:https://host/path` POSTs batches of messages as JSON; docs/reference/transports.md has the exchange.
 
-The receiver's part: with a 2xx answer it takes the batch, giving an outcome per message or, with an empty body, all
-of it; with any other answer it takes nothing. When the whole request was written and no answer came, all of it is
-`uncertain`.
+With a 2xx response the receiver takes the batch: the body has an outcome for each message, or is empty when all were
+taken. With any other response it takes nothing. When the whole request was written and no response came, all messages
+are `uncertain`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class WebhookTransport(Transport):
 
     @classmethod
     def shown(cls, url: str) -> str:
-        """With the host alone: path and query may be the receiver's token."""
+        """Without path and query, which may hold the receiver's token."""
         try:
             parts = split_url(url)
             targets = split_group(parts.scheme, parts.rest) if parts.rest.startswith("(") else (parts.rest,)
@@ -112,7 +112,7 @@ class WebhookTransport(Transport):
         return outcomes_in(response, batch)
 
     def _stop_if_told(self, outcomes: Sequence[Outcome]) -> None:
-        """Raise `WebhookUnavailable` where the receiver says of a message that the rate, or it itself, is at fault."""
+        """Raise `WebhookUnavailable` where an outcome is about the rate or the receiver itself."""
         for outcome in outcomes:
             if outcome.status in (Status.DEFERRED, Status.REFUSED) and outcome.about in (About.RATE, About.TRANSPORT):
                 raise WebhookUnavailable(f"{self._host}: {outcome.reply or outcome.status}", about=outcome.about)
@@ -141,8 +141,8 @@ class WebhookTransport(Transport):
             raise WebhookUnavailable(f"{self._host}: answered {response.status}", retry_after, about)
 
     def _session(self) -> requests.Session:
-        # One per `send`: a session is not for several threads, and a connection that was idle between two checkpoints
-        # may be closed by the receiver just as a batch is written to it, which would leave all of it uncertain.
+        # One for each `send`: a session is not for several threads. A connection kept from an earlier `send` could also
+        # be closed by the receiver just when a batch is written to it, which would leave the whole batch uncertain.
         session = requests.Session()
         session.trust_env = False
         if self._settings.ca_file:
@@ -150,11 +150,11 @@ class WebhookTransport(Transport):
         return session
 
     def _trouble(self, error: requests.RequestException) -> str:
-        return f"{self._host}: {in_words(error)}"  # its text may hold the path, and the path a token
+        return f"{self._host}: {in_words(error)}"  # not its own text, which may name the path, which may hold a token
 
 
 class _Unlogged(logging.Filter):
-    """Lets nothing through of what the HTTP client logs in a thread that is POSTing: it names the path."""
+    """Drops what urllib3 logs in a thread that is POSTing, since it names the path, which may hold a token."""
 
     def filter(self, _record: logging.LogRecord) -> bool:
         """Whether this thread is not POSTing."""

@@ -1,1 +1,1 @@
-"""A request on its way to a view: its body, its fields, its path."""
+"""How a request is read, before a view gets it: its path, its body, its fields."""

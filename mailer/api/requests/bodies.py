@@ -1,4 +1,4 @@
-"""A request's body: whole or refused. What its sender cut short or garbled is a 400, and never half a request."""
+"""A request's body is read whole or refused: one that was cut short or garbled is a 400, never half a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 
 class WholeBodies:
-    """A layer of WSGI: makes faults of a body, which servers report by exceptions of their own or not at all, a 400."""
+    """WSGI middleware: a body that ends early or is malformed becomes a 400.
+
+    Servers report such a body by exceptions of their own, or not at all.
+    """
 
     def __init__(self, app: Application) -> None:
         self._app = app
@@ -32,7 +35,7 @@ class WholeBodies:
 
 
 class _Body(io.RawIOBase):
-    """The body, whose end before its declared length is an error: gunicorn and Werkzeug take it for the end."""
+    """The body. Its end before the declared length is an error, which gunicorn and Werkzeug do not notice."""
 
     def __init__(self, stream: IO[bytes], declared: int) -> None:
         self._stream = stream
@@ -44,7 +47,7 @@ class _Body(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         try:
             data = self._stream.read(len(buffer))
-        except Exception as error:  # a malformed chunk, a line that fell silent: each server has its own for them
+        except Exception as error:  # a malformed chunk, a silent line: each server has exceptions of its own
             raise InvalidParams(CUT_SHORT, field="body") from error
         self._missing -= len(data)
         if not data and self._missing > 0:
@@ -54,7 +57,7 @@ class _Body(io.RawIOBase):
 
 
 def read_whole(request: Request) -> bytes:
-    """The body, which is kept for who asks again; raises 413 over the limit, 400 if it is garbled or encoded."""
+    """The whole body, kept for who asks again. Raises 413 over the limit, 400 if it is malformed or has a coding."""
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         raise InvalidParams("Content-Encoding: Send the body as it is.", field="Content-Encoding")

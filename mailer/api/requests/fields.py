@@ -1,4 +1,4 @@
-"""The values on the wire: how the text of a request becomes a value, and a value the text of an answer."""
+"""Fields of requests and answers: which spellings of a value are taken, and how a value is written."""
 
 from __future__ import annotations
 

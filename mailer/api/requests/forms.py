@@ -1,4 +1,4 @@
-"""A form as a request's body, urlencoded or multipart: its fields as they are, each once, and no files."""
+"""A form as a request's body, urlencoded or multipart: each field once, its text as it is, and no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a request strictly: every fault of it is an `invalid-params` that names the field."""
+"""Requests read strictly: every mistake in one is an `invalid-params` that names the field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class StrictParser(FlaskParser):
     """flask-smorest's `ARGUMENTS_PARSER`, which refuses what a lenient one would guess at."""
 
     DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION = dict.fromkeys(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION)  # as the schema has it
+    DEFAULT_UNKNOWN_BY_LOCATION = dict.fromkeys(
+        FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION
+    )  # the schema itself says what becomes of unknown fields
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """The body as JSON (UTF-8, no key twice, no NaN) or, where the schema takes forms, as a form."""

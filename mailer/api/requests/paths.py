@@ -1,6 +1,6 @@
-"""Paths as they were meant: a `%2F` in an id belongs to the id, although WSGI hands it over as if it divided the path.
+"""Paths as they were meant. A `%2F` in an id belongs to the id, although WSGI hands it over as a slash.
 
-A link out of a message is found whatever mail programs did to its slashes and line ends.
+An unsubscribe link is found whatever mail programs did to its slashes and line ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LINK = re.compile("/+".join(PATH.split("/")))
 
 
 class KeptSlashes:
-    """A layer of WSGI: leaves `%2F` and `%25` in the path as they came, for `PathPart` to read."""
+    """WSGI middleware: leaves `%2F` and `%25` in the path as they came, for `PathPart` to read."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
@@ -33,7 +33,10 @@ class KeptSlashes:
 
 
 def routed(raw: str, path: str, prefix: str) -> str:
-    """The path to route by. Where `raw` (`RAW_URI`) is not what was decoded, all slashes divide. Pure."""
+    """The path to route by: `raw` (RAW_URI) decoded but for `%2F` and `%25`. Pure.
+
+    Where a server has changed the path itself, so that `raw` is not what `path` came from, all slashes divide.
+    """
     decoded = unquote(path, "latin-1")
     if link := _LINK.match(decoded):
         return PATH + re.sub(r"[\r\n]", "", decoded[link.end() :])  # no route has a line end
@@ -47,7 +50,7 @@ def routed(raw: str, path: str, prefix: str) -> str:
 
 
 class PathPart(UnicodeConverter):
-    """A part of a path that a database can hold. With a NUL in it there is nothing at that address."""
+    """A part of a path that a database can hold: with a NUL in it the address is a 404."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""A file in a request's body: larger than JSON may be, and read as it comes."""
+"""A file as a request's body. It may be larger than JSON, and is read while it arrives."""
 
 from __future__ import annotations
 

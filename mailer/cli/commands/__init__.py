@@ -1,1 +1,1 @@
-"""The commands, in a file for each group."""
+"""The commands, each file named after its command or group."""

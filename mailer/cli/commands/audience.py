@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mailer.cli.client import Client, connected
-from mailer.cli.message import query_text
+from mailer.cli.options import query_text
 from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 
 

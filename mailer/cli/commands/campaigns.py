@@ -8,15 +8,19 @@ from collections.abc import Container
 import click
 
 from mailer.cli.client import Client, Json, connected
+from mailer.cli.options import FORMAT
 from mailer.cli.output import print_fields, print_json, print_rows
 from mailer.storage.models import DeliveryStatus
 
 UNCERTAIN = """
 {uncertain} uncertain: they may have arrived. Each was handed over and never answered for, or was in hand when a process
 died. Ask the receiving side by Message-ID and leave them, or send them again, and some get a second copy:
-mailer campaigns retry-failed {_id} --uncertain"""
+mailer campaigns retry-failed {campaign_id} --uncertain"""
 COUNTS = ("planned", "pending", "sent", "failed", "deferred", "uncertain", "skipped")
-PAGE = 100
+PAGE = 100  # campaigns asked for at once
+
+CAMPAIGN_ID = click.argument("campaign_id", metavar="ID")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
 
 
 @click.group()
@@ -49,41 +53,54 @@ def _newest(client: Client, limit: int) -> list[Json]:
 
 
 @campaigns.command("show")
-@click.argument("campaign_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
+@CAMPAIGN_ID
+@AS_JSON
 @connected
 def show(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Show one campaign's state and counts."""
     print_campaign(Client(url, user_id, token).campaign(campaign_id), as_json)
 
 
-def _lever(action: str, summary: str) -> None:
-    @campaigns.command(action, help=summary)
-    @click.argument("campaign_id", metavar="ID")
-    @click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
-    @connected
-    def pull(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
-        print_campaign(Client(url, user_id, token).control(campaign_id, action)["campaign"], as_json)
+@campaigns.command()
+@CAMPAIGN_ID
+@AS_JSON
+@connected
+def pause(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
+    """Hold a campaign from the next checkpoint on."""
+    print_campaign(Client(url, user_id, token).pause(campaign_id), as_json)
 
 
-_lever("pause", "Hold a campaign from the next checkpoint on.")
-_lever("resume", "Go on where a campaign was paused.")
-_lever("cancel", "Send nothing more of a campaign, for good.")
+@campaigns.command()
+@CAMPAIGN_ID
+@AS_JSON
+@connected
+def resume(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
+    """Go on where a campaign was paused."""
+    print_campaign(Client(url, user_id, token).resume(campaign_id), as_json)
+
+
+@campaigns.command()
+@CAMPAIGN_ID
+@AS_JSON
+@connected
+def cancel(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
+    """Send nothing more of a campaign, for good."""
+    print_campaign(Client(url, user_id, token).cancel(campaign_id), as_json)
 
 
 @campaigns.command("retry-failed")
-@click.argument("campaign_id", metavar="ID")
+@CAMPAIGN_ID
 @click.option("--uncertain", is_flag=True, help="Also those who may have it already: they may get a second copy.")
 @connected
 def retry_failed(campaign_id: str, uncertain: bool, url: str, user_id: str, token: str) -> None:
     """Try everyone of a campaign again who failed."""
-    answer = Client(url, user_id, token).control(campaign_id, "retry-failed", uncertain=uncertain)
-    click.echo(f"{answer['retried']} to be tried again")
+    retried = Client(url, user_id, token).retry_failed(campaign_id, uncertain=uncertain)
+    click.echo(f"{retried} to be tried again")
 
 
 @campaigns.command()
-@click.argument("campaign_id", metavar="ID")
-@click.option("--format", "form", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True)
+@CAMPAIGN_ID
+@FORMAT
 @click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]), help="Default: all.")
 @connected
 def export(campaign_id: str, form: str, status: str | None, url: str, user_id: str, token: str) -> None:
@@ -102,4 +119,4 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):
-        click.echo(UNCERTAIN.format(**campaign))
+        click.echo(UNCERTAIN.format(uncertain=campaign["uncertain"], campaign_id=campaign["_id"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app import build, doubts
+from app import build, setting_warnings
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.errors import ConfigError
@@ -36,7 +36,7 @@ def check(as_json: bool) -> None:
     except ConfigError as error:
         raise Misuse("; ".join([str(error), *unknown])) from error
     problems = {"settings": "; ".join(unknown) or None, "database": None, "transport": problem}
-    warnings = doubts(settings)
+    warnings = setting_warnings(settings)
     if as_json:
         print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings})
     else:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from mailer.campaigns import retention
 from mailer.cli.database import open_database
-
-DAY = 24 * 60 * 60 * 1000
-
-
-def _milliseconds(_context: click.Context, _option: click.Parameter, days: str) -> int:
-    match = re.fullmatch(r"(\d{1,5})d", days)
-    if match is None:
-        raise click.BadParameter("not a number of days like 90d")
-    return int(match[1]) * DAY
+from mailer.cli.options import duration
 
 
 @click.command()
 @click.option(
     "--older-than",
-    callback=_milliseconds,
+    callback=duration(("d",), "not a number of days like 90d", most=99_999 * 86_400),
     metavar="DAYS",
     required=True,
     help="How long ago campaigns ended, such as 90d.",

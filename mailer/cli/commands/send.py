@@ -1,4 +1,4 @@
-"""`mailer send`: a campaign, with a question before it goes out."""
+"""`mailer send`: a campaign through the HTTP API, with a question before it goes out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import requests
 from mailer.cli.client import Accepted, Client, Json, connected
 from mailer.cli.commands.campaigns import print_campaign
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
-from mailer.cli.message import Letter, query_text, with_letter
+from mailer.cli.message import MessageOptions, message_options
+from mailer.cli.options import query_text
 from mailer.cli.output import print_notes
 from mailer.cli.watch import watch
 from transports.network_errors import never_arrived
@@ -21,7 +22,7 @@ LOST = "it may have been accepted: `mailer campaigns list` shows it"
 
 
 @click.command()
-@with_letter
+@message_options
 @click.option(
     "--query",
     callback=query_text,
@@ -36,7 +37,7 @@ LOST = "it may have been accepted: `mailer campaigns list` shows it"
 @connected
 def send(
     *,
-    letter: Letter,
+    given: MessageOptions,
     query: str | None,
     everybody: bool,
     yes: bool,
@@ -55,7 +56,7 @@ def send(
     """
     if everybody and query is not None:
         raise Misuse("--everybody and --query contradict each other")
-    message = letter.read()
+    message = given.read()
     client = Client(url, user_id, token)
     asks = not dry_run and not yes and _on_a_terminal()
     if not (asks or dry_run or yes or everybody or query is not None):
@@ -79,7 +80,7 @@ def _on_a_terminal() -> bool:
 
 @contextmanager
 def _interruptible(leaves: str) -> Iterator[None]:
-    """Ctrl-C, or the end of the input where an answer is wanted, ends with what it leaves behind."""
+    """Ctrl-C, or the end of the input at a question, ends the command with the message `leaves`."""
     try:
         yield
     except (KeyboardInterrupt, click.Abort):
@@ -88,13 +89,13 @@ def _interruptible(leaves: str) -> Iterator[None]:
 
 
 def _look(client: Client, message: Json, query: str | None, *, asks: bool) -> None:
-    """Say what is probably a slip and, if it `asks`, ask for the word to send."""
+    """Print what is probably a mistake and, if it `asks`, ask whether to send. Raises `Failure` for a no."""
     try:
         seen = client.audience(query, subject=message["subject"], body=message["body"])
     except Failure:
         if asks:
             raise
-        return  # a look is no condition; and what is wrong with the campaign, its own answer says
+        return  # the check is not required; what is wrong with the campaign, the POST's answer tells
     print_notes(seen["warnings"])
     if not asks:
         return

@@ -1,4 +1,4 @@
-"""`mailer suppressed`: addresses not written to: campaign after campaign had them refused, or an operator says so."""
+"""`mailer suppressed`: addresses refused in several campaigns in a row, or blocked by an operator."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import IO, Any
 
 import click
 
-from mailer.cli.database import given_file, open_database, operator
+from mailer.cli.database import open_database, operator
 from mailer.cli.failures import Failure
+from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
 from mailer.cli.output import moment, print_rows
-from mailer.files.exports import FORMATS, write_rows
+from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.list_files import ListedAddress, read_addresses
@@ -24,7 +25,7 @@ def suppressed() -> None:
 
 
 @suppressed.command("list")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@LIMIT
 def list_(limit: int) -> None:
     """Show the addresses, since when, in how many campaigns refused, how many users have them, and why.
 
@@ -38,15 +39,15 @@ def list_(limit: int) -> None:
 
 
 def _why(one: SuppressedAddress) -> tuple[str, str]:
-    """Which rules count, and in whose words: the operator's, then those of the last refusal."""
+    """Two cells, the rules that suppress it and the words behind them: the operator's first, then the refusal's."""
     blocked = [] if one.blocked_by is None else [(f"blocked by {one.blocked_by}", one.reason or "")]
     rules = [*blocked, *([(one.rule, one.reply)] if one.campaigns else [])]
     return ", ".join(rule for rule, _ in rules), "; ".join(words for _, words in rules)
 
 
 @suppressed.command()
-@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
-@click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
+@FORMAT
+@RAW
 def export(form: str, *, raw: bool) -> None:
     """Print all of them as a file."""
     with open_database() as db:
@@ -101,6 +102,6 @@ def _named(addresses: Iterable[str], file: IO[Any] | None) -> list[ListedAddress
     if not named and file is None:
         raise click.UsageError("neither an ADDRESS nor a --file")
     if file is not None:
-        with given_file(file) as text:
+        with text_of(file) as text:
             named += read_addresses(text)
     return named

@@ -10,27 +10,18 @@ import click
 from mailer.callers.tokens import TokenInfo, Tokens
 from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
+from mailer.cli.options import duration
 from mailer.cli.output import moment, print_json, print_rows, spelled
-from transports.options import parse_duration
 
 PERMISSIONS = ("send-mail", "manage-users")
-SPAN = re.compile(r"[1-9][0-9]*[mhdw]", re.ASCII)  # a bare number may be meant as days, and is refused
+UNITS = ("m", "h", "d", "w")  # seconds are never meant
+NO_SPAN = "{} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years"
 MAX_LIFETIME = 100 * 366 * 86_400  # seconds
 SHOWN_DIGEST = 16
 
 
-def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A time span like 30d in milliseconds; None stays None."""
-    if value is None:
-        return None
-    seconds = parse_duration(value) if SPAN.fullmatch(value) else None
-    if seconds is None or seconds > MAX_LIFETIME:
-        raise click.BadParameter(f"{value!r} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years")
-    return int(seconds * 1000)
-
-
 def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """The beginning of a token's digest, long enough not to mean a whole lot of them."""
+    """The beginning of a token's digest, long enough not to match many tokens."""
     if not re.fullmatch(r"[0-9a-f]{8,64}", value):
         raise click.BadParameter("8 or more of the hexadecimal digits that `mailer tokens list` shows are needed")
     return value
@@ -50,7 +41,7 @@ def tokens() -> None:
     "--expires",
     "lifetime",
     metavar="SPAN",
-    callback=duration,
+    callback=duration(UNITS, NO_SPAN, least=60, most=MAX_LIFETIME),
     help="For how long it is good: 12h, 30d; else without end.",
 )
 def create(user_id: str, permissions: tuple[str, ...], lifetime: int | None) -> None:

@@ -1,4 +1,4 @@
-"""`mailer unsubscribes`: who is not written to."""
+"""`mailer unsubscribes`: who has unsubscribed, listed, exported, imported, and subscribed again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import IO, Any
 
 import click
 
-from mailer.cli.database import given_file, id_of, open_database, operator
+from mailer.cli.database import id_of, open_database, operator
+from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
 from mailer.cli.output import moment, print_json, print_rows
-from mailer.files.exports import FORMATS, write_rows
+from mailer.files.exports import write_rows
 from mailer.settings import Settings
 from mailer.suppression.list_files import read_people
 from mailer.suppression.unsubscribe_lists import (
@@ -30,7 +31,7 @@ def unsubscribes() -> None:
 
 
 @unsubscribes.command("list")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@LIMIT
 def list_(limit: int) -> None:
     """Show who has unsubscribed, by _id; `kept` shows the addresses and ids that are kept for whoever comes."""
     with open_database() as db:
@@ -40,7 +41,7 @@ def list_(limit: int) -> None:
 
 
 @unsubscribes.command()
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@LIMIT
 def kept(limit: int) -> None:
     """Show the addresses and ids that are kept for whoever comes: since when, by whom, and from which list."""
     with open_database() as db:
@@ -54,8 +55,8 @@ def kept(limit: int) -> None:
 
 
 @unsubscribes.command()
-@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
-@click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
+@FORMAT
+@RAW
 def export(form: str, *, raw: bool) -> None:
     """Print all of them, and what is kept for whoever comes, as a file that `import` reads again."""
     with open_database() as db:
@@ -73,7 +74,7 @@ def import_(file: IO[Any], *, as_json: bool) -> None:
     FILE is a table with a column _id or email (or address), and unsubscribedAt if it has one; JSON with such fields; or
     addresses, one or more a line. Rows that name nobody are kept, and hold for whoever comes later.
     """
-    with open_database() as db, given_file(file) as text:
+    with open_database() as db, text_of(file) as text:
         counts = asdict(unsubscribe_listed(db, read_people(text), by=operator(), source=_name(file)))
     if as_json:
         print_json(counts)

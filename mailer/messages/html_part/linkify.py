@@ -25,9 +25,10 @@ _CLOSERS = "<>\"'\xa0”’»›"
 
 
 def trimmed(candidate: str, before: str = "") -> str:
-    """Cut off what the writer meant for the sentence: a bracket without its partner, punctuation, an escaped quote.
+    """`candidate` without what belongs to the sentence: a bracket without its partner, punctuation, an escaped quote.
 
-    `before`: what stands before the URL; a reference to a bracket or quote there (`&lt;`) ends at its partner.
+    `before` is what stands before the URL. Where that ends with a reference to a bracket or quote, such as `&lt;`, the
+    URL ends at its partner.
     """
     opened = _REFERENCE.search(before[-12:])
     if opened and before.endswith(opened[0]) and (partner := _BRACKETS.get(html.unescape(opened[0]))):
@@ -39,7 +40,7 @@ def trimmed(candidate: str, before: str = "") -> str:
 
 
 def _balanced(text: str) -> int:
-    """How far `text` goes before a bracket closes that was not opened."""
+    """The length of `text` up to the first closing bracket that has no opening one."""
     open_brackets: list[str] = []
     for place, sign in enumerate(text):
         if sign in "([{（［":
@@ -63,10 +64,10 @@ def _without_end(url: str) -> str:
 
 
 def is_url(text: str) -> bool:
-    """Whether what `trimmed` left is the address of something: has a host."""
+    """Whether what `trimmed` left has a host."""
     return text.startswith("[Site_URL]") or re.match(r"(?i:https?)://(?:[^\s/?#@]*@)?[\w\[]", text) is not None
 
 
 def is_email(text: str) -> bool:
-    """Whether it is an address that could be written to."""
+    """Whether `text` is a valid e-mail address."""
     return len(text) <= MAX_ADDRESS and envelope_address(text) is not None

@@ -1,4 +1,4 @@
-"""A body that is plain text: as it stands in the text part, and as HTML that looks like it."""
+"""A body that is plain text: as it is for the text part, and as HTML that looks the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PlainBody:
     def __init__(self, source: str, site: Mapping[str, str]) -> None:
         self.text, self.markup = Segments(), Segments()
         self._source, self._site, self._line = source, site, 0
-        self._column, self._counted = 0, 0  # how wide the line is up to a place, its tabs counted
+        self._column, self._counted = 0, 0  # the width of the line, tabs expanded, up to a place in the source
         for kind, start, end in _pieces(source):
             getattr(self, f"_{kind}")(source[start:end], start, end)
 
@@ -54,7 +54,7 @@ class PlainBody:
         self.markup.add("<br>\n")
 
     def _blanks(self, source: str, start: int, end: int) -> None:
-        """A run of blanks is as wide in HTML as in text; the last may be where the line breaks."""
+        """Make a run of blanks as wide in HTML as in text. Its last one is a blank, at which the line may break."""
         self.text.add(source)
         begun = self._column + start - self._counted
         self._column, self._counted = len((" " * (begun % TAB) + source).expandtabs(TAB)) + begun // TAB * TAB, end
@@ -92,7 +92,7 @@ def _escaped(parts: list[str]) -> list[str]:
 
 
 def _pieces(source: str) -> Iterator[tuple[str, int, int]]:
-    """Cut plain text at its line ends, blanks and addresses: what it is, where it begins and where it ends."""
+    """Cut plain text into line ends, blanks, links, addresses and words: each piece's kind, start and end."""
     at, place = 0, 0
     while found := _PIECE.search(source, place):
         kind, (start, end) = str(found.lastgroup), found.span()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from justhtml import Element
 
 from mailer.messages.text_part.links import Link
-from mailer.messages.text_part.page import Page, collapsed
 from mailer.messages.text_part.tables import Cell, Table, data_tables, span
 from mailer.messages.text_part.tree import attribute
 from mailer.messages.text_part.visible import Event, Open, Text
+from mailer.messages.text_part.writer import TextWriter, collapsed
 
 _PARAGRAPHS = frozenset(
     ("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "menu", "dir", "dl", "blockquote", "pre", "listing", "xmp")
@@ -25,7 +25,7 @@ _RULE = "-" * 20
 
 
 def laid_out(events: Sequence[Event], links: Sequence[Link]) -> list[str]:
-    """Give the lines of a document. `links` are those of `events` (`mailer.text_links.links_of`)."""
+    """Give the lines of a document. `links` are those of `events`, as `links.links_of` finds them."""
     return _Layout(events, links).lines()
 
 
@@ -35,8 +35,8 @@ class _Layout:
         self._data = data_tables(events)
         self._links = {link.closes: link for link in links}
         self._unsaid = _unsaid(links)
-        self._pages = [Page()]
-        self._tables: list[Table | None] = []  # None for those that only arrange
+        self._writers = [TextWriter()]
+        self._tables: list[Table | None] = []  # None for a table that is for layout
         self._lists: list[int | None] = []  # the number of the next item
         self._since = {link.opens: 0 for link in links}
 
@@ -44,7 +44,7 @@ class _Layout:
         for place, event in enumerate(self._events):
             if isinstance(event, Text):
                 if place not in self._unsaid:
-                    self._page.text(event.text, event.spaces)
+                    self._writer.text(event.text, event.spaces)
             elif isinstance(event, Open):
                 self._break(event.element, event.display)
                 self._open(event.element, place)
@@ -52,11 +52,11 @@ class _Layout:
                 self._announce(place)
                 self._close(event.element)
                 self._break(event.element, event.display)
-        return self._pages[0].lines()
+        return self._writers[0].lines()
 
     @property
-    def _page(self) -> Page:
-        return self._pages[-1]
+    def _writer(self) -> TextWriter:
+        return self._writers[-1]
 
     def _in_data(self) -> bool:
         return bool(self._tables) and self._tables[-1] is not None
@@ -73,25 +73,25 @@ class _Layout:
         if self._in_data() and name in ("td", "th", "tr"):
             return
         if gap:
-            self._page.block(gap)
+            self._writer.block(gap)
         elif display in _ASIDE or name in _SEPARATE or name.startswith("v:"):
-            self._page.blank()
+            self._writer.blank()
 
     def _open(self, element: Element, place: int) -> None:
         if place in self._since:
-            self._since[place] = self._page.count()
+            self._since[place] = self._writer.count()
         name = element.name
         if name in ("img", "area", "input"):
             self._picture(element)
         elif name == "br":
-            self._page.line_end()
+            self._writer.line_end()
         elif name == "hr":
-            self._page.text(_RULE)
+            self._writer.text(_RULE)
         elif name == "q":
-            self._page.text("“")
+            self._writer.text("“")
         elif name in ("blockquote", "dd"):
             lead = "> " if name == "blockquote" else "  "
-            self._page.indent(lead, lead)
+            self._writer.indent(lead, lead)
         elif name in _LISTS or name == "li":
             self._list(element)
         elif name in ("table", "tr", "td", "th"):
@@ -100,16 +100,16 @@ class _Layout:
     def _close(self, element: Element) -> None:
         name = element.name
         if name == "q":
-            self._page.text("”")
+            self._writer.text("”")
         elif name in ("blockquote", "dd", "li"):
-            self._page.outdent()
+            self._writer.outdent()
         elif name in _LISTS:
             self._lists.pop()
         elif name == "table":
             table = self._tables.pop()
             if table is not None:
-                self._page.block(2)
-                self._page.written(table.lines())
+                self._writer.block(2)
+                self._writer.written(table.lines())
         elif name in ("td", "th") and self._in_data():
             self._end_cell(element)
 
@@ -119,7 +119,7 @@ class _Layout:
         is_shown = element.name != "input" or kind in ("image", "submit", "button", "reset")
         text = collapsed(attribute(element, names) or "").strip()
         if text and is_shown:
-            self._page.apart(f"[{text}]")
+            self._writer.apart(f"[{text}]")
 
     def _list(self, element: Element) -> None:
         if element.name in _LISTS:
@@ -127,11 +127,11 @@ class _Layout:
             return
         number = self._lists[-1] if self._lists else None
         if number is None:
-            self._page.indent("* ", "  ")
+            self._writer.indent("* ", "  ")
             return
         number = _number(element, "value", number)
         self._lists[-1] = number + 1
-        self._page.indent(f"{number}. ", " " * len(f"{number}. "))
+        self._writer.indent(f"{number}. ", " " * len(f"{number}. "))
 
     def _table(self, name: str, place: int) -> None:
         if name == "table":
@@ -140,11 +140,11 @@ class _Layout:
             if name == "tr":
                 table.rows.append([])
             else:
-                self._pages.append(Page())
+                self._writers.append(TextWriter())
 
     def _end_cell(self, element: Element) -> None:
         table = self._tables[-1]
-        lines = self._pages.pop().lines()
+        lines = self._writers.pop().lines()
         if table is not None:
             cell = Cell(lines, span(element, "colspan"), span(element, "rowspan"))
             table.rows[-1].append(cell)
@@ -154,13 +154,13 @@ class _Layout:
         if link is None or link.is_dropped:
             return
         if link.is_replaced:
-            self._page.text(link.target)
+            self._writer.text(link.target)
         elif link.is_announced:
-            self._page.attach(f"<{link.target}>", self._since[link.opens])
+            self._writer.attach(f"<{link.target}>", self._since[link.opens])
 
 
 def _unsaid(links: Sequence[Link]) -> frozenset[int]:
-    """The places of texts that a target or a neighbour says already."""
+    """The places of texts that are left out, because a link's target or the link beside it says the same."""
     quiet = [link for link in links if link.is_dropped or link.is_replaced]
     return frozenset(place for link in quiet for place in range(link.opens, link.closes))
 

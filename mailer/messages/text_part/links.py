@@ -1,4 +1,4 @@
-"""Where the links of a text part lead, and which of them say so: each target once, beside the text that leads there."""
+"""The links of a text part: where they lead, and which of them show their target. Each target is shown once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from justhtml import Element
 
-from mailer.messages.text_part.page import JOINERS
 from mailer.messages.text_part.tree import attribute
 from mailer.messages.text_part.visible import Close, Event, Open, Text
+from mailer.messages.text_part.writer import JOINERS
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _FOR_PROGRAMS = re.compile(r"(?:javascript|vbscript|data|about|blob|cid|mid|file):", re.IGNORECASE)
@@ -23,16 +23,16 @@ _LEFT_OUT = re.compile(r"(?:https?:)?//(?:www\.)?|mailto:|tel:|www\.", re.IGNORE
 
 
 def target_of(element: Element, marks: frozenset[str]) -> str:
-    """Where `element` leads, as a person can use it; empty where it is no link or leads nowhere outside the page.
+    """Where `element` leads, as a person can use it; empty where it is no link, or leads nowhere outside the page.
 
-    `marks` stand for placeholders, whose value may be an address.
+    `marks` stand for placeholders, whose value may be a URL.
     """
     is_link = element.name in ("a", "area") or element.name.startswith("v:")
     return readable(attribute(element, "href") or "", marks) if is_link else ""
 
 
 def readable(href: str, marks: frozenset[str]) -> str:
-    """Give the address that an attribute holds, as `target_of` does."""
+    """The target that the value of a `href` stands for, as `target_of` gives it."""
     target = _CONTROL.sub("", href).strip()
     if target.startswith("//"):
         target = f"https:{target}"
@@ -48,12 +48,12 @@ def readable(href: str, marks: frozenset[str]) -> str:
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """A link that is shown. `opens` and `closes` are places among the events."""
+    """A link that is shown. `opens` and `closes` are the places of its events."""
 
     element: Element
     target: str
     opens: int
-    before: Link | None  # the one before it, where nothing but blanks stands between
+    before: Link | None  # the link before it, where only blanks stand between
     closes: int = 0
     words: list[str] = field(default_factory=list)
     has_picture: bool = False

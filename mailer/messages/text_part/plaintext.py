@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from mailer.messages.text_part.layout import laid_out
 from mailer.messages.text_part.links import links_of
-from mailer.messages.text_part.rough import rough_text
 from mailer.messages.text_part.tree import parse
+from mailer.messages.text_part.unparsed import unparsed_text
 from mailer.messages.text_part.visible import shown
 
 _TOO_MANY = re.compile(r"\n{4,}")
@@ -36,7 +36,7 @@ def has_many_tags(markup: str) -> bool:
 
 def _text(markup: str, marks: Iterable[str]) -> str:
     if has_many_tags(markup):
-        return rough_text(markup, frozenset(marks))
+        return unparsed_text(markup, frozenset(marks))
     events = list(shown(parse(markup)))
     text = "\n".join(laid_out(events, links_of(events, frozenset(marks), limit=len(markup))))
     return _TOO_MANY.sub("\n\n\n", text).strip("\n")

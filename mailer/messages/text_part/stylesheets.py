@@ -1,4 +1,4 @@
-"""Which rules of a document's style sheets, and of its style attributes, say what is shown: a small CSS cascade."""
+"""A small CSS cascade: which declarations of style sheets and style attributes decide what is shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DISPLAYS = frozenset(
     ("none", "block", "inline", "inline-block", "list-item", "contents", "flow-root", "flex", "inline-flex", "grid")
 ) | {"inline-grid", "table", "inline-table", "table-row", "table-cell", "table-caption", "table-row-group"}
 _MAX_SHEETS = 256 * 1024  # characters: more than any mail program reads
-_MAX_STEPS = 1_000_000
+_MAX_STEPS = 1_000_000  # of matching selectors with elements, as `_match` counts them
 _NAMES = re.compile(r"[.#]?[\w-]+")
 _SIMPLE = re.compile(r"[\w.#-]+")
 _DESCENDANT = re.compile(r"[\w.#*\s>-]+")
@@ -41,7 +41,7 @@ class _Rule:
 
 
 def declarations(style: str) -> Declared:
-    """What a style attribute, or a rule's block, says of PROPERTIES."""
+    """The declarations of a style attribute, or of a rule's block, for PROPERTIES."""
     return _declarations(style) if _INTERESTING.search(style) else ()
 
 
@@ -61,7 +61,7 @@ def _read(nodes: list[Any]) -> Declared:
 
 
 def _written(tokens: list[Any]) -> str:
-    """CSS as it is written; empty where it is nested more deeply than any that means something."""
+    """CSS tokens as text; empty where they are nested too deeply to mean anything."""
     try:
         return str(tinycss2.serialize(tokens))
     except RecursionError:
@@ -101,14 +101,14 @@ class Cascade:
             candidates = _candidates(rule.selector, index)
             steps += 20 + 10 * _tried(rule.selector, depth, len(every)) * len(candidates)
             if steps > _MAX_STEPS:
-                return  # what is left hides nothing: better a word too many than one too few
+                return  # the rules left are not applied: showing a word too many is better than hiding one
             for element in candidates:
                 if _matches(element, rule.selector):
                     self._matched[id(element)] += _weighted(rule)
 
 
 def _depth(every: list[Element]) -> int:
-    """How many elements stand in one another at most."""
+    """How deeply the elements are nested."""
     depths: dict[int, int] = {}
     for element in every:
         depths[id(element)] = depths.get(id(element.parent), 0) + 1
@@ -116,7 +116,7 @@ def _depth(every: list[Element]) -> int:
 
 
 def _tried(selector: str, depth: int, count: int) -> int:
-    """How many elements, of `count`, may have to be looked at to tell whether `selector` means one."""
+    """How many of `count` elements may have to be looked at to tell whether `selector` matches one of them."""
     if not _DESCENDANT.fullmatch(selector):
         return count
     ancestors = len(selector.replace(">", " ").split()) - 1
@@ -138,7 +138,7 @@ def _rules(every: list[Element]) -> Iterator[_Rule]:
 
 
 def _in_force(nodes: list[Any]) -> Iterator[Any]:
-    """The style rules, those of the media queries that hold among them."""
+    """The style rules, with those inside media queries that a desktop fulfils."""
     pending = [iter(nodes)]
     while pending:
         for node in pending[-1]:
@@ -179,7 +179,7 @@ def _index(every: list[Element]) -> dict[str, list[Element]]:
 
 
 def _candidates(selector: str, index: dict[str, list[Element]]) -> list[Element]:
-    """The elements that the last part of `selector` can mean: those with the rarest of its names."""
+    """The elements that `selector` may match: those that have the rarest name in its last compound selector."""
     last = _LAST_COMPOUND.search(selector)
     plain = _SIMPLE.match(last[0]) if last else None
     names = _NAMES.findall(plain[0]) if plain else []
@@ -202,7 +202,7 @@ def _weighted(rule: _Rule) -> list[tuple[Priority, str, str]]:
 
 @lru_cache(maxsize=1024)
 def _specificity(selector: str) -> tuple[int, int, int]:
-    """Selectors Level 4 section 17, near enough: what stands inside `:not()` and its like counts nothing."""
+    """Specificity as in Selectors Level 4 section 17, but what is inside `:not()` and the like counts nothing."""
     tokens = tinycss2.parse_component_value_list(selector)
     before = [None, *tokens]
     ids = sum(token.type == "hash" for token in tokens)

@@ -33,7 +33,10 @@ class _Seen:
 
 
 def data_tables(events: Sequence[Event]) -> frozenset[int]:
-    """Give the places where a table of data opens: with several columns, no table inside, and no look of a layout."""
+    """Give the places where a table of data opens, as opposed to one for layout.
+
+    A table of data has several columns, no table inside it, and no attributes or contents that point to a layout.
+    """
     found: list[int] = []
     open_: list[_Seen] = []
     for place, event in enumerate(events):
@@ -75,7 +78,7 @@ def _look(seen: _Seen, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Its finished lines, and how many columns and rows it takes."""
+    """A table cell: its finished lines, and how many columns and rows it spans."""
 
     lines: list[str]
     columns: int = 1
@@ -89,7 +92,7 @@ class Table:
     rows: list[list[Cell]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Give it as text: aligned, or where that would be too wide or mostly blanks, with `|` between the cells."""
+        """The table as text, its columns aligned; with `|` between cells where that would be too wide or all blanks."""
         rows = [row for row in _placed(self.rows) if any(cell.lines for cell in row.values())]
         widths = _widths(rows)
         text = sum(len(line) for row in rows for cell in row.values() for line in cell.lines)
@@ -100,7 +103,7 @@ class Table:
 
 
 def span(element: Element, name: str) -> int:
-    """How many columns or rows a cell says it takes; 1 where that is no number or out of bounds."""
+    """How many columns or rows a cell says that it spans; 1 where that is no number or out of bounds."""
     text = (attribute(element, name) or "").strip()
     return (
         min(int(text), _MAX_COLUMNS) if text.isdecimal() and text.isascii() and 0 < len(text) < 9 and int(text) else 1
@@ -108,7 +111,7 @@ def span(element: Element, name: str) -> int:
 
 
 def _placed(rows: list[list[Cell]]) -> list[dict[int, Cell]]:
-    """Give each cell its column, beside the cells that reach down from the rows above."""
+    """Each row's cells by their column, beside the cells that reach down from the rows above."""
     placed: list[dict[int, Cell]] = []
     taken: dict[int, int] = defaultdict(int)  # column: how many more rows
     for row in rows:

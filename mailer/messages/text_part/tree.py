@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 from justhtml import Element, JustHTML, Node, NodeType, Text
 
-_STRAY = re.compile(r"<(?![A-Za-z/!?])")  # a sign, not a tag; the parser is slow with a million of them
+_STRAY = re.compile(r"<(?![A-Za-z/!?])")  # a character of the text, no tag; the parser is slow with a million of them
 _FORMATTING = re.compile(r"<(/?)(b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
 _MAX_REOPENED = 300_000  # elements
 _OFFICE = re.compile(r"\s*\[if\s[^\]]*\]>(.*)<!\[endif\]\s*", re.DOTALL)
 
 
 def parse(markup: str) -> Node:
-    """Give the document's root. Any text is a document; its elements may be nested without limit.
+    """Give the root of the document. Any text is a document; its elements may be nested without limit.
 
-    The standard opens unclosed formatting elements again in each block, so that a hostile megabyte becomes billions of
-    elements. Where it would be too many, they are read as `span`, which stays closed with the block around it.
+    The HTML standard opens unclosed formatting elements again in each block, so that a hostile megabyte would become
+    billions of elements. Where there would be too many, they are read as `span`, which ends with the block around it.
     """
     markup = _STRAY.sub("&lt;", markup)
     if _unclosed_formatting(markup) * markup.count("<") > _MAX_REOPENED:
@@ -57,12 +57,12 @@ def elements(root: NodeType) -> Iterator[Element]:
 
 
 def text_of(root: NodeType) -> str:
-    """The text below `root` as it is written, hidden or not."""
+    """All text below `root`, hidden or not."""
     return "".join(node.data or "" for node in descendants(root) if isinstance(node, Text))
 
 
 def attribute(element: Element, name: str) -> str | None:
-    """Its value; empty for an attribute without one, None where it is missing."""
+    """The value of an element's attribute: "" for one without a value, None where it is missing."""
     if name not in element.attrs:
         return None
     return element.attrs[name] or ""

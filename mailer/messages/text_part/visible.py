@@ -24,7 +24,10 @@ _SPACES = {"pre": "pre", "pre-wrap": "pre", "break-spaces": "pre", "pre-line": "
 
 
 class Text(NamedTuple):
-    """Text as it is written. `spaces`: "" where runs of blanks are one, "lines" where line ends count, or "pre"."""
+    """Text as it is written.
+
+    `spaces` is "" where runs of blanks become one, "lines" where line ends stay, "pre" where all white space stays.
+    """
 
     text: str
     spaces: str
@@ -79,7 +82,7 @@ def _element(
     node: Element, style: dict[str, str], inherited: _Inherited, stack: list[tuple[NodeType, _Inherited] | Close]
 ) -> Iterator[Event]:
     display = style.get("display") or _own_display(node)
-    if display == "none" or _is_no_part(node, style):
+    if display == "none" or _is_never_shown(node, style):
         return
     own = _inherit(node, style, inherited)
     children = () if _is_hidden(style) else node.children or ()
@@ -96,8 +99,8 @@ def _buttons(comment: str) -> Iterator[Event]:
         yield Close(button, "inline-block")
 
 
-def _is_no_part(node: Element, style: dict[str, str]) -> bool:
-    """Whether the element is of no kind that is shown."""
+def _is_never_shown(node: Element, style: dict[str, str]) -> bool:
+    """Whether the element is of a kind that is never shown."""
     if node.name == "img":
         return _is_pixel(node, style)
     foreign = node.namespace not in (None, "html")
@@ -105,9 +108,9 @@ def _is_no_part(node: Element, style: dict[str, str]) -> bool:
 
 
 def _is_hidden(style: dict[str, str]) -> bool:
-    """Whether nothing inside the element can be seen, though it has its place.
+    """Whether nothing inside the element can be seen, although it takes its place on the page.
 
-    `mso-hide` is no reason: it hides from Outlook what everybody else sees, such as the link beside a VML button.
+    `mso-hide` does not count: it hides from Outlook what everybody else sees, such as the link beside a VML button.
     """
     if _is_zero(style.get("opacity", "")) or _is_zero(style.get("max-height", "")):
         return True
@@ -124,7 +127,7 @@ def _own_display(node: Element) -> str:
 
 
 def _is_pixel(node: Element, style: dict[str, str]) -> bool:
-    """Whether an image only tells that the mail was opened."""
+    """Whether an image is a tracking pixel."""
     sides = [style.get(side) or (attribute(node, side) or "").strip().lower() for side in ("width", "height")]
     return all(_TINY.fullmatch(side) for side in sides) or any(_ZERO.fullmatch(side) for side in sides)
 

@@ -1,1 +1,1 @@
-"""Regular expressions in a selector: read, priced, and spelled out for RE2 and PostgreSQL."""
+"""Regular expressions in a selector: read, their cost estimated, and written anew for RE2 and PostgreSQL."""

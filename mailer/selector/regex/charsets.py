@@ -1,4 +1,4 @@
-"""Sets of characters as ranges of code points: joined, turned round, made blind to case, and spelled for an engine."""
+"""Sets of characters as ranges of code points: merged, complemented, case-folded, and written for an engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 LAST = 0x10FFFF
 CASED_LAST = 0x1E943  # no character beyond has upper and lower case
-MAX_FOLDED = 0x3000  # characters to find the case variants of, one by one
+MAX_FOLDED = 0x3000  # characters of a set whose case variants are looked up, one by one
 
 
 def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
@@ -28,7 +28,7 @@ def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def complement(ranges: Ranges) -> Ranges:
-    """Every other character but NUL, which no text holds."""
+    """Every other character, but for NUL, which no text holds."""
     gaps: list[tuple[int, int]] = []
     start = 1
     for low, high in ranges:
@@ -50,7 +50,7 @@ def fold(ranges: Ranges) -> Ranges:
 
 @cache
 def _variants() -> Mapping[int, tuple[int, ...]]:
-    """Code point -> all code points of the same folding, for those that are not alone in theirs."""
+    """Code point -> all code points that fold to the same character, where there are several."""
     families: dict[str, list[int]] = defaultdict(list)
     for code in range(CASED_LAST + 1):
         families[_folded(chr(code))].append(code)
@@ -65,12 +65,12 @@ def _folded(character: str) -> str:
 
 
 def re2_set(ranges: Ranges) -> str:
-    """The set as RE2 reads it."""
+    """The set as a regular expression for RE2."""
     return _spelled(ranges, lambda code: f"\\x{{{code:x}}}", "(?s:.)")
 
 
 def postgresql_set(ranges: Ranges) -> str:
-    """The set as PostgreSQL reads it."""
+    """The set as a regular expression for PostgreSQL."""
     return _spelled(ranges, lambda code: f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}", ".")
 
 

@@ -1,7 +1,8 @@
-"""How long a pattern takes to be looked for in a million texts, from what PostgreSQL makes of it.
+"""An estimate of how long it takes to look for a pattern in a million texts, in PostgreSQL, the slower engine.
 
-Its engine writes every bounded repetition out, and keeps all places of the pattern at which it may be: what may be left
-out costs by its square. RE2 is linear in all of it. Measured as the figures of `cost` were.
+PostgreSQL writes every bounded repetition out and follows all places of the pattern at which it may be, so that
+optional parts cost the square of their number. RE2 is linear in all of this. The figures were measured as those of
+`selector.cost`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from dataclasses import dataclass
 
 from mailer.selector.regex.pattern import QUANTIFIER, Token
 
+# Seconds:
 TEXT = 2.0  # to open the document and look for a plain text
-REPEAT = 0.1  # each time that a set or a group may repeat
-LOOK = 0.4  # \b or \B, which PostgreSQL has to look around for
-LOOP = 0.06  # * and +
-OPTIONAL = 0.006  # of the square of how many places may be left out
-LENGTH = 0.0003  # each character that the engines are handed
+REPEAT = 0.1  # for each repetition of a set or a group
+LOOK = 0.4  # for each \b or \B, which PostgreSQL gets as look-arounds
+LOOP = 0.06  # for each * and +
+OPTIONAL = 0.006  # times the square of the number of parts that may be left out
+LENGTH = 0.0003  # for each character of the pattern that the engines get
 
 _BOUND = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How many of each kind a pattern has, once its bounded repetitions are written out."""
+    """How many parts of each kind a pattern has, once its bounded repetitions are written out."""
 
     repeats: int = 0
     looks: int = 0
@@ -40,19 +42,19 @@ class Parts:
         )
 
     def times(self, count: int) -> Parts:
-        """So often one after the other."""
+        """The parts of `count` repetitions."""
         return Parts(self.repeats * count, self.looks * count, self.loops * count, self.optionals * count)
 
 
 def seconds(tokens: Iterable[Token], spelled: int) -> float:
-    """What the pattern adds to `TEXT`; `spelled` is its length as the engines read it. Pure."""
+    """What the pattern adds to `TEXT`, in seconds; `spelled` is its length as the engines get it. Pure."""
     parts = _counted(tokens)
     added = REPEAT * parts.repeats + LOOK * parts.looks + LOOP * parts.loops
     return added + OPTIONAL * parts.optionals**2 + LENGTH * spelled
 
 
 def _counted(tokens: Iterable[Token]) -> Parts:
-    """A quantifier applies to what stands before it: a set, or a group as a whole."""
+    """The parts of a pattern. A quantifier applies to what stands before it: a set, or a whole group."""
     open_groups: list[list[Parts]] = [[]]
     for part in tokens:
         here = open_groups[-1]

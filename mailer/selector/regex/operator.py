@@ -1,7 +1,7 @@
-"""Regular expressions: the part of PCRE that RE2 and PostgreSQL can both be made to read as MongoDB does.
+"""$regex: the part of PCRE for which RE2 and PostgreSQL can both be made to match as MongoDB does.
 
-Every character, class and case variant is spelled out for the engine, so that nothing hangs on its options, its locale
-or its idea of what a word is.
+Every character, class and case variant is written out for each engine, so that nothing depends on its options, its
+locale or its own meaning of a word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mailer.selector.regex.compiled import Pattern, Regex, compiled
 from mailer.selector.regex.pattern import QUANTIFIER, PatternReader, Token
 
 _WORD = "[A-Za-z0-9_]"
-_ASSERTIONS = {  # what to write for it in RE2 and in PostgreSQL
+_ASSERTIONS = {  # as PCRE writes it: for RE2, for PostgreSQL
     "^": (r"\A", r"\A"),
     "$": (r"(?:\n?\z)", r"(?:\n?\Z)"),  # also before a line end that is the last character, as in PCRE
     r"\A": (r"\A", r"\A"),
@@ -32,7 +32,7 @@ _FLAGS = re.compile(r"\(\?([imsx]+)\)")
 
 
 def parse_regex(pattern: Any, options: Any) -> Regex:
-    """Read $regex and $options. Raises InvalidQuery where one engine cannot read the pattern as MongoDB does."""
+    """Read $regex and $options. Raises InvalidQuery where an engine could not match the pattern as MongoDB does."""
     if not isinstance(pattern, str) or not isinstance(options, str):
         raise InvalidQuery("$regex and $options need texts.", operator="$regex")
     if len(pattern) > MAX_PATTERN:
@@ -70,7 +70,7 @@ def _compiled(pattern: str) -> Pattern:
 
 
 def _check_ends(tokens: list[Token]) -> None:
-    """Neither engine can look ahead to a last line end, so nothing may follow a $ in its branch."""
+    """Refuse a $ that something follows in its branch: neither engine can look ahead to a last line end."""
     for place, item in enumerate(tokens):
         if item == "$" and not _ends(tokens[place + 1 :]):
             raise InvalidQuery("$regex cannot take anything after $.", operator="$regex")

@@ -1,4 +1,4 @@
-"""Reading a pattern: from its text to a list of tokens that are an expression, or a refusal."""
+"""Reads a pattern into a list of tokens, or refuses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEX = re.compile(r"x(?:([0-9a-fA-F]{2})|\{([0-9a-fA-F]{1,6})\})", re.ASCII)
 _POSIX = re.compile(r"\[[:.=]")
 
 Token: TypeAlias = str | Ranges
-"""`(`, `)`, `|`, a quantifier or an assertion as PCRE writes it; or the set of characters that one may be."""
+"""`(`, `)`, `|`, a quantifier or an assertion as PCRE writes it; or a set, of which one character matches."""
 
 
 def _refuse(what: str) -> NoReturn:
@@ -25,14 +25,14 @@ def _refuse(what: str) -> NoReturn:
 
 @dataclass
 class PatternReader:
-    """One pass over a pattern, from `at`."""
+    """Reads a pattern once from left to right; `at` is the place of the next character."""
 
     pattern: str
     at: int
     flags: frozenset[str]
 
     def read(self) -> list[Token]:
-        """The tokens of the whole pattern, checked to be in an order that is an expression."""
+        """The tokens of the whole pattern. Raises InvalidQuery where they are no expression, or not a supported one."""
         tokens: list[Token] = []
         depth = 0
         while self._more():
@@ -82,7 +82,7 @@ class PatternReader:
                 return self._fold(((ord(first), ord(first)),))
 
     def _quantifier(self, found: re.Match[str]) -> str:
-        """The quantifier without its laziness: whether there is a match does not depend on it."""
+        """The quantifier without a `?` that makes it lazy: whether there is a match does not depend on that."""
         low, _, high = found.groups()
         numbers = [int(number) for number in (low, high) if number]
         if any(number > MAX_REPEAT for number in numbers) or numbers != sorted(numbers):
@@ -117,7 +117,7 @@ class PatternReader:
         return "$" if letter == "Z" else "\\" + letter
 
     def _escaped_set(self) -> Ranges:
-        """After a backslash: a class, which case has nothing to do with, or a character."""
+        """After a backslash: a class, which is not case-folded, or a character."""
         letter = self.pattern[self.at : self.at + 1]
         if letter not in CLASSES or not letter:
             return self._fold(self._escaped_character())

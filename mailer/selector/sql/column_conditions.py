@@ -20,7 +20,7 @@ MAX_LISTED = 16  # of more, the document is asked: it is opened once for all
 
 
 def column_condition(columns: Columns, path: tuple[str, ...], test: Test) -> Condition | None:
-    """The test on the column of a field, None where only the document can tell."""
+    """The test on the column of a field; None where only the document can tell."""
     name = ".".join(path)
     if name not in columns:
         return None
@@ -49,7 +49,7 @@ def _any_listed(column: ColumnElement[Any], test: Test) -> Condition | None:
 
 
 class Place(GenericFunction[int]):
-    """Where a text first holds another, from 1; 0 if nowhere. By PostgreSQL's name for it."""
+    """SQL: the place where a text first contains another, from 1; 0 if nowhere. Named as in PostgreSQL."""
 
     name = "strpos"
     type = Integer()

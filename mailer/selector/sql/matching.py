@@ -1,4 +1,4 @@
-"""Whether one value, not looked into, passes a test."""
+"""The conditions that one value passes a test, without its elements if it is an array."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def admits_array(test: Test) -> bool:
 
 
 def holds(value: Value, test: Compare | OneOf | Exists | OfType | Regex | Mod | Size) -> Condition:
-    """Whether the value passes; NULL means no. A missing value is null to comparisons, and nothing else."""
+    """The condition that the value passes; NULL counts as false.
+
+    A missing value compares as null, and passes no other test.
+    """
     match test:
         case Compare(comparison, literal):
             return _compares(value, comparison, literal)
@@ -76,7 +79,7 @@ def _stored_as(kind: Kind) -> tuple[Kind, ...]:
 
 
 def _is_one_of(value: Value, literals: tuple[Literal, ...]) -> Condition:
-    """One list for each kind that can have many values."""
+    """$in: one IN list for each kind that has many possible values; null and booleans are compared one by one."""
     listed: dict[Kind, list[Any]] = defaultdict(list)
     rest: set[Literal] = set()
     for literal in literals:

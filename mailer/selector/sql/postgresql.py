@@ -155,7 +155,7 @@ def _number(value: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _text(value: ColumnElement[Any]) -> ColumnElement[str]:
-    """Without its quotes, and compared bytewise, which is MongoDB's order."""
+    """A JSON string as text, collated bytewise, which is MongoDB's order."""
     return value.op("#>>", return_type=Text())(cast(literal([], ARRAY(Text())), ARRAY(Text()))).collate("C")
 
 

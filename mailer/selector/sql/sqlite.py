@@ -58,7 +58,7 @@ class SQLiteValue(Value):
         return self._lookup(key, positions=True)
 
     def _lookup(self, key: str, *, positions: bool) -> SQLiteValue:
-        """The member whose key, a number if it is a position in an array, compares equal: slower than a path."""
+        """The member whose key, or array position, equals `key`. It is slower than a path, but takes any name."""
         rows = func.json_each(self.base, self.path).table_valued("key", "value", "type", joins_implicitly=True)
         truth = (rows.c.type.in_(("true", "false")), rows.c.type)
         found = select(case(truth, else_=func.json_quote(rows.c.value))).select_from(rows).correlate_except(rows)

@@ -19,7 +19,7 @@ def add_functions(connection: sqlite3.Connection) -> None:
 
 
 def _search(pattern: str, text: str | None) -> bool | None:
-    """Whether the text has it. The statement's tree holds the compiled pattern."""
+    """Whether the pattern matches in the text. The statement's tree keeps the compiled pattern."""
     return None if text is None else compiled(pattern).found_in(text)
 
 

@@ -1,4 +1,4 @@
-"""A tree as one SQL condition: MongoDB's walk along paths and through arrays, over either database's JSON."""
+"""A tree as one SQL condition: MongoDB's rules for paths and arrays, over the JSON of either database."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ _CHEAPEST = {(name,) for name in ORDERED}
 
 
 def compile_selector(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
-    """The condition on `User.document` that holds for exactly the users whom the selector selects.
+    """The condition on `User.document` that is true for exactly the users whom the selector selects.
 
-    `user` may be an alias, for a second look at the table.
-    It compiles on SQLite (whose connections need `register`) and on PostgreSQL, is true or not true but may be NULL,
-    and holds user input in bind parameters only. Raises InvalidQuery, which names what was refused.
+    For the others it is false or NULL. It compiles for SQLite, whose connections need `register`, and for PostgreSQL;
+    user input is in bind parameters only. `user` may be an alias of the table. Raises InvalidQuery, which names what
+    was refused.
     """
     tree = parse_selector(query)
     return true() if tree == And(()) else Selected(tree, user)
 
 
 class Selected(FunctionElement[bool]):
-    """Whether the document in a column is one that the tree selects."""
+    """The SQL condition that the tree selects a row's document."""
 
     type = Boolean()
     inherit_cache = False  # the tree is part of what the SQL depends on
 
     def __init__(self, tree: Node, user: Any = User, *, opened: bool = False) -> None:
-        """With `opened` the document alone is asked, not the columns that repeat some of its fields."""
+        """With `opened` only the document is looked at, not the columns that repeat some of its fields."""
         columns = () if opened else (user.id, user.username, user.created_at, user.roles)
         super().__init__(user.document, *columns)
         self.tree = tree
 
     @override
     def self_group(self, against: OperatorType | None = None) -> Selected:
-        """Itself: a "= 1" around the whole would keep SQLite from testing the cheapest part first."""
+        """Itself: SQLAlchemy would put "= 1" around it, which keeps SQLite from testing the cheapest part first."""
         return self
 
     def within(self, root: Callable[[ColumnElement[Any]], Value]) -> Condition:
-        """The condition in one database's JSON; `root` makes a value of the document's column."""
+        """The condition for one database; `root` makes a `Value` of the column with the document."""
         document, *columns = self.clauses
         return condition(self.tree, root(document), dict(zip(PROMOTED, columns, strict=bool(columns))))
 
@@ -73,7 +73,10 @@ def _on_postgresql(element: Selected, compiler: SQLCompiler, **options: Any) -> 
 
 
 def condition(node: Node, root: Value, columns: Columns) -> Condition:
-    """What the tree says about a value: the user document, or an element under $elemMatch. NULL means no."""
+    """The condition that `node` holds for `root`: the user document, or an array's element under $elemMatch.
+
+    NULL counts as false.
+    """
     match node:
         case And(parts):
             return and_(true(), *(condition(part, root, columns) for part in sorted(parts, key=_cost)))
@@ -93,19 +96,22 @@ def condition(node: Node, root: Value, columns: Columns) -> Condition:
 
 
 def _cost(node: Node) -> int:
-    """In which order conditions that must all hold are best tested, where the database has no opinion."""
+    """The rank in which conditions that must all hold are tested, where the database does not reorder them."""
     return 0 if isinstance(node, Field) and node.path in _CHEAPEST else 1
 
 
 def _or_unlisted(listed: Condition, columns: Columns, field: Field) -> Condition:
-    """For the few users whom the column says nothing of, in a query apart: so the others' documents stay closed."""
+    """`listed`, or, for the few users whose column is NULL, the test on the document.
+
+    That is a subquery of its own, so that the documents of the other users need not be opened.
+    """
     user = aliased(User)
     unlisted = select(user.id).where(user.roles.is_(None), Selected(field, user, opened=True))
     return or_(listed, and_(columns[LISTED].is_(None), columns["_id"].in_(unlisted)))
 
 
 def _field(root: Value, path: tuple[str, ...], test: Test) -> Condition:
-    """Straight down where no array is on the way, which is nearly always; else through the arrays."""
+    """The test at the end of a path: directly where no array is on the way, which is nearly always; else through it."""
     first, *rest = path
     values = [root.entry(first) if is_index(first) else root.member(first)]
     for key in rest:
@@ -119,14 +125,14 @@ def _field(root: Value, path: tuple[str, ...], test: Test) -> Condition:
 
 
 def _ways(keys: list[str]) -> Iterator[tuple[tuple[str, bool], ...]]:
-    """Every reading of the keys as names of members or, where they can be, as positions in an array (True)."""
+    """Every way to read the keys: each as a member's name or, where it may be one, as a position in an array (True)."""
     return product(*([(key, False), (key, True)] if is_index(key) else [(key, False)] for key in keys))
 
 
 def _through_arrays(value: Value, steps: tuple[tuple[str, bool], ...], test: Test) -> Condition:
-    """One way to walk the path: at each array, all its documents or the element at a position.
+    """The test along one way through the path: at each array, into all its documents or the element at a position.
 
-    A scalar where a document is wanted leads to a missing value, unless it stands in an array: there it leads nowhere.
+    A scalar where a document is needed counts as a missing value, but not inside an array: there it is passed over.
     """
     sources: list[FromClause] = []
     conditions: list[Condition] = []
@@ -147,7 +153,10 @@ def _through_arrays(value: Value, steps: tuple[tuple[str, bool], ...], test: Tes
 
 
 def _leaf(value: Value, test: Test) -> Condition:
-    """At the end of the path an array stands for its elements and for itself, except to those that ask for arrays."""
+    """The test on the value at the end of a path. For an array it is tested on each element and on the array itself.
+
+    $size, $elemMatch and $exists are about the array only.
+    """
     if isinstance(test, Size | ElemMatch | Exists):
         return _holds(value, test)
     if isinstance(test, Compare) and test.comparison is Comparison.EQ:

@@ -1,4 +1,4 @@
-"""What the walk along paths needs from a database's JSON; one class per database implements it."""
+"""The interface to a database's JSON that conditions are built from; there is one class for each database."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ COMPARE: Mapping[Comparison, Callable[[Any, Any], Condition]] = {
 
 
 class Value(ABC):
-    """A JSON value in the database, or its absence. Conditions may be NULL, which means no."""
+    """A JSON value in the database, which may be missing. Conditions on it may be NULL, which counts as false."""
 
     @abstractmethod
     def member(self, key: str) -> Value:
-        """The member of an object; missing in everything else."""
+        """The member of an object; a missing value for anything else."""
 
     @abstractmethod
     def entry(self, key: str) -> Value:
-        """The member of an object or the element of an array, whose key is a position then."""
+        """The member `key` of an object, or the element at the position `key` of an array."""
 
     @abstractmethod
     def items(self) -> Items:
@@ -40,13 +40,13 @@ class Value(ABC):
 
     @abstractmethod
     def items_or_itself(self) -> Items:
-        """The elements of an array; anything else, missing included, counts as the one element.
+        """The elements of an array; anything else, also a missing value, counts as an array of that one element.
 
-        Of a scalar only that it is no document is kept.
+        Of a scalar only the fact that it is no document is kept.
         """
 
     def contains(self, _kind: Kind, _value: Any) -> Condition | None:
-        """Whether it is this scalar or an array that holds it, where the database can tell that in one step."""
+        """Whether it is this scalar, or an array with it, where the database can tell in one step; else None."""
         return None
 
     @abstractmethod
@@ -71,9 +71,9 @@ class Value(ABC):
 
     @abstractmethod
     def scalar(self, kind: Kind) -> ColumnElement[Any]:
-        """What compares with `operand`: the SQL value if it is of this kind, else NULL. Not for nulls and instants.
+        """The SQL value to compare with `operand`, NULL if it is not of this kind. Not for nulls and instants.
 
-        For arrays and objects it is of use for equality only.
+        Arrays and objects can only be compared for equality.
         """
 
     @abstractmethod
@@ -90,15 +90,15 @@ class Value(ABC):
 
     @abstractmethod
     def matches(self, re2: str, postgresql: str) -> Condition:
-        """Whether it is a string in which the expression is found."""
+        """Whether it is a string in which the regular expression matches, given in the form for each engine."""
 
     @abstractmethod
     def has_remainder(self, divisor: int, remainder: int) -> Condition:
-        """Whether it is a number whose whole part leaves the remainder."""
+        """Whether it is a number whose whole part, divided by `divisor`, leaves `remainder`."""
 
     @abstractmethod
     def has_length(self, length: int) -> Condition:
-        """Whether it is an array of so many elements."""
+        """Whether it is an array of `length` elements."""
 
 
 @dataclass(frozen=True)

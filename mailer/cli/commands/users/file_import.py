@@ -1,4 +1,4 @@
-"""`mailer users import`: users out of a file."""
+"""`mailer users import`: users from a file into the directory."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def import_(
 
 def _import(db: Database, file: Path, wanted: Wanted) -> ImportResult:
     size = file.stat().st_size
-    if not size:  # a pipe, whose end nobody knows
+    if not size:  # a pipe: its length is not known
         return import_users(db, file, wanted)
     with click.progressbar(length=size, label="reading", file=sys.stderr) as bar:
         return import_users(db, file, wanted, progress=lambda position: bar.update(position - bar.pos))

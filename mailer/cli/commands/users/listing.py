@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from mailer.audience.user_states import count_users, user_and_refusal, users_by_id
-from mailer.campaigns.review import EMPTY
+from mailer.campaigns.lint import EMPTY
 from mailer.cli.database import id_of, open_database
+from mailer.cli.options import LIMIT
 from mailer.cli.output import moment, print_fields, print_json, print_rows
 from mailer.suppression.suppressed_addresses import Refusal
 
@@ -17,7 +18,7 @@ def users() -> None:
 
 
 @users.command("list")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@LIMIT
 @click.option("--json", "as_json", is_flag=True, help="One document a line, which `users import` reads.")
 def list_(limit: int, as_json: bool) -> None:
     """Show the users by _id."""

@@ -1,4 +1,4 @@
-"""`mailer users sync`: the directory brought in step with a workspace."""
+"""`mailer users sync`: the users of a Rocket.Chat workspace taken over into the directory."""
 
 from __future__ import annotations
 

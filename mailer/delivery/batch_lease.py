@@ -12,7 +12,7 @@ from mailer.storage.machine_clock import boot_time
 from transports.base import Message
 
 
-class Hold:
+class BatchLease:
     """A claim and until when it is surely ours, by this machine's clock, which goes on while a process is stopped."""
 
     def __init__(self, claim: Claim, lease: int, since: float) -> None:
@@ -30,17 +30,17 @@ class Hold:
             raise LeaseLost
 
 
-class WhileHeld(Iterator[Message]):
+class LeasedMessages(Iterator[Message]):
     """Messages, given out only while the batch is surely ours. Raises `LeaseLost`.
 
     Also at their end: a transport asks for more while the last ones it has drawn are still to be written.
     """
 
-    def __init__(self, hold: Hold, messages: Iterator[Message]) -> None:
-        self._hold = hold
+    def __init__(self, lease: BatchLease, messages: Iterator[Message]) -> None:
+        self._lease = lease
         self._messages = messages
 
     @override
     def __next__(self) -> Message:
-        self._hold.verify()
+        self._lease.verify()
         return next(self._messages)

@@ -28,17 +28,17 @@ def _blank(run: re.Match[str]) -> str:
     return run[0] if run[0] in JOINERS else ""
 
 
-class Page:
-    """Where text is written to, one after another; `lines` is what came of it."""
+class TextWriter:
+    """Takes text piece by piece and makes lines of it, with the blanks, indentation and blank lines that are due."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._line: list[str] = []
         self._gap = 0
         self._is_blank_due = False
-        self._is_closed = False  # by what a word must not be glued to
-        self._lead = ""
-        self._first: str | None = None  # the lead of the next line, where it differs
+        self._is_closed = False  # whether the line ends with something that a word must not be joined to
+        self._lead = ""  # what each line begins with: indentation, marks of quotations
+        self._first: str | None = None  # what the next line begins with, where that differs
         self._last_lead = ""
         self._left: list[tuple[str, str | None, int]] = []
 
@@ -59,13 +59,13 @@ class Page:
             self._kept(line, spaces)
 
     def apart(self, text: str) -> None:
-        """Write text that is glued to no word before or after it."""
+        """Write text with a blank between it and the words before and after it."""
         self._is_blank_due = True
         self._flow(text)
         self._is_closed = True
 
     def blank(self) -> None:
-        """Separate what comes from what was."""
+        """Put a blank before the next text."""
         self._is_blank_due = True
 
     def line_end(self) -> None:
@@ -93,7 +93,7 @@ class Page:
         return len(self._lines)
 
     def attach(self, text: str, since: int) -> None:
-        """Write after the last word: on its line, if that is the `since`th finished one or a later one."""
+        """Write `text` behind the last word, even on a finished line, if that is line `since` or a later one."""
         if self._line or len(self._lines) <= since:
             self.apart(text)
         else:
@@ -147,10 +147,10 @@ class Page:
 
 
 def _begins_word(text: str) -> bool:
-    return text[0].isalnum() or unicodedata.category(text[0]) == "Co"  # a mark, for a value
+    return text[0].isalnum() or unicodedata.category(text[0]) == "Co"  # a private-use mark stands for a placeholder
 
 
 def _shared(one: str, other: str) -> str:
-    """What both begin with, such as the marks of a quotation that goes on."""
+    """The common beginning of both, such as the marks of a quotation that goes on."""
     length = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return one[:length].rstrip()

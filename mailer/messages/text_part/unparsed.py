@@ -1,4 +1,4 @@
-"""The words of markup that has too many tags for a parser: in their order, with the links. One pass, no tree."""
+"""The text of markup that has too many tags for a parser: its words and links in their order, in one pass, no tree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from mailer.messages.html_part.markup import Token, tokens
 from mailer.messages.text_part.links import readable
-from mailer.messages.text_part.page import collapsed
+from mailer.messages.text_part.writer import collapsed
 
 _BLOCK = re.compile(
     "address|article|aside|blockquote|body|br|caption|center|d[dlt]|details|div|fieldset|figure|footer|form|h[1-6r]|"
@@ -17,8 +17,8 @@ _CELLS = frozenset(("td", "th"))
 _BLANKS = re.compile(r"[ \t]*+\n\s*|[ \t]+")
 
 
-def rough_text(markup: str, marks: frozenset[str]) -> str:
-    """Give the text of `markup`, a block a line. `marks` stand for placeholders, whose value may be an address."""
+def unparsed_text(markup: str, marks: frozenset[str]) -> str:
+    """Give the text of `markup`, one line for each block. `marks` stand for placeholders, whose value may be a URL."""
     written: list[str] = []
     target = ""
     for token in tokens(markup):

@@ -1,4 +1,4 @@
-"""Both parts of a campaign's message, with gaps: the body in its frame, as HTML and as text."""
+"""The two bodies of a campaign's message, HTML and plain text, with gaps where the placeholders stood."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mailer.messages.html_part.body import html_template
+from mailer.messages.html_part.html_body import html_template
 from mailer.messages.html_part.markup import Token, is_html, tokens
 from mailer.messages.html_part.plain_body import PlainBody
 from mailer.messages.placeholders import PLACEHOLDER
-from mailer.messages.segments import DEAD, Segments
+from mailer.messages.segments import UNCLICKABLE, Segments
 from mailer.messages.text_part.plaintext import has_many_tags, lay_out
 
 LINK = "unsubscribe"
@@ -28,33 +28,34 @@ _REST_OF_CONDITION = re.compile(r"\s*<!--<!\[endif\]-->", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """The parts of a message, as `segments.Segments` has them."""
+    """The content of text/plain and text/html: literals at even places, gaps at odd ones, as in `Segments.parts`."""
 
     text: list[str]
-    markup: list[str]
+    html: list[str]
 
 
 def compile_bodies(header: str, body: str, footer: str, site: Mapping[str, str]) -> Bodies:
-    """Put the body, plain text or HTML, between header and footer, both HTML. `site`: what is the same for everybody.
+    """Put the body, which is plain text or HTML, between header and footer, which are HTML.
 
-    Where no unsubscribe link is shown that a person can click, a short paragraph has it.
+    `site` has the values that are the same for everybody. Where no unsubscribe link is shown that a person can click,
+    a short paragraph with one is added.
     """
     wanted = any(found[1] == LINK for found in PLACEHOLDER.finditer(header + body + footer))
     bodies = _of_html if is_html(body) else _of_plain_text
     places = _PLACES if wanted else _PLACES[:1]
     if wanted and has_many_tags(header + footer + (body if bodies is _of_html else "")):
-        places = _PLACES[-1:]  # nobody looks what such markup hides
+        places = _PLACES[-1:]  # as it is not parsed, nobody knows whether it hides the link
     for before, after in places:
         made, shown = bodies(before + header, body, footer + after, site)
         if shown or not wanted:
             return made
-    return Bodies([*made.text[:-1], f"{made.text[-1]}\nUnsubscribe: ", LINK, "\n"], made.markup)
+    return Bodies([*made.text[:-1], f"{made.text[-1]}\nUnsubscribe: ", LINK, "\n"], made.html)
 
 
 def _of_html(header: str, body: str, footer: str, site: Mapping[str, str]) -> tuple[Bodies, bool]:
     template = html_template(framed(header, body, footer), site)
     text = _laid_out(template.layout) or ["\n"]
-    return Bodies(_living(text), _living(template.markup.parts)), LINK in text[1::2]
+    return Bodies(_without_marks(text), _without_marks(template.markup.parts)), LINK in text[1::2]
 
 
 def _of_plain_text(header: str, body: str, footer: str, site: Mapping[str, str]) -> tuple[Bodies, bool]:
@@ -72,7 +73,7 @@ def _of_plain_text(header: str, body: str, footer: str, site: Mapping[str, str])
     if bottom := _laid_out(below.layout):
         text.add("\n" if body.endswith(("\r", "\n")) else "\n\n")
         text.extend(bottom)
-    return Bodies(_living(text.parts), _living(markup.parts)), LINK in lay_out(layout.parts)[1::2]
+    return Bodies(_without_marks(text.parts), _without_marks(markup.parts)), LINK in lay_out(layout.parts)[1::2]
 
 
 def _laid_out(layout: Segments, end: str = "\n") -> list[str]:
@@ -82,12 +83,12 @@ def _laid_out(layout: Segments, end: str = "\n") -> list[str]:
     return [*text[:-1], text[-1] + end] if len(text) > 1 or text[-1] else []
 
 
-def _living(parts: list[str]) -> list[str]:
-    return [part.removesuffix(DEAD) if place % 2 else part for place, part in enumerate(parts)]
+def _without_marks(parts: list[str]) -> list[str]:
+    return [part.removesuffix(UNCLICKABLE) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def framed(header: str, body: str, footer: str) -> str:
-    """Put header and footer around markup; inside its <body> if it is a whole document."""
+    """Put header and footer around markup: inside its <body> if it is a whole document."""
     if not header and not footer:
         return body
     found = [token for token in tokens(body) if not token.conditional]

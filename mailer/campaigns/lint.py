@@ -1,8 +1,8 @@
-"""What is probably a slip in a campaign that is otherwise fine: told to who asks, and never a reason to refuse it."""
+"""Probable mistakes in a campaign that is valid: shown to whoever sends it, never a reason to refuse it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -15,7 +15,7 @@ from mailer.selector import compile_selector, fields_of
 from mailer.storage.database import Database
 from mailer.storage.models import User
 
-MOST = 10  # of each kind
+MAX_OF_A_KIND = 10
 SAMPLED = 100  # users whose fields are looked at for the nearest
 QUOTED = '"{}"'
 EMPTY = "There are no users yet; `mailer users import FILE` brings them in."
@@ -26,16 +26,16 @@ _LIKE = 0.7  # of difflib's ratio: `role` and `lang` are near enough, `nickname`
 
 
 def about_placeholders(subject: str, body: str) -> tuple[str, ...]:
-    """The words in brackets that would go out as they stand, a sentence each, with the placeholder nearest to it."""
+    """A sentence for each word in brackets that is no placeholder, with the placeholder that is most like it."""
     found = unknown_placeholders(subject, body)
-    told = [f"[{word}] is no placeholder and goes out as it stands{_meant(near, '[{}]')}" for word, near in found]
-    return _few(told, "words in brackets are no placeholders")
+    sentences = [f"[{word}] is no placeholder and goes out as it stands{_meant(near, '[{}]')}" for word, near in found]
+    return _few(sentences, "words in brackets are no placeholders")
 
 
 def about_directory(db: Database, query: Mapping[str, Any], *, limit: float | None = None) -> tuple[str, ...]:
-    """That there are no users at all, or the fields in `query` that none of them has. Raises `InvalidQuery`.
+    """A sentence when there are no users at all, or one for each field in `query` that no user has.
 
-    Nothing is said of the fields where looking takes more than `limit` seconds.
+    The fields are left out when looking for them takes more than `limit` seconds. Raises `InvalidQuery`.
     """
     if not _any_user(db):
         return (EMPTY,)
@@ -48,7 +48,7 @@ def about_directory(db: Database, query: Mapping[str, Any], *, limit: float | No
 
 def fields_that_nobody_has(db: Database, query: Mapping[str, Any], *, limit: float | None = None) -> tuple[str, ...]:
     """Those of the first fields in `query` that no user has, whether or not they may be written to."""
-    names = fields_of(query)[:MOST]
+    names = fields_of(query)[:MAX_OF_A_KIND]
     if not names:
         return ()
     had = [exists(select(User.id).where(compile_selector({name: {"$exists": True}}))) for name in names]
@@ -86,7 +86,6 @@ def _meant(nearest: str | None, form: str) -> str:
     return "; did you mean " + form.format(nearest) + "?" if nearest else "."
 
 
-def _few(told: Iterable[str], rest: str) -> tuple[str, ...]:
-    sentences = tuple(told)
-    more = len(sentences) - MOST
-    return sentences if more <= 0 else (*sentences[:MOST], f"{more} more {rest}.")
+def _few(sentences: Sequence[str], rest: str) -> tuple[str, ...]:
+    more = len(sentences) - MAX_OF_A_KIND
+    return tuple(sentences) if more <= 0 else (*sentences[:MAX_OF_A_KIND], f"{more} more {rest}.")
