@@ -83,6 +83,11 @@ class PreviewAnswerSchema(SuccessSchema):
     """A message as its reader would see it."""
 
     user_id = fields.String(data_key="userId")
+    reply_to = fields.String(
+        data_key="replyTo",
+        allow_none=True,
+        metadata={"description": "Where answers go; null: to the address in `from`."},
+    )
     subject = fields.String()
     html = fields.String()
     text = fields.String()

@@ -27,6 +27,7 @@ class Draft:
     """What a caller asked for, checked. Each field is kept in the campaign's column of the same name.
 
     `sender` is an address in its envelope form. `query` selects the recipients; a dry run goes to `sender` alone.
+    Answers go to `reply_to`, an address with a name that may be empty; None: to the sender.
     """
 
     sender_name: str
@@ -35,21 +36,34 @@ class Draft:
     body: str
     query: Mapping[str, Any]
     dry_run: bool
+    reply_to_name: str | None = None
+    reply_to: str | None = None
 
     def columns(self) -> dict[str, Any]:
         """The draft as values of the campaign's columns."""
         return {name: getattr(self, name) for name in _NAMES}
 
     def fingerprint(self, *, sort_keys: bool = False) -> str:
-        """A hash by which the same draft is known again; `sort_keys`: in whatever order the query has its keys."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=sort_keys).encode()).hexdigest()
+        """A hash by which the same draft is known again; `sort_keys`: in whatever order the query has its keys.
+
+        What is None is left out, so that a new field changes no hash on record.
+        """
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps(said, sort_keys=sort_keys).encode()).hexdigest()
 
 
 _NAMES = tuple(field.name for field in fields(Draft))
 
 
 def make_draft(
-    settings: Settings, *, sender: str, subject: str, body: str, query: str | None = None, dry_run: bool | None = False
+    settings: Settings,
+    *,
+    sender: str,
+    subject: str,
+    body: str,
+    query: str | None = None,
+    dry_run: bool | None = False,
+    reply_to: Mailbox | None = None,
 ) -> Draft:
     """Check a caller's fields, which are named as `MailerSchema` names them, and give them as a draft.
 
@@ -67,7 +81,8 @@ def make_draft(
         raise MissingUnsubscribeLink
     selector = parse_query(query)
     compile_selector(selector)
-    return Draft(mailbox.name, address, subject, body, selector, bool(dry_run))
+    answers = (reply_to.name, reply_to.address) if reply_to else (None, None)
+    return Draft(mailbox.name, address, subject, body, selector, bool(dry_run), *answers)
 
 
 def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Template:
@@ -82,6 +97,7 @@ def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Templat
         Mailbox(draft.sender_name, draft.sender),
         draft.subject,
         draft.body,
+        reply_to=None if draft.reply_to is None else Mailbox(draft.reply_to_name or "", draft.reply_to),
         site_name=settings.site_name,
         site_url=settings.site_url,
         header=settings.email_header,

@@ -23,10 +23,12 @@ class MessageOptions:
     sender: str
     subject: str
     body_file: str
+    reply_to: str | None
 
     def read(self) -> dict[str, Any]:
         """The message as the service takes it. Raises `Failure` where the body's file is not UTF-8."""
-        return {"from": self.sender, "subject": self.subject, "body": _read_body(self.body_file)}
+        message = {"from": self.sender, "subject": self.subject, "body": _read_body(self.body_file)}
+        return message if self.reply_to is None else {**message, "replyTo": self.reply_to}
 
 
 def message_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,6 +41,7 @@ def message_options(command: Callable[..., None]) -> Callable[..., None]:
 
     taking: Callable[..., None] = taking_message
     for option in (
+        click.option("--reply-to", help="Where answers go, if not to --from: an address, bare or as NAME <ADDRESS>."),
         click.option("--body-file", required=True, type=_BODY, help="HTML or text with [unsubscribe]; - is stdin."),
         click.option("--subject", required=True, help="Placeholders work here too."),
         click.option("--from", "sender", required=True, help="An address, bare or as NAME <ADDRESS>."),

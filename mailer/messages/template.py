@@ -35,7 +35,7 @@ _BOUNDARY = "=_alternative"  # quoted-printable never has "=_", so no part can h
 
 
 class UnusableText(ValueError):
-    """The campaign cannot be sent to anybody: its subject, sender or body holds what no message may."""
+    """The campaign cannot be sent to anybody: its subject, body or an address of it holds what no message may."""
 
 
 class UnusableRecipient(ValueError):
@@ -46,7 +46,7 @@ class UnusableRecipient(ValueError):
 class TemplateSource:
     """What a campaign's messages are made from. `header` and `footer` are HTML around the body.
 
-    Placeholders work in the subject, the body and what is around it.
+    Placeholders work in the subject, the body and what is around it. Answers go to `reply_to`; None: to the sender.
     """
 
     campaign_id: str
@@ -57,6 +57,7 @@ class TemplateSource:
     site_url: str
     header: str = ""
     footer: str = ""
+    reply_to: Mailbox | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Preview:
     subject: str
     html: str
     text: str
+    reply_to: str | None = None
 
 
 def delivery_id(campaign_id: str, user_id: str) -> str:
@@ -82,11 +84,14 @@ def compile_message(source: TemplateSource) -> Template:
 
 
 def _refuse_unusable(source: TemplateSource) -> None:
-    for what, text in (("sender", source.sender.name), ("subject", source.subject), ("site name", source.site_name)):
+    mailboxes = [("sender", source.sender), *([("reply-to", source.reply_to)] if source.reply_to else [])]
+    names = [(what, mailbox.name) for what, mailbox in mailboxes]
+    for what, text in (*names, ("subject", source.subject), ("site name", source.site_name)):
         if not is_one_line(text):
             raise UnusableText(f"{what}: a control character, line separator or lone surrogate")
-    if not (_ADDRESS.fullmatch(source.sender.address) and is_one_line(source.sender.address)):
-        raise UnusableText("sender: not a valid address")
+    for what, mailbox in mailboxes:
+        if not (_ADDRESS.fullmatch(mailbox.address) and is_one_line(mailbox.address)):
+            raise UnusableText(f"{what}: not a valid address")
     if not is_storable(source.header + source.body + source.footer + source.site_url):
         raise UnusableText("body: a NUL or a lone surrogate")
     if not _CAMPAIGN_ID.fullmatch(source.campaign_id):
@@ -99,6 +104,7 @@ class Template:
     def __init__(self, source: TemplateSource, subject: list[str], bodies: Bodies) -> None:
         self._campaign_id = source.campaign_id
         self._sender = source.sender.address
+        self._reply_to = _as_shown(source.reply_to) if source.reply_to else None
         self._subject = subject
         self._html = bodies.html
         self._text = bodies.text
@@ -139,13 +145,14 @@ class Template:
         in_text, in_html = dict[str, str](), dict[str, str]()
         for gap, name, form in self._fields:
             in_text[gap], in_html[gap] = _as_read(values[name], form)
-        return Preview(_joined_subject(self._subject, values), _join(self._html, in_html), _join(self._text, in_text))
+        subject = _joined_subject(self._subject, values)
+        return Preview(subject, _join(self._html, in_html), _join(self._text, in_text), self._reply_to)
 
 
 def _message(source: TemplateSource, text: list[str], markup: list[str]) -> list[str]:
     """Lay out the whole message, with gaps for what differs between recipients at the odd places."""
     sender_domain = source.sender.address.rpartition("@")[2]
-    head = [mailbox_header("From", source.sender.name, source.sender.address) + "\r\n", "To", "\r\n", "Subject"]
+    head = ["\r\n".join([*_whose(source), ""]), "To", "\r\n", "Subject"]
     head += ["\r\nDate: ", "Date", "\r\nMessage-ID: <", "id", f"@{sender_domain}>\r\nList-Unsubscribe: <", "link"]
     fixed = [">", *_one_click(source.site_url), phrase_header("List-Id", source.site_name, _list_id(source))]
     fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]
@@ -154,6 +161,12 @@ def _message(source: TemplateSource, text: list[str], markup: list[str]) -> list
     return _concatenated(
         [*head, "\r\n".join(fixed)], _part("plain", "text", text), _part("html", "html", markup), [end]
     )
+
+
+def _whose(source: TemplateSource) -> list[str]:
+    """The header fields that say who writes, and who gets the answers if that is somebody else."""
+    mailboxes = (("From", source.sender), ("Reply-To", source.reply_to))
+    return [mailbox_header(field, mailbox.name, mailbox.address) for field, mailbox in mailboxes if mailbox]
 
 
 def _one_click(site_url: str) -> list[str]:
@@ -199,6 +212,10 @@ def _values(recipient: Recipient, link: str) -> dict[str, str]:
         raise ValueError("the unsubscribe link is no URL that fits into one line")
     first, last = name.partition(" ")[0], name.rpartition(" ")[2]
     return {"unsubscribe": link, "name": name, "fname": first, "lname": last, "email": address}
+
+
+def _as_shown(mailbox: Mailbox) -> str:
+    return f"{mailbox.name} <{mailbox.address}>" if mailbox.name else mailbox.address
 
 
 def _as_read(value: str, form: str) -> tuple[str, str]:

@@ -41,10 +41,11 @@ def preview(
 
 def _print_preview(seen: Json, form: str | None) -> None:
     if form == "json":
-        print_json({name: seen[name] for name in ("userId", "subject", "html", "text", "warnings")})
+        print_json({name: seen[name] for name in ("userId", "replyTo", "subject", "html", "text", "warnings")})
         return
     print_notes(seen["warnings"])
     if form is None:
-        print_fields([("user", seen["userId"]), ("subject", seen["subject"])])
+        answers = [("reply-to", seen["replyTo"])] if seen["replyTo"] else []
+        print_fields([("user", seen["userId"]), *answers, ("subject", seen["subject"])])
         click.echo()
     click.echo(seen[form or "text"])
