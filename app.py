@@ -24,7 +24,7 @@ from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
-from mailer.engines import Engine, LocalEngine
+from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.pages import documentation, unsubscribe
@@ -37,7 +37,7 @@ from transports import Transport, TransportConfigError, from_url
 
 log = logging.getLogger("mailer")
 
-FORM_ALLOWANCE = 16 * 1024
+MAX_FORM_BYTES = 16 * 1024  # of a form on a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def build(settings: Settings) -> Services:
         transport = from_url(settings.transport)
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
+    engine = engine_class(settings.engine)
     _check_mail(settings)
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
@@ -82,11 +83,11 @@ def build(settings: Settings) -> Services:
         db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
     )
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    chores = {"clock": ClockWatch(db, lease).run_periodically}
+    tasks = {"clock": ClockWatch(db, lease).run_periodically}
     if sync is not None:
-        chores["sync"] = sync.run_periodically
-    engine = LocalEngine(deliverer, planner, workers=settings.workers, lease=settings.lease_seconds, chores=chores)
-    return Services(settings, db, Tokens(db), transport, links, engine, sync, ConcurrencyLimit())
+        tasks["sync"] = sync.run_periodically
+    parts = EngineParts(deliverer, planner, settings, tasks)
+    return Services(settings, db, Tokens(db), transport, links, engine(parts), sync, ConcurrencyLimit())
 
 
 def _check_mail(settings: Settings) -> None:
@@ -141,43 +142,60 @@ def create_app(settings: Settings | None = None) -> Flask:
     services = build(settings)
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
-    app.config.update(
-        MAX_CONTENT_LENGTH=settings.max_body_bytes,
-        MAX_FORM_MEMORY_SIZE=FORM_ALLOWANCE,
-        API_TITLE="Mailer",
-        API_VERSION=service_version(),
-        OPENAPI_VERSION="3.0.3",
-        OPENAPI_URL_PREFIX="/docs",
-        OPENAPI_JSON_PATH="openapi.json",
-    )
+    _configure(app, settings)
+    _add_api(app, services)
+    _add_pages(app, services)
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    """What holds for every request, whatever its address."""
+    app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES)
     app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
     app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # answers read in the order of the documentation
     register_errors(app)
     protect(app)
     tell_rates(app)
-    callers, speaking = _callers(services)
-    throttle = RateLimiter(services.db, settings.rate_limit)
-    audience_throttle = RateLimiter(services.db, settings.audience_rate_limit)
-    guard = Guard(callers, throttle, audience_throttle, TrustedProxies(settings.trusted_proxies))
-    api = EnvelopeApi(app, spec_kwargs=spec_options())
-    api.register_blueprint(sessions.make_blueprint(guard, speaking))
-    api.register_blueprint(mailer.make_blueprint(services.db, guard, services.engine, settings))
-    looking = audience.make_blueprint(services.db, guard, services.directory_reads, settings, links=services.links)
-    api.register_blueprint(looking)
-    api.register_blueprint(campaigns.make_blueprint(services.db, guard))
-    api.register_blueprint(unsubscribes.make_blueprint(services.db, guard, merge=settings.merge_addresses))
-    api.register_blueprint(suppressed_addresses.make_blueprint(services.db, guard))
-    api.register_blueprint(users.make_blueprint(services.db, guard))
-    api.register_blueprint(control.make_blueprint(services.db, guard, services.engine))
-    app.register_blueprint(
-        health.make_blueprint(services.db, services.transport, services.engine, services.sync, _warnings(services))
+
+
+def _add_api(app: Flask, services: Services) -> None:
+    """The JSON API, its OpenAPI document, and the health checks, which stand outside both."""
+    app.config.update(
+        API_TITLE="Mailer",
+        API_VERSION=service_version(),
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX="/docs",
+        OPENAPI_JSON_PATH="openapi.json",
     )
+    settings, db, engine = services.settings, services.db, services.engine
+    callers, logins = _callers(services)
+    limiter = RateLimiter(db, settings.rate_limit)
+    audience_limiter = RateLimiter(db, settings.audience_rate_limit)
+    guard = Guard(callers, limiter, audience_limiter, TrustedProxies(settings.trusted_proxies))
+    api = EnvelopeApi(app, spec_kwargs=spec_options())
+    for blueprint in (
+        sessions.make_blueprint(guard, logins),
+        mailer.make_blueprint(db, guard, engine, settings),
+        audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
+        campaigns.make_blueprint(db, guard),
+        unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
+        suppressed_addresses.make_blueprint(db, guard),
+        users.make_blueprint(db, guard),
+        control.make_blueprint(db, guard, engine),
+    ):
+        api.register_blueprint(blueprint)
+    checks = health.make_blueprint(db, services.transport, engine, services.sync, _warnings(services))
+    app.register_blueprint(checks)
+
+
+def _add_pages(app: Flask, services: Services) -> None:
+    """The pages for people."""
+    settings = services.settings
     app.register_blueprint(
         unsubscribe.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
     )
     app.register_blueprint(documentation.make_blueprint("Mailer"))
-    return app
 
 
 def _warnings(services: Services) -> dict[str, health.Check]:

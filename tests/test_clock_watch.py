@@ -215,7 +215,7 @@ def test_step_that_the_record_has_not_seen_all_of_is_measured_by_the_machines_cl
     assert watch.look() == pytest.approx(64_000, abs=1000)
 
 
-def test_engine_attends_to_it(sqlite_db: Database) -> None:
+def test_service_watches_the_clock(sqlite_db: Database) -> None:
     services = build(Settings(database_url=sqlite_db.url, secret_key=("k" * 40,)))
     services.engine.start()
 

@@ -15,7 +15,7 @@ from mailer.delivery.trouble import Trouble
 from mailer.errors import IdempotencyConflict, InvalidState
 from mailer.messages.links import NOBODY
 from mailer.storage.database import Database
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, User
 from tests.harness import MINUTE, START, Harness
 from transports.base import About, Message, Outcome, Status

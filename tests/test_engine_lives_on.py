@@ -1,9 +1,7 @@
-"""Delivery threads over what nobody expects: they live on, say it once, and the others' mail goes out."""
+"""A campaign that nobody expects: the service lives on, and the others' mail goes out."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from dataclasses import replace
 
 import pytest
@@ -14,7 +12,6 @@ from app import create_app
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.progress import progress
-from mailer.engines.local import LocalEngine
 from mailer.settings import Settings
 from tests.killable import attempts
 from transports.memory import named_store
@@ -48,47 +45,3 @@ def test_campaign_put_past_the_api_does_not_stop_the_service(app: Flask, add_use
     assert (answer.status_code, answer.get_json()["campaigns"]) == (200, "1 resting")
     assert services.engine.stop(20)
     services.db.close()
-
-
-class Astray:
-    """A deliverer that fails in a way that is no campaign's."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.again = threading.Event()
-
-    def run_next(self, _stopping: object) -> bool:
-        """Fail."""
-        self.runs += 1
-        if self.runs > 1:
-            self.again.set()
-        raise LookupError("at ann@example.com")
-
-    def heartbeat(self) -> None:
-        """Nothing to hold."""
-
-
-class Idle:
-    """A planner with nothing to do."""
-
-    def plan_next(self) -> bool:
-        """Nothing waits."""
-        return False
-
-    def heartbeat(self) -> None:
-        """Nothing to hold."""
-
-
-def test_thread_outlives_an_error_that_is_no_campaigns_and_says_it_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.ERROR)
-    monkeypatch.setattr("mailer.engines.local.PAUSE_AFTER_TROUBLE", 0.01)
-    astray = Astray()
-    engine = LocalEngine(astray, Idle(), workers=1, lease=60)  # type: ignore[arg-type]
-    engine.start()
-    assert astray.again.wait(30)
-    assert engine.trouble() is None
-    assert engine.stop(20)
-    assert sum("Traceback" in record.getMessage() for record in caplog.records) == 1
-    assert "@example.com" not in caplog.text

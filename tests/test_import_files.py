@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import select, update
 
 from mailer.directory.changes import Mode, combined, derived_id
-from mailer.directory.imports import USUAL, ImportResult, Wanted, import_users, upsert_documents
+from mailer.directory.imports import DEFAULT_OPTIONS, ImportOptions, ImportResult, import_users, upsert_documents
 from mailer.directory.merge_patch import difference, merged
 from mailer.directory.staged_users import Problem
-from mailer.directory.user_tables import FOUND, Reading
+from mailer.directory.user_tables import NO_ID_NOTE, TableOptions
 from mailer.directory.users import deactivate_user, patch_user, put_user
 from mailer.errors import InvalidRow
 from mailer.files.json_streams import MAX_DOCUMENT
@@ -32,8 +32,8 @@ ANN = {
     "customFields": {"team": "blue", "seat": {"floor": 3, "room": "12"}},
     "active": True,
 }
-REPLACE = Wanted(Mode.REPLACE)
-CLEARS = Wanted(reading=Reading(empty_clears=True))
+REPLACE = ImportOptions(Mode.REPLACE)
+CLEARS = ImportOptions(table=TableOptions(empty_clears=True))
 
 
 @pytest.fixture
@@ -43,10 +43,12 @@ def known(db: Database) -> Database:
     return db
 
 
-def bring(db: Database, folder: Path, text: str | bytes, wanted: Wanted = USUAL, name: str = "a.csv") -> ImportResult:
+def bring(
+    db: Database, folder: Path, text: str | bytes, options: ImportOptions = DEFAULT_OPTIONS, name: str = "a.csv"
+) -> ImportResult:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return import_users(db, path, wanted)
+    return import_users(db, path, options)
 
 
 def row(db: Database, user_id: str) -> Any:
@@ -87,11 +89,11 @@ def test_list_of_leavers_erases_nothing_else(known: Database, tmp_path: Path) ->
     assert row(known, "ann").email == "ann@example.org"
 
 
-@pytest.mark.parametrize("wanted", [Wanted(), REPLACE], ids=["merge", "replace"])
-def test_import_never_undoes_an_unsubscription(known: Database, tmp_path: Path, wanted: Wanted) -> None:
+@pytest.mark.parametrize("options", [ImportOptions(), REPLACE], ids=["merge", "replace"])
+def test_import_never_undoes_an_unsubscription(known: Database, tmp_path: Path, options: ImportOptions) -> None:
     with known.write() as connection:
         connection.execute(update(User).values(unsubscribed_at=5))
-    bring(known, tmp_path, "_id,active,email\nann,true,new@example.org\n", wanted)
+    bring(known, tmp_path, "_id,active,email\nann,true,new@example.org\n", options)
     assert row(known, "ann").unsubscribed_at == 5
 
 
@@ -162,7 +164,7 @@ def test_list_without_ids_finds_users_or_makes_their_ids(known: Database, tmp_pa
     table = "Name;E-Mail\nAnn Miller;ANN@example.org\nBob;Bob@Example.org\n"
     result = bring(known, tmp_path, table)
     assert counts(result) == (1, 1, 0)
-    assert result.notes == ("cells are separated by a semicolon", FOUND)
+    assert result.notes == ("cells are separated by a semicolon", NO_ID_NOTE)
     assert row(known, "ann").document["name"] == "Ann Miller"
     bob = derived_id("bob@example.org")
     assert ids(known) == ["ann", bob]
@@ -184,7 +186,7 @@ def test_usernames_say_whose_row_it_is(known: Database, tmp_path: Path) -> None:
 def test_list_without_ids_takes_who_has_no_valid_address(db: Database, tmp_path: Path) -> None:
     table = "name,email\nAnn,ann@example.org\nBob,bob at example.org\nCid,cid@\n"
     for created in (3, 0):
-        result = bring(db, tmp_path, table, Wanted(problems=9))
+        result = bring(db, tmp_path, table, ImportOptions(problems=9))
         assert (result.created, result.unreachable) == (created, 2)
     assert [one.user_id for one in result.problems] == [derived_id("bob at example.org"), derived_id("cid@")]
 
@@ -242,7 +244,7 @@ def test_address_is_stored_without_what_is_around_it(db: Database, tmp_path: Pat
 
 
 def test_who_cannot_be_written_to_is_counted_and_named(db: Database, tmp_path: Path) -> None:
-    result = bring(db, tmp_path, "_id,email\na,\nb,not an address\nc,c@example.org\n", Wanted(problems=10))
+    result = bring(db, tmp_path, "_id,email\na,\nb,not an address\nc,c@example.org\n", ImportOptions(problems=10))
     assert (result.unreachable, counts(result)) == (2, (3, 0, 0))
     assert result.problems == (
         Problem("a", "emails", "has no address"),
@@ -271,7 +273,7 @@ def test_columns_that_are_not_known_are_left_out_if_asked(sqlite_db: Database, t
     table = "_id,Phone,name,,Fax\na,1,Ann,x,2\n"
     with pytest.raises(InvalidRow, match="field Phone: is no column of users"):
         bring(sqlite_db, tmp_path, table)
-    result = bring(sqlite_db, tmp_path, table, Wanted(reading=Reading(ignore_unknown=True)))
+    result = bring(sqlite_db, tmp_path, table, ImportOptions(table=TableOptions(ignore_unknown=True)))
     assert result.notes == ("columns left out: Phone, Fax",)
     assert row(sqlite_db, "a").document == {"_id": "a", "name": "Ann", "active": True}
 
@@ -335,7 +337,7 @@ def test_change_made_while_the_file_is_read_is_not_lost(known: Database, mode: M
         patch_user(other, "ann", {"active": False, "customFields": {"team": "green"}})
         other.close()
 
-    result = upsert_documents(known, reading(), Wanted(mode))
+    result = upsert_documents(known, reading(), ImportOptions(mode))
     ann = row(known, "ann").document
     assert (counts(result), ann["name"], ann["active"]) == ((1198, 1, 0), "From the file", False)
     assert ann.get("customFields", {}).get("team") == ("green" if mode is Mode.MERGE else None)

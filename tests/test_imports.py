@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from mailer.directory.changes import Mode
-from mailer.directory.imports import ImportResult, Wanted, import_users, upsert_documents
+from mailer.directory.imports import ImportOptions, ImportResult, import_users, upsert_documents
 from mailer.errors import InvalidRow
 from mailer.files.json_streams import MAX_DOCUMENT
 from mailer.selector import database_at
@@ -97,8 +97,8 @@ def test_second_import_counts_what_it_changes(db: Database) -> None:
 )
 def test_document_that_is_brought_again_is_unchanged(db: Database, mode: Mode, value: object) -> None:
     ada = {"_id": "ada", "active": True, "customFields": {"value": value}}
-    upsert_documents(db, [(1, ada)], Wanted(mode))
-    assert counts(upsert_documents(db, [(1, ada)], Wanted(mode))) == (0, 0, 1)
+    upsert_documents(db, [(1, ada)], ImportOptions(mode))
+    assert counts(upsert_documents(db, [(1, ada)], ImportOptions(mode))) == (0, 0, 1)
 
 
 @pytest.mark.parametrize("again", [1, 1.0, True, "1"], ids=repr)
@@ -111,8 +111,8 @@ def test_value_of_another_type_is_another_value(sqlite_db: Database, first: obje
 
 def test_null_that_was_stored_goes_when_it_is_merged(db: Database) -> None:
     ada = {"_id": "ada", "active": True, "bio": None}
-    upsert_documents(db, [(1, ada)], Wanted(Mode.REPLACE))
-    assert counts(upsert_documents(db, [(1, ada)], Wanted(Mode.REPLACE))) == (0, 0, 1)
+    upsert_documents(db, [(1, ada)], ImportOptions(Mode.REPLACE))
+    assert counts(upsert_documents(db, [(1, ada)], ImportOptions(Mode.REPLACE))) == (0, 0, 1)
     assert counts(upsert_documents(db, [(1, ada)])) == (0, 1, 0)
     assert rows(db)["ada"].document == {"_id": "ada", "active": True}
 
@@ -162,7 +162,7 @@ def test_document_survives_with_every_kind_of_value(db: Database) -> None:
         "": "",
     }
     document = {"_id": "\\N", "name": "a\tb\\.\n", "customFields": strange}
-    upsert_documents(db, [(1, document)], Wanted(Mode.REPLACE))
+    upsert_documents(db, [(1, document)], ImportOptions(Mode.REPLACE))
     row = rows(db)["\\N"]
     assert (row.name, row.document["customFields"]) == ("a\tb\\.", strange)
 

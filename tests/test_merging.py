@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from mailer.audience.preview import first_of, measure
+from mailer.audience.preview import first_recipient, measure
 from mailer.audience.shared_addresses import merged_audience
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
@@ -101,7 +101,7 @@ def test_without_the_setting_each_user_gets_one(db: Database, road: Harness) -> 
 def test_audience_agrees_with_the_plan(road: Harness, merge: bool) -> None:
     seen = measure(road.db, {}, merge=merge)
     assert (seen.count, len(seen.sample)) == ((6, 6) if merge else (8, 8))
-    found = first_of(road.db, {"_id": {"$gte": "b"}})
+    found = first_recipient(road.db, {"_id": {"$gte": "b"}})
     assert found is not None
     assert found.user_id == "bob"
 
@@ -149,7 +149,7 @@ def test_wish_of_one_holds_for_everybody_at_the_address(road: Harness, who: str,
     change(road, who, unsubscribed_at=1, **gone)
     expected = 1 if query else 5
     assert measure(road.db, query, merge=True).count == expected
-    first = first_of(road.db, query, merge=True)
+    first = first_recipient(road.db, query, merge=True)
     assert first is not None
     assert first.user_id == "bob"
     road.accept(query)

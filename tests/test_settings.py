@@ -35,7 +35,7 @@ BAD = [
     ("CHECKPOINT", "many"),
     ("BATCH_SIZE", "-1"),
     ("WORKERS", "1.5"),
-    ("ENGINE", "carrier-pigeon"),
+    ("ENGINE", "carrier\tpigeon"),
     ("SITE_URL", "ftp://example.com"),
     ("SITE_URL", "https://example.com/?a=b"),
     ("SITE_URL", "https://example.com/<b>"),

@@ -17,7 +17,7 @@ from mailer.errors import InvalidState, WorkspaceUnavailable
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
-from mailer.workspace.client import ATTEMPTS, Workspace, wait
+from mailer.workspace.client import ATTEMPTS, Workspace, retry_delay
 from mailer.workspace.sync import SyncResult, sync_users
 from tests.conftest import user_row
 from tests.fake_workspace import FakeWorkspace, member, slow_down
@@ -374,4 +374,4 @@ WAITS = [
 def test_wait_is_what_is_told_else_doubles(headers: dict[str, str], attempt: int, seconds: float) -> None:
     response = requests.Response()
     response.headers.update(headers)
-    assert wait(response, attempt, 1000.0) == seconds
+    assert retry_delay(response, attempt, 1000.0) == seconds

@@ -96,7 +96,7 @@ def test_failure_is_on_record_until_a_run_succeeds(machines: Machines) -> None:
 def test_failure_is_logged_once_without_the_token(
     machines: Machines, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scheduled_sync, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(scheduled_sync, "POLL_SECONDS", 0.02)
     machines.fake.before = lambda _number: (403, b"{}", {})
     with attending(machines.task(workspace_token="hunter2"), machines.stopping):
         wait_until(lambda: machines.task().trouble())
@@ -110,7 +110,7 @@ def test_failure_is_logged_once_without_the_token(
 def test_success_is_logged_and_the_thread_lives_on(
     machines: Machines, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scheduled_sync, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(scheduled_sync, "POLL_SECONDS", 0.02)
     caplog.set_level(logging.INFO, logger="mailer")
     task = machines.task()
     with attending(task, machines.stopping):
@@ -127,7 +127,7 @@ def test_success_is_logged_and_the_thread_lives_on(
 
 
 def test_defect_ends_the_thread_and_is_shown(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduled_sync, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(scheduled_sync, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(threading, "excepthook", lambda _arguments: None)
     task = machines.task()
     monkeypatch.setattr(task, "run_when_due", lambda _stopping: 1 // 0)

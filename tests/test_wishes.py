@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, text
 
 from mailer.audience.shared_addresses import merged_audience
 from mailer.directory.changes import Mode
-from mailer.directory.imports import ImportResult, Wanted, upsert_documents
+from mailer.directory.imports import ImportOptions, ImportResult, upsert_documents
 from mailer.directory.users import deactivate_user, patch_user, put_user
 from mailer.errors import NotFound
 from mailer.storage.database import Database
@@ -48,12 +48,12 @@ def bring(db: Database, *documents: dict[str, Any]) -> ImportResult:
 
 
 def replaced(db: Database, *documents: dict[str, Any]) -> ImportResult:
-    return upsert_documents(db, enumerate(documents, 1), Wanted(Mode.REPLACE))
+    return upsert_documents(db, enumerate(documents, 1), ImportOptions(Mode.REPLACE))
 
 
 def synced(db: Database, *documents: dict[str, Any]) -> None:
     merge = WorkspaceMerge("https://chat.example.com", lambda _connection, _result: None)
-    upsert_documents(db, enumerate(documents, 1), Wanted(Mode.REPLACE), then=merge.finish)  # as a sync does
+    upsert_documents(db, enumerate(documents, 1), ImportOptions(Mode.REPLACE), then=merge.finish)  # as a sync does
 
 
 def listed(db: Database, *entries: ListedPerson | str) -> UnsubscribeResult:

@@ -10,7 +10,7 @@ import requests
 
 from app import create_app
 from mailer.callers.tokens import Tokens
-from mailer.callers.workspace_callers import LIFETIME, MAX_REMEMBERED, WorkspaceCallers, permissions
+from mailer.callers.workspace_callers import MAX_REMEMBERED, REMEMBERED_SECONDS, WorkspaceCallers, permissions
 from mailer.errors import ConfigError, NotLoggedIn, WorkspaceUnavailable
 from mailer.settings import Settings
 from mailer.storage.models import User
@@ -154,7 +154,7 @@ class Asked:
 def test_caller_is_asked_about_again_after_a_minute() -> None:
     asked = Asked()
     asked.callers.authenticate("ann", "t")
-    asked.now += LIFETIME - 1
+    asked.now += REMEMBERED_SECONDS - 1
     asked.callers.authenticate("ann", "t")
     assert asked.count == 1
     asked.up = False

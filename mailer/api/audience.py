@@ -14,7 +14,7 @@ from mailer.api.guard import ConcurrencyLimit, Guard
 from mailer.api.mailer import warning_header
 from mailer.api.requests.fields import QueryString, storable
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
-from mailer.audience.preview import addressee, first_of, measure
+from mailer.audience.preview import addressee, first_recipient, measure
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.lint import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
@@ -155,7 +155,7 @@ def make_blueprint(
 def _recipient(db: Database, draft: Draft, user_id: str | None, settings: Settings) -> Recipient:
     if user_id is None:
         limit = float(settings.audience_timeout)
-        recipient = first_of(db, draft.query, merge=settings.merge_addresses, limit=limit)
+        recipient = first_recipient(db, draft.query, merge=settings.merge_addresses, limit=limit)
         missing = "Nobody would receive it."
     else:
         recipient = addressee(db, user_id)

@@ -27,11 +27,11 @@ class Guard:
     """Decorates views with these checks. In a guarded view `current_caller()` is who calls."""
 
     def __init__(
-        self, callers: Authenticator, throttle: RateLimiter, audience_throttle: RateLimiter, proxies: TrustedProxies
+        self, callers: Authenticator, limiter: RateLimiter, audience_limiter: RateLimiter, proxies: TrustedProxies
     ) -> None:
         self._callers = callers
-        self._throttle = throttle
-        self._audience_throttle = audience_throttle
+        self._limiter = limiter
+        self._audience_limiter = audience_limiter
         self._proxies = proxies
 
     def requires(
@@ -49,9 +49,9 @@ class Guard:
             def guarded(*args: Any, **kwargs: Any) -> Any:
                 g.caller = caller = self._authenticate()
                 if limited:
-                    self._hit(self._throttle, "caller", caller.user_id)
+                    self._hit(self._limiter, "caller", caller.user_id)
                 if audience_limited:
-                    self._hit(self._audience_throttle, "looks", caller.user_id)
+                    self._hit(self._audience_limiter, "looks", caller.user_id)
                 if permission is not None:
                     caller.require(permission)
                 _check_request(view, streams=streams)
@@ -68,7 +68,7 @@ class Guard:
             @wraps(view)
             def guarded(*args: Any, **kwargs: Any) -> Any:
                 if limited_as:
-                    self._hit(self._throttle, limited_as, self._client())
+                    self._hit(self._limiter, limited_as, self._client())
                 _check_request(view, streams=False)
                 return view(*args, **kwargs)
 
@@ -82,11 +82,11 @@ class Guard:
                 request.headers.get("X-User-Id", ""), request.headers.get("X-Auth-Token", "")
             )
         except NotLoggedIn:
-            self._hit(self._throttle, "failures", self._client())
+            self._hit(self._limiter, "failures", self._client())
             raise
 
-    def _hit(self, throttle: RateLimiter, *identity: str) -> None:
-        allowance = throttle.hit(*identity)
+    def _hit(self, limiter: RateLimiter, *identity: str) -> None:
+        allowance = limiter.hit(*identity)
         g.rate_headers = {} if allowance is None else allowance.headers()
 
     def _client(self) -> str:

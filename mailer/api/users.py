@@ -14,9 +14,9 @@ from mailer.api.guard import Guard
 from mailer.api.requests.uploads import uploaded_text
 from mailer.api.schemas import StrictSchema, SuccessSchema
 from mailer.directory.changes import Mode
-from mailer.directory.imports import Wanted, upsert_documents
+from mailer.directory.imports import ImportOptions, upsert_documents
 from mailer.directory.user_files import UserFile
-from mailer.directory.user_tables import Reading
+from mailer.directory.user_tables import TableOptions
 from mailer.directory.users import Stored, deactivate_user, patch_user, put_user
 from mailer.storage.database import Database
 
@@ -111,10 +111,10 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         """Add the users of a file, or change those who are known: all of it or nothing."""
         with uploaded_text(*SUFFIXES) as text:
             users = UserFile(
-                text, SUFFIXES[request.mimetype], Reading(wanted["empty_clears"], wanted["ignore_unknown"])
+                text, SUFFIXES[request.mimetype], TableOptions(wanted["empty_clears"], wanted["ignore_unknown"])
             )
             mode = Mode.REPLACE if wanted["replace"] else Mode.MERGE
-            result = upsert_documents(db, iter(users), Wanted(mode, problems=MAX_PROBLEMS))
+            result = upsert_documents(db, iter(users), ImportOptions(mode, problems=MAX_PROBLEMS))
             notes = (*users.notes, *result.notes)
         return {"success": True, **asdict(result), "problems": result.problems, "notes": notes}
 

@@ -12,12 +12,12 @@ from mailer.storage.models import RefusedAddress, User, comparable_address
 
 
 def reachable(user: type[User] = User) -> ColumnElement[bool]:
-    """Not deactivated, and with an address. `user`, here and below, may be an alias of the table."""
+    """Active, and with an address. `user`, here and below, may be an alias of the table."""
     return and_(user.active, user.email.is_not(None))
 
 
 def has_suppressed_address(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
-    """The address is not written to, whoever has it: refused in too many campaigns (already `before` a time in ms)."""
+    """The user's address is suppressed, whoever else has it; with `before` (ms), it was so before that time."""
     since = RefusedAddress.suppressed_at
     then = since.is_not(None) if before is None else since < before
     return exists().where(RefusedAddress.address == comparable_address(user), then)
@@ -29,7 +29,10 @@ def subscribed(user: type[User] = User) -> ColumnElement[bool]:
 
 
 def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    """The ids of the eligible `among` the users, each with its address if that was refused: one look-up for both."""
+    """The ids of the users `among` them who may be written to, each with the address if it was refused before.
+
+    Both are asked in one query, since every checkpoint asks.
+    """
     found = select(User.id, RefusedAddress.address).outerjoin(
         RefusedAddress, RefusedAddress.address == comparable_address()
     )
@@ -37,26 +40,27 @@ def eligible_and_refused(among: ColumnElement[bool]) -> Select[*tuple[Any, ...]]
 
 
 def audience(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
-    """Everyone who matches `query` and may be written to now: joined outside the query, which cannot name or undo it.
+    """Everyone who matches `query` and may be written to now. A query cannot undo the latter.
 
-    The look for the user's address comes last, since SQLite keeps that order. Whether anyone is suppressed at all is
-    asked before it, and once; without that PostgreSQL would join, and then sort.
+    SQLite keeps the order of conditions, so the search for the user's address comes last. Before it stands whether any
+    address is suppressed at all, which is asked once; without that PostgreSQL would join the tables, and then sort.
     """
     nobody = ~exists().where(RefusedAddress.suppressed_at.is_not(None))
     return and_(subscribed(user), compile_selector(query, user), or_(nobody, ~has_suppressed_address(user)))
 
 
 def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
-    """Everyone whom only the suppression of their address keeps out of the audience of `query`.
+    """Everyone who is not in the audience of `query` only because their address is suppressed.
 
-    Found by way of the few addresses, lower-case once more: else SQLite takes no index and looks at all users.
+    They are found by the few suppressed addresses. These are lower-case already; without `lower` SQLite would use no
+    index and look at all users.
     """
     addresses = select(func.lower(RefusedAddress.address)).where(RefusedAddress.suppressed_at.is_not(None))
     return and_(subscribed(), comparable_address().in_(addresses), compile_selector(query))
 
 
 def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User) -> ColumnElement[bool]:
-    """The audience as it was at `since`, with those unsubscribed or suppressed later: they are recorded as skipped."""
+    """The audience of `query` as it was at `since` (ms): who dropped out later is recorded as skipped."""
     then_subscribed = or_(user.unsubscribed_at.is_(None), user.unsubscribed_at >= since)
     return and_(
         reachable(user), then_subscribed, compile_selector(query, user), ~has_suppressed_address(user, before=since)

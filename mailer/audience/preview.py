@@ -1,4 +1,4 @@
-"""Who would receive a campaign, told without sending it."""
+"""A preview: who would receive a campaign, without sending it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from mailer.audience.conditions import audience, reachable, suppressed_audience
-from mailer.audience.shared_addresses import merged_audience, unwanted
+from mailer.audience.shared_addresses import address_unsubscribed, merged_audience
 from mailer.directory.users import find_id
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
@@ -20,7 +20,7 @@ SAMPLE = 10
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One of an audience, as they may be shown to whoever asks: the address is masked."""
+    """One of an audience, with the address masked: whoever asks may see no more."""
 
     name: str
     address: str
@@ -28,9 +28,9 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """How many would receive a campaign accepted now, and some of them.
+    """How many users would receive a campaign accepted now, and some of them.
 
-    `suppressed`: how many more would, were their addresses not suppressed.
+    `suppressed`: how many do not receive it only because their addresses are suppressed.
     """
 
     count: int
@@ -39,9 +39,10 @@ class Audience:
 
 
 def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None) -> Audience:
-    """The audience of `query` now; the sample is its first users by id. Raises `InvalidQuery`.
+    """The audience of `query` now; the sample is its first users by id.
 
-    With `merge` users who share an address count as one. Raises `QueryTimeout` after `limit` seconds.
+    With `merge`, users who share an address count as one. Raises `InvalidQuery`, and `QueryTimeout` after `limit`
+    seconds.
     """
     who, left_out = merged_audience(query) if merge else audience(query), suppressed_audience(query)
     with db.read(limit=limit) as connection:
@@ -54,24 +55,21 @@ def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limi
 
 
 def masked(address: str) -> str:
-    """`address` with its domain and no more than the first of four or more characters: enough to know, not to write."""
+    """`address` with its first letter, if it has more than three, and its domain: known to whoever knows it already."""
     local, at, domain = address.rpartition("@")
     return f"{local[0] if len(local) > 3 else ''}***{at}{domain}"
 
 
-def first_of(
+def first_recipient(
     db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None
 ) -> Recipient | None:
-    """The first of the audience of `query` by id, with `merge` of the merged one; None: nobody would receive it.
-
-    `limit` as above.
-    """
+    """The first of the audience of `query` by id; None: nobody would receive it. `merge` and `limit` as above."""
     who = audience(query)
-    return _recipient(db, who & ~unwanted() if merge else who, limit)
+    return _recipient(db, who & ~address_unsubscribed() if merge else who, limit)
 
 
 def addressee(db: Database, user_id: str) -> Recipient | None:
-    """The active user with this id, or else username, and an address, subscribed or not; None: there is none."""
+    """The user with this id or else username, even if unsubscribed; None: nobody, or not reachable."""
     with db.read() as connection:
         found = find_id(connection, user_id)
     return _recipient(db, (User.id == found) & reachable())

@@ -1,8 +1,8 @@
-"""One message for an address that several users share: which of them it is for, as SQL conditions.
+"""One message for an address that several users share: which of them gets it, as SQL conditions.
 
-It is for the first of them by id who is in the audience, unless one of them has unsubscribed: with merged addresses a
-wish holds for everybody at the address. Once the campaign has begun that choice stays where it fell: neither an
-unsubscription nor a later change of the directory has a second user of an address written to.
+The first of them by id who is in the audience gets it. But if one of them has unsubscribed, nobody at the address does.
+Once the campaign has begun, that choice stays: neither an unsubscription nor a change of the directory makes a second
+user of the address get the message.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from mailer.storage.models import Batch, BatchState, Delivery, DeliveryStatus, U
 
 
 def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
-    """The audience of `query`, of each address the first user by id.
+    """Of the audience of `query`, the first user by id of each address.
 
-    Grouped once: a look at the other users of each address would take hours where thousands have the same one. Those
-    who have unsubscribed have an index of their own.
+    The users are grouped once. To search the other users of each address would take hours where thousands share one;
+    for the unsubscribed among them there is an index.
     """
     member = aliased(User)
     wanted = [~one for one in _wishes(member)]  # one by one: PostgreSQL joins what is denied by itself
@@ -29,8 +29,8 @@ def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     return User.id.in_(firsts)
 
 
-def unwanted(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
-    """Somebody who has the user's address, or had it then, has unsubscribed (already `before` a time in ms)."""
+def address_unsubscribed(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
+    """Somebody has unsubscribed who has the user's address, or had it then; with `before` (ms), before that time."""
     return or_(*_wishes(user, before=before))
 
 
@@ -44,10 +44,11 @@ def _wishes(user: type[User], *, before: int | None = None) -> tuple[ColumnEleme
 
 
 def covered_by_another_user(campaign_id: str, query: Mapping[str, Any], since: int) -> ColumnElement[bool]:
-    """Another user has the address, and has not wanted it, was written to, or comes first in the audience of `since`.
+    """The user does not get the message of the campaign, because of another user with the address.
 
-    Who comes first counts only where their outcome is on record or their batch is yet to end: of users who came while
-    the campaign ran, some are in no batch any more, and would keep the message from everybody.
+    The other has unsubscribed, was written to already, or comes first in the audience as it was at `since` (ms). To
+    come first counts only for a user with a recorded outcome, or in a batch that is not done: users who were added
+    while the campaign ran may be in no batch, and would keep the message from everybody.
     """
     twin = aliased(User)
     outcome = aliased(Delivery)
@@ -56,7 +57,7 @@ def covered_by_another_user(campaign_id: str, query: Mapping[str, Any], since: i
     coming = exists().where(Batch.campaign_id == campaign_id, in_batch, Batch.state != BatchState.DONE)
     first = and_(twin.id < User.id, audience_since(query, since, twin), or_(recorded, coming))
     written = recorded.where(outcome.status != DeliveryStatus.SKIPPED)
-    return or_(unwanted(before=since), exists().where(_shares(twin), or_(written, first)))
+    return or_(address_unsubscribed(before=since), exists().where(_shares(twin), or_(written, first)))
 
 
 def _shares(twin: type[User]) -> ColumnElement[bool]:
@@ -66,7 +67,7 @@ def _shares(twin: type[User]) -> ColumnElement[bool]:
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 
 
-def _taken() -> Any:
+def _address_written_to() -> Any:
     twin = aliased(User)
     arrived = Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN])
     campaign = Delivery.campaign_id == bindparam("campaign_id")
@@ -74,8 +75,8 @@ def _taken() -> Any:
     return select(User.id).where(_AMONG, theirs)
 
 
-TAKEN = _taken()
-"""Of the users `ids`, those whose address has, or may have, the message of the campaign `campaign_id` already."""
+ADDRESS_WRITTEN_TO = _address_written_to()
+"""Of the users `ids`, those whose address got the message of the campaign `campaign_id` already, or may have."""
 
-UNWANTED = select(User.id).where(_AMONG, unwanted())
+ADDRESS_UNSUBSCRIBED = select(User.id).where(_AMONG, address_unsubscribed())
 """Of the users `ids`, those at whose address somebody has unsubscribed."""

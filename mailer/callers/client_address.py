@@ -1,4 +1,4 @@
-"""Whose request it is, when proxies stand in front: nobody's word counts but that of the proxies that were named."""
+"""From which address a request comes when proxies stand in front. Only the named proxies are believed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import re
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-UNIX = "unix"  # whoever speaks through a unix socket
+UNIX = "unix"  # the name for whoever connects through a unix socket
 _PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}")
 
 Address = IPv4Address | IPv6Address
 
 
 class TrustedProxies:
-    """The proxies of `MAILER_TRUSTED_PROXIES`: addresses, networks, and `unix` for a unix socket's other end."""
+    """The proxies of `MAILER_TRUSTED_PROXIES`: addresses, networks, and `unix` for connections by a unix socket."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._unix = UNIX in names
         self._networks = tuple(ip_network(name) for name in names if name != UNIX)
 
     def client(self, peer: str, forwarded_for: str) -> str:
-        """The address to hold a request against: the rightmost of X-Forwarded-For that is no trusted proxy's.
+        """The client's address: the rightmost one in X-Forwarded-For that is not a trusted proxy's.
 
-        It is `peer` itself where that is none of them, and the last trusted one before an entry that is no address.
-        Pure.
+        If `peer` is not a trusted proxy, it is the client. An entry that is no address ends the search: then it is the
+        last trusted proxy before that entry. Pure.
         """
         address = _read(peer)
         if not (self._unix if address is None else self._trusts(address)):
@@ -43,7 +43,7 @@ class TrustedProxies:
 
 
 def _read(text: str) -> Address | None:
-    """An address, with or without a port; an IPv4 address in IPv6 clothes is an IPv4 address."""
+    """The address in `text`, which may have a port; None: there is none. `::ffff:192.0.2.1` is an IPv4 address."""
     bare = text.strip()
     found = _PORT.fullmatch(bare)
     try:

@@ -1,4 +1,4 @@
-"""Requests per caller, counted in the database: the limit holds over all workers and machines."""
+"""Rate limits for callers. Requests are counted in the database, so a limit holds over all workers and machines."""
 
 from __future__ import annotations
 
@@ -6,32 +6,49 @@ import math
 from dataclasses import dataclass
 
 from limits import RateLimitItem, parse_many
-from sqlalchemy import case
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, Insert, bindparam, case
 
 from mailer.errors import TooManyRequests
 from mailer.storage.database import Database
+from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RateLimit
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a rate: `limit` requests, of which `remaining`, until `resets_at` (ms since 1970)."""
+    """What is left of a rate: `remaining` of `limit` requests, until `resets_at` (ms since 1970)."""
 
     limit: int
     remaining: int
     resets_at: int
 
     def headers(self) -> dict[str, str]:
-        """As Rocket.Chat tells it; the reset is in milliseconds."""
+        """The headers in which Rocket.Chat says so; the reset is in ms since 1970."""
         told = {"Limit": self.limit, "Remaining": self.remaining, "Reset": self.resets_at}
         return {f"X-RateLimit-{name}": str(value) for name, value in told.items()}
 
 
-class RateLimiter:
-    """Applies the configured rates, such as `10/minute`, to a caller; an empty one lets everything through.
+def _hitting(new: NewRow) -> Insert:
+    """Begin a window with its first request, or count one more in it."""
+    ends = bindparam("ends", type_=BigInteger)
+    over = RateLimit.expires_at <= bindparam("now", type_=BigInteger)
+    counted = {
+        "hits": case((over, 1), else_=RateLimit.hits + 1),
+        "expires_at": case((over, ends), else_=RateLimit.expires_at),
+    }
+    first = new.values(key=bindparam("counted"), hits=1, expires_at=ends)
+    return first.on_conflict_do_update(index_elements=["key"], set_=counted).returning(
+        RateLimit.hits, RateLimit.expires_at
+    )
 
-    The windows are fixed: one begins with the first request. A power cut may forget the last counts.
+
+_HIT = Upsert(RateLimit, _hitting)
+
+
+class RateLimiter:
+    """Applies the configured rates, such as `10/minute`, to a caller. An empty text means no limit.
+
+    A window has a fixed length and begins with a caller's first request. After a power cut the last counts may be lost.
     """
 
     def __init__(self, db: Database, rates: str) -> None:
@@ -39,7 +56,7 @@ class RateLimiter:
         self._rates: list[RateLimitItem] = parse_many(rates) if rates else []
 
     def hit(self, *identity: str) -> Allowance | None:
-        """Count one request of `identity`; return what is left of the tightest rate, None where there is none.
+        """Count one request of the caller `identity`. Returns what is left of the tightest rate; None: no limit is set.
 
         Raises `TooManyRequests` when a rate is used up; the rates after it are then not counted.
         """
@@ -50,16 +67,7 @@ class RateLimiter:
         with self._db.write(durable=False) as connection:
             now = self._db.clock(connection)
             ends = now + rate.get_expiry() * 1000
-            insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(RateLimit)
-            over = RateLimit.expires_at <= now
-            upsert = insert.values(key=key, hits=1, expires_at=ends).on_conflict_do_update(
-                index_elements=["key"],
-                set_={
-                    "hits": case((over, 1), else_=RateLimit.hits + 1),
-                    "expires_at": case((over, ends), else_=RateLimit.expires_at),
-                },
-            )
-            hits, ends = connection.execute(upsert.returning(RateLimit.hits, RateLimit.expires_at)).one()
+            hits, ends = _HIT.run(connection, {"counted": key, "now": now, "ends": ends}).one()
         left = Allowance(rate.amount, max(0, rate.amount - hits), ends)
         if hits > rate.amount:
             raise TooManyRequests(max(1, math.ceil((ends - now) / 1000)), left.headers())

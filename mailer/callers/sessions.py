@@ -1,4 +1,4 @@
-"""What clients ask around a campaign: log in, who am I, log out. Answered by whoever knows the callers."""
+"""Logging in, `me` and logging out, which Rocket.Chat's clients call before and after a campaign."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = ("username", "name", "emails", "type", "roles", "active", "status", "lan
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to answer: JSON, a status and headers."""
+    """An answer to a caller: its JSON, status and headers."""
 
     body: dict[str, Any]
     status: int
@@ -32,7 +32,7 @@ class Answer:
 
 
 class Sessions(Protocol):
-    """Where callers come from and go to."""
+    """Answers the calls that are about a session: by the workspace, or by ourselves if there is none."""
 
     def login(self, credentials: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
         """Answer an attempt to log in; `headers` are those of a second factor."""
@@ -45,7 +45,7 @@ class Sessions(Protocol):
 
 
 class LocalSessions:
-    """Stands beside `tokens.Tokens`: tokens are made on the command line, so nobody can log in here."""
+    """Sessions without a workspace: tokens are made on the command line (`tokens.Tokens`), so nobody can log in."""
 
     def __init__(self, db: Database, tokens: Tokens) -> None:
         self._db = db
@@ -57,7 +57,7 @@ class LocalSessions:
         return Answer(body, 401, {})
 
     def me(self, caller: Caller, token: str) -> Answer:  # noqa: ARG002
-        """What the directory has of them, as far as the workspace itself would show it to them."""
+        """The caller's fields in the directory, as far as the workspace itself would show them."""
         with self._db.read() as connection:
             asked = select(User.email, User.created_at, User.document).where(User.id == caller.user_id)
             row = connection.execute(asked).one_or_none()
@@ -69,6 +69,6 @@ class LocalSessions:
         return Answer({"_id": caller.user_id, **known, "email": row.email, "success": True}, 200, {})
 
     def logout(self, caller: Caller, token: str, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002
-        """Delete the token: it is not valid any more."""
+        """Delete the token, which is invalid from now on."""
         self._tokens.forget(token)
         return Answer({"status": "success", "success": True, "data": {"message": LOGGED_OUT}}, 200, {})

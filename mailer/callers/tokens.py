@@ -1,4 +1,4 @@
-"""Who is calling: the two headers of Rocket.Chat checked against tokens of which only the digest is kept."""
+"""Callers known by tokens of our own: Rocket.Chat's two headers, checked against tokens kept as digests only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """A token as it may be shown: its digest, never itself. Times are milliseconds since 1970."""
+    """What may be shown of a token: its digest, never the token itself. Times are ms since 1970."""
 
     digest: str
     user_id: str
@@ -48,14 +48,14 @@ class TokenInfo:
 
 
 class Authenticator(Protocol):
-    """Knows callers by their two headers."""
+    """Tells who calls by the two headers of Rocket.Chat."""
 
     def authenticate(self, user_id: str, token: str) -> Caller:
         """Return the caller, or raise `NotLoggedIn`."""
 
 
 class Tokens:
-    """The callers' credentials."""
+    """The tokens in the database."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -72,7 +72,10 @@ class Tokens:
         return Caller(row.user_id, frozenset(row.permissions))
 
     def create(self, user_id: str, permissions: Sequence[str], expires_in: int | None = None) -> str:
-        """Return a new token, shown this once, good for `expires_in` milliseconds; `NotFound`: no such active user."""
+        """Make a token, which can be shown only now. It is valid for `expires_in` ms; None: for good.
+
+        Raises `NotFound` if there is no active user with this id.
+        """
         token = secrets.token_urlsafe(32)
         with self._db.write() as connection:
             now = self._db.clock(connection)

@@ -1,4 +1,4 @@
-"""Who is calling, asked of a Rocket.Chat workspace with the caller's own two headers, and remembered for a minute."""
+"""Callers known by a Rocket.Chat workspace: asked with their own two headers, and remembered for a minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mailer.errors import NotLoggedIn
 from mailer.text import is_http_header_value
 from mailer.workspace.client import Account, account
 
-LIFETIME = 60.0  # seconds
+REMEMBERED_SECONDS = 60.0
 MAX_REMEMBERED = 10_000  # callers remembered
 ADMIN = "admin"
 
@@ -20,7 +20,7 @@ Ask = Callable[[str, str, str], Account | None]
 
 
 class WorkspaceCallers:
-    """Stands where `tokens.Tokens` does; safe in several threads. Admins may do everything."""
+    """Takes the place of `tokens.Tokens` where a workspace is set; may be used by several threads."""
 
     def __init__(
         self, url: str, send_roles: Collection[str], *, ask: Ask = account, now: Callable[[], float] = time.monotonic
@@ -44,7 +44,7 @@ class WorkspaceCallers:
         return caller
 
     def forget(self, user_id: str, token: str) -> None:
-        """Ask about this caller again: they have logged out."""
+        """Forget this caller, who has logged out, so that the workspace is asked again."""
         with self._lock:
             self._known.pop(_key(user_id, token), None)
 
@@ -63,7 +63,7 @@ class WorkspaceCallers:
         with self._lock:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
-            self._known[key] = (self._now() + LIFETIME, caller)
+            self._known[key] = (self._now() + REMEMBERED_SECONDS, caller)
 
 
 def _key(user_id: str, token: str) -> bytes:
@@ -71,7 +71,7 @@ def _key(user_id: str, token: str) -> bytes:
 
 
 def permissions(roles: Collection[str], send_roles: Collection[str]) -> frozenset[str]:
-    """What somebody with `roles` in the workspace may do here. Pure."""
+    """What somebody with `roles` in the workspace may do here; an admin may do everything. Pure."""
     if ADMIN in roles:
         return frozenset({"send-mail", "manage-users"})
     return frozenset({"send-mail"}) if set(roles) & set(send_roles) else frozenset()

@@ -1,4 +1,4 @@
-"""Log in, who am I and log out, passed on to the workspace that knows the callers, and its answers passed back."""
+"""Logging in, `me` and logging out, passed on to the workspace; its answers are passed back."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from mailer.callers.sessions import Answer
 from mailer.callers.tokens import Caller
 from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.errors import NotLoggedIn, TooManyRequests, WorkspaceUnavailable
-from mailer.workspace.client import NO_JSON, WHILE_A_CALLER_WAITS
+from mailer.workspace.client import CALLER_TIMEOUT, INVALID_JSON
 
-PASSED_BACK = (200, 400, 401, 403)  # what a workspace answers to those whom it understood
+PASSED_BACK = (200, 400, 401, 403)  # the statuses of a workspace that has understood the call
 MAX_ANSWER = 1 << 20  # bytes of an answer
 ANSWER_TIMEOUT = 20.0  # seconds for all of an answer
-DEFAULT_WAIT = 60  # seconds, of a workspace's limit that does not say
+DEFAULT_WAIT = 60  # seconds, when a workspace that limits us does not say how long
 
 
 class WorkspaceSessions:
-    """Stands beside `WorkspaceCallers`; whatever is no answer of a workspace is `WorkspaceUnavailable`."""
+    """Sessions of a workspace. Raises `WorkspaceUnavailable` for whatever is no answer of one."""
 
     def __init__(self, url: str, callers: WorkspaceCallers) -> None:
         self._url = url.rstrip("/")
         self._callers = callers
 
     def login(self, credentials: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        """What the workspace says; nothing of `credentials` is kept or logged."""
+        """The workspace's answer; nothing of `credentials` is kept or logged."""
         return self._ask("POST", "login", headers, credentials)
 
     def me(self, caller: Caller, token: str) -> Answer:
-        """The caller as the workspace has them."""
+        """The caller as the workspace knows them."""
         return self._known(self._ask("GET", "me", _credentials(caller, token)))
 
     def logout(self, caller: Caller, token: str, headers: Mapping[str, str]) -> Answer:
-        """Log out there; here the token is forgotten at once, by other processes within a minute."""
+        """Log out of the workspace. This process forgets the token at once, others within a minute."""
         answer = self._ask("POST", "logout", {**headers, **_credentials(caller, token)}, {})
         self._callers.forget(caller.user_id, token)
         return self._known(answer)
@@ -56,7 +56,7 @@ class WorkspaceSessions:
                     f"{self._url}/api/v1/{path}",
                     json=body,
                     headers=dict(headers),
-                    timeout=WHILE_A_CALLER_WAITS,
+                    timeout=CALLER_TIMEOUT,
                     allow_redirects=False,
                     stream=True,
                 ) as response:
@@ -81,7 +81,7 @@ def _read(response: requests.Response) -> Answer:
             raise WorkspaceUnavailable
     try:
         body = json.loads(data)
-    except NO_JSON as error:
+    except INVALID_JSON as error:
         raise WorkspaceUnavailable from error
     if not isinstance(body, dict):
         raise WorkspaceUnavailable

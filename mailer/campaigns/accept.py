@@ -6,11 +6,12 @@ import secrets
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import Connection, Table, and_, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, insert, select, update
 
 from mailer.campaigns.draft import Draft
 from mailer.errors import IdempotencyConflict
 from mailer.storage.database import Database
+from mailer.storage.dialects import in_turn
 from mailer.storage.models import Campaign, CampaignState, IdempotencyKey
 
 ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # who posts it again after that wants it sent
@@ -60,17 +61,11 @@ def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int
 
     One from after `now` was accepted before the clock was set back, and by more than the window is no repetition.
     """
-    _in_turn(connection, f"{caller_id} {fingerprint}")
+    in_turn(connection, f"{caller_id} {fingerprint}")
     lately = and_(Campaign.created_at > now - window, Campaign.created_at < now + window)
     same = (Campaign.caller_id == caller_id, Campaign.fingerprint == fingerprint, lately)
     newest = select(Campaign.id).where(*same, Campaign.state.not_in(ENDED_EARLY)).order_by(Campaign.id.desc())
     return connection.scalar(newest.limit(1))
-
-
-def _in_turn(connection: Connection, what: str) -> None:
-    """Of two transactions about the same, the second waits here for the first; on SQLite it waited to begin."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
 
 
 def _claim_key(
@@ -78,7 +73,7 @@ def _claim_key(
 ) -> str | None:
     """Take the key for `campaign_id`; return the campaign that has it already."""
     table = IdempotencyKey
-    _in_turn(connection, f"{caller_id} {key}")
+    in_turn(connection, f"{caller_id} {key}")
     mine = and_(table.caller_id == caller_id, table.key == key)
     fingerprint = draft.fingerprint(sort_keys=True)
     values = {"fingerprint": fingerprint, "campaign_id": campaign_id, "created_at": now}

@@ -16,7 +16,7 @@ BY_A_PERSON = "paused by a person"
 
 
 def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Hold from the next checkpoint on; `InvalidState` unless it is running or resting, or paused already."""
+    """Send nothing from the next checkpoint on. Raises `InvalidState` unless it runs, rests or is paused already."""
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "paused", *BEGUN)
@@ -36,7 +36,7 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
 
 
 def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
-    """What a campaign has that begins where it stopped: with its batches, or with the plan that it never had."""
+    """The columns of a campaign that goes on: with its batches, or with planning where it was never planned."""
     state = CampaignState.ACCEPTED if campaign.started_at is None else CampaignState.RUNNING
     return {"state": state, "due_at": now, "rests": 0, "errors": 0}
 

@@ -1,4 +1,4 @@
-"""The invariants of the outbox, and what breaks them. Each is one statement, so each sees one moment."""
+"""What must always be true of campaigns, batches and deliveries. Each check is one statement, so it sees one moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = 20  # findings of one kind that are listed
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that must never be: what, in which campaign, and in which of its batches if in one."""
+    """A broken invariant: what is wrong, in which campaign, and in which batch if it is about one."""
 
     problem: str
     campaign_id: str

@@ -1,4 +1,4 @@
-"""Cut a campaign's audience into batches."""
+"""Cut a campaign's audience into batches: ranges of user ids."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select
 
 from mailer.audience.conditions import audience
 from mailer.audience.shared_addresses import merged_audience
@@ -16,12 +16,26 @@ from mailer.delivery import resting
 from mailer.delivery.trouble import Trouble, describe, full_traceback, without_addresses
 from mailer.directory.users import find_by_address
 from mailer.messages.links import NOBODY
-from mailer.storage.database import AnyRow, Database, is_database_trouble
+from mailer.storage.database import Database, is_database_trouble
+from mailer.storage.dialects import is_postgresql
+from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, User
 
 log = logging.getLogger(__name__)
 
 COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
+
+
+_LEASES = Leases(Campaign, Campaign.id, ends=Campaign.due_at, held=Campaign.state == CampaignState.PLANNING)
+
+
+class Unplanned(NamedTuple):
+    """A campaign in the hands of the planner whose `fence` it has."""
+
+    id: str
+    fence: int
+    dry_run: bool
+    sender: str
 
 
 class Planner:
@@ -39,7 +53,7 @@ class Planner:
         self._lease = lease
         self._merge = merge
         self._limit = limit
-        self._held: dict[int, AnyRow] = {}
+        self._held: dict[int, Unplanned] = {}
 
     def plan_next(self) -> bool:
         """Cut the audience of one waiting campaign into batches; False when none waits."""
@@ -58,41 +72,35 @@ class Planner:
         return True
 
     def heartbeat(self) -> None:
-        """Hold every campaign in hand for another lease: its audience may take longer to read than one."""
+        """Extend the lease of every campaign in hand, since reading its audience may take longer than a lease."""
         for campaign in list(self._held.values()):
             with self._db.write(durable=False) as connection:
                 ends = self._db.clock(connection) + self._lease
-                connection.execute(update(Campaign).where(*_mine(campaign)).values(due_at=ends))
+                _LEASES.renew(connection, (campaign.id,), campaign.fence, ends)
 
-    def _plan(self, campaign: AnyRow) -> None:
+    def _plan(self, campaign: Unplanned) -> None:
         with self._db.read(limit=self._limit) as connection:
             ranges = self._cut(connection, campaign)
         with self._db.write() as connection:
             now = self._db.clock(connection)
             state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
             values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
-            done = update(Campaign).where(*_mine(campaign)).values(**values, finished_at=None if ranges else now)
-            if connection.execute(done).rowcount and ranges:
+            values |= {"finished_at": None if ranges else now}
+            if _LEASES.write(connection, (campaign.id,), campaign.fence, values) and ranges:
                 due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
 
-    def _cut(self, connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:
+    def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
         if campaign.dry_run:
             return _dry_run(connection, campaign)
         query = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
         return _ranges(connection, query, self._batch_size, merge=self._merge)
 
 
-def _mine(campaign: AnyRow) -> tuple[ColumnElement[bool], ...]:
-    """Conditions: nobody has claimed it since, and it is still to be planned."""
-    planning = Campaign.state == CampaignState.PLANNING
-    return Campaign.id == campaign.id, Campaign.fence == campaign.fence, planning
-
-
-def _rest(db: Database, campaign: AnyRow, error: Exception) -> None:
+def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
     log.error("campaign %s cannot be planned: %s", campaign.id, without_addresses(describe(error)))
     with db.write() as connection:
-        mine = select(Campaign.id).where(Campaign.id == campaign.id, Campaign.fence == campaign.fence).with_for_update()
+        mine = select(Campaign.id).where(_LEASES.mine((campaign.id,), campaign.fence)).with_for_update()
         if connection.execute(mine).one_or_none() is None:
             return
         times = resting.rest(connection, campaign.id, Trouble(error=describe(error)), db.clock(connection), tried=False)
@@ -100,7 +108,7 @@ def _rest(db: Database, campaign: AnyRow, error: Exception) -> None:
         log.error("%s", full_traceback(error))
 
 
-def _claim_campaign(db: Database, lease: int) -> AnyRow | None:
+def _claim_campaign(db: Database, lease: int) -> Unplanned | None:
     early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
     unplanned = and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None))
     waiting = or_(early, unplanned)
@@ -117,15 +125,14 @@ def _claim_campaign(db: Database, lease: int) -> AnyRow | None:
         ).one_or_none()
         if row is None:
             return None
-        values = {"state": CampaignState.PLANNING, "fence": row.fence + 1, "due_at": now + lease}
-        connection.execute(update(Campaign).where(Campaign.id == row.id).values(**values))
-        return connection.execute(first.where(Campaign.id == row.id)).one()
+        fence = _LEASES.take(connection, (row.id,), row.fence, now + lease, state=CampaignState.PLANNING)
+        return Unplanned(row.id, fence, row.dry_run, row.sender)
 
 
 def _ranges(connection: Connection, query: Mapping[str, Any], size: int, *, merge: bool) -> Sequence[Sequence[Any]]:
     if merge:
         return _numbered(connection, merged_audience(query), size)
-    cut = _skipped_through if connection.dialect.name == "sqlite" else _numbered
+    cut = _skipped_through if not is_postgresql(connection) else _numbered
     return cut(connection, audience(query), size)
 
 
@@ -158,7 +165,7 @@ def _skipped_through(connection: Connection, members: ColumnElement[bool], size:
     return [batch for batch in batches if batch[2]]
 
 
-def _dry_run(connection: Connection, campaign: AnyRow) -> Sequence[Sequence[Any]]:
+def _dry_run(connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
     user = find_by_address(connection, campaign.sender)
     user_id = user.user_id if user else NOBODY
     return [(user_id, user_id, 1)]

@@ -1,4 +1,4 @@
-"""Forget what finished campaigns said and to which addresses; how many, and what became of each, stays on record."""
+"""Purge finished campaigns: what they said and the addresses go, the counts and each outcome stay."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _strip(db: Database, campaign_id: str) -> int:
 
 
 def _strip_range(db: Database, campaign_id: str, ends: Sequence[str]) -> int:
-    """A transaction of its own, so that accepting and delivering go on meanwhile."""
+    """Purge one batch in a transaction of its own, so that accepting and delivering go on meanwhile."""
     first_id, last_id = ends
     theirs = and_(Delivery.campaign_id == campaign_id, Delivery.user_id >= first_id, Delivery.user_id <= last_id)
     kept = or_(Delivery.address.is_not(None), Delivery.reply != "")

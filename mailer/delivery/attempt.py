@@ -29,7 +29,7 @@ NO_REASON = "it gave no reason"
 
 @dataclass(slots=True)
 class Attempt:
-    """What the messages of one checkpoint came to.
+    """What came of the messages of one checkpoint.
 
     `got_reply`: somebody got an answer about themselves. `trouble`: what ended it early. `error`: that of the trouble.
     """
@@ -41,7 +41,7 @@ class Attempt:
     error: BaseException | None = None
 
     def halt(self, **what: str) -> None:
-        """Draw no more; the first words about a trouble stand."""
+        """Draw no more messages. Of several reasons of one kind the first is kept."""
         self.halted = True
         now = self.trouble or Trouble()
         self.trouble = replace(now, **{name: words for name, words in what.items() if getattr(now, name) is None})
@@ -107,7 +107,7 @@ class Sender:
                 attempt.got_reply = True
             else:
                 self._judge(item, outcome, now, attempt)
-            del drawn[outcome.id]  # last: until here an error leaves it in doubt
+            del drawn[outcome.id]  # last: an error before this leaves it uncertain
 
     def _judge(self, item: WorkItem, outcome: Outcome, now: int, attempt: Attempt) -> None:
         status, about, reply = Status(outcome.status), About(outcome.about), one_line(outcome.reply)
@@ -128,7 +128,7 @@ class Sender:
             self._halt_if_alike(attempt)
 
     def _halt_if_alike(self, attempt: Attempt) -> None:
-        """Have so many refusals looked at in the database before more are added to them."""
+        """Stop once there are enough refusals to judge the campaign by: the next checkpoint looks for a pattern."""
         enough = self._settings.same_refusals
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
@@ -154,6 +154,6 @@ def _verify_answered(asked: int, drawn: Mapping[str, WorkItem], attempt: Attempt
 
 
 def _close(outcomes: Iterator[Outcome] | None) -> None:
-    """Have the transport stop where it is, if it can be told to."""
+    """Close the transport's generator, if it is one, whatever that raises."""
     with suppress(Exception):
         getattr(outcomes, "close", lambda: None)()

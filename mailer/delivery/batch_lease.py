@@ -1,4 +1,4 @@
-"""A batch in hand, and until when it is surely ours."""
+"""The lease of a batch as its holder sees it: until when nobody else can have taken the batch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing_extensions import override
 
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.worklist import Claim
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.lease import boot_time
 from transports.base import Message
 
 
 class BatchLease:
-    """A claim and until when it is surely ours, by this machine's clock, which goes on while a process is stopped."""
+    """A claim, and until when its lease lasts by this machine's clock, which goes on while the process is stopped."""
 
     def __init__(self, claim: Claim, lease: int, since: float) -> None:
         self.claim = claim
@@ -21,7 +21,7 @@ class BatchLease:
         self.renew(since)
 
     def renew(self, since: float) -> None:
-        """The database gave another lease, which began at `since` or later."""
+        """The database has extended the lease, at `since` (`boot_time`) or later."""
         self._ends = since + self._lease
 
     def verify(self) -> None:
@@ -31,9 +31,9 @@ class BatchLease:
 
 
 class LeasedMessages(Iterator[Message]):
-    """Messages, given out only while the batch is surely ours. Raises `LeaseLost`.
+    """Messages that are given out only during the lease. Raises `LeaseLost` after it.
 
-    Also at their end: a transport asks for more while the last ones it has drawn are still to be written.
+    It is checked at the end of the messages too: a transport asks for more before it has written the last ones.
     """
 
     def __init__(self, lease: BatchLease, messages: Iterator[Message]) -> None:

@@ -4,8 +4,7 @@
 |-----------|---------------------------|----------------------------------------------------------|
 | closed    | no row                    | everybody                                                |
 | open      | `retry_at` is yet to come | nobody                                                   |
-| half-open | `retry_at` has come       | one worker: what comes of it closes the breaker, or opens |
-|           |                           | it again for longer                                      |
+| half-open | `retry_at` has come       | one worker: success closes the breaker, failure opens it |
 """
 
 from __future__ import annotations

@@ -16,15 +16,15 @@ from sqlalchemy.exc import OperationalError
 from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.outbox import Checkpoint, Outbox
+from mailer.delivery.outbox import Outbox
 from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
-from mailer.delivery.worklist import Claim, Result, WorkItem
+from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings
 from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.lease import boot_time
 from transports.base import Transport, TransportUnavailable
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Deliverer:
     def run_next(self, stopping: Callable[[], bool]) -> bool:
         """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand.
 
-        An unexpected error has its campaign rest, and in the end fail: alone, while the others go on.
+        After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises what
+        is no campaign's fault, such as `SQLAlchemyError` when the database is away.
         """
         since = boot_time()
         claim = self._claim()
@@ -69,7 +70,7 @@ class Deliverer:
             self._deliver(lease, stopping)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
-        except BaseException as error:  # whatever it is, it is this campaign's
+        except BaseException as error:  # unless it is the machine's or the database's
             if not _is_the_campaigns(error):
                 raise
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
@@ -94,13 +95,13 @@ class Deliverer:
             log.error("%s", full_traceback(error))
 
     def heartbeat(self) -> None:
-        """Hold every batch in hand for another lease; a send may take longer than one."""
+        """Extend the lease of every batch in hand, since sending one message may take longer than a lease."""
         for lease in list(self._held.values()):
             try:
                 lease.verify()
                 lease.renew(self._outbox.extend(lease.claim))
             except LeaseLost:
-                continue  # the delivering thread will find out by itself, and must not be told that it holds on
+                continue  # the delivering thread finds out by itself; renewing here would hide it
 
     def _deliver(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
         claim = lease.claim
@@ -154,9 +155,10 @@ class Deliverer:
     def _write_until_done(
         self, lease: BatchLease, intent: Sequence[WorkItem], write: Callable[[], T], stopping: Callable[[], bool]
     ) -> T:
-        """Write what was sent, however long the database is away: forgetting it would send it again.
+        """Repeat `write` for as long as the database is away: outcomes that are forgotten would be sent again.
 
-        A commit whose answer was lost may have happened; the recorded `intent` tells, and then the batch is let go.
+        A commit may have happened although its answer was lost. Then the recorded `intent` is another than `intent`,
+        and `LeaseLost` is raised: the batch goes on from what is recorded.
         """
         while True:
             try:
@@ -198,7 +200,7 @@ class Deliverer:
 
 
 def _is_the_campaigns(error: BaseException) -> bool:
-    """Not the machine's and not the database's, which would be every campaign's."""
+    """Whether this campaign is at fault; trouble of the machine or the database would meet every campaign."""
     return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Insert,
     Integer,
     Update,
     and_,
@@ -20,12 +21,14 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mailer.delivery.worklist import Claim, Result
+from mailer.storage.dialects import NewRow, RowUpsert
+from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
 COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
+LEASES = Leases(Batch, Batch.campaign_id, Batch.number, ends=Batch.due_at)
 TOO_MANY = "MAILER_MAX_FAILURE_RATE"
 ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
 
@@ -36,39 +39,42 @@ class LeaseLost(Exception):
 
 def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
     """Update the batch if the claim still holds it; else raise `LeaseLost`, which rolls the transaction back."""
-    mine = and_(Batch.campaign_id == claim.campaign_id, Batch.number == claim.number, Batch.fence == claim.fence)
-    if connection.execute(update(Batch).where(mine).values(**values)).rowcount != 1:
+    if not LEASES.write(connection, (claim.campaign_id, claim.number), claim.fence, values):
         raise LeaseLost
 
 
 def record(
-    connection: Connection, claim: Claim, results: Sequence[Result], attempting: Sequence[str], **numbers: int
+    connection: Connection,
+    claim: Claim,
+    results: Sequence[Result],
+    attempting: Sequence[str],
+    *,
+    now: int,
+    due_at: int,
+    untried: int,
+    takeovers: int,
 ) -> None:
-    """Write outcomes, keep the batch's counters in step and its lease alive: what every checkpoint does.
+    """Write outcomes at `now` (ms), keep the batch's counters in step and its lease alive until `due_at` (ms).
 
-    `attempting` are the user ids that come next. `numbers` are `now` and `due_at` in ms, and `untried`, how many of
-    the batch have no record yet: with it the plan stays in line with who is there. `takeovers` is how many holders of
-    the batch died in a row. Raises `LeaseLost`.
+    `attempting` are the user ids that come next. `untried` is how many of the batch have no record yet; the number of
+    the planned follows from it, since users may come and go. `takeovers` is how many holders of the batch died in a
+    row. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
     changes.subtract(result.item.status for result in results if result.item.status is not None)
     values = {f"{status}_added": changes[status] for status in COUNTERS}
     held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
-    numbers_now = {"due_at": numbers["due_at"], "untried": numbers["untried"], "held_takeovers": numbers["takeovers"]}
-    if connection.execute(_RECORD, {**held, **values, **numbers_now, "attempting": attempting}).rowcount != 1:
+    values |= {"due_at": due_at, "untried": untried, "held_takeovers": takeovers}
+    if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
         raise LeaseLost
     if results:
-        _write_deliveries(connection, claim.campaign_id, results, numbers["now"])
+        _write_deliveries(connection, claim.campaign_id, results, now)
 
 
 def _recording() -> Update:
     counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
     planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
-    held = and_(
-        Batch.campaign_id == bindparam("held_campaign"),
-        Batch.number == bindparam("held_number"),
-        Batch.fence == bindparam("held_fence"),
-    )
+    held = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
     rest: dict[str, Any] = {"due_at": bindparam("due_at"), "attempting": bindparam("attempting")}
     rest["takeovers"] = bindparam("held_takeovers")
     return update(Batch).where(held).values(**counts, **rest, planned=planned)
@@ -79,48 +85,60 @@ _RECORD = _recording()  # built once, like the upsert: every checkpoint runs bot
 
 def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
     rows = [_row(campaign_id, result, now) for result in results]
-    connection.exec_driver_sql(_UPSERTS[connection.dialect.name], rows)
+    _UPSERT.run(connection, rows)
 
 
-def _upsert(dialect: Any, paramstyle: str) -> str:
-    """The statement as the driver takes it, with a place for each of `COLUMNS`: rows then go to it as they are."""
-    insert = dialect.insert(Delivery)
+def _renewing(new: NewRow) -> Insert:
     changing = ("status", "address", "attempts", "uncertain_attempts", "reply", "updated_at", "due_at")
-    excluded = {name: insert.excluded[name] for name in changing}
-    upsert = insert.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
-    compiled = upsert.compile(dialect=dialect.dialect(paramstyle=paramstyle), column_keys=COLUMNS)
-    return str(compiled)
+    excluded = {name: new.excluded[name] for name in changing}
+    return new.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
 
 
 COLUMNS = (
-    *("campaign_id", "user_id", "status", "address", "attempts", "uncertain_attempts", "reply"),
-    *("first_at", "updated_at", "due_at"),
+    "campaign_id",
+    "user_id",
+    "status",
+    "address",
+    "attempts",
+    "uncertain_attempts",
+    "reply",
+    "first_at",
+    "updated_at",
+    "due_at",
 )
-_UPSERTS = {"sqlite": _upsert(sqlite, "qmark"), "postgresql": _upsert(postgresql, "format")}
+_UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
 
 
 def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:
     item = result.item
     recipient = item.recipient
     return (
-        *(campaign_id, recipient.user_id, result.status.value, recipient.address or None),
-        *(result.attempts, result.uncertain_attempts, result.reply, item.first_at or now, now, result.due_at),
+        campaign_id,
+        recipient.user_id,
+        result.status.value,
+        recipient.address or None,
+        result.attempts,
+        result.uncertain_attempts,
+        result.reply,
+        item.first_at or now,
+        now,
+        result.due_at,
     )
 
 
 def next_due(connection: Connection, claim: Claim) -> int | None:
-    """When the first of the batch's open deliveries is due again, in ms; None when all are final."""
+    """When the first of the batch's deliveries is to be tried again, in ms; None when all are final."""
     return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
 
 
 def end_open(connection: Connection, claim: Claim, now: int) -> None:
-    """What a cancellation left open of the batch is skipped, or stays uncertain where a copy may have arrived."""
+    """End the batch's deliveries after a cancellation: deferred ones are skipped, uncertain ones stay uncertain."""
     skipped = _end_deliveries(connection, _deliveries_of(claim), now)
     fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
 
 
 def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
-    """End the batches that nobody holds, as `end_open` does. The caller holds a lock on the campaign's row."""
+    """Do as `end_open` with all batches that nobody holds. The caller holds a lock on the campaign's row."""
     waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
     connection.execute(select(Batch.number).where(waiting).with_for_update())  # nobody claims or counts meanwhile
     theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
@@ -138,7 +156,7 @@ def _end_deliveries(connection: Connection, theirs: ColumnElement[bool], now: in
 
 
 def reopen(connection: Connection, campaign_id: str, statuses: Collection[DeliveryStatus], now: int) -> int:
-    """Have the deliveries that rest with one of `statuses` tried again, as if for the first time; return how many.
+    """Have the final deliveries with one of `statuses` tried again, as if for the first time; return how many.
 
     The caller holds a lock on the campaign's row.
     """
@@ -167,8 +185,11 @@ def _in_range() -> ColumnElement[bool]:
 
 
 def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> None:
-    """Let the batch wait until somebody of it is due (now, if there is `more` to try), or end it, and its campaign if
-    it was the last. `state` is the campaign's, whose row the caller has locked. Raises `LeaseLost`."""
+    """Give up the lease: the batch waits for its next delivery (now, with `more`), or is done.
+
+    The last batch that is done completes the campaign. `state` is the campaign's, whose row the caller has locked.
+    Raises `LeaseLost`.
+    """
     due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
     if due is not None:
         fenced(connection, claim, state=BatchState.WAITING, due_at=due)

@@ -1,7 +1,7 @@
-"""Campaigns that wait alone, after trouble of their own: on the campaign's row, so that every process heeds it.
+"""Campaigns that rest after trouble of their own, while others go on. All processes read it from the row.
 
-A resting campaign is tried with one batch once its `due_at` has come. What comes of that lets it go on, or has it rest
-longer; in the end it is paused (its sender stays refused) or failed (it meets an unexpected error each time).
+Once its `due_at` has come, one worker tries a resting campaign with one batch. Then it goes on, or rests for longer. In
+the end it is paused (its sender stays refused) or failed (each try meets an unexpected error).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def due(now: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def reserve_try(connection: Connection, campaign_id: str, now: int, until: int) -> bool:
-    """Keep the other workers away until `until`, while the caller tries; False: another has begun to."""
+    """Keep the other workers away until `until` (ms), while the caller tries; False: another does already."""
     mine = (Campaign.id == campaign_id, Campaign.state == CampaignState.RESTING, Campaign.due_at <= now)
     free = select(Campaign.id).where(*mine).with_for_update(skip_locked=True)  # no wait: the caller has a batch locked
     if connection.execute(free).one_or_none() is None:
@@ -71,8 +71,11 @@ def _after_error(step: int, error: str, now: int) -> dict[str, Any]:
 
 
 def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool) -> None:
-    """The campaign goes on. The refusals of its sender are over once somebody got a reply (`answered`), its errors
-    once a batch has come to its end (`ended`)."""
+    """Let the campaign go on.
+
+    `answered`: somebody got a reply, so its sender is no longer refused. `ended`: a batch came to its end, so its
+    unexpected errors are over.
+    """
     over: dict[str, int] = ({"rests": 0} if answered else {}) | ({"errors": 0} if ended else {})
     mine = Campaign.id == campaign_id
     resting = and_(mine, Campaign.state == CampaignState.RESTING)
@@ -82,7 +85,7 @@ def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool
 
 
 def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: int, *, ended: bool) -> int:
-    """Have the transport or the campaign left alone for the `trouble` there was, or let both go on.
+    """After a batch: open the breaker or have the campaign rest for the `trouble` there was, or let both go on.
 
     `ended`: the batch has come to its end. Returns how often in a row the campaign rested for this; 0: it does not.
     """

@@ -93,5 +93,5 @@ def _pause(connection: Connection, campaign_id: str, reason: str) -> None:
 
 
 def forget(connection: Connection, campaign_id: str) -> None:
-    """Begin anew."""
+    """Delete what is known of a campaign's refusals."""
     connection.execute(delete(SameRefusals).where(SameRefusals.campaign_id == campaign_id))

@@ -1,4 +1,4 @@
-"""What ended an attempt early, and how an unexpected error is told: on record in a line, in the log once whole."""
+"""What ended an attempt early, and the words for it: one line for the record, the traceback for the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"\S+@\S+")
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """In words for people: the transport's, the refusal of the sender, or an unexpected error; None where it is not."""
+    """Why an attempt ended early, in words for people: the transport failed, the sender was refused, or an error."""
 
     transport: str | None = None
     sender: str | None = None
@@ -24,11 +24,11 @@ class Trouble:
 
 
 class BrokenContract(Exception):
-    """A transport that answered for a message twice, not at all, or with what is no outcome."""
+    """A transport gave no outcome for a message, two of them, or something that is no outcome."""
 
 
 def describe(error: BaseException) -> str:
-    """One line for people, fit to be kept. What is not ours to say in better words is named as Python names it."""
+    """One line for people and for the database. An error that is not this service's own is named by its class."""
     if isinstance(error, (MailerError, UnusableText, BrokenContract)):
         return one_line(str(error))
     name = type(error).__name__
@@ -40,7 +40,7 @@ def describe(error: BaseException) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` without control characters and lone surrogates, cut to a length that is fit to be kept."""
+    """`text` without control characters and lone surrogates, cut to `LONGEST` characters."""
     return text_rules.one_line(text).strip()[:LONGEST]
 
 
@@ -50,5 +50,5 @@ def without_addresses(text: str) -> str:
 
 
 def full_traceback(error: BaseException) -> str:
-    """The traceback, fit for the log."""
+    """The traceback, without addresses."""
     return without_addresses("".join(traceback.format_exception(error)))

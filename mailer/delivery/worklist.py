@@ -1,4 +1,4 @@
-"""Who of a batch is to be attempted, and what an attempt came to: plain values, and the query that reads them."""
+"""Who of a batch is to be attempted, and what came of it: plain values, and the queries that read them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from mailer.audience.conditions import audience_since, eligible_and_refused
-from mailer.audience.shared_addresses import TAKEN, UNWANTED, covered_by_another_user
+from mailer.audience.shared_addresses import ADDRESS_UNSUBSCRIBED, ADDRESS_WRITTEN_TO, covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
@@ -20,10 +20,11 @@ from transports.base import About
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A batch in hand. `half_open`: the circuit breaker is, and this claim is the one that tries the transport.
+    """A batch that this worker holds.
 
-    `merged`: of users who share an address one is written to. `campaign_rests`: this claim is the one that tries it.
-    `errors`: unexpected ones of the campaign in a row. `takeovers`: how many holders in a row died while sending it.
+    `half_open`: the circuit breaker is, and this batch tries the transport. `campaign_rests`: the campaign rests, and
+    this batch tries it. `merged`: of users who share an address one is written to. `errors`: unexpected errors of the
+    campaign in a row. `takeovers`: how many holders of the batch in a row died while sending.
     """
 
     campaign_id: str
@@ -40,9 +41,9 @@ class Claim:
 
 
 class WorkItem(NamedTuple):
-    """One recipient to attempt, and what earlier attempts came to. `status` None: never tried.
+    """One recipient to attempt, and what came of earlier attempts. `status` None: there were none.
 
-    `refused_before`: refusals of the address are on record, and end when it takes a message.
+    `refused_before`: refusals of the address are on record; a message that it takes ends them.
     """
 
     recipient: Recipient
@@ -54,9 +55,9 @@ class WorkItem(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What an attempt came to; `due_at` in ms when there is to be another.
+    """What came of an attempt; `due_at` (ms) is when there is to be another.
 
-    `about`: whom a failure is about. `counts`: the other side refused the address itself, and that counts against it.
+    `about`: whom a failure is about. `counts`: the failure counts against the address.
     """
 
     item: WorkItem
@@ -77,6 +78,19 @@ def address_outcomes(results: Sequence[Result]) -> list[AddressOutcome]:
 def _address_outcome(result: Result) -> AddressOutcome:
     refusal = result.reply if result.counts else None
     return AddressOutcome(result.item.recipient.address, refusal, result.item.refused_before)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the database said at a checkpoint: the time in ms, who may be attempted, whether the campaign still runs.
+
+    The lease began at `since` (`boot_time`), or later.
+    """
+
+    since: float
+    now: int
+    items: Sequence[WorkItem]
+    running: bool
 
 
 # built once: every checkpoint runs the first of them
@@ -136,9 +150,11 @@ def still_eligible(
 def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dict[str, str]:
     """Who must not be written to because of another user with the address, and why."""
     among = {"campaign_id": campaign_id, "ids": ids}
-    taken = dict.fromkeys(connection.scalars(TAKEN, among), "Another user with the address has been written to.")
+    taken = dict.fromkeys(
+        connection.scalars(ADDRESS_WRITTEN_TO, among), "Another user with the address has been written to."
+    )
     return taken | dict.fromkeys(
-        connection.scalars(UNWANTED, {"ids": ids}), "Somebody at the address has unsubscribed."
+        connection.scalars(ADDRESS_UNSUBSCRIBED, {"ids": ids}), "Somebody at the address has unsubscribed."
     )
 
 

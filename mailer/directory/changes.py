@@ -1,7 +1,7 @@
-"""What a file or a caller says about a user, joined with what is known of them. Pure.
+"""What a file or a caller says about one user, combined with what is stored about them. Pure.
 
-Whoever is not named stays as they are, and so does every field that is not named: an import that brings a list of names
-must not erase addresses, nor make somebody active again.
+What is not named stays as it is: an import that brings a list of names must not erase addresses, nor make somebody
+active again.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from mailer.text import is_storable
 
 
 class Mode(Enum):
-    """What becomes of the fields that are not named."""
+    """What happens to the fields of a known user that a file or a caller does not name."""
 
     MERGE = "merge"  # they stay
-    REPLACE = "replace"  # they go; only `active`, which every document has, stays as it was
+    REPLACE = "replace"  # they are removed, except for `active`, which every document has
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row of a table: its fields, None for one to be cleared, and the addresses, first the one to write to.
+    """One row of a table: its fields, where None clears a field, and its addresses, first the one to write to.
 
-    Addresses stand apart because a column of them does not say what else is known of the user's others. None: there is
-    no such column, or the cell is empty; nothing in it: to be cleared.
+    Addresses stand apart from the fields, since a column of them does not say what is known of each, such as whether it
+    is verified. `addresses` None: there is no such column, or its cell is empty. No addresses in it: they are cleared.
     """
 
     fields: dict[str, Any]
@@ -38,10 +38,10 @@ class TableRow:
 
 
 def combined(known: Mapping[str, Any] | None, given: object, mode: Mode) -> object:
-    """The document to be checked and stored for what is `known` (None: nobody) and `given`, a document or `TableRow`.
+    """The document to check and store, of the `known` one (None: a new user) and `given`, a document or a `TableRow`.
 
-    In a document null removes a field when it is merged (RFC 7396), and is a value when it replaces. `active` cannot
-    be removed: null stays, to be refused.
+    When a document is merged, null removes a field (RFC 7396); when it replaces, null is a value. `active` cannot be
+    removed: there null stays, and the check refuses it.
     """
     document: object = given.fields if isinstance(given, TableRow) else given
     if not isinstance(document, dict):
@@ -60,9 +60,9 @@ def combined(known: Mapping[str, Any] | None, given: object, mode: Mode) -> obje
 
 
 def address_of(given: object) -> str:
-    """The address that `given` would be written to, as `addresses.comparable` has it; "": there is none.
+    """The first address in `given` as `addresses.comparable` has it; "": there is none.
 
-    What is no valid address is told apart by its text: it is somebody's all the same.
+    An invalid address is taken as it stands: it still tells one user from another.
     """
     text: object = None
     if isinstance(given, TableRow):
@@ -76,12 +76,12 @@ def address_of(given: object) -> str:
 
 
 def derived_id(address: str) -> str:
-    """The id of a user who has none: always the same for an address in comparable form, and does not show it."""
+    """The id for a user who came without one: a digest of the address, so always the same, and not readable."""
     return f"mail-{sha256(address.encode()).hexdigest()[:20]}"
 
 
 def _emails(known: object, addresses: Sequence[str]) -> list[dict[str, Any]]:
-    """These addresses first, with what is known of them, then the others but the one that was first."""
+    """The list `emails` with these addresses first. What is known of them stays; the one that was first before goes."""
     entries = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
     if not addresses or (entries and list(addresses) == [entries[0].get("address")]):
         return entries if addresses else []

@@ -1,7 +1,7 @@
-"""One user document as it is stored: checked types, canonical dates, no secrets. Pure.
+"""One user document made ready to be stored: types checked, dates in one form, secrets removed. Pure.
 
 The shape is Rocket.Chat's: `_id`, `username`, `name`, `emails: [{address, verified}]`, `active`, `type`, `roles`,
-`createdAt`, `status`, `language`, `customFields` and whatever else the source has. Every date leaves here as
+`createdAt`, `status`, `language`, `customFields` and whatever else the source has. Every date is stored as
 `{"$date": <milliseconds>}`, so that a selector has one form to compare with.
 """
 
@@ -43,7 +43,7 @@ class UserRow(NamedTuple):
 
 
 class _RefusedError(Exception):
-    """A problem on its way out through the levels of a document, each of which puts its key in front."""
+    """A problem somewhere in a document. Each level that it passes on its way out puts its own key before the path."""
 
     def __init__(self, problem: str, *path: str) -> None:
         self.problem = problem
@@ -51,9 +51,10 @@ class _RefusedError(Exception):
 
 
 def normalise(document: object, row: int, stored: Mapping[str, Any] = _NOTHING) -> UserRow:
-    """The row to store for `document`, which is not changed; raises `InvalidRow`, which names `row` and the field.
+    """The row to store for `document`, which is not changed. Raises `InvalidRow`, which names `row` and the field.
 
-    What it shares with `stored`, a document out of the directory, was checked before and is not gone through again.
+    `stored` is a document from the directory. What `document` shares with it was checked before and is not checked
+    again.
     """
     try:
         return _row(document, stored)
@@ -62,9 +63,9 @@ def normalise(document: object, row: int, stored: Mapping[str, Any] = _NOTHING) 
 
 
 def role_lines(roles: Sequence[str] | None) -> str | None:
-    """The roles as one text, each between line ends: a role is among them if its line is in the text.
+    """The roles as one text that can be indexed, each between line ends, so that a role is found as a line of the text.
 
-    None where only the document can tell: too long for an index, or a line end in a role.
+    None if that is not possible: it would be too long for an index, or a role has a line end in it.
     """
     if not roles:
         return ""
@@ -172,7 +173,7 @@ def _clean_object(values: Mapping[Any, Any], depth: int, stored: Mapping[str, An
 
 @lru_cache(maxsize=4096)
 def _is_kept(key: object) -> bool:
-    """Whether the field `key` is stored: a secret is not."""
+    """Whether the field `key` is stored, which a secret is not."""
     if not isinstance(key, str) or not is_storable(key):
         raise _RefusedError("has a field name that is not valid Unicode text")
     return not is_secret(key)

@@ -1,7 +1,8 @@
-"""Users into the directory from a file: streamed, validated, all or nothing.
+"""Importing users from a file: streamed, checked, all of them or none.
 
-The file is read, checked and joined with what is known of its users into a temporary table first, which blocks nobody;
-only then one statement merges it into `users`, so the time in which SQLite lets nobody else write is short.
+First the file is read, checked and combined with what is stored about its users into a temporary table, which blocks
+nobody. Then one statement merges that table into `users`. So other writers to SQLite, which takes one at a
+time, wait only for that.
 """
 
 from __future__ import annotations
@@ -16,21 +17,23 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from mailer.directory.changes import Mode
-from mailer.directory.staged_users import CHUNK, Problem, merge, stage, unreachable
-from mailer.directory.user_files import PLAIN, UserFile
-from mailer.directory.user_matching import Given, UserMatcher
-from mailer.directory.user_tables import Reading
+from mailer.directory.staged_users import TABLE, MergeCounts, Problem, merge, stage, unreachable
+from mailer.directory.user_files import DEFAULT_TABLE, UserFile
+from mailer.directory.user_matching import NumberedDocument, UserMatcher
+from mailer.directory.user_tables import TableOptions
 from mailer.files.text_files import TextFile
+from mailer.storage import staging
 from mailer.storage.database import Database
+from mailer.storage.staging import CHUNK, stage_and_merge
 from mailer.suppression import wishes
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """How many users the file brought, by what became of them.
+    """How many users an import created, updated and left unchanged.
 
-    `unreachable` of them have no address that can be written to; `problems` has the first ones, as many as were asked
-    for. `notes` are sentences on what was assumed in reading the file.
+    `unreachable` of them have no address that can be written to; `problems` names the first of these, as many as the
+    options ask for. `notes` are sentences about what was assumed in reading the file.
     """
 
     created: int
@@ -47,77 +50,88 @@ class ImportResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """How to import: what becomes of what is not named, how a table is read, and how many problems to tell."""
+class ImportOptions:
+    """How to import: what happens to fields that are not named, how a table is read, how many problems to name."""
 
     mode: Mode = Mode.MERGE
-    reading: Reading = PLAIN
-    encoding: str | None = None  # None: as the file says
+    table: TableOptions = DEFAULT_TABLE
+    encoding: str | None = None  # None: told by the file's bytes
     problems: int = 0
 
 
-Then = Callable[[Connection, ImportResult], None]
-USUAL = Wanted()
+AfterMerge = Callable[[Connection, ImportResult], None]
+DEFAULT_OPTIONS = ImportOptions()
 
 
 def import_users(
-    db: Database, path: Path, wanted: Wanted = USUAL, *, progress: Callable[[int], None] | None = None
+    db: Database, path: Path, options: ImportOptions = DEFAULT_OPTIONS, *, progress: Callable[[int], None] | None = None
 ) -> ImportResult:
-    """Add the users of the file `path` or change those who are known: all of them or, on an `InvalidRow`, none.
+    """Add the users of the file `path`, and change those who are known: all of them or, on an `InvalidRow`, none.
 
-    The file is a JSON array, NDJSON, pages of `users.list` or a table (`user_files`). Who has unsubscribed
-    stays so, who is marked so by Rocket.Chat (`mailer.unsubscribed`) or comes to an address with a wish becomes so,
-    who was deactivated stays so unless the file says otherwise, and who is not in the file stays as they are.
-    `progress` is told now and then how many bytes of the file have been read.
+    The file is a JSON array, NDJSON, pages of `users.list` or a table (`user_files`). Users who are not in it stay as
+    they are. The unsubscribed stay unsubscribed; users whom Rocket.Chat marks so (`mailer.unsubscribed`), or who come
+    to an address with a wish, become so. The deactivated stay so unless the file says otherwise. `progress` is called
+    now and then with the number of bytes read.
     """
-    with path.open("rb") as file, closing(TextFile(file, wanted.encoding)) as text:
-        users = UserFile(text, path.name, wanted.reading)
-        result = upsert_documents(db, _watched(iter(users), file, progress), wanted)
+    with path.open("rb") as file, closing(TextFile(file, options.encoding)) as text:
+        users = UserFile(text, path.name, options.table)
+        result = upsert_documents(db, _watched(iter(users), file, progress), options)
         return replace(result, notes=(*users.notes, *result.notes))
 
 
 def upsert_documents(
-    db: Database, documents: Iterable[Given], wanted: Wanted = USUAL, *, then: Then | None = None
+    db: Database,
+    documents: Iterable[NumberedDocument],
+    options: ImportOptions = DEFAULT_OPTIONS,
+    *,
+    then: AfterMerge | None = None,
 ) -> ImportResult:
-    """The same for `(row, document)` pairs from anywhere; the rows are for the errors.
+    """The same for documents from anywhere, each with the number of its row, which errors name.
 
-    `then` is called at the end of the transaction that merges, while the table `staged_users` still has their ids;
-    what it raises takes the whole import back.
+    `then` is called at the end of the transaction that merges, while the table `staged_users` still has the users. If
+    it raises, nothing is imported.
     """
-    with db.engine.connect() as connection:
-        with connection.begin():  # not a write to the database proper: SQLite locks nothing for it
-            superseded = stage(connection, UserMatcher(db, wanted.mode).join(documents))
-            if connection.dialect.name == "postgresql":
-                return _merged(db, connection, wanted, superseded, then)
-        with db.write_on(connection):
-            result = _merged(db, connection, wanted, superseded, then)
-            connection.exec_driver_sql("DROP TABLE staged_users")
+
+    def fill(connection: Connection) -> int:
+        return stage(connection, UserMatcher(db, options.mode).join(documents))
+
+    def merge_all(connection: Connection, superseded: int) -> ImportResult:
+        result = _merged(db, connection, options, superseded, then)
+        staging.drop(connection, TABLE.name)
         return result
 
+    return stage_and_merge(db, fill, merge_all)
 
-def _merged(db: Database, connection: Connection, wanted: Wanted, superseded: int, then: Then | None) -> ImportResult:
+
+def _merged(
+    db: Database, connection: Connection, options: ImportOptions, superseded: int, then: AfterMerge | None
+) -> ImportResult:
     now = db.clock(connection)
     wishes.before_merge(connection)
-    done = merge(connection, now, wanted.mode)
-    created = done.total - done.known
-    notes = (f"{superseded} rows repeat a user without an id: the last row of each counts",) if superseded else ()
-    result = ImportResult(
-        created=created,
-        updated=done.written - created,
-        unchanged=done.total - done.written,
-        unreachable=done.unreachable,
-        problems=unreachable(connection, wanted.problems) if wanted.problems else (),
-        notes=notes,
-    )
+    result = _result(merge(connection, now, options.mode), superseded)
+    if options.problems:
+        result = replace(result, problems=unreachable(connection, options.problems))
     if then:
         then(connection, result)
     wishes.after_merge(connection, now)
     return result
 
 
+def _result(done: MergeCounts, superseded: int) -> ImportResult:
+    created = done.total - done.known
+    notes = (f"{superseded} rows repeat a user without an id: the last row of each counts",) if superseded else ()
+    return ImportResult(
+        created=created,
+        updated=done.written - created,
+        unchanged=done.total - done.written,
+        unreachable=done.unreachable,
+        notes=notes,
+    )
+
+
 def _watched(
-    documents: Iterator[Given], file: BufferedReader, progress: Callable[[int], None] | None
-) -> Iterator[Given]:
+    documents: Iterator[NumberedDocument], file: BufferedReader, progress: Callable[[int], None] | None
+) -> Iterator[NumberedDocument]:
     if progress is None or not file.seekable():
         yield from documents
         return

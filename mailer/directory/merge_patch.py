@@ -12,10 +12,7 @@ from typing_extensions import TypeIs
 
 
 def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`target` with `changes` merged in, as RFC 7396 section 2 has it; neither is changed.
-
-    A date, `{"$date": ...}`, is a value and takes the place of what was there.
-    """
+    """A copy of `target` with `changes` merged in: null removes a field, objects are merged, all else replaces."""
     if not target or not _is_object(target):
         return _without_nulls(changes)
     result = dict(target)
@@ -30,7 +27,7 @@ def merged(target: object, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_nulls(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What becomes of nothing when `changes` are merged in."""
+    """What an empty document becomes when `changes` are merged in."""
     result = {}
     for key, value in changes.items():
         if value.__class__ is dict and _is_object(value):
@@ -41,7 +38,7 @@ def _without_nulls(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes that make `after` of `before` when they are merged in."""
+    """The changes that turn `before` into `after` when they are merged in."""
     changes: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)
@@ -54,5 +51,5 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 
 def _is_object(value: object) -> TypeIs[dict[str, Any]]:
-    """Whether `value` has fields of its own, and is not a date or number of Extended JSON."""
+    """Whether `value` is an object with fields, and no date or number of Extended JSON."""
     return isinstance(value, dict) and not next(iter(value), "").startswith("$")

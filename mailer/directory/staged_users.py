@@ -1,10 +1,9 @@
-"""A temporary table of users, filled while nobody waits, and its merge into the directory in one transaction."""
+"""The temporary table `staged_users`: filled while nobody waits, then merged into the directory in one transaction."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -13,14 +12,16 @@ from mailer.directory.changes import Mode
 from mailer.directory.documents import UserRow
 from mailer.directory.user_matching import MergedUser, encode, rejoined
 from mailer.errors import InvalidRow
+from mailer.storage import staging
+from mailer.storage.staging import ID, StagingTable
 
-CHUNK = 500  # rows
 COLUMNS = UserRow._fields
-_STAGED = (*COLUMNS, "known", "same", "depends", "keyed", "source_row")
-_TYPES = {
-    **dict.fromkeys(("active", "same", "depends", "keyed"), "boolean"),
-    **dict.fromkeys(("created_at", "source_row"), "bigint"),
-}
+_TYPES = {"id": ID, "document": "json", "active": "boolean", "created_at": "bigint"}
+TABLE = StagingTable(
+    "staged_users",
+    {column: _TYPES.get(column, "text") for column in COLUMNS}
+    | {"known": "json", "same": "boolean", "depends": "boolean", "keyed": "boolean", "source_row": "bigint"},
+)
 
 _UPSERT = f"""
 INSERT INTO users ({", ".join(COLUMNS)}, unsubscribed_at)
@@ -35,7 +36,7 @@ _OPTED_OUT = {
     "sqlite": "json_extract({table}.document, '$.mailer.unsubscribed') = 1",
     "postgresql": "({table}.document #> '{{mailer,unsubscribed}}') = 'true'",
 }
-_KNOWN = {  # on PostgreSQL they are held until the end, so that nobody changes what was looked at
+_KNOWN = {  # on PostgreSQL the rows are locked, so that nobody changes them before the merge
     "sqlite": "SELECT count(*) FROM staged_users JOIN users ON users.id = staged_users.id",
     "postgresql": "SELECT count(*) FROM (SELECT 1 FROM users JOIN staged_users ON users.id = staged_users.id"
     " ORDER BY users.id FOR UPDATE OF users) AS known",
@@ -59,14 +60,14 @@ SELECT id, CAST(document AS text) FROM staged_users WHERE email IS NULL ORDER BY
 
 
 class Problem(NamedTuple):
-    """Something about a user that keeps mail from them or was left out, without any value: it may be an address."""
+    """What is wrong with a user: why they get no mail, or what was left out. It names no value: that may be private."""
 
     user_id: str
     field: str
     reason: str
 
 
-class Merge(NamedTuple):
+class MergeCounts(NamedTuple):
     """How many users were staged, were known, and were written; how many of them have no address to write to."""
 
     total: int
@@ -76,21 +77,17 @@ class Merge(NamedTuple):
 
 
 def stage(connection: Connection, users: Iterator[MergedUser]) -> int:
-    """Fill the table; returns how many rows were superseded by a later one about the same user, who has no id there.
+    """Create and fill the table. Returns how many rows were dropped for a later row about the same user without an id.
 
     Raises `InvalidRow` for an `_id` that is repeated.
     """
-    _create(connection)
-    rows = ((*one[0], *one[1:]) for one in users)
-    if connection.dialect.name == "postgresql":
-        _copy(connection, rows)
-    else:
-        _insert(connection, rows)
+    TABLE.create(connection)
+    TABLE.fill(connection, ((*one[0], *one[1:]) for one in users))
     return _settle_repeated(connection)
 
 
-def merge(connection: Connection, now: int, mode: Mode) -> Merge:
-    """Merge the table into the directory. Who has changed since they were staged is joined anew."""
+def merge(connection: Connection, now: int, mode: Mode) -> MergeCounts:
+    """Merge the table into the directory. Users who have changed since they were staged are combined again."""
     dialect = connection.dialect.name
     known: int = connection.exec_driver_sql(_KNOWN[dialect]).scalar_one()
     differs = "IS DISTINCT FROM" if dialect == "postgresql" else "IS NOT"
@@ -100,7 +97,7 @@ def merge(connection: Connection, now: int, mode: Mode) -> Merge:
     opted_out = _OPTED_OUT[dialect]
     marks = {"opted_out": opted_out.format(table="users"), "opted_out_staged": opted_out.format(table="staged_users")}
     written = connection.execute(text(_UPSERT.format(differs=differs, **marks)), {"now": now}).rowcount
-    return Merge(total, known, written, unreachable)
+    return MergeCounts(total, known, written, unreachable)
 
 
 def unreachable(connection: Connection, limit: int) -> tuple[Problem, ...]:
@@ -115,34 +112,10 @@ def _problem(user_id: str, document: dict[str, Any]) -> Problem:
     return Problem(user_id, "emails", "has no address")
 
 
-def _create(connection: Connection) -> None:
-    postgresql = connection.dialect.name == "postgresql"
-    json_type = "jsonb" if postgresql else "json"
-    types = {"id": 'text COLLATE "C"' if postgresql else "text", "document": json_type, "known": json_type, **_TYPES}
-    columns = ", ".join(f"{column} {types.get(column, 'text')}" for column in _STAGED)
-    connection.exec_driver_sql("DROP TABLE IF EXISTS staged_users")
-    on_commit = " ON COMMIT DROP" if postgresql else ""
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE staged_users ({columns}){on_commit}")
-
-
-def _insert(connection: Connection, rows: Iterator[tuple[Any, ...]]) -> None:
-    places = ", ".join("?" * len(_STAGED))
-    while chunk := list(islice(rows, CHUNK)):
-        connection.exec_driver_sql(f"INSERT INTO staged_users VALUES ({places})", chunk)  # noqa: S608 - only places
-
-
-def _copy(connection: Connection, rows: Iterator[tuple[Any, ...]]) -> None:
-    driver: Any = connection.connection.driver_connection  # psycopg's: SQLAlchemy has no COPY
-    with driver.cursor() as cursor, cursor.copy("COPY staged_users FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
 def _settle_repeated(connection: Connection) -> int:
-    """The index finds out whether an `_id` is repeated, and then serves the merge."""
-    connection.exec_driver_sql("CREATE INDEX staged_users_id ON staged_users (id, source_row)")
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("ANALYZE staged_users")
+    """Drop rows that a later one supersedes, and refuse a repeated `_id`. The index then serves the merge too."""
+    staging.index(connection, TABLE.name, "id", "source_row")
+    staging.analyse(connection, TABLE.name)
     superseded = connection.exec_driver_sql(_SUPERSEDED).rowcount
     repeated = connection.exec_driver_sql(_REPEATED).one_or_none()
     if repeated:

@@ -1,8 +1,8 @@
-"""Files of users, read one by one in flat memory: a table, a JSON array, NDJSON, or pages of `users.list`.
+"""Files of users, read one user after the other: a table, a JSON array, NDJSON, or pages of `users.list`.
 
-Each reader yields `(row, document)`. The row is what a person looks for in the file: the row a spreadsheet shows, the
-line of NDJSON, the place among the users of an array or of pages. Nothing is checked here but that the file can be read
-as what it is; anything else is an `InvalidRow` of the field `document`.
+Each reader yields a row's number and its document. The number is where a person finds the user in the file: the row
+that a spreadsheet shows, the line of NDJSON, the place among the users of an array or of pages. A file that cannot be
+read as what it is raises `InvalidRow` for the field `document`. The documents themselves are not checked here.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from mailer.directory.user_tables import Reading, UserTable
+from mailer.directory.user_tables import TableOptions, UserTable
 from mailer.files.json_streams import Documents, read_json, read_ndjson
 from mailer.files.text_files import TextFile
 
 TABLES = {".csv", ".tsv", ".tab", ".txt"}
-PLAIN = Reading()
+DEFAULT_TABLE = TableOptions()
 LINES = {".ndjson", ".jsonl"}
 
 
 class UserFile:
-    """The documents of a file, once, and what had to be assumed to read them."""
+    """The documents of a file, which can be iterated once, and what had to be assumed to read them."""
 
-    def __init__(self, text: TextFile, name: str = "", reading: Reading = PLAIN) -> None:
-        """Read by the suffix of `name`, or else by what the file begins with. Raises `InvalidRow`."""
+    def __init__(self, text: TextFile, name: str = "", table_options: TableOptions = DEFAULT_TABLE) -> None:
+        """The format is told by the suffix of `name`, else by how the file begins. Raises `InvalidRow`."""
         self._text = text
         self._table: UserTable | None = None
         self._documents: Documents
@@ -34,14 +34,14 @@ class UserFile:
         elif suffix == ".json" or (first in {"{", "["} and suffix not in TABLES):
             self._documents = read_json(text)
         else:
-            self._table = UserTable(text, reading)
+            self._table = UserTable(text, table_options)
             self._documents = iter(self._table)
 
     def __iter__(self) -> Iterator[tuple[int, object]]:
-        """Each with its row."""
+        """The row's number and the document, or for a table its `TableRow`, of each user."""
         return self._documents
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed, a sentence each; complete when all has been read."""
+        """What was assumed so far, a sentence each; complete after the last user."""
         return (*self._text.notes, *(self._table.notes if self._table else ()))

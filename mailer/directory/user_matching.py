@@ -1,4 +1,7 @@
-"""What a file says of its users joined with what the directory knows of them, some hundred users at a time."""
+"""The users of a file matched with those of the directory, and combined with what is stored about them.
+
+A user is found by id, else by username, else by address. Some hundred users are looked up together.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +20,26 @@ from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import User, comparable_address
 
 AT_ONCE = 200  # users looked up together
-Given = tuple[int, object]  # a row, and a document or `TableRow`
+NumberedDocument = tuple[int, object]  # the number of a row, and a document or `TableRow`, unchecked
 
 _COLUMNS = [getattr(User, name) for name in UserRow._fields[:-1]]
 _KNOWN = select(*_COLUMNS, cast(User.document, Text).label("text")).where(User.id.in_(bindparam("ids", expanding=True)))
 
 
 class MergedUser(NamedTuple):
-    """A user as they shall be, ready to be staged."""
+    """A user as they will be stored, ready to be staged."""
 
     columns: tuple[Any, ...]  # of `UserRow`, without the document
     text: str  # the document
-    known: str | None  # the document that `text` was made from, as it stood in the directory; None: nobody, or `same`
-    same: bool  # it stood there as `text`
-    depends: bool  # on what is known: made anew if that has changed meanwhile
-    keyed: bool  # named by an id, and not found by username or address
+    known: str | None  # the stored document that `text` was made from; None: a new user, or `same`
+    same: bool  # `text` is what is stored: nothing changes
+    depends: bool  # `text` depends on what is stored: it is made again if that has changed before the merge
+    keyed: bool  # the file names the user by an id; else they were found by username or address
     row: int
 
 
 class UserMatcher:
-    """Joins documents with the directory as it is now, by reading only."""
+    """Matches documents with the users of the directory as it is now; nothing is written."""
 
     def __init__(self, db: Database, mode: Mode) -> None:
         self._db = db
@@ -44,15 +47,18 @@ class UserMatcher:
         with db.read() as connection:
             self._nobody = connection.execute(select(User.id).limit(1)).one_or_none() is None
 
-    def join(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
-        """Each as it shall be. Raises `InvalidRow` for the first one that cannot be stored or is nobody's."""
+    def join(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
+        """Each user as they will be stored. Raises `InvalidRow` for the first who cannot be stored, or has no id.
+
+        The directory is read while the documents are.
+        """
         return self._with_nobody(documents) if self._nobody else self._with_known(documents)
 
-    def _with_nobody(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
+    def _with_nobody(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for row, given in documents:
             yield _joined((row, given), _id(row, given, {}, {}), None, self._depends(given), self._mode)
 
-    def _with_known(self, documents: Iterable[Given]) -> Iterator[MergedUser]:
+    def _with_known(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for chunk in _chunks(documents):
             ids = self._ids(chunk)
             depends = [self._depends(given) for _, given in chunk]
@@ -61,11 +67,11 @@ class UserMatcher:
                 yield _joined(given, user_id, known.get(user_id), needed, self._mode)
 
     def _depends(self, given: object) -> bool:
-        """Whether what is stored depends on what is known."""
+        """Whether the result depends on what is stored about the user."""
         return self._mode is Mode.MERGE or "active" not in _fields(given)
 
-    def _ids(self, chunk: Sequence[Given]) -> list[str]:
-        """Whose each is: as it says, or else by username, by address, or a new user's; "" where it cannot be told."""
+    def _ids(self, chunk: Sequence[NumberedDocument]) -> list[str]:
+        """The id of each user: as given, else found by username or address, else a new one; "": it cannot be told."""
         unnamed = [given for _, given in chunk if "_id" not in _fields(given)]
         usernames: Mapping[str, str] = {}
         addresses: Mapping[str, str] = {}
@@ -75,7 +81,7 @@ class UserMatcher:
         return [_id(row, given, usernames, addresses) for row, given in chunk]
 
     def _found(self, column: Any, values: Collection[str]) -> dict[str, str]:
-        """The user with each value: of several an active one, and the first by id."""
+        """The id of the user with each value; of several users an active one, and among those the first by id."""
         if not values:
             return {}
         query = select(column, User.id).where(column.in_(values)).order_by(User.active, User.id.desc())
@@ -91,24 +97,27 @@ class UserMatcher:
 
 
 def encode(document: object) -> str:
-    """The JSON text of a document that has been checked. Raises TypeError for what has not and cannot be written."""
+    """The JSON text of a checked document. Raises TypeError for one that was not checked and cannot be written."""
     return orjson.dumps(document).decode()
 
 
 def rejoined(document: str, known: str | None, now: str, mode: Mode) -> UserRow:
-    """`document`, made from what was `known`, as it is when made from what is known `now`: JSON texts."""
+    """A user whose stored document has changed `now`: what was to change `known` into `document` is done to it.
+
+    All three are JSON texts; `known` None: the user was new.
+    """
     wanted, current = orjson.loads(document), orjson.loads(now)
     if mode is Mode.REPLACE:
         return normalise({**wanted, "active": current["active"]}, 0)
-    if known is None:  # came while the file was read, perhaps inactive
+    if known is None:  # somebody else has added the user while the file was read, perhaps as inactive
         wanted["active"] = wanted["active"] and current["active"]
         return normalise(merged(current, wanted), 0)
     return normalise(merged(current, difference(orjson.loads(known), wanted)), 0)
 
 
-def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
-    """A document that cannot be read is told of after those before it have been looked at."""
-    chunk: list[Given] = []
+def _chunks(documents: Iterable[NumberedDocument]) -> Iterator[list[NumberedDocument]]:
+    """The documents in groups of `AT_ONCE`. What cannot be read raises only after those before it were checked."""
+    chunk: list[NumberedDocument] = []
     try:
         for given in documents:
             chunk.append(given)
@@ -121,7 +130,7 @@ def _chunks(documents: Iterable[Given]) -> Iterator[list[Given]]:
     yield chunk
 
 
-def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> MergedUser:
+def _joined(given: NumberedDocument, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> MergedUser:
     row, document = given
     keyed = "_id" in _fields(document)
     if known is not None and _is_written(document, known.text, mode):
@@ -137,20 +146,20 @@ def _joined(given: Given, user_id: str, known: AnyRow | None, depends: bool, mod
 
 
 def _is_written(given: object, text: str, mode: Mode) -> bool:
-    """Whether `given` is, letter for letter, the document that is known: most of a list that is brought again.
+    """Whether `given` is, letter for letter, the stored document: true for most users of a list that comes again.
 
-    A null that is merged removes its field, so what has one is looked at closely.
+    A null that is merged removes its field, so a document with a null in it takes the longer way.
     """
     return isinstance(given, dict) and _written(given) == text and (mode is Mode.REPLACE or "null" not in text)
 
 
 def _same(after: object, before: dict[str, Any]) -> bool:
-    """Whether they are the same JSON, in which true is not 1 as in Python."""
+    """Whether they are the same JSON. For Python True == 1; in JSON true is not 1, so the texts decide."""
     return after == before and _written(after) == encode(before)
 
 
 def _written(document: object) -> str | None:
-    """The JSON text of a document that may not have been checked; None: it has something that no text can hold."""
+    """The JSON text of a document that may not have been checked; None: it has something that JSON cannot hold."""
     try:
         return encode(document)
     except TypeError:

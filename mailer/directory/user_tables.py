@@ -1,4 +1,4 @@
-"""Users out of a table: what its columns mean in a user document. Pure."""
+"""Users from a table: which field of a user document each column is, and what its cells mean there. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mailer.files.text_files import TextFile
 TEXTS = ("_id", "username", "name", "type", "status", "language")
 COLUMNS = (*TEXTS, "email", "active", "roles", "createdAt", "lastLogin")
 KNOWN = f"known are {', '.join(COLUMNS)}, {FIRST}, {LAST} and {CUSTOM}…"
-WHO = ("_id", "username", "email")  # one of them says whose row it is
-FOUND = "no column _id: users are found by username, else by address; who is new gets an id made from the address"
+IDENTIFYING = ("_id", "username", "email")  # one of them says whose row it is
+NO_ID_NOTE = "no column _id: users are found by username, else by address; who is new gets an id made from the address"
 
 _CELLS: dict[str, Callable[[str], Any]] = {
     "active": cells.boolean,
@@ -27,27 +27,27 @@ _CELLS: dict[str, Callable[[str], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Whether an empty cell clears its field, and whether columns that are not known are left out."""
+class TableOptions:
+    """How to read a table: whether an empty cell clears its field, and whether unknown columns are left out."""
 
     empty_clears: bool = False
     ignore_unknown: bool = False
 
 
 class UserTable:
-    """The rows of a table with a heading; raises `InvalidRow` where it cannot be read as one of users."""
+    """The rows of a table of users. Raises `InvalidRow` where it cannot be read as one."""
 
-    def __init__(self, file: TextFile, reading: Reading) -> None:
+    def __init__(self, file: TextFile, options: TableOptions) -> None:
         table = read_table(file)
         if table is None:
             raise InvalidRow(1, "heading", "is missing: the file is empty")
         if isinstance(table, Headless):
             raise InvalidRow(table.row, "heading", f"none of {_shown(table.first)} is a column; {KNOWN}")
         self._table = table
-        self._reading = reading
-        self._columns = _columns(table, reading)
+        self._options = options
+        self._columns = _columns(table, options)
         self._blank = [
-            place for place, heading in enumerate(table.heading) if not heading and not reading.ignore_unknown
+            place for place, heading in enumerate(table.heading) if not heading and not options.ignore_unknown
         ]
 
     @property
@@ -59,7 +59,7 @@ class UserTable:
         if left_out:
             notes.append(f"columns left out: {', '.join(left_out)}")
         if "_id" not in self._columns.values():
-            notes.append(FOUND)
+            notes.append(NO_ID_NOTE)
         return tuple(notes)
 
     def __iter__(self) -> Iterator[tuple[int, TableRow]]:
@@ -75,26 +75,29 @@ class UserTable:
         addresses: list[str] | None = None
         for column, cell in _with_name(record).items():
             if column == "email":
-                addresses = _addresses(cell) if cell or self._reading.empty_clears else None
+                addresses = _addresses(cell) if cell or self._options.empty_clears else None
             elif cell or column == "_id":
                 _put(fields, column, _cell(row, column, cell))
-            elif self._reading.empty_clears and column != "active":
+            elif self._options.empty_clears and column != "active":
                 _put(fields, column, None)
         return TableRow(fields, addresses)
 
 
-def _columns(table: Table, reading: Reading) -> dict[int, str]:
-    """The columns by their places. Raises `InvalidRow` for one that is not known, is there twice, or says nobody's."""
+def _columns(table: Table, options: TableOptions) -> dict[int, str]:
+    """The columns by their places.
+
+    Raises `InvalidRow` for one that is unknown or there twice, and if no column says which user a row is about.
+    """
     columns: dict[int, str] = {}
     for place, (heading, column) in enumerate(zip(table.heading, table.columns, strict=True)):
         if column in columns.values():
             raise InvalidRow(table.row, heading, f"stands twice in the heading, as the column {column}")
         if column and (column in {*COLUMNS, FIRST, LAST} or column.startswith(CUSTOM)):
             columns[place] = column
-        elif heading and not reading.ignore_unknown:
+        elif heading and not options.ignore_unknown:
             raise InvalidRow(table.row, heading, f"is no column of users; {KNOWN}")
-    if not set(WHO) & set(columns.values()):
-        raise InvalidRow(table.row, "_id", f"is missing from the heading, and so are {' and '.join(WHO[1:])}")
+    if not set(IDENTIFYING) & set(columns.values()):
+        raise InvalidRow(table.row, "_id", f"is missing from the heading, and so are {' and '.join(IDENTIFYING[1:])}")
     _check_paths(table.row, [column for column in columns.values() if column.startswith(CUSTOM)])
     return columns
 
@@ -122,7 +125,7 @@ def _cell(row: int, column: str, cell: str) -> object:
 
 
 def _addresses(cell: str) -> list[str]:
-    """The addresses in a cell; one that is none stays, and is found to be none when it is checked."""
+    """The addresses in a cell. If something in it is none, the whole cell is one, and the check finds it invalid."""
     try:
         return cells.addresses_in(cell)
     except ValueError:

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from mailer.directory.changes import Mode, combined
 from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import comparable
 from mailer.messages.recipient import Recipient
-from mailer.storage.database import AnyRow, Database
+from mailer.storage.database import Database
+from mailer.storage.dialects import in_turn
 from mailer.storage.models import User, comparable_address
 from mailer.suppression import wishes
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A user's document as it is now stored, and whether it is new."""
+    """A user's document as it is now stored, and whether the user is new."""
 
     document: Mapping[str, Any]
     created: bool
 
 
+class _Earlier(NamedTuple):
+    """What was stored about a user before a change."""
+
+    document: Mapping[str, Any]
+    email: str | None
+    active: bool
+    unsubscribed_at: int | None
+
+
 def find_id(connection: Connection, name: str) -> str | None:
-    """The id of the user who is called so: by id or, where none has that id, by a username that is only theirs."""
+    """The id of the user with this id or, if nobody has it, with this username; None: nobody, or several."""
     ids = connection.scalars(select(User.id).where(User.id == name)).all()
     ids = ids or connection.scalars(select(User.id).where(User.username == name).limit(2)).all()
     return ids[0] if len(ids) == 1 else None
@@ -43,7 +53,7 @@ def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 
-    Who has unsubscribed stays so, and who is inactive unless `document` names `active`; Rocket.Chat's own mark
+    An unsubscribed user stays so, and so does an inactive one unless `document` names `active`. Rocket.Chat's own mark
     (`mailer.unsubscribed`) counts when it is new.
     """
     with db.write() as connection:
@@ -72,22 +82,25 @@ def deactivate_user(db: Database, user_id: str) -> Stored:
     return patch_user(db, user_id, {"active": False})
 
 
-def _checked(user_id: str, given: Mapping[str, Any], earlier: AnyRow | None, mode: Mode) -> UserRow:
+def _checked(user_id: str, given: Mapping[str, Any], earlier: _Earlier | None, mode: Mode) -> UserRow:
     if given.get("_id", user_id) != user_id:
         raise InvalidParams("_id: Is not the one in the address.", field="_id")
     return normalise(combined(earlier.document if earlier else None, {**given, "_id": user_id}, mode), 1)
 
 
-def _lock(connection: Connection, user_id: str) -> AnyRow | None:
-    """Hold the id as well as the row: of two who add the same user at once, the second finds the first's."""
+def _lock(connection: Connection, user_id: str) -> _Earlier | None:
+    """The user's row, locked until the transaction ends; None: nobody.
+
+    The id is locked too: of two who add the same user at once, the second finds the row of the first.
+    """
     wishes.lock(connection)
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"user {user_id}", 0))))
+    in_turn(connection, f"user {user_id}")
     mine = select(User.document, User.email, User.active, User.unsubscribed_at).where(User.id == user_id)
-    return connection.execute(mine.with_for_update()).one_or_none()
+    row = connection.execute(mine.with_for_update()).one_or_none()
+    return _Earlier(*row) if row else None
 
 
-def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: int) -> Stored:
+def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: int) -> Stored:
     values: dict[str, Any] = row._asdict()
     newly_out = _opted_out(row.document) and not (earlier and _opted_out(earlier.document))
     if newly_out and (earlier is None or earlier.unsubscribed_at is None):
@@ -100,10 +113,10 @@ def _store(connection: Connection, row: UserRow, earlier: AnyRow | None, now: in
     return Stored(row.document, created=earlier is None)
 
 
-def _wish_held(earlier: AnyRow | None) -> wishes.Held | None:
+def _wish_held(earlier: _Earlier | None) -> wishes.HeldWish | None:
     if earlier is None or earlier.email is None or earlier.unsubscribed_at is None:
         return None
-    return wishes.Held(earlier.email, earlier.unsubscribed_at, earlier.active)
+    return wishes.HeldWish(earlier.email, earlier.unsubscribed_at, earlier.active)
 
 
 def _opted_out(document: Mapping[str, Any]) -> bool:

@@ -1,6 +1,10 @@
-"""The family that decides where and when batches run."""
+"""The family that decides where and when batches run; `MAILER_ENGINE` selects one.
 
-from mailer.engines.base import Engine
-from mailer.engines.local import LocalEngine
+`base` holds the interface; docs/writing-an-engine.md shows how to add another.
+"""
 
-__all__ = ["Engine", "LocalEngine"]
+from mailer.engines.base import Engine, EngineParts, Task
+from mailer.engines.registry import engine_class, known_engines
+from mailer.engines.worker import Worker
+
+__all__ = ["Engine", "EngineParts", "Task", "Worker", "engine_class", "known_engines"]

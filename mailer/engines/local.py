@@ -2,79 +2,53 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
+from typing_extensions import override
 
-from mailer.campaigns.planning import Planner
-from mailer.delivery.deliverer import Deliverer
-from mailer.delivery.trouble import describe, full_traceback, without_addresses
-from mailer.engines.base import Engine
-from mailer.storage.database_errors import own_words
-
-log = logging.getLogger(__name__)
-
-Chore = Callable[[threading.Event], None]
-
-POLL_SECONDS = 0.5  # how late work of another process is noticed
-PAUSE_AFTER_TROUBLE = 2.0
+from mailer.engines.base import Engine, EngineParts
+from mailer.engines.worker import Worker
 
 
 class LocalEngine(Engine):
-    """`workers` threads that plan and deliver, one that keeps their leases alive, and one for each of `chores`.
+    """`MAILER_WORKERS` threads that plan and deliver, one that keeps their leases alive, and one for each task.
 
-    A chore, by its name, runs until the event is
-    set; mail is sent without it, so the trouble of one is not that of the engine.
+    Mail is sent without the tasks, so a task that has ended is no trouble of the engine.
     """
 
-    def __init__(
-        self,
-        deliverer: Deliverer,
-        planner: Planner,
-        *,
-        workers: int,
-        lease: float,
-        chores: Mapping[str, Chore] = MappingProxyType({}),
-    ) -> None:
-        self._deliverer = deliverer
-        self._planner = planner
-        self._workers = workers
-        self._beat_seconds = lease / 3
-        self._chores = chores
+    def __init__(self, parts: EngineParts) -> None:
+        self._parts = parts
+        self._worker = Worker(parts)
         self._threads: list[threading.Thread] = []
-        self._beside: list[threading.Thread] = []
+        self._task_threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._work = threading.Event()
-        self._told: set[str] = set()
 
+    @override
     def start(self) -> None:
-        """Start the threads; call it after a fork, never before."""
-        roles = [("heartbeat", self._beat)] + [(f"delivery-{n}", self._run) for n in range(self._workers)]
-        self._threads = [threading.Thread(target=role, name=name, daemon=True) for name, role in roles]
-        self._beside = [
-            threading.Thread(target=chore, args=(self._stopping,), name=name, daemon=True)
-            for name, chore in self._chores.items()
-        ]
-        for thread in [*self._threads, *self._beside]:
+        names = [f"delivery-{number}" for number in range(self._parts.settings.workers)]
+        heartbeat = _thread("heartbeat", self._worker.keep_leases, self._stopping)
+        self._threads = [heartbeat, *(_thread(name, self._worker.run, self._stopping, self._work) for name in names)]
+        self._task_threads = [_thread(name, task, self._stopping) for name, task in self._parts.tasks.items()]
+        for thread in [*self._threads, *self._task_threads]:
             thread.start()
 
+    @override
     def wake(self) -> None:
-        """Look for work now."""
         self._work.set()
 
+    @override
     def stop(self, timeout: float) -> bool:
-        """End after the checkpoints in hand."""
         self._stopping.set()
         self._work.set()
         ends = time.monotonic() + timeout
-        for thread in [*self._threads, *self._beside]:
+        for thread in [*self._threads, *self._task_threads]:
             thread.join(max(0.0, ends - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    @override
     def trouble(self) -> str | None:
         """A thread that ended on its own met a defect; the log has its traceback."""
         if not self._threads:
@@ -82,35 +56,6 @@ class LocalEngine(Engine):
         ended = [thread.name for thread in self._threads if not thread.is_alive()]
         return f"ended: {', '.join(ended)}" if ended else None
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._work.clear()
-            try:
-                busy = self._planner.plan_next() or self._deliverer.run_next(self._stopping.is_set)
-            except SQLAlchemyError as error:
-                log.error("database trouble, trying again: %s", own_words(error))
-                self._stopping.wait(PAUSE_AFTER_TROUBLE)
-                continue
-            except Exception as error:  # noqa: BLE001 - nobody's in particular: the thread lives on, and says it once
-                self._tell(error)
-                self._stopping.wait(PAUSE_AFTER_TROUBLE)
-                continue
-            if not busy and not self._stopping.is_set():
-                self._work.wait(POLL_SECONDS)
 
-    def _tell(self, error: Exception) -> None:
-        words = describe(error)
-        log.error("delivery thread, trying again: %s", without_addresses(words))
-        if words not in self._told:
-            self._told.add(words)
-            log.error("%s", full_traceback(error))
-
-    def _beat(self) -> None:
-        while not self._stopping.wait(self._beat_seconds):
-            try:
-                self._deliverer.heartbeat()
-                self._planner.heartbeat()
-            except SQLAlchemyError as error:
-                log.error("heartbeat: %s", own_words(error))
-            except Exception as error:  # noqa: BLE001 - the leases of others hang on this thread
-                self._tell(error)
+def _thread(name: str, work: Callable[..., None], *events: threading.Event) -> threading.Thread:
+    return threading.Thread(target=work, args=events, name=name, daemon=True)

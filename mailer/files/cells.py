@@ -1,4 +1,4 @@
-"""What people write into a cell: addresses, yes and no, dates, roles. Pure."""
+"""Cells as people write them, read as addresses, yes and no, times or roles. Pure."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def trimmed(text: str) -> str:
 def plain_address(text: str) -> str:
     """The address in `text`, which may be `Name <address>`, `mailto:address` or quoted, with blanks around.
 
-    Whether it is one is not checked here.
+    Whether it is a valid address is not checked here.
     """
     if _bare(text):
         return text
@@ -80,7 +80,7 @@ def plain_address(text: str) -> str:
 def addresses_in(text: str) -> list[str]:
     """Every address in `text`, in envelope form and in its order, between commas, semicolons, blanks, bars or `:::`.
 
-    Raises ValueError where a part is no address, so that nobody is overlooked. Nothing at all gives none.
+    Raises ValueError where a part is no address, so that nobody is overlooked. An empty text has none.
     """
     text = _address_in_parentheses.sub(r"<\1>", _SEVERAL.sub(",", text))
     whole = envelope_address(plain_address(text)) if text.count("@") == 1 else None
@@ -96,7 +96,10 @@ def addresses_in(text: str) -> list[str]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """`text` cut at separators outside of quotes and brackets, and at blanks; of a name, only what is an address."""
+    """The parts of `text` between separators and blanks, but not within quotes and brackets.
+
+    Of the name in `Name <address>` only what is itself an address is a part.
+    """
     for part in _between(text):
         name, bracket, rest = part.partition("<")
         words = [word for word in _unseen.split(name) if word]

@@ -1,4 +1,4 @@
-"""MongoDB Extended JSON, as far as user documents have it: dates and 64-bit numbers in one canonical form. Pure."""
+"""MongoDB Extended JSON as user documents have it: dates and 64-bit numbers, brought into one form. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from mailer.times import from_iso
 
 MAX_INTEGER = 2**63 - 1
-MIN_TIME = -62_135_596_800_000  # milliseconds: the years 1 to 9999, which every consumer of a date can show
+MIN_TIME = -62_135_596_800_000  # milliseconds: the years 1 to 9999, which every program can show
 MAX_TIME = 253_402_300_799_999
 
 NOT_A_DATE = "is no date: neither ISO 8601 nor milliseconds, within the years 1 to 9999"
@@ -18,9 +18,9 @@ NOT_A_NUMBER = "is no number of 64 bits"
 
 
 def from_extended(value: dict[str, Any]) -> Any:
-    """What `value` stands for if it is `{"$date": …}` or a `$number…`; any other object as it is.
+    """The value that `{"$date": …}` or `{"$number…": …}` stands for; any other object is given back as it is.
 
-    A date stays an object, `{"$date": <int milliseconds>}`; a number becomes one. Raises `ValueError`.
+    A date becomes `{"$date": <int milliseconds>}`, and a number an int or a float. Raises ValueError.
     """
     if len(value) != 1:
         return value

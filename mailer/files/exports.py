@@ -45,12 +45,12 @@ def write_ndjson(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iter
 
 
 def neutral(cell: str) -> str:
-    """`cell` with a `'` before it if a spreadsheet would run it: in a cell that begins so it shows what follows."""
+    """`cell` with a `'` before it if a spreadsheet would run it. A spreadsheet does not show that `'`."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def bare(cell: str) -> str:
-    """What `neutral` was given."""
+    """The cell that `neutral` was given, from what it returned."""
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell, 1) else cell
 
 

@@ -1,4 +1,4 @@
-"""The names that people give to columns, and what each of them is called here. Pure."""
+"""The headings that people give to columns, and which column of users each of them means. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ POSTAL = {"address", "addresses", "adresse"}  # beside a column of mail addresse
 
 
 def columns_of(headings: Sequence[str]) -> tuple[str | None, ...]:
-    """What each column is called here; None: not known. `address` beside `email` is where somebody lives."""
+    """Which column each heading means; None: unknown. `address` beside `email` is where somebody lives."""
     columns = [column_of(heading) for heading in headings]
     if columns.count("email") > 1:
         columns = [None if _folded(h) in POSTAL else c for h, c in zip(headings, columns, strict=True)]
@@ -45,9 +45,9 @@ def columns_of(headings: Sequence[str]) -> tuple[str | None, ...]:
 
 
 def column_of(heading: str) -> str | None:
-    """What the column under `heading` is called here, whatever its case, blanks and punctuation; None: not known.
+    """Which column `heading` means, whatever its case, blanks and punctuation; None: unknown.
 
-    `customFields.…` keeps the letters after the dot. What has an `@` is an address, and stands under no heading.
+    `customFields.…` keeps the letters after the dot. A text with an `@` is an address and no heading.
     """
     custom = _custom(trimmed(heading))
     if custom:
@@ -56,5 +56,5 @@ def column_of(heading: str) -> str | None:
 
 
 def _folded(heading: str) -> str:
-    """Letters and digits, without accents, which may be marks of their own."""
+    """Its letters and digits in lower case, without accents."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", heading).casefold()))

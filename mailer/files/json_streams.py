@@ -1,7 +1,11 @@
-"""User documents out of JSON of any length, one by one in flat memory: an array, lines, or pages of `users.list`.
+"""User documents from JSON of any length, one after the other: an array, NDJSON, or pages of `users.list`.
 
-A page is Rocket.Chat's answer, `{"users": [...], "count": ...}`; its users are given one by one, and pages may follow
-one another. The row of a document is its line, or its place among the users where they come in pages or in an array.
+Only a window of the file is in memory. A page is Rocket.Chat's answer, `{"users": [...], "count": ...}`; pages may
+follow one another. The row of a document is its line, or its place among the users where they come in pages or in an
+array.
+
+This reader is not strict as `strict_json` is: NaN and the like pass, and are refused when each document is checked, by
+the name of their field. Of two equal names in an object the last one counts.
 """
 
 from __future__ import annotations
@@ -28,12 +32,12 @@ _decoder = json.JSONDecoder()
 
 
 def read_json(file: TextFile) -> Documents:
-    """The elements of one array, or documents and pages one after another, however they are broken into lines."""
+    """The elements of one array, or documents and pages one after the other, whatever their line breaks."""
     return read_array(file) if file.peek().lstrip()[:1] != "{" else _numbered(_Buffer(file.read), 0)
 
 
 def read_ndjson(file: TextFile) -> Documents:
-    """One document or page on each line; blank lines are passed over. An object over several lines is read as well."""
+    """One document or page on each line. Blank lines are skipped. An object may also span several lines."""
     row = users = 0
     paged = False
     while line := file.readline(MAX_DOCUMENT + 1):
@@ -68,7 +72,7 @@ def read_array(file: TextFile) -> Documents:
 
 
 def unreadable(row: int, problem: str) -> InvalidRow:
-    """What is said of a document that cannot be read as one."""
+    """The error for a document that cannot be read."""
     return InvalidRow(row, "document", problem)
 
 
@@ -90,7 +94,7 @@ def _numbered(buffer: _Buffer, users: int) -> Documents:
 
 
 class _Buffer:
-    """A window on a text that moves forward over whole values; `read` gives up to so many characters more."""
+    """A window on a text that moves forward by whole values. `read(n)` gives up to `n` more characters."""
 
     def __init__(self, read: Callable[[int], str], text: str = "") -> None:
         self._read = read
@@ -105,14 +109,14 @@ class _Buffer:
         return bool(more)
 
     def peek(self) -> str:
-        """The next character that is not blank, which stays; "" at the end."""
+        """The next character that is not blank; it is not consumed. "" at the end."""
         while True:
             self._at = _skip(self._text, self._at)
             if self._at < len(self._text) or not self.fill():
                 return self._text[self._at : self._at + 1]
 
     def take(self) -> str:
-        """The next character that is not blank, which is passed."""
+        """The next character that is not blank; it is consumed. "" at the end."""
         character = self.peek()
         self._at += len(character)
         return character
@@ -124,7 +128,7 @@ class _Buffer:
         return _page(self._text, self._at) is not None
 
     def page(self, users: int) -> Iterator[object]:
-        """The users of the page that begins here; what else is in it is passed."""
+        """The users of the page that begins here; everything else in it is skipped. `users` were read before."""
         found = _page(self._text, self._at)
         self._at = found.end() if found else self._at
         for document in self.elements(users):
@@ -139,7 +143,7 @@ class _Buffer:
             raise unreadable(users, "is followed by something else than the end of the page")
 
     def elements(self, row: int) -> Iterator[object]:
-        """The objects up to the end of the array, whose bracket was passed; `row` were before it."""
+        """The objects up to the end of the array, whose opening bracket was consumed; `row` were read before."""
         mark = self._separator(row + 1) if self.peek() == "]" else ","
         while mark == ",":
             row += 1
@@ -147,7 +151,7 @@ class _Buffer:
             mark = self._separator(row)
 
     def document(self, row: int) -> object:
-        """The next object, read as far as it takes."""
+        """The next object; the window grows until it holds all of it."""
         if self.peek() != "{":
             raise unreadable(row, "must be an object")
         return self._value(row)

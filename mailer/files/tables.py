@@ -1,8 +1,8 @@
 """Tables with a heading, as people have them: `,`, `;`, tab or `|` between the cells, or what `sep=` says.
 
-The heading decides which it is: the separator that makes most known columns of it, or else most columns. Rows are
-counted as a spreadsheet shows them: a `sep=` line is none, a quoted line end makes none, blank rows are counted and
-passed over.
+The heading decides on the separator: the one that gives it most known columns, or else most columns. Rows are numbered
+as a spreadsheet shows them: a line `sep=` is not counted, a line end within quotes begins no new row, and blank rows
+are counted and skipped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The heading, as it stands and as columns (None: not known), and `records`: the cells of each row under it."""
+    """A table: its heading as it stands, the columns that this means (None: unknown), and the cells of each row."""
 
     separator: str
     heading: tuple[str, ...]
@@ -52,7 +52,7 @@ class Table:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was found out about it, a sentence each; nothing for commas."""
+        """What was assumed in reading it, a sentence each; nothing for a table with commas."""
         if self.separator == ",":
             return ()
         return (f"cells are separated by {SEPARATORS.get(self.separator, repr(self.separator))}",)
@@ -60,7 +60,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Headless:
-    """Lines without a heading that is known, the first one in `first`; `lines` begin with it, numbered."""
+    """Lines without a known heading. `first` is the first of them; `lines` are all of them with their numbers."""
 
     first: str
     row: int
@@ -68,9 +68,9 @@ class Headless:
 
 
 def read_table(lines: Iterable[str], columns_of: ColumnsOf = columns_of) -> Table | Headless | None:
-    """The table in `lines`, whose columns `columns_of` knows by their headings; None: there is nothing.
+    """The table in `lines`; None: there is nothing. `columns_of` tells the columns by their headings.
 
-    Raises `InvalidRow`. Nothing is said yet about the columns: which must be there, and what to do with others.
+    Raises `InvalidRow` where the lines are no table. Which columns must be there is the caller's to check.
     """
     source = _Lines(lines)
     separators = list(SEPARATORS)
@@ -96,24 +96,24 @@ class _Lines:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Begin after the first line: the next one that is not blank is the first."""
+        """Forget the first line, if there is one: the next one that is not blank is the first."""
         with_text = ((row, line) for row, line in enumerate(self._rest, 1) if trimmed(line))
         self.row, self.text = next(with_text, (1, ""))
         self._seen = [self.text] if self.text else []
 
     def again(self) -> Iterator[str]:
-        """The lines from the first one on, however often."""
+        """The lines from the first one on; this can be called again."""
         yield from self._seen
         for line in self._rest:
             self._seen.append(line)
             yield line
 
     def after(self, passed: int) -> Iterator[str]:
-        """The lines after the first `passed` ones, once and for all."""
+        """The lines after the first `passed` ones; the last call on this object."""
         return chain(self._seen[passed:], self._rest)
 
     def numbered(self) -> Numbered:
-        """All of the lines with their numbers, once and for all."""
+        """All lines with their numbers; the last call on this object."""
         return enumerate(self.after(0), self.row)
 
 
@@ -126,7 +126,7 @@ def _reader(lines: Iterator[str], separator: str) -> Reader:
 
 
 def _table(source: _Lines, separator: str, columns_of: ColumnsOf) -> Table | None:
-    """What the heading is with this separator; None: no CSV."""
+    """The heading as it is with this separator; None: it is no CSV then."""
     reader = _reader(source.again(), separator)
     try:
         heading = tuple(trimmed(cell) for cell in next(reader))

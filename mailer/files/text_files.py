@@ -1,7 +1,8 @@
-"""Files of text as people have them: bytes in whatever encoding, and what had to be assumed to read them.
+"""Text files in any of the usual encodings, and what had to be assumed to read them.
 
-UTF-8, with or without its mark, UTF-16 and UTF-32 are told by their bytes. Bytes that are not UTF-8 in an otherwise
-readable file are taken for Windows-1252, which spreadsheets write, and said so. What is no text is refused by name.
+UTF-8 (with or without byte order mark), UTF-16 and UTF-32 are told by their bytes. Bytes that are not UTF-8 in an
+otherwise readable file are taken for Windows-1252, which spreadsheets write; a note says so. A file that is no text,
+such as a workbook, is refused with its kind.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ _foreign = re.compile("[\udc80-\udcff]")
 
 
 class TextFile:
-    """`file` as text with its line ends as they are; the file stays the caller's to close.
+    """`file` as text, with its line ends as they are. The caller closes the file.
 
-    `encoding` overrules what the bytes say. Raises `InvalidRow` of the field `file` for what cannot be read as text.
+    `encoding` overrules what the bytes say. Raises `InvalidRow` for the field `file` if it cannot be read as text.
     """
 
     def __init__(self, file: BufferedReader[Any], encoding: str | None = None) -> None:
         head = file.peek()
         _refuse_binary(head)
         self._named = encoding is not None
-        self._encoding = _codec(encoding) if encoding else _told(head)
+        self._encoding = _codec(encoding) if encoding else _detected(head)
         errors = "strict" if self._named or self._encoding in NAMES else "surrogateescape"
         self._file = file
         self._text = TextIOWrapper(file, encoding=self._encoding, errors=errors, newline="")
@@ -66,11 +67,11 @@ class TextFile:
         return self._next(self._text.read, size)
 
     def __iter__(self) -> Iterator[str]:
-        """The lines that are left."""
+        """The lines that have not been read yet."""
         return iter(self.readline, "")
 
     def peek(self) -> str:
-        """What comes next, which stays: to the end of the first line that is not blank, or some of a long one."""
+        """The text up to the end of the first line that is not blank, or some of a long line; it is not consumed."""
         while not (held := "".join(self._held)).strip() and len(held) < HELD:
             line = self._decoded(self._text.readline, HELD)
             if not line:
@@ -79,7 +80,7 @@ class TextFile:
         return held
 
     def close(self) -> None:
-        """Let go of the file, which stays open."""
+        """Detach from the file, which stays open."""
         if not self._file.closed:
             self._text.detach()
 
@@ -116,7 +117,7 @@ class TextFile:
         return text
 
     def _from_windows(self, text: str) -> str:
-        """What stands there in Windows-1252; the five bytes that mean nothing there stay, and are refused later."""
+        """`text` with its foreign bytes read as Windows-1252. Five of them mean nothing there and stay."""
         first, count = self._windows or (self._line + 1 + text[: _first(text)].count("\n"), 0)
         self._windows = [first, count + sum(1 for line in text.split("\n") if _foreign.search(line))]
         return _foreign.sub(lambda found: _windows(found[0]), text)
@@ -141,8 +142,8 @@ def _codec(name: str) -> str:
         raise InvalidRow(1, "file", f"no encoding is called {name!r}; utf-8, utf-16 and cp1252 are") from None
 
 
-def _told(head: bytes) -> str:
-    """What the first bytes say; text in UTF-16 without its mark has a NUL beside each of its first letters."""
+def _detected(head: bytes) -> str:
+    """The encoding by the first bytes. UTF-16 without byte order mark has a NUL beside each of its first letters."""
     for mark, name in MARKS.items():
         if head.startswith(mark):
             return name

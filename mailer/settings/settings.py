@@ -126,7 +126,7 @@ _SECRET = {"secret_key", "database_url", "transport", "workspace_token"}
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),
-    "engine": readers.choice("local"),
+    "engine": readers.text(readers.printable),
     "secret_key": readers.listed(readers.long_enough),
     "site_url": readers.http_address,
     "site_name": readers.text(readers.printable),

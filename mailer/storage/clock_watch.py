@@ -11,12 +11,12 @@ import threading
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.storage.database import Database
 from mailer.storage.database_errors import own_words
-from mailer.storage.machine_clock import boot_time
+from mailer.storage.dialects import Upsert
+from mailer.storage.lease import boot_time
 from mailer.storage.models import (
     Batch,
     BatchState,
@@ -81,9 +81,11 @@ class ClockWatch:
         return shown + int((machine_time - at) * 1000)
 
 
+_BEGIN = Upsert(ClockMark, lambda new: new.on_conflict_do_nothing())
+
+
 def _mark(connection: Connection, now: int) -> Any:
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(ClockMark)
-    connection.execute(insert.values(id=1, seen_at=now, steps=0).on_conflict_do_nothing())
+    _BEGIN.run(connection, {"id": 1, "seen_at": now, "steps": 0})
     return connection.execute(select(ClockMark.seen_at, ClockMark.steps).with_for_update()).one()
 
 

@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg.errors import ReadOnlySqlTransaction
-from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, text
+from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -30,13 +30,13 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailer.errors import ConfigError
+from mailer.storage.dialects import in_turn
 from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.sqlite_writes import SQLiteWrites
-from mailer.storage.standing import watch
-from mailer.storage.time_limits import time_limit
+from mailer.storage.transactions import time_limit, watch
 
 PATIENCE_SECONDS = 30.0  # with a database file that others write to
-MIGRATION_LOCK = 0x6D61696C  # one advisory lock on PostgreSQL; SQLite locks the whole file
+MIGRATION_LOCK = 0x6D61696C  # what `in_turn` is asked about
 
 _NOW = {
     "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
@@ -136,8 +136,7 @@ class Database:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         script = ScriptDirectory.from_config(config)
         with self.write() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            in_turn(connection, MIGRATION_LOCK)
             current = MigrationContext.configure(connection).get_current_revision()
             if current == script.get_current_head():
                 return False

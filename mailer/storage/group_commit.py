@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from mailer.storage.standing import verify_standing
+from mailer.storage.transactions import verify_standing
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]

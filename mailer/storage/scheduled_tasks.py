@@ -1,7 +1,8 @@
 """A task that one process at a time runs, over all that share the database, and what came of it last.
 
-Whoever has the turn has a lease, which a thread keeps alive, and a fence: after standing still for longer than the
-lease it can record nothing any more, and recording success in the transaction of the work itself takes that back too.
+Whoever has the turn has a lease (`mailer.storage.lease`), which a thread keeps alive. After standing still for longer
+than the lease it can record nothing any more; since success is recorded in the transaction of the work itself, the work
+is then taken back as well.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.errors import InvalidState
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.database_errors import own_words
+from mailer.storage.dialects import Upsert
+from mailer.storage.lease import Leases
 from mailer.storage.models import ScheduledTask as Task
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,10 @@ class TaskRecord:
     error: str | None
 
 
+_LEASES = Leases(Task, Task.name, ends=Task.lease_ends_at, held=Task.lease_ends_at.is_not(None))
+_ADD = Upsert(Task, lambda new: new.on_conflict_do_nothing())
+
+
 class SharedTask:
     """The task `name`, every `period` ms or only when asked; a turn without a sign of life ends after `lease` ms."""
 
@@ -74,14 +80,14 @@ class SharedTask:
             row = self._lock(connection, now)
             if not self._is_free(row, now, early):
                 return None
-            values = {"fence": row.fence + 1, "began_at": now, "lease_ends_at": now + self._lease}
-            connection.execute(update(Task).where(Task.name == self._name).values(**values))
-        return Turn(row.fence + 1, now, row.done_at or 0)
+            fence = _LEASES.take(connection, (self._name,), row.fence, now + self._lease, began_at=now)
+        return Turn(fence, now, row.done_at or 0)
 
     def extend(self, turn: Turn) -> None:
         """Have it for another lease from now on. Raises `TurnLost`."""
         with self._db.write(durable=False) as connection:
-            self._write(connection, turn, lease_ends_at=self._db.clock(connection) + self._lease)
+            if not _LEASES.renew(connection, (self._name,), turn.fence, self._db.clock(connection) + self._lease):
+                raise TurnLost
 
     @contextmanager
     def kept(self, turn: Turn) -> Iterator[threading.Event]:
@@ -99,7 +105,7 @@ class SharedTask:
         """Record success inside the transaction of the work, which is taken back by the `TurnLost` that this raises."""
         now = self._db.clock(connection)
         values = {"done_at": now, "result": dict(result), "failures": 0, "error": None}
-        self._write(connection, turn, lease_ends_at=None, **values, **self._due(turn, now, failures=0))
+        self._end(connection, turn, {**values, **self._due(turn, now, failures=0)})
 
     def failed(self, turn: Turn, error: str) -> None:
         """Record why the run failed, in one line. Raises `TurnLost`."""
@@ -107,12 +113,12 @@ class SharedTask:
             now = self._db.clock(connection)
             failures = self._lock(connection, now).failures + 1
             values = {"failures": failures, "failed_at": now, "error": error}
-            self._write(connection, turn, lease_ends_at=None, **values, **self._due(turn, now, failures=failures))
+            self._end(connection, turn, {**values, **self._due(turn, now, failures=failures)})
 
     def give_back(self, turn: Turn) -> None:
         """Leave a run that was stopped half-way to whoever comes next. Raises `TurnLost`."""
         with self._db.write(durable=False) as connection:
-            self._write(connection, turn, lease_ends_at=None)
+            self._end(connection, turn, {})
 
     def record(self) -> TaskRecord | None:
         """What is known of it; None: it was never run."""
@@ -137,17 +143,12 @@ class SharedTask:
         return connection.execute(select(Task.__table__).where(Task.name == self._name)).one_or_none()
 
     def _lock(self, connection: Connection, now: int) -> AnyRow:
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(Task)
-        fresh = insert.values(name=self._name, due_at=now, fence=0, failures=0)
-        connection.execute(fresh.on_conflict_do_nothing())
+        _ADD.run(connection, {"name": self._name, "due_at": now, "fence": 0, "failures": 0})
         return connection.execute(select(Task.__table__).where(Task.name == self._name).with_for_update()).one()
 
-    def _write(self, connection: Connection, turn: Turn, **values: Any) -> None:
-        if connection.execute(update(Task).where(self._in_hand(turn)).values(**values)).rowcount != 1:
+    def _end(self, connection: Connection, turn: Turn, values: Mapping[str, Any]) -> None:
+        if not _LEASES.write(connection, (self._name,), turn.fence, {**values, "lease_ends_at": None}):
             raise TurnLost
-
-    def _in_hand(self, turn: Turn) -> ColumnElement[bool]:
-        return and_(Task.name == self._name, Task.fence == turn.fence, Task.lease_ends_at.is_not(None))
 
     def _due(self, turn: Turn, now: int, *, failures: int) -> dict[str, int]:
         if self._period is None:

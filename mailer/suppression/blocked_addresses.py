@@ -1,4 +1,7 @@
-"""Addresses that an operator has blocked: a list of their own, apart from wishes and from counted refusals."""
+"""Addresses that an operator has blocked, each with a reason.
+
+A block is neither a person's wish nor a counted refusal. It stays until a person lifts it (`suppressed_addresses`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Insert, bindparam, func, select
 
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
+from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RefusedAddress
 from mailer.suppression.list_files import ListedAddress
 
@@ -21,7 +24,7 @@ MAX_REASON = 1000  # characters
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """How many addresses are newly blocked, and how many were so already and have the new reason now."""
+    """How many addresses are newly blocked, and how many were blocked already and have got the new reason."""
 
     blocked: int
     already: int
@@ -30,7 +33,7 @@ class Blocked:
 def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str) -> Blocked:
     """Write to these addresses no more until a person lifts them: all of them or, on an error, none.
 
-    `reason` is for those that have none of their own; `by` says who blocked them.
+    `reason` is for the addresses that have none of their own. `by` says who blocks them.
     """
     rows = {comparable(one.address): (one.reason or reason)[:MAX_REASON] for one in listed}
     with db.write() as connection:
@@ -38,7 +41,7 @@ def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str
         before = _blocked(connection)
         for some in _chunks(rows.items()):
             values = [{"blocking": address, "why": why, "by": by, "now": now} for address, why in some]
-            connection.execute(_BLOCK[connection.dialect.name], values)
+            _BLOCK.run(connection, values)
         new = _blocked(connection) - before
     return Blocked(new, len(rows) - new)
 
@@ -53,14 +56,14 @@ def _chunks(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
         yield chunk
 
 
-def _blocking(dialect: Any) -> Any:
+def _blocking(new: NewRow) -> Insert:
     now = bindparam("now", type_=RefusedAddress.blocked_at.type)
     why: dict[str, Any] = {"blocked_by": bindparam("by"), "block_reason": bindparam("why")}
     nothing = {"campaigns": 0, "campaign_ids": "", "reply": "", "rule": "", "refused_at": now}
     times = {"suppressed_at": now, "blocked_at": now}
-    new = dialect.insert(RefusedAddress).values(address=bindparam("blocking"), **times, **nothing, **why)
+    new = new.values(address=bindparam("blocking"), **times, **nothing, **why)
     since = {name: func.coalesce(getattr(RefusedAddress, name), now) for name in times}
     return new.on_conflict_do_update(index_elements=["address"], set_={**since, **why})
 
 
-_BLOCK = {"sqlite": _blocking(sqlite), "postgresql": _blocking(postgresql)}
+_BLOCK = Upsert(RefusedAddress, _blocking)

@@ -1,4 +1,8 @@
-"""Lists of people as files, read from wherever they come: tables, JSON, or nothing but addresses. Pure."""
+"""Lists of the unsubscribed and of addresses, read from files: tables, JSON, or nothing but addresses. Pure.
+
+Such lists come from other programs. A column counts if its heading resembles a known one, and rows are numbered as a
+person sees them in the file.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +23,18 @@ from mailer.messages.addresses import envelope_address
 
 MAX_LINE = 1 << 16  # characters
 KNOWN = "_id, email, address"
-MENTIONING = "mentioning"  # a column beside that of the addresses, called so too: it may hold more of them
+MENTIONING = "mentioning"  # a further column about mail, beside that of the addresses: it may hold more of them
 MAIL = {"email", "mail", "courriel"}
 
-Rows = Iterator[tuple[int, dict[str, list[Any]]]]  # what stands under each column that is known, empty cells left out
+Rows = Iterator[tuple[int, dict[str, list[Any]]]]  # a row's number, and its cells by column, without empty ones
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPerson:
-    """One of a list: a user's id, an address in its envelope form, or both; when they unsubscribed (ms), if it says."""
+    """A person on a list: a user's id, an address in its envelope form, or both.
+
+    `unsubscribed_at` is when they unsubscribed (ms), if the list says so.
+    """
 
     user_id: str | None
     address: str | None
@@ -38,7 +45,8 @@ class ListedPerson:
 class ListedAddress:
     """An address that a list names, and the reason that stands beside it.
 
-    `literally` is what it is with the `'` at its beginning, which may be the address's own or a spreadsheet's.
+    An address may begin with a `'`, and spreadsheets put one before a formula. Where it begins so in the file,
+    `literally` has the forms with it, which may be the right ones.
     """
 
     address: str
@@ -49,8 +57,8 @@ class ListedAddress:
 def read_people(file: TextFile) -> Iterator[ListedPerson]:
     """The people of a list: a table with an id or an address column, JSON with such fields, or bare addresses.
 
-    A row with several addresses is several entries. Raises `InvalidRow` for a row that names nobody, or of which a part
-    is no address.
+    A row with several addresses gives a person for each. Raises `InvalidRow` for a row that names nobody, and for one
+    with something among its addresses that is none.
     """
     for row, found in _rows(file):
         user_id = _user_id(row, found)
@@ -65,7 +73,10 @@ def read_people(file: TextFile) -> Iterator[ListedPerson]:
 
 
 def read_addresses(file: TextFile) -> Iterator[ListedAddress]:
-    """The addresses of a list, with a column `reason` if it has one; ids in it are passed over."""
+    """The addresses of a list, with what its column `reason` says, if it has one; ids in it are ignored.
+
+    Raises `InvalidRow` for a row without an address, or with something that is none.
+    """
     for row, found in _rows(file):
         reason = next((cells.trimmed(str(cell)) for cell in found.get("reason", ())), None)
         if not found.get("email"):
@@ -100,7 +111,10 @@ def _lines(file: TextFile) -> Iterator[str]:
 
 
 def _columns(headings: Sequence[str]) -> tuple[str | None, ...]:
-    """The columns as in a list of users, and `MENTIONING`, or `email` too where no other column says who is meant."""
+    """What each column is called here. None: it is ignored.
+
+    A column whose heading only has a word for mail in it is `MENTIONING`, or `email` where no other says who is meant.
+    """
     known = columns_of(headings)
     words, column_of_them = (MAIL | POSTAL, MENTIONING) if {"_id", "email"} & {*known} else (MAIL, "email")
     by_word = partial(_by_word, words, column_of_them)
@@ -136,7 +150,7 @@ def _cells(table: Table) -> Rows:
 
 
 def _put(found: dict[str, list[Any]], column: str, cells: list[Any]) -> None:
-    """Add the cells of a column; what mentions no address stands under `MENTIONING` for other reasons."""
+    """Add the cells of a column to `found`; under `MENTIONING` a cell counts only if it has an `@`."""
     if column == MENTIONING:
         cells = [cell for cell in cells if isinstance(cell, str) and "@" in cell]
         column = "email"
@@ -156,7 +170,7 @@ def _objects(file: TextFile) -> Rows:
 
 
 def _texts(row: int, column: str, given: object) -> list[Any]:
-    """An address may be a text, a list of them, or as in a user document; everything else stays as it is."""
+    """The values of a field of JSON. Addresses may be a text, a list of texts, or as in a user document."""
     if column not in ("email", MENTIONING):
         return [given]
     listed = given if isinstance(given, list) else [given]

@@ -1,20 +1,20 @@
-"""Addresses that campaign after campaign had refused: counted, and suppressed at last.
+"""Refusals counted for each address: after enough campaigns in a row the address is suppressed.
 
-An address counts one for each campaign in which the other side refused it for good with an answer about the address,
-however often that campaign tried, and none any more once it has taken a message. Dry runs count nothing, nor do answers
-about a mailbox, a message or whoever sends.
+An address counts one for each campaign in which the other side refused it for good, however often that campaign tried.
+Only answers about the address itself count, none about a mailbox, a message or the sender. Once the address has taken a
+message, counting begins anew. Dry runs are not counted.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, case, delete, func, literal
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, ColumnElement, Connection, Insert, Integer, bindparam, case, delete, func, literal
 
 from mailer.messages.addresses import comparable
+from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RefusedAddress
 
 
@@ -39,26 +39,29 @@ def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOu
     To be called in the transaction that records these outcomes, and not for a dry run. An address refused in `limit`
     campaigns is suppressed; 0: refusals are not counted.
     """
-    taken, refused = _last_words(outcomes)
+    taken, refused = _last_outcomes(outcomes)
     if taken:
         theirs = (RefusedAddress.address.in_(sorted(taken)), RefusedAddress.suppressed_at.is_(None))
         connection.execute(delete(RefusedAddress).where(*theirs))
     if refused and limit:
         same = {"campaign_id": campaign_id, "now": now, "limit": limit}
         rows = [{"address": one, "reply": said, "rule": rule_of(said), **same} for one, said in sorted(refused.items())]
-        connection.execute(_COUNT[connection.dialect.name], rows)
+        _COUNT.run(connection, rows)
 
 
 def rule_of(reply: str) -> str:
-    """By what a refusal was taken to be about the address: the code that says so, or that the transport said so."""
+    """What in a refusal says that it is about the address: its code, or else the transport's judgement."""
     if found := _ENHANCED.search(reply):
         return found[0]
     found = _CODE.search(reply)
     return f"{found[0]} without a code of its own" if found else "as the transport says"
 
 
-def _last_words(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str], dict[str, str]]:
-    """The addresses whose earlier refusals are over, and those refused last, with the reply. Users may share one."""
+def _last_outcomes(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str], dict[str, str]]:
+    """The addresses that took a message after refusals, and those that refused last, each with the reply.
+
+    Users may share an address: the last of its outcomes counts.
+    """
     taken: set[str] = set()
     refused: dict[str, str] = {}
     for address, refusal, refused_before in outcomes:
@@ -70,12 +73,12 @@ def _last_words(outcomes: Sequence[AddressOutcome]) -> tuple[Collection[str], di
     return taken, refused
 
 
-def _counting(dialect: Any) -> Any:
-    """One upsert: of campaigns that have an address refused at the same moment one waits for the other; both count."""
+def _counting(new: NewRow) -> Insert:
+    """One upsert, so that two campaigns that have an address refused at the same moment both count."""
     now = bindparam("now", type_=BigInteger)
     first = {"address": bindparam("address"), "campaign_ids": bindparam("campaign_id"), "campaigns": 1}
     last = {"reply": bindparam("reply"), "rule": bindparam("rule"), "refused_at": now}
-    new = dialect.insert(RefusedAddress).values(**first, **last, suppressed_at=_since(literal(1), now))
+    new = new.values(**first, **last, suppressed_at=_since(literal(1), now))
     known = RefusedAddress.campaign_ids.contains(new.excluded.campaign_ids)
     campaigns = RefusedAddress.campaigns + case((known, 0), else_=1)
     with_this = RefusedAddress.campaign_ids + " " + new.excluded.campaign_ids
@@ -92,4 +95,4 @@ def _since(campaigns: ColumnElement[int], now: ColumnElement[int]) -> ColumnElem
     return case((campaigns >= bindparam("limit", type_=Integer), now))
 
 
-_COUNT = {"sqlite": _counting(sqlite), "postgresql": _counting(postgresql)}
+_COUNT = Upsert(RefusedAddress, _counting)

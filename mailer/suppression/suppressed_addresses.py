@@ -22,10 +22,11 @@ BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
 
 @dataclass(frozen=True, slots=True)
 class SuppressedAddress:
-    """An address not written to since `suppressed_at` (ms): so many campaigns had it refused, or it is blocked.
+    """An address that is not written to since `suppressed_at` (ms), and why.
 
-    `reply` is the last refusal's own words, `rule` by what it was taken to be about the address; `users` of the
-    directory have the address. `blocked_by` and `reason` are those of an operator who has blocked it.
+    `campaigns` in a row had it refused. `reply` is the last refusal's text, and `rule` what in it says that it is about
+    the address. If an operator has blocked it, `blocked_by` and `reason` say who and why. `users` counts the users who
+    have the address.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -57,7 +58,8 @@ class SuppressedAddress:
 class Refusal:
     """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed.
 
-    `blocked_by` and `reason`: of an operator who has blocked it.
+    `suppressed_at` None: it is still written to. If an operator has blocked it, `blocked_by` and `reason` say who and
+    why.
     """
 
     campaigns: int
@@ -69,14 +71,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """How many of the addresses are written to again, and how many were not suppressed."""
+    """How many addresses were lifted, so that they are written to again, and how many were not suppressed at all."""
 
     lifted: int
     unmatched: int
 
 
 def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:
-    """Those not written to, by address, from the one after `after` on."""
+    """A page of the suppressed addresses, in their order, from the one after `after` on."""
     users = select(func.count()).where(comparable_address() == RefusedAddress.address).scalar_subquery()
     refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
     query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users).where(SUPPRESSED)
@@ -89,7 +91,7 @@ def suppressed_addresses(db: Database, *, after: str | None = None, count: int =
 
 
 def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
-    """All of them, read page by page."""
+    """All suppressed addresses, read page by page."""
     after: str | None = None
     while page := suppressed_addresses(db, after=after):
         yield from page
@@ -97,7 +99,7 @@ def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
 
 
 def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
-    """What is on record of the user's address; None: no refusal."""
+    """What is on record of the address of a user; None: neither a refusal nor a block."""
     facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK)
     mine = (User.id == user_id, RefusedAddress.address == comparable_address())
     row = connection.execute(select(*facts).where(*mine)).one_or_none()
@@ -105,7 +107,7 @@ def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
 
 
 def lift(db: Database, addresses: Collection[str]) -> Lifted:
-    """Write to these addresses again, whatever their case, and count anew."""
+    """Write to these addresses again, whatever their case, and count their refusals anew."""
     wanted = {comparable(envelope_address(one) or one) for one in addresses}
     one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
     with db.write() as connection:  # a list may have more than one statement can name
@@ -114,7 +116,7 @@ def lift(db: Database, addresses: Collection[str]) -> Lifted:
 
 
 def lift_listed(db: Database, listed: Iterable[ListedAddress]) -> Lifted:
-    """Lift the addresses of a list, each as it literally stands or, where that is not suppressed, as it is meant."""
+    """Lift the addresses of a list: each as it literally stands there if that is suppressed, else as it is meant."""
     wanted = list(listed)
     forms = [comparable(form) for one in wanted for form in (*one.literally, one.address)]
     with db.read() as connection:

@@ -1,32 +1,31 @@
-"""Who has unsubscribed, and lists of the unsubscribed from elsewhere.
+"""Lists of the unsubscribed: our own, and those that come from other programs.
 
-A list names users by id or by address. It marks those of the directory; its addresses, and ids that nobody has, are
-kept as wishes for whoever comes later.
+A list names people by id or by address. It marks the users of the directory as unsubscribed. Its addresses, and ids
+that nobody has, are kept as wishes, which mark whoever comes to them later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlalchemy import Connection, select, text
 
 from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable
+from mailer.storage import staging
 from mailer.storage.database import Database
 from mailer.storage.models import User
+from mailer.storage.staging import ID, StagingTable, stage_and_merge
 from mailer.suppression import wishes
 from mailer.suppression.list_files import ListedPerson
 from mailer.times import to_iso
 
-CHUNK = 500  # rows
-
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """One who has unsubscribed; `unsubscribed_at` in ms since 1970. Without `user_id`: whoever comes to the address."""
+    """A person who has unsubscribed at `unsubscribed_at` (ms). Without `user_id` it is whoever comes to the address."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt")
     user_id: str | None
@@ -40,7 +39,7 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribeResult:
-    """What a list came to: users newly and already unsubscribed, and rows that name nobody in the directory (yet)."""
+    """What importing a list did: users newly and already unsubscribed, and rows that name nobody in the directory."""
 
     unsubscribed: int
     already: int
@@ -48,7 +47,7 @@ class UnsubscribeResult:
 
 
 def unsubscribed_users(db: Database, *, after: str | None = None, count: int = 1000) -> list[Unsubscribed]:
-    """The users who have unsubscribed, by id, from the one after `after` on."""
+    """A page of the users who have unsubscribed, by id, from the one after `after` on."""
     query = select(User.id, User.email, User.unsubscribed_at).where(User.unsubscribed_at.is_not(None))
     if after is not None:
         query = query.where(User.id > after)
@@ -58,7 +57,7 @@ def unsubscribed_users(db: Database, *, after: str | None = None, count: int = 1
 
 
 def all_unsubscribed_users(db: Database) -> Iterator[Unsubscribed]:
-    """All of them, read page by page."""
+    """All users who have unsubscribed, read page by page."""
     after: str | None = None
     while page := unsubscribed_users(db, after=after):
         yield from page
@@ -66,63 +65,50 @@ def all_unsubscribed_users(db: Database) -> Iterator[Unsubscribed]:
 
 
 def all_unsubscribed_users_and_wishes(db: Database) -> Iterator[Unsubscribed]:
-    """All of them, and then the wishes that are kept for whoever comes."""
+    """All users who have unsubscribed, and then the wishes that are kept for whoever comes."""
     yield from all_unsubscribed_users(db)
     for wish in wishes.all_kept_wishes(db):
-        if not wish.shared:  # on a list it would be about the others at the address
+        if not wish.shared:  # imported again, it would mark the others who have the address
             yield Unsubscribed(wish.user_id, wish.address, wish.unsubscribed_at)
 
 
-def unsubscribe_listed(db: Database, entries: Iterable[ListedPerson], *, by: str, source: str) -> UnsubscribeResult:
-    """Unsubscribe whom the list names, by id or, whatever its case, by address: all of it or, on an error, nothing.
+def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str, source: str) -> UnsubscribeResult:
+    """Unsubscribe everyone whom a list names, by id or by address in any case: all of them or, on an error, nobody.
 
-    A row with the id and the address of one user is about that user; any other is about everyone at its address, now
-    and later. `by` (who brings the list) and `source` (which it is) are kept with the wishes.
+    A row with the id and the address of one user is about that user alone. Any other row is about everyone who has its
+    address, now and later. Who brings the list (`by`) and what it is called (`source`) are kept with the wishes.
     """
-    with db.engine.connect() as connection:
-        with connection.begin():  # SQLite locks nothing for a temporary table
-            _stage(connection, entries)
-            if connection.dialect.name == "postgresql":
-                return _merge(connection, db.clock(connection), by, source)
-        with db.write_on(connection):
-            result = _merge(connection, db.clock(connection), by, source)
-            connection.exec_driver_sql("DROP TABLE staged_entries")
-        return result
+
+    def merge(connection: Connection, _: None) -> UnsubscribeResult:
+        return _merge(connection, db.clock(connection), by, source)
+
+    return stage_and_merge(db, lambda connection: _stage(connection, people), merge)
 
 
-def _stage(connection: Connection, entries: Iterable[ListedPerson]) -> None:
-    postgresql = connection.dialect.name == "postgresql"
-    id_type = 'text COLLATE "C"' if postgresql else "text"
-    connection.exec_driver_sql("DROP TABLE IF EXISTS staged_entries")
-    connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE staged_entries (place bigint, user_id {id_type}, address {id_type}, made_at bigint)"
-        + (" ON COMMIT DROP" if postgresql else "")
-    )
-    insert = text("INSERT INTO staged_entries VALUES (:place, :user_id, :address, :made_at)")
-    numbered = enumerate(entries)
-    while chunk := list(islice(numbered, CHUNK)):
-        connection.execute(insert, [_staged(place, entry) for place, entry in chunk])
+def _stage(connection: Connection, people: Iterable[ListedPerson]) -> None:
+    _LIST.create(connection)
+    _LIST.fill(connection, (_row(place, person) for place, person in enumerate(people)))
     for column in ("user_id", "address"):
-        connection.exec_driver_sql(f"CREATE INDEX staged_entries_{column} ON staged_entries ({column})")
-    if postgresql:
-        connection.exec_driver_sql("ANALYZE staged_entries")
+        staging.index(connection, _LIST.name, column)
+    staging.analyse(connection, _LIST.name)
 
 
-def _staged(place: int, entry: ListedPerson) -> dict[str, Any]:
-    address = comparable(entry.address) if entry.address else None
-    return {"place": place, "user_id": entry.user_id, "address": address, "made_at": entry.unsubscribed_at}
+def _row(place: int, person: ListedPerson) -> tuple[int, str | None, str | None, int | None]:
+    address = comparable(person.address) if person.address else None
+    return place, person.user_id, address, person.unsubscribed_at
 
 
-_AT_LARGE = """
+_LIST = StagingTable("staged_entries", {"place": "bigint", "user_id": ID, "address": ID, "made_at": "bigint"})
+_MATCHES = "staged_matches"
+_ABOUT_AN_ADDRESS = """
 s.address IS NOT NULL
 AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id AND lower(o.email) = s.address)
 """
 # the cross joins hold SQLite to its order: the directory once, and the list by its indexes
-_MATCHES = f"""
-CREATE TEMPORARY TABLE staged_matches{{on_commit}} AS
+_MATCHING = f"""
 SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s WHERE s.user_id = u.id
 UNION SELECT u.id, s.place, s.made_at FROM users u CROSS JOIN staged_entries s
-WHERE s.address = lower(u.email) AND {_AT_LARGE}
+WHERE s.address = lower(u.email) AND {_ABOUT_AN_ADDRESS}
 """  # noqa: S608 - no value in it
 _COUNT = """
 SELECT (SELECT count(*) FROM staged_entries), (SELECT count(DISTINCT place) FROM staged_matches),
@@ -135,7 +121,8 @@ WHERE unsubscribed_at IS NULL AND id IN (SELECT id FROM staged_matches)
 """  # noqa: S608 - no value in it
 _KEEP = f"""
 INSERT INTO wishes (kind, value, unsubscribed_at, kept_at, kept_by, source)
-SELECT 'address', s.address, {_MADE_AT}, :now, :by, :source FROM staged_entries s WHERE {_AT_LARGE} GROUP BY s.address
+SELECT 'address', s.address, {_MADE_AT}, :now, :by, :source FROM staged_entries s
+WHERE {_ABOUT_AN_ADDRESS} GROUP BY s.address
 UNION ALL
 SELECT 'user', s.user_id, {_MADE_AT}, :now, :by, :source FROM staged_entries s
 WHERE s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id) GROUP BY s.user_id
@@ -144,14 +131,13 @@ ON CONFLICT (kind, value) DO NOTHING
 
 
 def _merge(connection: Connection, now: int, by: str, source: str) -> UnsubscribeResult:
-    postgresql = connection.dialect.name == "postgresql"
     wishes.lock(connection, listing=True)
-    connection.exec_driver_sql("DROP TABLE IF EXISTS staged_matches")
-    connection.exec_driver_sql(_MATCHES.format(on_commit=" ON COMMIT DROP" if postgresql else ""))
-    connection.exec_driver_sql("CREATE INDEX staged_matches_id ON staged_matches (id)")
+    staging.create_as(connection, _MATCHES, _MATCHING)
+    staging.index(connection, _MATCHES, "id")
     rows, matched, users = connection.exec_driver_sql(_COUNT).one()
     connection.execute(text(_KEEP), {"now": now, "by": by, "source": source})
     marked = connection.execute(text(_MARK), {"now": now}).rowcount
-    wishes.keep_inactive(connection, now, "id IN (SELECT id FROM staged_matches)")
-    connection.exec_driver_sql("DROP TABLE staged_matches")
+    wishes.keep_inactive_among(connection, now, _MATCHES)
+    for name in (_MATCHES, _LIST.name):
+        staging.drop(connection, name)
     return UnsubscribeResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)

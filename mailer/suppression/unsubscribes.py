@@ -1,4 +1,4 @@
-"""The mark of those who have unsubscribed: set, and taken back."""
+"""A single person unsubscribes, or subscribes again: the mark on the user is set, or taken back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailer.suppression import wishes
 
 
 def unsubscribe(db: Database, user_id: str) -> bool:
-    """Write to this user no more. Keeps the time of the first call; returns whether there is such a user."""
+    """Write to this user no more. The time of the first call stays. Returns whether there is such a user."""
     return _unsubscribe(db, user_id, User.id == user_id)
 
 
@@ -26,14 +26,14 @@ def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool]) -> bool
         first_time = func.coalesce(User.unsubscribed_at, now)
         found = connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
         if found:
-            wishes.keep_inactive(connection, now, user_id=user_id)
+            wishes.keep_inactive(connection, now, user_id)
         return found
 
 
 def resubscribe(db: Database, user_id: str, *, merged: bool = False) -> bool:
-    """Take an unsubscription back, and what is kept for the address; returns whether there is such a user or wish.
+    """Write to this user again, and forget the wishes kept for them. Returns whether there is such a user or wish.
 
-    With `merged` users who share an address count as one, so it is taken back for all of them.
+    With `merged`, users who share an address count as one person: all of them are written to again.
     """
     with db.write() as connection:
         user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
@@ -48,9 +48,9 @@ def resubscribe(db: Database, user_id: str, *, merged: bool = False) -> bool:
 
 
 def resubscribe_address(db: Database, address: str) -> int | None:
-    """Take back the wish kept for an address, and the marks that users have from it; None: no wish is kept.
+    """Forget the wish kept for an address, and unmark the users whom it has marked.
 
-    Returns how many users are written to again. Who has unsubscribed by themselves stays so.
+    Returns how many users are written to again; None: no wish is kept. Users who have unsubscribed themselves stay so.
     """
     kept = wishes.of_address(address)
     with db.write() as connection:

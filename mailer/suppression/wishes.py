@@ -1,9 +1,11 @@
-"""Wishes that no user holds (yet): of an address, and of an id that is still to come; whoever comes is marked by them.
+"""Wishes: unsubscriptions that are kept for an address, or for an id that no user has yet.
 
-A wish belongs to a user. It is the address's where no user has the address: when a list names one that nobody has, and
-when somebody who has unsubscribed leaves an address at which nobody else is written to. Where others are, what is left
-counts only for campaigns that are one message for all of them. The users are marked by the transaction that brings
-them, so who else may be written to is told by `users.unsubscribed_at` alone.
+An unsubscription belongs to a user and is a mark on their row. It is kept here when there is no such row: a list
+names an address or an id that nobody has, or somebody who has unsubscribed leaves their address. Whoever comes to that
+address or id is marked by the transaction that brings them. So `users.unsubscribed_at` alone says who has unsubscribed.
+
+If others still have the address that somebody left, the wish is `shared`: it marks nobody, and counts only for
+campaigns that send one message to all who share an address.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, select, text
 
 from mailer.messages.addresses import comparable
+from mailer.storage import staging
 from mailer.storage.database import Database
+from mailer.storage.dialects import in_turn
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 
-LOCK = 0x77697368  # an advisory lock on PostgreSQL; on SQLite one transaction writes at a time
-LEFT_BEHIND = "left behind"  # the source of a wish that a user has left with the address
+LOCK = 0x77697368  # what `in_turn` is asked about
+LEFT_BEHIND = "left behind"  # the source of a wish whose user has left the address
 
 
 @dataclass(frozen=True, slots=True)
 class KeptWish:
-    """A wish without a user of its own. `address` or `user_id`; times in ms; who kept it, and from which list."""
+    """A wish for an `address` or a `user_id`, who kept it, and from which list. Times are ms since 1970."""
 
     address: str | None
     user_id: str | None
@@ -32,18 +36,18 @@ class KeptWish:
     kept_at: int
     kept_by: str
     source: str
-    shared: bool = False  # others have the address: it marks nobody, and counts where addresses are merged
+    shared: bool = False  # others have the address; see above
 
     @property
     def place(self) -> str:
-        """Where it stands in a listing."""
+        """Its key in a listing: the kind, a colon, and the address or id."""
         if self.address is None:
             return f"{WishOf.USER}:{self.user_id}"
         return f"{WishOf.SHARED if self.shared else WishOf.ADDRESS}:{self.address}"
 
 
-class Held(NamedTuple):
-    """At which address a user had unsubscribed, when (ms), and whether they were active."""
+class HeldWish(NamedTuple):
+    """The address of an unsubscribed user before a change, when they unsubscribed (ms), and if they were active."""
 
     address: str
     unsubscribed_at: int
@@ -51,20 +55,19 @@ class Held(NamedTuple):
 
 
 def lock(connection: Connection, *, listing: bool = False) -> None:
-    """To be called before users are brought: a list (`listing`) waits for all who bring users, and they for it.
+    """Take turns until the transaction ends: imports of lists (`listing`) on one side, writers of users on the other.
 
-    Otherwise neither would see the other's rows, and somebody who has unsubscribed would be written to.
+    Each must see the other's rows. Otherwise a user and the wish about them could pass each other, and somebody who has
+    unsubscribed would be written to.
     """
-    if connection.dialect.name == "postgresql":
-        mode = "" if listing else "_shared"
-        connection.execute(text(f"SELECT pg_advisory_xact_lock{mode}(:key)"), {"key": LOCK})
+    in_turn(connection, LOCK, shared=not listing)
 
 
 _NOBODY_ELSE = """
 NOT EXISTS (SELECT 1 FROM users u WHERE lower(u.email) = lower(v.email) AND u.active AND u.unsubscribed_at IS NULL)
 """
 _HELD = f"""
-CREATE TEMPORARY TABLE held_wishes{{on_commit}} AS SELECT v.id, lower(v.email) AS address, v.unsubscribed_at,
+SELECT v.id, lower(v.email) AS address, v.unsubscribed_at,
 v.active AND {_NOBODY_ELSE} AS alone FROM users v WHERE v.unsubscribed_at IS NOT NULL AND v.email IS NOT NULL
 """  # noqa: S608 - no value in it
 _KEEP = """
@@ -93,46 +96,55 @@ WHERE unsubscribed_at IS NULL AND {scope} AND (
     EXISTS (SELECT 1 FROM wishes w WHERE w.kind = 'address' AND w.value = lower(users.email))
     OR EXISTS (SELECT 1 FROM wishes w WHERE w.kind = 'user' AND w.value = users.id))
 """
-_STAGED = "id IN (SELECT id FROM staged_users)"
+_AMONG = "id IN (SELECT id FROM {table})"
 _ONE = "id = :user_id"
 
 
 def before_merge(connection: Connection) -> None:
-    """Note who has unsubscribed at which address, before the table `staged_users` is merged into the directory."""
+    """Note who has unsubscribed at which address: to be called before `staged_users` is merged into the directory."""
     lock(connection)
-    on_commit = " ON COMMIT DROP" if connection.dialect.name == "postgresql" else ""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS held_wishes")
-    connection.exec_driver_sql(_HELD.format(on_commit=on_commit))
+    staging.create_as(connection, "held_wishes", _HELD)
 
 
 def after_merge(connection: Connection, now: int) -> None:
-    """Leave the wishes of those who went with their addresses, and mark who came: the last step of an import."""
+    """Keep the wishes of those who have left their addresses, and mark those who came: the last step of an import.
+
+    `now` is in ms.
+    """
     left = {"now": now, "source": LEFT_BEHIND}
     for kind, holders in ((WishOf.ADDRESS, _LEFT), (WishOf.SHARED, _LEFT_TO_OTHERS)):
         connection.execute(text(_KEEP.format(kind=kind.value, address="v.address", holders=holders)), left)
-    keep_inactive(connection, now, _STAGED)
-    connection.exec_driver_sql("DROP TABLE held_wishes")
+    keep_inactive_among(connection, now, "staged_users")
+    staging.drop(connection, "held_wishes")
     if connection.scalar(select(Wish.kind).limit(1)) is not None:
-        connection.execute(text(_MARK.format(scope=_STAGED)))
+        connection.execute(text(_MARK.format(scope=_AMONG.format(table="staged_users"))))
 
 
-def after_write(connection: Connection, user_id: str, held: Held | None, now: int) -> None:
-    """The same for one user, who held a wish at an address before."""
+def after_write(connection: Connection, user_id: str, held: HeldWish | None, now: int) -> None:
+    """The same after one user was written, who was `held` by an unsubscription before; None: they were not."""
     if held is not None:
         _leave(connection, user_id, held, now)
-    keep_inactive(connection, now, _ONE, user_id=user_id)
+    keep_inactive(connection, now, user_id)
     connection.execute(text(_MARK.format(scope=_ONE)), {"user_id": user_id})
 
 
-def keep_inactive(connection: Connection, now: int, scope: str = _ONE, **values: Any) -> None:
-    """Of the users in `scope` (SQL), who is inactive and has unsubscribed leaves their wish."""
-    statement = _KEEP.format(
-        kind=WishOf.ADDRESS.value, address="lower(v.email)", holders=_INACTIVE.format(scope=f"v.{scope}")
-    )
-    connection.execute(text(statement), {"now": now, "source": LEFT_BEHIND, **values})
+def keep_inactive(connection: Connection, now: int, user_id: str) -> None:
+    """Keep the wish of a user who is unsubscribed and inactive: others may get their address. `now` is in ms."""
+    _keep_inactive(connection, _ONE, {"now": now, "user_id": user_id})
 
 
-def _leave(connection: Connection, user_id: str, held: Held, now: int) -> None:
+def keep_inactive_among(connection: Connection, now: int, table: str) -> None:
+    """The same for all users whose ids are in the temporary `table`."""
+    _keep_inactive(connection, _AMONG.format(table=table), {"now": now})
+
+
+def _keep_inactive(connection: Connection, scope: str, values: dict[str, object]) -> None:
+    holders = _INACTIVE.format(scope=f"v.{scope}")
+    statement = _KEEP.format(kind=WishOf.ADDRESS.value, address="lower(v.email)", holders=holders)
+    connection.execute(text(statement), {"source": LEFT_BEHIND, **values})
+
+
+def _leave(connection: Connection, user_id: str, held: HeldWish, now: int) -> None:
     theirs = comparable_address() == comparable(held.address)
     mine = select(User.id).where(User.id == user_id, theirs)
     others = select(User.id).where(User.active, User.unsubscribed_at.is_(None), theirs)
@@ -145,7 +157,7 @@ def _leave(connection: Connection, user_id: str, held: Held, now: int) -> None:
 
 
 def forget(connection: Connection, user_id: str, address: str | None) -> bool:
-    """The person has subscribed again: nobody who comes is marked by their id or address. Returns if anybody was."""
+    """Forget the wishes for a person who has subscribed again, by id and address. Returns whether there were any."""
     mine = (Wish.kind == WishOf.USER) & (Wish.value == user_id)
     if address is not None:
         mine |= of_address(address)
@@ -153,12 +165,12 @@ def forget(connection: Connection, user_id: str, address: str | None) -> bool:
 
 
 def of_address(address: str) -> ColumnElement[bool]:
-    """The wishes kept for an address, of whatever case."""
+    """A SQL condition: the wishes kept for this address, whatever its case."""
     return (Wish.kind != WishOf.USER) & (Wish.value == comparable(address))
 
 
 def kept_wishes(db: Database, *, after: tuple[str, str] = ("", ""), count: int = 1000) -> list[KeptWish]:
-    """The wishes kept, addresses first, from the one after `after` (its kind and value) on."""
+    """A page of the wishes, those for addresses first, from the one after `after` (its kind and value) on."""
     kind, value = after
     later = (Wish.kind > kind) | ((Wish.kind == kind) & (Wish.value > value))
     with db.read() as connection:
@@ -169,7 +181,7 @@ def kept_wishes(db: Database, *, after: tuple[str, str] = ("", ""), count: int =
 
 
 def all_kept_wishes(db: Database) -> Iterator[KeptWish]:
-    """All of them, read page by page."""
+    """All wishes, read page by page."""
     after = ("", "")
     while page := kept_wishes(db, after=after):
         yield from page

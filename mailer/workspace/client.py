@@ -1,4 +1,4 @@
-"""A client of a Rocket.Chat workspace's REST API: its list of users, and who a caller is."""
+"""A client of a Rocket.Chat workspace's REST API: its list of users, and whose token a caller has."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mailer.errors import WorkspaceUnavailable
 from transports.network_errors import in_words
 
 TIMEOUT = (10, 20)  # seconds to connect, and between two pieces of the answer: less than a graceful stop
-WHILE_A_CALLER_WAITS = (3, 10)  # the same
+CALLER_TIMEOUT = (3, 10)  # the same, while a caller waits for our answer
 ATTEMPTS = 8
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds
-NO_JSON = (ValueError, RecursionError)  # Python's own for numbers too long and nesting too deep among them
-BY_ID = '{"_id": 1}'  # a new user then moves the fewest others
+INVALID_JSON = (ValueError, RecursionError)  # what Python's reader raises, also for long numbers and deep nesting
+BY_ID = '{"_id": 1}'  # in this order a new user moves the fewest others
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A piece of the list, as the workspace has it, and how many users there are in all."""
+    """A page of the list of users, unchecked, and how many users there are in all."""
 
     users: list[Any]
     total: int
@@ -30,7 +30,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose token it is, as the workspace has them."""
+    """The user to whom a token belongs, as the workspace knows them."""
 
     user_id: str
     active: bool
@@ -38,13 +38,13 @@ class Account:
 
 
 def account(url: str, user_id: str, token: str) -> Account | None:
-    """Whose token it is, by `me`; None: the workspace does not know them. Tried once; raises `WorkspaceUnavailable`."""
+    """Whose token it is, asked of `me` once; None: the workspace does not accept it. Raises `WorkspaceUnavailable`."""
     headers = {"X-User-Id": user_id, "X-Auth-Token": token}
     try:
         with requests.Session() as session:  # one a caller: a cookie of one must not go along with another
             session.trust_env = False
             response = session.get(
-                f"{url.rstrip('/')}/api/v1/me", headers=headers, timeout=WHILE_A_CALLER_WAITS, allow_redirects=False
+                f"{url.rstrip('/')}/api/v1/me", headers=headers, timeout=CALLER_TIMEOUT, allow_redirects=False
             )
     except requests.RequestException as error:
         raise WorkspaceUnavailable from error
@@ -60,7 +60,7 @@ def account(url: str, user_id: str, token: str) -> Account | None:
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         found = response.json() if response.status_code == 200 else None
-    except NO_JSON as error:
+    except INVALID_JSON as error:
         raise WorkspaceUnavailable from error
     if not isinstance(found, dict):
         raise WorkspaceUnavailable
@@ -68,7 +68,7 @@ def _json(response: requests.Response) -> dict[str, Any]:
 
 
 class Workspace:
-    """The workspace at `url`, called as `user_id` with `token`; whatever it refuses is `WorkspaceUnavailable`."""
+    """The workspace at `url`, called as `user_id` with `token`. What it refuses raises `WorkspaceUnavailable`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Workspace:
         self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
 
     def users(self, offset: int, count: int) -> Page:
-        """`count` users by `_id` from place `offset` on; fewer at the end, or where the workspace caps its pages."""
+        """`count` users by `_id` from the number `offset` on; fewer at the end, or if its pages are smaller."""
         answer = self._get("users.list", {"offset": str(offset), "count": str(count), "sort": BY_ID})
         users, total = answer.get("users"), answer.get("total")
         if not isinstance(users, list) or not isinstance(total, int):
@@ -95,16 +95,16 @@ class Workspace:
         return Page(users, total)
 
     def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         self._session.close()
 
     def _get(self, method: str, parameters: dict[str, str]) -> dict[str, Any]:
         for attempt in range(ATTEMPTS):
             response = self._try(method, parameters)
-            if isinstance(response, requests.Response) and not _passing(response):
+            if isinstance(response, requests.Response) and not _is_temporary(response):
                 return self._answer(method, response)
             if attempt + 1 < ATTEMPTS:
-                self._sleep(wait(response, attempt, self._now()))
+                self._sleep(retry_delay(response, attempt, self._now()))
         reason = str(response.status_code) if isinstance(response, requests.Response) else in_words(response)
         raise WorkspaceUnavailable(f"{self.url} did not answer {method} in {ATTEMPTS} attempts: {reason}")
 
@@ -121,22 +121,22 @@ class Workspace:
             raise WorkspaceUnavailable(f"{self.url} refused {method} with {response.status_code}")
         try:
             answer = response.json()
-        except NO_JSON as error:
+        except INVALID_JSON as error:
             raise WorkspaceUnavailable(f"{self.url} answered {method} without JSON; is it a workspace?") from error
         if not isinstance(answer, dict) or answer.get("success") is not True:
             raise WorkspaceUnavailable(f"{self.url} answered {method} without success")
         return answer
 
 
-def wait(response: requests.Response | requests.RequestException, attempt: int, now: float) -> float:
-    """How many seconds to wait after attempt number `attempt` (from 0): as told, else twice as long each time."""
+def retry_delay(response: requests.Response | requests.RequestException, attempt: int, now: float) -> float:
+    """Seconds to wait after attempt number `attempt` (from 0): as the answer asks, else twice as long each time."""
     doubled = FIRST_WAIT * 2.0**attempt
-    told = _told(response, now) if isinstance(response, requests.Response) else None
+    told = _requested_wait(response, now) if isinstance(response, requests.Response) else None
     return min(LONGEST_WAIT, max(0.0, doubled if told is None else told))
 
 
-def _told(response: requests.Response, now: float) -> float | None:
-    """`Retry-After` in seconds, or Rocket.Chat's `X-RateLimit-Reset`, milliseconds since 1970."""
+def _requested_wait(response: requests.Response, now: float) -> float | None:
+    """Seconds by `Retry-After`, or by Rocket.Chat's `X-RateLimit-Reset` (ms since 1970); None: it asks for nothing."""
     after = response.headers.get("Retry-After", "")
     if after.isascii() and after.isdigit():
         return float(after)
@@ -144,7 +144,7 @@ def _told(response: requests.Response, now: float) -> float | None:
     return int(reset) / 1000 - now if reset.isascii() and reset.isdigit() else None
 
 
-def _passing(response: requests.Response) -> bool:
+def _is_temporary(response: requests.Response) -> bool:
     return response.status_code == 429 or response.status_code >= 500
 
 

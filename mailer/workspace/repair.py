@@ -1,7 +1,8 @@
-"""A workspace's user with something wrong in them: what can be taken of them all the same. Pure.
+"""Repairs a malformed user of a workspace, so that one wrong field does not stop the sync. Pure.
 
-A field that nobody is chosen by is dropped. One that decides who is written to must not be lost silently, since a query
-may exclude by it: with such a field wrong, the user loses their addresses and is written to by nobody.
+A wrong field is dropped. But a query may exclude users by some fields, the `DECISIVE` ones: a user who lacks one could
+be written to by mistake. So if such a field is wrong, the user loses their addresses as well, and nobody writes to
+them.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ MAX_REPAIRS = 50  # fields of one user
 
 
 class Repaired(NamedTuple):
-    """The document to store, None: the user must be skipped; and what was wrong: fields and reasons, without values."""
+    """The document to store (None: the user must be skipped), and what was wrong: fields and reasons, but no values."""
 
     document: dict[str, Any] | None
     problems: list[tuple[str, str]]
 
 
 def repair(user: object, row: int) -> Repaired:
-    """The user as they can be stored. One without a usable `_id` is skipped."""
+    """The user as they can be stored. A user without a usable `_id` is skipped. `row` is for the errors."""
     problems: list[tuple[str, str]] = []
     left = user
     for _ in range(MAX_REPAIRS):
@@ -41,7 +42,7 @@ def repair(user: object, row: int) -> Repaired:
 
 
 def _without(user: object, field: str) -> object:
-    """`user` without what is wrong in `field`, or with nothing but the id where it cannot be taken out."""
+    """`user` without what is wrong in `field`, or the id alone if that cannot be taken out; None: skip the user."""
     if not isinstance(user, Mapping) or field == "_id":
         return None
     root = next((name for name in user if field == name or field.startswith(f"{name}.")), None)
@@ -60,7 +61,7 @@ def _without(user: object, field: str) -> object:
 
 
 def _mend(user: dict[str, Any], path: list[str]) -> bool:
-    """Drop a wrong `verified`, or an address that is not the one written to; False: it is the first address."""
+    """Drop a wrong `verified`, or a wrong address that is not the first; False: it is the first, written to."""
     emails = deepcopy(user["emails"])
     place = int(path[0])
     if path[1:] == ["verified"]:

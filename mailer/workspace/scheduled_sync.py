@@ -1,4 +1,7 @@
-"""The sync as a task that all processes share: whoever finds it due runs it, or a person does; one run at a time."""
+"""The sync as a task that all processes share: whichever finds it due runs it, or a person starts it.
+
+There is one run at a time, over all processes and machines.
+"""
 
 from __future__ import annotations
 
@@ -24,29 +27,29 @@ from mailer.workspace.sync import SyncResult, sync_users
 log = logging.getLogger(__name__)
 
 SPOOL = Path("instance/sync.ndjson")  # one on each machine
-LOOK_SECONDS = 1.0  # how late it is noticed that it is due
-PAUSE_AFTER_TROUBLE = 10.0
-GLANCE_SECONDS = 1.0
+POLL_SECONDS = 1.0  # how late a process notices that the sync is due
+PAUSE_AFTER_ERROR = 10.0  # seconds, when the database fails
+STOP_POLL_SECONDS = 1.0  # how late a waiting run notices that it must end
 
 FAILURES = (MailerError, OSError, SQLAlchemyError, psycopg.Error)  # psycopg's own: COPY goes past SQLAlchemy
 
 
 def _quietly(_read: int, _total: int) -> None:
-    """Tell nobody how far it is."""
+    """Report no progress."""
 
 
 def counts(result: SyncResult) -> dict[str, int]:
-    """How many users, by what became of them; the malformed only where there are any."""
+    """The counts of a result by their names; `malformed` only if there are any."""
     found = {name: count for name, count in asdict(result).items() if isinstance(count, int)}
     return {name: count for name, count in found.items() if count or name != "malformed"}
 
 
 class Stopped(Exception):
-    """The process is to end: the run stops where it is, and the next one goes on from there."""
+    """The process must end. The run stops where it is, and the next one goes on from there."""
 
 
 class SyncTask:
-    """The sync with the workspace of the settings."""
+    """The sync with the workspace that the settings name."""
 
     def __init__(self, db: Database, settings: Settings, *, spool: Path = SPOOL) -> None:
         self._db = db
@@ -59,22 +62,23 @@ class SyncTask:
         self._task = SharedTask(db, name, lease=lease, period=None if period is None else period * 1000)
 
     def run_periodically(self, stopping: threading.Event) -> None:
-        """Run it whenever it is due, until `stopping` is set. A failure is logged and kept on record, not raised."""
+        """Run the sync whenever it is due, until `stopping` is set. Failures are logged and recorded, not raised."""
         try:
-            while not stopping.wait(LOOK_SECONDS):
-                self._look(stopping)
+            while not stopping.wait(POLL_SECONDS):
+                self._run_and_log(stopping)
         finally:
             self._ended = True
 
     def run_when_due(self, stopping: threading.Event) -> SyncResult | None:
-        """Run it if it is due and no other process runs it; else None. Raises as `run` does."""
+        """Run the sync if it is due and no other process runs it; else return None. Raises as `run` does."""
         turn = self._task.take()
         return self._run(turn, stopping, _quietly) if turn else None
 
     def run(self, stopping: threading.Event, progress: Progress = _quietly) -> SyncResult:
-        """Run it now, whether due or not; `InvalidState` while another process does, else as `sync_users` raises.
+        """Run the sync now, whether it is due or not.
 
-        Once `stopping` is set, it raises `Stopped` at the next page.
+        Raises `InvalidState` while another process runs it, `Stopped` at the next page once `stopping` is set, and what
+        `sync_users` raises.
         """
         turn = self._task.take(early=True)
         if turn is None:
@@ -84,11 +88,11 @@ class SyncTask:
         return self._run(turn, stopping, progress)
 
     def record(self) -> TaskRecord | None:
-        """What came of it last, by whomever it was run; None: it never was."""
+        """What the last run came to, in whichever process; None: there was none yet."""
         return self._task.record()
 
     def trouble(self) -> str | None:
-        """Why the directory may be out of step, for people to read; None when all is well."""
+        """Why the directory may be out of date, for people to read; None: all is well."""
         if self._ended:
             return "its thread ended"
         record = self.record()
@@ -96,7 +100,7 @@ class SyncTask:
             return None
         return f"failed, {record.failures} in a row: {record.error}"
 
-    def _look(self, stopping: threading.Event) -> None:
+    def _run_and_log(self, stopping: threading.Event) -> None:
         try:
             result = self.run_when_due(stopping)
         except Stopped:
@@ -106,7 +110,7 @@ class SyncTask:
         except FAILURES as error:
             log.warning("sync failed: %s", _reason(error))
             if isinstance(error, SQLAlchemyError):  # else the record says when it is due again
-                stopping.wait(PAUSE_AFTER_TROUBLE)
+                stopping.wait(PAUSE_AFTER_ERROR)
         else:
             if result:
                 log.info("synced: %s", ", ".join(f"{count} {name}" for name, count in counts(result).items()))
@@ -140,7 +144,7 @@ class SyncTask:
 
 
 class _Run:
-    """What a run listens to while it reads and while it waits."""
+    """A run in progress: ends it when the process stops or the lease is lost, also while it waits."""
 
     def __init__(self, stopping: threading.Event, lost: threading.Event, progress: Progress) -> None:
         self._stopping = stopping
@@ -148,28 +152,28 @@ class _Run:
         self._progress = progress
 
     def verify(self) -> None:
-        """Raise `Stopped` or `TurnLost` when it is to end."""
+        """Raise `Stopped` or `TurnLost` if the run must end."""
         if self._stopping.is_set():
             raise Stopped
         if self._lost.is_set():
             raise TurnLost
 
     def tell(self, read: int, total: int) -> None:
-        """`read` of `total` users are in the spool."""
+        """Report that `read` of `total` users are in the spool. Raises as `verify` does."""
         self.verify()
         self._progress(read, total)
 
     def pause(self, seconds: float) -> None:
-        """Wait, unless it is to end."""
+        """Wait, but not longer than the run may last. Raises as `verify` does."""
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             self.verify()
-            self._stopping.wait(min(left, GLANCE_SECONDS))
+            self._stopping.wait(min(left, STOP_POLL_SECONDS))
         self.verify()
 
 
 def _reason(error: Exception) -> str:
-    """One line; a database's own words hold the statement and its values, which may be addresses."""
+    """The error in one line, without a database's own text: its values may be addresses."""
     if isinstance(error, (SQLAlchemyError, psycopg.Error)):
         return f"database: {in_public(error)}"
     return " ".join(str(error).split())

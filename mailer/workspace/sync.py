@@ -1,4 +1,4 @@
-"""The directory brought in step with a workspace: all of its users, or no change.
+"""The sync: the directory gets all changes of a workspace's users, or none.
 
 The list is read page by page into the spool. Only when it is complete, one transaction merges it.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from mailer.directory.changes import Mode
-from mailer.directory.imports import ImportResult, Wanted, upsert_documents
+from mailer.directory.imports import ImportOptions, ImportResult, upsert_documents
 from mailer.directory.staged_users import Problem
 from mailer.errors import InvalidRow, WorkspaceUnavailable
 from mailer.storage.database import Database
@@ -41,9 +41,10 @@ _INACTIVE = {
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """How many users the workspace has, by what became of them here, and how many it has no more.
+    """How many of the workspace's users a sync created, updated and left unchanged, and how many it deactivated.
 
-    `malformed` of them had something wrong in their list entry (see `workspace.repair`); `problems` has the first ones.
+    Users whom the workspace no longer has are deactivated. `malformed` users had something wrong in them (see
+    `workspace.repair`); `problems` names the first of these.
     """
 
     created: int
@@ -66,11 +67,11 @@ def sync_users(
     progress: Progress = lambda _read, _total: None,
     seal: Seal = lambda _connection, _result: None,
 ) -> SyncResult:
-    """Upsert the workspace's users and deactivate those it no longer has, all at once or not at all.
+    """Upsert the workspace's users and deactivate those it no longer has, all in one transaction.
 
-    Users who did not come from this workspace, and every unsubscription, stay. A spool begun before `since` (ms) is not
-    gone on with: what it holds may be older than the directory. `progress` is told after each page how many of how many
-    users are read; `seal` is called at the end of the transaction. What either raises ends the run without a change.
+    Users who did not come from this workspace stay, and so does every unsubscription. A spool begun before `since` (ms)
+    is begun anew: it may be older than the directory. `progress` is called after each page; `seal` is called at the end
+    of the transaction. If either raises, the run ends and nothing is changed.
     Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
     """
     with db.read() as connection:
@@ -79,16 +80,16 @@ def sync_users(
         spool.download(workspace, file, progress, after=max(since, now - RESUMABLE), now=now)
         merge = WorkspaceMerge(workspace.url, seal)
         try:
-            upsert_documents(db, merge.documents(spool.users(file)), Wanted(Mode.REPLACE), then=merge.finish)
+            upsert_documents(db, merge.documents(spool.users(file)), ImportOptions(Mode.REPLACE), then=merge.finish)
         except (WorkspaceUnavailable, InvalidRow):
-            file.truncate(0)  # it is the list that will not do: the next run shall read another
+            file.truncate(0)  # the list itself is at fault: the next run must read it again
             raise
         file.truncate(0)
     return merge.result
 
 
 class WorkspaceMerge:
-    """What a sync does beyond an import, in the same transaction, and what it was."""
+    """What a sync does beyond an import, in the same transaction; `result` is what it came to."""
 
     result: SyncResult
 

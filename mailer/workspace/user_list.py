@@ -1,8 +1,8 @@
 """A workspace's list of users, read page by page to its end, while users are added to it and removed.
 
-Each page begins with the last user of the page before. Where it does not, the list has moved: the place is found again
-by the users read last. Users are listed by id, so whoever is there all the time is read, once; who is added before the
-place meanwhile is missed, and who is removed before it was read already. The next reading has both right.
+Each page is asked for from the last user of the page before. If it begins with another, the list has moved, and the
+place is found again by the users read last. The list is sorted by id, so everybody who is in it all the time is read
+exactly once. A user added before the place is missed, and one removed after being read is kept: the next sync has both.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from hashlib import sha256
 
 from mailer.workspace.client import Page, Workspace
 
-PAGE = 100  # Rocket.Chat's own limit, unless it was changed
-REMEMBERED = PAGE  # ids read last; so many users may be added or removed between two pages
+PAGE = 100  # users; Rocket.Chat's own limit, unless a workspace has changed it
+REMEMBERED = PAGE  # ids read last: how many users may be added or removed between two pages
 
 
 class PlaceLost(Exception):
-    """The place in the list cannot be found again: too much has changed."""
+    """The list has changed too much: the place in it cannot be found again."""
 
 
 def key(user: object) -> str:
-    """What a user is known by in the list: the id, or all of them where there is none."""
+    """What identifies a user of the list: the id or, if there is none, a digest of everything about them."""
     user_id = user.get("_id") if isinstance(user, Mapping) else None
     return user_id if isinstance(user_id, str) else sha256(json.dumps(user, sort_keys=True).encode()).hexdigest()
 
 
 class UserListReader:
-    """Goes on after the users whose keys are `known`, in the order of the list; none: from the beginning."""
+    """Reads the list from the user after those whose keys are `known`, which are in its order; none: from the start."""
 
     def __init__(self, workspace: Workspace, known: Iterable[str] = ()) -> None:
         self._workspace = workspace
         self._recent: deque[str] = deque(maxlen=REMEMBERED)
-        self.place = 0  # how many users of the list, as it is now, stand before the next one
-        self._size = 0  # of the workspace's pages, which it may cap
+        self.place = 0  # how many users are before the next one in the list as it is now
+        self._size = 0  # users on the largest page so far: the workspace may give fewer than were asked for
         for one in known:
             self._pass(one)
 
     def pages(self) -> Iterator[Page]:
-        """The users not read yet, up to the end of the list. Raises `PlaceLost`, `WorkspaceUnavailable`."""
+        """The users that have not been read yet, to the end of the list. Raises `PlaceLost`, `WorkspaceUnavailable`."""
         fruitless = 0
         while True:
             before = self.place
@@ -74,7 +74,7 @@ class UserListReader:
         return page
 
     def _after(self, users: Sequence[object]) -> int | None:
-        """Where in the page the users begin that are not read yet; None: it cannot be told."""
+        """The index in the page of the first user that has not been read yet; None: it cannot be told."""
         if not self._recent:
             return 0
         read = [index for index, user in enumerate(users) if key(user) in self._recent]

@@ -11,8 +11,8 @@ from mailer.cli.database import open_database
 from mailer.cli.failures import Misuse
 from mailer.cli.output import print_json, print_rows
 from mailer.directory.changes import Mode
-from mailer.directory.imports import ImportResult, Wanted, import_users
-from mailer.directory.user_tables import Reading
+from mailer.directory.imports import ImportOptions, ImportResult, import_users
+from mailer.directory.user_tables import TableOptions
 from mailer.storage.database import Database
 
 ALL = sys.maxsize
@@ -46,22 +46,22 @@ def import_(
     """
     if replace and empty_clears:
         raise Misuse("--replace and --empty-clears: with --replace an empty cell is no field already")
-    reading = Reading(empty_clears=empty_clears, ignore_unknown=ignore_unknown)
+    reading = TableOptions(empty_clears=empty_clears, ignore_unknown=ignore_unknown)
     mode = Mode.REPLACE if replace else Mode.MERGE
     with open_database() as db:
-        result = _import(db, file, Wanted(mode, reading, encoding, ALL if list_problems else 0))
+        result = _import(db, file, ImportOptions(mode, reading, encoding, ALL if list_problems else 0))
     if as_json:
         print_json(_as_json(result, list_problems))
     else:
         _print(result, list_problems)
 
 
-def _import(db: Database, file: Path, wanted: Wanted) -> ImportResult:
+def _import(db: Database, file: Path, options: ImportOptions) -> ImportResult:
     size = file.stat().st_size
     if not size:  # a pipe: its length is not known
-        return import_users(db, file, wanted)
+        return import_users(db, file, options)
     with click.progressbar(length=size, label="reading", file=sys.stderr) as bar:
-        return import_users(db, file, wanted, progress=lambda position: bar.update(position - bar.pos))
+        return import_users(db, file, options, progress=lambda position: bar.update(position - bar.pos))
 
 
 def _as_json(result: ImportResult, list_problems: bool) -> dict[str, object]:

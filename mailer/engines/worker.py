@@ -1,0 +1,63 @@
+"""What every thread of an engine does: plan, deliver and keep leases alive, whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mailer.delivery.trouble import describe, full_traceback, without_addresses
+from mailer.engines.base import EngineParts
+from mailer.storage.database_errors import own_words
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5  # how late work of another process is noticed
+PAUSE_AFTER_TROUBLE = 2.0
+HEARTBEATS_PER_LEASE = 3
+
+
+class Worker:
+    """Two loops that end only when they are told to: several threads may run the first, one runs the second."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        self._deliverer = parts.deliverer
+        self._planner = parts.planner
+        self._heartbeat_seconds = parts.settings.lease_seconds / HEARTBEATS_PER_LEASE
+        self._logged: set[str] = set()
+
+    def run(self, stopping: threading.Event, work: threading.Event) -> None:
+        """Plan and deliver what is due until `stopping` is set. When nothing is, wait for `work`, or a moment."""
+        while not stopping.is_set():
+            work.clear()
+            try:
+                busy = self._planner.plan_next() or self._deliverer.run_next(stopping.is_set)
+            except SQLAlchemyError as error:
+                log.error("database trouble, trying again: %s", own_words(error))
+                stopping.wait(PAUSE_AFTER_TROUBLE)
+            except Exception as error:  # noqa: BLE001 - no campaign's in particular, so the thread must live on
+                self._log_error("delivery thread, trying again", error)
+                stopping.wait(PAUSE_AFTER_TROUBLE)
+            else:
+                if not busy and not stopping.is_set():
+                    work.wait(POLL_SECONDS)
+
+    def keep_leases(self, stopping: threading.Event) -> None:
+        """Extend the leases of all that this process plans and delivers, until `stopping` is set."""
+        while not stopping.wait(self._heartbeat_seconds):
+            try:
+                self._deliverer.heartbeat()
+                self._planner.heartbeat()
+            except SQLAlchemyError as error:
+                log.error("heartbeat: %s", own_words(error))
+            except Exception as error:  # noqa: BLE001 - every lease of this process hangs on this thread
+                self._log_error("heartbeat, trying again", error)
+
+    def _log_error(self, where: str, error: Exception) -> None:
+        """In a line each time, with the traceback the first time only."""
+        words = describe(error)
+        log.error("%s: %s", where, without_addresses(words))
+        if words not in self._logged:
+            self._logged.add(words)
+            log.error("%s", full_traceback(error))
