@@ -20,6 +20,7 @@ from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
 from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.callers.workspace_sessions import WorkspaceSessions
+from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
@@ -77,7 +78,7 @@ def build(settings: Settings) -> Services:
         same_refusals=settings.same_refusals,
     )
     links = Links(settings.secret_key, settings.site_url)
-    deliverer = Deliverer(outbox, transport, links, settings)
+    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings))
     planner = Planner(
         db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
     )

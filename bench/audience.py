@@ -22,7 +22,8 @@ from bench import directory, newsletter
 from bench.figures import Figure, Part, Ratio, in_turn
 from bench.scale import Bench
 from bench.service import CALLER
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft
 from mailer.campaigns.planning import Planner as CampaignPlanner
 from mailer.directory.imports import import_users
 from mailer.selector import database_at
@@ -86,14 +87,14 @@ class Planner:
 
     def __init__(self, url: str, users: int) -> None:
         self._db, self._settings = database_at(url), Settings()
-        self._order = Order("", newsletter.SENDER, newsletter.SUBJECT, newsletter.HTML, selector(users), dry_run=False)
+        self._draft = Draft("", newsletter.SENDER, newsletter.SUBJECT, newsletter.HTML, selector(users), dry_run=False)
 
     def __call__(self) -> float:
         """Seconds to plan one campaign."""
         with self._db.write() as connection:
             for table in ("batches", "campaigns"):  # else those of part 4 are planned first
                 connection.execute(text(f"DELETE FROM {table}"))
-        accept(self._db, CALLER, self._order)
+        accept(self._db, CALLER, self._draft)
         begun = time.perf_counter()
         planned = CampaignPlanner(self._db, self._settings.batch_size, self._settings.lease_seconds * 1000).plan_next()
         seconds = time.perf_counter() - begun

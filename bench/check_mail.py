@@ -13,7 +13,7 @@ from bench.strangers import STRANGERS, Sample
 from mailer.messages.addresses import Mailbox
 from mailer.messages.links import Links
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Draft, Preview, compile_message
+from mailer.messages.template import Preview, TemplateSource, compile_message
 from transports.base import Message
 from transports.file.transport import FileTransport
 
@@ -68,8 +68,10 @@ def _made() -> Iterator[tuple[str, Message, Preview]]:
     sender, links = Mailbox(newsletter.SENDER_NAME, newsletter.SENDER), Links(("k" * 40,), newsletter.SITE_URL)
     now = int(time.time() * 1000)
     for number, (case, (subject, body, frame)) in enumerate(CASES.items()):
-        draft = Draft(f"case{number}", sender, subject, body, newsletter.SITE_NAME, newsletter.SITE_URL, *frame)
-        template = compile_message(draft)
+        source = TemplateSource(
+            f"case{number}", sender, subject, body, newsletter.SITE_NAME, newsletter.SITE_URL, *frame
+        )
+        template = compile_message(source)
         for who, recipient in PEOPLE.items():
             link = links.link(recipient.user_id)
             yield f"{case}, to {who}", template.render(recipient, link, now), template.preview(recipient, link)

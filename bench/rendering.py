@@ -15,7 +15,7 @@ from bench.scale import Bench
 from mailer.messages.addresses import Mailbox
 from mailer.messages.links import Links
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Draft, Template, compile_message
+from mailer.messages.template import Template, TemplateSource, compile_message
 from transports.base import Message
 
 TITLE = "2. Rendering alone"
@@ -27,7 +27,7 @@ def compiled() -> Template:
     """The newsletter, ready for recipients."""
     sender = Mailbox(newsletter.SENDER_NAME, newsletter.SENDER)
     text = (newsletter.SUBJECT, newsletter.HTML, newsletter.SITE_NAME, newsletter.SITE_URL)
-    return compile_message(Draft("campaign", sender, *text))
+    return compile_message(TemplateSource("campaign", sender, *text))
 
 
 def messages(count: int) -> Iterator[Message]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,8 @@ from bench.figures import Figure, Part
 from bench.processes import smtp_sink
 from bench.scale import Bench
 from bench.service import CALLER
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft, compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
@@ -99,10 +101,11 @@ def _run(bench: Bench, original: Path, url: str) -> Clock:
     outbox = TimedOutbox(db, lease=settings.lease_seconds * 1000)
     outbox.clock = clock
     transport = TimedTransport(from_url(url), clock)
-    deliverer = Deliverer(outbox, transport, Links(settings.secret_key, settings.site_url), settings)
+    links, template_of = Links(settings.secret_key, settings.site_url), partial(compile_campaign, db, settings)
+    deliverer = Deliverer(outbox, transport, links, settings, template_of)
     sender = parse_mailbox(newsletter.payload()["from"])
-    order = Order(sender.name, sender.address, newsletter.SUBJECT, newsletter.HTML, {}, False)
-    accept(db, CALLER, order)
+    draft = Draft(sender.name, sender.address, newsletter.SUBJECT, newsletter.HTML, {}, False)
+    accept(db, CALLER, draft)
     clock.timed("total", lambda: _deliver(db, deliverer, settings, clock))
     transport.close()
     db.close()

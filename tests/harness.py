@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft, compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.progress import Progress, progress
 from mailer.delivery.deliverer import Deliverer
@@ -60,14 +62,19 @@ class Harness:
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
-        links = Links(self.settings.secret_key, "http://x")
-        self.deliverer = Deliverer(self.outbox, transport or self.transport, links, self.settings)
+        self.deliver_through(transport or self.transport)
         self.campaign_id = ""
+
+    def deliver_through(self, transport: Transport) -> None:
+        """Deliver through this transport from now on."""
+        links = Links(self.settings.secret_key, "http://x")
+        template_of = partial(compile_campaign, self.db, self.settings)
+        self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of)
 
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
         """Accept a campaign, which later calls are about."""
-        order = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
-        self.campaign_id = accept(self.db, "user00000", order, key).campaign_id
+        draft = Draft("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
+        self.campaign_id = accept(self.db, "user00000", draft, key).campaign_id
         return self.campaign_id
 
     def plan(self) -> bool:

@@ -447,7 +447,7 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     assert sorted(schema["required"]) == ["body", "from", "subject"]
     assert [kind["type"] for kind in schema["properties"].pop("dryrun")["oneOf"]] == ["boolean", "string"]
     assert {name: field["type"] for name, field in schema["properties"].items()} == dict.fromkeys(
-        ("from", "subject", "body", "query"), "string"
+        ("from", "subject", "body", "query", "replyTo"), "string"
     )
     assert spec["info"]["title"] == "Mailer"
     assert spec["info"]["version"] == version("campaign-mailer")

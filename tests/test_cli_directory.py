@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select
 
 from mailer.cli import main
 from mailer.directory.imports import upsert_documents
 from mailer.directory.user_tables import KNOWN
+from mailer.storage.models import Campaign
 from tests.fake_workspace import FakeWorkspace, member
 from tests.service import PAYLOAD, Service
 
@@ -71,6 +73,31 @@ def test_preview_prints_the_thing_alone(run, tmp_path: Path) -> None:
     assert "subject" not in preview(run, tmp_path, "--format", "html").stdout
     assert json.loads(preview(run, tmp_path, "--format", "json").stdout)["userId"] == "u0"
     assert preview(run, tmp_path, "--format", "source").stdout_bytes.startswith(b"From: news@example.com\r\nTo: ")
+
+
+def test_preview_shows_where_answers_go(run, tmp_path: Path) -> None:
+    there = ("--reply-to", "Ann Lee <answers@example.org>")
+    assert preview(run, tmp_path, *there).stdout.splitlines()[1] == "reply-to: Ann Lee <answers@example.org>"
+    assert json.loads(preview(run, tmp_path, *there, "--format", "json").stdout)["replyTo"] == there[1]
+    source = preview(run, tmp_path, *there, "--format", "source").stdout_bytes
+    assert b"\r\nReply-To: Ann Lee <answers@example.org>\r\n" in source
+    assert json.loads(preview(run, tmp_path, "--format", "json").stdout)["replyTo"] is None
+
+
+@pytest.mark.parametrize("command", ["send", "preview"])
+def test_reply_to_that_is_no_address_is_refused_by_name(run, tmp_path: Path, command: str) -> None:
+    message = ("--from", "news@example.com", "--subject", "Hi", "--body-file", f"{tmp_path}/body.html")
+    result = run(command, *message, "--reply-to", "nobody", *(["--yes"] if command == "send" else []))
+    assert result.exit_code == 1
+    assert "refused with 400: replyTo: " in result.stderr
+
+
+def test_sent_campaign_has_the_reply_to(run, service: Service, tmp_path: Path) -> None:
+    message = ("--from", "news@example.com", "--subject", "Hi", "--body-file", f"{tmp_path}/body.html")
+    assert run("send", *message, "--reply-to", "Ann Lee <answers@example.org>", "--yes").exit_code == 0
+    with service.db.read() as connection:
+        newest = select(Campaign.reply_to_name, Campaign.reply_to).order_by(Campaign.id.desc()).limit(1)
+        assert tuple(connection.execute(newest).one()) == ("Ann Lee", "answers@example.org")
 
 
 @pytest.mark.parametrize("form", ["text", "source"])

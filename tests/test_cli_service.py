@@ -203,9 +203,10 @@ def test_worker_delivers_without_the_web_and_ends_in_peace(tmp_path: Path, signu
     outbox.mkdir(mode=0o700)
     service = Service(tmp_path, transport=f"file:{outbox}")
     upsert_documents(service.db, [(1, {"_id": "ada", "emails": [{"address": "ada@example.org"}]})])
-    from mailer.campaigns.accept import Order, accept
+    from mailer.campaigns.accept import accept
+    from mailer.campaigns.draft import Draft
 
-    accept(service.db, "ada", Order("", "news@example.com", "Hi", BODY, {}, False), None)
+    accept(service.db, "ada", Draft("", "news@example.com", "Hi", BODY, {}, False), None)
     worker = subprocess.Popen([BIN / "mailer", "worker"], cwd=ROOT, env=service.environment, stderr=subprocess.PIPE)
     try:
         for _ in range(400):

@@ -19,7 +19,8 @@ import requests
 from sqlalchemy import insert, select, update
 
 from mailer.callers.tokens import Tokens
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import Progress, progress
 from mailer.selector import database_at
@@ -33,7 +34,7 @@ from tests.service import BIN, END_STATES, PAYLOAD, ROOT
 
 pytestmark = pytest.mark.slow
 
-ORDER = Order("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", {}, False)
+DRAFT = Draft("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", {}, False)
 POSTS = rounds(20, 200)
 RECIPIENTS = rounds(800, 5000)  # of the drills that kill at random
 SLOW = Fault("DOT", "250 2.0.0 kept", delay=0.01, keep=True)
@@ -49,7 +50,7 @@ class Campaigns:
             connection.execute(insert(User), self.users)
 
     def accept(self) -> str:
-        return accept(self.db, "user00000", ORDER).campaign_id
+        return accept(self.db, "user00000", DRAFT).campaign_id
 
     def headers(self) -> dict[str, str]:
         return {"X-User-Id": "user00000", "X-Auth-Token": Tokens(self.db).create("user00000", ("send-mail",))}

@@ -22,7 +22,7 @@ from mailer.cli import main
 from mailer.delivery import retry
 from mailer.messages.addresses import Mailbox
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Draft, compile_message
+from mailer.messages.template import TemplateSource, compile_message
 from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus
@@ -86,8 +86,10 @@ def test_request_table_has_every_field() -> None:
 def test_placeholder_table_has_what_is_replaced() -> None:
     rows = table(section(REFERENCE / "http.md", "Placeholders"), "placeholder")
     documented = "".join(code for row in rows for code in codes(row[0]))
-    draft = Draft("c1", Mailbox("", "a@example.org"), "s", documented, site_name="Site", site_url="http://s.example")
-    shown = compile_message(draft).preview(Recipient("u1", "Ann Lee", "ann@example.org"), "http://s.example/u").html
+    source = TemplateSource(
+        "c1", Mailbox("", "a@example.org"), "s", documented, site_name="Site", site_url="http://s.example"
+    )
+    shown = compile_message(source).preview(Recipient("u1", "Ann Lee", "ann@example.org"), "http://s.example/u").html
     assert documented.count("[") == 7
     assert "[" not in shown
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.progress import Progress, progress
@@ -32,7 +33,7 @@ from transports.memory import MemoryTransport
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "mailer-engine-sequential" / "mailer_engine_sequential.py"
-ORDER = Order("", "news@example.com", "Hi [fname]", "Hello [unsubscribe]", {}, dry_run=False)
+DRAFT = Draft("", "news@example.com", "Hi [fname]", "Hello [unsubscribe]", {}, dry_run=False)
 CHECKPOINT = 3
 
 
@@ -82,7 +83,7 @@ class Process:
 
     def accept(self) -> str:
         """Accept a campaign to everybody, and tell no engine."""
-        return accept(self.db, "user00000", ORDER).campaign_id
+        return accept(self.db, "user00000", DRAFT).campaign_id
 
     def finish(self, campaign_id: str, seconds: float = 60) -> Progress:
         """The campaign at its end; the invariants hold."""

@@ -9,13 +9,14 @@ from flask import Flask
 from sqlalchemy import text
 
 from app import create_app
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft
 from mailer.campaigns.progress import progress
 from mailer.settings import Settings
 from tests.killable import attempts
 from transports.memory import named_store
 
-ORDER = Order("", "news@example.com", "Hi [fname]", "Hello [unsubscribe]", {}, False)
+DRAFT = Draft("", "news@example.com", "Hi [fname]", "Hello [unsubscribe]", {}, False)
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def app(database_url: str) -> Flask:
 def test_campaign_put_past_the_api_does_not_stop_the_service(app: Flask, add_users) -> None:
     services = app.extensions["mailer"]
     add_users(services.db, 5)
-    bad = accept(services.db, "user00000", ORDER).campaign_id
+    bad = accept(services.db, "user00000", DRAFT).campaign_id
     with services.db.write() as connection:
         connection.execute(text("UPDATE campaigns SET sender = 'nobody'"))
-    good = accept(services.db, "user00000", replace(ORDER, subject="Other")).campaign_id
+    good = accept(services.db, "user00000", replace(DRAFT, subject="Other")).campaign_id
     services.engine.start()
     for _ in attempts(60):
         states = [progress(services.db, one).state for one in (bad, good)]

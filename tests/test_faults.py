@@ -13,8 +13,6 @@ import pytest
 from bench.contestants import postfix_tool
 from bench.processes import free_port, running
 from mailer.delivery import circuit_breaker
-from mailer.delivery.deliverer import Deliverer
-from mailer.messages.links import Links
 from mailer.storage.database import Database
 from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
@@ -28,8 +26,7 @@ class Road(Harness):
 
     def use(self, url: str) -> None:
         self.smtp = from_url(url)
-        links = Links(self.settings.secret_key, "http://x")
-        self.deliverer = Deliverer(self.outbox, self.smtp, links, self.settings)
+        self.deliver_through(self.smtp)
 
     def trouble(self) -> str | None:
         """Why the circuit breaker is not closed, if so."""

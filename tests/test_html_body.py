@@ -13,20 +13,20 @@ from mailer.messages.addresses import Mailbox
 from mailer.messages.bodies import LINK, PARAGRAPH, compile_bodies, framed
 from mailer.messages.html_part.markup import tokens
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Draft, compile_message
+from mailer.messages.template import TemplateSource, compile_message
 
 SITE = {"Site_Name": "A&B", "Site_URL": "https://mail.example.org"}
 GO = "https://mail.example.org/u/1"
 ANCHOR = f'<a href="{GO}">{GO}</a>'
 ADDED = PARAGRAPH.replace("[unsubscribe]", GO)
-DRAFT = Draft("c1", Mailbox("", "news@example.org"), "x", "", "A&B", "https://mail.example.org")
+SOURCE = TemplateSource("c1", Mailbox("", "news@example.org"), "x", "", "A&B", "https://mail.example.org")
 ANN = Recipient("u1", 'Ann "A&B" <Lée>/?#', "ann+x@example.org")
 ENCODED = "Ann%20%22A%26B%22%20%3CL%C3%A9e%3E%2F%3F%23"
 ESCAPED = "Ann &quot;A&amp;B&quot; &lt;Lée&gt;/?#"
 
 
 def rendered(body: str) -> tuple[str, str]:
-    preview = compile_message(replace(DRAFT, body=body)).preview(ANN, GO)
+    preview = compile_message(replace(SOURCE, body=body)).preview(ANN, GO)
     return preview.html, preview.text
 
 

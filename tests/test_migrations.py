@@ -11,9 +11,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, column, select, table
 
 import mailer.storage.migrations
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft
 from mailer.directory.documents import normalise
 from mailer.selector import database_at
-from mailer.storage.models import Base, BatchState, CampaignState, DeliveryStatus, RefusedAddress, User
+from mailer.storage.models import Base, BatchState, Campaign, CampaignState, DeliveryStatus, RefusedAddress, User
 from mailer.suppression.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
 from tests.harness import START, Harness
@@ -194,6 +196,32 @@ def test_migration_keeps_the_wishes_of_those_who_were_made_inactive(empty_databa
     db.migrate()
 
     assert kept_wishes(db) == [KeptWish("gone@example.com", None, 4, 4, "user00001", "left behind")]
+    db.close()
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_campaigns_from_before_reply_to_have_none_and_are_known_again(empty_database_url: str) -> None:
+    """Campaigns and dry runs in every state go on as they were, and a repeat across the upgrade is still one."""
+    draft = Draft("", "news@example.com", "Hi", "[unsubscribe]", {}, False)
+    dry_runs = [{**row, "id": f"dry-{row['id']}", "dry_run": True, "fingerprint": None} for row in ROWS["campaigns"]]
+    written = [{**row, "fingerprint": draft.fingerprint()} for row in ROWS["campaigns"]]
+    db = database_at(empty_database_url)
+    with db.write() as connection:
+        store(connection, "0009", {**ROWS, "campaigns": [*written, *dry_runs]})
+
+    db.migrate()
+
+    with db.read() as connection:
+        answers = connection.execute(select(Campaign.reply_to_name, Campaign.reply_to)).all()
+    assert {tuple(row) for row in answers} == {(None, None)}
+    assert len(answers) == 2 * len(CampaignState)
+    road = Harness(db)
+    road.now = 2
+    assert accept(db, "user00000", draft, repeat_window=60_000).replayed
+    road.now = START
+    road.run()
+    assert len(road.store.messages) > 10
+    assert not [message for message in road.store.messages if b"Reply-To" in message.content]
     db.close()
 
 

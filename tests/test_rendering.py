@@ -11,7 +11,7 @@ import pytest
 
 from mailer.messages.addresses import Mailbox, shown_name
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Draft, UnusableRecipient, UnusableText, compile_message, delivery_id
+from mailer.messages.template import TemplateSource, UnusableRecipient, UnusableText, compile_message, delivery_id
 from transports.base import Message
 
 LINK = "https://mail.example.org/mailer/unsubscribe/dTE.c2ln"
@@ -19,15 +19,17 @@ ANCHOR = f'<a href="{LINK}">{LINK}</a>'
 NOW = 1_700_000_000_999
 ANN_ID = "c1.a40fc8c38e450006ec5a"
 ANN = Recipient("u1", "Ann Lee", "ann@example.org")
-DRAFT = Draft("c1", Mailbox("News", "news@example.org"), "Hello", "[unsubscribe]", "Site", "https://mail.example.org")
+SOURCE = TemplateSource(
+    "c1", Mailbox("News", "news@example.org"), "Hello", "[unsubscribe]", "Site", "https://mail.example.org"
+)
 FORBIDDEN = [
     pytest.param(character, id=f"U+{ord(character):04X}")
     for character in ("\n", "\r", "\t", "\x00", "\x0b", "\x1f", "\x7f", "\x85", "\u2028", "\u2029", "\ud800", "\udcff")
 ]
 
 
-def render(draft: Draft = DRAFT, recipient: Recipient = ANN, link: str = LINK) -> Message:
-    return compile_message(draft).render(recipient, link, NOW)
+def render(source: TemplateSource = SOURCE, recipient: Recipient = ANN, link: str = LINK) -> Message:
+    return compile_message(source).render(recipient, link, NOW)
 
 
 def read(message: Message) -> EmailMessage:
@@ -55,7 +57,7 @@ def recipients(message: Message) -> list[tuple[str, str]]:
 def test_render_of_a_plain_message_is_these_bytes() -> None:
     body = "Hi [fname],\nuse [unsubscribe]."
 
-    message = render(replace(DRAFT, body=body))
+    message = render(replace(SOURCE, body=body))
 
     assert (message.id, message.sender, message.recipient) == (ANN_ID, "news@example.org", "ann@example.org")
     assert message.content.decode().replace("\r\n", "\n") == string.Template(
@@ -119,9 +121,9 @@ https://mail.example.org/mailer/unsubscribe/dTE.c2ln=
     ],
 )
 def test_render_fills_placeholders_in_subject_html_and_text(name: str, template: str, expected: str) -> None:
-    draft = replace(DRAFT, subject=template, body=f"<p>{template}</p>")
+    source = replace(SOURCE, subject=template, body=f"<p>{template}</p>")
 
-    message = render(draft, ANN._replace(name=name))
+    message = render(source, ANN._replace(name=name))
 
     assert read(message)["Subject"] == expected
     assert part(message, "html").rstrip() == f"<p>{expected}</p>"
@@ -129,9 +131,9 @@ def test_render_fills_placeholders_in_subject_html_and_text(name: str, template:
 
 
 def test_render_escapes_values_in_html_only() -> None:
-    draft = replace(DRAFT, subject="[name]", body="<a title='[name]'>[name]</a>", site_name="A&B")
+    source = replace(SOURCE, subject="[name]", body="<a title='[name]'>[name]</a>", site_name="A&B")
 
-    message = render(draft, ANN._replace(name='<b>O\'Neil & "Co"</b>'))
+    message = render(source, ANN._replace(name='<b>O\'Neil & "Co"</b>'))
 
     escaped = "&lt;b&gt;O&#x27;Neil &amp; &quot;Co&quot;&lt;/b&gt;"
     assert part(message, "html").rstrip() == f"<a title='{escaped}'>{escaped}</a>"
@@ -140,9 +142,9 @@ def test_render_escapes_values_in_html_only() -> None:
 
 
 def test_compile_escapes_the_site_in_html_and_takes_it_literally() -> None:
-    draft = replace(DRAFT, subject="[Site_Name]", body="<i>[Site_Name]</i>", site_name="[name] <&>")
+    source = replace(SOURCE, subject="[Site_Name]", body="<i>[Site_Name]</i>", site_name="[name] <&>")
 
-    message = render(draft)
+    message = render(source)
 
     assert part(message, "html").rstrip() == "<i>[name] &lt;&amp;&gt;</i>"
     assert part(message, "plain").startswith("[name] <&>")
@@ -159,7 +161,7 @@ def test_compile_escapes_the_site_in_html_and_takes_it_literally() -> None:
     ],
 )
 def test_render_of_a_plain_text_body(body: str, markup: str) -> None:
-    assert read(render(replace(DRAFT, body=body))).get_body(("html",)).get_payload(decode=True).decode() == markup  # type: ignore[union-attr]
+    assert read(render(replace(SOURCE, body=body))).get_body(("html",)).get_payload(decode=True).decode() == markup  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -192,13 +194,13 @@ def test_render_of_a_plain_text_body(body: str, markup: str) -> None:
     ],
 )  # fmt: skip
 def test_text_part_is_derived_from_the_html(body: str, text: str) -> None:
-    assert part(render(replace(DRAFT, body=body)), "plain").strip(" \n") == text
+    assert part(render(replace(SOURCE, body=body)), "plain").strip(" \n") == text
 
 
 def test_render_puts_header_and_footer_around_the_body() -> None:
-    draft = replace(DRAFT, body="a < b\n[unsubscribe]", header="<h1>[Site_Name]</h1>", footer="<hr>[email]")
+    source = replace(SOURCE, body="a < b\n[unsubscribe]", header="<h1>[Site_Name]</h1>", footer="<hr>[email]")
 
-    markup = part(render(draft), "html")
+    markup = part(render(source), "html")
 
     assert markup.splitlines() == ["<h1>Site</h1>a &lt; b<br>", f"{ANCHOR}<hr>ann@example.org"]
 
@@ -210,7 +212,7 @@ def test_compile_refuses_forbidden_characters(field: str, character: str) -> Non
     value = Mailbox(text, "news@example.org") if field == "sender" else text
 
     with pytest.raises(UnusableText, match="control"):
-        compile_message(replace(DRAFT, **{field: value}))
+        compile_message(replace(SOURCE, **{field: value}))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_compile_refuses_forbidden_characters(field: str, character: str) -> Non
 )
 def test_compile_refuses_what_could_be_sent_to_nobody(changes: dict[str, object]) -> None:
     with pytest.raises(UnusableText):
-        compile_message(replace(DRAFT, **changes))  # type: ignore[arg-type]
+        compile_message(replace(SOURCE, **changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("character", FORBIDDEN)
@@ -239,9 +241,9 @@ def test_render_refuses_an_address_with_a_forbidden_character(character: str) ->
 
 @pytest.mark.parametrize("character", FORBIDDEN)
 def test_forbidden_characters_in_a_name_are_blanks_wherever_it_stands(character: str) -> None:
-    draft = replace(DRAFT, subject="[name]", body="<p>[name]|[fname]|[lname]")
+    source = replace(SOURCE, subject="[name]", body="<p>[name]|[fname]|[lname]")
 
-    message = render(draft, ANN._replace(name=f"{character}Ann{character * 2}Lee{character}"))
+    message = render(source, ANN._replace(name=f"{character}Ann{character * 2}Lee{character}"))
 
     assert recipients(message) == [("Ann Lee", "ann@example.org")]
     assert read(message)["Subject"] == "Ann Lee"
@@ -323,9 +325,9 @@ def test_to_of_an_awkward_name_is_one_recipient(name: str) -> None:
 )
 @pytest.mark.parametrize("personal", [False, True], ids=["in the campaign", "from the directory"])
 def test_subject_stays_what_it_is(subject: str, personal: bool) -> None:
-    draft = replace(DRAFT, subject="[name]" if personal else subject)
+    source = replace(SOURCE, subject="[name]" if personal else subject)
 
-    message = render(draft, ANN._replace(name=subject))
+    message = render(source, ANN._replace(name=subject))
 
     parsed = read(message)
     assert parsed["Subject"] == (shown_name(subject) if personal else subject.strip(" "))
@@ -334,9 +336,9 @@ def test_subject_stays_what_it_is(subject: str, personal: bool) -> None:
 
 
 def test_render_of_international_addresses() -> None:
-    draft = replace(DRAFT, sender=Mailbox("Büro", "büro@xn--mnchen-3ya.de"))
+    source = replace(SOURCE, sender=Mailbox("Büro", "büro@xn--mnchen-3ya.de"))
 
-    message = render(draft, ANN._replace(address="jürgen@xn--mnchen-3ya.de"))
+    message = render(source, ANN._replace(address="jürgen@xn--mnchen-3ya.de"))
 
     assert (message.sender, message.recipient) == ("büro@xn--mnchen-3ya.de", "jürgen@xn--mnchen-3ya.de")
     assert "To: Ann Lee <jürgen@xn--mnchen-3ya.de>" in lines(message)
@@ -344,9 +346,11 @@ def test_render_of_international_addresses() -> None:
 
 
 def test_render_to_ascii_addresses_is_pure_ascii() -> None:
-    draft = replace(DRAFT, subject="Grüße [name]", body="Grüße [name] [unsubscribe]", sender=Mailbox("Büro", "a@b.org"))
+    source = replace(
+        SOURCE, subject="Grüße [name]", body="Grüße [name] [unsubscribe]", sender=Mailbox("Büro", "a@b.org")
+    )
 
-    assert render(draft, ANN._replace(name="Jürgen")).content.isascii()
+    assert render(source, ANN._replace(name="Jürgen")).content.isascii()
 
 
 @pytest.mark.parametrize(
@@ -360,11 +364,11 @@ def test_render_to_ascii_addresses_is_pure_ascii() -> None:
     ],
 )
 def test_list_id_names_the_site_or_else_the_sender(site_url: str, list_id: str) -> None:
-    assert read(render(replace(DRAFT, site_url=site_url)))["List-Id"] == f"Site {list_id}"
+    assert read(render(replace(SOURCE, site_url=site_url)))["List-Id"] == f"Site {list_id}"
 
 
 def test_delivery_id_depends_on_campaign_and_user_only() -> None:
-    template = compile_message(replace(DRAFT, subject="[name]"))
+    template = compile_message(replace(SOURCE, subject="[name]"))
     first = template.render(ANN, LINK, NOW)
     again = template.render(Recipient("u1", "Renamed", "moved@example.org"), LINK + "x", NOW + 86_400_000)
 
@@ -386,14 +390,14 @@ def test_delivery_id_is_safe_in_a_file_name(user_id: str) -> None:
 def test_quoted_printable_breaks_lines_before_a_placeholder_at_every_column(filler: str, length: int) -> None:
     body = f"<i>{filler * length}[name]{filler * length}[name]\n[name] </i>"
 
-    message = render(replace(DRAFT, body=body), ANN._replace(name="Ann"))
+    message = render(replace(SOURCE, body=body), ANN._replace(name="Ann"))
 
     assert all(len(line) <= 76 for line in lines(message))
     assert part(message, "html").rstrip("\n") == f"<i>{filler * length}Ann{filler * length}Ann\nAnn </i>"
 
 
 def test_preview_shows_what_the_reader_will_see() -> None:
-    template = compile_message(replace(DRAFT, subject="Hi [fname]", body="<p>[name] &amp; co<p>[unsubscribe]"))
+    template = compile_message(replace(SOURCE, subject="Hi [fname]", body="<p>[name] &amp; co<p>[unsubscribe]"))
 
     preview = template.preview(ANN._replace(name="A <b>"), LINK)
 

@@ -16,7 +16,7 @@ from mailer.messages.addresses import Mailbox, envelope_address, shown_name
 from mailer.messages.headers import phrase_header, text_header
 from mailer.messages.html_part.markup import is_html
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Draft, compile_message
+from mailer.messages.template import TemplateSource, compile_message
 from mailer.text import is_one_line
 from tests.drills import rounds
 
@@ -191,7 +191,7 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
     name: str, address: str, sender_name: str, sender_address: str, subject: str, body: str, site_name: str
 ) -> None:
     site_url = "https://mail.example.org"
-    draft = Draft("c0ffee", Mailbox(sender_name, sender_address), subject, body + "<p>", site_name, site_url)
+    source = TemplateSource("c0ffee", Mailbox(sender_name, sender_address), subject, body + "<p>", site_name, site_url)
     recipient = Recipient("u1", name, address)
     values = {
         "unsubscribe": LINK,
@@ -203,7 +203,7 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
         "Site_URL": site_url,
     }
 
-    message = compile_message(draft).render(recipient, LINK, NOW)
+    message = compile_message(source).render(recipient, LINK, NOW)
 
     check_wire(message.content)
     read = parsed(message.content)
@@ -217,7 +217,7 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
     assert decoded(unfolded(message.content, "Subject")) == substituted(subject, values).strip(" ")
     markup = read.get_body(("html",))
     assert markup is not None
-    template = compile_message(draft)
+    template = compile_message(source)
     assert markup.get_payload(decode=True).decode() == canonical(template.preview(recipient, LINK).html)
     neutral = template.preview(Recipient("u", "Ann Lee", "ann@example.org"), LINK)
     assert Skeleton(markup.get_content()).found == Skeleton(neutral.html).found
@@ -229,8 +229,10 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
 @settings(max_examples=rounds(40, 1000), deadline=None)
 @given(names, addresses, bodies)
 def test_text_part_of_anything_is_the_template_s_text_with_the_values(name: str, address: str, body: str) -> None:
-    draft = Draft("c0ffee", Mailbox("", "news@example.org"), "Hello", body, "Site", "https://mail.example.org")
-    template = compile_message(draft)
+    source = TemplateSource(
+        "c0ffee", Mailbox("", "news@example.org"), "Hello", body, "Site", "https://mail.example.org"
+    )
+    template = compile_message(source)
     neutral = template.preview(Recipient("u", "«name» «lname»", "address@example.org"), LINK).text
     message = template.render(Recipient("u1", name, address), LINK, NOW)
     part = parsed(message.content).get_body(("plain",))
@@ -252,11 +254,13 @@ plain = st.lists(st.text(clean, max_size=12) | awkward | placeholders | ampersan
 @settings(max_examples=rounds(50, 1500), deadline=None)
 @given(addresses, plain.filter(lambda body: not is_html(body) and not re.search(r"&#?\w+;", body)))
 def test_text_part_of_a_plain_text_body_is_the_naive_substitution(address: str, body: str) -> None:
-    draft = Draft("c0ffee", Mailbox("", "news@example.org"), "Hello", body, "Site", "https://mail.example.org")
+    source = TemplateSource(
+        "c0ffee", Mailbox("", "news@example.org"), "Hello", body, "Site", "https://mail.example.org"
+    )
     values = {"unsubscribe": LINK, "name": "Ann Lee", "fname": "Ann", "lname": "Lee", "email": address}
-    values |= {"Site_Name": draft.site_name, "Site_URL": draft.site_url}
+    values |= {"Site_Name": source.site_name, "Site_URL": source.site_url}
 
-    text = compile_message(draft).preview(Recipient("u1", "Ann Lee", address), LINK).text
+    text = compile_message(source).preview(Recipient("u1", "Ann Lee", address), LINK).text
 
     assert text == substituted(body, values)
 
@@ -265,8 +269,10 @@ def test_text_part_of_a_plain_text_body_is_the_naive_substitution(address: str, 
 @settings(max_examples=rounds(50, 1500), deadline=None)
 @given(st.text(st.characters(codec=None), max_size=20), st.text(st.characters(codec=None), max_size=20))
 def test_render_of_a_hostile_directory_is_refused_or_sound(name: str, address: str) -> None:
-    draft = Draft("c0ffee", Mailbox("", "news@example.org"), "[name] [email]", "[unsubscribe]", "S", "https://x.org")
-    template = compile_message(draft)
+    source = TemplateSource(
+        "c0ffee", Mailbox("", "news@example.org"), "[name] [email]", "[unsubscribe]", "S", "https://x.org"
+    )
+    template = compile_message(source)
 
     try:
         message = template.render(Recipient("u1", name, address), LINK, NOW)

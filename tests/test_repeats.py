@@ -12,7 +12,8 @@ import requests
 from sqlalchemy import func, select, update
 
 from mailer.campaigns import control
-from mailer.campaigns.accept import Accepted, Order, accept
+from mailer.campaigns.accept import Accepted, accept
+from mailer.campaigns.draft import Draft
 from mailer.campaigns.retention import purge
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign
@@ -20,16 +21,16 @@ from tests.harness import START
 from tests.service import PAYLOAD, Service
 
 WINDOW = 120_000
-ORDER = Order("News", "news@example.com", "Hi", "Hello [unsubscribe]", {"roles": "user"}, False)
+DRAFT = Draft("News", "news@example.com", "Hi", "Hello [unsubscribe]", {"roles": "user"}, False)
 
 
 @pytest.fixture
 def post(db: Database) -> Callable[..., Accepted]:
     db.clock = lambda _connection: START
 
-    def post(order: Order = ORDER, *, caller: str = "ann", at: int = 0, key: str | None = None, window: int = WINDOW):
+    def post(draft: Draft = DRAFT, *, caller: str = "ann", at: int = 0, key: str | None = None, window: int = WINDOW):
         db.clock = lambda _connection: START + at
-        return accept(db, caller, order, key, repeat_window=window)
+        return accept(db, caller, draft, key, repeat_window=window)
 
     return post
 
@@ -75,13 +76,13 @@ OTHERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
 def test_another_order_is_another_campaign(db: Database, post, changes: dict[str, Any]) -> None:
     post()
-    assert not post(replace(ORDER, **changes)).replayed
+    assert not post(replace(DRAFT, **changes)).replayed
     assert count(db) == 2
 
 
 def test_selector_in_another_order_is_another_one(db: Database, post) -> None:
-    post(replace(ORDER, query={"customFields": {"a": 1, "b": 2}}))
-    assert not post(replace(ORDER, query={"customFields": {"b": 2, "a": 1}})).replayed
+    post(replace(DRAFT, query={"customFields": {"a": 1, "b": 2}}))
+    assert not post(replace(DRAFT, query={"customFields": {"b": 2, "a": 1}})).replayed
 
 
 def test_another_caller_is_another_campaign(db: Database, post) -> None:
@@ -90,7 +91,7 @@ def test_another_caller_is_another_campaign(db: Database, post) -> None:
 
 
 def test_dry_runs_are_not_compared(db: Database, post) -> None:
-    dry = replace(ORDER, dry_run=True)
+    dry = replace(DRAFT, dry_run=True)
     assert [post(dry).replayed for _ in range(2)] == [False, False]
 
 
@@ -133,9 +134,9 @@ def test_cancelled_one_does_not_hide_the_one_after_it(db: Database, post) -> Non
 
 def test_simultaneous_posts_are_one_campaign(db: Database) -> None:
     for number in range(10):
-        order = replace(ORDER, subject=f"{number}")
+        draft = replace(DRAFT, subject=f"{number}")
         with ThreadPoolExecutor(8) as pool:
-            jobs = [pool.submit(accept, db, "ann", order, repeat_window=WINDOW) for _ in range(8)]
+            jobs = [pool.submit(accept, db, "ann", draft, repeat_window=WINDOW) for _ in range(8)]
             done = [job.result() for job in jobs]
         assert len({accepted.campaign_id for accepted in done}) == 1
         assert [accepted.replayed for accepted in done].count(False) == 1

@@ -28,6 +28,20 @@ def test_commands_use_what_is_offered() -> None:
     assert transaction.rcpt == "RCPT TO:<jürgen@example.org> NOTIFY=FAILURE\r\n".encode()
 
 
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        pytest.param("Reply-To: ü@example.org\r\n\r\nHi\r\n", " BODY=8BITMIME SMTPUTF8", id="header"),
+        pytest.param("Subject: x\r\n\r\nHü\r\n", " BODY=8BITMIME", id="body"),
+    ],
+)
+def test_smtputf8_is_asked_for_where_a_header_needs_it(content: str, options: str) -> None:
+    transaction = TransactionBuilder(EVERYTHING).build(message(content.encode()))
+
+    assert isinstance(transaction, Transaction)
+    assert transaction.mail == f"MAIL FROM:<s@example.org> SIZE={len(content.encode())}{options}\r\n".encode()
+
+
 def test_commands_are_bare_where_nothing_is_offered() -> None:
     transaction = TransactionBuilder(Extensions(), notify="FAILURE").build(message())
 
@@ -57,6 +71,7 @@ def test_chunk_is_the_content_as_it_stands() -> None:
         pytest.param(EVERYTHING, message(b"a\r\nb\n"), "not CRLF", id="LF at the end"),
         pytest.param(EVERYTHING, message(b"x" * 5001), "more than the server takes", id="too big"),
         pytest.param(Extensions(), message("ü\r\n".encode()), "8BITMIME", id="8 bit"),
+        pytest.param(Extensions(eight_bit=True), message("a: ü\r\n\r\n".encode()), "header outside ASCII", id="header"),
         pytest.param(Extensions(), message(recipient="ü@example.org"), "SMTPUTF8", id="international recipient"),
         pytest.param(Extensions(), message(sender="ü@example.org"), "SMTPUTF8", id="international sender"),
         pytest.param(Extensions(), message(recipient="ü@b.c", sender="ü@b.c"), "SMTPUTF8", id="international both"),

@@ -14,8 +14,6 @@ from click.testing import CliRunner
 
 from app import create_app
 from mailer.cli import main
-from mailer.delivery.deliverer import Deliverer
-from mailer.messages.links import Links
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from tests.harness import Harness
@@ -184,7 +182,7 @@ def test_reason_log_and_readiness_hold_no_secret(
     road = Harness(sqlite_db)
     road.accept()
     transport = from_url(failing_url(nesting))
-    road.deliverer = Deliverer(road.outbox, transport, Links(road.settings.secret_key, "http://x"), road.settings)
+    road.deliver_through(transport)
     road.run()
     database = f"sqlite:///{tmp_path}/ready.db"
     app = create_app(

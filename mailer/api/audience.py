@@ -11,17 +11,15 @@ from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import ConcurrencyLimit, Guard
-from mailer.api.mailer import check, warning_header
+from mailer.api.mailer import warning_header
 from mailer.api.requests.fields import QueryString, storable
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.preview import addressee, first_recipient, measure
-from mailer.campaigns.accept import Order
+from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.lint import about_directory, about_placeholders
 from mailer.errors import InvalidParams, NotFound
-from mailer.messages.addresses import Mailbox
 from mailer.messages.links import PREVIEW, Links
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Draft, Template, compile_message
 from mailer.selector import parse_query
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -71,7 +69,7 @@ class PreviewSchema(MailerSchema):
     class Meta(StrictSchema.Meta):
         """marshmallow's options."""
 
-        exclude = ("dryrun",)
+        exclude = ("dry_run",)
 
     user = fields.String(
         load_default=None,
@@ -85,6 +83,11 @@ class PreviewAnswerSchema(SuccessSchema):
     """A message as its reader would see it."""
 
     user_id = fields.String(data_key="userId")
+    reply_to = fields.String(
+        data_key="replyTo",
+        allow_none=True,
+        metadata={"description": "Where answers go; null: to the address in `from`."},
+    )
     subject = fields.String()
     html = fields.String()
     text = fields.String()
@@ -125,33 +128,34 @@ def make_blueprint(
 
         The unsubscribe link in it is that of nobody: who tries it out unsubscribes no one.
         """
-        order = check({**payload, "dryrun": False}, settings)
+        user_id = payload.pop("user")
+        draft = make_draft(settings, **payload)
         with concurrency.slot():
-            recipient = _recipient(db, order, payload["user"], settings)
+            recipient = _recipient(db, draft, user_id, settings)
             try:
-                return _rendered(order, recipient)
+                return _rendered(draft, recipient)
             except ValueError as error:
                 raise InvalidParams(f"This message cannot be written: {error}.") from error
 
-    def _rendered(order: Order, recipient: Recipient) -> Any:
-        template = _template(order, settings)
+    def _rendered(draft: Draft, recipient: Recipient) -> Any:
+        template = compile_draft(draft, CAMPAIGN_ID, settings)
         link = links.link(PREVIEW)
         if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
             with db.read() as connection:
                 now = db.clock(connection)
             content = template.render(recipient, link, now).content
-            return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(order)})
+            return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft)})
         seen = asdict(template.preview(recipient, link))
-        warnings = about_placeholders(order.subject, order.body)
+        warnings = about_placeholders(draft.subject, draft.body)
         return {"success": True, "user_id": recipient.user_id, **seen, "warnings": warnings}, {"Vary": "Accept"}
 
     return blueprint
 
 
-def _recipient(db: Database, order: Order, user_id: str | None, settings: Settings) -> Recipient:
+def _recipient(db: Database, draft: Draft, user_id: str | None, settings: Settings) -> Recipient:
     if user_id is None:
         limit = float(settings.audience_timeout)
-        recipient = first_recipient(db, order.query, merge=settings.merge_addresses, limit=limit)
+        recipient = first_recipient(db, draft.query, merge=settings.merge_addresses, limit=limit)
         missing = "Nobody would receive it."
     else:
         recipient = addressee(db, user_id)
@@ -159,10 +163,3 @@ def _recipient(db: Database, order: Order, user_id: str | None, settings: Settin
     if recipient is None:
         raise NotFound(missing)
     return recipient
-
-
-def _template(order: Order, settings: Settings) -> Template:
-    site = {"site_name": settings.site_name, "site_url": settings.site_url}
-    frame = {"header": settings.email_header, "footer": settings.email_footer}
-    sender = Mailbox(order.sender_name, order.sender)
-    return compile_message(Draft(CAMPAIGN_ID, sender, order.subject, order.body, **site, **frame))

@@ -10,13 +10,11 @@ from flask_smorest import Blueprint
 from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import Guard, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
-from mailer.campaigns.accept import Order, accept
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import Draft, make_draft
 from mailer.campaigns.lint import about_placeholders
 from mailer.engines import Engine
-from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink
-from mailer.messages.addresses import envelope_address, parse_mailbox, sender_allowed
-from mailer.messages.placeholders import UNSUBSCRIBE
-from mailer.selector import compile_selector, parse_query
+from mailer.errors import InvalidParams
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.suppression.unsubscribes import unsubscribe_matching
@@ -79,12 +77,12 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
-        order = check(payload, settings)
+        draft = make_draft(settings, **payload)
         accepted = accept(
-            db, current_caller().user_id, order, _idempotency_key(), repeat_window=settings.repeat_window * 1000
+            db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000
         )
         engine.wake()
-        headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(order)}
+        headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(draft)}
         return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
@@ -100,25 +98,9 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     return blueprint
 
 
-def check(payload: dict[str, Any], settings: Settings) -> Order:
-    """Turn the wire's fields into an order, refusing in the contract's sequence: from, body, query."""
-    try:
-        sender = parse_mailbox(payload["sender"])
-    except ValueError as error:
-        raise InvalidFromAddress from error
-    address = envelope_address(sender.address)
-    if address is None or not sender_allowed(address, settings.allowed_senders):
-        raise InvalidFromAddress
-    if UNSUBSCRIBE not in payload["body"]:
-        raise MissingUnsubscribeLink
-    query = parse_query(payload["query"])
-    compile_selector(query)
-    return Order(sender.name, address, payload["subject"], payload["body"], query, bool(payload["dryrun"]))
-
-
-def warning_header(order: Order) -> dict[str, str]:
+def warning_header(draft: Draft) -> dict[str, str]:
     """`Mailer-Warning`, where something in the message is probably a slip; the answer's body is the contract's."""
-    told = about_placeholders(order.subject, order.body)
+    told = about_placeholders(draft.subject, draft.body)
     return {"Mailer-Warning": " ".join(told).encode("ascii", "backslashreplace").decode()} if told else {}
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from marshmallow import RAISE, Schema, fields, validate
 
-from mailer.api.requests.fields import Milliseconds, QueryString, WireBoolean, WireString, one_line, storable
+from mailer.api.requests.fields import (
+    Milliseconds,
+    QueryString,
+    WireBoolean,
+    WireMailbox,
+    WireString,
+    one_line,
+    storable,
+)
 from mailer.storage.models import CampaignState
 
 
@@ -43,7 +51,8 @@ class MailerSchema(StrictSchema):
             "last name, respectively. You may use `[email]` for the user's email."
         },
     )
-    dryrun = WireBoolean(
+    dry_run = WireBoolean(
+        data_key="dryrun",
         load_default=False,
         allow_none=True,
         metadata={
@@ -58,6 +67,12 @@ class MailerSchema(StrictSchema):
         allow_none=True,
         validate=storable,
         metadata={"description": "A MongoDB selector over user documents, as JSON text: who receives it."},
+    )
+    reply_to = WireMailbox(
+        data_key="replyTo",
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Where answers go, bare or as `Name <address>`. Absent: to the address in `from`."},
     )
 
 

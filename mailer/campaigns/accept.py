@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import Connection, Table, and_, insert, select, update
 
+from mailer.campaigns.draft import Draft
 from mailer.errors import IdempotencyConflict
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
@@ -23,18 +21,6 @@ _ACCEPT = cast(Table, Campaign.__table__).insert()  # built once, and without th
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a caller asked for, checked. `sender` is an address in its envelope form."""
-
-    sender_name: str
-    sender: str
-    subject: str
-    body: str
-    query: Mapping[str, Any]
-    dry_run: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """The campaign of a POST; `replayed`: it is that of an earlier one, and nothing was added."""
 
@@ -42,37 +28,36 @@ class Accepted:
     replayed: bool = False
 
 
-def accept(db: Database, caller_id: str, order: Order, key: str | None = None, *, repeat_window: int = 0) -> Accepted:
-    """Commit the order as a campaign: one row, whatever the audience.
+def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *, repeat_window: int = 0) -> Accepted:
+    """Commit the draft as a campaign: one row, whatever the audience.
 
-    The same `key` and order of the same caller within 24 hours give the same campaign; another order under the key
-    raises `IdempotencyConflict`. Without a key, so does the same live order within `repeat_window` ms, unless what
-    became of the earlier one (`ENDED_EARLY`) makes this one a new wish.
+    The same `key` and draft of the same caller within 24 hours give the same campaign; another draft under the key
+    raises `IdempotencyConflict`. Without a key, a draft repeated within `repeat_window` ms gives the same campaign,
+    unless it is a dry run, or the earlier campaign was cancelled or failed (`ENDED_EARLY`).
     """
-    fingerprint = None if order.dry_run else _fingerprint(order)
+    fingerprint = None if draft.dry_run else draft.fingerprint()
 
     def write(connection: Connection) -> Accepted:
         now = db.clock(connection)
         campaign_id = f"{now:011x}{secrets.token_hex(6)}"
         if key is not None:
-            earlier = _claim_key(connection, caller_id, key, order, campaign_id, now)
+            earlier = _claim_key(connection, caller_id, key, draft, campaign_id, now)
         elif fingerprint is not None and repeat_window:
             earlier = _repeated(connection, caller_id, fingerprint, now, repeat_window)
         else:
             earlier = None
         if earlier is not None:
             return Accepted(earlier, replayed=True)
-        values = {"subject": order.subject, "body": order.body, "query": order.query, "dry_run": order.dry_run}
-        values |= {"sender_name": order.sender_name, "sender": order.sender, "caller_id": caller_id}
+        values = {"id": campaign_id, "caller_id": caller_id, **draft.columns(), "fingerprint": fingerprint}
         values |= {"state": CampaignState.ACCEPTED, "created_at": now, "due_at": now, "fence": 0}
-        connection.execute(_ACCEPT, {"id": campaign_id, "fingerprint": fingerprint, **values})
+        connection.execute(_ACCEPT, values)
         return Accepted(campaign_id)
 
     return db.write_shared(write)
 
 
 def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int, window: int) -> str | None:
-    """The newest campaign of the same order within the window that stands.
+    """The newest campaign of the same draft within the window that stands.
 
     One from after `now` was accepted before the clock was set back, and by more than the window is no repetition.
     """
@@ -83,18 +68,14 @@ def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int
     return connection.scalar(newest.limit(1))
 
 
-def _fingerprint(order: Order, *, sort_keys: bool = False) -> str:
-    return hashlib.sha256(json.dumps(asdict(order), sort_keys=sort_keys).encode()).hexdigest()
-
-
 def _claim_key(
-    connection: Connection, caller_id: str, key: str, order: Order, campaign_id: str, now: int
+    connection: Connection, caller_id: str, key: str, draft: Draft, campaign_id: str, now: int
 ) -> str | None:
     """Take the key for `campaign_id`; return the campaign that has it already."""
     table = IdempotencyKey
     in_turn(connection, f"{caller_id} {key}")
     mine = and_(table.caller_id == caller_id, table.key == key)
-    fingerprint = _fingerprint(order, sort_keys=True)
+    fingerprint = draft.fingerprint(sort_keys=True)
     values = {"fingerprint": fingerprint, "campaign_id": campaign_id, "created_at": now}
     earlier = connection.execute(
         select(table.fingerprint, table.campaign_id, table.created_at).where(mine)

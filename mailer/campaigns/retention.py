@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 
+from mailer.campaigns import draft
 from mailer.delivery import same_refusals
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
@@ -24,7 +24,7 @@ class Purged:
 def purge(db: Database, older_than: int) -> Purged:
     """Strip every campaign that ended more than `older_than` ms ago. Stopped half-way, it goes on when run again.
 
-    Body, subject, query, sender, reason, addresses and replies (which quote addresses) go; ids, states, counts and
+    What it said (its draft), its reason, addresses and replies (which quote addresses) go; ids, states, counts and
     times stay. So do suppressed addresses, until a person lifts them; refusals that old that suppress nothing are
     forgotten.
     """
@@ -47,8 +47,7 @@ def _strip(db: Database, campaign_id: str) -> int:
             select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign_id).order_by(Batch.number)
         ).all()
     stripped = sum(_strip_range(db, campaign_id, ends) for ends in ranges)
-    nothing: dict[str, Any] = {"body": "", "subject": "", "query": {}, "sender": "", "sender_name": "", "reason": None}
-    nothing |= {"fingerprint": None}
+    nothing = {**draft.forgotten(), "reason": None, "fingerprint": None}
     with db.write() as connection:
         same_refusals.forget(connection, campaign_id)
         connection.execute(update(Campaign).where(_over(campaign_id)).values(**nothing))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from typing import Any
 
 import click
@@ -14,20 +16,38 @@ _BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
+@dataclass(frozen=True, slots=True)
+class MessageOptions:
+    """What a message is made from, as the command line gives it."""
+
+    sender: str
+    subject: str
+    body_file: str
+    reply_to: str | None
+
+    def read(self) -> dict[str, Any]:
+        """The message as the service takes it. Raises `Failure` where the body's file is not UTF-8."""
+        message = {"from": self.sender, "subject": self.subject, "body": _read_body(self.body_file)}
+        return message if self.reply_to is None else {**message, "replyTo": self.reply_to}
+
+
 def message_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a message; it takes sender, subject and body_file."""
+    """Give a command the options of a message; it takes them together, as `given`."""
+
+    @wraps(command)
+    def taking_message(**options: Any) -> None:
+        given = MessageOptions(**{field.name: options.pop(field.name) for field in fields(MessageOptions)})
+        command(given=given, **options)
+
+    taking: Callable[..., None] = taking_message
     for option in (
+        click.option("--reply-to", help="Where answers go, if not to --from: an address, bare or as NAME <ADDRESS>."),
         click.option("--body-file", required=True, type=_BODY, help="HTML or text with [unsubscribe]; - is stdin."),
         click.option("--subject", required=True, help="Placeholders work here too."),
         click.option("--from", "sender", required=True, help="An address, bare or as NAME <ADDRESS>."),
     ):
-        command = option(command)
-    return command
-
-
-def read_message(sender: str, subject: str, body_file: str) -> dict[str, Any]:
-    """The message as the service takes it: `from`, `subject` and `body`."""
-    return {"from": sender, "subject": subject, "body": _read_body(body_file)}
+        taking = option(taking)
+    return taking
 
 
 def _read_body(body_file: str) -> str:

@@ -19,11 +19,8 @@ from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
 from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
 from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
-from mailer.errors import MissingUnsubscribeLink
-from mailer.messages.addresses import Mailbox
 from mailer.messages.links import Links
-from mailer.messages.placeholders import UNSUBSCRIBE
-from mailer.messages.template import Draft, Template, compile_message
+from mailer.messages.template import Template
 from mailer.settings import Settings
 from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
@@ -38,15 +35,25 @@ T = TypeVar("T")
 
 
 class Deliverer:
-    """Runs batches, one a call; safe in several threads, which share the transport."""
+    """Runs batches, one a call; safe in several threads, which share the transport.
 
-    def __init__(self, outbox: Outbox, transport: Transport, links: Links, settings: Settings) -> None:
+    `template_of` gives the message of a campaign by its id; what it raises is that campaign's error.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        transport: Transport,
+        links: Links,
+        settings: Settings,
+        template_of: Callable[[str], Template],
+    ) -> None:
         self._outbox = outbox
         self._transport = transport
         self._links = links
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
-        self._template = lru_cache(maxsize=8)(self._compile)
+        self._template = lru_cache(maxsize=8)(template_of)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
         """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand.
@@ -190,15 +197,6 @@ class Deliverer:
         """Close the breaker, end the rest: an answer about a recipient shows that sending works, `check` does not."""
         self._outbox.record_recovery(claim)
         return replace(claim, half_open=False, campaign_rests=False)
-
-    def _compile(self, campaign_id: str) -> Template:
-        campaign = self._outbox.campaign(campaign_id)
-        if UNSUBSCRIBE not in campaign.body:  # the API refuses it as well, but there are other ways into the table
-            raise MissingUnsubscribeLink
-        sender = Mailbox(campaign.sender_name, campaign.sender)
-        site = {"site_name": self._settings.site_name, "site_url": self._settings.site_url}
-        frame = {"header": self._settings.email_header, "footer": self._settings.email_footer}
-        return compile_message(Draft(campaign.id, sender, campaign.subject, campaign.body, **site, **frame))
 
 
 def _is_the_campaigns(error: BaseException) -> bool:

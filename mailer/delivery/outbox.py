@@ -105,12 +105,6 @@ class Outbox:
         due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
         return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
 
-    def campaign(self, campaign_id: str) -> AnyRow:
-        """What a campaign's messages are compiled from."""
-        columns = (Campaign.id, Campaign.sender_name, Campaign.sender, Campaign.subject, Campaign.body)
-        with self._db.read() as connection:
-            return connection.execute(select(*columns).where(Campaign.id == campaign_id)).one()
-
     def due_items(self, claim: Claim) -> list[WorkItem]:
         """Everyone of the batch who has no final outcome and is due, by id."""
         with self._db.read() as connection:

@@ -35,7 +35,7 @@ _BOUNDARY = "=_alternative"  # quoted-printable never has "=_", so no part can h
 
 
 class UnusableText(ValueError):
-    """The campaign cannot be sent to anybody: its subject, sender or body holds what no message may."""
+    """The campaign cannot be sent to anybody: its subject, body or an address of it holds what no message may."""
 
 
 class UnusableRecipient(ValueError):
@@ -43,8 +43,11 @@ class UnusableRecipient(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """What a campaign says. `header` and `footer` are HTML around the body; placeholders work in all of the text."""
+class TemplateSource:
+    """What a campaign's messages are made from. `header` and `footer` are HTML around the body.
+
+    Placeholders work in the subject, the body and what is around it. Answers go to `reply_to`; None: to the sender.
+    """
 
     campaign_id: str
     sender: Mailbox
@@ -54,6 +57,7 @@ class Draft:
     site_url: str
     header: str = ""
     footer: str = ""
+    reply_to: Mailbox | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Preview:
     subject: str
     html: str
     text: str
+    reply_to: str | None = None
 
 
 def delivery_id(campaign_id: str, user_id: str) -> str:
@@ -70,32 +75,36 @@ def delivery_id(campaign_id: str, user_id: str) -> str:
     return f"{campaign_id}.{blake2b(user_id.encode(errors='surrogatepass'), digest_size=10).hexdigest()}"
 
 
-def compile_message(draft: Draft) -> Template:
+def compile_message(source: TemplateSource) -> Template:
     """Prepare a campaign's message. Raises UnusableText if it could be sent to nobody."""
-    _refuse_unusable(draft)
-    site = {"Site_Name": draft.site_name, "Site_URL": draft.site_url}
-    bodies = compile_bodies(draft.header, draft.body, draft.footer, site)
-    return Template(draft, text_segments(draft.subject, site), bodies)
+    _refuse_unusable(source)
+    site = {"Site_Name": source.site_name, "Site_URL": source.site_url}
+    bodies = compile_bodies(source.header, source.body, source.footer, site)
+    return Template(source, text_segments(source.subject, site), bodies)
 
 
-def _refuse_unusable(draft: Draft) -> None:
-    for what, text in (("sender", draft.sender.name), ("subject", draft.subject), ("site name", draft.site_name)):
+def _refuse_unusable(source: TemplateSource) -> None:
+    mailboxes = [("sender", source.sender), *([("reply-to", source.reply_to)] if source.reply_to else [])]
+    names = [(what, mailbox.name) for what, mailbox in mailboxes]
+    for what, text in (*names, ("subject", source.subject), ("site name", source.site_name)):
         if not is_one_line(text):
             raise UnusableText(f"{what}: a control character, line separator or lone surrogate")
-    if not (_ADDRESS.fullmatch(draft.sender.address) and is_one_line(draft.sender.address)):
-        raise UnusableText("sender: not a valid address")
-    if not is_storable(draft.header + draft.body + draft.footer + draft.site_url):
+    for what, mailbox in mailboxes:
+        if not (_ADDRESS.fullmatch(mailbox.address) and is_one_line(mailbox.address)):
+            raise UnusableText(f"{what}: not a valid address")
+    if not is_storable(source.header + source.body + source.footer + source.site_url):
         raise UnusableText("body: a NUL or a lone surrogate")
-    if not _CAMPAIGN_ID.fullmatch(draft.campaign_id):
+    if not _CAMPAIGN_ID.fullmatch(source.campaign_id):
         raise UnusableText("campaign id: more than letters, digits, - and _")
 
 
 class Template:
     """One campaign's message with gaps. Immutable, so that threads may share it."""
 
-    def __init__(self, draft: Draft, subject: list[str], bodies: Bodies) -> None:
-        self._campaign_id = draft.campaign_id
-        self._sender = draft.sender.address
+    def __init__(self, source: TemplateSource, subject: list[str], bodies: Bodies) -> None:
+        self._campaign_id = source.campaign_id
+        self._sender = source.sender.address
+        self._reply_to = _as_shown(source.reply_to) if source.reply_to else None
         self._subject = subject
         self._html = bodies.html
         self._text = bodies.text
@@ -104,7 +113,7 @@ class Template:
         self._shown = [field[:3] for field in named if field[3] == PLAIN]
         self._in_urls = [field for field in named if field[3] != PLAIN]
         self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0].strip(" "))
-        self._pieces = _message(draft, self._text, self._html)
+        self._pieces = _message(source, self._text, self._html)
         self._gaps = [(place, self._pieces[place]) for place in range(1, len(self._pieces), 2)]
 
     def render(self, recipient: Recipient, link: str, now_ms: int) -> Message:
@@ -136,15 +145,16 @@ class Template:
         in_text, in_html = dict[str, str](), dict[str, str]()
         for gap, name, form in self._fields:
             in_text[gap], in_html[gap] = _as_read(values[name], form)
-        return Preview(_joined_subject(self._subject, values), _join(self._html, in_html), _join(self._text, in_text))
+        subject = _joined_subject(self._subject, values)
+        return Preview(subject, _join(self._html, in_html), _join(self._text, in_text), self._reply_to)
 
 
-def _message(draft: Draft, text: list[str], markup: list[str]) -> list[str]:
+def _message(source: TemplateSource, text: list[str], markup: list[str]) -> list[str]:
     """Lay out the whole message, with gaps for what differs between recipients at the odd places."""
-    sender_domain = draft.sender.address.rpartition("@")[2]
-    head = [mailbox_header("From", draft.sender.name, draft.sender.address) + "\r\n", "To", "\r\n", "Subject"]
+    sender_domain = source.sender.address.rpartition("@")[2]
+    head = ["\r\n".join([*_whose(source), ""]), "To", "\r\n", "Subject"]
     head += ["\r\nDate: ", "Date", "\r\nMessage-ID: <", "id", f"@{sender_domain}>\r\nList-Unsubscribe: <", "link"]
-    fixed = [">", *_one_click(draft.site_url), phrase_header("List-Id", draft.site_name, _list_id(draft))]
+    fixed = [">", *_one_click(source.site_url), phrase_header("List-Id", source.site_name, _list_id(source))]
     fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]
     fixed += [f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"', ""]
     end = f"\r\n--{_BOUNDARY}--\r\n"
@@ -153,16 +163,22 @@ def _message(draft: Draft, text: list[str], markup: list[str]) -> list[str]:
     )
 
 
+def _whose(source: TemplateSource) -> list[str]:
+    """The header fields that say who writes, and who gets the answers if that is somebody else."""
+    mailboxes = (("From", source.sender), ("Reply-To", source.reply_to))
+    return [mailbox_header(field, mailbox.name, mailbox.address) for field, mailbox in mailboxes if mailbox]
+
+
 def _one_click(site_url: str) -> list[str]:
     """Without https there is none: RFC 8058 section 3.1."""
     https = urlsplit(site_url).scheme == "https"
     return ["List-Unsubscribe-Post: List-Unsubscribe=One-Click"] if https else []
 
 
-def _list_id(draft: Draft) -> str:
+def _list_id(source: TemplateSource) -> str:
     """The site's host, or else the sender's: RFC 2919 section 2."""
-    host = (urlsplit(draft.site_url).hostname or "").lower()
-    return f"mailer.{host if _HOST.fullmatch(host) and len(host) < 200 else draft.sender.address.rpartition('@')[2]}"
+    host = (urlsplit(source.site_url).hostname or "").lower()
+    return f"mailer.{host if _HOST.fullmatch(host) and len(host) < 200 else source.sender.address.rpartition('@')[2]}"
 
 
 def _part(subtype: str, form: str, segments: list[str]) -> list[str]:
@@ -196,6 +212,10 @@ def _values(recipient: Recipient, link: str) -> dict[str, str]:
         raise ValueError("the unsubscribe link is no URL that fits into one line")
     first, last = name.partition(" ")[0], name.rpartition(" ")[2]
     return {"unsubscribe": link, "name": name, "fname": first, "lname": last, "email": address}
+
+
+def _as_shown(mailbox: Mailbox) -> str:
+    return f"{mailbox.name} <{mailbox.address}>" if mailbox.name else mailbox.address
 
 
 def _as_read(value: str, form: str) -> tuple[str, str]:

@@ -92,6 +92,8 @@ class Campaign(Base):
     body: Mapped[str] = mapped_column(Text)
     query: Mapped[dict[str, Any]] = mapped_column(Document)
     dry_run: Mapped[bool]
+    reply_to_name: Mapped[str | None] = mapped_column(Text)
+    reply_to: Mapped[str | None] = mapped_column(Text)  # None: answers go to the sender
     merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)  # why it is paused, rests or failed

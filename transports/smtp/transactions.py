@@ -68,13 +68,14 @@ class TransactionBuilder:
         """The transaction that sends `message`, or the outcome `refused` if this server cannot take it."""
         text = message.content if message.content.endswith(b"\r\n") else message.content + b"\r\n"
         plain = text.isascii()
+        plain_header = plain or text.partition(b"\r\n\r\n")[0].isascii()
         if problem := self._sender_problem(message):
             return Outcome(message.id, Status.REFUSED, problem, About.SENDER)
-        if problem := self._recipient_problem(message) or self._content_problem(text, plain):
+        if problem := self._recipient_problem(message) or self._content_problem(text, plain, plain_header):
             return Outcome(message.id, Status.REFUSED, problem, About.MESSAGE)
         return Transaction(
             message.id,
-            f"MAIL FROM:<{message.sender}>{self._mail_options(message, len(text), plain)}\r\n".encode(),
+            f"MAIL FROM:<{message.sender}>{self._mail_options(message, len(text), plain, plain_header)}\r\n".encode(),
             f"RCPT TO:<{message.recipient}>{self._rcpt_options}\r\n".encode(),
             last_chunk(text) if self._chunked else dot_stuffed(text),
         )
@@ -93,20 +94,22 @@ class TransactionBuilder:
             return "not sent: the server takes no recipient's address outside ASCII (SMTPUTF8)"
         return ""
 
-    def _content_problem(self, text: bytes, plain: bool) -> str:
+    def _content_problem(self, text: bytes, plain: bool, plain_header: bool) -> str:
         if LONE_CR.search(text) or LONE_LF.search(text):
             return "not sent: the content has a line end that is not CRLF"
         if not plain and not self._extensions.eight_bit:
             return "not sent: the server takes no 8-bit content (8BITMIME)"
+        if not plain_header and not self._extensions.utf8:
+            return "not sent: the server takes no header outside ASCII (SMTPUTF8)"
         if 0 < self._extensions.size < len(text):
             return f"not sent: {len(text)} octets are more than the server takes ({self._extensions.size})"
         return ""
 
-    def _mail_options(self, message: Message, size: int, plain: bool) -> str:
+    def _mail_options(self, message: Message, size: int, plain: bool, plain_header: bool) -> str:
         options = f" SIZE={size}" if self._extensions.size_known else ""
         if not plain:
             options += " BODY=8BITMIME"
-        if _international(message):
+        if not (plain_header and message.sender.isascii() and message.recipient.isascii()):  # RFC 6531 section 3.4
             options += " SMTPUTF8"
         if self._wants_dsn:
             options += f" RET=HDRS ENVID={message.id}"
@@ -123,7 +126,3 @@ def dot_stuffed(text: bytes) -> bytes:
 def last_chunk(text: bytes) -> bytes:
     """`text` as the only, and so the last, chunk of its message (BDAT … LAST, RFC 3030 section 2)."""
     return b"BDAT %d LAST\r\n%b" % (len(text), text)
-
-
-def _international(message: Message) -> bool:
-    return not (message.recipient.isascii() and message.sender.isascii())

@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from mailer.messages.addresses import parse_mailbox
 from mailer.text import is_one_line, is_storable
 from mailer.times import to_iso
 
@@ -41,6 +42,17 @@ class WireString(fields.String):
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             value = str(int(value) if value == int(value) else value)
         return super()._deserialize(value, *args, **kwargs)
+
+
+class WireMailbox(WireString):
+    """An address, bare or as `Name <address>`; the value is a `Mailbox`."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        try:
+            return parse_mailbox(text)
+        except ValueError as error:
+            raise ValidationError("Neither an email address nor `Name <address>`.") from error
 
 
 class FormText(str):

@@ -7,7 +7,7 @@ import sys
 import click
 
 from mailer.cli.client import Client, Json, connected
-from mailer.cli.message import message_options, read_message
+from mailer.cli.message import MessageOptions, message_options
 from mailer.cli.options import query_text
 from mailer.cli.output import print_fields, print_json, print_notes
 
@@ -22,9 +22,7 @@ FORMATS = ("text", "html", "source", "json")
 @connected
 def preview(
     *,
-    sender: str,
-    subject: str,
-    body_file: str,
+    given: MessageOptions,
     query: str | None,
     user: str | None,
     form: str | None,
@@ -33,7 +31,7 @@ def preview(
     token: str,
 ) -> None:
     """Show what one user would read. Sends nothing."""
-    payload = {**read_message(sender, subject, body_file), "query": query, "user": user}
+    payload = {**given.read(), "query": query, "user": user}
     client = Client(url, user_id, token)
     if form == "source":
         sys.stdout.buffer.write(client.preview_message(payload))
@@ -43,10 +41,11 @@ def preview(
 
 def _print_preview(seen: Json, form: str | None) -> None:
     if form == "json":
-        print_json({name: seen[name] for name in ("userId", "subject", "html", "text", "warnings")})
+        print_json({name: seen[name] for name in ("userId", "replyTo", "subject", "html", "text", "warnings")})
         return
     print_notes(seen["warnings"])
     if form is None:
-        print_fields([("user", seen["userId"]), ("subject", seen["subject"])])
+        answers = [("reply-to", seen["replyTo"])] if seen["replyTo"] else []
+        print_fields([("user", seen["userId"]), *answers, ("subject", seen["subject"])])
         click.echo()
     click.echo(seen[form or "text"])

@@ -12,7 +12,7 @@ import requests
 from mailer.cli.client import Accepted, Client, Json, connected
 from mailer.cli.commands.campaigns import print_campaign
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
-from mailer.cli.message import message_options, read_message
+from mailer.cli.message import MessageOptions, message_options
 from mailer.cli.options import query_text
 from mailer.cli.output import print_notes
 from mailer.cli.watch import watch
@@ -37,9 +37,7 @@ LOST = "it may have been accepted: `mailer campaigns list` shows it"
 @connected
 def send(
     *,
-    sender: str,
-    subject: str,
-    body_file: str,
+    given: MessageOptions,
     query: str | None,
     everybody: bool,
     yes: bool,
@@ -58,7 +56,7 @@ def send(
     """
     if everybody and query is not None:
         raise Misuse("--everybody and --query contradict each other")
-    message = read_message(sender, subject, body_file)
+    message = given.read()
     client = Client(url, user_id, token)
     asks = not dry_run and not yes and _on_a_terminal()
     if not (asks or dry_run or yes or everybody or query is not None):

@@ -1,0 +1,126 @@
+"""What a campaign says, and to whom: one value for the POST, the preview, the row on record and the messages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
+
+from sqlalchemy import Column, Table, Text, select
+
+from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink
+from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
+from mailer.messages.placeholders import UNSUBSCRIBE
+from mailer.messages.template import Template, TemplateSource, compile_message
+from mailer.selector import compile_selector, parse_query
+from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.models import Campaign
+
+KEPT = ("dry_run",)  # fields that a purge leaves; it forgets every other
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a caller asked for, checked. Each field is kept in the campaign's column of the same name.
+
+    `sender` is an address in its envelope form. `query` selects the recipients; a dry run goes to `sender` alone.
+    Answers go to `reply_to`, an address with a name that may be empty; None: to the sender.
+    """
+
+    sender_name: str
+    sender: str
+    subject: str
+    body: str
+    query: Mapping[str, Any]
+    dry_run: bool
+    reply_to_name: str | None = None
+    reply_to: str | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The draft as values of the campaign's columns."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+    def fingerprint(self, *, sort_keys: bool = False) -> str:
+        """A hash by which the same draft is known again; `sort_keys`: in whatever order the query has its keys.
+
+        What is None is left out, so that a new field changes no hash on record.
+        """
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps(said, sort_keys=sort_keys).encode()).hexdigest()
+
+
+_NAMES = tuple(field.name for field in fields(Draft))
+
+
+def make_draft(
+    settings: Settings,
+    *,
+    sender: str,
+    subject: str,
+    body: str,
+    query: str | None = None,
+    dry_run: bool | None = False,
+    reply_to: Mailbox | None = None,
+) -> Draft:
+    """Check a caller's fields, which are named as `MailerSchema` names them, and give them as a draft.
+
+    Raises `InvalidFromAddress`, `MissingUnsubscribeLink` or `InvalidQuery`; the first in this order, as the contract
+    has it.
+    """
+    try:
+        mailbox = parse_mailbox(sender)
+    except ValueError as error:
+        raise InvalidFromAddress from error
+    address = envelope_address(mailbox.address)
+    if address is None or not sender_allowed(address, settings.allowed_senders):
+        raise InvalidFromAddress
+    if UNSUBSCRIBE not in body:
+        raise MissingUnsubscribeLink
+    selector = parse_query(query)
+    compile_selector(selector)
+    answers = (reply_to.name, reply_to.address) if reply_to else (None, None)
+    return Draft(mailbox.name, address, subject, body, selector, bool(dry_run), *answers)
+
+
+def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Template:
+    """The message of a draft, ready for recipients.
+
+    Raises `MissingUnsubscribeLink`, or `UnusableText` where it could be sent to nobody.
+    """
+    if UNSUBSCRIBE not in draft.body:  # the API refuses it as well, but there are other ways into the table
+        raise MissingUnsubscribeLink
+    source = TemplateSource(
+        campaign_id,
+        Mailbox(draft.sender_name, draft.sender),
+        draft.subject,
+        draft.body,
+        reply_to=None if draft.reply_to is None else Mailbox(draft.reply_to_name or "", draft.reply_to),
+        site_name=settings.site_name,
+        site_url=settings.site_url,
+        header=settings.email_header,
+        footer=settings.email_footer,
+    )
+    return compile_message(source)
+
+
+def compile_campaign(db: Database, settings: Settings, campaign_id: str) -> Template:
+    """The message of a campaign on record. Raises as `compile_draft` does."""
+    wanted = select(*(getattr(Campaign, name) for name in _NAMES)).where(Campaign.id == campaign_id)
+    with db.read() as connection:
+        row = connection.execute(wanted).one()
+    return compile_draft(Draft(*row), campaign_id, settings)
+
+
+def forgotten() -> dict[str, Any]:
+    """What a purge writes over a campaign's draft: null, or where that cannot be, an empty value."""
+    columns = cast(Table, Campaign.__table__).columns
+    return {name: _nothing(columns[name]) for name in _NAMES if name not in KEPT}
+
+
+def _nothing(column: Column[Any]) -> Any:
+    if column.nullable:
+        return None
+    return "" if isinstance(column.type, Text) else {}

@@ -1,0 +1,115 @@
+"""What a purge forgets and what exports show, over every text and JSON column of what a campaign leaves on record.
+
+Whoever adds a column is told by these tests: a purge must forget it, or it is named here as kept; and what answers and
+exports show is named here, so that none shows it by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import JSON, Column, Table, Text, delete, insert, select, update
+
+from app import create_app
+from mailer.callers.tokens import Tokens
+from mailer.campaigns.draft import Draft, forgotten
+from mailer.campaigns.retention import purge
+from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.models import Base, SameRefusals
+from tests.harness import MINUTE, Harness
+from transports.base import Status
+
+DAY = 24 * 60 * MINUTE
+TABLES = {
+    name: table for name, table in Base.metadata.tables.items() if name == "campaigns" or "campaign_id" in table.c
+}
+# who it was for, by id, and what came of it: a purge keeps these, and without them the rows are lost
+KEPT = {
+    "campaigns": {"id", "caller_id", "state"},
+    "batches": {"campaign_id", "first_id", "last_id", "state", "attempting"},
+    "deliveries": {"campaign_id", "user_id", "status"},
+    "same_refusals": {"campaign_id"},
+    "idempotency_keys": {"caller_id", "campaign_id"},
+}
+SHOWN = {
+    "": {"campaigns.reason", "campaigns.subject"},
+    "/ID": {"campaigns.reason", "campaigns.subject"},
+    "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
+    "/ID/export?format=csv": {"deliveries.address", "deliveries.reply"},
+    "/ID/export?format=ndjson": {"deliveries.address", "deliveries.reply"},
+}
+
+
+def marked_columns() -> Iterator[tuple[Table, Column[object]]]:
+    for name, table in TABLES.items():
+        for column in table.columns:
+            if isinstance(column.type, Text | JSON) and column.name not in KEPT.get(name, ()):
+                yield table, column
+
+
+def mark(column: Column[object]) -> str:
+    return f"({column.table.name}.{column.name})"
+
+
+def marks_in(text: str) -> set[str]:
+    return {mark(column).strip("()") for _, column in marked_columns() if mark(column) in text}
+
+
+def everything(db: Database) -> str:
+    """All rows of all tables, as a text."""
+    with db.read() as connection:
+        return repr([connection.execute(select(table)).all() for table in Base.metadata.tables.values()])
+
+
+@pytest.fixture
+def marked(db: Database, add_users) -> Harness:
+    """A campaign that is over, with a mark in every text and JSON column that it does not need to stay in one piece."""
+    add_users(db, 3)
+    road = Harness(db)
+    road.store.answer("user00001@example.com", Status.REFUSED)
+    road.accept(key="k")
+    road.run()
+    empty = {column.key: [] for column in TABLES["same_refusals"].columns if isinstance(column.type, JSON)}
+    with db.write() as connection:
+        connection.execute(delete(SameRefusals))
+        connection.execute(insert(SameRefusals), {**empty, "campaign_id": road.campaign_id})
+        for table, column in marked_columns():
+            value = {mark(column): 1} if isinstance(column.type, JSON) else mark(column)
+            assert connection.execute(update(table).values({column: value})).rowcount
+    return road
+
+
+def test_purge_forgets_every_text_but_those_that_are_kept(marked: Harness) -> None:
+    assert marks_in(everything(marked.db)) == {mark(column).strip("()") for _, column in marked_columns()}
+    marked.now += 2 * DAY
+
+    assert purge(marked.db, DAY).campaigns == 1
+
+    assert marks_in(everything(marked.db)) == set()
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_answers_and_exports_show_these_columns_and_no_others(marked: Harness, path: str) -> None:
+    settings = Settings(database_url=marked.db.url, secret_key=("k" * 40,), transport="memory:")
+    token = Tokens(marked.db).create("user00000", ["send-mail"])
+    app = create_app(settings)
+    headers = {"X-User-Id": "user00000", "X-Auth-Token": token}
+    url = f"/api/v1/mailer/campaigns{path.replace('ID', marked.campaign_id)}"
+
+    answer = app.test_client().get(url, headers=headers)
+    shown = answer.get_data(as_text=True)  # an export reads on while it is sent
+    app.extensions["mailer"].db.close()
+
+    assert answer.status_code == 200
+    assert marks_in(shown) == SHOWN[path]
+
+
+def test_tables_of_a_campaign_are_those_that_are_known_here() -> None:
+    assert set(TABLES) == set(KEPT)
+    assert all(kept <= {column.name for column in TABLES[name].columns} for name, kept in KEPT.items())
+
+
+def test_all_that_a_draft_says_is_forgotten_but_whether_it_was_a_dry_run() -> None:
+    assert set(forgotten()) == set(Draft.__dataclass_fields__) - {"dry_run"}
