@@ -196,7 +196,7 @@ def _quietly() -> None:
 def arm(db: Database, transport: Transport, trap: Trap | None, busy: float = 30.0) -> None:
     """Set the trap in this process; give up on a locked SQLite after `busy` seconds."""
     if db.writes is not None:
-        db.writes.patience = busy
+        db.writes.lock_timeout = busy
     if trap is None:
         return
     if trap.site in SITES:

@@ -61,7 +61,7 @@ class Process:
         self, url: str, make: type[Engine], *, transport: MemoryTransport | None = None, lease: int = 60
     ) -> None:
         self.settings = Settings(url, secret_key=("k" * 40,), checkpoint=CHECKPOINT, lease_seconds=lease, workers=2)
-        self.db = database_at(url, patience=1.0)
+        self.db = database_at(url, lock_timeout=1.0)
         self.transport = transport or MemoryTransport()
         self.store = self.transport.store
         links = Links(self.settings.secret_key, "http://x")

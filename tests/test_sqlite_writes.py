@@ -175,7 +175,7 @@ connection.execute("COMMIT")
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.3, 30], ids=["for a moment", "for long"])
 def test_lock_of_another_process(database: Database, tmp_path: Path, seconds: float) -> None:
-    patient = database_at(database.url, patience=1.0)
+    patient = database_at(database.url, lock_timeout=1.0)
     command = [sys.executable, "-c", LOCK, str(tmp_path / "data" / "test.db"), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout
@@ -191,7 +191,7 @@ def test_lock_of_another_process(database: Database, tmp_path: Path, seconds: fl
 
 
 def test_turn_that_does_not_come_is_a_locked_database(database: Database) -> None:
-    database = database_at(database.url, patience=0.1)
+    database = database_at(database.url, lock_timeout=0.1)
     with database.write():
         impatient: list[BaseException] = []
 

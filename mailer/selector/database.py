@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mailer.selector.sql.sqlite_functions import add_functions
-from mailer.storage.database import PATIENCE_SECONDS, Database
+from mailer.storage.database import LOCK_TIMEOUT, Database
 
 
-def database_at(url: str, *, patience: float = PATIENCE_SECONDS) -> Database:
-    """The database at `url`, not yet migrated; `patience` in seconds, for SQLite's lock. Raises `ConfigError`.
+def database_at(url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> Database:
+    """The database at `url`, not yet migrated; `lock_timeout` in seconds, for SQLite's lock. Raises `ConfigError`.
 
     Every part of the service opens it here, so that no connection lacks the functions.
     """
-    return Database(url, on_connect=add_functions, patience=patience)
+    return Database(url, on_connect=add_functions, lock_timeout=lock_timeout)

@@ -35,7 +35,7 @@ from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.sqlite_writes import SQLiteWrites
 from mailer.storage.transactions import time_limit, watch
 
-PATIENCE_SECONDS = 30.0  # with a database file that others write to
+LOCK_TIMEOUT = 30.0  # seconds
 MIGRATION_LOCK = 0x6D61696C  # what `in_turn` is asked about
 
 _NOW = {
@@ -44,7 +44,8 @@ _NOW = {
 }
 
 _ENGINE: dict[str, Any] = {
-    **{"pool_size": 16, "pool_use_lifo": True},  # the connection used last knows the most pages
+    "pool_size": 16,
+    "pool_use_lifo": True,  # the connection used last has the most pages in its cache
     "hide_parameters": True,  # an error is logged, and the values of a statement may be addresses
 }
 
@@ -72,17 +73,17 @@ def is_database_trouble(error: BaseException) -> bool:
 class Database:
     """Transactions on one database, SQLite or PostgreSQL.
 
-    `on_connect` is given each new connection to SQLite, to add the functions in Python that statements call there.
-    `patience` in seconds is how long a writer waits for SQLite's lock. Raises `ConfigError` for
-    a `url` of another kind.
+    `on_connect` is given each new connection to SQLite, to add the functions in Python that statements call there. A
+    writer waits up to `lock_timeout` seconds for SQLite's lock. `clock` tells the time that is recorded, in ms since
+    1970. Raises `ConfigError` for a `url` of another kind.
     """
 
     def __init__(
-        self, url: str, *, on_connect: OnConnect, clock: Clock = database_time, patience: float = PATIENCE_SECONDS
+        self, url: str, *, on_connect: OnConnect, clock: Clock = database_time, lock_timeout: float = LOCK_TIMEOUT
     ) -> None:
         self.url = url
         self.clock = clock
-        self.engine, self.writes = _engine(url, patience, on_connect)
+        self.engine, self.writes = _engine(url, lock_timeout, on_connect)
         watch(self.engine)
         self._shared = SharedWrites(self.write)
 
@@ -101,7 +102,7 @@ class Database:
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
-        """A transaction that commits at the end. On SQLite it takes the write lock first: it cannot fail half-way.
+        """A transaction that commits at the end. On SQLite it takes the write lock first, so no lock can fail it later.
 
         Without `durable`, what it wrote on SQLite outlives the process but perhaps not the machine's power.
         """
@@ -120,7 +121,7 @@ class Database:
 
     @contextmanager
     def write_on(self, connection: Connection) -> Iterator[None]:
-        """The same on a connection at hand, which may have temporary tables."""
+        """A transaction as `write` begins it, on a connection that is open already and may have temporary tables."""
         with self._turn(durable=True), _begin_writing(connection):
             yield
 
@@ -128,7 +129,7 @@ class Database:
         return self.writes.turn(durable=durable) if self.writes else nullcontext()
 
     def migrate(self) -> bool:
-        """Bring the schema to this version's head; whether it was made anew. Safe in many processes at once.
+        """Bring the schema up to date; return whether the database is new. Many processes may call it at once.
 
         Raises `ConfigError` for a schema from a newer version.
         """
@@ -168,7 +169,7 @@ def _refuse_unknown(script: ScriptDirectory, current: str | None) -> None:
         ) from error
 
 
-def _engine(url: str, patience: float, on_connect: OnConnect) -> tuple[Engine, SQLiteWrites | None]:
+def _engine(url: str, lock_timeout: float, on_connect: OnConnect) -> tuple[Engine, SQLiteWrites | None]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -181,30 +182,30 @@ def _engine(url: str, patience: float, on_connect: OnConnect) -> tuple[Engine, S
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise ConfigError("MAILER_DATABASE_URL: neither sqlite:///FILE nor postgresql://…")
     Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    writes = SQLiteWrites(Path(parsed.database), patience)
-    engine = create_engine(parsed, connect_args={"timeout": patience, "check_same_thread": False}, **_ENGINE)
+    writes = SQLiteWrites(Path(parsed.database), lock_timeout)
+    engine = create_engine(parsed, connect_args={"timeout": lock_timeout, "check_same_thread": False}, **_ENGINE)
     event.listen(engine, "connect", partial(_prepare_sqlite, on_connect))
     event.listen(engine, "begin", partial(_begin_sqlite, writes))
     return engine, writes
 
 
 def _takes_no_writes(context: ExceptionContext) -> None:
-    """A standby after a fail-over: PostgreSQL calls it an internal error, but it is the database being away."""
+    """Report a standby, which takes no writes, as a database that is away. PostgreSQL calls it an internal error."""
     error = context.original_exception
     if isinstance(error, ReadOnlySqlTransaction):
         raise OperationalError(context.statement, None, error, hide_parameters=True) from error
 
 
 def _prepare_sqlite(on_connect: OnConnect, connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+    connection.isolation_level = None  # this module begins transactions; the driver must not begin any by itself
     on_connect(connection)
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-4000"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _prepare_postgresql(connection: psycopg.Connection[Any], _record: Any) -> None:
-    connection.execute("SET jit = off")  # it takes longer than the query that it compiles, with a million users as well
-    if connection.info.server_version >= 140000:  # a statement does not outlive the process that waits for it
+    connection.execute("SET jit = off")  # compiling takes longer than the query itself, even with a million users
+    if connection.info.server_version >= 140000:  # a statement ends when the process that waits for it has died
         connection.execute("SET client_connection_check_interval = '5s'")
     connection.commit()
 

@@ -1,7 +1,8 @@
 """How this process writes to one SQLite file: in turn, and with one `fdatasync` for all who wait for the disk.
 
-SQLite has one writer at a time; whoever finds the file locked sleeps and looks again, up to 100 ms later. Here the
-threads of a process take turns, so that only processes meet at the lock, and those look again after a millisecond.
+SQLite lets one transaction write at a time. A writer that finds the file locked sleeps, for up to 100 ms, and tries
+again. Here the threads of a process take turns, so that only processes compete for the lock. These try again after
+about a millisecond.
 
 A transaction commits with `synchronous=NORMAL`: it is in the write-ahead log, but the log may not be on the disk. The
 wait for the disk comes afterwards, while the next one writes already. That is as safe as `synchronous=FULL`, which
@@ -26,25 +27,25 @@ LOOK_AGAIN_SECONDS = 0.0005
 
 
 class SQLiteWrites:
-    """The turns of this process at one database file, and the state of its write-ahead log.
+    """Lets the threads of this process write to one database file in turn, and syncs its write-ahead log.
 
-    `patience` is how long a writer waits, in seconds, for the threads before it and for other processes together.
+    A writer waits up to `lock_timeout` seconds, for the threads before it and for other processes together.
     """
 
-    def __init__(self, database: Path, patience: float) -> None:
-        self.patience = patience
+    def __init__(self, database: Path, lock_timeout: float) -> None:
+        self.lock_timeout = lock_timeout
         self._turn = threading.Lock()
-        self._ends = 0.0  # when the patience of whoever has the turn does
+        self._ends = 0.0  # when the writer whose turn it is gives up, by `time.monotonic`
         self._log = WriteAheadLog(database)
 
     @contextmanager
     def turn(self, *, durable: bool) -> Iterator[None]:
-        """The block may begin a transaction and must end it; when `durable`, it is on the disk afterwards.
+        """Wait for this thread's turn. The block may begin a transaction and must end it; `durable`: then sync the log.
 
         Raises `OperationalError` when the turn does not come, or the disk fails.
         """
-        ends = time.monotonic() + self.patience
-        if not self._turn.acquire(timeout=self.patience):
+        ends = time.monotonic() + self.lock_timeout
+        if not self._turn.acquire(timeout=self.lock_timeout):
             raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
         try:
             self._ends = ends
@@ -64,7 +65,7 @@ class SQLiteWrites:
             while not self._begun(connection):
                 time.sleep(LOOK_AGAIN_SECONDS * (1 + random.random()))  # noqa: S311 - so that two do not stay in step
         finally:
-            connection.execute(f"PRAGMA busy_timeout={self.patience * 1000:.0f}").close()
+            connection.execute(f"PRAGMA busy_timeout={self.lock_timeout * 1000:.0f}").close()
 
     def _begun(self, connection: sqlite3.Connection) -> bool:
         try:
@@ -78,7 +79,7 @@ class SQLiteWrites:
 
 
 class WriteAheadLog:
-    """Brings the log onto the disk in rounds: a round that begins after a commit covers it, whoever began it."""
+    """Syncs the log to the disk in rounds. A round that begins after a commit covers that commit, whoever began it."""
 
     def __init__(self, database: Path) -> None:
         self._path = Path(f"{database.resolve()}-wal")  # where SQLite puts it, also for a symbolic link
@@ -87,12 +88,12 @@ class WriteAheadLog:
         self._ended = 0
         self._busy = False
         self._failure: OSError | None = None
-        self._known = 0  # the inode of the log whose name is on the disk, too
+        self._known = 0  # the inode of the log whose name in its folder is on the disk already
 
     def sync(self) -> None:
-        """Return when everything that was committed before is on the disk. Raises OSError.
+        """Return when everything that was committed before the call is on the disk. Raises OSError.
 
-        After a failure nothing more is believed, until the process is started anew: the system forgets what it could
+        After one failure every call fails until the process starts anew. The operating system forgets what it could
         not write, and would report the next try as a success.
         """
         with self._changed:
