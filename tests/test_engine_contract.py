@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from mailer.campaigns.accept import accept
-from mailer.campaigns.draft import Draft
+from mailer.campaigns.draft import Draft, compile_campaign
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.progress import Progress, progress
@@ -66,7 +67,8 @@ class Process:
         self.store = self.transport.store
         links = Links(self.settings.secret_key, "http://x")
         outbox = Outbox(self.db, lease=lease * 1000)
-        self.deliverer: Any = Deliverer(outbox, self.transport, links, self.settings)
+        template_of = partial(compile_campaign, self.db, self.settings)
+        self.deliverer: Any = Deliverer(outbox, self.transport, links, self.settings, template_of)
         self.planner = Planner(self.db, 10, lease * 1000)
         self.tasks: dict[str, Callable[[threading.Event], None]] = {}
         self.make = make
