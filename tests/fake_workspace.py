@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-ADMIN = {"X-User-Id": "admin", "X-Auth-Token": "secret"}
 LOGGED_OUT = {"status": "error", "message": "You must be logged in to do this."}
 UNAUTHORIZED = {"status": "error", "error": "Unauthorized", "message": "Unauthorized"}
 TOTP = {"success": False, "error": "TOTP Required [totp-required]", "errorType": "totp-required"}

@@ -16,7 +16,7 @@ from mailer.delivery.worklist import Claim, Result
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus, SameRefusals
 from transports.base import About
 
-LONGEST = 200  # characters of an reply that tell it apart
+LONGEST = 200  # characters of a reply that tell it apart
 
 _CODE = re.compile(r"[245]\d\d|[245]\.\d{1,3}\.\d{1,3}")
 _WORD = re.compile(r"\w+://\S+|[^\s,:;()\[\]{}<>\"'=|]+")
@@ -56,7 +56,7 @@ def is_pattern(result: Result) -> bool:
 def count(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
     """Note the refusals that are not about addresses; pause the campaign when most of the last `size` say the same.
 
-    `size` 0 notes nothing. An reply for which it was paused already does not pause it again. The caller holds a lock
+    `size` 0 notes nothing. A reply for which it was paused already does not pause it again. The caller holds a lock
     on the campaign's row.
     """
     refused = [result for result in results if is_pattern(result)]

@@ -25,14 +25,14 @@ TABLE = StagingTable(
 
 _UPSERT = f"""
 INSERT INTO users ({", ".join(COLUMNS)}, unsubscribed_at)
-SELECT {", ".join(COLUMNS)}, CASE WHEN {{opted_out_staged}} THEN :now END FROM staged_users WHERE true ORDER BY id
+SELECT {", ".join(COLUMNS)}, CASE WHEN {{staged_mark}} THEN :now END FROM staged_users WHERE true ORDER BY id
 ON CONFLICT (id) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])},
-unsubscribed_at = CASE WHEN users.unsubscribed_at IS NULL AND coalesce({{opted_out}}, false) = false
+unsubscribed_at = CASE WHEN users.unsubscribed_at IS NULL AND coalesce({{mark}}, false) = false
 THEN excluded.unsubscribed_at ELSE users.unsubscribed_at END
 WHERE {" OR ".join(f"users.{column} {{differs}} excluded.{column}" for column in COLUMNS[1:])}
 """  # noqa: S608 - made of the names of columns
 # Rocket.Chat's own mark in a user document; it counts when it is new, so who subscribed again here stays subscribed
-_OPTED_OUT = {
+_MARKED_UNSUBSCRIBED = {
     "sqlite": "json_extract({table}.document, '$.mailer.unsubscribed') = 1",
     "postgresql": "({table}.document #> '{{mailer,unsubscribed}}') = 'true'",
 }
@@ -57,6 +57,18 @@ WHERE later.id = staged_users.id AND NOT later.keyed AND later.source_row > stag
 _UNREACHABLE = """
 SELECT id, CAST(document AS text) FROM staged_users WHERE email IS NULL ORDER BY source_row LIMIT :limit
 """
+_ADOPT = """
+UPDATE users SET workspace = :workspace
+WHERE id IN (SELECT id FROM staged_users) AND coalesce(workspace, '') <> :workspace
+"""
+_DEACTIVATE = """
+UPDATE users SET active = false, document = {document}
+WHERE workspace = :workspace AND active AND NOT EXISTS (SELECT 1 FROM staged_users WHERE staged_users.id = users.id)
+"""
+_INACTIVE = {
+    "sqlite": "json_set(document, '$.active', json('false'))",
+    "postgresql": "jsonb_set(document, '{active}', 'false')",
+}
 
 
 class Problem(NamedTuple):
@@ -94,8 +106,8 @@ def merge(connection: Connection, now: int, mode: Mode) -> MergeCounts:
     if known:
         _renew(connection, differs, mode)
     total, unreachable = connection.exec_driver_sql("SELECT count(*), count(*) - count(email) FROM staged_users").one()
-    opted_out = _OPTED_OUT[dialect]
-    marks = {"opted_out": opted_out.format(table="users"), "opted_out_staged": opted_out.format(table="staged_users")}
+    mark = _MARKED_UNSUBSCRIBED[dialect]
+    marks = {"mark": mark.format(table="users"), "staged_mark": mark.format(table="staged_users")}
     written = connection.execute(text(_UPSERT.format(differs=differs, **marks)), {"now": now}).rowcount
     return MergeCounts(total, known, written, unreachable)
 
@@ -104,6 +116,14 @@ def unreachable(connection: Connection, limit: int) -> tuple[Problem, ...]:
     """The first `limit` of the staged users who have no address that can be written to, and why."""
     found = connection.execute(text(_UNREACHABLE), {"limit": limit})
     return tuple(_problem(user_id, json.loads(document)) for user_id, document in found)
+
+
+def keep_in_step(connection: Connection, workspace: str) -> int:
+    """Call the staged users those of `workspace`, and deactivate its users who are not staged; return how many."""
+    mine = {"workspace": workspace}
+    connection.execute(text(_ADOPT), mine)
+    statement = _DEACTIVATE.format(document=_INACTIVE[connection.dialect.name])
+    return connection.execute(text(statement), mine).rowcount
 
 
 def _problem(user_id: str, document: dict[str, Any]) -> Problem:

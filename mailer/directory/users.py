@@ -102,8 +102,8 @@ def _lock(connection: Connection, user_id: str) -> _Earlier | None:
 
 def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: int) -> Stored:
     values: dict[str, Any] = row._asdict()
-    newly_out = _opted_out(row.document) and not (earlier and _opted_out(earlier.document))
-    if newly_out and (earlier is None or earlier.unsubscribed_at is None):
+    newly_marked = _marked_unsubscribed(row.document) and not (earlier and _marked_unsubscribed(earlier.document))
+    if newly_marked and (earlier is None or earlier.unsubscribed_at is None):
         values["unsubscribed_at"] = now
     if earlier is None:
         connection.execute(insert(User).values(**values))
@@ -119,6 +119,6 @@ def _wish_held(earlier: _Earlier | None) -> wishes.HeldWish | None:
     return wishes.HeldWish(earlier.email, earlier.unsubscribed_at, earlier.active)
 
 
-def _opted_out(document: Mapping[str, Any]) -> bool:
+def _marked_unsubscribed(document: Mapping[str, Any]) -> bool:
     mark = document.get("mailer")
     return isinstance(mark, Mapping) and mark.get("unsubscribed") is True

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from mailer.directory.changes import Mode
 from mailer.directory.imports import ImportOptions, ImportResult, upsert_documents
-from mailer.directory.staged_users import Problem
+from mailer.directory.staged_users import Problem, keep_in_step
 from mailer.errors import InvalidRow, WorkspaceUnavailable
 from mailer.storage.database import Database
 from mailer.workspace import spool
@@ -24,19 +24,6 @@ from mailer.workspace.spool import Progress
 MALFORMED_ALWAYS, MALFORMED_SHARE = 10, 100  # how many malformed users are put up with: ten, or one in a hundred
 MAX_PROBLEMS = 20  # of malformed users that a result names
 RESUMABLE = 6 * 60 * 60 * 1000  # ms: how old a spool may be to be gone on with
-
-_ADOPT = """
-UPDATE users SET workspace = :workspace
-WHERE id IN (SELECT id FROM staged_users) AND coalesce(workspace, '') <> :workspace
-"""
-_DEACTIVATE = """
-UPDATE users SET active = false, document = {document}
-WHERE workspace = :workspace AND active AND NOT EXISTS (SELECT 1 FROM staged_users WHERE staged_users.id = users.id)
-"""
-_INACTIVE = {
-    "sqlite": "json_set(document, '$.active', json('false'))",
-    "postgresql": "jsonb_set(document, '{active}', 'false')",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +107,7 @@ class WorkspaceMerge:
 
     def finish(self, connection: Connection, done: ImportResult) -> None:
         """Call the users the workspace's own, deactivate those it no longer has, and set `result`: the last step."""
-        mine = {"workspace": self._workspace}
-        connection.execute(text(_ADOPT), mine)
-        statement = _DEACTIVATE.format(document=_INACTIVE[connection.dialect.name])
-        deactivated = connection.execute(text(statement), mine).rowcount
+        deactivated = keep_in_step(connection, self._workspace)
         counts = (done.created, done.updated, done.unchanged, deactivated)
         self.result = SyncResult(*counts, self._malformed, tuple(self._problems))
         self._seal(connection, self.result)
