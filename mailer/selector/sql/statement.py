@@ -31,9 +31,9 @@ _CHEAPEST = {(name,) for name in ORDERED}
 def compile_selector(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
     """The condition on `User.document` that is true for exactly the users whom the selector selects.
 
-    For the others it is false or NULL. It compiles for SQLite, whose connections need `register`, and for PostgreSQL;
-    user input is in bind parameters only. `user` may be an alias of the table. Raises InvalidQuery, which names what
-    was refused.
+    For the others it is false or NULL. It compiles for PostgreSQL, and for SQLite, whose connections need
+    `add_functions`; user input is in bind parameters only. `user` may be an alias of the table. Raises InvalidQuery,
+    which names what was refused.
     """
     tree = parse_selector(query)
     return true() if tree == And(()) else Selected(tree, user)
