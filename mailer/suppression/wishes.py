@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, select, text
 
@@ -36,7 +36,7 @@ class KeptWish:
     kept_at: int
     kept_by: str
     source: str
-    shared: bool = False  # others have the address; see above
+    shared: bool = False  # others have the address; see the beginning of this module
 
     @property
     def place(self) -> str:
@@ -189,7 +189,6 @@ def all_kept_wishes(db: Database) -> Iterator[KeptWish]:
         after = (kind, value)
 
 
-def _kept(kind: str, value: str, *facts: Any) -> KeptWish:
-    unsubscribed_at, kept_at, kept_by, source = facts
+def _kept(kind: str, value: str, unsubscribed_at: int, kept_at: int, kept_by: str, source: str) -> KeptWish:
     address, user_id = (None, value) if kind == WishOf.USER else (value, None)
     return KeptWish(address, user_id, unsubscribed_at, kept_at, kept_by, source, shared=kind == WishOf.SHARED)
