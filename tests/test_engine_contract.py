@@ -313,6 +313,40 @@ def test_deliverer_that_raises_is_called_again_and_the_log_has_no_address(
     assert "@example.com" not in caplog.text
 
 
+class WithoutHeartbeat:
+    """A deliverer that runs batches and lets their leases end, as in a process that stands still."""
+
+    def __init__(self, real: Deliverer) -> None:
+        self.run_next = real.run_next
+
+    def heartbeat(self) -> None:
+        """Extend nothing."""
+
+
+@pytest.mark.slow
+def test_batch_that_is_run_twice_is_recorded_once(
+    process: Process, another: Callable[..., Process], database_url: str, make: type[Engine]
+) -> None:
+    gate = process.store.hold()
+    campaign_id = process.accept()
+    late = another(lease=2)
+    late.deliverer = WithoutHeartbeat(late.deliverer)
+    engine = late.start()
+    assert gate.wait_reached(20)
+
+    with closing(Process(database_url, make, lease=2)) as other:
+        other.start()
+        assert other.finish(campaign_id).sent == 25
+        gate.open()  # what the first one had in hand arrives a second time, and nothing after it
+        assert engine.stop(20)
+
+        assert set(other.copies().values()) == {1}
+        assert len(other.copies()) == 25
+        assert late.store.arrived <= late.settings.workers
+        assert progress(process.db, campaign_id).sent == 25
+        assert examine(process.db) == []
+
+
 def test_two_engines_on_one_database_send_everything_once(
     process: Process, another: Callable[..., Process], add_users: Callable[..., Any]
 ) -> None:
