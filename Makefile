@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_PROCESSES ?= 3
+# Many tests start programs. Compiled modules spare each of them the compiling, also where the environment forbids it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install demo run test test-fast test-long lint bench check-mail
 

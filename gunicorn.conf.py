@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from gunicorn.workers import gthread
 
 from app import build, settings_with_warnings
-from mailer.cli.failures import REPORTED, failure_of
+from mailer.cli.failures import failure_of
 from mailer.settings.listening import refusals
 
 
@@ -57,8 +57,10 @@ def on_starting(server):
         _give_up(refusal, 1)
     try:
         build(settings_with_warnings()).db.close()
-    except REPORTED as error:
+    except Exception as error:
         failure = failure_of(error)
+        if failure is None:
+            raise
         _give_up(failure.message, failure.exit_code)
 
 

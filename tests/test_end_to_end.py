@@ -14,12 +14,13 @@ import pytest
 import requests
 
 from tests.conftest import user_row
+from tests.drills import rounds
 from tests.service import BIN, ROOT, Service
 from tests.smtp_servers import running_aiosmtpd
 
 pytestmark = pytest.mark.slow
 
-MANY = 10_000
+MANY = rounds(2_000, 10_000)
 
 
 def write_users(path: Path, count: int) -> None:
@@ -42,7 +43,8 @@ def addresses(count: int) -> list[str]:
     return [f"user{number:05d}@example.com" for number in range(count)]
 
 
-def test_ten_thousand_users_through_files_each_exactly_once(tmp_path: Path) -> None:
+@pytest.mark.drill
+def test_thousands_of_users_through_files_each_exactly_once(tmp_path: Path) -> None:
     made = Service(tmp_path, workers=4, transport=f"file:{tmp_path}/mail")
     import_users(made, MANY)
     with made as service:
@@ -56,7 +58,8 @@ def test_ten_thousand_users_through_files_each_exactly_once(tmp_path: Path) -> N
     assert len((tmp_path / "mail" / "index.ndjson").read_text().splitlines()) == MANY
 
 
-def test_ten_thousand_users_on_the_console_each_exactly_once(tmp_path: Path) -> None:
+@pytest.mark.drill
+def test_thousands_of_users_on_the_console_each_exactly_once(tmp_path: Path) -> None:
     made = Service(tmp_path, workers=2, transport="console:?format=line")
     import_users(made, MANY)
     with made as service:
@@ -67,7 +70,8 @@ def test_ten_thousand_users_on_the_console_each_exactly_once(tmp_path: Path) -> 
     assert campaign["sent"] == MANY
 
 
-def test_ten_thousand_users_through_smtp_each_exactly_once(tmp_path: Path) -> None:
+@pytest.mark.drill
+def test_thousands_of_users_through_smtp_each_exactly_once(tmp_path: Path) -> None:
     with running_aiosmtpd() as server:
         made = Service(tmp_path, workers=4, transport=f"smtp://127.0.0.1:{server.port}")
         import_users(made, MANY)

@@ -15,6 +15,7 @@ from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
 from mailer.directory.documents import normalise
 from mailer.selector import database_at
+from mailer.storage.database import newest_version
 from mailer.storage.models import Base, BatchState, Campaign, CampaignState, DeliveryStatus, RefusedAddress, User
 from mailer.suppression.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
@@ -266,6 +267,10 @@ def test_migration_lifts_what_was_not_about_the_address(
     said = [record.getMessage() for record in caplog.records if record.name == "mailer.migrations"]
     assert said == ["8 suppressed addresses are written to again: their last refusal was not about the address"]
     db.close()
+
+
+def test_newest_version_is_the_last_that_alembic_finds() -> None:
+    assert newest_version() == SCRIPT.get_current_head()
 
 
 def test_rows_are_in_every_state_and_in_every_table() -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import requests
 
 from mailer.errors import ConfigError, MailerError
-from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 from transports import TransportError
-from transports.network_errors import in_words
 
-REPORTED = (ConfigError, MailerError, TransportError, *DATABASE_ERRORS, OSError)
+if TYPE_CHECKING:
+    import requests
 
 
 class Failure(click.ClickException):
@@ -43,7 +41,7 @@ class Interrupted(Failure):
 
 
 class FailingGroup(click.Group):
-    """Shows expected errors (`REPORTED`) as a `Failure`. Any other is a defect, and keeps its traceback."""
+    """Shows expected errors as a `Failure`. Any other is a defect, and keeps its traceback."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the group's own options."""
@@ -60,14 +58,26 @@ class FailingGroup(click.Group):
             raise _misuse(error) from error
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
-        except REPORTED as error:
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, as `head` does: click ends without a word
-            raise failure_of(error) from error
+            failure = failure_of(error)
+            if failure is None:
+                raise
+            raise failure from error
 
 
-def failure_of(error: Exception) -> Failure:
-    """The line and the exit code for one of the errors in `REPORTED`."""
+def failure_of(error: Exception) -> Failure | None:
+    """The line and the exit code for an expected error; None: it is a defect."""
+    # imported here, since most commands end without an error, and some need neither requests nor a database
+    import requests  # noqa: PLC0415
+
+    from mailer.storage.database_errors import DATABASE_ERRORS, own_words  # noqa: PLC0415
+
+    if isinstance(error, DATABASE_ERRORS):
+        return Failure(f"database: {own_words(error)}")
     match error:
         case ConfigError():
             return Misuse(str(error))
@@ -78,11 +88,13 @@ def failure_of(error: Exception) -> Failure:
         case OSError():
             return Failure(_file_trouble(error))
         case _:
-            return Failure(f"database: {own_words(error)}")
+            return None
 
 
 def unanswered(error: requests.RequestException) -> str:
     """One line that says which address did not answer, and why."""
+    from transports.network_errors import in_words  # noqa: PLC0415 - as above
+
     url = error.request.url if error.request else None
     return f"no answer from {url or 'the service'}: {in_words(error)}"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-import app
 from mailer.cli.failures import Misuse
 from mailer.settings import Settings
 
@@ -34,7 +34,8 @@ def _listening_address(_context: click.Context, _option: click.Parameter, bind: 
 def serve(bind: str | None, workers: int | None) -> None:
     """Run the service behind gunicorn: the API, the pages and the delivery engine."""
     Settings.from_env()  # one line here rather than one from every process
-    folder = Path(app.__file__).parent
+    found = find_spec("app")  # gunicorn imports it; this command needs only the folder
+    folder = Path(found.origin if found and found.origin else ".").absolute().parent
     configuration = folder / "gunicorn.conf.py"
     if not configuration.is_file():
         raise Misuse(f"{configuration.name} is not beside app.py")

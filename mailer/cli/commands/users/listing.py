@@ -12,12 +12,7 @@ from mailer.cli.output import moment, print_fields, print_json, print_rows
 from mailer.suppression.suppressed_addresses import Refusal
 
 
-@click.group()
-def users() -> None:
-    """The directory: who can be written to."""
-
-
-@users.command("list")
+@click.command("list")
 @LIMIT
 @click.option("--json", "as_json", is_flag=True, help="One document a line, which `users import` reads.")
 def list_(limit: int, as_json: bool) -> None:
@@ -34,7 +29,7 @@ def list_(limit: int, as_json: bool) -> None:
     click.echo(f"{len(rows)} of {total} users" if total else EMPTY, err=True)
 
 
-@users.command("show")
+@click.command("show")
 @click.argument("user_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the document alone.")
 def show(user_id: str, as_json: bool) -> None:
