@@ -56,7 +56,7 @@ class Engine(ABC):
 
     @abstractmethod
     def stop(self, timeout: float) -> bool:
-        """End after the checkpoints in hand, waiting at most `timeout` seconds; return False if some go on after that."""
+        """End after the checkpoints in hand, waiting at most `timeout` seconds; return False if some still go on."""
 
     @abstractmethod
     def trouble(self) -> str | None:
