@@ -1,4 +1,4 @@
-"""The composition root: the one place that picks the concrete parts and joins them."""
+"""The composition root: the one place that chooses the concrete parts of the service and joins them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from transports import Transport, TransportConfigError, from_url
 
 log = logging.getLogger("mailer")
 
-MAX_FORM_BYTES = 16 * 1024  # of a form on a page
+MAX_FORM_BYTES = 16 * 1024  # how large a form that is sent from a page may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,10 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Make the parts; the schema is created or migrated. Starts no thread, opens no socket but the database's."""
+    """Make the parts, and create or migrate the database's schema. Raises `ConfigError` for settings that cannot work.
+
+    It starts no thread and opens no connection but the database's.
+    """
     try:
         transport = from_url(settings.transport)
     except TransportConfigError as error:
@@ -91,7 +94,7 @@ def build(settings: Settings) -> Services:
 
 
 def _check_mail(settings: Settings) -> None:
-    """Refuse links that nobody can follow."""
+    """Raise `ConfigError` if recipients could not follow the links in their mail."""
     if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
         raise ConfigError(
             f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
@@ -100,14 +103,17 @@ def _check_mail(settings: Settings) -> None:
 
 
 def setting_warnings(settings: Settings) -> tuple[str, ...]:
-    """What works and is doubtful all the same, a sentence each."""
+    """Return a sentence for each setting that works but is probably a mistake."""
     open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
     senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
     return (*senders, *site_address.warnings_about(settings.site_url))
 
 
 def settings_with_warnings() -> Settings:
-    """Read the settings. Unknown variables, and warnings where mail leaves, are logged once. Raises `ConfigError`."""
+    """Read the settings. Raises `ConfigError`.
+
+    Unknown variables are logged once, and if mail goes out over SMTP, so is each setting that is probably a mistake.
+    """
     for unknown in unknown_settings():
         _warn(str(unknown))
     settings = Settings.from_env()
@@ -122,6 +128,7 @@ def _warn(text: str) -> None:
 
 
 def _check_sync(settings: Settings) -> None:
+    """Raise `ConfigError` if a sync is scheduled and settings that it needs are missing."""
     needed = ("workspace_url", "workspace_user_id", "workspace_token")
     missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
     if settings.sync_every is not None and missing:
@@ -137,7 +144,7 @@ def _callers(services: Services) -> tuple[Authenticator, Sessions]:
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The WSGI application. Its engine is `app.extensions["mailer"].engine`, started by the server after the fork."""
+    """Make the WSGI application. The server starts its engine, `app.extensions["mailer"].engine`, after the fork."""
     settings = settings or settings_with_warnings()
     services = build(settings)
     app = Flask(__name__, static_folder=None)
@@ -149,18 +156,18 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _configure(app: Flask, settings: Settings) -> None:
-    """What holds for every request, whatever its address."""
+    """Set up what holds for every request, whatever its path."""
     app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES)
     app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
     app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # answers read in the order of the documentation
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # fields stay in the order of the documentation
     register_errors(app)
     protect(app)
     tell_rates(app)
 
 
 def _add_api(app: Flask, services: Services) -> None:
-    """The JSON API, its OpenAPI document, and the health checks, which stand outside both."""
+    """Add the JSON API, its OpenAPI document, and the health checks, which are part of neither."""
     app.config.update(
         API_TITLE="Mailer",
         API_VERSION=service_version(),
@@ -190,7 +197,7 @@ def _add_api(app: Flask, services: Services) -> None:
 
 
 def _add_pages(app: Flask, services: Services) -> None:
-    """The pages for people."""
+    """Add the HTML pages."""
     settings = services.settings
     app.register_blueprint(
         unsubscribe.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
@@ -199,5 +206,5 @@ def _add_pages(app: Flask, services: Services) -> None:
 
 
 def _warnings(services: Services) -> dict[str, health.Check]:
-    """What a person should see to, although the service runs."""
+    """The checks that find what a person should look into, although the service runs."""
     return {"site": partial(site_address.warnings_about, services.settings.site_url)}

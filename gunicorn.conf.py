@@ -13,26 +13,29 @@ from mailer.settings.listening import refusals
 
 
 class PatientWorker(gthread.ThreadWorker):
-    """Gives a connection a thread once it has said something; gunicorn's own holds one for five seconds of silence."""
+    """A worker that gives a connection a thread only when data has arrived on it.
+
+    gunicorn's own worker lets a silent connection occupy a thread for five seconds.
+    """
 
     def enqueue_req(self, conn):
-        """Hand over a connection that speaks; keep a silent one beside the listening socket."""
+        """Give a connection with data to a thread, and wait for the others' data beside the listening socket."""
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
             return
         silent = Future()
-        silent.set_result(gthread._DEFER)  # what gunicorn's own says after its five seconds
+        silent.set_result(gthread._DEFER)  # what gunicorn's own worker answers after the five seconds
         self.finish_request(conn, silent)
 
 
 bind = "127.0.0.1:8000"
 workers = 2
 worker_class = PatientWorker
-threads = 64  # each may wait for a client that is slow with the rest of its request; made when they are needed
+threads = 64  # each may be kept waiting by a client that sends slowly; they are made when they are needed
 keepalive = 5  # also how long a connection may be silent at its beginning
 graceful_timeout = 30
-control_socket_disable = True  # its one place per user would be shared by all services of that user
-max_requests = 0  # a recycled worker would give back its batch for nothing
+control_socket_disable = True  # its path is the same for all services that one user runs
+max_requests = 0  # no worker is recycled: it would only interrupt its batch
 # no header changes the path, the scheme or the peer; X-Forwarded-For is read by the app, from trusted proxies only
 forwarded_allow_ips = ""
 forwarder_headers = ""
@@ -41,12 +44,15 @@ header_map = "drop"
 
 logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("alembic").setLevel("WARNING")
-logging.getLogger("gunicorn.error").addFilter(lambda record: record.msg != "Starting gunicorn %s")  # too early to say
+logging.getLogger("gunicorn.error").addFilter(lambda record: record.msg != "Starting gunicorn %s")  # it may yet refuse
 
 
 def on_starting(server):
-    """Refuse an address in use or a bad setting in one line, before any worker starts; migrate once for all of them."""
-    inherited = server.master_pid or os.environ.get("LISTEN_FDS")  # the sockets of who came before, or systemd's
+    """Before any worker starts, exit with one line if the address is in use or a setting is bad; else migrate.
+
+    The migration is done here once, and the workers find the schema as they need it.
+    """
+    inherited = server.master_pid or os.environ.get("LISTEN_FDS")  # sockets from an earlier gunicorn, or from systemd
     for refusal in () if inherited or server.cfg.reuse_port else refusals(server.cfg.address):
         _give_up(refusal, 1)
     try:
@@ -60,7 +66,7 @@ def on_starting(server):
 
 def _give_up(why, code):
     sys.stderr.write(f"mailer: {why}\n")
-    sys.exit(code)  # as the command line has it
+    sys.exit(code)  # the same as the command line's
 
 
 def post_worker_init(worker):
@@ -71,8 +77,8 @@ def post_worker_init(worker):
 
 
 def worker_exit(_server, worker):
-    """Finish the checkpoint in hand, then go."""
-    if not worker.booted:  # there is nothing to finish
+    """Finish the checkpoints in hand before the worker exits."""
+    if not worker.booted:  # its start failed, so it has nothing in hand
         return
     services = worker.wsgi.extensions["mailer"]
     services.engine.stop(timeout=graceful_timeout - 5)

@@ -1,4 +1,4 @@
-"""The road in one process over a memory transport and a clock that tests turn."""
+"""The whole path of a campaign in one process, over a memory transport and a clock that tests turn."""
 
 from __future__ import annotations
 

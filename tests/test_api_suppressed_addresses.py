@@ -254,18 +254,18 @@ def test_blocking_and_lifting_touch_no_wish(service: Service, run) -> None:
 
 def test_whoever_is_blocked_while_a_campaign_runs_is_skipped_with_the_reason(db: Database, add_users: Any) -> None:
     add_users(db, 3)
-    road = Harness(db)
-    road.accept()
-    road.plan()
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
     block(db, [ListedAddress("user00001@example.com")], by="boss", reason="asked by phone")
-    road.run()
-    assert road.counts() == {"sent": 2, "skipped": 1}
+    harness.run()
+    assert harness.counts() == {"sent": 2, "skipped": 1}
     reply = "The address is suppressed: blocked by an operator (asked by phone)."
-    assert road.delivery("user00001").reply == reply
-    road.now += MINUTE
-    road.accept()
-    road.run()
-    assert road.counts() == {"sent": 2}
+    assert harness.delivery("user00001").reply == reply
+    harness.now += MINUTE
+    harness.accept()
+    harness.run()
+    assert harness.counts() == {"sent": 2}
 
 
 def test_command_shows_it_with_the_user(run) -> None:

@@ -48,7 +48,7 @@ def app(tmp_path: Path) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def road(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
+def harness(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
     """The harness over the app's database, with a campaign of 25 planned."""
     db = app.extensions["mailer"].db
     add_users(db, 25)
@@ -59,37 +59,37 @@ def road(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
 
 
 @pytest.fixture
-def act_on(app: Flask, road: Harness) -> Callable[..., Any]:
+def act_on(app: Flask, harness: Harness) -> Callable[..., Any]:
     """Take an action of the campaign as a user; gives status and answer."""
     client: FlaskClient = app.test_client()
     tokens: dict[str, str] = {}
 
     def act(action: str, *, user_id: str = "user00000", campaign_id: str | None = None, query: str = "") -> Any:
         if user_id not in tokens:
-            tokens[user_id] = Tokens(road.db).create(user_id, ("send-mail",))
+            tokens[user_id] = Tokens(harness.db).create(user_id, ("send-mail",))
         headers = {"X-User-Id": user_id, "X-Auth-Token": tokens[user_id]}
-        path = f"{CAMPAIGNS}/{campaign_id or road.campaign_id}/{action}{query}"
+        path = f"{CAMPAIGNS}/{campaign_id or harness.campaign_id}/{action}{query}"
         answer = client.open(path, method="GET" if action == "export" else "POST", headers=headers)
         return answer.status_code, answer.get_json() if answer.is_json else answer.get_data(as_text=True)
 
     return act
 
 
-def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(road: Harness, act_on: Callable[..., Any]) -> None:
+def test_pause_resume_and_cancel_show_the_campaign_as_it_is_then(harness: Harness, act_on: Callable[..., Any]) -> None:
     status, answer = act_on("pause")
     assert (status, answer["success"], answer["campaign"]["state"]) == (200, True, "paused")
     assert answer["campaign"]["reason"] == "paused by a person"
     assert act_on("pause")[0] == 200  # again changes nothing
-    road.run()
-    assert road.arrived() == []
+    harness.run()
+    assert harness.arrived() == []
     assert act_on("resume")[1]["campaign"]["state"] == "running"
-    road.deliverer.run_next(lambda: False)
+    harness.deliverer.run_next(lambda: False)
     answer = act_on("cancel")[1]["campaign"]
     assert (answer["state"], answer["sent"], answer["pending"]) == ("cancelled", 10, 15)
     assert answer["finishedAt"] is not None
-    road.run()
-    assert len(road.arrived()) == 10
-    assert examine(road.db) == []
+    harness.run()
+    assert len(harness.arrived()) == 10
+    assert examine(harness.db) == []
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -99,8 +99,8 @@ def test_action_of_a_campaign_that_is_not_the_callers_is_not_found(act_on: Calla
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_action_needs_credentials(app: Flask, road: Harness, action: str) -> None:
-    answer = app.test_client().post(f"{CAMPAIGNS}/{road.campaign_id}/{action}")
+def test_action_needs_credentials(app: Flask, harness: Harness, action: str) -> None:
+    answer = app.test_client().post(f"{CAMPAIGNS}/{harness.campaign_id}/{action}")
     assert answer.status_code == 401
 
 
@@ -117,109 +117,113 @@ ALLOWED = {
 @pytest.mark.parametrize("state", CampaignState)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_action_works_in_some_states_and_is_refused_in_the_others(
-    road: Harness, act_on: Callable[..., Any], action: str, state: CampaignState
+    harness: Harness, act_on: Callable[..., Any], action: str, state: CampaignState
 ) -> None:
-    with road.db.write() as connection:
+    with harness.db.write() as connection:
         connection.execute(update(Campaign).values(state=state))
     status, answer = act_on(action)
     if state in ALLOWED[action]:
         assert status == 200
     else:
         assert (status, answer["errorType"], answer["details"]) == (409, "error-invalid-state", {"state": state})
-        with road.db.read() as connection:
+        with harness.db.read() as connection:
             assert connection.scalar(select(Campaign.state)) == state
 
 
-def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(road: Harness) -> None:
-    claim = road.outbox.claim()
+def test_cancel_while_a_checkpoint_is_in_hand_shows_cancelling_until_it_ends(harness: Harness) -> None:
+    claim = harness.outbox.claim()
     assert claim is not None
-    items = road.outbox.due_items(claim)
-    road.outbox.checkpoint(claim, [], items[:3], 10)
-    control.cancel(road.db, road.campaign_id)
-    assert road.progress().state == "cancelling"
-    assert road.outbox.checkpoint(claim, [], items[3:6], 10).running is False
-    road.outbox.release(claim, [], 10)
-    assert road.progress().state == "cancelled"
-    assert examine(road.db) == []
+    items = harness.outbox.due_items(claim)
+    harness.outbox.checkpoint(claim, [], items[:3], 10)
+    control.cancel(harness.db, harness.campaign_id)
+    assert harness.progress().state == "cancelling"
+    assert harness.outbox.checkpoint(claim, [], items[3:6], 10).running is False
+    harness.outbox.release(claim, [], 10)
+    assert harness.progress().state == "cancelled"
+    assert examine(harness.db) == []
 
 
 def test_what_a_dead_worker_attempted_is_uncertain_after_cancel_and_sent_no_more(db: Database, add_users) -> None:
     add_users(db, 25)
-    road = Harness(db)
-    road.accept()
-    road.plan()
-    claim = road.outbox.claim()
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    claim = harness.outbox.claim()
     assert claim is not None
-    road.outbox.checkpoint(claim, [], road.outbox.due_items(claim)[:3], 10)
-    control.cancel(db, road.campaign_id)
-    road.now += road.lease
-    road.run()
-    assert (road.progress().state, road.counts(), road.arrived()) == ("cancelled", {"uncertain": 3, "pending": 22}, [])
-    assert road.delivery("user00000").due_at is None
+    harness.outbox.checkpoint(claim, [], harness.outbox.due_items(claim)[:3], 10)
+    control.cancel(db, harness.campaign_id)
+    harness.now += harness.lease
+    harness.run()
+    assert (harness.progress().state, harness.counts(), harness.arrived()) == (
+        "cancelled",
+        {"uncertain": 3, "pending": 22},
+        [],
+    )
+    assert harness.delivery("user00000").due_at is None
     assert examine(db) == []
 
 
 def test_cancel_skips_who_waited_for_another_attempt(db: Database, add_users) -> None:
     add_users(db, 25)
-    road = Harness(db)
-    road.store.answer("user00001@example.com", Status.DEFERRED)
-    road.store.answer("user00012@example.com", Status.DEFERRED)
-    road.store.answer("user00013@example.com", Status.UNCERTAIN)
-    road.accept()
-    road.plan()
-    road.deliverer.run_next(lambda: False)
-    held = road.outbox.claim()
+    harness = Harness(db)
+    harness.store.answer("user00001@example.com", Status.DEFERRED)
+    harness.store.answer("user00012@example.com", Status.DEFERRED)
+    harness.store.answer("user00013@example.com", Status.UNCERTAIN)
+    harness.accept()
+    harness.plan()
+    harness.deliverer.run_next(lambda: False)
+    held = harness.outbox.claim()
     assert held is not None
-    control.cancel(db, road.campaign_id)
-    road.outbox.release(held, [], 10)
-    assert road.counts() == {"sent": 9, "skipped": 1, "pending": 15}
-    assert road.delivery("user00001").status == "skipped"
+    control.cancel(db, harness.campaign_id)
+    harness.outbox.release(held, [], 10)
+    assert harness.counts() == {"sent": 9, "skipped": 1, "pending": 15}
+    assert harness.delivery("user00001").status == "skipped"
     assert examine(db) == []
 
 
 @pytest.mark.parametrize("meanwhile", ["another planner", "cancel"])
 def test_planner_that_wakes_up_late_changes_nothing(db: Database, add_users, meanwhile: str) -> None:
     add_users(db, 25)
-    road = Harness(db)
-    road.accept()
+    harness = Harness(db)
+    harness.accept()
 
     def stand_still() -> None:
         if meanwhile == "cancel":
-            control.cancel(db, road.campaign_id)
+            control.cancel(db, harness.campaign_id)
         else:
-            road.now += road.lease
-            road.run()
+            harness.now += harness.lease
+            harness.run()
 
-    road.plan_interrupted(stand_still)
-    road.run()
-    assert road.progress().state == ("cancelled" if meanwhile == "cancel" else "completed")
-    assert len(road.arrived()) == (0 if meanwhile == "cancel" else 25)
+    harness.plan_interrupted(stand_still)
+    harness.run()
+    assert harness.progress().state == ("cancelled" if meanwhile == "cancel" else "completed")
+    assert len(harness.arrived()) == (0 if meanwhile == "cancel" else 25)
     assert examine(db) == []
 
 
-def test_blocked_is_shown_with_the_transports_reason_while_it_lasts(road: Harness) -> None:
-    road.store.fail_after(2, "relay is down")
-    road.run()
-    assert (road.progress().state, road.progress().reason) == ("blocked", "memory: relay is down")
-    road.store.recover()
-    road.now += 6000
-    road.run()
-    assert (road.progress().state, road.progress().reason) == ("completed", None)
+def test_blocked_is_shown_with_the_transports_reason_while_it_lasts(harness: Harness) -> None:
+    harness.store.fail_after(2, "relay is down")
+    harness.run()
+    assert (harness.progress().state, harness.progress().reason) == ("blocked", "memory: relay is down")
+    harness.store.recover()
+    harness.now += 6000
+    harness.run()
+    assert (harness.progress().state, harness.progress().reason) == ("completed", None)
 
 
 def test_open_breaker_that_nobody_tries_any_more_does_not_keep_the_service_from_being_ready(
-    app: Flask, road: Harness
+    app: Flask, harness: Harness
 ) -> None:
     def transport() -> str:
         return str(app.test_client().get("/readyz").get_json()["transport"])
 
-    road.store.fail_after(2, "relay is down")
-    road.run()
+    harness.store.fail_after(2, "relay is down")
+    harness.run()
     assert transport() == "memory: relay is down"
-    control.cancel(road.db, road.campaign_id)
-    road.now += 4000
+    control.cancel(harness.db, harness.campaign_id)
+    harness.now += 4000
     assert transport() == "memory: relay is down"
-    road.now += 2000
+    harness.now += 2000
     assert transport() == "ok"
 
 
@@ -227,102 +231,102 @@ def test_half_open_breaker_opens_for_longer_when_the_transport_connects_but_cann
     db: Database, add_users
 ) -> None:
     add_users(db, 5)
-    road = Harness(db)
-    road.accept()
-    road.plan()
-    road.transport.check = lambda: None  # it logs in, and then the sender is refused
-    road.store.fail_after(0, "sender refused")
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    harness.transport.check = lambda: None  # it logs in, and then the sender is refused
+    harness.store.fail_after(0, "sender refused")
     steps = []
     for _ in range(4):
-        road.deliverer.run_next(lambda: False)
+        harness.deliverer.run_next(lambda: False)
         with db.read() as connection:
             breaker = circuit_breaker.tripped(connection)
         assert breaker is not None
-        steps.append((breaker.failures, breaker.retry_at - road.now))
-        road.now = breaker.retry_at
+        steps.append((breaker.failures, breaker.retry_at - harness.now))
+        harness.now = breaker.retry_at
     assert steps == [(1, 5000), (2, 15_000), (3, 30_000), (4, 60_000)]
-    road.store.recover()
-    road.run()
-    assert road.counts() == {"sent": 5}
+    harness.store.recover()
+    harness.run()
+    assert harness.counts() == {"sent": 5}
     with db.read() as connection:
         assert circuit_breaker.tripped(connection) is None
 
 
 def test_resumed_knowing_of_its_failures_a_campaign_is_not_paused_for_them_again(db: Database, add_users) -> None:
     add_users(db, 300)
-    road = Harness(db, batch_size=50, checkpoint=50)
-    road.store.answer(None, *[Status.REFUSED] * 300, about=About.ADDRESS)
-    road.accept()
-    road.run()
-    assert (road.progress().state, road.progress().failed) == ("paused", 100)
-    control.resume(db, road.campaign_id)
-    assert "MAILER_MAX_FAILURE_RATE" in str(road.progress().reason)
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 300})
+    harness = Harness(db, batch_size=50, checkpoint=50)
+    harness.store.answer(None, *[Status.REFUSED] * 300, about=About.ADDRESS)
+    harness.accept()
+    harness.run()
+    assert (harness.progress().state, harness.progress().failed) == ("paused", 100)
+    control.resume(db, harness.campaign_id)
+    assert "MAILER_MAX_FAILURE_RATE" in str(harness.progress().reason)
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed_with_issues", {"failed": 300})
 
 
 def test_retry_failed_runs_a_completed_campaign_again(db: Database, add_users) -> None:
     add_users(db, 25)
-    road = Harness(db)
+    harness = Harness(db)
     for number in (3, 4, 17):
-        road.store.answer(f"user{number:05d}@example.com", Status.REFUSED)
-    road.store.answer("user00018@example.com", *[Status.UNCERTAIN] * 2)
-    road.accept()
-    road.run()
-    assert road.counts() == {"sent": 21, "failed": 3, "uncertain": 1}
-    road.now += 2 * DAY
-    assert control.retry_failed(db, road.campaign_id) == 3
-    assert (road.progress().state, road.counts()) == ("running", {"sent": 21, "deferred": 3, "uncertain": 1})
+        harness.store.answer(f"user{number:05d}@example.com", Status.REFUSED)
+    harness.store.answer("user00018@example.com", *[Status.UNCERTAIN] * 2)
+    harness.accept()
+    harness.run()
+    assert harness.counts() == {"sent": 21, "failed": 3, "uncertain": 1}
+    harness.now += 2 * DAY
+    assert control.retry_failed(db, harness.campaign_id) == 3
+    assert (harness.progress().state, harness.counts()) == ("running", {"sent": 21, "deferred": 3, "uncertain": 1})
     assert examine(db) == []
-    road.store.answer("user00003@example.com", Status.DEFERRED)  # two days later still a first attempt
-    road.run()
-    assert road.counts() == {"sent": 23, "deferred": 1, "uncertain": 1}
-    road.now += 2 * MINUTE
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed_with_issues", {"sent": 24, "uncertain": 1})
-    assert control.retry_failed(db, road.campaign_id, uncertain=True) == 1
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
-    assert len(road.arrived()) == 24 + 2 + 1
+    harness.store.answer("user00003@example.com", Status.DEFERRED)  # two days later still a first attempt
+    harness.run()
+    assert harness.counts() == {"sent": 23, "deferred": 1, "uncertain": 1}
+    harness.now += 2 * MINUTE
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed_with_issues", {"sent": 24, "uncertain": 1})
+    assert control.retry_failed(db, harness.campaign_id, uncertain=True) == 1
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed", {"sent": 25})
+    assert len(harness.arrived()) == 24 + 2 + 1
     with pytest.raises(InvalidState):
-        control.retry_failed(db, road.campaign_id)
+        control.retry_failed(db, harness.campaign_id)
 
 
 def test_retry_failed_skips_who_has_unsubscribed_since(db: Database, add_users) -> None:
     from mailer.storage.models import User
 
     add_users(db, 5)
-    road = Harness(db)
-    road.store.answer("user00003@example.com", Status.REFUSED)
-    road.accept()
-    road.run()
+    harness = Harness(db)
+    harness.store.answer("user00003@example.com", Status.REFUSED)
+    harness.accept()
+    harness.run()
     with db.write() as connection:
-        connection.execute(update(User).where(User.id == "user00003").values(unsubscribed_at=road.now))
-    control.retry_failed(db, road.campaign_id)
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
+        connection.execute(update(User).where(User.id == "user00003").values(unsubscribed_at=harness.now))
+    control.retry_failed(db, harness.campaign_id)
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed", {"sent": 4, "skipped": 1})
 
 
 def test_retry_failed_while_a_batch_is_held_keeps_the_counts(db: Database, add_users) -> None:
     add_users(db, 25)
-    road = Harness(db)
-    road.store.answer("user00003@example.com", Status.REFUSED)
-    road.accept()
-    road.plan()
-    road.deliverer.run_next(lambda: False)
-    held = road.outbox.claim()
+    harness = Harness(db)
+    harness.store.answer("user00003@example.com", Status.REFUSED)
+    harness.accept()
+    harness.plan()
+    harness.deliverer.run_next(lambda: False)
+    held = harness.outbox.claim()
     assert held is not None
-    assert control.retry_failed(db, road.campaign_id) == 1
+    assert control.retry_failed(db, harness.campaign_id) == 1
     assert examine(db) == []
-    road.outbox.release(held, [], 10)
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed", {"sent": 25})
+    harness.outbox.release(held, [], 10)
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed", {"sent": 25})
 
 
-def test_retry_failed_over_the_api_says_how_many(road: Harness, act_on: Callable[..., Any]) -> None:
-    road.store.answer("user00003@example.com", Status.REFUSED)
-    road.store.answer("user00004@example.com", *[Status.UNCERTAIN] * 2)
-    road.run()
+def test_retry_failed_over_the_api_says_how_many(harness: Harness, act_on: Callable[..., Any]) -> None:
+    harness.store.answer("user00003@example.com", Status.REFUSED)
+    harness.store.answer("user00004@example.com", *[Status.UNCERTAIN] * 2)
+    harness.run()
     status, answer = act_on("retry-failed")
     assert (status, answer["retried"], answer["campaign"]["deferred"]) == (200, 1, 1)
     assert act_on("retry-failed", query="?uncertain=true")[1]["retried"] == 1
@@ -359,30 +363,30 @@ BREAKAGES: dict[str, Any] = {
 @pytest.mark.parametrize("problem", BREAKAGES)
 def test_doctor_names_what_is_wrong(db: Database, add_users, problem: str) -> None:
     add_users(db, 25)
-    road = Harness(db)
-    road.store.answer("user00003@example.com", Status.DEFERRED)
-    road.accept()
-    road.plan()
-    road.deliverer.run_next(lambda: False)
+    harness = Harness(db)
+    harness.store.answer("user00003@example.com", Status.DEFERRED)
+    harness.accept()
+    harness.plan()
+    harness.deliverer.run_next(lambda: False)
     assert examine(db) == []
     with db.write() as connection:
         connection.execute(BREAKAGES[problem]())
     found = examine(db)
     assert problem in {finding.problem for finding in found}
-    assert {finding.campaign_id for finding in found} == {road.campaign_id}
+    assert {finding.campaign_id for finding in found} == {harness.campaign_id}
 
 
-def test_doctor_on_the_command_line(road: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAILER_DATABASE_URL", road.db.url)
+def test_doctor_on_the_command_line(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
     monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 40)
     monkeypatch.chdir(tmp_path)
     well = CliRunner().invoke(main, ["doctor"])
     assert (well.exit_code, well.stdout) == (0, "all is well\n")
-    with road.db.write() as connection:
+    with harness.db.write() as connection:
         connection.execute(update(Batch).where(Batch.number == 1).values(sent=2))
     ill = CliRunner().invoke(main, ["doctor"])
     assert ill.exit_code == 1
-    assert ill.stdout == f"campaign {road.campaign_id} batch 1: its counters are not those of its deliveries\n"
+    assert ill.stdout == f"campaign {harness.campaign_id} batch 1: its counters are not those of its deliveries\n"
     assert ill.stderr == "Error: 1 things are wrong\n"
     assert json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)[0]["batch"] == 1
 
@@ -396,11 +400,11 @@ def test_cell_that_starts_a_formula_is_neutralised(cell: str) -> None:
 
 
 def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
-    road = Harness(db)
-    road.accept(dry_run=True)
-    road.run()
+    harness = Harness(db)
+    harness.accept(dry_run=True)
+    harness.run()
     values = {
-        "campaign_id": road.campaign_id,
+        "campaign_id": harness.campaign_id,
         "status": "sent",
         "address": None,
         "attempts": 1,
@@ -411,19 +415,21 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
         connection.execute(delete(Delivery))
         connection.execute(insert(Delivery), [{**values, "user_id": f"user{number:05d}"} for number in range(2500)])
     rows = list(
-        csv.DictReader(io.StringIO("".join(write_csv(COLUMNS, map(cells, records(db, road.campaign_id)))), newline=""))
+        csv.DictReader(
+            io.StringIO("".join(write_csv(COLUMNS, map(cells, records(db, harness.campaign_id)))), newline="")
+        )
     )
     assert [row["userId"] for row in rows] == [f"user{number:05d}" for number in range(2500)]
     assert (rows[0]["reply"], rows[0]["address"]) == ('said "250, OK"\nand more', "")
     assert rows[0]["updatedAt"] == "2023-11-14T22:13:20.000Z"
-    lines = [json.loads(line) for line in write_ndjson(COLUMNS, map(cells, records(db, road.campaign_id)))]
+    lines = [json.loads(line) for line in write_ndjson(COLUMNS, map(cells, records(db, harness.campaign_id)))]
     assert (len(lines), lines[7]["userId"], lines[7]["address"]) == (2500, "user00007", None)
-    assert list(records(db, road.campaign_id, DeliveryStatus.FAILED)) == []
+    assert list(records(db, harness.campaign_id, DeliveryStatus.FAILED)) == []
 
 
-def test_export_over_the_api_is_for_its_caller(road: Harness, act_on: Callable[..., Any]) -> None:
-    road.store.answer("user00003@example.com", Status.REFUSED)
-    road.run()
+def test_export_over_the_api_is_for_its_caller(harness: Harness, act_on: Callable[..., Any]) -> None:
+    harness.store.answer("user00003@example.com", Status.REFUSED)
+    harness.run()
     status, answer = act_on("export", query="?format=csv&status=failed")
     assert (status, len(answer.splitlines())) == (200, 2)
     assert answer.splitlines()[1].startswith("user00003,user00003@example.com,failed,1,")
@@ -434,15 +440,15 @@ def test_export_over_the_api_is_for_its_caller(road: Harness, act_on: Callable[.
 
 def test_purge_forgets_old_campaigns_and_keeps_their_counts(db: Database, add_users) -> None:
     add_users(db, 25)
-    road = Harness(db)
-    road.store.answer("user00003@example.com", Status.REFUSED)
-    old = road.accept({"username": {"$ne": "someone@example.com"}}, key="secret")
-    road.run()
-    counts = road.counts()
-    road.now += 90 * DAY
-    recent = road.accept()
-    road.run()
-    road.now += 1
+    harness = Harness(db)
+    harness.store.answer("user00003@example.com", Status.REFUSED)
+    old = harness.accept({"username": {"$ne": "someone@example.com"}}, key="secret")
+    harness.run()
+    counts = harness.counts()
+    harness.now += 90 * DAY
+    recent = harness.accept()
+    harness.run()
+    harness.now += 1
     purged = purge(db, 90 * DAY)
     assert (purged.campaigns, purged.deliveries) == (1, 25)
     with db.read() as connection:
@@ -452,27 +458,27 @@ def test_purge_forgets_old_campaigns_and_keeps_their_counts(db: Database, add_us
     assert [(row.body, row.sender, row.query) for row in kept if row.id == old] == [("", "", {})]
     assert [bool(row.body) for row in kept if row.id == recent] == [True]
     assert (set(left), set(replies)) == ({None}, {""})
-    road.campaign_id = old
-    assert (road.counts(), road.progress().state) == (counts, "completed_with_issues")
+    harness.campaign_id = old
+    assert (harness.counts(), harness.progress().state) == (counts, "completed_with_issues")
     assert examine(db) == []
     assert purge(db, 90 * DAY).campaigns == 0
     with pytest.raises(InvalidState, match="purged"):
         control.retry_failed(db, old)
 
 
-def test_purge_leaves_what_is_not_over_alone(road: Harness) -> None:
-    road.deliverer.run_next(lambda: False)
-    road.now += 400 * DAY
-    assert purge(road.db, 90 * DAY).campaigns == 0
-    road.run()
-    assert road.counts() == {"sent": 25}
+def test_purge_leaves_what_is_not_over_alone(harness: Harness) -> None:
+    harness.deliverer.run_next(lambda: False)
+    harness.now += 400 * DAY
+    assert purge(harness.db, 90 * DAY).campaigns == 0
+    harness.run()
+    assert harness.counts() == {"sent": 25}
 
 
 @pytest.mark.parametrize(("given", "code"), [("90d", 0), ("0d", 0), ("90", 2), ("d", 2), ("-1d", 2), ("1w", 2)])
 def test_purge_on_the_command_line(
-    road: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, code: int
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, code: int
 ) -> None:
-    monkeypatch.setenv("MAILER_DATABASE_URL", road.db.url)
+    monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
     monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 40)
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(main, ["purge", "--older-than", given]).exit_code == code

@@ -1,4 +1,4 @@
-"""The road from accept to record, on both databases, with a transport and a clock that do as they are told."""
+"""A campaign from accept to record, on both databases, with a transport and a clock that do as they are told."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def change_user(db: Database, user_id: str, **values: object) -> None:
 
 def test_everyone_is_reached_once_and_recorded(db: Database, add_users) -> None:
     ids = add_users(db, 25)
-    road = Harness(db)
-    road.accept()
-    assert road.progress().state == "accepted"
-    road.run()
-    assert sorted(road.arrived()) == [f"{user_id}@example.com" for user_id in ids]
-    assert road.counts() == {"sent": 25}
-    assert (road.progress().state, road.progress().planned) == ("completed", 25)
-    assert len({message.id for message in road.store.messages}) == 25
+    harness = Harness(db)
+    harness.accept()
+    assert harness.progress().state == "accepted"
+    harness.run()
+    assert sorted(harness.arrived()) == [f"{user_id}@example.com" for user_id in ids]
+    assert harness.counts() == {"sent": 25}
+    assert (harness.progress().state, harness.progress().planned) == ("completed", 25)
+    assert len({message.id for message in harness.store.messages}) == 25
 
 
 def test_message_is_personal(sqlite_db: Database, add_users) -> None:
     add_users(sqlite_db, 1, name="Zoë van Dam", id="zoe")
-    road = Harness(sqlite_db)
-    road.accept()
-    road.run()
-    message = message_from_bytes(road.store.messages[0].content, policy=policy.default)
+    harness = Harness(sqlite_db)
+    harness.accept()
+    harness.run()
+    message = message_from_bytes(harness.store.messages[0].content, policy=policy.default)
     assert message["Subject"] == "Hi Zoë"
     assert "Hello Zoë van Dam http://x/mailer/unsubscribe/" in message.get_body(("plain",)).get_content()
 
@@ -53,68 +53,68 @@ def test_message_is_personal(sqlite_db: Database, add_users) -> None:
 def test_who_may_not_be_written_to_is_left_out(db: Database, add_users, change) -> None:
     add_users(db, 3)
     change_user(db, "user00001", **change)
-    road = Harness(db)
-    road.accept()
-    road.run()
-    assert sorted(road.arrived()) == ["user00000@example.com", "user00002@example.com"]
-    assert road.counts() == {"sent": 2}
+    harness = Harness(db)
+    harness.accept()
+    harness.run()
+    assert sorted(harness.arrived()) == ["user00000@example.com", "user00002@example.com"]
+    assert harness.counts() == {"sent": 2}
 
 
 def test_query_selects(db: Database, add_users) -> None:
     add_users(db, 5)
-    road = Harness(db)
-    road.accept({"username": {"$in": ["user00001", "user00003"]}})
-    road.run()
-    assert sorted(road.arrived()) == ["user00001@example.com", "user00003@example.com"]
+    harness = Harness(db)
+    harness.accept({"username": {"$in": ["user00001", "user00003"]}})
+    harness.run()
+    assert sorted(harness.arrived()) == ["user00001@example.com", "user00003@example.com"]
 
 
 def test_empty_audience_completes_at_once(db: Database) -> None:
-    road = Harness(db)
-    road.accept()
-    road.run()
-    assert (road.progress().state, road.progress().planned, road.arrived()) == ("completed", 0, [])
+    harness = Harness(db)
+    harness.accept()
+    harness.run()
+    assert (harness.progress().state, harness.progress().planned, harness.arrived()) == ("completed", 0, [])
 
 
 def test_soft_failure_is_retried_after_a_minute(db: Database, add_users) -> None:
     add_users(db, 4)
-    road = Harness(db)
-    road.store.answer("user00002@example.com", Status.DEFERRED)
-    road.accept()
-    road.run()
-    assert (road.counts(), road.progress().state) == ({"sent": 3, "deferred": 1}, "running")
-    road.now += MINUTE // 2
-    road.run()
-    assert road.counts() == {"sent": 3, "deferred": 1}
-    road.now += MINUTE
-    road.run()
-    assert (road.counts(), road.progress().state) == ({"sent": 4}, "completed")
-    assert road.delivery("user00002").attempts == 2
-    assert len(road.arrived()) == 4
+    harness = Harness(db)
+    harness.store.answer("user00002@example.com", Status.DEFERRED)
+    harness.accept()
+    harness.run()
+    assert (harness.counts(), harness.progress().state) == ({"sent": 3, "deferred": 1}, "running")
+    harness.now += MINUTE // 2
+    harness.run()
+    assert harness.counts() == {"sent": 3, "deferred": 1}
+    harness.now += MINUTE
+    harness.run()
+    assert (harness.counts(), harness.progress().state) == ({"sent": 4}, "completed")
+    assert harness.delivery("user00002").attempts == 2
+    assert len(harness.arrived()) == 4
 
 
 def test_soft_failure_without_end_fails_within_a_day(db: Database, add_users) -> None:
     add_users(db, 1)
-    road = Harness(db)
-    road.store.answer("user00000@example.com", *[Status.DEFERRED] * 20)
-    road.accept()
+    harness = Harness(db)
+    harness.store.answer("user00000@example.com", *[Status.DEFERRED] * 20)
+    harness.accept()
     for _ in range(24 * 60):
-        road.run()
-        road.now += MINUTE
-    record = road.delivery("user00000")
-    assert (record.status, road.progress().state) == ("failed", "completed_with_issues")
+        harness.run()
+        harness.now += MINUTE
+    record = harness.delivery("user00000")
+    assert (record.status, harness.progress().state) == ("failed", "completed_with_issues")
     assert 7 <= record.attempts <= 8
 
 
 def test_hard_failure_is_never_retried(db: Database, add_users) -> None:
     add_users(db, 2)
-    road = Harness(db)
-    road.store.answer("user00001@example.com", Status.REFUSED)
-    road.accept()
-    road.run()
-    assert (road.counts(), road.progress().state) == ({"sent": 1, "failed": 1}, "completed_with_issues")
-    road.now += 1000 * MINUTE
-    road.run()
-    assert road.delivery("user00001").attempts == 1
+    harness = Harness(db)
+    harness.store.answer("user00001@example.com", Status.REFUSED)
+    harness.accept()
+    harness.run()
+    assert (harness.counts(), harness.progress().state) == ({"sent": 1, "failed": 1}, "completed_with_issues")
+    harness.now += 1000 * MINUTE
+    harness.run()
+    assert harness.delivery("user00001").attempts == 1
 
 
 @pytest.mark.parametrize(
@@ -127,148 +127,148 @@ def test_hard_failure_is_never_retried(db: Database, add_users) -> None:
 )
 def test_uncertain_message_has_two_copies_at_most(db, add_users, policy_name, statuses, copies: int, end: str) -> None:
     add_users(db, 2)
-    road = Harness(db, uncertain=policy_name)
-    road.store.answer("user00001@example.com", *statuses)
-    road.accept()
-    road.run()
-    sent = [message for message in road.store.messages if message.recipient == "user00001@example.com"]
+    harness = Harness(db, uncertain=policy_name)
+    harness.store.answer("user00001@example.com", *statuses)
+    harness.accept()
+    harness.run()
+    sent = [message for message in harness.store.messages if message.recipient == "user00001@example.com"]
     assert len(sent) == copies
     assert len({message.id for message in sent}) == 1
-    assert road.delivery("user00001").status == end
-    assert road.progress().state == ("completed" if end == "sent" else "completed_with_issues")
+    assert harness.delivery("user00001").status == end
+    assert harness.progress().state == ("completed" if end == "sent" else "completed_with_issues")
 
 
 def test_address_that_no_message_can_hold_fails_alone(db: Database, add_users) -> None:
     add_users(db, 3)
     change_user(db, "user00001", email="no address")
-    road = Harness(db)
-    road.accept()
-    road.run()
-    assert road.counts() == {"sent": 2, "failed": 1}
+    harness = Harness(db)
+    harness.accept()
+    harness.run()
+    assert harness.counts() == {"sent": 2, "failed": 1}
 
 
 def test_transport_trouble_costs_nobody_an_attempt(db: Database, add_users) -> None:
     add_users(db, 5)
-    road = Harness(db)
-    road.store.fail_after(2, "relay is down")
-    road.accept()
-    road.run()
-    assert road.counts() == {"sent": 2, "pending": 3}
+    harness = Harness(db)
+    harness.store.fail_after(2, "relay is down")
+    harness.accept()
+    harness.run()
+    assert harness.counts() == {"sent": 2, "pending": 3}
     with db.read() as connection:
         blocked = circuit_breaker.tripped(connection)
     assert blocked is not None
     assert (blocked.reason, blocked.failures, blocked.retry_at) == ("memory: relay is down", 1, START + 5000)
-    road.now += 6000
-    road.run()  # one tries while it is half-open, one failure more
+    harness.now += 6000
+    harness.run()  # one tries while it is half-open, one failure more
     with db.read() as connection:
         again = circuit_breaker.tripped(connection)
     assert again is not None
     assert (again.failures, again.since) == (2, START)
-    road.store.recover()
-    road.now += 16_000
-    road.run()
-    assert (road.counts(), road.progress().state) == ({"sent": 5}, "completed")
-    assert {road.delivery(f"user{n:05d}").attempts for n in range(5)} == {1}
-    assert len(road.arrived()) == 5
+    harness.store.recover()
+    harness.now += 16_000
+    harness.run()
+    assert (harness.counts(), harness.progress().state) == ({"sent": 5}, "completed")
+    assert {harness.delivery(f"user{n:05d}").attempts for n in range(5)} == {1}
+    assert len(harness.arrived()) == 5
 
 
 def test_unsubscribing_holds_from_the_next_checkpoint(db: Database, add_users) -> None:
     add_users(db, 8)
-    road = Harness(db)
-    road.accept()
-    road.plan()
-    change_user(db, "user00001", unsubscribed_at=road.now + 1)
-    claim = road.outbox.claim()
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    change_user(db, "user00001", unsubscribed_at=harness.now + 1)
+    claim = harness.outbox.claim()
     assert claim is not None
-    items = road.outbox.due_items(claim)
+    items = harness.outbox.due_items(claim)
     assert len(items) == 8
-    first = road.outbox.checkpoint(claim, [], items[:3], 8)
+    first = harness.outbox.checkpoint(claim, [], items[:3], 8)
     assert [item.recipient.user_id for item in first.items] == ["user00000", "user00002"]
-    assert road.delivery("user00001").status == "skipped"
-    road.check()
+    assert harness.delivery("user00001").status == "skipped"
+    harness.check()
 
 
 def test_pause_holds_and_resume_goes_on(db: Database, add_users) -> None:
     add_users(db, 7)
-    road = Harness(db)
-    road.accept()
-    road.plan()
-    gate_after = road.transport.send
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    gate_after = harness.transport.send
 
     def send_and_pause(messages):
         yield from gate_after(messages)
-        control.pause(db, road.campaign_id)
+        control.pause(db, harness.campaign_id)
 
-    road.transport.send = send_and_pause
-    road.run()
-    assert (road.counts(), road.progress().state) == ({"sent": 3, "pending": 4}, "paused")
-    road.transport.send = gate_after
-    control.resume(db, road.campaign_id)
-    road.run()
-    assert (road.counts(), road.progress().state) == ({"sent": 7}, "completed")
-    assert len(road.arrived()) == 7
+    harness.transport.send = send_and_pause
+    harness.run()
+    assert (harness.counts(), harness.progress().state) == ({"sent": 3, "pending": 4}, "paused")
+    harness.transport.send = gate_after
+    control.resume(db, harness.campaign_id)
+    harness.run()
+    assert (harness.counts(), harness.progress().state) == ({"sent": 7}, "completed")
+    assert len(harness.arrived()) == 7
 
 
 def test_cancel_ends_it_and_keeps_the_record(db: Database, add_users) -> None:
     add_users(db, 25)
-    road = Harness(db)
-    road.store.answer("user00001@example.com", Status.DEFERRED)
-    road.accept()
-    road.plan()
-    road.deliverer.run_next(lambda: False)
-    control.cancel(db, road.campaign_id)
-    road.now += 10 * MINUTE
-    road.run()
-    assert road.progress().state == "cancelled"
-    assert len(road.arrived()) == 9
+    harness = Harness(db)
+    harness.store.answer("user00001@example.com", Status.DEFERRED)
+    harness.accept()
+    harness.plan()
+    harness.deliverer.run_next(lambda: False)
+    control.cancel(db, harness.campaign_id)
+    harness.now += 10 * MINUTE
+    harness.run()
+    assert harness.progress().state == "cancelled"
+    assert len(harness.arrived()) == 9
     with pytest.raises(InvalidState):
-        control.resume(db, road.campaign_id)
+        control.resume(db, harness.campaign_id)
 
 
 def test_too_many_failures_pause_the_campaign(db: Database, add_users) -> None:
     add_users(db, 300)
-    road = Harness(db, batch_size=50, checkpoint=50, max_failure_rate=0.2)
-    road.store.answer(None, *[Status.REFUSED] * 300, about=About.ADDRESS)
-    road.accept()
-    road.run()
-    now = road.progress()
+    harness = Harness(db, batch_size=50, checkpoint=50, max_failure_rate=0.2)
+    harness.store.answer(None, *[Status.REFUSED] * 300, about=About.ADDRESS)
+    harness.accept()
+    harness.run()
+    now = harness.progress()
     assert (now.state, now.failed) == ("paused", 100)
     assert "MAILER_MAX_FAILURE_RATE" in str(now.reason)
 
 
 def test_worker_that_died_leaves_its_checkpoint_uncertain(db: Database, add_users) -> None:
     add_users(db, 5)
-    road = Harness(db)
-    road.accept()
-    road.plan()
-    claim = road.outbox.claim()
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    claim = harness.outbox.claim()
     assert claim is not None
-    items = road.outbox.due_items(claim)
-    road.outbox.checkpoint(claim, [], items[:3], 5)
-    assert road.outbox.claim() is None  # leased
-    road.now += road.lease
-    road.run()
-    assert (road.counts(), road.progress().state) == ({"sent": 5}, "completed")
-    assert [road.delivery(f"user{n:05d}").uncertain_attempts for n in range(5)] == [1, 1, 1, 0, 0]
+    items = harness.outbox.due_items(claim)
+    harness.outbox.checkpoint(claim, [], items[:3], 5)
+    assert harness.outbox.claim() is None  # leased
+    harness.now += harness.lease
+    harness.run()
+    assert (harness.counts(), harness.progress().state) == ({"sent": 5}, "completed")
+    assert [harness.delivery(f"user{n:05d}").uncertain_attempts for n in range(5)] == [1, 1, 1, 0, 0]
 
 
 def test_worker_that_wakes_up_late_writes_nothing(db: Database, add_users) -> None:
     add_users(db, 5)
-    road = Harness(db)
-    road.accept()
-    road.plan()
-    frozen = road.outbox.claim()
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    frozen = harness.outbox.claim()
     assert frozen is not None
-    items = road.outbox.due_items(frozen)
-    road.now += road.lease
-    road.run()
+    items = harness.outbox.due_items(frozen)
+    harness.now += harness.lease
+    harness.run()
     with pytest.raises(LeaseLost):
-        road.outbox.checkpoint(frozen, [], items[:3], 5)
+        harness.outbox.checkpoint(frozen, [], items[:3], 5)
     with pytest.raises(LeaseLost):
-        road.outbox.extend(frozen)
+        harness.outbox.extend(frozen)
     with pytest.raises(LeaseLost):
-        road.outbox.release(frozen, [], 5, Trouble(transport="down"))
-    assert road.counts() == {"sent": 5}
+        harness.outbox.release(frozen, [], 5, Trouble(transport="down"))
+    assert harness.counts() == {"sent": 5}
     with db.read() as connection:
         assert circuit_breaker.tripped(connection) is None
 
@@ -292,80 +292,80 @@ def test_worker_that_wakes_up_late_hands_over_nothing_that_it_had_drawn(
 ) -> None:
     add_users(db, 3)
     ahead = DrawsAhead()
-    road = Harness(db, ahead)
+    harness = Harness(db, ahead)
     monkeypatch.setattr("mailer.delivery.batch_lease.boot_time", lambda: boot_time() + ahead.frozen)
-    road.accept()
-    road.plan()
-    assert road.deliverer.run_next(lambda: False)
-    assert (ahead.store.messages, road.counts()) == ((), {"pending": 3})
+    harness.accept()
+    harness.plan()
+    assert harness.deliverer.run_next(lambda: False)
+    assert (ahead.store.messages, harness.counts()) == ((), {"pending": 3})
 
 
 def test_planner_that_died_is_replaced(db: Database, add_users) -> None:
     add_users(db, 5)
-    road = Harness(db)
-    road.accept()
-    road.die_planning()
-    assert road.plan() is False
-    road.now += road.lease
-    road.run()
-    assert road.counts() == {"sent": 5}
+    harness = Harness(db)
+    harness.accept()
+    harness.die_planning()
+    assert harness.plan() is False
+    harness.now += harness.lease
+    harness.run()
+    assert harness.counts() == {"sent": 5}
 
 
 def test_stopping_ends_after_the_checkpoint_in_hand(db: Database, add_users) -> None:
     add_users(db, 8)
-    road = Harness(db)
-    road.accept()
-    road.plan()
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
     asked = iter([False, True])
-    road.deliverer.run_next(lambda: next(asked))
-    assert road.counts() == {"sent": 3, "pending": 5}
-    road.run()  # given back, not left to its lease
-    assert road.counts() == {"sent": 8}
+    harness.deliverer.run_next(lambda: next(asked))
+    assert harness.counts() == {"sent": 3, "pending": 5}
+    harness.run()  # given back, not left to its lease
+    assert harness.counts() == {"sent": 8}
 
 
 def test_dry_run_goes_to_the_from_address_ahead_of_the_queue(db: Database, add_users) -> None:
     add_users(db, 12)
-    road = Harness(db)
-    waiting = road.accept()
-    road.plan()
-    road.accept(dry_run=True)
-    road.plan()
-    road.deliverer.run_next(lambda: False)
-    assert road.arrived() == ["news@example.com"]
-    assert (road.counts(), road.progress().state) == ({"sent": 1}, "completed")
-    assert road.delivery(NOBODY).status == "sent"
-    road.campaign_id = waiting
-    road.run()
-    assert road.counts() == {"sent": 12}
+    harness = Harness(db)
+    waiting = harness.accept()
+    harness.plan()
+    harness.accept(dry_run=True)
+    harness.plan()
+    harness.deliverer.run_next(lambda: False)
+    assert harness.arrived() == ["news@example.com"]
+    assert (harness.counts(), harness.progress().state) == ({"sent": 1}, "completed")
+    assert harness.delivery(NOBODY).status == "sent"
+    harness.campaign_id = waiting
+    harness.run()
+    assert harness.counts() == {"sent": 12}
 
 
 @pytest.mark.parametrize(("name", "subject"), [("Nina News", "Hi Nina"), ("", "Hi News")], ids=["user", "display name"])
 def test_dry_run_takes_the_name_of_the_user_with_that_address(db: Database, add_users, name: str, subject: str) -> None:
     if name:
         add_users(db, 1, id="nina", name=name, email="news@example.com", unsubscribed_at=1)
-    road = Harness(db)
-    road.accept(dry_run=True)
-    road.run()
-    message = message_from_bytes(road.store.messages[0].content, policy=policy.default)
+    harness = Harness(db)
+    harness.accept(dry_run=True)
+    harness.run()
+    message = message_from_bytes(harness.store.messages[0].content, policy=policy.default)
     assert message["Subject"] == subject
 
 
 def test_same_key_is_one_campaign_and_another_body_a_conflict(db: Database) -> None:
-    road = Harness(db)
-    first = road.accept(key="abc")
-    assert road.accept(key="abc") == first
+    harness = Harness(db)
+    first = harness.accept(key="abc")
+    assert harness.accept(key="abc") == first
     with pytest.raises(IdempotencyConflict):
-        road.accept({"a": 1}, key="abc")
-    road.now += 24 * 60 * MINUTE
-    assert road.accept({"a": 1}, key="abc") != first
+        harness.accept({"a": 1}, key="abc")
+    harness.now += 24 * 60 * MINUTE
+    assert harness.accept({"a": 1}, key="abc") != first
 
 
 def test_counters_cannot_drift_from_rows_unseen(sqlite_db: Database, add_users) -> None:
     add_users(sqlite_db, 3)
-    road = Harness(sqlite_db)
-    road.accept()
-    road.run()
+    harness = Harness(sqlite_db)
+    harness.accept()
+    harness.run()
     with sqlite_db.write() as connection:
         connection.execute(update(Batch).values(sent=2))
     with pytest.raises(AssertionError):
-        road.check()
+        harness.check()

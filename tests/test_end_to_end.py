@@ -1,4 +1,4 @@
-"""The whole road as deployed: users imported, one POST, gunicorn, a transport, and the counts compared at both ends."""
+"""The whole service as deployed: users imported, one POST, gunicorn, a transport, the counts compared at both ends."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from transports import from_url
 ONE = "user00001@example.com"
 
 
-class Road(Harness):
+class HarnessOverSmtp(Harness):
     """The harness with a real SMTP transport instead of the one in memory."""
 
     def use(self, url: str) -> None:
@@ -36,10 +36,10 @@ class Road(Harness):
 
 
 @pytest.fixture
-def road(sqlite_db: Database, add_users: Callable[..., list[str]]):
+def harness(sqlite_db: Database, add_users: Callable[..., list[str]]):
     """Five recipients, accepted and planned."""
     add_users(sqlite_db, 5)
-    made = Road(sqlite_db, batch_size=10, checkpoint=10)
+    made = HarnessOverSmtp(sqlite_db, batch_size=10, checkpoint=10)
     made.accept()
     made.plan()
     yield made
@@ -80,16 +80,16 @@ RECIPIENT = [
 
 
 @pytest.mark.parametrize("case", RECIPIENT, ids=str)
-def test_fault_about_one_recipient(tmp_path: Path, road: Road, case: Case) -> None:
+def test_fault_about_one_recipient(tmp_path: Path, harness: HarnessOverSmtp, case: Case) -> None:
     with recording_smtp(tmp_path, case.fault) as server:
-        road.use(server.url)
-        settle(road)
-        record = road.delivery("user00001")
+        harness.use(server.url)
+        settle(harness)
+        record = harness.delivery("user00001")
         assert record.status == case.first
         assert record.reply.endswith(case.reply) or case.first == "sent"
-        road.now += 60 * MINUTE
-        settle(road)
-        record = road.delivery("user00001")
+        harness.now += 60 * MINUTE
+        settle(harness)
+        record = harness.delivery("user00001")
         assert (record.status, record.attempts, record.uncertain_attempts) == (
             case.end,
             case.attempts,
@@ -98,14 +98,14 @@ def test_fault_about_one_recipient(tmp_path: Path, road: Road, case: Case) -> No
         others = {address: count for address, count in server.copies().items() if address != ONE}
         assert (server.copies()[ONE], set(others.values()), len(others)) == (case.copies, {1}, 4)
         assert len({kept.message_id for kept in server.kept() if kept.recipient == ONE}) <= 1
-        assert {road.delivery(f"user{n:05d}").attempts for n in (0, 2, 3, 4)} == {1}
+        assert {harness.delivery(f"user{n:05d}").attempts for n in (0, 2, 3, 4)} == {1}
 
 
-def settle(road: Road) -> None:
+def settle(harness: HarnessOverSmtp) -> None:
     """Run what is due, past the short back-off that a dropped connection brings."""
     for _ in range(4):
-        road.run()
-        road.now += 10_000
+        harness.run()
+        harness.now += 10_000
 
 
 @dataclass(frozen=True)
@@ -140,26 +140,26 @@ OUTAGES = [
 # with four, no connection comes to three messages
 @pytest.mark.parametrize(("outage", "connections"), [(o, n) for o in OUTAGES for n in (1, 4) if n * o.sent_before < 12])
 def test_trouble_of_the_transport_costs_nobody_an_attempt(
-    tmp_path: Path, road: Road, outage: Outage, connections: int
+    tmp_path: Path, harness: HarnessOverSmtp, outage: Outage, connections: int
 ) -> None:
     with recording_smtp(tmp_path, *outage.faults) as server:
-        road.use(f"{server.url}?connections={connections}")
-        road.run()
+        harness.use(f"{server.url}?connections={connections}")
+        harness.run()
         if connections == 1:
             counts = {"sent": outage.sent_before, "pending": 5 - outage.sent_before}
-            assert road.counts() == {name: count for name, count in counts.items() if count}
-        assert outage.words in str(road.trouble())
-        assert (road.progress().state, road.progress().reason) == ("blocked", road.trouble())
-        end_well(road, server)
+            assert harness.counts() == {name: count for name, count in counts.items() if count}
+        assert outage.words in str(harness.trouble())
+        assert (harness.progress().state, harness.progress().reason) == ("blocked", harness.trouble())
+        end_well(harness, server)
 
 
-def end_well(road: Road, server: RecordingServer) -> None:
+def end_well(harness: HarnessOverSmtp, server: RecordingServer) -> None:
     for _ in range(10):
-        road.now += 5 * MINUTE
-        road.run()
-    assert (road.progress().state, road.counts(), road.trouble()) == ("completed", {"sent": 5}, None)
+        harness.now += 5 * MINUTE
+        harness.run()
+    assert (harness.progress().state, harness.counts(), harness.trouble()) == ("completed", {"sent": 5}, None)
     assert set(server.copies().values()) == {1}
-    records = [road.delivery(f"user{number:05d}") for number in range(5)]
+    records = [harness.delivery(f"user{number:05d}") for number in range(5)]
     assert {(record.attempts, record.uncertain_attempts) for record in records} == {(1, 0)}
 
 
@@ -167,15 +167,15 @@ def test_421_after_a_hundred_messages_goes_on_at_once_with_the_next_one(
     tmp_path: Path, sqlite_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
     add_users(sqlite_db, 130)
-    road = Road(sqlite_db, batch_size=130, checkpoint=50)
-    road.accept()
+    harness = HarnessOverSmtp(sqlite_db, batch_size=130, checkpoint=50)
+    harness.accept()
     with recording_smtp(tmp_path, Fault("MAIL", "421 4.7.0 enough", after=100, times=1)) as server:
-        road.use(f"{server.url}?connections=1")
-        road.run()
-        assert (road.counts(), road.trouble()) == ({"sent": 130}, None)
+        harness.use(f"{server.url}?connections=1")
+        harness.run()
+        assert (harness.counts(), harness.trouble()) == ({"sent": 130}, None)
         assert set(server.copies().values()) == {1}
-        assert {road.delivery(f"user{number:05d}").attempts for number in range(130)} == {1}
-    road.smtp.close()
+        assert {harness.delivery(f"user{number:05d}").attempts for number in range(130)} == {1}
+    harness.smtp.close()
 
 
 # flags of Postfix's smtp-sink, which is nobody's of ours: what is on record after one run, and the transport's trouble
@@ -202,7 +202,7 @@ SINK = {
 @pytest.mark.parametrize("connections", [1, 4])
 @pytest.mark.parametrize(("flags", "counts", "words"), [(flags, *then) for flags, then in SINK.items()], ids=SINK)
 def test_fault_of_postfix_own_sink(
-    tmp_path: Path, road: Road, flags: str, counts: dict[str, int], words: str | None, connections: int
+    tmp_path: Path, harness: HarnessOverSmtp, flags: str, counts: dict[str, int], words: str | None, connections: int
 ) -> None:
     program, port = postfix_tool("smtp-sink"), free_port()
     if program is None:
@@ -210,46 +210,46 @@ def test_fault_of_postfix_own_sink(
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     command = [program, *user, *flags.split(), f"127.0.0.1:{port}", "100"]
     with running(command, port, tmp_path / "smtp-sink.log"):
-        road.use(f"smtp://127.0.0.1:{port}?connections={connections}")
-        road.run()
+        harness.use(f"smtp://127.0.0.1:{port}?connections={connections}")
+        harness.run()
         if "uncertain" in counts and connections > 1:  # a message for each connection that was dropped
-            assert 1 <= road.counts()["uncertain"] <= connections
+            assert 1 <= harness.counts()["uncertain"] <= connections
         else:
-            assert road.counts() == counts
-        assert str(words or None) in str(road.trouble())
+            assert harness.counts() == counts
+        assert str(words or None) in str(harness.trouble())
 
 
-def test_wrong_password_is_the_transports_trouble_and_stays_secret(tmp_path: Path, road: Road) -> None:
+def test_wrong_password_is_the_transports_trouble_and_stays_secret(tmp_path: Path, harness: HarnessOverSmtp) -> None:
     with recording_smtp(tmp_path, password="right-horse") as server:
-        road.use(server.url.replace("//", "//mailer:wrong-horse@"))
-        road.run()
-        assert "535" in str(road.trouble())
-        assert "wrong-horse" not in str(road.trouble())
-        assert road.counts() == {"pending": 5}
-        road.smtp.close()
-        road.use(server.url.replace("//", "//mailer:right-horse@"))
-        end_well(road, server)
+        harness.use(server.url.replace("//", "//mailer:wrong-horse@"))
+        harness.run()
+        assert "535" in str(harness.trouble())
+        assert "wrong-horse" not in str(harness.trouble())
+        assert harness.counts() == {"pending": 5}
+        harness.smtp.close()
+        harness.use(server.url.replace("//", "//mailer:right-horse@"))
+        end_well(harness, server)
 
 
-def test_starttls_that_is_hidden_sends_nothing_in_clear_text(tmp_path: Path, road: Road) -> None:
+def test_starttls_that_is_hidden_sends_nothing_in_clear_text(tmp_path: Path, harness: HarnessOverSmtp) -> None:
     with recording_smtp(tmp_path) as server:
-        road.use(f"{server.url}?starttls=require")
-        road.run()
-        assert "STARTTLS" in str(road.trouble())
-        assert (road.counts(), server.kept()) == ({"pending": 5}, [])
+        harness.use(f"{server.url}?starttls=require")
+        harness.run()
+        assert "STARTTLS" in str(harness.trouble())
+        assert (harness.counts(), server.kept()) == ({"pending": 5}, [])
 
 
-def test_untrusted_certificate_sends_nothing(tmp_path: Path, road: Road) -> None:
+def test_untrusted_certificate_sends_nothing(tmp_path: Path, harness: HarnessOverSmtp) -> None:
     certificate = tmp_path / "server.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
     made = subprocess.run([*command, "-keyout", "-"], check=True, capture_output=True)
     certificate.write_bytes(made.stdout)
     with recording_smtp(tmp_path, certificate=certificate) as server:
-        road.use(f"{server.url}?starttls=require")
-        road.run()
-        assert "certificate" in str(road.trouble()).lower()
-        assert (road.counts(), server.kept()) == ({"pending": 5}, [])
-        road.smtp.close()
-        road.use(f"{server.url}?starttls=require&cafile={certificate}")
-        end_well(road, server)
+        harness.use(f"{server.url}?starttls=require")
+        harness.run()
+        assert "certificate" in str(harness.trouble()).lower()
+        assert (harness.counts(), server.kept()) == ({"pending": 5}, [])
+        harness.smtp.close()
+        harness.use(f"{server.url}?starttls=require&cafile={certificate}")
+        end_well(harness, server)

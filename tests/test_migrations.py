@@ -138,14 +138,14 @@ def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(empty_databas
 
     with db.read() as connection:
         assert everything(connection, earlier) == before
-    road = Harness(db)
-    road.run()
-    road.now += 1000
+    harness = Harness(db)
+    harness.run()
+    harness.now += 1000
     ends = {state: state for state in ENDED} | {"paused": "paused", "accepted": "completed", "planning": "completed"}
     ends["resting"] = "completed"
-    for road.campaign_id, end in {**ends, "running": "completed_with_issues"}.items():
-        assert road.progress().state == end
-    assert road.counts() == {"sent": 13, "failed": 1, "skipped": 1}
+    for harness.campaign_id, end in {**ends, "running": "completed_with_issues"}.items():
+        assert harness.progress().state == end
+    assert harness.counts() == {"sent": 13, "failed": 1, "skipped": 1}
     db.close()
 
 
@@ -216,13 +216,13 @@ def test_campaigns_from_before_reply_to_have_none_and_are_known_again(empty_data
         answers = connection.execute(select(Campaign.reply_to_name, Campaign.reply_to)).all()
     assert {tuple(row) for row in answers} == {(None, None)}
     assert len(answers) == 2 * len(CampaignState)
-    road = Harness(db)
-    road.now = 2
+    harness = Harness(db)
+    harness.now = 2
     assert accept(db, "user00000", draft, repeat_window=60_000).replayed
-    road.now = START
-    road.run()
-    assert len(road.store.messages) > 10
-    assert not [message for message in road.store.messages if b"Reply-To" in message.content]
+    harness.now = START
+    harness.run()
+    assert len(harness.store.messages) > 10
+    assert not [message for message in harness.store.messages if b"Reply-To" in message.content]
     db.close()
 
 

@@ -22,10 +22,12 @@ QUERY = {"roles": "user", "createdAt": {"$gte": {"$date": 0}}}
 AddUsers = Callable[..., list[str]]
 
 
-def cut(road: Harness) -> list[tuple[str, str, int]]:
-    with road.db.read() as connection:
+def cut(harness: Harness) -> list[tuple[str, str, int]]:
+    with harness.db.read() as connection:
         columns = (Batch.first_id, Batch.last_id, Batch.planned)
-        rows = connection.execute(select(*columns).where(Batch.campaign_id == road.campaign_id).order_by(Batch.number))
+        rows = connection.execute(
+            select(*columns).where(Batch.campaign_id == harness.campaign_id).order_by(Batch.number)
+        )
         return [(row.first_id, row.last_id, row.planned) for row in rows]
 
 
@@ -48,19 +50,19 @@ def test_batches_are_the_audience_in_order(db: Database, add_users: AddUsers, si
         bystander = user_row(0, id="aaa", email=None)
         connection.execute(insert(User), [bystander, {**user_row(0, id="user00005x"), "active": False}])
     suppress(db, "user00003@example.com")
-    road = Harness(db, batch_size=size, merge_addresses=merge)
-    road.accept({**QUERY, "_id": {"$ne": "user00011"}})
-    assert road.plan()
-    assert cut(road) == chunks([user_id for user_id in ids[:-1] if user_id != "user00003"], size)
+    harness = Harness(db, batch_size=size, merge_addresses=merge)
+    harness.accept({**QUERY, "_id": {"$ne": "user00011"}})
+    assert harness.plan()
+    assert cut(harness) == chunks([user_id for user_id in ids[:-1] if user_id != "user00003"], size)
 
 
 @pytest.mark.parametrize("merge", [False, True], ids=["each", "merged"])
 def test_audience_of_nobody_has_no_batch(db: Database, add_users: AddUsers, merge: bool) -> None:
     add_users(db, 2, unsubscribed_at=5)
-    road = Harness(db, merge_addresses=merge)
-    road.accept(QUERY)
-    assert road.plan()
-    assert (cut(road), road.progress().state) == ([], "completed")
+    harness = Harness(db, merge_addresses=merge)
+    harness.accept(QUERY)
+    assert harness.plan()
+    assert (cut(harness), harness.progress().state) == ([], "completed")
 
 
 def read_bytes() -> int:
@@ -74,12 +76,12 @@ def test_planning_reads_little_of_the_directory(sqlite_db: Database, add_users: 
     sqlite_db.close()
     file = Path(sqlite_db.url.removeprefix("sqlite:///"))
     with closing(database_at(sqlite_db.url)) as db:  # which has no pages in memory yet
-        road = Harness(db, batch_size=100)
-        road.accept(QUERY)
+        harness = Harness(db, batch_size=100)
+        harness.accept(QUERY)
         before = read_bytes()
-        road.plan()
+        harness.plan()
         assert read_bytes() - before < file.stat().st_size / 10
-    assert road.progress().planned == 1000
+    assert harness.progress().planned == 1000
 
 
 def test_work_of_finding_the_suppressed_does_not_grow_with_the_directory(

@@ -36,20 +36,20 @@ DAY = 24 * 60 * MINUTE
 
 
 @pytest.fixture
-def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+def harness(db: Database, add_users: Callable[..., list[str]]) -> Harness:
     """Five users, of whom user00001 is refused when told so."""
     add_users(db, 5)
     return Harness(db)
 
 
-def campaign(road: Harness, *answers: Status, **order: object) -> dict[str, int]:
+def campaign(harness: Harness, *answers: Status, **order: object) -> dict[str, int]:
     """Run a campaign in which BAD gets `answers`; the counts."""
-    road.store.answer(BAD, *answers, about=About.ADDRESS)
-    road.accept(**order)  # type: ignore[arg-type]
-    road.run()
-    assert examine(road.db) == []
-    road.now += MINUTE
-    return road.counts()
+    harness.store.answer(BAD, *answers, about=About.ADDRESS)
+    harness.accept(**order)  # type: ignore[arg-type]
+    harness.run()
+    assert examine(harness.db) == []
+    harness.now += MINUTE
+    return harness.counts()
 
 
 def refused_in(db: Database, address: str = BAD) -> int:
@@ -59,116 +59,119 @@ def refused_in(db: Database, address: str = BAD) -> int:
         return connection.scalar(counted) or 0
 
 
-def suppress(road: Harness) -> None:
+def suppress(harness: Harness) -> None:
     for _ in range(3):
-        campaign(road, Status.REFUSED)
+        campaign(harness, Status.REFUSED)
 
 
-def test_address_refused_in_three_campaigns_is_left_out_of_the_fourth(road: Harness) -> None:
-    suppress(road)
-    assert campaign(road) == {"sent": 4}
-    assert road.progress().planned == 4
-    assert BAD not in road.arrived()
+def test_address_refused_in_three_campaigns_is_left_out_of_the_fourth(harness: Harness) -> None:
+    suppress(harness)
+    assert campaign(harness) == {"sent": 4}
+    assert harness.progress().planned == 4
+    assert BAD not in harness.arrived()
 
 
-def test_suppressed_address_is_listed_with_the_reason(road: Harness) -> None:
-    suppress(road)
-    (one,) = suppressed_addresses(road.db)
+def test_suppressed_address_is_listed_with_the_reason(harness: Harness) -> None:
+    suppress(harness)
+    (one,) = suppressed_addresses(harness.db)
     assert (one.address, one.suppressed_at, one.campaigns, one.users) == (BAD, START + 2 * MINUTE, 3, 1)
     assert one.reply == "memory: refused"
 
 
-def test_audience_agrees_with_the_plan(road: Harness) -> None:
-    suppress(road)
-    seen = measure(road.db, {})
+def test_audience_agrees_with_the_plan(harness: Harness) -> None:
+    suppress(harness)
+    seen = measure(harness.db, {})
     assert (seen.count, seen.suppressed, len(seen.sample)) == (4, 1, 4)
-    assert (measure(road.db, {"_id": "user00001"}).count, measure(road.db, {"_id": "user00002"}).suppressed) == (0, 0)
+    assert (measure(harness.db, {"_id": "user00001"}).count, measure(harness.db, {"_id": "user00002"}).suppressed) == (
+        0,
+        0,
+    )
 
 
-def test_message_taken_in_between_starts_anew(road: Harness) -> None:
+def test_message_taken_in_between_starts_anew(harness: Harness) -> None:
     for answers in ([Status.REFUSED], [Status.REFUSED], [Status.SENT], [Status.REFUSED], [Status.REFUSED]):
-        campaign(road, *answers)
-    assert (refused_in(road.db), suppressed_addresses(road.db)) == (2, [])
-    campaign(road, Status.REFUSED)
-    assert len(suppressed_addresses(road.db)) == 1
+        campaign(harness, *answers)
+    assert (refused_in(harness.db), suppressed_addresses(harness.db)) == (2, [])
+    campaign(harness, Status.REFUSED)
+    assert len(suppressed_addresses(harness.db)) == 1
 
 
-def test_soft_failures_to_the_end_count_nothing(road: Harness) -> None:
-    road.store.answer(BAD, *[Status.DEFERRED] * 20)
-    road.accept()
+def test_soft_failures_to_the_end_count_nothing(harness: Harness) -> None:
+    harness.store.answer(BAD, *[Status.DEFERRED] * 20)
+    harness.accept()
     for _ in range(24 * 60 // 10):
-        road.run()
-        road.now += 10 * MINUTE
-    assert road.delivery("user00001").status == "failed"
-    assert refused_in(road.db) == 0
+        harness.run()
+        harness.now += 10 * MINUTE
+    assert harness.delivery("user00001").status == "failed"
+    assert refused_in(harness.db) == 0
 
 
-def test_address_that_no_message_can_hold_counts_nothing(road: Harness) -> None:
-    with road.db.write() as connection:
+def test_address_that_no_message_can_hold_counts_nothing(harness: Harness) -> None:
+    with harness.db.write() as connection:
         connection.execute(update(User).where(User.id == "user00001").values(email="no address"))
-    assert campaign(road) == {"sent": 4, "failed": 1}
-    assert refused_in(road.db, "no address") == 0
+    assert campaign(harness) == {"sent": 4, "failed": 1}
+    assert refused_in(harness.db, "no address") == 0
 
 
-def test_soft_failure_in_between_neither_counts_nor_starts_anew(road: Harness) -> None:
-    campaign(road, Status.REFUSED)
-    assert campaign(road, Status.DEFERRED, Status.REFUSED) == {"sent": 4, "deferred": 1}
-    road.now += MINUTE
-    road.run()
-    assert refused_in(road.db) == 2
+def test_soft_failure_in_between_neither_counts_nor_starts_anew(harness: Harness) -> None:
+    campaign(harness, Status.REFUSED)
+    assert campaign(harness, Status.DEFERRED, Status.REFUSED) == {"sent": 4, "deferred": 1}
+    harness.now += MINUTE
+    harness.run()
+    assert refused_in(harness.db) == 2
 
 
-def test_dry_run_counts_nothing_and_goes_to_a_suppressed_address(road: Harness) -> None:
-    with road.db.write() as connection:
+def test_dry_run_counts_nothing_and_goes_to_a_suppressed_address(harness: Harness) -> None:
+    with harness.db.write() as connection:
         connection.execute(update(User).where(User.id == "user00001").values(email="news@example.com"))
     for _ in range(4):
-        road.store.answer("news@example.com", Status.REFUSED, about=About.ADDRESS)
-        campaign(road, dry_run=True)
-    assert refused_in(road.db, "news@example.com") == 0
-    road.store.answer("news@example.com", *[Status.REFUSED] * 3, about=About.ADDRESS)
-    suppress(road)
-    assert campaign(road) == {"sent": 4}
-    assert campaign(road, dry_run=True) == {"sent": 1}
-    assert len(suppressed_addresses(road.db)) == 1  # by no machine is it lifted
+        harness.store.answer("news@example.com", Status.REFUSED, about=About.ADDRESS)
+        campaign(harness, dry_run=True)
+    assert refused_in(harness.db, "news@example.com") == 0
+    harness.store.answer("news@example.com", *[Status.REFUSED] * 3, about=About.ADDRESS)
+    suppress(harness)
+    assert campaign(harness) == {"sent": 4}
+    assert campaign(harness, dry_run=True) == {"sent": 1}
+    assert len(suppressed_addresses(harness.db)) == 1  # by no machine is it lifted
 
 
 @pytest.mark.parametrize("spelled", ["USER00001@example.com", "user00001@example.com"])
-def test_whoever_has_the_address_is_left_out(road: Harness, spelled: str) -> None:
-    suppress(road)
-    with road.db.write() as connection:
+def test_whoever_has_the_address_is_left_out(harness: Harness, spelled: str) -> None:
+    suppress(harness)
+    with harness.db.write() as connection:
         connection.execute(insert(User), [user_row(9, id="newcomer", email=spelled)])
-    assert campaign(road) == {"sent": 4}
-    assert [one.users for one in suppressed_addresses(road.db)] == [2]
+    assert campaign(harness) == {"sent": 4}
+    assert [one.users for one in suppressed_addresses(harness.db)] == [2]
 
 
-def test_spellings_of_an_address_count_together(road: Harness) -> None:
+def test_spellings_of_an_address_count_together(harness: Harness) -> None:
     for spelled in ("user00001@example.com", "User00001@example.com", "USER00001@example.com"):
-        with road.db.write() as connection:
+        with harness.db.write() as connection:
             connection.execute(update(User).where(User.id == "user00001").values(email=spelled))
-        road.store.answer(spelled, Status.REFUSED, about=About.ADDRESS)
-        campaign(road)
-    assert [one.address for one in suppressed_addresses(road.db)] == [BAD]
+        harness.store.answer(spelled, Status.REFUSED, about=About.ADDRESS)
+        campaign(harness)
+    assert [one.address for one in suppressed_addresses(harness.db)] == [BAD]
 
 
-def test_campaign_counts_once_however_often_it_tries(road: Harness) -> None:
-    campaign(road, Status.REFUSED)
-    first = road.campaign_id
-    campaign(road, Status.REFUSED)
+def test_campaign_counts_once_however_often_it_tries(harness: Harness) -> None:
+    campaign(harness, Status.REFUSED)
+    first = harness.campaign_id
+    campaign(harness, Status.REFUSED)
     for _ in range(3):
-        control.retry_failed(road.db, first)
-        road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
-        road.run()
-    assert (refused_in(road.db), suppressed_addresses(road.db)) == (2, [])
+        control.retry_failed(harness.db, first)
+        harness.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
+        harness.run()
+    assert (refused_in(harness.db), suppressed_addresses(harness.db)) == (2, [])
 
 
-def test_users_who_share_an_address_count_it_once(road: Harness) -> None:
-    with road.db.write() as connection:
+def test_users_who_share_an_address_count_it_once(harness: Harness) -> None:
+    with harness.db.write() as connection:
         connection.execute(
             insert(User), [user_row(9, id="twin", email=BAD.upper().replace("EXAMPLE.COM", "example.com"))]
         )
-    road.store.answer("USER00001@example.com", Status.REFUSED, about=About.ADDRESS)
-    campaign(road, Status.REFUSED)
-    assert refused_in(road.db) == 1
+    harness.store.answer("USER00001@example.com", Status.REFUSED, about=About.ADDRESS)
+    campaign(harness, Status.REFUSED)
+    assert refused_in(harness.db) == 1
 
 
 def test_last_word_in_a_checkpoint_counts(db: Database) -> None:
@@ -184,99 +187,99 @@ def said(what: str, address: str = "a@x.org") -> AddressOutcome:
     return AddressOutcome(address, None if what == "sent" else "no")
 
 
-def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_reason(road: Harness) -> None:
-    campaign(road, Status.REFUSED)
-    campaign(road, Status.REFUSED)
-    waiting = road.accept()
-    road.plan()
-    road.now += 1
-    road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
-    hurried = road.accept()
-    road.plan()
-    with road.db.write() as connection:
+def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_reason(harness: Harness) -> None:
+    campaign(harness, Status.REFUSED)
+    campaign(harness, Status.REFUSED)
+    waiting = harness.accept()
+    harness.plan()
+    harness.now += 1
+    harness.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
+    hurried = harness.accept()
+    harness.plan()
+    with harness.db.write() as connection:
         connection.exec_driver_sql(f"UPDATE batches SET due_at = 0 WHERE campaign_id = '{hurried}'")
-    road.run()
-    assert road.counts() == {"sent": 4, "failed": 1}
-    road.campaign_id = waiting
-    assert (road.progress().state, road.counts(), road.progress().planned) == (
+    harness.run()
+    assert harness.counts() == {"sent": 4, "failed": 1}
+    harness.campaign_id = waiting
+    assert (harness.progress().state, harness.counts(), harness.progress().planned) == (
         "completed",
         {"sent": 4, "skipped": 1},
         5,
     )
-    assert road.delivery("user00001").reply == "The address is suppressed: refused in 3 campaigns."
-    assert examine(road.db) == []
+    assert harness.delivery("user00001").reply == "The address is suppressed: refused in 3 campaigns."
+    assert examine(harness.db) == []
 
 
 def test_suppressed_between_two_checkpoints_is_skipped(db: Database, add_users) -> None:
     add_users(db, 5)
-    road = Harness(db, checkpoint=1)
-    road.accept()
-    road.plan()
-    claim = road.outbox.claim()
+    harness = Harness(db, checkpoint=1)
+    harness.accept()
+    harness.plan()
+    claim = harness.outbox.claim()
     assert claim is not None
-    items = road.outbox.due_items(claim)
+    items = harness.outbox.due_items(claim)
     with db.write() as connection:
         values = {
             "campaigns": 3,
             "campaign_ids": "x",
             "reply": "no",
             "refused_at": 1,
-            "suppressed_at": road.now,
+            "suppressed_at": harness.now,
             "rule": "",
         }
         connection.execute(insert(RefusedAddress).values(address=BAD, **values))
-    checkpoint = road.outbox.checkpoint(claim, [], items[:3], 5)
+    checkpoint = harness.outbox.checkpoint(claim, [], items[:3], 5)
     assert [item.recipient.user_id for item in checkpoint.items] == ["user00000", "user00002"]
-    assert road.progress().planned == 5
-    road.outbox.release(claim, [], 4)
-    road.run()
-    assert road.progress().planned == sum(road.counts().values()) == 5
+    assert harness.progress().planned == 5
+    harness.outbox.release(claim, [], 4)
+    harness.run()
+    assert harness.progress().planned == sum(harness.counts().values()) == 5
 
 
-def test_retry_failed_does_not_override_a_suppression(road: Harness) -> None:
-    suppress(road)
-    assert control.retry_failed(road.db, road.campaign_id) == 1
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed", {"sent": 4, "skipped": 1})
+def test_retry_failed_does_not_override_a_suppression(harness: Harness) -> None:
+    suppress(harness)
+    assert control.retry_failed(harness.db, harness.campaign_id) == 1
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed", {"sent": 4, "skipped": 1})
 
 
-def test_lifted_first_it_is_tried_again_and_counted_anew(road: Harness) -> None:
-    suppress(road)
-    assert lift(road.db, ["USER00001@Example.com", "user00001@example.com", "other@example.com"]) == Lifted(1, 1)
-    assert control.retry_failed(road.db, road.campaign_id) == 1
-    road.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
-    road.run()
-    assert (road.counts(), refused_in(road.db)) == ({"sent": 4, "failed": 1}, 1)
-    control.retry_failed(road.db, road.campaign_id)
-    road.run()
-    assert (road.counts(), refused_in(road.db)) == ({"sent": 5}, 0)
+def test_lifted_first_it_is_tried_again_and_counted_anew(harness: Harness) -> None:
+    suppress(harness)
+    assert lift(harness.db, ["USER00001@Example.com", "user00001@example.com", "other@example.com"]) == Lifted(1, 1)
+    assert control.retry_failed(harness.db, harness.campaign_id) == 1
+    harness.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
+    harness.run()
+    assert (harness.counts(), refused_in(harness.db)) == ({"sent": 4, "failed": 1}, 1)
+    control.retry_failed(harness.db, harness.campaign_id)
+    harness.run()
+    assert (harness.counts(), refused_in(harness.db)) == ({"sent": 5}, 0)
 
 
-def test_message_that_was_on_its_way_lifts_nothing(road: Harness) -> None:
-    suppress(road)
-    with road.db.write() as connection:
+def test_message_that_was_on_its_way_lifts_nothing(harness: Harness) -> None:
+    suppress(harness)
+    with harness.db.write() as connection:
         taken = AddressOutcome(BAD, None, refused_before=True)
-        refused_addresses.count(connection, "campaign9", [taken], road.now, 3)
-    assert len(suppressed_addresses(road.db)) == 1
+        refused_addresses.count(connection, "campaign9", [taken], harness.now, 3)
+    assert len(suppressed_addresses(harness.db)) == 1
 
 
 @pytest.mark.parametrize("limit", [3, 10])
-def test_refusal_that_was_on_its_way_changes_no_date(road: Harness, limit: int) -> None:
-    suppress(road)
-    (before,) = suppressed_addresses(road.db)
-    with road.db.write() as connection:
-        refused_addresses.count(connection, "campaign9", [said("refused", BAD)], road.now, limit)
-    (after,) = suppressed_addresses(road.db)
+def test_refusal_that_was_on_its_way_changes_no_date(harness: Harness, limit: int) -> None:
+    suppress(harness)
+    (before,) = suppressed_addresses(harness.db)
+    with harness.db.write() as connection:
+        refused_addresses.count(connection, "campaign9", [said("refused", BAD)], harness.now, limit)
+    (after,) = suppressed_addresses(harness.db)
     assert (after.suppressed_at, after.campaigns) == (before.suppressed_at, 4)
 
 
 @pytest.mark.parametrize(("limit", "after"), [(1, 1), (2, 2), (5, 5)])
 def test_limit_is_the_setting(db: Database, add_users, limit: int, after: int) -> None:
     add_users(db, 5)
-    road = Harness(db, suppress_after=limit)
+    harness = Harness(db, suppress_after=limit)
     for number in range(after):
         assert suppressed_addresses(db) == [], number
-        campaign(road, Status.REFUSED)
+        campaign(harness, Status.REFUSED)
     assert len(suppressed_addresses(db)) == 1
 
 
@@ -292,25 +295,25 @@ def test_turned_off_nothing_is_counted_and_what_is_suppressed_stays_so(db: Datab
     assert refused_in(db, "user00002@example.com") == 0
 
 
-def test_outcome_that_is_not_recorded_is_not_counted(road: Harness) -> None:
-    road.accept()
-    road.plan()
-    frozen = road.outbox.claim()
+def test_outcome_that_is_not_recorded_is_not_counted(harness: Harness) -> None:
+    harness.accept()
+    harness.plan()
+    frozen = harness.outbox.claim()
     assert frozen is not None
-    item = road.outbox.due_items(frozen)[1]
-    road.now += road.lease
-    taken_over = road.outbox.claim()
+    item = harness.outbox.due_items(frozen)[1]
+    harness.now += harness.lease
+    taken_over = harness.outbox.claim()
     assert taken_over is not None
     refused = Result(item, DeliveryStatus.FAILED, 1, 0, "no", about=About.ADDRESS, counts=True)
     for write in (
-        lambda: road.outbox.checkpoint(frozen, [refused], [], 4),
-        lambda: road.outbox.release(frozen, [refused], 4),
+        lambda: harness.outbox.checkpoint(frozen, [refused], [], 4),
+        lambda: harness.outbox.release(frozen, [refused], 4),
     ):
         with pytest.raises(LeaseLost):
             write()
-    assert refused_in(road.db) == 0
-    road.outbox.release(taken_over, [refused], 4)
-    assert refused_in(road.db) == 1
+    assert refused_in(harness.db) == 0
+    harness.outbox.release(taken_over, [refused], 4)
+    assert refused_in(harness.db) == 1
 
 
 def test_campaigns_refused_at_the_same_moment_all_count(db: Database) -> None:
@@ -339,36 +342,36 @@ def test_outcomes_without_a_refusal_ask_nothing_of_the_database(db: Database) ->
             refused_addresses.count(closed, "campaign", [outcome], START, 3)
 
 
-def test_recipient_is_known_as_refused_before_until_a_message_is_taken(road: Harness) -> None:
+def test_recipient_is_known_as_refused_before_until_a_message_is_taken(harness: Harness) -> None:
     def known() -> list[str]:
-        road.accept()
-        road.plan()
-        claim = road.outbox.claim()
+        harness.accept()
+        harness.plan()
+        claim = harness.outbox.claim()
         assert claim is not None
-        with road.db.read() as connection:
-            items, _ = still_eligible(connection, claim, road.outbox.due_items(claim))
-        road.outbox.release(claim, [], 5)
-        road.run()
-        road.now += MINUTE
+        with harness.db.read() as connection:
+            items, _ = still_eligible(connection, claim, harness.outbox.due_items(claim))
+        harness.outbox.release(claim, [], 5)
+        harness.run()
+        harness.now += MINUTE
         return [item.recipient.address for item in items if item.refused_before]
 
     assert known() == []
-    campaign(road, Status.REFUSED)
+    campaign(harness, Status.REFUSED)
     assert known() == [BAD]  # and takes that message
     assert known() == []
 
 
-def test_purge_forgets_old_refusals_and_keeps_suppressions(road: Harness) -> None:
-    suppress(road)
-    road.store.answer("user00002@example.com", Status.REFUSED, about=About.ADDRESS)
-    campaign(road)
-    road.now += 90 * DAY
-    road.store.answer("user00003@example.com", Status.REFUSED, about=About.ADDRESS)
-    campaign(road)
-    purge(road.db, 90 * DAY)
-    counted = [refused_in(road.db, f"user{number:05d}@example.com") for number in (1, 2, 3)]
+def test_purge_forgets_old_refusals_and_keeps_suppressions(harness: Harness) -> None:
+    suppress(harness)
+    harness.store.answer("user00002@example.com", Status.REFUSED, about=About.ADDRESS)
+    campaign(harness)
+    harness.now += 90 * DAY
+    harness.store.answer("user00003@example.com", Status.REFUSED, about=About.ADDRESS)
+    campaign(harness)
+    purge(harness.db, 90 * DAY)
+    counted = [refused_in(harness.db, f"user{number:05d}@example.com") for number in (1, 2, 3)]
     assert counted == [3, 0, 1]
-    assert campaign(road) == {"sent": 4}
+    assert campaign(harness) == {"sent": 4}
 
 
 KILLS = [
@@ -384,36 +387,36 @@ def test_campaign_counts_once_though_its_worker_is_killed(db: Database, add_user
     with recording_smtp(tmp_path, Fault("RCPT", "550 5.1.1 no such user", recipient=BAD)) as server:
         settings = settings_for(tmp_path, server.url, database_url=db.url, batch_size=4, checkpoint=2)
         for number, trap in enumerate(traps, 1):
-            road = accepted(db)
+            harness = accepted(db)
             with Worker(settings, trap) as doomed:
                 assert doomed.wait() == -signal.SIGKILL
             assert refused_in(db) in (number - 1, number)
             with db.write() as connection:
                 connection.execute(update(Batch).where(Batch.state == "running").values(due_at=0))
-            finish(settings, road)
-            assert (road.counts(), refused_in(db)) == ({"sent": 7, "failed": 1}, number)
-        road = accepted(db)
-        finish(settings, road)
-        assert road.counts() == {"sent": 7}
+            finish(settings, harness)
+            assert (harness.counts(), refused_in(db)) == ({"sent": 7, "failed": 1}, number)
+        harness = accepted(db)
+        finish(settings, harness)
+        assert harness.counts() == {"sent": 7}
         assert suppressed_addresses(db)[0].reply == "550 5.1.1 no such user"
 
 
 def accepted(db: Database) -> Harness:
     """A campaign over a clock that is the database's own."""
     clock = db.clock
-    road = Harness(db)
+    harness = Harness(db)
     db.clock = clock
-    road.accept()
-    return road
+    harness.accept()
+    return harness
 
 
-def finish(settings: Settings, road: Harness) -> None:
+def finish(settings: Settings, harness: Harness) -> None:
     with Worker(settings):
         for _ in attempts(60, pause=0.05):
-            if road.progress().state in END_STATES:
-                assert examine(road.db) == []
+            if harness.progress().state in END_STATES:
+                assert examine(harness.db) == []
                 return
-    raise AssertionError(road.progress())
+    raise AssertionError(harness.progress())
 
 
 @pytest.mark.parametrize(

@@ -187,12 +187,12 @@ def test_preview_as_message_has_the_header(client: FlaskClient) -> None:
 @pytest.mark.parametrize("dry_run", [False, True], ids=["campaign", "dry run"])
 def test_delivered_messages_have_it(db: Database, add_users: Callable[..., Any], dry_run: bool) -> None:
     add_users(db, 2)
-    road = Harness(db)
+    harness = Harness(db)
     draft = replace(DRAFT, query={}, dry_run=dry_run, reply_to_name="Büro", reply_to="answers@example.org")
     accept(db, "user00000", draft)
-    road.run()
+    harness.run()
 
-    sent = [answers_of(message.content) for message in road.store.messages]
+    sent = [answers_of(message.content) for message in harness.store.messages]
 
     assert sent == [[("Büro", "answers@example.org")]] * (1 if dry_run else 2)
 

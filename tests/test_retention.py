@@ -67,18 +67,18 @@ def everything(db: Database) -> str:
 def marked(db: Database, add_users) -> Harness:
     """A campaign that is over, with a mark in every text and JSON column that it does not need to stay in one piece."""
     add_users(db, 3)
-    road = Harness(db)
-    road.store.answer("user00001@example.com", Status.REFUSED)
-    road.accept(key="k")
-    road.run()
+    harness = Harness(db)
+    harness.store.answer("user00001@example.com", Status.REFUSED)
+    harness.accept(key="k")
+    harness.run()
     empty = {column.key: [] for column in TABLES["same_refusals"].columns if isinstance(column.type, JSON)}
     with db.write() as connection:
         connection.execute(delete(SameRefusals))
-        connection.execute(insert(SameRefusals), {**empty, "campaign_id": road.campaign_id})
+        connection.execute(insert(SameRefusals), {**empty, "campaign_id": harness.campaign_id})
         for table, column in marked_columns():
             value = {mark(column): 1} if isinstance(column.type, JSON) else mark(column)
             assert connection.execute(update(table).values({column: value})).rowcount
-    return road
+    return harness
 
 
 def test_purge_forgets_every_text_but_those_that_are_kept(marked: Harness) -> None:

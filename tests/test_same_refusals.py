@@ -66,7 +66,7 @@ def test_most_of_the_last_say_it(replies: str, known: str, most: str | None) -> 
 
 
 @pytest.fixture
-def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+def harness(db: Database, add_users: Callable[..., list[str]]) -> Harness:
     """120 users in batches of 10, and a content filter that refuses all of them in its own words for each."""
     add_users(db, 120)
     made = Harness(db, max_failure_rate=1.0)
@@ -76,68 +76,71 @@ def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
     return made
 
 
-def mend(road: Harness) -> None:
-    road.store.forget_answers()
+def mend(harness: Harness) -> None:
+    harness.store.forget_answers()
 
 
-def test_campaign_pauses_with_the_answer_before_the_rest_is_burned(road: Harness) -> None:
-    road.run()
-    now = road.progress()
-    assert (now.state, road.counts()) == ("paused", {"failed": 20, "pending": 100})
+def test_campaign_pauses_with_the_answer_before_the_rest_is_burned(harness: Harness) -> None:
+    harness.run()
+    now = harness.progress()
+    assert (now.state, harness.counts()) == ("paused", {"failed": 20, "pending": 100})
     assert str(now.reason).startswith("20 of the last 20 refusals say the same: 554 5.7.1 Message ")
-    assert examine(road.db) == []
-    mend(road)
-    control.resume(road.db, road.campaign_id)
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 20, "sent": 100})
-    assert control.retry_failed(road.db, road.campaign_id) == 20
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed", {"sent": 120})
+    assert examine(harness.db) == []
+    mend(harness)
+    control.resume(harness.db, harness.campaign_id)
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed_with_issues", {"failed": 20, "sent": 100})
+    assert control.retry_failed(harness.db, harness.campaign_id) == 20
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed", {"sent": 120})
 
 
 def test_large_checkpoint_is_broken_off_too(db: Database, add_users) -> None:
     add_users(db, 120)
-    road = Harness(db, batch_size=120, checkpoint=100)
-    road.store.answer(None, *[Status.REFUSED] * 120)
-    road.accept()
-    road.run()
-    assert (road.progress().state, road.counts()) == ("paused", {"failed": 20, "pending": 100})
+    harness = Harness(db, batch_size=120, checkpoint=100)
+    harness.store.answer(None, *[Status.REFUSED] * 120)
+    harness.accept()
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("paused", {"failed": 20, "pending": 100})
 
 
-def test_resumed_by_a_person_the_same_answer_does_not_pause_it_again_and_another_does(road: Harness) -> None:
-    road.run()
-    control.resume(road.db, road.campaign_id)
+def test_resumed_by_a_person_the_same_answer_does_not_pause_it_again_and_another_does(harness: Harness) -> None:
+    harness.run()
+    control.resume(harness.db, harness.campaign_id)
     for number in range(60, 120):
         mine = f"user{number:05d}@example.com"
-        road.store.forget_answers(mine)
-        road.store.answer(mine, Status.REFUSED, reply="550 5.7.1 a virus")
-    road.run()
-    assert (road.progress().state, road.counts()["pending"]) == ("paused", 47)  # 11 of them, and the checkpoint's end
-    assert "550 5.7.1 a virus" in str(road.progress().reason)
+        harness.store.forget_answers(mine)
+        harness.store.answer(mine, Status.REFUSED, reply="550 5.7.1 a virus")
+    harness.run()
+    assert (harness.progress().state, harness.counts()["pending"]) == (
+        "paused",
+        47,
+    )  # 11 of them, and the checkpoint's end
+    assert "550 5.7.1 a virus" in str(harness.progress().reason)
 
 
-def test_tried_again_all_refused_it_pauses_again(road: Harness) -> None:
-    road.run()
-    control.resume(road.db, road.campaign_id)
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 120})
-    road.store.answer(None, *[Status.REFUSED] * 120, reply="554 5.7.1 spam still")
-    control.retry_failed(road.db, road.campaign_id)
-    road.run()
-    assert road.progress().state == "paused"
+def test_tried_again_all_refused_it_pauses_again(harness: Harness) -> None:
+    harness.run()
+    control.resume(harness.db, harness.campaign_id)
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed_with_issues", {"failed": 120})
+    harness.store.answer(None, *[Status.REFUSED] * 120, reply="554 5.7.1 spam still")
+    control.retry_failed(harness.db, harness.campaign_id)
+    harness.run()
+    assert harness.progress().state == "paused"
 
 
 def test_failure_rate_counts_on_after_it(db: Database, add_users) -> None:
     add_users(db, 300)
-    road = Harness(db, batch_size=50, checkpoint=10)
-    road.store.answer(None, *[Status.REFUSED] * 300)
-    road.accept()
-    road.run()
-    assert (road.progress().state, road.counts()["failed"]) == ("paused", 20)
-    control.resume(db, road.campaign_id)
-    road.run()
-    assert (road.progress().state, road.counts()["failed"]) == ("paused", 100)
-    assert "MAILER_MAX_FAILURE_RATE" in str(road.progress().reason)
+    harness = Harness(db, batch_size=50, checkpoint=10)
+    harness.store.answer(None, *[Status.REFUSED] * 300)
+    harness.accept()
+    harness.run()
+    assert (harness.progress().state, harness.counts()["failed"]) == ("paused", 20)
+    control.resume(db, harness.campaign_id)
+    harness.run()
+    assert (harness.progress().state, harness.counts()["failed"]) == ("paused", 100)
+    assert "MAILER_MAX_FAILURE_RATE" in str(harness.progress().reason)
 
 
 @pytest.mark.parametrize(
@@ -147,30 +150,30 @@ def test_failure_rate_counts_on_after_it(db: Database, add_users) -> None:
 )
 def test_other_refusals_are_no_pattern(db: Database, add_users, about: About, replies: list[str]) -> None:
     add_users(db, 40)
-    road = Harness(db, max_failure_rate=1.0)
+    harness = Harness(db, max_failure_rate=1.0)
     for number in range(40):
         reply = replies[number % len(replies)]
-        road.store.answer(f"user{number:05d}@example.com", Status.REFUSED, about=about, reply=reply)
-    road.accept()
-    road.run()
-    assert (road.progress().state, road.counts()) == ("completed_with_issues", {"failed": 40})
+        harness.store.answer(f"user{number:05d}@example.com", Status.REFUSED, about=about, reply=reply)
+    harness.accept()
+    harness.run()
+    assert (harness.progress().state, harness.counts()) == ("completed_with_issues", {"failed": 40})
 
 
 @pytest.mark.parametrize(("size", "failed"), [(0, 120), (5, 5), (50, 50)])
 def test_how_many_is_the_setting(db: Database, add_users, size: int, failed: int) -> None:
     add_users(db, 120)
-    road = Harness(db, max_failure_rate=1.0, same_refusals=size, checkpoint=10)
-    road.store.answer(None, *[Status.REFUSED] * 120)
-    road.accept()
-    road.run()
-    assert road.counts()["failed"] == failed
+    harness = Harness(db, max_failure_rate=1.0, same_refusals=size, checkpoint=10)
+    harness.store.answer(None, *[Status.REFUSED] * 120)
+    harness.accept()
+    harness.run()
+    assert harness.counts()["failed"] == failed
 
 
 def test_refusals_of_all_processes_count_together(db: Database, add_users) -> None:
     add_users(db, 60)
     workers = [Harness(db), Harness(db)]
-    for road in workers:
-        road.store.answer(None, *[Status.REFUSED] * 60)
+    for harness in workers:
+        harness.store.answer(None, *[Status.REFUSED] * 60)
         db.clock = lambda _connection: workers[0].now
     workers[1].campaign_id = workers[0].accept()
     workers[0].plan()
@@ -182,12 +185,12 @@ def test_refusals_of_all_processes_count_together(db: Database, add_users) -> No
 
 def test_soft_failures_that_end_count_as_refusals_do(db: Database, add_users) -> None:
     add_users(db, 25)
-    road = Harness(db, max_failure_rate=1.0)
-    road.store.answer(None, *[Status.DEFERRED] * 25 * 10, reply="451 4.7.1 try later")
-    road.accept()
+    harness = Harness(db, max_failure_rate=1.0)
+    harness.store.answer(None, *[Status.DEFERRED] * 25 * 10, reply="451 4.7.1 try later")
+    harness.accept()
     for _ in range(24 * 6):
-        road.run()
-        road.now += 10 * MINUTE
+        harness.run()
+        harness.now += 10 * MINUTE
     with db.read() as connection:
         known = connection.scalars(select(SameRefusals.known)).all()
-    assert (road.progress().state, known) == ("paused", [["451 4.7.1 try later"]])
+    assert (harness.progress().state, known) == ("paused", [["451 4.7.1 try later"]])

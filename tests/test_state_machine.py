@@ -77,9 +77,9 @@ class Mailing(RuleBasedStateMachine):
 
     @initialize(policy=st.sampled_from(["retry", "hold"]), rate=st.sampled_from([0.2, 1.0]))
     def start(self, policy: str, rate: float) -> None:
-        self.road = Harness(self.db, uncertain=policy, batch_size=5, checkpoint=2, max_failure_rate=rate)
-        self.take = self.road.transport.send
-        self.road.transport.send = self.send  # type: ignore[method-assign]
+        self.harness = Harness(self.db, uncertain=policy, batch_size=5, checkpoint=2, max_failure_rate=rate)
+        self.take = self.harness.transport.send
+        self.harness.transport.send = self.send  # type: ignore[method-assign]
         self.accept(dry_run=False, then="planned")
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
@@ -112,39 +112,39 @@ class Mailing(RuleBasedStateMachine):
     @rule(dry_run=st.booleans(), then=st.sampled_from(["planned", "planner dies", "nothing"]))
     def accept(self, dry_run: bool, then: str) -> None:
         if len(self.ids) < 3:
-            self.ids.append(self.road.accept(dry_run=dry_run))
+            self.ids.append(self.harness.accept(dry_run=dry_run))
         if then == "planned":
-            self.road.plan()
+            self.harness.plan()
         elif then == "planner dies":
-            self.road.die_planning()
+            self.harness.die_planning()
 
     @rule()
     def plan(self) -> None:
-        self.road.plan()
+        self.harness.plan()
 
     @rule(answers=st.lists(st.sampled_from(ANSWERS), max_size=5), stop_after=st.none() | st.integers(0, 2))
     def work(self, answers: list[Status], stop_after: int | None) -> None:
         """Run the batch that is due; with `stop_after`, be told to stop after so many checkpoints."""
-        self.road.store.answer(None, *answers)
+        self.harness.store.answer(None, *answers)
         asked = iter(range(100))
-        self.road.deliverer.run_next(lambda: stop_after is not None and next(asked) >= stop_after)
+        self.harness.deliverer.run_next(lambda: stop_after is not None and next(asked) >= stop_after)
 
     @rule(messages=st.integers(0, 6))
     def work_and_die(self, messages: int) -> None:
         """Run the batch that is due and be killed after so many messages, if there are as many."""
         self.last_message = messages
         with suppress(Killed):
-            self.road.deliverer.run_next(lambda: False)
+            self.harness.deliverer.run_next(lambda: False)
         self.last_message = None
 
     @rule(messages=st.integers(0, 2), then=st.sampled_from([control.pause, control.cancel, None]))
     def work_and_freeze(self, messages: int, then: Any) -> None:
         """Claim the batch that is due, attempt some and stand still, while a person may act on the campaign."""
-        claim = self.road.outbox.claim()
+        claim = self.harness.outbox.claim()
         if claim is None:
             return
-        todo = self.road.outbox.due_items(claim)
-        checkpoint = self.road.outbox.checkpoint(claim, [], todo[:2], sum(item.status is None for item in todo))
+        todo = self.harness.outbox.due_items(claim)
+        checkpoint = self.harness.outbox.checkpoint(claim, [], todo[:2], sum(item.status is None for item in todo))
         results = self.attempt(claim, checkpoint, messages)
         attempted = {result.item.recipient.user_id for result in results}
         rest = [*checkpoint.items, *todo[2:]]
@@ -160,7 +160,7 @@ class Mailing(RuleBasedStateMachine):
             recipient = item.recipient
             message = Message(delivery_id(claim.campaign_id, recipient.user_id), "n@x.org", recipient.address, b"")
             with suppress(TransportUnavailable):
-                if self.road.store.take(message).status is Status.SENT:
+                if self.harness.store.take(message).status is Status.SENT:
                     results.append(Result(item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, "ok"))
         return results
 
@@ -170,16 +170,16 @@ class Mailing(RuleBasedStateMachine):
         """The frozen worker goes on where it was: its writes count only if nobody has taken over."""
         claim, results, untried = self.frozen.pop(0)
         if late:
-            self.road.now += self.road.lease
-            self.road.deliverer.run_next(lambda: False)
+            self.harness.now += self.harness.lease
+            self.harness.deliverer.run_next(lambda: False)
         before, taken_over = self.everything(), self.fence(claim) != claim.fence
         try:
             if write == "extend":
-                self.road.outbox.extend(claim)
+                self.harness.outbox.extend(claim)
             elif write == "checkpoint":
-                self.road.outbox.checkpoint(claim, results, [], untried)
+                self.harness.outbox.checkpoint(claim, results, [], untried)
             else:
-                self.road.outbox.release(claim, results, untried)
+                self.harness.outbox.release(claim, results, untried)
         except LeaseLost:
             assert taken_over
             assert self.everything() == before
@@ -201,19 +201,19 @@ class Mailing(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([0.05, 0.5, 1.1, 2, 6, 20, 90, 800]))
     def time_passes(self, minutes: float) -> None:
-        self.road.now += int(minutes * MINUTE)
+        self.harness.now += int(minutes * MINUTE)
 
     @rule(number=numbers, times=st.integers(1, 9))
     def mailbox_is_full(self, number: int, times: int) -> None:
-        self.road.store.answer(f"{USERS[number]}@example.com", *[Status.DEFERRED] * times)
+        self.harness.store.answer(f"{USERS[number]}@example.com", *[Status.DEFERRED] * times)
 
     @rule(messages=st.integers(0, 4))
     def transport_fails(self, messages: int) -> None:
-        self.road.store.fail_after(messages)
+        self.harness.store.fail_after(messages)
 
     @rule(times=st.integers(1, 8), about=st.sampled_from([About.SENDER, About.SENDER, About.RATE, About.MAILBOX]))
     def somebody_is_to_blame(self, times: int, about: About) -> None:
-        self.road.store.answer(None, *[Status.REFUSED] * times, about=about)
+        self.harness.store.answer(None, *[Status.REFUSED] * times, about=about)
 
     @rule(times=st.integers(1, 4), messages=st.integers(0, 2))
     def transport_breaks(self, times: int, messages: int) -> None:
@@ -222,13 +222,13 @@ class Mailing(RuleBasedStateMachine):
 
     @rule()
     def transport_recovers(self) -> None:
-        self.road.store.recover()
+        self.harness.store.recover()
 
     @rule(number=numbers, back=st.booleans())
     def unsubscribes_or_back(self, number: int, back: bool) -> None:
         user_id = USERS[number]
         (self.unsubscribed.discard if back else self.unsubscribed.add)(user_id)
-        since = None if back else self.road.now
+        since = None if back else self.harness.now
         with self.db.write() as connection:
             connection.execute(update(User).where(User.id == user_id).values(unsubscribed_at=since))
 
@@ -263,7 +263,7 @@ class Mailing(RuleBasedStateMachine):
 
     @invariant()
     def records_agree_with_what_arrived(self) -> None:
-        arrived = Counter(message.id for message in self.road.store.messages)
+        arrived = Counter(message.id for message in self.harness.store.messages)
         for delivery in self.everything():
             key = (delivery.campaign_id, delivery.user_id)
             copies = arrived[delivery_id(*key)]
@@ -277,10 +277,10 @@ class Mailing(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once nothing is in the way any more, everything comes to its end."""
-        if not hasattr(self, "road"):
+        if not hasattr(self, "harness"):
             return
-        self.road.store.recover()
-        self.road.store.forget_answers()
+        self.harness.store.recover()
+        self.harness.store.forget_answers()
         self.breaks = []
         for campaign_id in self.ids:
             with suppress(InvalidState):
@@ -288,8 +288,8 @@ class Mailing(RuleBasedStateMachine):
             if self.state(campaign_id) == CampaignState.FAILED:
                 self.try_again(campaign_id, uncertain=True)
         for _ in range(60):
-            self.road.run()
-            self.road.now += 60 * MINUTE
+            self.harness.run()
+            self.harness.now += 60 * MINUTE
             ends = [progress(self.db, campaign_id) for campaign_id in self.ids]
             for paused in (end for end in ends if end.state == CampaignState.PAUSED):
                 control.resume(self.db, paused.id)
@@ -334,7 +334,7 @@ def test_any_order_of_events_keeps_the_promises(mailing: type[Mailing], capsys: 
 def test_every_state_can_be_entered(mailing: type[Mailing]) -> None:
     walk = mailing()
     walk.start("hold", 1.0)
-    first = walk.road.campaign_id
+    first = walk.harness.campaign_id
     steps: list[tuple[Callable[..., None], Any]] = [
         (walk.work, {"answers": [Status.DEFERRED, Status.REFUSED, Status.UNCERTAIN], "stop_after": None}),
         (walk.transport_fails, {"messages": 0}),
@@ -353,7 +353,7 @@ def test_every_state_can_be_entered(mailing: type[Mailing]) -> None:
         walk.records_agree_with_each_other()
         walk.records_agree_with_what_arrived()
     walk.accept(dry_run=True, then="planned")
-    walk.road.store.answer(None, Status.REFUSED)
+    walk.harness.store.answer(None, Status.REFUSED)
     walk.work([], None)
     walk.transport_breaks(9, 0)
     for minutes in (2, 6, 0.05):

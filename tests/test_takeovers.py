@@ -16,7 +16,7 @@ from tests.harness import Harness
 
 
 @pytest.fixture
-def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+def harness(db: Database, add_users: Callable[..., list[str]]) -> Harness:
     """A planned campaign of two batches."""
     add_users(db, 20)
     made = Harness(db)
@@ -27,55 +27,55 @@ def road(db: Database, add_users: Callable[..., list[str]]) -> Harness:
     return made
 
 
-def die_sending(road: Harness) -> None:
+def die_sending(harness: Harness) -> None:
     """Take the batch that is due, say whom is next, and be gone until the lease is over."""
-    claim = road.outbox.claim()
+    claim = harness.outbox.claim()
     assert claim is not None
-    items = road.outbox.due_items(claim)
-    road.outbox.checkpoint(claim, [], items[:3], sum(item.status is None for item in items))
-    road.now += road.lease
+    items = harness.outbox.due_items(claim)
+    harness.outbox.checkpoint(claim, [], items[:3], sum(item.status is None for item in items))
+    harness.now += harness.lease
 
 
-def takeovers(road: Harness) -> list[int]:
-    with road.db.read() as connection:
+def takeovers(harness: Harness) -> list[int]:
+    with harness.db.read() as connection:
         return list(connection.scalars(select(Batch.takeovers).order_by(Batch.number)))
 
 
-def test_deaths_over_one_batch_are_said_until_somebody_gets_on(road: Harness) -> None:
+def test_deaths_over_one_batch_are_said_until_somebody_gets_on(harness: Harness) -> None:
     reasons = []
     for _ in range(4):
-        die_sending(road)
-        reasons.append(road.progress().reason)
+        die_sending(harness)
+        reasons.append(harness.progress().reason)
     assert reasons[:2] == [None, None]  # the death is known once another has taken over
     assert str(reasons[2]).startswith("2 processes in a row died while sending batch 0")
     assert str(reasons[3]).startswith("3 processes in a row died while sending batch 0")
-    assert takeovers(road) == [3, 0]
-    road.deliverer.run_next(lambda: False)
-    assert (takeovers(road), road.progress().reason) == ([0, 0], None)
-    assert examine(road.db) == []
+    assert takeovers(harness) == [3, 0]
+    harness.deliverer.run_next(lambda: False)
+    assert (takeovers(harness), harness.progress().reason) == ([0, 0], None)
+    assert examine(harness.db) == []
 
 
-def test_death_after_progress_is_the_first_again(road: Harness) -> None:
-    die_sending(road)
-    claim = road.outbox.claim()
+def test_death_after_progress_is_the_first_again(harness: Harness) -> None:
+    die_sending(harness)
+    claim = harness.outbox.claim()
     assert claim is not None
     assert claim.takeovers == 1
-    items = road.outbox.due_items(claim)
-    road.outbox.checkpoint(claim, [], items[:1], len(items))
-    assert takeovers(road) == [1, 0]
+    items = harness.outbox.due_items(claim)
+    harness.outbox.checkpoint(claim, [], items[:1], len(items))
+    assert takeovers(harness) == [1, 0]
     result = Result(items[0], DeliveryStatus.SENT, 1, items[0].uncertain_attempts, "ok")
-    road.outbox.checkpoint(claim, [result], items[1:2], len(items) - 1)
-    assert takeovers(road) == [0, 0]
+    harness.outbox.checkpoint(claim, [result], items[1:2], len(items) - 1)
+    assert takeovers(harness) == [0, 0]
 
 
-def test_worker_that_stopped_between_checkpoints_is_no_death(road: Harness) -> None:
+def test_worker_that_stopped_between_checkpoints_is_no_death(harness: Harness) -> None:
     for _ in range(3):
-        assert road.outbox.claim() is not None
-        road.now += road.lease
-    assert takeovers(road) == [0, 0]
+        assert harness.outbox.claim() is not None
+        harness.now += harness.lease
+    assert takeovers(harness) == [0, 0]
 
 
-def test_show_says_what_uncertain_means_and_what_to_do(road: Harness, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_says_what_uncertain_means_and_what_to_do(harness: Harness, capsys: pytest.CaptureFixture[str]) -> None:
     campaign = {"_id": "abc", "state": "completed_with_issues", "uncertain": 850, "subject": "Hi", "dryrun": False}
     print_campaign(campaign, False)
     said = capsys.readouterr().out

@@ -179,11 +179,11 @@ def test_reason_log_and_readiness_hold_no_secret(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     add_users(sqlite_db, 3)
-    road = Harness(sqlite_db)
-    road.accept()
+    harness = Harness(sqlite_db)
+    harness.accept()
     transport = from_url(failing_url(nesting))
-    road.deliver_through(transport)
-    road.run()
+    harness.deliver_through(transport)
+    harness.run()
     database = f"sqlite:///{tmp_path}/ready.db"
     app = create_app(
         Settings(
@@ -195,10 +195,10 @@ def test_reason_log_and_readiness_hold_no_secret(
     )
     ready = app.test_client().get("/readyz")
 
-    assert road.progress().state == "blocked"
-    assert NOBODY in str(road.progress().reason)
+    assert harness.progress().state == "blocked"
+    assert NOBODY in str(harness.progress().reason)
     assert NOBODY in ready.get_data(as_text=True)
-    assert_no_secret(str(road.progress().reason))
+    assert_no_secret(str(harness.progress().reason))
     assert_no_secret(ready.get_data(as_text=True))
     assert "transport unavailable" in caplog.text
     assert_no_secret(caplog.text)

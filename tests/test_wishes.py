@@ -86,10 +86,10 @@ def test_address_on_a_list_is_not_written_to_when_a_user_comes_later(db: Databas
     assert listed(db, "Ann@example.com") == UnsubscribeResult(0, 0, 1)
     come(db)
     assert silent(db) == {"u"}
-    road = Harness(db)
-    road.accept()
-    road.run()
-    assert road.arrived() == []
+    harness = Harness(db)
+    harness.accept()
+    harness.run()
+    assert harness.arrived() == []
 
 
 def test_id_on_a_list_holds_for_the_user_who_comes_later(db: Database) -> None:

@@ -1,1 +1,1 @@
-"""Who would receive a campaign."""
+"""Who would receive a campaign, and which state keeps a user from it."""

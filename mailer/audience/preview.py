@@ -1,4 +1,4 @@
-"""A preview: who would receive a campaign, without sending it."""
+"""Preview a campaign: find out who would receive it, without sending it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
 from mailer.storage.models import User
 
-SAMPLE = 10
+SAMPLE = 10  # users shown
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One of an audience, with the address masked: whoever asks may see no more."""
+    """A user of an audience as callers may see them: with the address masked."""
 
     name: str
     address: str
@@ -28,9 +28,9 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """How many users would receive a campaign accepted now, and some of them.
+    """How many users would receive a campaign that is accepted now, and some of them.
 
-    `suppressed`: how many do not receive it only because their addresses are suppressed.
+    `suppressed` is how many more would receive it if their addresses were not suppressed.
     """
 
     count: int
@@ -39,7 +39,7 @@ class Audience:
 
 
 def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None) -> Audience:
-    """The audience of `query` now; the sample is its first users by id.
+    """Return the audience of `query` as it is now. The sample is its first users by id.
 
     With `merge`, users who share an address count as one. Raises `InvalidQuery`, and `QueryTimeout` after `limit`
     seconds.
@@ -55,7 +55,10 @@ def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limi
 
 
 def masked(address: str) -> str:
-    """`address` with its first letter, if it has more than three, and its domain: known to whoever knows it already."""
+    """Return `address` with its local part masked: only those who know the address recognise it.
+
+    If the local part has more than three letters, the first is shown.
+    """
     local, at, domain = address.rpartition("@")
     return f"{local[0] if len(local) > 3 else ''}***{at}{domain}"
 
@@ -63,13 +66,19 @@ def masked(address: str) -> str:
 def first_recipient(
     db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None
 ) -> Recipient | None:
-    """The first of the audience of `query` by id; None: nobody would receive it. `merge` and `limit` as above."""
+    """Return the first user by id in the audience of `query`; None: nobody would receive it.
+
+    `merge`, `limit` and the errors are those of `measure`.
+    """
     who = audience(query)
     return _recipient(db, who & ~address_unsubscribed() if merge else who, limit)
 
 
 def addressee(db: Database, user_id: str) -> Recipient | None:
-    """The user with this id or else username, even if unsubscribed; None: nobody, or not reachable."""
+    """Return the user with this id or, if nobody has it, this username, even if unsubscribed.
+
+    None if there is no such user, or they are inactive or have no address.
+    """
     with db.read() as connection:
         found = find_id(connection, user_id)
     return _recipient(db, (User.id == found) & reachable())

@@ -1,8 +1,8 @@
-"""One message for an address that several users share: which of them gets it, as SQL conditions.
+"""Which user gets the one message for an address that several users share, as SQL conditions.
 
-The first of them by id who is in the audience gets it. But if one of them has unsubscribed, nobody at the address does.
-Once the campaign has begun, that choice stays: neither an unsubscription nor a change of the directory makes a second
-user of the address get the message.
+It is the first of them by id who is in the audience. But if one of them has unsubscribed, nobody at the address gets
+it. Once the campaign has begun, the choice stays: neither an unsubscription nor a change of the directory makes a
+second user of the address get the message.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from mailer.storage.models import Batch, BatchState, Delivery, DeliveryStatus, U
 
 
 def merged_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
-    """Of the audience of `query`, the first user by id of each address.
+    """A condition: of the users in the audience of `query` who have this address, the user is the first by id.
 
-    The users are grouped once. To search the other users of each address would take hours where thousands share one;
-    for the unsubscribed among them there is an index.
+    For this all users are grouped by address once. Searching the other users of every single address would take hours
+    where thousands share one. Only those who have unsubscribed are searched, and for them there is an index.
     """
     member = aliased(User)
-    wanted = [~one for one in _wishes(member)]  # one by one: PostgreSQL joins what is denied by itself
+    wanted = [~one for one in _wishes(member)]  # each denied alone, so that PostgreSQL can make a join of it
     firsts = select(func.min(member.id)).where(audience(query, member), *wanted).group_by(comparable_address(member))
     return User.id.in_(firsts)
 
 
 def address_unsubscribed(user: type[User] = User, *, before: int | None = None) -> ColumnElement[bool]:
-    """Somebody has unsubscribed who has the user's address, or had it then; with `before` (ms), before that time."""
+    """A condition: somebody has unsubscribed who has the user's address, or had it when they did.
+
+    With `before` (ms since 1970), they did so before that time.
+    """
     return or_(*_wishes(user, before=before))
 
 
@@ -44,11 +47,11 @@ def _wishes(user: type[User], *, before: int | None = None) -> tuple[ColumnEleme
 
 
 def covered_by_another_user(campaign_id: str, query: Mapping[str, Any], since: int) -> ColumnElement[bool]:
-    """The user does not get the message of the campaign, because of another user with the address.
+    """A condition: the user does not get the campaign's message, because of another user with the same address.
 
-    The other has unsubscribed, was written to already, or comes first in the audience as it was at `since` (ms). To
-    come first counts only for a user with a recorded outcome, or in a batch that is not done: users who were added
-    while the campaign ran may be in no batch, and would keep the message from everybody.
+    The other user has unsubscribed, was written to already, or comes first in the audience as it was at `since` (ms
+    since 1970). Coming first counts only with a recorded outcome, or in a batch that is not done. Otherwise a user who
+    was added while the campaign ran, and is in no batch, would keep the message from everybody at the address.
     """
     twin = aliased(User)
     outcome = aliased(Delivery)

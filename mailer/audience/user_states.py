@@ -29,7 +29,7 @@ class UserState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserWithState:
-    """One user; `document` is what a query sees. Times are ms since 1970."""
+    """One user with their state. `document` is what a query sees; times are milliseconds since 1970."""
 
     id: str
     username: str | None
@@ -42,21 +42,21 @@ class UserWithState:
 
 
 def users_by_id(db: Database, limit: int | None = None) -> Iterator[UserWithState]:
-    """The users by id, at most `limit` of them; None: all. Read as they are asked for."""
+    """Yield the users, ordered by id, at most `limit` of them or all; they are read as they are asked for."""
     with db.read() as connection:
         rows = connection.execution_options(yield_per=PAGE).execute(_users().order_by(User.id).limit(limit))
         yield from map(_with_state, rows)
 
 
 def user_and_refusal(db: Database, user_id: str) -> tuple[UserWithState, Refusal | None]:
-    """The user with this id, who must exist, and what is on record of refusals of their address."""
+    """Return the user with this id, who must exist, and what is on record of refusals of their address."""
     with db.read() as connection:
         row = connection.execute(_users().where(User.id == user_id)).one()
         return _with_state(row), refusal_of(connection, user_id)
 
 
 def count_users(db: Database) -> int:
-    """How many users there are, whatever their state."""
+    """Return how many users there are, whatever their state."""
     with db.read() as connection:
         return connection.execute(select(func.count()).select_from(User)).scalar_one()
 

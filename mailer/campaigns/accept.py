@@ -1,4 +1,4 @@
-"""Accept a campaign: one row, one commit, whatever the audience."""
+"""Accept a campaign: one row and one commit, however large the audience."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.models import Campaign, CampaignState, IdempotencyKey
 
-ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # who posts it again after that wants it sent
-KEY_LIFETIME = 24 * 60 * 60 * 1000
+ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # whoever posts the same draft after that wants it sent
+KEY_LIFETIME = 24 * 60 * 60 * 1000  # ms
 
-_ACCEPT = cast(Table, Campaign.__table__).insert()  # built once, and without the ORM's part in it
+_ACCEPT = cast(Table, Campaign.__table__).insert()  # built once, on the table itself: the ORM would be slower
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The campaign of a POST; `replayed`: it is that of an earlier one, and nothing was added."""
+    """The campaign of a POST. `replayed` means that an earlier POST has made it, and nothing was added."""
 
     campaign_id: str
     replayed: bool = False
 
 
 def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *, repeat_window: int = 0) -> Accepted:
-    """Commit the draft as a campaign: one row, whatever the audience.
+    """Commit the draft as a campaign and return it.
 
-    The same `key` and draft of the same caller within 24 hours give the same campaign; another draft under the key
-    raises `IdempotencyConflict`. Without a key, a draft repeated within `repeat_window` ms gives the same campaign,
-    unless it is a dry run, or the earlier campaign was cancelled or failed (`ENDED_EARLY`).
+    A caller who repeats a draft with the same `key` within 24 hours gets the first campaign again. Another draft under
+    that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms also gives
+    the first campaign, unless it is a dry run or that campaign was cancelled or failed (`ENDED_EARLY`).
     """
     fingerprint = None if draft.dry_run else draft.fingerprint()
 
@@ -57,9 +57,10 @@ def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *
 
 
 def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int, window: int) -> str | None:
-    """The newest campaign of the same draft within the window that stands.
+    """The newest campaign of the same draft, at most `window` ms old, that did not end early; None: there is none.
 
-    One from after `now` was accepted before the clock was set back, and by more than the window is no repetition.
+    A campaign from after `now` was accepted before the clock was set back. It counts too, if the difference is less
+    than the window.
     """
     in_turn(connection, f"{caller_id} {fingerprint}")
     lately = and_(Campaign.created_at > now - window, Campaign.created_at < now + window)
@@ -71,7 +72,10 @@ def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int
 def _claim_key(
     connection: Connection, caller_id: str, key: str, draft: Draft, campaign_id: str, now: int
 ) -> str | None:
-    """Take the key for `campaign_id`; return the campaign that has it already."""
+    """Reserve the key for `campaign_id` and return None, or return the campaign that has the key already.
+
+    Raises `IdempotencyConflict` if that campaign's draft is another.
+    """
     table = IdempotencyKey
     in_turn(connection, f"{caller_id} {key}")
     mine = and_(table.caller_id == caller_id, table.key == key)

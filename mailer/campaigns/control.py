@@ -1,4 +1,8 @@
-"""Pause a campaign, resume it, cancel it, try its failures again."""
+"""Pause a campaign, resume it, cancel it, or try its failures again.
+
+With `caller_id`, only a campaign of this caller is found. Every function raises `NotFound` if there is no such
+campaign, and `InvalidState` if its state does not allow the change.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ BY_A_PERSON = "paused by a person"
 
 
 def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Send nothing from the next checkpoint on. Raises `InvalidState` unless it runs, rests or is paused already."""
+    """Send nothing from the next checkpoint on. The campaign must run or rest; if it is paused, nothing changes."""
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "paused", *BEGUN)
@@ -25,7 +29,10 @@ def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
 
 
 def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Go on where it was paused, or rested, at once. Paused for its failures, it is not paused for them again."""
+    """Continue a paused or resting campaign at once, where it stopped.
+
+    A campaign that was paused for the share of its failures is not paused for that again.
+    """
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "resumed", CampaignState.PAUSED, CampaignState.RESTING)
@@ -36,13 +43,13 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
 
 
 def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
-    """The columns of a campaign that goes on: with its batches, or with planning where it was never planned."""
+    """What to write to the columns of a campaign that continues: with planning if it has no batches yet."""
     state = CampaignState.ACCEPTED if campaign.started_at is None else CampaignState.RUNNING
     return {"state": state, "due_at": now, "rests": 0, "errors": 0}
 
 
 def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Send nothing more, from the next checkpoint on; what was sent stays sent and on record."""
+    """Send nothing more, from the next checkpoint on. What was sent stays on record."""
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "cancelled", *UNFINISHED)
@@ -52,10 +59,10 @@ def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None
 
 
 def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *, uncertain: bool = False) -> int:
-    """Try everyone again who failed, with `uncertain` also who may have it already; return how many.
+    """Try all failed recipients again, and with `uncertain` those who may have the message; return how many they are.
 
-    A completed campaign runs again, and one that failed itself goes on. `InvalidState` if it was cancelled or purged,
-    has not begun, or has no failures.
+    A completed campaign runs again, and a failed one goes on. Raises `InvalidState` if the campaign was cancelled or
+    purged, has not begun, or was completed without failures.
     """
     statuses = [DeliveryStatus.FAILED, *([DeliveryStatus.UNCERTAIN] if uncertain else [])]
     with db.write() as connection:
@@ -69,7 +76,7 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
             same_refusals.forget(connection, campaign_id)
         if campaign.state == CampaignState.FAILED or (count and campaign.state in WITH_ISSUES):
             _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
-            ledger.complete_campaign(connection, campaign_id, now)  # where its trouble came after the last message
+            ledger.complete_campaign(connection, campaign_id, now)  # at once, if it failed after its last message
     return count
 
 
@@ -85,9 +92,9 @@ def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> An
     return campaign
 
 
-def _require(campaign: AnyRow, wish: str, *states: CampaignState) -> None:
+def _require(campaign: AnyRow, action: str, *states: CampaignState) -> None:
     if campaign.state not in states:
-        raise InvalidState(f"The campaign is {campaign.state}, so it cannot be {wish}.", state=campaign.state)
+        raise InvalidState(f"The campaign is {campaign.state}, so it cannot be {action}.", state=campaign.state)
 
 
 def _set(connection: Connection, campaign_id: str, **values: Any) -> None:

@@ -19,15 +19,15 @@ from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign
 
-KEPT = ("dry_run",)  # fields that a purge leaves; it forgets every other
+KEPT = ("dry_run",)  # fields that a purge keeps; it empties every other
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a caller asked for, checked. Each field is kept in the campaign's column of the same name.
+    """What a caller asked for, checked. Each field is stored in the campaign's column of the same name.
 
     `sender` is an address in its envelope form. `query` selects the recipients; a dry run goes to `sender` alone.
-    Answers go to `reply_to`, an address with a name that may be empty; None: to the sender.
+    Recipients answer to the address `reply_to`, or to the sender if it is None; `reply_to_name` may be empty.
     """
 
     sender_name: str
@@ -40,13 +40,13 @@ class Draft:
     reply_to: str | None = None
 
     def columns(self) -> dict[str, Any]:
-        """The draft as values of the campaign's columns."""
+        """Return the draft as values of the campaign's columns."""
         return {name: getattr(self, name) for name in _NAMES}
 
     def fingerprint(self, *, sort_keys: bool = False) -> str:
-        """A hash by which the same draft is known again; `sort_keys`: in whatever order the query has its keys.
+        """Return a hash that recognises the same draft; with `sort_keys`, whatever the order of keys in its query.
 
-        What is None is left out, so that a new field changes no hash on record.
+        Fields that are None are left out, so that adding a field to `Draft` changes no hash on record.
         """
         said = {name: value for name, value in asdict(self).items() if value is not None}
         return hashlib.sha256(json.dumps(said, sort_keys=sort_keys).encode()).hexdigest()
@@ -65,10 +65,10 @@ def make_draft(
     dry_run: bool | None = False,
     reply_to: Mailbox | None = None,
 ) -> Draft:
-    """Check a caller's fields, which are named as `MailerSchema` names them, and give them as a draft.
+    """Check a caller's fields, which are named as in `MailerSchema`, and return them as a draft.
 
-    Raises `InvalidFromAddress`, `MissingUnsubscribeLink` or `InvalidQuery`; the first in this order, as the contract
-    has it.
+    Raises `InvalidFromAddress`, `MissingUnsubscribeLink` or `InvalidQuery`. Where several apply, the first in this
+    order is raised: the contract fixes the order.
     """
     try:
         mailbox = parse_mailbox(sender)
@@ -86,11 +86,11 @@ def make_draft(
 
 
 def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Template:
-    """The message of a draft, ready for recipients.
+    """Compile the draft to a message that can be rendered for each recipient.
 
-    Raises `MissingUnsubscribeLink`, or `UnusableText` where it could be sent to nobody.
+    Raises `MissingUnsubscribeLink`, or `UnusableText` if the message could be sent to nobody.
     """
-    if UNSUBSCRIBE not in draft.body:  # the API refuses it as well, but there are other ways into the table
+    if UNSUBSCRIBE not in draft.body:  # the API checks this too, but a row may come from elsewhere
         raise MissingUnsubscribeLink
     source = TemplateSource(
         campaign_id,
@@ -107,7 +107,7 @@ def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Templat
 
 
 def compile_campaign(db: Database, settings: Settings, campaign_id: str) -> Template:
-    """The message of a campaign on record. Raises as `compile_draft` does."""
+    """Compile the message of a campaign on record. Raises what `compile_draft` raises."""
     wanted = select(*(getattr(Campaign, name) for name in _NAMES)).where(Campaign.id == campaign_id)
     with db.read() as connection:
         row = connection.execute(wanted).one()
@@ -115,7 +115,7 @@ def compile_campaign(db: Database, settings: Settings, campaign_id: str) -> Temp
 
 
 def forgotten() -> dict[str, Any]:
-    """What a purge writes over a campaign's draft: null, or where that cannot be, an empty value."""
+    """Return what a purge writes over a campaign's draft: null, or an empty value in columns that allow no null."""
     columns = cast(Table, Campaign.__table__).columns
     return {name: _nothing(columns[name]) for name in _NAMES if name not in KEPT}
 

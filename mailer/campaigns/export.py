@@ -10,14 +10,17 @@ from mailer.files.exports import Cell
 from mailer.storage.database import Database
 from mailer.times import to_iso
 
-PAGE = 1000
-NAMES = {"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"}  # as the API has them
+PAGE = 1000  # rows read at a time
+NAMES = {"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"}  # in the API
 COLUMNS = tuple(NAMES.get(field.name, field.name) for field in fields(DeliveryRecord))
 TIMES = ("updated_at", "next_attempt_at")
 
 
 def records(db: Database, campaign_id: str, status: str | None = None) -> Iterator[DeliveryRecord]:
-    """All outcomes of a campaign, or those with `status`: read page by page, each by itself consistent."""
+    """Yield all outcomes of a campaign, or those with `status`, ordered by user id.
+
+    They are read page by page. Each page shows one moment, and what changes between two pages may be missed.
+    """
     after: str | None = None
     while page := deliveries(db, campaign_id, status=status, after=after, count=PAGE):
         yield from page
@@ -25,7 +28,7 @@ def records(db: Database, campaign_id: str, status: str | None = None) -> Iterat
 
 
 def cells(record: DeliveryRecord) -> tuple[Cell, ...]:
-    """In the order of `COLUMNS`; times are ISO 8601 in UTC."""
+    """Return the record's values in the order of `COLUMNS`, with times as ISO 8601 in UTC."""
     times = {name: _iso(getattr(record, name)) for name in TIMES}
     return tuple((asdict(record) | times).values())
 

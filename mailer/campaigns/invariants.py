@@ -12,16 +12,17 @@ from sqlalchemy.orm import aliased
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
-MAX_UNCERTAIN_ATTEMPTS = 2  # copies that one recipient may have without a person having decided so
+MAX_UNCERTAIN_ATTEMPTS = 2  # copies that a recipient may get, unless a person has them tried again
 FINISHED = (CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES)
 Query = Select[*tuple[Any, ...]]
+# how many of a batch's recipients have an outcome, by its counters
 COUNTED = sum((getattr(Batch, status) for status in DeliveryStatus), start=0 * Batch.planned)
-NAMED = 20  # findings of one kind that are listed
+NAMED = 20  # findings of one kind that are listed at most
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A broken invariant: what is wrong, in which campaign, and in which batch if it is about one."""
+    """A broken invariant: what is wrong, in which campaign, and in which batch if it concerns a single one."""
 
     problem: str
     campaign_id: str
@@ -33,7 +34,7 @@ class Finding:
 
 
 def examine(db: Database) -> list[Finding]:
-    """Every broken invariant, up to `NAMED` of each kind; an empty list when all is well."""
+    """Return the broken invariants, at most `NAMED` of each kind. An empty list means that all is well."""
     with db.read() as connection:
         return [finding for problem, query in _checks().items() for finding in _findings(connection, problem, query)]
 

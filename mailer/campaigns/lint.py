@@ -1,4 +1,4 @@
-"""Probable mistakes in a campaign that is valid: shown to whoever sends it, never a reason to refuse it."""
+"""Find probable mistakes in a valid campaign. Whoever sends it is shown them; none is a reason to refuse it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from mailer.selector import compile_selector, fields_of
 from mailer.storage.database import Database
 from mailer.storage.models import User
 
-MAX_OF_A_KIND = 10
-SAMPLED = 100  # users whose fields are looked at for the nearest
+MAX_OF_A_KIND = 10  # sentences about one kind of mistake; the rest is only counted
+SAMPLED = 100  # users whose documents are read for the names of fields that may have been meant
 QUOTED = '"{}"'
 EMPTY = "There are no users yet; `mailer users import FILE` brings them in."
 
 _FIELDS = ("_id", "username", "name", "emails.address", "emails.verified", "active", "type", "roles", "createdAt")
 _DOCUMENTED = (*_FIELDS, "lastLogin", "status", "language", "customFields")
-_LIKE = 0.7  # of difflib's ratio: `role` and `lang` are near enough, `nickname` of `username` too
+_LIKE = 0.7  # how similar a suggested name is at least: difflib's ratio, where 1 is equal
 
 
 def about_placeholders(subject: str, body: str) -> tuple[str, ...]:
-    """A sentence for each word in brackets that is no placeholder, with the placeholder that is most like it."""
+    """Return a sentence for each word in brackets that is no placeholder, with the most similar placeholder."""
     found = unknown_placeholders(subject, body)
     sentences = [f"[{word}] is no placeholder and goes out as it stands{_meant(near, '[{}]')}" for word, near in found]
     return _few(sentences, "words in brackets are no placeholders")
 
 
 def about_directory(db: Database, query: Mapping[str, Any], *, limit: float | None = None) -> tuple[str, ...]:
-    """A sentence when there are no users at all, or one for each field in `query` that no user has.
+    """Return a sentence if there are no users at all, otherwise one for each field in `query` that no user has.
 
-    The fields are left out when looking for them takes more than `limit` seconds. Raises `InvalidQuery`.
+    If looking for the fields takes more than `limit` seconds, nothing is said of them. Raises `InvalidQuery`.
     """
     if not _any_user(db):
         return (EMPTY,)
@@ -47,7 +47,10 @@ def about_directory(db: Database, query: Mapping[str, Any], *, limit: float | No
 
 
 def fields_that_nobody_has(db: Database, query: Mapping[str, Any], *, limit: float | None = None) -> tuple[str, ...]:
-    """Those of the first fields in `query` that no user has, whether or not they may be written to."""
+    """Return those of the first `MAX_OF_A_KIND` fields in `query` that no user has, be they in an audience or not.
+
+    Raises `InvalidQuery`, and `QueryTimeout` after `limit` seconds.
+    """
     names = fields_of(query)[:MAX_OF_A_KIND]
     if not names:
         return ()
@@ -63,13 +66,14 @@ def _any_user(db: Database) -> bool:
 
 
 def _fields_in_use(db: Database) -> set[str]:
-    """The dotted names in the documents of some users, and those that the documentation has."""
+    """The dotted names of fields in the documents of `SAMPLED` users, and those that the documentation names."""
     some = select(User.document).order_by(User.id).limit(SAMPLED)
     with db.read() as connection:
         return {*_DOCUMENTED, *(name for document in connection.scalars(some) for name in _names(document, ""))}
 
 
 def _names(value: Any, before: str) -> Iterator[str]:
+    """Yield the dotted names of all fields in a JSON value; `before` is the prefix of its own name."""
     for one in value if isinstance(value, list) else [value]:
         for name, inner in one.items() if isinstance(one, dict) else ():
             if not name.startswith("$"):
@@ -78,6 +82,7 @@ def _names(value: Any, before: str) -> Iterator[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most similar; None if none is similar. A field that contains `name` is not suggested."""
     others = {other for other in known if not name.startswith(f"{other}.")}
     return next(iter(get_close_matches(name, sorted(others), 1, _LIKE)), None)
 

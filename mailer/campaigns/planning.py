@@ -1,4 +1,4 @@
-"""Cut a campaign's audience into batches: ranges of user ids."""
+"""Plan a campaign: cut its audience into batches, each of them a range of user ids."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LEASES = Leases(Campaign, Campaign.id, ends=Campaign.due_at, held=Campaign.stat
 
 
 class Unplanned(NamedTuple):
-    """A campaign in the hands of the planner whose `fence` it has."""
+    """A campaign that is being planned; `fence` is the number by which its planner holds it."""
 
     id: str
     fence: int
@@ -39,10 +39,12 @@ class Unplanned(NamedTuple):
 
 
 class Planner:
-    """Plans campaigns one after the other, in several threads; `lease` in ms, `limit` in seconds for one campaign.
+    """Plans one campaign per call; several threads may use it.
 
-    With `merge` users who share an address count as one, in the campaign to its end. The audience is read outside the
-    write transaction, so that accepting goes on meanwhile; of two planners the one with the newer fence writes.
+    `lease` is in ms. `limit` is how many seconds reading one audience may take; None: any time. With `merge`, users who
+    share an address count as one, and this stays so for the whole campaign. The audience is read outside the write
+    transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the same campaign, only the
+    one with the newer fence can write.
     """
 
     def __init__(
@@ -56,14 +58,18 @@ class Planner:
         self._held: dict[int, Unplanned] = {}
 
     def plan_next(self) -> bool:
-        """Cut the audience of one waiting campaign into batches; False when none waits."""
+        """Plan the campaign that is due first; return False if none is.
+
+        After an unexpected error the campaign rests, and in the end fails. Raises errors that are no campaign's fault,
+        such as `SQLAlchemyError` when the database cannot be reached.
+        """
         campaign = _claim_campaign(self._db, self._lease)
         if campaign is None:
             return False
         self._held[threading.get_ident()] = campaign
         try:
             self._plan(campaign)
-        except Exception as error:  # whatever it is, it is this campaign's, and others wait behind it
+        except Exception as error:  # this campaign rests, so that those behind it are planned
             if isinstance(error, (OSError, MemoryError)) or is_database_trouble(error):
                 raise
             _rest(self._db, campaign, error)
@@ -98,6 +104,7 @@ class Planner:
 
 
 def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
+    """Have the campaign rest after an unexpected error, unless another planner holds it by now."""
     log.error("campaign %s cannot be planned: %s", campaign.id, without_addresses(describe(error)))
     with db.write() as connection:
         mine = select(Campaign.id).where(_LEASES.mine((campaign.id,), campaign.fence)).with_for_update()
@@ -109,6 +116,7 @@ def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
 
 
 def _claim_campaign(db: Database, lease: int) -> Unplanned | None:
+    """Take the campaign that waits for planning and is due first; None if there is none. `lease` is in ms."""
     early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
     unplanned = and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None))
     waiting = or_(early, unplanned)
@@ -137,9 +145,12 @@ def _ranges(connection: Connection, query: Mapping[str, Any], size: int, *, merg
 
 
 def _numbered(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
-    """The first and the last id of every batch, and how many it has; no other id leaves the database."""
+    """Number the members, and return of every batch the first id, the last id and how many it has.
+
+    Only these ids are sent by the database, however large the audience.
+    """
     place, following = (
-        function.over(order_by=User.id, rows=(None, 0))  # rows: PostgreSQL before 16 would look for equal ids
+        function.over(order_by=User.id, rows=(None, 0))  # without `rows` slow before PostgreSQL 16
         for function in (func.row_number(), func.lead(User.id))
     )
     member = select(User.id.label("id"), place.label("number"), following.label("following")).where(members).subquery()
@@ -152,9 +163,10 @@ def _numbered(connection: Connection, members: ColumnElement[bool], size: int) -
 
 
 def _skipped_through(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
-    """The same, from the end of each batch to the end of the next: on SQLite in half the time of numbering everyone.
+    """Return the same as `_numbered`, by looking from the end of each batch for the end of the next.
 
-    Not for what is no look at one user after the other: it would be done anew for every batch.
+    On SQLite this takes half as long as numbering everyone. It is unfit for conditions that look at all users first,
+    such as grouping them by address: that would be repeated for every batch.
     """
     cut = select(func.json_array("", "", size).label("batch")).cte("cut", recursive=True)
     last, count = (func.json_extract(cut.c.batch, f"$[{place}]") for place in (1, 2))
@@ -166,6 +178,7 @@ def _skipped_through(connection: Connection, members: ColumnElement[bool], size:
 
 
 def _dry_run(connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
+    """One batch of one: the user who has the sender's address, or `NOBODY` if no user has it."""
     user = find_by_address(connection, campaign.sender)
     user_id = user.user_id if user else NOBODY
     return [(user_id, user_id, 1)]

@@ -1,4 +1,4 @@
-"""How campaigns go: counts from the batches, outcomes from the deliveries. Reads only."""
+"""Read how far campaigns have come: counts from the batches, each recipient's outcome from the deliveries."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Ci
 
 BLOCKED = "blocked"
 CANCELLING = "cancelling"
-MANY_TAKEOVERS = 2  # of the holders of one batch
-RECENT = 24 * 60 * 60 * 1000
+MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
+RECENT = 24 * 60 * 60 * 1000  # ms for which a failed campaign counts as needing attention
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A campaign's state and counts; `pending` is who was planned and not tried. Times are ms since 1970.
+    """A campaign's state and counts. Times are milliseconds since 1970; None means that it has not happened.
 
-    `state` is a `CampaignState`, `blocked` (running, but the transport fails: `reason` says why) or `cancelling`
-    (cancelled, with a checkpoint in hand that ends). `reason` says why it stands still, failed, or does not get on.
+    `state` is a `CampaignState` or one of two that are not on record: `blocked` is a running campaign whose transport
+    fails, `cancelling` is a cancelled campaign of which a worker is still ending its checkpoint. `reason` says why the
+    campaign failed or does not progress. `planned` counts all recipients, the other counts are by their last outcome.
     """
 
     id: str
@@ -44,13 +45,13 @@ class Progress:
 
     @property
     def pending(self) -> int:
-        """Planned and not tried yet; after a cancellation, never tried."""
+        """How many recipients have not been tried. After a cancellation they never will be."""
         return self.planned - self.sent - self.failed - self.deferred - self.uncertain - self.skipped
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """One recipient's outcome; `next_attempt_at` is None when none is planned."""
+    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow."""
 
     user_id: str
     address: str | None
@@ -62,7 +63,7 @@ class DeliveryRecord:
 
 
 def progress(db: Database, campaign_id: str, caller_id: str | None = None) -> Progress:
-    """One campaign; `NotFound` if there is none, or it is another caller's."""
+    """Return the progress of one campaign. Raises `NotFound` if there is none, or another than `caller_id` owns it."""
     wanted = _campaigns(caller_id).where(Campaign.id == campaign_id)
     with db.read() as connection:
         row = connection.execute(wanted).one_or_none()
@@ -72,7 +73,7 @@ def progress(db: Database, campaign_id: str, caller_id: str | None = None) -> Pr
 
 
 def recent(db: Database, caller_id: str | None, count: int, offset: int) -> tuple[list[Progress], int]:
-    """A page of campaigns, newest first, and how many there are in all."""
+    """Return a page of campaigns, newest first, and how many there are in all. `caller_id` None: everybody's."""
     page = _campaigns(caller_id).order_by(Campaign.id.desc()).limit(count).offset(offset)
     total = select(func.count()).select_from(Campaign)
     if caller_id is not None:
@@ -84,7 +85,10 @@ def recent(db: Database, caller_id: str | None, count: int, offset: int) -> tupl
 def deliveries(
     db: Database, campaign_id: str, *, status: str | None, after: str | None, count: int
 ) -> Sequence[DeliveryRecord]:
-    """A page of outcomes ordered by user id, those after the id `after` (a keyset: it does not slow down)."""
+    """Return at most `count` outcomes, ordered by user id; with `status`, only those that have it.
+
+    `after` is the last user id of the page before. Unlike an offset, it keeps late pages as fast as the first.
+    """
     columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
     query = select(*columns, Delivery.updated_at, Delivery.due_at).where(Delivery.campaign_id == campaign_id)
     if status is not None:
@@ -106,7 +110,7 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
 
 
 def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
-    """The state on record, or what it amounts to: held up by the transport, or cancelled with a checkpoint in hand."""
+    """The state and the reason as they are shown: `blocked` and `cancelling` stand in for the state on record."""
     trouble = select(CircuitBreaker.reason).scalar_subquery()
     blocked = and_(Campaign.state == CampaignState.RUNNING, trouble.is_not(None))
     in_hand = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.RUNNING)
@@ -116,7 +120,7 @@ def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
 
 
 def _takeovers() -> list[ColumnElement[int | None]]:
-    """Where the most holders in a row died while sending: the batch's number, and how many."""
+    """The number of the open batch whose holders died most often in a row while sending, and how often they did."""
     worst = select(Batch.number, Batch.takeovers).where(
         Batch.campaign_id == Campaign.id, Batch.takeovers >= MANY_TAKEOVERS
     )
@@ -136,7 +140,7 @@ def _progress(row: AnyRow) -> Progress:
 
 
 def needing_attention(db: Database) -> Mapping[str, int]:
-    """How many campaigns rest, were paused by the service itself, or have failed within a day, by state."""
+    """Count by state the campaigns that rest, that the service itself has paused, or that failed within a day."""
     with db.read() as connection:
         recently = Campaign.finished_at > db.clock(connection) - RECENT
         failed = and_(Campaign.state == CampaignState.FAILED, recently)

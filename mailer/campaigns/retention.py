@@ -1,4 +1,4 @@
-"""Purge finished campaigns: what they said and the addresses go, the counts and each outcome stay."""
+"""Purge finished campaigns: delete what they said and their addresses, keep their counts and each outcome."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mailer.storage.models import Batch, BatchState, Campaign, Delivery, Idempot
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """How many campaigns were stripped, and how many deliveries of theirs."""
+    """How many campaigns were purged, and from how many of their deliveries an address or a reply was deleted."""
 
     campaigns: int
     deliveries: int
 
 
 def purge(db: Database, older_than: int) -> Purged:
-    """Strip every campaign that ended more than `older_than` ms ago. Stopped half-way, it goes on when run again.
+    """Purge every campaign that ended more than `older_than` ms ago. A purge that was interrupted can be run again.
 
-    What it said (its draft), its reason, addresses and replies (which quote addresses) go; ids, states, counts and
-    times stay. So do suppressed addresses, until a person lifts them; refusals that old that suppress nothing are
-    forgotten.
+    It deletes what the campaign said (its draft), its reason, and the addresses and replies of its deliveries, since
+    replies quote addresses. Ids, states, counts and times stay. Suppressed addresses stay too, until a person lifts
+    them. Recorded refusals of other addresses are deleted when they are as old.
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
@@ -55,16 +55,17 @@ def _strip(db: Database, campaign_id: str) -> int:
 
 
 def _strip_range(db: Database, campaign_id: str, ends: Sequence[str]) -> int:
-    """Purge one batch in a transaction of its own, so that accepting and delivering go on meanwhile."""
+    """Purge the deliveries of one batch in a transaction of its own, so that accepting and delivering hardly wait."""
     first_id, last_id = ends
     theirs = and_(Delivery.campaign_id == campaign_id, Delivery.user_id >= first_id, Delivery.user_id <= last_id)
     kept = or_(Delivery.address.is_not(None), Delivery.reply != "")
     with db.write() as connection:
         if connection.scalar(select(func.count()).where(_over(campaign_id))) != 1:
-            return 0  # a person has had it tried again meanwhile
+            return 0  # `retry_failed` has started the campaign again meanwhile
         return connection.execute(update(Delivery).where(theirs, kept).values(address=None, reply="")).rowcount
 
 
 def _over(campaign_id: str) -> ColumnElement[bool]:
+    """A condition: the campaign has ended, and no worker holds a batch of it any more."""
     at_work = exists().where(Batch.campaign_id == campaign_id, Batch.state == BatchState.RUNNING)
     return and_(Campaign.id == campaign_id, Campaign.finished_at.is_not(None), ~at_work)

@@ -1,7 +1,8 @@
-"""One checkpoint's messages handed to the transport, and what became of each.
+"""Hand the messages of one checkpoint to the transport, and find out what became of each.
 
-After trouble nothing more is drawn: what was drawn gets its outcome, and everybody else stays as they were. A transport
-that breaks its contract ends the attempt, and whoever was in its hands without an outcome may have the message.
+The transport draws one message after the other. After trouble it is given no more: messages that it has drawn get their
+outcomes, and all other recipients stay as they were. A transport that breaks its contract ends the attempt. Recipients
+whose messages it had drawn without giving an outcome are then uncertain, since they may have the message.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ NO_REASON = "it gave no reason"
 class Attempt:
     """What came of the messages of one checkpoint.
 
-    `got_reply`: somebody got an answer about themselves. `trouble`: what ended it early. `error`: that of the trouble.
+    `got_reply`: at least one recipient got an outcome about themselves. `halted`: no more messages are to be drawn.
+    `trouble` is what ended the attempt early. `error` is the exception, if the trouble was an unexpected error.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -41,14 +43,14 @@ class Attempt:
     error: BaseException | None = None
 
     def halt(self, **what: str) -> None:
-        """Draw no more messages. Of several reasons of one kind the first is kept."""
+        """Let no more messages be drawn. `what` are fields of `Trouble` with the reasons; the first of each is kept."""
         self.halted = True
         now = self.trouble or Trouble()
         self.trouble = replace(now, **{name: words for name, words in what.items() if getattr(now, name) is None})
 
 
 class Sender:
-    """Sends the messages of checkpoints; `chance` from 0 to 1 spreads the retries of a batch."""
+    """Sends the messages of checkpoints. `chance`, from 0 to 1, shifts all retries of a batch by the same share."""
 
     def __init__(self, transport: Transport, links: Links, settings: Settings, chance: float) -> None:
         self._transport = transport
@@ -57,7 +59,10 @@ class Sender:
         self._chance = chance
 
     def send(self, template: Template, lease: BatchLease, items: Sequence[WorkItem], now: int) -> Attempt:
-        """Hand over a message for each of `items`, at `now` in ms. Raises `LeaseLost` when the batch may be lost."""
+        """Hand over a message for each of `items`; `now` is in ms since 1970.
+
+        Raises `LeaseLost` when another worker may have the batch. What the transport raises is kept as trouble.
+        """
         attempt = Attempt()
         drawn: dict[str, WorkItem] = {}
         outcomes: Iterator[Outcome] | None = None
@@ -71,7 +76,7 @@ class Sender:
             attempt.halt(**{what: one_line(str(error) or NO_REASON)})
         except (LeaseLost, KeyboardInterrupt):
             raise
-        except BaseException as error:  # noqa: BLE001 - the transport may be anybody's, and even SystemExit ends this alone
+        except BaseException as error:  # noqa: BLE001 - a third party's transport may even raise SystemExit
             _close(outcomes)
             attempt.error = error
             attempt.halt(error=describe(error))
@@ -99,7 +104,7 @@ class Sender:
     def _take(self, outcomes: Iterator[Outcome], drawn: dict[str, WorkItem], now: int, attempt: Attempt) -> None:
         for outcome in outcomes:
             item = _drawn(drawn, outcome)
-            if outcome.status is Status.SENT:  # the usual one, in few steps
+            if outcome.status is Status.SENT:  # the most frequent outcome, so it goes a short way
                 sent = Result(
                     item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, one_line(outcome.reply)
                 )
@@ -107,7 +112,7 @@ class Sender:
                 attempt.got_reply = True
             else:
                 self._judge(item, outcome, now, attempt)
-            del drawn[outcome.id]  # last: an error before this leaves it uncertain
+            del drawn[outcome.id]  # not before: after an error above, the recipient is to be uncertain
 
     def _judge(self, item: WorkItem, outcome: Outcome, now: int, attempt: Attempt) -> None:
         status, about, reply = Status(outcome.status), About(outcome.about), one_line(outcome.reply)
@@ -128,7 +133,7 @@ class Sender:
             self._halt_if_alike(attempt)
 
     def _halt_if_alike(self, attempt: Attempt) -> None:
-        """Stop once there are enough refusals to judge the campaign by: the next checkpoint looks for a pattern."""
+        """Stop when there are enough refusals to compare: the next checkpoint looks whether they are the same."""
         enough = self._settings.same_refusals
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
@@ -140,6 +145,7 @@ class Sender:
 
 
 def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:
+    """The recipient whom the outcome is for. Raises `BrokenContract` if nobody waits for it."""
     item = drawn.get(outcome.id)
     if item is None:
         raise BrokenContract("the transport gave an outcome for a message that it had not drawn, or gave one twice")
@@ -147,6 +153,7 @@ def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:
 
 
 def _verify_answered(asked: int, drawn: Mapping[str, WorkItem], attempt: Attempt) -> None:
+    """Raise `BrokenContract` unless all drawn messages have an outcome, and all messages were drawn."""
     if drawn:
         raise BrokenContract(f"the transport gave no outcome for {len(drawn)} messages that it had drawn")
     if len(attempt.results) < asked and not attempt.halted:

@@ -13,7 +13,10 @@ from transports.base import Message
 
 
 class BatchLease:
-    """A claim, and until when its lease lasts by this machine's clock, which goes on while the process is stopped."""
+    """A claim, and until when its lease lasts by `boot_time`, a clock that goes on while the process is stopped.
+
+    `lease` is in ms; `since`, here and below, is a time in seconds of `boot_time`.
+    """
 
     def __init__(self, claim: Claim, lease: int, since: float) -> None:
         self.claim = claim
@@ -21,19 +24,20 @@ class BatchLease:
         self.renew(since)
 
     def renew(self, since: float) -> None:
-        """The database has extended the lease, at `since` (`boot_time`) or later."""
+        """Note that the database has extended the lease, at `since` or later."""
         self._ends = since + self._lease
 
     def verify(self) -> None:
-        """Raise `LeaseLost` when the lease may be over."""
+        """Raise `LeaseLost` if the lease may have ended, so that another worker may have the batch."""
         if boot_time() >= self._ends:
             raise LeaseLost
 
 
 class LeasedMessages(Iterator[Message]):
-    """Messages that are given out only during the lease. Raises `LeaseLost` after it.
+    """Messages that are given out only while the lease lasts. After that `LeaseLost` is raised.
 
-    It is checked at the end of the messages too: a transport asks for more before it has written the last ones.
+    The lease is checked once more when there are no more messages: a transport asks for the next before it has sent
+    those that it was given.
     """
 
     def __init__(self, lease: BatchLease, messages: Iterator[Message]) -> None:

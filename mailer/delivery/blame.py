@@ -1,6 +1,7 @@
-"""Who bears an outcome: the recipient, the campaign or the transport. A pure decision; docs/delivery.md has the table.
+"""Decide what an outcome leads to for the recipient, the campaign and the transport; docs/delivery.md has the table.
 
-Only a refusal about an address ever counts against it. What is about whoever sends uses up nobody's attempts.
+The decision needs no database and no clock. Only a refusal about an address ever counts against that address. An
+outcome that is about the sender or the transport uses up none of the recipient's attempts.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from transports.base import About, Status
 class Consequence:
     """What an outcome leads to.
 
-    `status` is what the recipient's record becomes; None leaves it as it was, and they are tried again. `due_at` in ms
-    is when, if ever. `counts`: against the address. `rests`: the campaign. `trips_breaker`: the
-    transport's circuit breaker opens.
+    `status` is the new status of the recipient's record; with None the record stays as it was, and the recipient is
+    tried again. `due_at` (ms since 1970) is when the next attempt is due; None: there will be none. `counts`: the
+    refusal counts against the address. `rests`: the campaign rests. `trips_breaker`: the transport's breaker opens.
     """
 
     status: DeliveryStatus | None
@@ -41,9 +42,10 @@ def consequence(
     chance: float,
     policy: str,
 ) -> Consequence:
-    """What follows from an outcome, given the recipient's earlier tries, the first of them at `first_at` (ms).
+    """Return what follows from an outcome, given the recipient's earlier attempts, the first at `first_at` (ms).
 
-    `chance` from 0 to 1 spreads retries; `policy` is `retry` or `hold` and says what becomes of an uncertain one.
+    `chance`, from 0 to 1, spreads the times of retries. `policy` says what becomes of a message that may have arrived:
+    `retry` sends it once more, `hold` does not.
     """
     if status is Status.SENT:
         return Consequence(DeliveryStatus.SENT, attempts + 1, uncertain_attempts)

@@ -21,9 +21,10 @@ _TRIPPED = select(CircuitBreaker.reason, CircuitBreaker.since, CircuitBreaker.fa
 
 @dataclass(frozen=True, slots=True)
 class Tripped:
-    """A breaker that is not closed: the transport's own words, and when it first failed (`since`, ms).
+    """A breaker that is open or half-open. Times are milliseconds since 1970.
 
-    `failures` counts those in a row. From `retry_at` (ms) on, one worker may try the transport.
+    `reason` is what the transport said at its last failure. `since` is when it first failed, `failures` is how often in
+    a row. From `retry_at` on, one worker may try the transport.
     """
 
     reason: str
@@ -32,21 +33,21 @@ class Tripped:
     retry_at: int
 
     def is_open(self, now: int) -> bool:
-        """Whether nobody may send at `now` (ms); else the breaker is half-open."""
+        """Whether nobody may send at `now` (ms since 1970). If this is false, the breaker is half-open."""
         return self.retry_at > now
 
 
 def tripped(connection: Connection) -> Tripped | None:
-    """The breaker when it is open or half-open; None: it is closed."""
+    """Return the breaker if it is open or half-open; None means that it is closed."""
     found = connection.execute(_TRIPPED).one_or_none()
     return Tripped(*found) if found else None
 
 
 def trip(connection: Connection, reason: str, now: int, *, half_open: bool) -> None:
-    """Open the breaker after a failure at `now` (ms), each time in a row for longer.
+    """Open the breaker after a failure at `now` (ms since 1970), for longer with each failure in a row.
 
-    `half_open`: the caller was the one that tried. While the breaker is open, the failures of others, who began to send
-    before it opened, change nothing.
+    `half_open` means that the caller was the one worker that tried the transport. While the breaker is open, failures
+    of the others change nothing: they began to send before it opened.
     """
     before = tripped(connection)
     if before and not half_open and before.is_open(now):
@@ -63,5 +64,5 @@ def reserve(connection: Connection, until: int) -> None:
 
 
 def close(connection: Connection) -> None:
-    """The transport works: everybody may send."""
+    """Close the breaker, since the transport works: everybody may send."""
     connection.execute(delete(CircuitBreaker))

@@ -1,4 +1,4 @@
-"""One batch from claim to done."""
+"""Deliver one batch, from claiming it until it is given back or done."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ T = TypeVar("T")
 
 
 class Deliverer:
-    """Runs batches, one a call; safe in several threads, which share the transport.
+    """Delivers one batch per call. Several threads may use it; they share the transport.
 
-    `template_of` gives the message of a campaign by its id; what it raises is that campaign's error.
+    `template_of` returns the compiled message of a campaign by its id. What it raises is that campaign's error.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Deliverer:
         self._template = lru_cache(maxsize=8)(template_of)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
-        """Deliver the batch that is due first; False: none is. `stopping()` ends it after the checkpoint in hand.
+        """Deliver the batch that is due first; return False if none is. When `stopping()`, end after this checkpoint.
 
-        After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises what
-        is no campaign's fault, such as `SQLAlchemyError` when the database is away.
+        After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
+        that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
         """
         since = boot_time()
         claim = self._claim()
@@ -70,7 +70,7 @@ class Deliverer:
             self._deliver(lease, stopping)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
-        except BaseException as error:  # unless it is the machine's or the database's
+        except BaseException as error:  # of this campaign, unless the machine or the database is at fault
             if not _is_the_campaigns(error):
                 raise
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
@@ -82,14 +82,14 @@ class Deliverer:
         while True:
             try:
                 return self._outbox.claim()
-            except Exception as error:  # a row that cannot be read, or counted with
+            except Exception as error:  # such as a row with values that cannot be read
                 campaign_id = self._outbox.campaign_due() if _is_the_campaigns(error) else None
                 if campaign_id is None:
                     raise
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
 
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
-        """With the traceback the first time only."""
+        """Log an error of a campaign; if it is the first in a row (`times` is 1), with its traceback."""
         log.error("campaign %s met an unexpected error: %s", campaign_id, without_addresses(describe(error)))
         if times <= 1:
             log.error("%s", full_traceback(error))
@@ -155,10 +155,10 @@ class Deliverer:
     def _write_until_done(
         self, lease: BatchLease, intent: Sequence[WorkItem], write: Callable[[], T], stopping: Callable[[], bool]
     ) -> T:
-        """Repeat `write` for as long as the database is away: outcomes that are forgotten would be sent again.
+        """Repeat `write` for as long as the database is away: messages whose outcomes are lost would be sent again.
 
-        A commit may have happened although its answer was lost. Then the recorded `intent` is another than `intent`,
-        and `LeaseLost` is raised: the batch goes on from what is recorded.
+        A commit may have succeeded although its answer was lost. Then `intent` is no longer the intent on record, and
+        `LeaseLost` is raised: whoever claims the batch next goes on from what is on record.
         """
         while True:
             try:
@@ -181,11 +181,12 @@ class Deliverer:
                 return
 
     def _transport_works(self, claim: Claim, todo: Sequence[WorkItem]) -> bool:
+        """Check the transport; if it does not work, give the batch back and open the breaker again."""
         try:
             self._transport.check()
         except TransportUnavailable as error:
             words = one_line(str(error) or NO_REASON)
-        except Exception as error:  # noqa: BLE001 - it is asked about itself, so no campaign is at fault
+        except Exception as error:  # noqa: BLE001 - whatever it raises, no campaign is at fault
             log.error("the transport's check: %s", full_traceback(error))
             words = describe(error)
         else:
@@ -194,13 +195,16 @@ class Deliverer:
         return False
 
     def _record_recovery(self, claim: Claim) -> Claim:
-        """Close the breaker, end the rest: an answer about a recipient shows that sending works, `check` does not."""
+        """Close the breaker and end the campaign's rest, once an outcome is about a recipient.
+
+        Only such an outcome shows that sending works; the transport's `check` does not.
+        """
         self._outbox.record_recovery(claim)
         return replace(claim, half_open=False, campaign_rests=False)
 
 
 def _is_the_campaigns(error: BaseException) -> bool:
-    """Whether this campaign is at fault; trouble of the machine or the database would meet every campaign."""
+    """Whether an error is taken as the campaign's: trouble of the machine or the database would meet every campaign."""
     return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 

@@ -1,4 +1,4 @@
-"""Which batch is due first, of all campaigns: the one query that says what is delivered next."""
+"""Find the batch that is due first, of all campaigns: the one query that decides what is delivered next."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam,
 from mailer.delivery import circuit_breaker, ledger, resting
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState
 
+# how many recipients of a batch have no record yet
 PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
 _BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting)
 _COUNTS = (Batch.takeovers, PENDING.label("pending"))
@@ -34,6 +35,6 @@ DUE_CAMPAIGN = _due_batch(Batch.campaign_id)
 
 
 def parameters(connection: Connection, now: int) -> dict[str, Any]:
-    """What the queries need at `now` (ms): nothing is due while the circuit breaker is open."""
+    """Return the queries' parameters at `now` (ms since 1970). Nothing is due while the circuit breaker is open."""
     breaker = circuit_breaker.tripped(connection)
     return {"now": now, "may_send": breaker is None or not breaker.is_open(now)}

@@ -1,4 +1,4 @@
-"""The outbox's writes: outcomes into deliveries, counts into batches, ends into campaigns; all inside a transaction."""
+"""Write outcomes to deliveries, counters to batches and ends to campaigns, always inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, De
 
 COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
 LEASES = Leases(Batch, Batch.campaign_id, Batch.number, ends=Batch.due_at)
-TOO_MANY = "MAILER_MAX_FAILURE_RATE"
+TOO_MANY = "MAILER_MAX_FAILURE_RATE"  # a campaign whose reason names this setting was paused by it
 ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
 
 
 class LeaseLost(Exception):
-    """Another worker has the batch: send nothing more, write nothing."""
+    """Another worker holds the batch now, so nothing more of it may be sent or written."""
 
 
 def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
-    """Update the batch if the claim still holds it; else raise `LeaseLost`, which rolls the transaction back."""
+    """Update the batch if the claim still holds it. Otherwise raise `LeaseLost`, which rolls the transaction back."""
     if not LEASES.write(connection, (claim.campaign_id, claim.number), claim.fence, values):
         raise LeaseLost
 
@@ -54,11 +54,11 @@ def record(
     untried: int,
     takeovers: int,
 ) -> None:
-    """Write outcomes at `now` (ms), keep the batch's counters in step and its lease alive until `due_at` (ms).
+    """Write outcomes, bring the batch's counters up to date, and extend its lease until `due_at`.
 
-    `attempting` are the user ids that come next. `untried` is how many of the batch have no record yet; the number of
-    the planned follows from it, since users may come and go. `takeovers` is how many holders of the batch died in a
-    row. Raises `LeaseLost`.
+    `now` and `due_at` are ms since 1970. `attempting` are the user ids that are attempted next. `untried` is how many
+    recipients of the batch have no record yet; `planned` is computed from it, since users come and go while a batch
+    runs. `takeovers` is how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
     changes.subtract(result.item.status for result in results if result.item.status is not None)
@@ -127,20 +127,23 @@ def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, 
 
 
 def next_due(connection: Connection, claim: Claim) -> int | None:
-    """When the first of the batch's deliveries is to be tried again, in ms; None when all are final."""
+    """Return when the first of the batch's deliveries is to be tried again, in ms since 1970; None: all are final."""
     return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
 
 
 def end_open(connection: Connection, claim: Claim, now: int) -> None:
-    """End the batch's deliveries after a cancellation: deferred ones are skipped, uncertain ones stay uncertain."""
+    """End the batch's deliveries after a cancellation: deferred ones become skipped, uncertain ones stay uncertain.
+
+    Raises `LeaseLost`.
+    """
     skipped = _end_deliveries(connection, _deliveries_of(claim), now)
     fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
 
 
 def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
-    """Do as `end_open` with all batches that nobody holds. The caller holds a lock on the campaign's row."""
+    """Do as `end_open` does for all batches that nobody holds. The caller must hold a lock on the campaign's row."""
     waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
-    connection.execute(select(Batch.number).where(waiting).with_for_update())  # nobody claims or counts meanwhile
+    connection.execute(select(Batch.number).where(waiting).with_for_update())  # so that no worker changes them
     theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
     _end_deliveries(connection, theirs, now)
     values = {"skipped": Batch.skipped + Batch.deferred, "deferred": 0}
@@ -156,12 +159,12 @@ def _end_deliveries(connection: Connection, theirs: ColumnElement[bool], now: in
 
 
 def reopen(connection: Connection, campaign_id: str, statuses: Collection[DeliveryStatus], now: int) -> int:
-    """Have the final deliveries with one of `statuses` tried again, as if for the first time; return how many.
+    """Have the final deliveries with one of `statuses` tried again, as if for the first time; return how many they are.
 
-    The caller holds a lock on the campaign's row.
+    The caller must hold a lock on the campaign's row.
     """
     mine = Batch.campaign_id == campaign_id
-    connection.execute(select(Batch.number).where(mine).with_for_update())  # nobody counts meanwhile
+    connection.execute(select(Batch.number).where(mine).with_for_update())  # so that no worker changes them meanwhile
     resting = and_(Delivery.campaign_id == campaign_id, Delivery.due_at.is_(None))
     counts = {s: _count_in_batch(and_(resting, Delivery.status == s)) for s in statuses}
     moved: dict[str, Any] = {status.value: COUNTERS[status] - count for status, count in counts.items()}
@@ -185,10 +188,10 @@ def _in_range() -> ColumnElement[bool]:
 
 
 def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> None:
-    """Give up the lease: the batch waits for its next delivery (now, with `more`), or is done.
+    """Give up the lease. The batch then waits until its next delivery is due, or is done if none will be.
 
-    The last batch that is done completes the campaign. `state` is the campaign's, whose row the caller has locked.
-    Raises `LeaseLost`.
+    With `more` there are recipients left, and the batch is due at once. The last batch that is done completes the
+    campaign. `state` is the state of the campaign, whose row the caller has locked. Raises `LeaseLost`.
     """
     due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
     if due is not None:
@@ -201,7 +204,7 @@ def give_back(connection: Connection, claim: Claim, state: str | None, now: int,
 
 
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
-    """End the campaign when no batch is open any more. The caller holds a lock on its row."""
+    """Complete the campaign if all its batches are done. The caller must hold a lock on the campaign's row."""
     unfinished = exists().where(Batch.campaign_id == campaign_id, Batch.state != BatchState.DONE)
     trouble = exists().where(Batch.campaign_id == campaign_id, Batch.failed + Batch.uncertain > 0)
     over = case((trouble, CampaignState.COMPLETED_WITH_ISSUES.value), else_=CampaignState.COMPLETED.value)
@@ -211,7 +214,10 @@ def complete_campaign(connection: Connection, campaign_id: str, now: int) -> Non
 
 
 def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) -> None:
-    """Pause the campaign when more than `max_rate` of its recipients failed for good."""
+    """Pause the campaign if more than `max_rate`, a share from 0 to 1, of its finished recipients failed for good.
+
+    A campaign that a person has resumed after such a pause goes on.
+    """
     sums = select(func.sum(Batch.sent), func.sum(Batch.failed)).where(Batch.campaign_id == campaign_id)
     sent, failed = connection.execute(sums).one()
     if sent + failed >= ENOUGH_TO_JUDGE and failed > max_rate * (sent + failed):

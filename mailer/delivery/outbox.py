@@ -1,8 +1,9 @@
-"""The outbox: claim a batch, checkpoint it, release it. The only writer of batch and delivery state.
+"""The outbox: workers claim a batch here, record their progress at checkpoints, and release the batch.
 
-A batch is taken by pushing its `due_at` to the end of a lease and raising its `fence`; every later write names that
-fence, so whoever lost the lease can write nothing. A checkpoint is one commit: the outcomes of the messages just
-sent and the user ids about to be attempted. After a kill -9 those ids, and no others, are uncertain.
+A worker takes a batch by moving its `due_at` to the end of a lease and raising its `fence`. Every later write names
+that fence, so a worker that lost the lease can write nothing. A checkpoint is one commit: the outcomes of the messages
+just sent and the user ids about to be attempted. After a kill -9 the recipients with those ids are uncertain, and no
+others.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ LOST_OUTCOME = "The outcome was lost in an unexpected error."
 
 
 class Outbox:
-    """Batches and deliveries in the database. `lease` in ms; the other arguments are the settings of their names."""
+    """Batches and deliveries in the database. `lease` is in ms; the other arguments are the settings of that name."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Outbox:
         self.lease = lease
 
     def claim(self) -> Claim | None:
-        """Take the batch that is due first, or None. What a dead worker was attempting becomes `uncertain`."""
+        """Take the batch that is due first; return None if none is. Whom a dead worker was attempting is uncertain."""
         with self._db.read() as connection:
             if connection.execute(due_batch.DUE_BATCH, self._due(connection)).first() is None:
                 return None
@@ -70,7 +71,7 @@ class Outbox:
         return due_batch.parameters(connection, self._db.clock(connection))
 
     def campaign_due(self) -> str | None:
-        """The campaign whose batch `claim` would take: the one to blame when `claim` meets an unexpected error."""
+        """Return the campaign whose batch `claim` would take: the one at fault when `claim` fails."""
         with self._db.read() as connection:
             found: str | None = connection.scalar(due_batch.DUE_CAMPAIGN, self._due(connection))
         return found
@@ -106,19 +107,22 @@ class Outbox:
         return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
 
     def due_items(self, claim: Claim) -> list[WorkItem]:
-        """Everyone of the batch who has no final outcome and is due, by id."""
+        """Return everyone in the batch who has no final outcome and is due, ordered by user id."""
         with self._db.read() as connection:
             return due_items(connection, claim, self._db.clock(connection))
 
     def extend(self, claim: Claim) -> float:
-        """Extend the lease; return when that began, by `boot_time`. Raises `ledger.LeaseLost`."""
+        """Extend the lease, and return a time before it was extended, in seconds of `boot_time`.
+
+        Raises `ledger.LeaseLost`.
+        """
         with self._db.write(durable=False) as connection:
             since = boot_time()
             ledger.fenced(connection, claim, due_at=self._db.clock(connection) + self.lease)
         return since
 
     def verify_intent(self, claim: Claim, intent: Sequence[WorkItem]) -> None:
-        """Raise `ledger.LeaseLost` unless the batch is held and `intent` is still the newest thing written to it."""
+        """Raise `ledger.LeaseLost` unless the claim holds the batch and `intent` is still what is on record for it."""
         mine = ledger.LEASES.mine((claim.campaign_id, claim.number), claim.fence)
         with self._db.read() as connection:
             attempting = connection.scalar(select(Batch.attempting).where(mine))
@@ -128,12 +132,12 @@ class Outbox:
     def checkpoint(
         self, claim: Claim, results: Sequence[Result], ahead: Sequence[WorkItem], untried: int
     ) -> Checkpoint:
-        """Commit `results` and the intent to attempt `ahead`, less who unsubscribed meanwhile.
+        """Commit `results` and the intent to attempt `ahead`, without those who may not be written to any more.
 
-        `untried` is how many of `ahead` and after have no record. When the campaign no longer runs nobody is to be
-        attempted. Raises `ledger.LeaseLost`, with nothing written.
+        `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
+        runs, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
-        with self._db.write() as connection:  # which may have taken long
+        with self._db.write() as connection:  # waiting for this may take long, so the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
             self._judge_campaign(connection, claim, results)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
@@ -147,13 +151,13 @@ class Outbox:
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be continued, to be retried, or done.
 
-        `trouble` is what ended it early: the transport's circuit breaker opens, or the campaign rests. Returns how
-        often in a row the campaign rested; 0: it does not. Raises `ledger.LeaseLost`.
+        `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. Returns
+        how often in a row the campaign has rested; 0: it does not rest. Raises `ledger.LeaseLost`.
         """
         with self._db.write() as connection:
             now = self._db.clock(connection)
             lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update()
-            state = connection.scalar(lock)  # batches that end at the same moment queue here, so one sees the last end
+            state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
             self._judge_campaign(connection, claim, results)
             self._record(connection, claim, results, [], now=now, untried=untried)
             rests = resting.settle(connection, claim, trouble, now, ended=not untried)
@@ -161,9 +165,9 @@ class Outbox:
         return rests
 
     def abandon(self, claim: Claim, error: str) -> int:
-        """Give the batch back after an unexpected error, and have its campaign rest; return how often it did so.
+        """Give the batch back after an unexpected error and have its campaign rest; return how often in a row it has.
 
-        Whoever was being attempted may have the message. Raises `ledger.LeaseLost`.
+        Recipients who were being attempted become uncertain: they may have the message. Raises `ledger.LeaseLost`.
         """
         mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
         held = select(Batch.attempting, due_batch.PENDING.label("pending")).where(*mine)
@@ -177,16 +181,16 @@ class Outbox:
         return rests
 
     def rest(self, campaign_id: str, error: str) -> int:
-        """Have a campaign rest whose next batch cannot be claimed; return how often it did so."""
+        """Have a campaign rest because its next batch cannot be claimed; return how often in a row it has rested."""
         with self._db.write() as connection:
             now = self._db.clock(connection)
             behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
             rests = resting.rest(connection, campaign_id, Trouble(error=error), now, tried=True)
-            connection.execute(behind.values(due_at=now + self.lease))  # whatever its state: others have their turn
+            connection.execute(behind.values(due_at=now + self.lease))  # in any case, so that others get their turn
         return rests
 
     def record_recovery(self, claim: Claim) -> None:
-        """Somebody got a reply: close the breaker, and let the campaign run that rested for its sender."""
+        """Record that a recipient got a reply: close the breaker, and let a campaign that rested go on."""
         with self._db.write() as connection:
             if claim.campaign_rests:
                 resting.end(connection, claim.campaign_id, answered=True, ended=False)
@@ -195,7 +199,7 @@ class Outbox:
 
     def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
         """Pause the campaign if everybody gets the same reply, before the next recipients are chosen."""
-        if any(result.status is DeliveryStatus.FAILED for result in results):  # the campaign's row before the batch's
+        if any(result.status is DeliveryStatus.FAILED for result in results):  # lock in this order: campaign, batch
             connection.execute(_STATE.with_for_update(), {"campaign": claim.campaign_id})
             same_refusals.count(connection, claim, results, self._same_refusals)
 
@@ -209,7 +213,8 @@ class Outbox:
         now: int,
         untried: int,
     ) -> None:
-        due_at, takeovers = now + self.lease, 0 if results else claim.takeovers  # outcomes: this holder gets on
+        # outcomes show that this process did not die while sending, so the count of those that did begins anew
+        due_at, takeovers = now + self.lease, 0 if results else claim.takeovers
         ledger.record(connection, claim, results, intent, now=now, due_at=due_at, untried=untried, takeovers=takeovers)
         if not claim.dry_run:
             outcomes = address_outcomes(results)

@@ -1,7 +1,8 @@
-"""Campaigns that rest after trouble of their own, while others go on. All processes read it from the row.
+"""Campaigns that rest after trouble of their own, while other campaigns go on.
 
-Once its `due_at` has come, one worker tries a resting campaign with one batch. Then it goes on, or rests for longer. In
-the end it is paused (its sender stays refused) or failed (each try meets an unexpected error).
+Whether a campaign rests stands in its row, where all processes see it. When its `due_at` has come, one worker tries it
+with one batch. Then the campaign goes on, or rests for longer. In the end it is paused, if its sender was refused each
+time, or it has failed, if each try met an unexpected error.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ AT_WORK = (CampaignState.PLANNING, CampaignState.RUNNING)
 
 
 def due(now: ColumnElement[int]) -> ColumnElement[bool]:
-    """A condition: the campaign rests and may be tried."""
+    """A condition: the campaign rests, and a worker may try it now."""
     return and_(Campaign.state == CampaignState.RESTING, Campaign.due_at <= now)
 
 
 def reserve_try(connection: Connection, campaign_id: str, now: int, until: int) -> bool:
-    """Keep the other workers away until `until` (ms), while the caller tries; False: another does already."""
+    """Reserve a resting campaign for the caller until `until` (ms); return False if another worker tries it already."""
     mine = (Campaign.id == campaign_id, Campaign.state == CampaignState.RESTING, Campaign.due_at <= now)
-    free = select(Campaign.id).where(*mine).with_for_update(skip_locked=True)  # no wait: the caller has a batch locked
+    free = select(Campaign.id).where(*mine).with_for_update(skip_locked=True)  # not to wait with a batch locked
     if connection.execute(free).one_or_none() is None:
         return False
     connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(due_at=until))
@@ -35,10 +36,11 @@ def reserve_try(connection: Connection, campaign_id: str, now: int, until: int) 
 
 
 def rest(connection: Connection, campaign_id: str, trouble: Trouble, now: int, *, tried: bool) -> int:
-    """Have the campaign rest, and return how often it did so for this trouble; 0: it rests already, or is stopped.
+    """Have the campaign rest, and return how often in a row it has rested for this kind of trouble.
 
-    `tried`: the caller tried it after a rest, so the next rest is longer. The same trouble of other batches, which were
-    in hand before, changes nothing.
+    `tried` means that the caller tried the campaign after a rest, so that the next rest is longer. Otherwise a campaign
+    that rests already is left as it is: its other batches in hand met the same trouble. Returns 0 when nothing changed,
+    also because the campaign was paused, cancelled or finished meanwhile.
     """
     facts = select(Campaign.state, Campaign.rests, Campaign.errors).where(Campaign.id == campaign_id)
     row = connection.execute(facts.with_for_update()).one()
@@ -71,10 +73,10 @@ def _after_error(step: int, error: str, now: int) -> dict[str, Any]:
 
 
 def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool) -> None:
-    """Let the campaign go on.
+    """Let a resting campaign go on, and set back the counters of its trouble.
 
-    `answered`: somebody got a reply, so its sender is no longer refused. `ended`: a batch came to its end, so its
-    unexpected errors are over.
+    `answered`: a recipient got a reply, so the sender is no longer refused. `ended`: a batch was worked off, so there
+    are no unexpected errors any more.
     """
     over: dict[str, int] = ({"rests": 0} if answered else {}) | ({"errors": 0} if ended else {})
     mine = Campaign.id == campaign_id
@@ -85,9 +87,9 @@ def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool
 
 
 def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: int, *, ended: bool) -> int:
-    """After a batch: open the breaker or have the campaign rest for the `trouble` there was, or let both go on.
+    """Draw the conclusions of a batch: `trouble` opens the breaker or makes the campaign rest, none lets both go on.
 
-    `ended`: the batch has come to its end. Returns how often in a row the campaign rested for this; 0: it does not.
+    `ended`: the batch was worked off. Returns how often in a row the campaign has rested for this; 0: it does not rest.
     """
     if trouble is None:
         if claim.half_open:

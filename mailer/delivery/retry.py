@@ -1,21 +1,23 @@
-"""When to try again: pure decisions on numbers. All times are milliseconds."""
+"""Decide when to try again: pure functions of numbers. All times and delays are in milliseconds."""
 
 from __future__ import annotations
 
 MINUTE = 60_000
+# after a recipient's first soft failure, after the second, and so on; the last delay repeats
 RECIPIENT_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240, 720))
 MAX_ATTEMPTS = 8
-MAX_AGE = 24 * 60 * MINUTE
-JITTER = 0.2
-REST_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240))
-ERROR_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5))
-TRANSPORT_DELAYS = tuple(seconds * 1000 for seconds in (5, 15, 30, 60, 120, 300))
+MAX_AGE = 24 * 60 * MINUTE  # from a recipient's first attempt to the last
+JITTER = 0.2  # a delay is up to half of this share longer or shorter
+REST_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240))  # of a campaign whose sender is refused
+ERROR_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5))  # of a campaign that met an unexpected error
+TRANSPORT_DELAYS = tuple(seconds * 1000 for seconds in (5, 15, 30, 60, 120, 300))  # of a transport that fails
 
 
 def next_attempt(attempts: int, first_at: int, now: int, *, chance: float) -> int | None:
-    """When to try a recipient again after `attempts` soft failures, the first at `first_at`; None: give up.
+    """Return when to try a recipient again after `attempts` soft failures, the first at `first_at`; None: never.
 
-    `chance` from 0 to 1 spreads the delay by up to a fifth, so that a relay is not asked for everyone at one moment.
+    `chance`, from 0 to 1, makes the delay up to a tenth shorter or longer, so that not all retries reach a relay at the
+    same moment.
     """
     delay = RECIPIENT_DELAYS[min(attempts, len(RECIPIENT_DELAYS)) - 1]
     due = now + int(delay * (1 + JITTER * (chance - 0.5)))
@@ -23,20 +25,23 @@ def next_attempt(attempts: int, first_at: int, now: int, *, chance: float) -> in
 
 
 def uncertain_again(uncertain_attempts: int, now: int, *, policy: str) -> int | None:
-    """When to send what may have arrived already: once and at once under `retry`, never (None) under `hold`."""
+    """Return when to send a message again that may have arrived: at once, but only once, by the policy `retry`.
+
+    None means never, as always by the policy `hold`.
+    """
     return now if policy == "retry" and uncertain_attempts < 2 else None
 
 
 def transport_back_off(step: int) -> int:
-    """How long to leave a transport alone after its `step`-th failure in a row, counted from 1."""
+    """Return how long to leave a transport alone after its `step`-th failure in a row, counted from 1."""
     return TRANSPORT_DELAYS[min(step, len(TRANSPORT_DELAYS)) - 1]
 
 
 def sender_back_off(step: int) -> int | None:
-    """How long a campaign rests after its sender was refused for the `step`-th time in a row; None: until a person."""
+    """Return how long a campaign rests after the `step`-th refusal of its sender in a row; None: it is to be paused."""
     return REST_DELAYS[step - 1] if step <= len(REST_DELAYS) else None
 
 
 def error_back_off(step: int) -> int | None:
-    """How long a campaign rests after its `step`-th unexpected error; None: it has failed."""
+    """Return how long a campaign rests after its `step`-th unexpected error in a row; None: it is to fail."""
     return ERROR_DELAYS[step - 1] if step <= len(ERROR_DELAYS) else None

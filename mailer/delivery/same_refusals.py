@@ -1,7 +1,7 @@
-"""Does everybody get the same reply? Then it is not about the recipients, whatever its code says.
+"""Notice when most recipients get the same refusal: then it is not about them, whatever its code says.
 
-A campaign's last refusals that are not about addresses are kept, over all threads and processes, told apart by what
-they say: without numbers, names, ids and dates, which differ from recipient to recipient.
+A campaign's last refusals that are not about addresses are kept in the database, for all threads and processes. They
+are compared in a normalised form, without the numbers, names, ids and dates that differ from recipient to recipient.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from mailer.delivery.worklist import Claim, Result
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus, SameRefusals
 from transports.base import About
 
-LONGEST = 200  # characters of a reply that tell it apart
+LONGEST = 200  # characters of a normalised reply that are kept and compared
 
 _CODE = re.compile(r"[245]\d\d|[245]\.\d{1,3}\.\d{1,3}")
 _WORD = re.compile(r"\w+://\S+|[^\s,:;()\[\]{}<>\"'=|]+")
 _NAMED = re.compile(r"\S*@\S*|\w+://\S*|\S*\w\.[a-z]\S*", re.IGNORECASE)  # addresses, URLs, hosts
 _ID = re.compile(r".*\d.*|[A-Za-z0-9+/_-]{33,}")
+# after one of these words comes an id, whatever it looks like
 _BEFORE_ID = {"id", "ids", "queue-id", "message-id", "ref", "reference", "ticket", "session", "incident", "transaction"}
 _DATE = re.compile(r"(mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|gmt|utc)[.:]?")
 _GAPS = re.compile(r"(# ?)+")
 
 
 def normalised(reply: str, address: str = "") -> str:
-    """What `reply` says, alike for all who get it; `address` is the recipient's, whose parts are left out."""
+    """Return `reply` in a form that is equal for all who get it: what differs between recipients becomes `#`.
+
+    `address` is the recipient's own, whose parts are replaced too.
+    """
     local, _, domain = address.lower().partition("@")
     theirs = {part for part in (local, domain, address.lower()) if part}
     words = [_told(word, theirs) for word in _WORD.findall(reply)]
@@ -40,6 +44,7 @@ def normalised(reply: str, address: str = "") -> str:
 
 
 def _told(word: str, theirs: set[str]) -> str:
+    """The word in lower case, or `#` if it may differ between recipients; `theirs` are parts of the address."""
     bare = word.strip(".!?-")
     if _CODE.fullmatch(bare):
         return bare
@@ -49,15 +54,15 @@ def _told(word: str, theirs: set[str]) -> str:
 
 
 def is_pattern(result: Result) -> bool:
-    """Whether the outcome is a refusal that is not about an address, and so counts here."""
+    """Whether the outcome is a refusal of the message, not of the address, and so is to be compared."""
     return result.status is DeliveryStatus.FAILED and result.about is About.MESSAGE
 
 
 def count(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
-    """Note the refusals that are not about addresses; pause the campaign when most of the last `size` say the same.
+    """Record the refusals that are not about addresses; pause the campaign when most of the last `size` are the same.
 
-    `size` 0 notes nothing. A reply for which it was paused already does not pause it again. The caller holds a lock
-    on the campaign's row.
+    With `size` 0 nothing is recorded. A reply for which the campaign was paused before does not pause it again. The
+    caller must hold a lock on the campaign's row.
     """
     refused = [result for result in results if is_pattern(result)]
     if claim.dry_run or not size or not refused:
@@ -79,7 +84,10 @@ def count(connection: Connection, claim: Claim, results: Sequence[Result], size:
 
 
 def most_common_reply(replies: Sequence[str], size: int, known: Sequence[str]) -> str | None:
-    """The reply that most of `size` replies are, unless it is `known`; None: there is none, or they are fewer."""
+    """Return the reply that more than half of `size` replies are.
+
+    None if there is none, if it is among the `known`, or if there are fewer than `size` replies.
+    """
     if len(replies) < size:
         return None
     reply, times = Counter(replies).most_common(1)[0]
@@ -93,5 +101,5 @@ def _pause(connection: Connection, campaign_id: str, reason: str) -> None:
 
 
 def forget(connection: Connection, campaign_id: str) -> None:
-    """Delete what is known of a campaign's refusals."""
+    """Delete the recorded refusals of a campaign."""
     connection.execute(delete(SameRefusals).where(SameRefusals.campaign_id == campaign_id))

@@ -1,4 +1,4 @@
-"""What ended an attempt early, and the words for it: one line for the record, the traceback for the log."""
+"""What ended an attempt early, in words: one line for the database, the traceback for the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _ADDRESS = re.compile(r"\S+@\S+")
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why an attempt ended early, in words for people: the transport failed, the sender was refused, or an error."""
+    """Why an attempt ended early, in words for people; each field is None unless it was a cause.
+
+    `transport`: the transport failed. `sender`: the sender was refused. `error`: there was an unexpected error.
+    """
 
     transport: str | None = None
     sender: str | None = None
@@ -24,31 +27,31 @@ class Trouble:
 
 
 class BrokenContract(Exception):
-    """A transport gave no outcome for a message, two of them, or something that is no outcome."""
+    """A transport gave no outcome for a message, gave two for it, or gave something that is no outcome."""
 
 
 def describe(error: BaseException) -> str:
-    """One line for people and for the database. An error that is not this service's own is named by its class."""
+    """Describe an error in one line, for people and for the database. Foreign errors are named by their class."""
     if isinstance(error, (MailerError, UnusableText, BrokenContract)):
         return one_line(str(error))
     name = type(error).__name__
     try:
         words = str(error)
-    except Exception:  # noqa: BLE001 - the class may be anybody's
+    except Exception:  # noqa: BLE001 - a third party's class may fail at this
         words = "(it has no words)"
     return one_line(f"an unexpected error, whose traceback is in the log: {name}: {words}")
 
 
 def one_line(text: str) -> str:
-    """`text` without control characters and lone surrogates, cut to `LONGEST` characters."""
+    """Return `text` without control characters and lone surrogates, cut to `LONGEST` characters."""
     return text_rules.one_line(text).strip()[:LONGEST]
 
 
 def without_addresses(text: str) -> str:
-    """`text` with every word that has an `@` replaced."""
+    """Return `text` with every word that contains an `@` replaced, so that no log has addresses."""
     return _ADDRESS.sub("<address>", text)
 
 
 def full_traceback(error: BaseException) -> str:
-    """The traceback, without addresses."""
+    """Return the error's traceback, without addresses."""
     return without_addresses("".join(traceback.format_exception(error)))

@@ -1,4 +1,4 @@
-"""Who of a batch is to be attempted, and what came of it: plain values, and the queries that read them."""
+"""Who in a batch is to be attempted, and what came of it: plain values, and the queries that read them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from transports.base import About
 class Claim:
     """A batch that this worker holds.
 
-    `half_open`: the circuit breaker is, and this batch tries the transport. `campaign_rests`: the campaign rests, and
-    this batch tries it. `merged`: of users who share an address one is written to. `errors`: unexpected errors of the
-    campaign in a row. `takeovers`: how many holders of the batch in a row died while sending.
+    `half_open`: the circuit breaker is half-open, and this batch tries the transport. `campaign_rests`: the campaign
+    rests, and this batch tries it. `merged`: of the users who share an address, only one gets the message. `errors`:
+    how many unexpected errors the campaign has met in a row. `takeovers`: how many processes in a row died while they
+    were sending this batch.
     """
 
     campaign_id: str
@@ -41,9 +42,10 @@ class Claim:
 
 
 class WorkItem(NamedTuple):
-    """One recipient to attempt, and what came of earlier attempts. `status` None: there were none.
+    """One recipient to attempt, and what came of earlier attempts. `status` is None if there were none.
 
-    `refused_before`: refusals of the address are on record; a message that it takes ends them.
+    `first_at` is the time of the first, in ms since 1970. `refused_before`: refusals of the address are on record,
+    which are deleted when it takes a message.
     """
 
     recipient: Recipient
@@ -55,9 +57,10 @@ class WorkItem(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of an attempt; `due_at` (ms) is when there is to be another.
+    """What came of an attempt.
 
-    `about`: whom a failure is about. `counts`: the failure counts against the address.
+    `due_at` (ms since 1970) is when another is due; None: there will be none. `about` is whom a failure is about.
+    `counts`: the failure counts against the address.
     """
 
     item: WorkItem
@@ -71,7 +74,7 @@ class Result(NamedTuple):
 
 
 def address_outcomes(results: Sequence[Result]) -> list[AddressOutcome]:
-    """What `results` say about addresses: refusals that count against one, and messages that were taken."""
+    """Return what `results` show about addresses: refusals that count against one, and messages that were taken."""
     return [_address_outcome(one) for one in results if one.counts or one.status is DeliveryStatus.SENT]
 
 
@@ -82,9 +85,9 @@ def _address_outcome(result: Result) -> AddressOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the database said at a checkpoint: the time in ms, who may be attempted, whether the campaign still runs.
+    """What the database said at a checkpoint: who may be attempted now, and whether the campaign still runs.
 
-    The lease began at `since` (`boot_time`), or later.
+    `now` is its clock, in ms since 1970. The lease was extended at `since` or later, in seconds of `boot_time`.
     """
 
     since: float
@@ -103,7 +106,7 @@ _PAST = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delive
 
 
 def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
-    """Everyone of the batch who has no final outcome and is due at `now`, by id.
+    """Return everyone in the batch who has no final outcome and is due at `now` (ms), ordered by user id.
 
     First run, retry after a soft failure and recovery after a crash all start here.
     """
@@ -120,7 +123,7 @@ def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
 
 
 def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:
-    """These users with their past in the campaign; one who is not in the directory has no name and no address."""
+    """Return these users with their earlier attempts. One who has left the directory has no name and no address."""
     rows = connection.execute(_users_and_past(campaign_id).where(User.id.in_(user_ids)))
     known = {row.id: _item(row) for row in rows}
     return [known.get(user_id) or _item_without_user(connection, campaign_id, user_id) for user_id in user_ids]
@@ -129,9 +132,9 @@ def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]
 def still_eligible(
     connection: Connection, claim: Claim, items: Sequence[WorkItem]
 ) -> tuple[Sequence[WorkItem], Sequence[Result]]:
-    """Those of `items` who may still be written to, and the others as skipped, with the reason.
+    """Divide `items` into those who may still be written to, and the others, as skipped and with the reason.
 
-    A dry run may always be sent.
+    The recipient of a dry run may always be written to.
     """
     if claim.dry_run:
         return items, []
@@ -148,7 +151,7 @@ def still_eligible(
 
 
 def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dict[str, str]:
-    """Who must not be written to because of another user with the address, and why."""
+    """Who must not be written to because of another user with the same address: ids with the reason."""
     among = {"campaign_id": campaign_id, "ids": ids}
     taken = dict.fromkeys(
         connection.scalars(ADDRESS_WRITTEN_TO, among), "Another user with the address has been written to."
@@ -186,7 +189,10 @@ def _item_without_user(connection: Connection, campaign_id: str, user_id: str) -
 
 
 def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
-    """The From address itself, subscribed or not; its user's name, else that of `from`, else the local part."""
+    """The sender's own address, subscribed or not, if it is due.
+
+    Its name is that of the user who has the address, or that given with the sender, or the address's local part.
+    """
     mine = and_(Delivery.campaign_id == Campaign.id, Delivery.user_id == claim.first_id)
     columns = (Campaign.sender, Campaign.sender_name, Delivery.due_at, *_PAST)
     query = select(*columns).outerjoin(Delivery, mine).where(Campaign.id == claim.campaign_id)

@@ -1,4 +1,4 @@
-"""The family that decides where and when batches run; `MAILER_ENGINE` selects one.
+"""Engines decide where and when batches run; `MAILER_ENGINE` selects one.
 
 `base` holds the interface; docs/writing-an-engine.md shows how to add another.
 """

@@ -16,7 +16,7 @@ from mailer.delivery.deliverer import Deliverer
 from mailer.settings import Settings
 
 Task = Callable[[threading.Event], None]
-"""Work beside the mail, such as the sync: runs until the event is set, and is to have a thread of its own."""
+"""Work besides sending mail, such as the sync. It runs until the event is set, so it needs a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,9 @@ class EngineParts:
     """What an engine is made from. All parts may be used by several threads, and by many processes at once.
 
     `planner.plan_next()` plans one campaign, `deliverer.run_next(stopping)` delivers one batch. Each returns False when
-    there is nothing to do. Both take what they work on under a lease of `settings.lease_seconds`, so while they run
-    somebody must call the `heartbeat()` of both, in the same process and several times a lease. `tasks` are by name.
+    there is nothing to do. Both hold what they work on by a lease of `settings.lease_seconds`. So while they run, the
+    engine must call the `heartbeat()` of both, in the same process and several times a lease. `tasks` maps names to
+    tasks.
     """
 
     deliverer: Deliverer
@@ -37,26 +38,26 @@ class EngineParts:
 class Engine(ABC):
     """Runs planning and batches for as long as there are any.
 
-    It may be made before a process forks, and is started after it. So making it makes no threads and connects to
-    nothing: Python holds a thread that was made before a fork for one that has ended.
+    An engine may be made before its process forks, and is started after that. So its constructor makes no threads and
+    connects to nothing: after a fork, Python takes a thread that was made before it for one that has ended.
     """
 
     @abstractmethod
     def __init__(self, parts: EngineParts) -> None:
-        """Keep the parts. Raises `ConfigError` for settings that it cannot work with."""
+        """Keep the parts. Raises `ConfigError` for settings that the engine cannot work with."""
 
     @abstractmethod
     def start(self) -> None:
-        """Begin to run what is due, in this process or by telling others. Called once, after the fork."""
+        """Begin to run what is due, in this process or by telling other processes. Called once, after the fork."""
 
     @abstractmethod
     def wake(self) -> None:
-        """There is new work. Only a hint: work that nobody announces must be found soon all the same."""
+        """Notice that there is new work. This is only a hint: work that nobody announces must be found soon as well."""
 
     @abstractmethod
     def stop(self, timeout: float) -> bool:
-        """End after the checkpoints in hand, waiting up to `timeout` seconds; False if some had not ended by then."""
+        """End after the checkpoints in hand, waiting at most `timeout` seconds; return False if some still go on."""
 
     @abstractmethod
     def trouble(self) -> str | None:
-        """Why nothing would run now, for people to read; None when all is well. `/readyz` shows it."""
+        """Return in words for people why nothing would run now; None when all is well. `/readyz` shows it."""

@@ -1,4 +1,4 @@
-"""Delivery threads inside this process: nothing to install or start."""
+"""The engine that plans and delivers in threads of this process, so that nothing else need be installed or started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailer.engines.worker import Worker
 class LocalEngine(Engine):
     """`MAILER_WORKERS` threads that plan and deliver, one that keeps their leases alive, and one for each task.
 
-    Mail is sent without the tasks, so a task that has ended is no trouble of the engine.
+    Mail is sent without the tasks too, so a task that has ended is not reported as trouble.
     """
 
     def __init__(self, parts: EngineParts) -> None:
@@ -50,7 +50,7 @@ class LocalEngine(Engine):
 
     @override
     def trouble(self) -> str | None:
-        """A thread that ended on its own met a defect; the log has its traceback."""
+        """Report threads that have ended by themselves: they met a defect, whose traceback is in the log."""
         if not self._threads:
             return "not started"
         ended = [thread.name for thread in self._threads if not thread.is_alive()]

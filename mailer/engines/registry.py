@@ -1,4 +1,4 @@
-"""From the name in `MAILER_ENGINE` to an engine: the built-in ones, then the entry-point group `mailer.engines`."""
+"""Find the engine that `MAILER_ENGINE` names: a built-in one, or one from the entry-point group `mailer.engines`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from mailer.errors import ConfigError
 
 GROUP = "mailer.engines"
 
-# Also declared as entry points; listed here so that a checkout works before, and whatever, metadata is installed.
+# They are declared as entry points too. The list makes a checkout work whose metadata is not installed, or is outdated.
 BUILT_IN = {"local": "mailer.engines.local:LocalEngine"}
 
 
 def known_engines() -> tuple[str, ...]:
-    """Every name that `MAILER_ENGINE` may have, sorted."""
+    """Return every name that `MAILER_ENGINE` may have, sorted."""
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
 
 
 def engine_class(name: str) -> type[Engine]:
-    """The class that `name` stands for. A built-in name cannot be taken over by a third party's package.
+    """Return the engine class called `name`. A third party's package cannot replace a built-in one.
 
-    Raises `ConfigError` if there is no such engine, which lists the known ones, or if its class cannot be imported.
+    Raises `ConfigError` if there is no such engine (the message lists the known ones), if several packages offer it, or
+    if what they offer cannot be imported or is no engine.
     """
     target = BUILT_IN.get(name) or _entry_point(name)
     module, _, attribute = target.partition(":")

@@ -13,13 +13,16 @@ from mailer.storage.database_errors import own_words
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5  # how late work of another process is noticed
-PAUSE_AFTER_TROUBLE = 2.0
+POLL_SECONDS = 0.5  # how late work that another process accepted is noticed
+PAUSE_AFTER_TROUBLE = 2.0  # seconds
 HEARTBEATS_PER_LEASE = 3
 
 
 class Worker:
-    """Two loops that end only when they are told to: several threads may run the first, one runs the second."""
+    """The two loops of an engine, which end only when they are told to.
+
+    Several threads of a process may run `run`; one runs `keep_leases`.
+    """
 
     def __init__(self, parts: EngineParts) -> None:
         self._deliverer = parts.deliverer
@@ -28,7 +31,7 @@ class Worker:
         self._logged: set[str] = set()
 
     def run(self, stopping: threading.Event, work: threading.Event) -> None:
-        """Plan and deliver what is due until `stopping` is set. When nothing is, wait for `work`, or a moment."""
+        """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment."""
         while not stopping.is_set():
             work.clear()
             try:
@@ -36,7 +39,7 @@ class Worker:
             except SQLAlchemyError as error:
                 log.error("database trouble, trying again: %s", own_words(error))
                 stopping.wait(PAUSE_AFTER_TROUBLE)
-            except Exception as error:  # noqa: BLE001 - no campaign's in particular, so the thread must live on
+            except Exception as error:  # noqa: BLE001 - no campaign is at fault, so the thread must go on
                 self._log_error("delivery thread, trying again", error)
                 stopping.wait(PAUSE_AFTER_TROUBLE)
             else:
@@ -44,18 +47,18 @@ class Worker:
                     work.wait(POLL_SECONDS)
 
     def keep_leases(self, stopping: threading.Event) -> None:
-        """Extend the leases of all that this process plans and delivers, until `stopping` is set."""
+        """Extend the leases of all that this process plans and delivers, again and again until `stopping` is set."""
         while not stopping.wait(self._heartbeat_seconds):
             try:
                 self._deliverer.heartbeat()
                 self._planner.heartbeat()
             except SQLAlchemyError as error:
                 log.error("heartbeat: %s", own_words(error))
-            except Exception as error:  # noqa: BLE001 - every lease of this process hangs on this thread
+            except Exception as error:  # noqa: BLE001 - all leases of the process depend on this thread
                 self._log_error("heartbeat, trying again", error)
 
     def _log_error(self, where: str, error: Exception) -> None:
-        """In a line each time, with the traceback the first time only."""
+        """Log the error in one line; the first time it occurs, also with its traceback."""
         words = describe(error)
         log.error("%s: %s", where, without_addresses(words))
         if words not in self._logged:

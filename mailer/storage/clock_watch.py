@@ -1,9 +1,9 @@
-"""Notice when the database's clock is set back, and move what waits for a time back by as much.
+"""Notice when the database's clock is set back by a step, and move all times that something waits for back by as much.
 
-Without that, everything that was due in an hour would be due in an hour and the step. A step is noticed in two ways.
-The latest time that the clock has shown is on record, so a step that was taken while no process ran shows as a time
-before it. A process that runs compares the clock with its machine's, which nobody sets. The first process to notice
-corrects the rows for all.
+Without that, what is due in an hour would be due only an hour and the step later. A step is noticed in two ways. The
+latest time that the clock has shown is on record; after a step while no process ran, the clock shows an earlier time
+than that. A process that runs compares the clock with the seconds since its machine booted, which nobody can set. The
+first process that notices corrects the rows for all.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from mailer.storage.states import BEGUN
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 15.0  # how late a step is noticed
-TOLERANCE = 60_000  # ms; clocks are mended by less all the time
+LOOK_SECONDS = 15.0  # between two looks, so a step is noticed at most so late
+TOLERANCE = 60_000  # ms; clocks are often corrected by less, which does no harm
 
 
 class ClockWatch:
-    """Watches the clock for one process. `lease` in ms is the longest that any lease lasts."""
+    """Watches the clock in one process. `lease` is how long the longest lease lasts, in ms."""
 
     def __init__(self, db: Database, lease: int) -> None:
         self._db = db
         self._lease = lease
-        self._last: tuple[int, int, float] | None = None  # steps on record, the time shown, the machine's time after it
+        self._last: tuple[int, int, float] | None = None  # steps on record, time shown (ms), `boot_time` after it (s)
 
     def run_periodically(self, stopping: threading.Event) -> None:
         """Look every `LOOK_SECONDS` until `stopping` is set; a database that fails is asked again at the next look."""
@@ -57,7 +57,7 @@ class ClockWatch:
                 return
 
     def look(self) -> int:
-        """Correct a step; return by how many ms the clock was set back since the last look of any process, or 0."""
+        """Correct a step if there was one since any process last looked; return by how many ms, otherwise 0."""
         with self._db.write(durable=False) as connection:
             before = boot_time()
             now = self._db.clock(connection)
@@ -76,7 +76,10 @@ class ClockWatch:
         return step
 
     def _expected(self, steps: int, machine_time: float) -> int:
-        """What the clock would show if nobody had set it; 0: not known, or somebody has mended a step since."""
+        """What the clock would show, in ms, if nobody had set it.
+
+        0: it is not known, since this is the first look or another process has corrected a step meanwhile.
+        """
         if self._last is None or self._last[0] != steps:
             return 0
         _, shown, at = self._last
@@ -92,9 +95,12 @@ def _mark(connection: Connection, now: int) -> Any:
 
 
 def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
-    """Have everything wait as long as it would have. Leases may have been renewed since and are only shortened."""
+    """Have everything wait as long as it would have without the step.
+
+    Leases may have been renewed since the step, so they are only shortened, to end `lease` ms from now at the latest.
+    """
     planning, running = Campaign.state == CampaignState.PLANNING, Batch.state == BatchState.RUNNING
-    goes_on = Campaign.state.in_([*BEGUN, CampaignState.FAILED])  # that one by `retry-failed`
+    goes_on = Campaign.state.in_([*BEGUN, CampaignState.FAILED])  # a failed one goes on by `retry_failed`
     ongoing = Delivery.campaign_id.in_(select(Campaign.id).where(goes_on))
     for column, of_these in (
         (Delivery.due_at, ongoing),

@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL are told in different words: inserts that meet a row, and transactions in turn."""
+"""What SQLite and PostgreSQL do in different ways: upserts, and transactions that wait for one another."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from mailer.storage.base import Base
 
 NewRow = postgresql.Insert | sqlite.Insert  # both have `excluded` and `on_conflict_do_…`
-OnConflict = Callable[[NewRow], Insert]  # what shall be inserted, and what becomes of a row that is there
+OnConflict = Callable[[NewRow], Insert]  # completes an insert: what to do if the row exists
 
 _DIALECTS: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
 _PLACES = {"sqlite": "qmark", "postgresql": "format"}  # how the drivers mark the places for values
 
 
 def is_postgresql(connection: Connection) -> bool:
-    """Whether the database is PostgreSQL; else it is SQLite."""
+    """Whether the database is PostgreSQL. Otherwise it is SQLite."""
     return connection.dialect.name == "postgresql"
 
 
 class Upsert:
-    """One `INSERT … ON CONFLICT` into `table`, built once for both databases; `build` gets the insert to complete."""
+    """One `INSERT … ON CONFLICT` into `table`, built once for both databases. `build` completes the insert."""
 
     def __init__(self, table: type[Base], build: OnConflict) -> None:
         self._statements = {name: build(dialect.insert(table)) for name, dialect in _DIALECTS.items()}
@@ -31,14 +31,14 @@ class Upsert:
     def run(
         self, connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> CursorResult[*tuple[Any, ...]]:
-        """Execute it with the values of its parameters, or of several rows."""
+        """Execute it for one row, given as a mapping of columns to values, or for several."""
         return connection.execute(self._statements[connection.dialect.name], values)
 
 
 class RowUpsert:
-    """The same for rows that hold the values of `columns` in this order and go to the driver as they are.
+    """An upsert like `Upsert`, of rows that are tuples with the values of `columns` in this order.
 
-    That is the fastest way; nothing is converted, so JSON columns do not go this way.
+    The driver gets them as they are, which is fastest. Nothing is converted, so JSON columns cannot go this way.
     """
 
     def __init__(self, table: type[Base], columns: Sequence[str], build: OnConflict) -> None:
@@ -57,10 +57,10 @@ class RowUpsert:
 
 
 def in_turn(connection: Connection, about: str | int, *, shared: bool = False) -> None:
-    """Of two transactions about the same, have the second wait here until the first has ended.
+    """Let transactions about the same thing follow each other: the second waits here until the first has ended.
 
-    Those that are `shared` wait only for one that is not. An advisory lock on PostgreSQL, whose number is `about` or is
-    made from its text; on SQLite one transaction writes at a time, and the second has waited to begin.
+    Transactions that are `shared` wait only for those that are not. On PostgreSQL this takes an advisory lock, whose
+    number is `about` or a hash of it. On SQLite it does nothing: only one transaction writes at a time anyway.
     """
     if not is_postgresql(connection):
         return

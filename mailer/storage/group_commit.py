@@ -1,10 +1,10 @@
-"""One transaction for several writers: those who come while one is being committed share the next.
+"""One transaction for several writers: those who come while a transaction is being committed share the next.
 
-Committing costs more than what a request writes, and SQLite lets only one transaction write at a time. PostgreSQL
-does this by itself.
+A commit costs more than what one request writes, and SQLite lets only one transaction write at a time. PostgreSQL
+groups commits by itself.
 
-Some failures take the whole transaction back and not only the work that met them: a full disk does on SQLite. So after
-each failure the driver is asked whether the transaction still stands, and if not it has failed for all who share it.
+Some failures undo the whole transaction and not only the work that met them; on SQLite a full disk does. So after each
+failure the driver is asked whether the transaction still exists. If it does not, it has failed for all who share it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Work = Callable[[Connection], T]
 
 
 class SharedWrites:
-    """Runs work in transactions that `begin` gives, one after the other, each with all the work that waits."""
+    """Runs work in transactions that `begin` opens, one after the other, each with all the work that is waiting."""
 
     def __init__(self, begin: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._begin = begin
@@ -37,14 +37,15 @@ class SharedWrites:
         return len(self._waiting)
 
     def run(self, work: Work[T]) -> T:
-        """Return what `work` does, once it is committed.
+        """Run `work` and return its result, once it is committed.
 
-        What `work` raises undoes it and nobody else's; a transaction that fails has failed for all who share it.
+        When `work` raises, only its own writes are undone. When the transaction fails, every writer that shares it gets
+        that error.
         """
         job = Job(work)
         with self._adding:
             self._waiting.append(job)
-        with self._leading:  # meanwhile somebody else may have done it
+        with self._leading:  # whoever led before may have done this job
             if not job.done:
                 self._lead()
         result: T = job.result()
@@ -74,9 +75,9 @@ class Job:
         self.done = False
 
     def run(self, connection: Connection, *, alone: bool) -> None:
-        """Do the work. If it is not `alone` in the transaction, what it raises is kept, and only it is undone.
+        """Do the work. Unless it is `alone` in the transaction, its error is kept for `result`, and only it is undone.
 
-        Raises `OperationalError` when more than it was undone.
+        Raises `OperationalError` if the database has undone the whole transaction.
         """
         if alone:
             self._value = self._work(connection)
@@ -89,7 +90,7 @@ class Job:
             verify_standing(connection)
 
     def result(self) -> Any:
-        """What the work returned; raises what it raised."""
+        """Return what the work returned, or raise what it raised."""
         if self.error is not None:
             raise self.error
         return self._value

@@ -1,4 +1,7 @@
-"""The tables. Times are milliseconds since 1970 UTC; ids compare bytewise, so a range is the same everywhere."""
+"""The tables of the database. Times are milliseconds since 1970 in UTC.
+
+Ids are compared by their bytes, so that a range of ids means the same users on every database.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,9 @@ from mailer.storage.suppression_models import WishOf as WishOf  # noqa: PLC0414
 
 
 def _audience_indexes(subscribed: ColumnElement[bool]) -> Iterator[SchemaItem]:
-    """All that planning needs to know of who may be written to, in the order of batches; one for each database."""
-    asked_for = {"sqlite": ("unsubscribed_at", "active"), "postgresql": ()}  # although the index implies them
+    """Indexes with all that planning reads of those who may be written to, ordered by id; one for each database."""
+    # the index has only rows that meet `subscribed`, but SQLite wants the columns of that condition all the same
+    asked_for = {"sqlite": ("unsubscribed_at", "active"), "postgresql": ()}
     for dialect, columns in asked_for.items():
         index = Index(
             *(f"ix_users_audience_{dialect}", "id", "created_at", "roles", "email", *columns),
@@ -33,7 +37,7 @@ def _audience_indexes(subscribed: ColumnElement[bool]) -> Iterator[SchemaItem]:
 
 
 class User(Base):
-    """One member of the workspace, as imported. `unsubscribed_at` is this service's own mark: no import touches it."""
+    """One member of the workspace, as imported. `unsubscribed_at` belongs to this service; no import changes it."""
 
     __tablename__ = "users"
 
@@ -43,7 +47,7 @@ class User(Base):
     email: Mapped[str | None] = mapped_column(Id)  # the first address in its envelope form; None: no valid one
     active: Mapped[bool] = mapped_column()
     created_at: Mapped[int | None] = mapped_column(BigInteger)
-    roles: Mapped[str | None] = mapped_column(Id)  # each between line ends; None: only the document can tell
+    roles: Mapped[str | None] = mapped_column(Id)  # each between line feeds; None: look into the document
     unsubscribed_at: Mapped[int | None] = mapped_column(BigInteger)
     document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
     workspace: Mapped[str | None] = mapped_column(Text)  # the address it was last synced from
@@ -63,7 +67,7 @@ class User(Base):
 
 
 def comparable_address(user: type[User] = User) -> ColumnElement[str]:
-    """The user's address as `addresses.comparable` has it; the users are indexed by it. `user` may be an alias."""
+    """The user's address as `addresses.comparable` writes it; there is an index on it. `user` may be an alias."""
     return func.lower(user.email)
 
 
@@ -80,7 +84,11 @@ class AuthToken(Base):
 
 
 class Campaign(Base):
-    """One accepted POST. `due_at` is the planner's lease, as with batches; of a resting one, when it is tried again."""
+    """One accepted POST.
+
+    `due_at` says when a planner may take it, and while one plans it, when the planner's lease ends. For a resting
+    campaign it is when it may be tried again.
+    """
 
     __tablename__ = "campaigns"
 
@@ -97,15 +105,15 @@ class Campaign(Base):
     merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)  # why it is paused, rests or failed
-    rests: Mapped[int] = mapped_column(default=0)  # refusals of its sender since anybody got an answer
-    errors: Mapped[int] = mapped_column(default=0)  # unexpected errors since a batch came to its end
-    failures_known: Mapped[bool] = mapped_column(default=False)  # a person has resumed it knowing of its failures
+    rests: Mapped[int] = mapped_column(default=0)  # refusals of its sender since a recipient got a reply
+    errors: Mapped[int] = mapped_column(default=0)  # unexpected errors since a batch was worked off
+    failures_known: Mapped[bool] = mapped_column(default=False)  # a person resumed it after a pause for its failures
     created_at: Mapped[int] = mapped_column(BigInteger)
     started_at: Mapped[int | None] = mapped_column(BigInteger)
     finished_at: Mapped[int | None] = mapped_column(BigInteger)
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]
-    fingerprint: Mapped[str | None] = mapped_column(Text)  # of what it says, to know it again; None: a dry run
+    fingerprint: Mapped[str | None] = mapped_column(Text)  # of its draft, to notice a repeat; None: a dry run
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),
@@ -115,9 +123,10 @@ class Campaign(Base):
 
 
 class Batch(Base):
-    """Everyone in the campaign's audience from `first_id` to `last_id`, both included: the unit of work.
+    """The unit of work: everyone in the campaign's audience from `first_id` to `last_id`, both included.
 
-    The counters are those of its deliveries; `planned` less their sum is who has not been tried.
+    The counters say how many of its deliveries have which status. `planned` minus their sum is how many recipients have
+    not been tried. `due_at` says when a worker may take it, and while one holds it, when that worker's lease ends.
     """
 
     __tablename__ = "batches"
@@ -128,9 +137,9 @@ class Batch(Base):
     last_id: Mapped[str] = mapped_column(Id)
     state: Mapped[str] = mapped_column(Text)
     due_at: Mapped[int] = mapped_column(BigInteger)
-    fence: Mapped[int]  # goes up with every claim: who holds an older number may write nothing
+    fence: Mapped[int]  # rises with every claim; who has a lower number may write nothing
     attempting: Mapped[list[str]] = mapped_column(Document)  # the user ids of the checkpoint in hand
-    takeovers: Mapped[int] = mapped_column(default=0)  # how often its holder died while sending, since anybody got on
+    takeovers: Mapped[int] = mapped_column(default=0)  # how many processes in a row died while sending it
     planned: Mapped[int]
     sent: Mapped[int]
     failed: Mapped[int]
@@ -142,7 +151,7 @@ class Batch(Base):
 
 
 class Delivery(Base):
-    """The outcome for one recipient of one campaign: written once per attempt that ended."""
+    """The last outcome for one recipient of one campaign, written once for each attempt that ended."""
 
     __tablename__ = "deliveries"
 
@@ -150,29 +159,29 @@ class Delivery(Base):
     user_id: Mapped[str] = mapped_column(Id, primary_key=True)
     status: Mapped[str] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
-    attempts: Mapped[int]  # tries that ended in an answer about this recipient
-    # tries that may have delivered a copy without our knowing
+    attempts: Mapped[int]  # those that ended in an outcome about this recipient
+    # attempts whose outcome is unknown, so that each may have delivered a copy
     uncertain_attempts: Mapped[int] = mapped_column("doubts", key="uncertain_attempts")
     reply: Mapped[str] = mapped_column(Text)
     first_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
-    due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: final, or resting
+    due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: not by itself
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class SameRefusals(Base):
-    """A campaign's last refusals that are not about addresses, told apart by what they say."""
+    """A campaign's last refusals that are not about addresses, kept to notice that most of them are the same."""
 
     __tablename__ = "same_refusals"
 
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
     replies: Mapped[list[str]] = mapped_column("answers", Document, key="replies")  # normalised, oldest first
-    known: Mapped[list[str]] = mapped_column(Document)  # those for which it was paused already
+    known: Mapped[list[str]] = mapped_column(Document)  # replies for which it was paused already
 
 
 class IdempotencyKey(Base):
-    """What a caller's Idempotency-Key led to, so that a repeated POST has the same answer and no second campaign."""
+    """What a caller's Idempotency-Key led to. A repeated POST gets the same answer and makes no second campaign."""
 
     __tablename__ = "idempotency_keys"
 
@@ -196,7 +205,7 @@ class CircuitBreaker(Base):
 
 
 class ClockMark(Base):
-    """One row: the latest time that the database's clock has shown, and how often it was set back since."""
+    """One row: the latest time that the database's clock has shown, and how often a step back was corrected."""
 
     __tablename__ = "clock_mark"
 
@@ -206,7 +215,7 @@ class ClockMark(Base):
 
 
 class RateLimit(Base):
-    """A request counter that all processes of the service share."""
+    """A counter of requests, until it expires. All processes of the service share it."""
 
     __tablename__ = "rate_limits"
 
@@ -216,7 +225,7 @@ class RateLimit(Base):
 
 
 class ScheduledTask(Base):
-    """A task that one process at a time runs, and what came of it last. `lease_ends_at` None: nobody has it in hand."""
+    """A task that only one process at a time runs, and what came of it last. `lease_ends_at` None: nobody runs it."""
 
     __tablename__ = "scheduled_tasks"
 

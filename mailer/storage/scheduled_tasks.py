@@ -1,8 +1,8 @@
-"""A task that one process at a time runs, over all that share the database, and what came of it last.
+"""A task that only one process at a time runs, of all that share the database, and what came of it last.
 
-Whoever has the turn has a lease (`mailer.storage.lease`), which a thread keeps alive. After standing still for longer
-than the lease it can record nothing any more; since success is recorded in the transaction of the work itself, the work
-is then taken back as well.
+The process whose turn it is holds a lease (`mailer.storage.lease`), which a thread keeps alive. If it stood still for
+longer than the lease, it can record nothing any more. Success is recorded in the transaction of the work itself, so the
+work is then rolled back as well.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from mailer.storage.models import ScheduledTask as Task
 
 log = logging.getLogger(__name__)
 
-DELAYS = tuple(minutes * 60_000 for minutes in (1, 5, 15, 60))  # after one failure, after two, ...
+DELAYS = tuple(minutes * 60_000 for minutes in (1, 5, 15, 60))  # ms after one failure, after two in a row, and so on
 
 
 class TurnLost(InvalidState):
-    """Whoever runs the task stood still for longer than the lease; it is another's."""
+    """This run stood still for longer than its lease, and another has begun or may begin."""
 
     text = "This run stood still for too long, and another has taken its place."
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The task in hand. `last_done_at` in ms is when it succeeded before; 0: never."""
+    """One process's right to run the task. Times are ms since 1970.
+
+    `last_done_at` is when the task last succeeded; 0: never.
+    """
 
     fence: int
     began_at: int
@@ -46,7 +49,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """What is known of a task. Times are milliseconds since 1970; `error` None: the last run that ended succeeded."""
+    """What is known of a task. Times are milliseconds since 1970.
+
+    `running_since` None: nobody runs it now. `error` None: the last run that ended was a success.
+    """
 
     due_at: int
     running_since: int | None
@@ -62,7 +68,10 @@ _ADD = Upsert(Task, lambda new: new.on_conflict_do_nothing())
 
 
 class SharedTask:
-    """The task `name`, every `period` ms or only when asked; a turn without a sign of life ends after `lease` ms."""
+    """The task `name`. A turn that is not extended for `lease` ms may be taken by another process.
+
+    `period` is the time from one run to the next in ms; None: it runs only when somebody asks for it.
+    """
 
     def __init__(self, db: Database, name: str, *, lease: int, period: int | None) -> None:
         self._db = db
@@ -71,7 +80,7 @@ class SharedTask:
         self._period = period
 
     def take(self, *, early: bool = False) -> Turn | None:
-        """The turn, once it is due or else if `early`; None: not yet, or another has it."""
+        """Take the turn if the task is due, or with `early` in any case; return None if it is not due or taken."""
         with self._db.read() as connection:
             if not self._is_free(self._row(connection), self._db.clock(connection), early):
                 return None
@@ -84,14 +93,14 @@ class SharedTask:
         return Turn(fence, now, row.done_at or 0)
 
     def extend(self, turn: Turn) -> None:
-        """Have it for another lease from now on. Raises `TurnLost`."""
+        """Extend the lease of the turn, to begin anew now. Raises `TurnLost`."""
         with self._db.write(durable=False) as connection:
             if not _LEASES.renew(connection, (self._name,), turn.fence, self._db.clock(connection) + self._lease):
                 raise TurnLost
 
     @contextmanager
     def kept(self, turn: Turn) -> Iterator[threading.Event]:
-        """Keep the turn alive by a thread of its own, however long the block takes; the event says that it is lost."""
+        """Extend the turn by a thread of its own for as long as the block takes; the event is set if it is lost."""
         over, lost = threading.Event(), threading.Event()
         thread = threading.Thread(target=self._keep, args=(turn, over, lost), name=f"keep {self._name}", daemon=True)
         thread.start()
@@ -102,7 +111,7 @@ class SharedTask:
             thread.join()
 
     def done(self, connection: Connection, turn: Turn, result: Mapping[str, Any]) -> None:
-        """Record success inside the transaction of the work, which is taken back by the `TurnLost` that this raises."""
+        """Record success inside the transaction of the work. Raises `TurnLost`, which rolls the work back."""
         now = self._db.clock(connection)
         values = {"done_at": now, "result": dict(result), "failures": 0, "error": None}
         self._end(connection, turn, {**values, **self._due(turn, now, failures=0)})
@@ -116,12 +125,12 @@ class SharedTask:
             self._end(connection, turn, {**values, **self._due(turn, now, failures=failures)})
 
     def give_back(self, turn: Turn) -> None:
-        """Leave a run that was stopped half-way to whoever comes next. Raises `TurnLost`."""
+        """Give up the turn of a run that was stopped half-way, so that anybody may run the task. Raises `TurnLost`."""
         with self._db.write(durable=False) as connection:
             self._end(connection, turn, {})
 
     def record(self) -> TaskRecord | None:
-        """What is known of it; None: it was never run."""
+        """Return what is known of the task; None if it was never run."""
         with self._db.read() as connection:
             row = self._row(connection)
             now = self._db.clock(connection)
@@ -136,7 +145,7 @@ class SharedTask:
             return True
         if row.lease_ends_at is not None and row.lease_ends_at > now:
             return False
-        # later than a period from now: the period was longer, or the clock was wrong
+        # a task due later than a period from now is free as well: the period was longer, or the clock was wrong
         return early or row.due_at <= now or (self._period is not None and row.due_at > now + self._period)
 
     def _row(self, connection: Connection) -> AnyRow | None:
@@ -167,9 +176,10 @@ class SharedTask:
 
 
 def next_run(began_at: int, now: int, period: int, *, failures: int = 0) -> int:
-    """When a task that began at `began_at` runs again: a whole number of periods later, leaving out what is past.
+    """Return when a task that began at `began_at` runs again: the next time that is a whole number of periods later.
 
-    After `failures` in a row, the last of them now, it is tried sooner where the period is longer than the wait.
+    After `failures` in a row, the last of them at `now`, it runs after the delay of `DELAYS` if that is sooner. Times
+    are ms since 1970, `period` is in ms.
     """
     regular = began_at + ((now - began_at) // period + 1) * period
     return min(regular, now + DELAYS[min(failures, len(DELAYS)) - 1]) if failures else regular

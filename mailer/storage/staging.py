@@ -1,4 +1,4 @@
-"""Temporary tables: filled with the rows of a file while nobody waits, and merged in one transaction.
+"""Temporary tables: filled with the rows of a file while others can write, and merged in one transaction.
 
 Reading and checking a file takes long, and on SQLite only one transaction writes at a time. A temporary table is not
 part of the database proper, so filling it keeps nobody from writing; only the merge does.
@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from mailer.storage.database import Database
 from mailer.storage.dialects import is_postgresql
 
-CHUNK = 500  # rows
-ID = "id"  # a text that compares bytewise, as the ids of the database do
+CHUNK = 500  # rows inserted at a time
+ID = "id"  # the type of a text that is compared by its bytes, like the ids in the database
 _POSTGRESQL_TYPES = {ID: 'text COLLATE "C"', "json": "jsonb"}
 _SQLITE_TYPES = {ID: "text"}
 
@@ -29,22 +29,23 @@ Merged = TypeVar("Merged")
 
 @dataclass(frozen=True, slots=True)
 class StagingTable:
-    """A temporary table that one connection sees; `columns` have the type `ID`, `text`, `json`, `boolean` or `bigint`.
+    """A temporary table that only its connection sees.
 
-    It begins with `create` or `create_as` and ends with `drop` or, on PostgreSQL, with the transaction.
+    `columns` maps names to types: `ID`, `text`, `json`, `boolean` or `bigint`. The table exists from `create` or
+    `create_as` until `drop`, or on PostgreSQL until the transaction ends.
     """
 
     name: str
     columns: Mapping[str, str]
 
     def create(self, connection: Connection) -> None:
-        """Make it anew, without rows."""
+        """Create the table without rows, in place of one that an earlier error left behind."""
         types = _POSTGRESQL_TYPES if is_postgresql(connection) else _SQLITE_TYPES
         columns = ", ".join(f"{name} {types.get(kind, kind)}" for name, kind in self.columns.items())
         _create(connection, self.name, f"({columns})", "")
 
     def fill(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Add rows, whose values are in the order of the columns."""
+        """Add rows, whose values are in the order of `columns`. Raises `DBAPIError`."""
         if is_postgresql(connection):
             self._copy(connection, rows)
         else:
@@ -57,7 +58,7 @@ class StagingTable:
             connection.exec_driver_sql(f"INSERT INTO {self.name} VALUES ({places})", chunk)  # noqa: S608 - only places
 
     def _copy(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-        """By psycopg, since SQLAlchemy has no COPY; its errors are then told as SQLAlchemy tells them."""
+        """Use psycopg, since SQLAlchemy has no COPY, and raise its errors as SQLAlchemy's."""
         driver: Any = connection.connection.driver_connection
         try:
             with driver.cursor() as cursor, cursor.copy(f"COPY {self.name} FROM STDIN") as copy:
@@ -68,33 +69,34 @@ class StagingTable:
 
 
 def create_as(connection: Connection, name: str, query: str) -> None:
-    """Make the temporary table `name` of what `query`, a SELECT without parameters, finds."""
+    """Create the temporary table `name` from the rows of `query`, a SELECT without parameters."""
     _create(connection, name, "", f" AS {query}")
 
 
 def index(connection: Connection, name: str, *columns: str) -> None:
-    """Have the rows of the temporary table `name` found by `columns`."""
+    """Create an index on `columns` of the temporary table `name`."""
     connection.exec_driver_sql(f"CREATE INDEX {name}_{columns[0]} ON {name} ({', '.join(columns)})")
 
 
 def analyse(connection: Connection, name: str) -> None:
-    """Tell PostgreSQL's planner what is in the temporary table, of which it would know nothing; SQLite has to guess."""
+    """Let PostgreSQL's planner know what is in the temporary table. On SQLite this does nothing."""
     if is_postgresql(connection):
         connection.exec_driver_sql(f"ANALYZE {name}")
 
 
 def drop(connection: Connection, name: str) -> None:
-    """End the temporary table before its connection is used for something else."""
+    """Drop the temporary table, before its connection is used for something else."""
     connection.exec_driver_sql(f"DROP TABLE {name}")
 
 
 def stage_and_merge(
     db: Database, stage: Callable[[Connection], Staged], merge: Callable[[Connection, Staged], Merged]
 ) -> Merged:
-    """Return what `merge` does with what `stage` returned, on one connection; only `merge` writes to the database.
+    """Call `stage`, then `merge` with its result, on one connection, and return what `merge` returns.
 
-    On PostgreSQL both are one transaction. On SQLite `stage` has one of its own, which locks nothing, and its temporary
-    tables are there until `merge` drops them. What either raises takes back all that was written.
+    Only `merge` writes to the database; `stage` fills temporary tables. On PostgreSQL both are one transaction. On
+    SQLite `stage` has one of its own, which locks nothing, and its tables exist until `merge` drops them. When either
+    raises, all that was written to the database is rolled back.
     """
     with db.engine.connect() as connection:
         with connection.begin():

@@ -1,4 +1,4 @@
-"""The states that are on record: of campaigns, batches and deliveries."""
+"""The states of campaigns, batches and deliveries, as they are stored."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from enum import StrEnum
 
 
 class CampaignState(StrEnum):
-    """Where a campaign stands; docs/delivery.md has the machine."""
+    """The state of a campaign; docs/delivery.md shows what leads from one to another."""
 
     ACCEPTED = "accepted"  # committed, the caller has its 200
     PLANNING = "planning"  # an engine is cutting the audience into batches
-    RUNNING = "running"
-    RESTING = "resting"  # it alone waits after trouble of its own, until `due_at`
+    RUNNING = "running"  # its batches are being delivered
+    RESTING = "resting"  # after trouble of its own it waits until `due_at`, while other campaigns go on
     PAUSED = "paused"  # by a person, or because it cannot go on without one
-    CANCELLED = "cancelled"
+    CANCELLED = "cancelled"  # by a person, for good
     FAILED = "failed"  # it cannot be sent at all
-    COMPLETED = "completed"  # everyone has `sent` or `skipped`
-    COMPLETED_WITH_ISSUES = "completed_with_issues"  # some have `failed` or rest as `uncertain`
+    COMPLETED = "completed"  # every recipient is `sent` or `skipped`
+    COMPLETED_WITH_ISSUES = "completed_with_issues"  # some are `failed`, or stay `uncertain`
 
 
 BEGUN = (CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED)
@@ -25,18 +25,18 @@ WITH_ISSUES = (CampaignState.COMPLETED_WITH_ISSUES, CampaignState.FAILED)
 
 
 class BatchState(StrEnum):
-    """`due_at` says when an engine may take the batch; while one holds it, that is when its lease ends."""
+    """The state of a batch."""
 
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
+    WAITING = "waiting"  # an engine may take it from its `due_at` on
+    RUNNING = "running"  # an engine holds it; its lease ends at `due_at`
+    DONE = "done"  # nothing of it is left to do
 
 
 class DeliveryStatus(StrEnum):
-    """The recorded outcome for one recipient. The absence of a row means that nothing was tried."""
+    """The recorded outcome for one recipient. If there is no row, nothing was tried."""
 
-    SENT = "sent"
-    FAILED = "failed"
-    DEFERRED = "deferred"
-    UNCERTAIN = "uncertain"
-    SKIPPED = "skipped"
+    SENT = "sent"  # the transport took the message
+    FAILED = "failed"  # refused for good, or too often for now
+    DEFERRED = "deferred"  # refused for now; another attempt is due
+    UNCERTAIN = "uncertain"  # attempted without a known outcome: the message may have arrived
+    SKIPPED = "skipped"  # not sent, because the recipient may not be written to or the campaign was cancelled

@@ -1,4 +1,7 @@
-"""The tables of who is not written to, beside the users' own marks: kept wishes, and addresses that are suppressed."""
+"""The tables of who must not be written to, besides the marks on users: kept wishes and suppressed addresses.
+
+A wish is a person's unsubscription, which only they, or an operator at their request, take back.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from mailer.storage.base import Base, Id
 
 
 class WishOf(StrEnum):
-    """Whose a kept wish is."""
+    """What a kept wish belongs to."""
 
     ADDRESS = "address"  # as `addresses.comparable` has it
     USER = "user"  # an id that nobody has yet
-    SHARED = "shared"  # an address others have too: counts where it is one message for all of them, and marks nobody
+    SHARED = "shared"  # an address that others have too: it counts where they share one message, and marks no user
 
 
 class Wish(Base):
-    """A wish not to be written to that no user in the directory holds: it marks the users who come later."""
+    """A wish that no user in the directory has on their own row. Users who are added later are marked by it."""
 
     __tablename__ = "wishes"
 
@@ -27,28 +30,28 @@ class Wish(Base):
     value: Mapped[str] = mapped_column(Id, primary_key=True)
     unsubscribed_at: Mapped[int] = mapped_column(BigInteger)
     kept_at: Mapped[int] = mapped_column(BigInteger)
-    kept_by: Mapped[str] = mapped_column(Text)  # whose list it stood on, or the user who left it behind
+    kept_by: Mapped[str] = mapped_column(Text)  # who brought in the list, or the user who had it before
     source: Mapped[str] = mapped_column(Text)  # the list's name, or how else it came about
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class RefusedAddress(Base):
-    """An address that campaigns in a row had refused for good, or that an operator has blocked.
+    """An address that was refused for good in one campaign after the other, or that an operator has blocked.
 
-    A message that it takes ends the row of refusals; a block stays until a person lifts it.
+    When the address takes a message, its refusals are deleted. A block stays until a person lifts it.
     """
 
     __tablename__ = "refused_addresses"
 
     address: Mapped[str] = mapped_column(Id, primary_key=True)  # as `addresses.comparable` has it
-    campaigns: Mapped[int]
-    campaign_ids: Mapped[str] = mapped_column(Text)  # of these campaigns, with spaces between: each counts once
+    campaigns: Mapped[int]  # how many in a row it was refused in
+    campaign_ids: Mapped[str] = mapped_column(Text)  # their ids, separated by spaces, so that each counts once
     reply: Mapped[str] = mapped_column(Text)  # the last refusal's own words
-    rule: Mapped[str] = mapped_column(Text, default="")  # by what it was taken to be about the address
+    rule: Mapped[str] = mapped_column(Text, default="")  # which rule told that the refusal is about the address
     refused_at: Mapped[int] = mapped_column(BigInteger)
-    suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it is not written to
-    blocked_at: Mapped[int | None] = mapped_column(BigInteger)  # None: no operator has
+    suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it gets no mail; None: it gets mail
+    blocked_at: Mapped[int | None] = mapped_column(BigInteger)  # None: no operator has blocked it
     blocked_by: Mapped[str | None] = mapped_column(Text)
     block_reason: Mapped[str | None] = mapped_column(Text)
 

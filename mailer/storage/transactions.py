@@ -1,9 +1,9 @@
-"""What only the driver knows of a transaction: whether it still stands, and when a statement takes too long.
+"""What only the driver knows of a transaction: whether it still exists, and when a statement takes too long.
 
-A failure inside a transaction may end it unnoticed. SQLite takes the whole transaction back when the disk is full,
+A failure inside a transaction may end it unnoticed. SQLite rolls the whole transaction back when the disk is full,
 memory runs out or a read fails. The driver then works on without one: the next savepoint begins another, and a commit
-of nothing succeeds. PostgreSQL keeps a failed transaction open and answers its COMMIT with a ROLLBACK, which psycopg
-does not raise. Either would turn into success what is not in the database.
+of nothing succeeds. PostgreSQL keeps a failed transaction open and answers its COMMIT with a ROLLBACK, for which
+psycopg raises no error. Either way, writes that are not in the database would be taken for a success.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from mailer.errors import QueryTimeout
 from mailer.storage.dialects import is_postgresql
 
-STEPS = 10_000  # of SQLite's machine between two looks at the clock, well under a millisecond
+STEPS = 10_000  # instructions of SQLite between two looks at the clock: well under a millisecond
 
 
 class TransactionOver(Exception):
-    """The database has taken the transaction back, with all that was written in it."""
+    """The database has rolled the transaction back, with all that was written in it."""
 
 
 def verify_standing(connection: Connection, *_savepoint: str) -> None:
@@ -42,14 +42,17 @@ def verify_standing(connection: Connection, *_savepoint: str) -> None:
 
 
 def watch(engine: Engine) -> None:
-    """Have it verified before every savepoint and every commit."""
+    """Have `verify_standing` called before every savepoint and every commit of the engine's connections."""
     event.listen(engine, "savepoint", verify_standing)
     event.listen(engine, "commit", verify_standing)
 
 
 @contextmanager
 def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
-    """End a statement of the transaction after `seconds`, with `QueryTimeout`; on SQLite all of them together."""
+    """Raise `QueryTimeout` when a statement in the block takes more than `seconds`.
+
+    On SQLite the limit is for all statements of the block together.
+    """
     ends = time.monotonic() + seconds
     sqlite = connection.dialect.name == "sqlite"
     driver: Any = connection.connection.driver_connection
