@@ -34,6 +34,8 @@ from tests.harness import MINUTE, START, Harness
 from tests.service import Service
 from transports.base import About, Status
 
+pytestmark = pytest.mark.slow
+
 DAY = 24 * 60 * MINUTE
 CAMPAIGNS = "/api/v1/mailer/campaigns"
 ACTIONS = ("pause", "resume", "cancel", "retry-failed")

@@ -92,6 +92,7 @@ def test_soft_failure_is_retried_after_a_minute(db: Database, add_users) -> None
     assert len(harness.arrived()) == 4
 
 
+@pytest.mark.slow
 def test_soft_failure_without_end_fails_within_a_day(db: Database, add_users) -> None:
     add_users(db, 1)
     harness = Harness(db)

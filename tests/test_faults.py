@@ -18,6 +18,8 @@ from tests.harness import MINUTE, Harness
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
 from transports import from_url
 
+pytestmark = pytest.mark.slow
+
 ONE = "user00001@example.com"
 
 

@@ -25,6 +25,8 @@ from tests.recording_smtp import recording_smtp
 from tests.service import END_STATES
 from transports.base import Status
 
+pytestmark = pytest.mark.slow
+
 SHARED = "desk@example.com"
 # ann, dan and gil are at one desk, spelled in two ways; each batch of two has one of them
 NAMES = ("ann", "bob", "cid", "dan", "eve", "fay", "gil", "hal")

@@ -21,6 +21,8 @@ from mailer.suppression.wishes import KeptWish, kept_wishes
 from tests.conftest import user_row
 from tests.harness import START, Harness
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Config()
 CONFIG.set_main_option("script_location", mailer.storage.migrations.__path__[0])
 SCRIPT = ScriptDirectory.from_config(CONFIG)

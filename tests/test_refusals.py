@@ -31,6 +31,8 @@ from tests.recording_smtp import Fault, recording_smtp
 from tests.service import END_STATES
 from transports.base import About, Status
 
+pytestmark = pytest.mark.slow
+
 BAD = "user00001@example.com"
 DAY = 24 * 60 * MINUTE
 

@@ -23,6 +23,8 @@ from tests.recording_smtp import Fault, recording_smtp
 from transports import from_url
 from transports.base import About, Message, Outcome, Status, TransportUnavailable
 
+pytestmark = pytest.mark.slow
+
 REFUSED = "550 5.7.26 unauthenticated mail from this domain is not accepted"
 
 

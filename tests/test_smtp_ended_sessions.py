@@ -17,6 +17,8 @@ from transports.rate import Pace, Rate
 from transports.smtp.settings import SMTPSettings
 from transports.smtp.transport import SMTPTransport
 
+pytestmark = pytest.mark.slow
+
 FORMS = {"pipelined": (EXTENSIONS, ""), "chunked": (EXTENSIONS, "bdat=yes"), "lockstep": (("8BITMIME",), "")}
 GOODBYE = b"421 4.7.0 that is all for this session\r\n"
 

@@ -324,6 +324,7 @@ def test_too_many_malformed_users_are_no_list(sync: Sync) -> None:
     assert (sync().created, sync().malformed) == (10, 10)
 
 
+@pytest.mark.slow
 def test_one_in_a_hundred_may_be_malformed(sync: Sync) -> None:
     sync.fake.cap = 100
     for n in range(1993):

@@ -133,7 +133,7 @@ def test_two_processes_plan_what_takes_longer_than_a_lease_once(database_url: st
     """Before, each was fenced off by the other as soon as its lease was over, for ever."""
     settings = {"lease_seconds": 5, "transport": "memory:", "planning_timeout": 100}
     with Service(tmp_path, workers=2, database_url=database_url, **settings) as service:
-        add_heavy_users(service.db, 300 if database_url.startswith("sqlite") else 1500)
+        add_heavy_users(service.db, 150 if database_url.startswith("sqlite") else 700)
         headers = service.headers("user00000")
         begun = time.monotonic()
         campaign = service.finish(headers, service.post(headers, query=json.dumps(slow_query())), seconds=100)
@@ -147,7 +147,7 @@ def test_two_processes_plan_what_takes_longer_than_a_lease_once(database_url: st
 @pytest.mark.slow
 def test_audience_and_preview_that_take_too_long_are_503(database_url: str, tmp_path: Path) -> None:
     with Service(tmp_path, database_url=database_url, audience_timeout=1, transport="memory:") as service:
-        add_heavy_users(service.db, 2000)
+        add_heavy_users(service.db, 500)
         headers = service.headers("user00000")
         query = json.dumps(slow_query())
         asked = {"query": query}
@@ -183,7 +183,7 @@ def test_only_half_of_the_threads_look_at_once() -> None:
 @pytest.mark.slow
 def test_slow_looks_leave_threads_for_posts(tmp_path: Path) -> None:
     with Service(tmp_path, audience_timeout=2, audience_rate_limit="", transport="memory:") as service:
-        add_heavy_users(service.db, 2000)
+        add_heavy_users(service.db, 500)
         headers = service.headers("user00000")
         answers: list[int] = []
 

@@ -11,6 +11,8 @@ from mailer.workspace.client import Workspace
 from mailer.workspace.user_list import PlaceLost, UserListReader
 from tests.fake_workspace import FakeWorkspace, member
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"user{number:03d}" for number in range(0, 100, 5)]
 
 
