@@ -14,7 +14,7 @@ from mailer.delivery import ledger, same_refusals
 from mailer.errors import InvalidState, NotFound
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
-from mailer.storage.states import BEGUN, UNFINISHED, WITH_ISSUES
+from mailer.storage.models.states import BEGUN, UNFINISHED, WITH_ISSUES
 
 BY_A_PERSON = "paused by a person"
 

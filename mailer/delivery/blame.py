@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailer.delivery.retry import next_attempt, uncertain_again
-from mailer.storage.states import DeliveryStatus
+from mailer.storage.models.states import DeliveryStatus
 from transports.base import About, Status
 
 

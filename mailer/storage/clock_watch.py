@@ -30,7 +30,7 @@ from mailer.storage.models import (
     RateLimit,
     ScheduledTask,
 )
-from mailer.storage.states import BEGUN
+from mailer.storage.models.states import BEGUN
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, CursorResult, Insert, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mailer.storage.base import Base
+from mailer.storage.models.base import Base
 
 NewRow = postgresql.Insert | sqlite.Insert  # both have `excluded` and `on_conflict_do_…`
 OnConflict = Callable[[NewRow], Insert]  # completes an insert: what to do if the row exists

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, true, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from mailer.storage.base import Base
+from mailer.storage.models.base import Base
 
 
 def boot_time() -> float:

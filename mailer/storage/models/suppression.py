@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.storage.base import Base, Id
+from mailer.storage.models.base import Base, Id
 
 
 class WishOf(StrEnum):

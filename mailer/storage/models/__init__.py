@@ -1,0 +1,34 @@
+"""The tables of the database, by family. Times are milliseconds since 1970 in UTC.
+
+Ids are compared by their bytes, so that a range of ids means the same users on every database.
+"""
+
+from mailer.storage.models.base import Base
+from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
+from mailer.storage.models.campaigns import Batch, Campaign, Delivery, SameRefusals
+from mailer.storage.models.directory import User, comparable_address
+from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask
+from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus
+from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
+
+__all__ = [
+    "AuthToken",
+    "Base",
+    "Batch",
+    "BatchState",
+    "Campaign",
+    "CampaignState",
+    "CircuitBreaker",
+    "ClockMark",
+    "Delivery",
+    "DeliveryStatus",
+    "IdempotencyKey",
+    "RateLimit",
+    "RefusedAddress",
+    "SameRefusals",
+    "ScheduledTask",
+    "User",
+    "Wish",
+    "WishOf",
+    "comparable_address",
+]

@@ -1,0 +1,107 @@
+"""The tables of the road: campaigns, their batches and their deliveries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.storage.models.base import Base, Document, Id
+
+
+class Campaign(Base):
+    """One accepted POST.
+
+    `due_at` says when a planner may take it, and while one plans it, when the planner's lease ends. For a resting
+    campaign it is when it may be tried again.
+    """
+
+    __tablename__ = "campaigns"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    caller_id: Mapped[str] = mapped_column(Id)
+    sender_name: Mapped[str] = mapped_column(Text)
+    sender: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    query: Mapped[dict[str, Any]] = mapped_column(Document)
+    dry_run: Mapped[bool]
+    reply_to_name: Mapped[str | None] = mapped_column(Text)
+    reply_to: Mapped[str | None] = mapped_column(Text)  # None: answers go to the sender
+    merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)  # why it is paused, rests or failed
+    rests: Mapped[int] = mapped_column(default=0)  # refusals of its sender since a recipient got a reply
+    errors: Mapped[int] = mapped_column(default=0)  # unexpected errors since a batch was worked off
+    failures_known: Mapped[bool] = mapped_column(default=False)  # a person resumed it after a pause for its failures
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[int | None] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]
+    fingerprint: Mapped[str | None] = mapped_column(Text)  # of its draft, to notice a repeat; None: a dry run
+
+    __table_args__ = (
+        Index("ix_campaigns_caller", "caller_id", "id"),
+        Index("ix_campaigns_fingerprint", "fingerprint", "created_at"),
+        Index("ix_campaigns_due", "state", "due_at"),
+    )
+
+
+class Batch(Base):
+    """The unit of work: everyone in the campaign's audience from `first_id` to `last_id`, both included.
+
+    The counters say how many of its deliveries have which status. `planned` minus their sum is how many recipients have
+    not been tried. `due_at` says when a worker may take it, and while one holds it, when that worker's lease ends.
+    """
+
+    __tablename__ = "batches"
+
+    campaign_id: Mapped[str] = mapped_column(Id, ForeignKey("campaigns.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    first_id: Mapped[str] = mapped_column(Id)
+    last_id: Mapped[str] = mapped_column(Id)
+    state: Mapped[str] = mapped_column(Text)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]  # rises with every claim; who has a lower number may write nothing
+    attempting: Mapped[list[str]] = mapped_column(Document)  # the user ids of the checkpoint in hand
+    takeovers: Mapped[int] = mapped_column(default=0)  # how many processes in a row died while sending it
+    planned: Mapped[int]
+    sent: Mapped[int]
+    failed: Mapped[int]
+    deferred: Mapped[int]
+    uncertain: Mapped[int]
+    skipped: Mapped[int]
+
+    __table_args__ = (Index("ix_batches_due", "state", "due_at"),)
+
+
+class Delivery(Base):
+    """The last outcome for one recipient of one campaign, written once for each attempt that ended."""
+
+    __tablename__ = "deliveries"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    status: Mapped[str] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int]  # those that ended in an outcome about this recipient
+    # attempts whose outcome is unknown, so that each may have delivered a copy
+    uncertain_attempts: Mapped[int] = mapped_column("doubts", key="uncertain_attempts")
+    reply: Mapped[str] = mapped_column(Text)
+    first_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: not by itself
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class SameRefusals(Base):
+    """A campaign's last refusals that are not about addresses, kept to notice that most of them are the same."""
+
+    __tablename__ = "same_refusals"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    replies: Mapped[list[str]] = mapped_column("answers", Document, key="replies")  # normalised, oldest first
+    known: Mapped[list[str]] = mapped_column(Document)  # replies for which it was paused already

@@ -1,0 +1,49 @@
+"""The tables by which the processes of the service agree with one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.storage.models.base import Base, Document
+
+
+class CircuitBreaker(Base):
+    """The transport's circuit breaker: one row while it is open or half-open, none while it is closed."""
+
+    __tablename__ = "transport_health"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    reason: Mapped[str] = mapped_column(Text)
+    since: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column("step", key="failures")  # in a row
+    retry_at: Mapped[int] = mapped_column("blocked_until", BigInteger, key="retry_at")
+
+
+class ClockMark(Base):
+    """One row: the latest time that the database's clock has shown, and how often a step back was corrected."""
+
+    __tablename__ = "clock_mark"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
+    steps: Mapped[int]
+
+
+class ScheduledTask(Base):
+    """A task that only one process at a time runs, and what came of it last. `lease_ends_at` None: nobody runs it."""
+
+    __tablename__ = "scheduled_tasks"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int]
+    lease_ends_at: Mapped[int | None] = mapped_column(BigInteger)
+    began_at: Mapped[int | None] = mapped_column(BigInteger)
+    done_at: Mapped[int | None] = mapped_column(BigInteger)  # when it last succeeded, with `result`
+    result: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    failures: Mapped[int]  # since it last succeeded
+    failed_at: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)  # of the last run; None: it succeeded
