@@ -25,6 +25,7 @@ from mailer.delivery.trouble import (
     one_line,
     without_addresses,
 )
+from mailer.delivery.turns import TurnWatch
 from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
@@ -36,7 +37,6 @@ from transports.base import Transport, TransportUnavailable
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
-ASK_SECONDS = 0.2  # between two questions of this process whose turn it is
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
-        self._ask = Seldom(ASK_SECONDS)
+        self._turns = TurnWatch(outbox.turn_is_over)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
         """Deliver the batch whose turn it is; return False if none is due.
@@ -135,23 +135,10 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
-            if todo and not sender.owes and self._turn_is_over(claim):
+            if todo and not sender.owes and self._turns.is_over(claim):
                 break
         release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
-
-    def _turn_is_over(self, claim: Claim) -> bool:
-        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
-
-        It asks only some times a second, so of the threads of a process one after the other gives way.
-        """
-        if claim.half_open or claim.campaign_rests or not self._ask.may():
-            return False
-        try:
-            return self._outbox.turn_is_over(claim)
-        except OperationalError as error:  # the outcomes in hand are not to be lost for this
-            log.error("database trouble, going on: %s", own_words(error))
-            return False
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()
@@ -229,21 +216,3 @@ class Deliverer:
 
 def _untried(items: Sequence[WorkItem]) -> int:
     return sum(item.status is None for item in items)
-
-
-class Seldom:
-    """Lets something be done once in `seconds`, by whichever thread comes first."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def may(self) -> bool:
-        """Whether it may be done now; if so, not again for a while."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._next:
-                return False
-            self._next = now + self._seconds
-            return True
