@@ -193,7 +193,7 @@ def test_memory_of_callers_is_bounded() -> None:
 
 
 def test_roles_give_permissions() -> None:
-    assert permissions(["admin"], []) == {"send-mail", "manage-users"}
+    assert permissions(["admin"], []) == {"send-mail", "send-urgent-mail", "manage-users"}
     assert permissions(["user"], []) == frozenset()
 
 
