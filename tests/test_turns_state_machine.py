@@ -86,7 +86,6 @@ class Turns(RuleBasedStateMachine):
             self.ids.append(accept(self.db, caller, draft).campaign_id)
             self.harness.plan()
 
-    @rule(times=st.integers(1, WORKERS))
     def claim(self, times: int) -> None:
         """Workers that have nothing to do take a batch each, if there is one."""
         for worker in [number for number, claim in enumerate(self.workers) if claim is None][:times]:
@@ -106,9 +105,10 @@ class Turns(RuleBasedStateMachine):
             if account == account_of(claim) and campaign_id != claim.campaign_id:
                 self.overtaken[campaign_id] += 1
 
-    @rule(ms=st.sampled_from([1, 25, 300, LONGEST, LONGEST]), times=st.integers(1, 6))
-    def goes_on(self, ms: int, times: int) -> None:
+    @rule(workers=st.integers(1, WORKERS), ms=st.sampled_from([1, 25, 300, LONGEST, LONGEST]), times=st.integers(1, 9))
+    def work(self, workers: int, ms: int, times: int) -> None:
         """Checkpoints pass. Each worker asks whether its turn is over, and then gives back and claims again."""
+        self.claim(workers)
         for _ in range(times):
             self.harness.now += ms
             for worker, claim in enumerate(self.workers):
@@ -213,7 +213,7 @@ def test_everybodys_turn_comes_in_any_order_of_events(
     Turns.db = db
     seen.clear()
     sqlite = db.engine.dialect.name == "sqlite"
-    limits = settings(max_examples=rounds(6 if sqlite else 2, 400), stateful_step_count=50, deadline=None)
+    limits = settings(max_examples=rounds(4 if sqlite else 2, 400), stateful_step_count=50, deadline=None)
     limits = settings(limits, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     run_state_machine_as_test(Turns, settings=limits)
     with capsys.disabled():
