@@ -27,6 +27,7 @@ from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
+from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
@@ -34,6 +35,7 @@ from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+from transports.rate import share
 
 log = logging.getLogger("mailer")
 
@@ -71,6 +73,7 @@ def build(settings: Settings) -> Services:
     db = database_at(settings.database_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    share(transport, SharedSlots(db))
     lease = settings.lease_seconds * 1000
     outbox = Outbox(
         db,

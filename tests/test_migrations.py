@@ -97,6 +97,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         | {"source": "list.csv"}
     ],
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
+    "slot_counts": [{"key": "smtp relay:25", "next_at": 1.5, "day": 1, "used": 2, "first_day": 0, "days": 0}],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mailer.delivery.batch_lease import BatchLease, LeasedMessages
 from mailer.delivery.blame import consequence
@@ -42,7 +43,7 @@ class Attempt:
     trouble: Trouble | None = None
     error: BaseException | None = None
 
-    def halt(self, **what: str) -> None:
+    def halt(self, **what: Any) -> None:
         """Let no more messages be drawn. `what` are fields of `Trouble` with the reasons; the first of each is kept."""
         self.halted = True
         now = self.trouble or Trouble()
@@ -73,7 +74,7 @@ class Sender:
             _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
             what = "sender" if error.about is About.SENDER else "transport"
-            attempt.halt(**{what: one_line(str(error) or NO_REASON)})
+            attempt.halt(**{what: one_line(str(error) or NO_REASON)}, retry_after=error.retry_after)
         except (LeaseLost, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - a third party's transport may even raise SystemExit

@@ -182,16 +182,17 @@ class Deliverer:
 
     def _transport_works(self, claim: Claim, todo: Sequence[WorkItem]) -> bool:
         """Check the transport; if it does not work, give the batch back and open the breaker again."""
+        retry_after = None
         try:
             self._transport.check()
         except TransportUnavailable as error:
-            words = one_line(str(error) or NO_REASON)
+            words, retry_after = one_line(str(error) or NO_REASON), error.retry_after
         except Exception as error:  # noqa: BLE001 - whatever it raises, no campaign is at fault
             log.error("the transport's check: %s", full_traceback(error))
             words = describe(error)
         else:
             return True
-        self._outbox.release(claim, [], _untried(todo), Trouble(transport=words))
+        self._outbox.release(claim, [], _untried(todo), Trouble(transport=words, retry_after=retry_after))
         return False
 
     def _record_recovery(self, claim: Claim) -> Claim:

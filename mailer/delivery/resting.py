@@ -98,7 +98,8 @@ def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: i
             end(connection, claim.campaign_id, answered=False, ended=ended)
         return 0
     if trouble.transport is not None:
-        circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open)
+        wait = trouble.retry_after
+        circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open, retry_after=wait)
     elif claim.half_open and trouble.error is None:
         circuit_breaker.close(connection)
     if trouble.sender is None and trouble.error is None:
