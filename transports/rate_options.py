@@ -30,8 +30,8 @@ def read_limits(options: Options, key: str) -> Limits:
         raise TransportConfigError("quota_zone is given without quota or warmup")
     given = [(name, options.text(name)) for name in ("rate", "quota", "warmup", "quota_zone")]
     text = ", ".join(f"{name} {value}" for name, value in given if value)
-    interval = 1000 * rate_item(rate).get_expiry() / rate_item(rate).amount if rate else 0.0
-    return Limits(key, interval, _quota(quota), warmup, _zone(options.text("quota_zone")), text)
+    zone = _zone(options.text("quota_zone"))
+    return Limits(key, interval_of(rate) if rate else 0.0, _quota(quota), warmup, zone, text)
 
 
 def read_storage(options: Options, key: str) -> SharedLimit | None:
@@ -40,6 +40,12 @@ def read_storage(options: Options, key: str) -> SharedLimit | None:
     if storage and not text:
         raise TransportConfigError("rate_storage is given without rate")
     return SharedLimit(rate_item(text), storage, key) if storage else None
+
+
+def interval_of(rate: str) -> float:
+    """The milliseconds between two messages at a rate such as `50/second`. Raises `TransportConfigError`."""
+    item = rate_item(rate)
+    return 1000 * item.get_expiry() / item.amount
 
 
 def rate_item(text: str) -> RateLimitItem:
