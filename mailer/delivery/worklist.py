@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
 
 from mailer.audience.conditions import audience_since, eligible_and_refused
 from mailer.audience.shared_addresses import ADDRESS_UNSUBSCRIBED, ADDRESS_WRITTEN_TO, covered_by_another_user
@@ -25,7 +25,10 @@ class Claim:
     `half_open`: the circuit breaker is half-open, and this batch tries the transport. `campaign_rests`: the campaign
     rests, and this batch tries it. `merged`: of the users who share an address, only one gets the message. `errors`:
     how many unexpected errors the campaign has met in a row. `takeovers`: how many processes in a row died while they
-    were sending this batch.
+    were sending this batch. `pending`: how many of its recipients had no record when it was claimed.
+
+    `domain`: the batch is for addresses at this domain. `overlaps`: other batches of the campaign are for users in the
+    same range, see `ownership`. `room`: how many messages may go to the domain now; None: any number.
     """
 
     campaign_id: str
@@ -39,6 +42,10 @@ class Claim:
     campaign_rests: bool = False
     errors: int = 0
     takeovers: int = 0
+    pending: int = 0
+    domain: str = ""
+    overlaps: bool = False
+    room: int | None = None
 
 
 class WorkItem(NamedTuple):
@@ -105,8 +112,18 @@ _SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_rea
 _PAST = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.first_at)
 
 
-def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
+def due_items(
+    connection: Connection,
+    claim: Claim,
+    now: int,
+    *,
+    mine: ColumnElement[bool] | None = None,
+    limit: int | None = None,
+) -> list[WorkItem]:
     """Return everyone in the batch who has no final outcome and is due at `now` (ms), ordered by user id.
+
+    `mine` is a condition on users without a record who are in the range: that they belong to this batch and not to one
+    that overlaps with it. With `limit`, at most so many are returned.
 
     First run, retry after a soft failure and recovery after a crash all start here.
     """
@@ -117,9 +134,12 @@ def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
     if claim.merged:
         untried = and_(untried, ~covered_by_another_user(claim.campaign_id, campaign.query, campaign.started_at))
+    again = Delivery.due_at <= now
+    if mine is not None:
+        untried, again = and_(untried, mine), and_(again, Delivery.batch == claim.number)
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
-    query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
-    return [_item(row) for row in connection.execute(query.order_by(User.id))]
+    query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, again))
+    return [_item(row) for row in connection.execute(query.order_by(User.id).limit(limit))]
 
 
 def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:

@@ -33,9 +33,9 @@ class SharedSlots(SlotCounter):
     def take(self, limits: Limits, wanted: int, unused: Block) -> Block:
         try:
             with self._db.write(durable=False) as connection:
-                count = _lock(connection, limits.key)
+                count = lock(connection, limits.key)
                 count, block = hand_out(limits, count, self._db.clock(connection), wanted, unused)
-                _write(connection, limits.key, count)
+                write(connection, limits.key, count)
         except DATABASE_ERRORS as error:
             raise _away(error) from error
         return block
@@ -51,17 +51,23 @@ class SharedSlots(SlotCounter):
         return Count(*row or ()).on(limits.day_of(now)), now
 
 
-def _lock(connection: Connection, key: str) -> Count:
+def lock(connection: Connection, key: str) -> Count:
     """The count of `key`, which nobody else changes until the transaction ends."""
     mine = select(*_COLUMNS).where(SlotCount.key == key).with_for_update()
     row = connection.execute(mine).one_or_none()
     if row is None:
-        _ADD.run(connection, {"key": key, "next_at": 0, "day": 0, "used": 0, "first_day": 0, "days": 0})
+        add(connection, key)
         row = connection.execute(mine).one()
     return Count(*row)
 
 
-def _write(connection: Connection, key: str, count: Count) -> None:
+def add(connection: Connection, key: str) -> None:
+    """Begin the count of `key`, unless it is there."""
+    _ADD.run(connection, {"key": key, "next_at": 0, "day": 0, "used": 0, "first_day": 0, "days": 0})
+
+
+def write(connection: Connection, key: str, count: Count) -> None:
+    """Write the count of `key`, whose row the caller has locked."""
     values = {column.key: getattr(count, column.key) for column in _COLUMNS}
     connection.execute(update(SlotCount).where(SlotCount.key == key).values(values))
 

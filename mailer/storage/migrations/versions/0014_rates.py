@@ -1,4 +1,7 @@
-"""How much of each transport's rate, quota and warm-up was handed out, over all processes."""
+"""Rates over all processes: what was handed out of each, and batches for the domains that have one of their own.
+
+Batches that are planned already are for all domains. Their deliveries need no batch: the user id tells it.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,3 +21,5 @@ def upgrade() -> None:
         sa.Column("days", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
+    op.add_column("batches", sa.Column("domain", sa.Text(), nullable=False, server_default=""))
+    op.add_column("deliveries", sa.Column("batch", sa.Integer(), nullable=True))
