@@ -27,6 +27,8 @@ from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
+from mailer.pacing.admission import Admission
+from mailer.pacing.domain_slots import DomainSlots
 from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
@@ -75,6 +77,7 @@ def build(settings: Settings) -> Services:
         log.warning("a new database was made: %s", db.place)
     share(transport, SharedSlots(db))
     lease = settings.lease_seconds * 1000
+    domains = DomainSlots(settings.domain_rates)
     outbox = Outbox(
         db,
         lease=lease,
@@ -82,12 +85,12 @@ def build(settings: Settings) -> Services:
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
+        admission=Admission(domains, settings.send_window),
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings))
-    planner = Planner(
-        db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
-    )
+    limit = float(settings.planning_timeout)
+    planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, domains=domains)
     sync = None if settings.sync_every is None else SyncTask(db, settings)
     tasks = {"clock": ClockWatch(db, lease).run_periodically}
     if sync is not None:

@@ -28,7 +28,6 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/storage/database_errors.py",
     "mailer/storage/health.py",
     "mailer/storage/models/base.py",
-    "mailer/times.py",
     "wsgi.py",
 }
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, not_, or_, select
 
 from mailer.audience.conditions import audience
+from mailer.audience.overlapping_batches import is_at
 from mailer.audience.shared_addresses import merged_audience
-from mailer.delivery.ownership import is_at
 from mailer.storage.dialects import is_postgresql
 from mailer.storage.models import User
 
@@ -43,7 +43,7 @@ def cut(
     others = not_(or_(*at.values())) if at else None
     found = [Range(*ends) for ends in way(connection, members if others is None else members & others, size)]
     for domain, there in at.items():
-        found += [Range(*ends, domain) for ends in way(connection, members & there, size)]
+        found += [Range(*ends)._replace(domain=domain) for ends in way(connection, members & there, size)]
     return found
 
 

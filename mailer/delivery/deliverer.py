@@ -17,19 +17,29 @@ from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
-from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
-from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
+from mailer.delivery.trouble import (
+    Trouble,
+    Unclaimable,
+    describe,
+    full_traceback,
+    is_the_campaigns,
+    one_line,
+    without_addresses,
+)
+from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem, untried, within
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings
-from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
 from mailer.storage.lease import boot_time
+from mailer.times import Seldom
 from transports.base import Transport, TransportUnavailable
 
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
+NAP_SECONDS = 0.1  # at most before it is looked again what is due, while domains wait for their slots
+ASK_SECONDS = 0.2  # between two questions of this process whose turn it is
 
 T = TypeVar("T")
 
@@ -54,9 +64,13 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
+        self._ask = Seldom(ASK_SECONDS)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
-        """Deliver the batch that is due first; return False if none is. When `stopping()`, end after this checkpoint.
+        """Deliver the batch whose turn it is; return False if none is due.
+
+        It ends after a checkpoint, before the batch does, when `stopping()`, or when the turn of another campaign has
+        come.
 
         After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
         that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
@@ -64,14 +78,14 @@ class Deliverer:
         since = boot_time()
         claim = self._claim()
         if claim is None:
-            return False
+            return self._wait_for_slot(stopping)
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
         try:
             self._deliver(lease, stopping)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
         except BaseException as error:  # of this campaign, unless the machine or the database is at fault
-            if not _is_the_campaigns(error):
+            if not is_the_campaigns(error):
                 raise
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
@@ -82,11 +96,16 @@ class Deliverer:
         while True:
             try:
                 return self._outbox.claim()
-            except Exception as error:  # such as a row with values that cannot be read
-                campaign_id = self._outbox.campaign_due() if _is_the_campaigns(error) else None
-                if campaign_id is None:
-                    raise
+            except Unclaimable as failed:  # such as a row with values that cannot be read
+                error, campaign_id = failed.__cause__ or failed, failed.campaign_id
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
+
+    def _wait_for_slot(self, stopping: Callable[[], bool]) -> bool:
+        """Wait a moment if all that is due waits for a slot of its domain; return False if nothing is due."""
+        seconds = self._outbox.next_slot()
+        if seconds is not None and not stopping():
+            time.sleep(min(seconds, NAP_SECONDS))
+        return seconds is not None
 
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
         """Log an error of a campaign; if it is the first in a row (`times` is 1), with its traceback."""
@@ -105,8 +124,8 @@ class Deliverer:
 
     def _deliver(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
         claim = lease.claim
-        todo: Sequence[WorkItem] = self._outbox.due_items(claim)
-        if claim.half_open and not self._transport_works(claim, todo):
+        todo, beyond = within(claim, self._outbox.due_items(claim))
+        if claim.half_open and not self._transport_works(claim, todo, beyond):
             return
         template = self._template(claim.campaign_id)
         chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
@@ -115,7 +134,7 @@ class Deliverer:
         intent: Sequence[WorkItem] = []
         while todo and attempt.trouble is None and not stopping():
             ahead = todo[: self._settings.checkpoint]
-            checkpoint = self._checkpoint(lease, intent, attempt.results, ahead, _untried(todo), stopping)
+            checkpoint = self._checkpoint(lease, intent, attempt.results, ahead, untried(todo, beyond), stopping)
             intent = checkpoint.items
             attempt = Attempt()
             if not checkpoint.running:
@@ -126,8 +145,24 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
-        release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
+            if todo and not sender.owes and self._turn_is_over(claim):
+                break
+        rest, more = untried(todo, beyond), beyond is not None
+        release = partial(self._outbox.release, claim, attempt.results, rest, attempt.trouble, more=more)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
+
+    def _turn_is_over(self, claim: Claim) -> bool:
+        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
+
+        It asks only some times a second, so of the threads of a process one after the other gives way.
+        """
+        if claim.half_open or claim.campaign_rests or not self._ask.may():
+            return False
+        try:
+            return self._outbox.turn_is_over(claim)
+        except OperationalError as error:  # the outcomes in hand are not to be lost for this
+            log.error("database trouble, going on: %s", own_words(error))
+            return False
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()
@@ -180,7 +215,7 @@ class Deliverer:
             else:
                 return
 
-    def _transport_works(self, claim: Claim, todo: Sequence[WorkItem]) -> bool:
+    def _transport_works(self, claim: Claim, todo: Sequence[WorkItem], beyond: int | None) -> bool:
         """Check the transport; if it does not work, give the batch back and open the breaker again."""
         retry_after = None
         try:
@@ -192,7 +227,8 @@ class Deliverer:
             words = describe(error)
         else:
             return True
-        self._outbox.release(claim, [], _untried(todo), Trouble(transport=words, retry_after=retry_after))
+        trouble = Trouble(transport=words, retry_after=retry_after)
+        self._outbox.release(claim, [], untried(todo, beyond), trouble, more=beyond is not None)
         return False
 
     def _record_recovery(self, claim: Claim) -> Claim:
@@ -202,12 +238,3 @@ class Deliverer:
         """
         self._outbox.record_recovery(claim)
         return replace(claim, half_open=False, campaign_rests=False)
-
-
-def _is_the_campaigns(error: BaseException) -> bool:
-    """Whether an error is taken as the campaign's: trouble of the machine or the database would meet every campaign."""
-    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
-
-
-def _untried(items: Sequence[WorkItem]) -> int:
-    return sum(item.status is None for item in items)

@@ -9,13 +9,15 @@ others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals
+from mailer.audience.overlapping_batches import own
+from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
+from mailer.delivery.eligibility import still_eligible, still_own
 from mailer.delivery.retry import uncertain_again
-from mailer.delivery.trouble import Trouble
+from mailer.delivery.trouble import Trouble, Unclaimable, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
     Claim,
@@ -24,11 +26,11 @@ from mailer.delivery.worklist import (
     address_outcomes,
     due_items,
     items_of,
-    still_eligible,
 )
-from mailer.storage.database import AnyRow, Database
+from mailer.pacing.admission import Admission
+from mailer.storage.database import Database
 from mailer.storage.lease import boot_time
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
+from mailer.storage.models import Batch, Campaign, CampaignState, DeliveryStatus
 from mailer.suppression import refused_addresses
 
 # built once: every checkpoint runs it
@@ -50,47 +52,39 @@ class Outbox:
         max_failure_rate: float = 1.0,
         suppress_after: int = 0,
         same_refusals: int = 0,
+        admission: Admission | None = None,
     ) -> None:
         self._db = db
         self._uncertain = uncertain
         self._max_failure_rate = max_failure_rate
         self._suppress_after = suppress_after
         self._same_refusals = same_refusals
+        self._admission = admission or Admission()
         self.lease = lease
 
     def claim(self) -> Claim | None:
-        """Take the batch that is due first; return None if none is. Whom a dead worker was attempting is uncertain."""
+        """Take the batch whose turn it is; return None if none is due. Whom a dead worker was attempting is uncertain.
+
+        Raises `Unclaimable`.
+        """
         with self._db.read() as connection:
-            if connection.execute(due_batch.DUE_BATCH, self._due(connection)).first() is None:
-                return None
-        with self._db.write() as connection:
-            row = connection.execute(due_batch.DUE_BATCH_LOCKED, self._due(connection)).one_or_none()
-            return self._take(connection, row) if row else None
-
-    def _due(self, connection: Connection) -> dict[str, Any]:
-        return due_batch.parameters(connection, self._db.clock(connection))
-
-    def campaign_due(self) -> str | None:
-        """Return the campaign whose batch `claim` would take: the one at fault when `claim` fails."""
-        with self._db.read() as connection:
-            found: str | None = connection.scalar(due_batch.DUE_CAMPAIGN, self._due(connection))
-        return found
-
-    def _take(self, connection: Connection, row: AnyRow) -> Claim | None:
-        now = self._db.clock(connection)
-        rests = row.state == CampaignState.RESTING
-        if rests and not resting.reserve_try(connection, row.campaign_id, now, now + self.lease):
-            return None
-        half_open = circuit_breaker.tripped(connection) is not None
-        if half_open:
-            circuit_breaker.reserve(connection, now + self.lease)
-        key = (row.campaign_id, row.number)
-        fence = ledger.LEASES.take(connection, key, row.fence, now + self.lease, state=BatchState.RUNNING)
-        takeovers = row.takeovers + 1 if row.attempting else row.takeovers
-        place = (*key, fence, row.first_id, row.last_id)
-        claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
-        self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
-        return claim
+            now = self._db.clock(connection)
+            choices = due_batch.choices(connection, now, self._admission.now(connection, now))
+        for choice in choices:
+            try:
+                with self._db.write() as connection:
+                    now = self._db.clock(connection)
+                    row = due_batch.lock(connection, choice, now, self._admission.now(connection, now))
+                    claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
+                    if row and claim:
+                        self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
+            except Exception as error:
+                if is_the_campaigns(error):
+                    raise Unclaimable(choice.campaign_id) from error
+                raise
+            if claim is not None:
+                return claim
+        return None
 
     def _mark_uncertain(
         self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
@@ -106,10 +100,31 @@ class Outbox:
         due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
         return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
 
-    def due_items(self, claim: Claim) -> list[WorkItem]:
-        """Return everyone in the batch who has no final outcome and is due, ordered by user id."""
+    def turn_is_over(self, claim: Claim) -> bool:
+        """Whether the batch should be given back before its end, since another campaign's turn has come."""
         with self._db.read() as connection:
-            return due_items(connection, claim, self._db.clock(connection))
+            now = self._db.clock(connection)
+            return due_batch.turn_is_over(connection, claim, now, self._admission.now(connection, now))
+
+    def next_slot(self) -> float | None:
+        """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
+        with self._db.read() as connection:
+            now = self._db.clock(connection)
+            admitted = self._admission.now(connection, now)
+            waiting = replace(admitted, domains=admitted.waiting)
+            return admitted.wait / 1000 if admitted.waiting and due_batch.choices(connection, now, waiting) else None
+
+    def due_items(self, claim: Claim) -> list[WorkItem]:
+        """Return everyone in the batch who has no final outcome and is due, ordered by user id.
+
+        Where only so many messages may go to the batch's domain, it is one more than they, if there are so many.
+        """
+        with self._db.read() as connection:
+            return self._own(connection, claim, None if claim.room is None else claim.room + 1)
+
+    def _own(self, connection: Connection, claim: Claim, limit: int | None) -> list[WorkItem]:
+        mine = own(connection, claim) if claim.overlaps else None
+        return due_items(connection, claim, self._db.clock(connection), mine=mine, limit=limit)
 
     def extend(self, claim: Claim) -> float:
         """Extend the lease, and return a time before it was extended, in seconds of `boot_time`.
@@ -142,17 +157,29 @@ class Outbox:
             self._judge_campaign(connection, claim, results)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
-            items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
+            running = running and self._admission.lets(claim.priority, now)
+            mine = still_own(connection, claim, ahead) if running else []
+            items, skipped = still_eligible(connection, claim, mine)
+            untried -= len(ahead) - len(mine) if running else 0
             untried -= sum(result.item.status is None for result in skipped)
             intent = [item.recipient.user_id for item in items]
             self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
         return Checkpoint(since, now, items, running)
 
-    def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
+    def release(
+        self,
+        claim: Claim,
+        results: Sequence[Result],
+        untried: int,
+        trouble: Trouble | None = None,
+        *,
+        more: bool = False,
+    ) -> int:
         """Commit the last `results` and give the batch back: to be continued, to be retried, or done.
 
-        `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. Returns
-        how often in a row the campaign has rested; 0: it does not rest. Raises `ledger.LeaseLost`.
+        `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. `more`:
+        there may be more that is due, also if nobody is `untried`. Returns how often in a row the campaign has rested;
+        0: it does not rest. Raises `ledger.LeaseLost`.
         """
         with self._db.write() as connection:
             now = self._db.clock(connection)
@@ -160,8 +187,11 @@ class Outbox:
             state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
             self._judge_campaign(connection, claim, results)
             self._record(connection, claim, results, [], now=now, untried=untried)
-            rests = resting.settle(connection, claim, trouble, now, ended=not untried)
-            ledger.give_back(connection, claim, state, now, more=bool(untried))
+            more = more or bool(untried)
+            more = more or (claim.overlaps and bool(self._own(connection, claim, 1)))  # who changed their address
+            rests = resting.settle(connection, claim, trouble, now, ended=not more)
+            ledger.give_back(connection, claim, state, now, more=more)
+            turns.settle(connection, claim, now)
         return rests
 
     def abandon(self, claim: Claim, error: str) -> int:
@@ -192,10 +222,7 @@ class Outbox:
     def record_recovery(self, claim: Claim) -> None:
         """Record that a recipient got a reply: close the breaker, and let a campaign that rested go on."""
         with self._db.write() as connection:
-            if claim.campaign_rests:
-                resting.end(connection, claim.campaign_id, answered=True, ended=False)
-            if claim.half_open:
-                circuit_breaker.close(connection)
+            resting.settle(connection, claim, None, self._db.clock(connection), ended=False, answered=True)
 
     def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
         """Pause the campaign if everybody gets the same reply, before the next recipients are chosen."""

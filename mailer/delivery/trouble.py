@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mailer import text as text_rules
 from mailer.errors import MailerError
 from mailer.messages.template import UnusableText
+from mailer.storage.database import is_database_trouble
 
 LONGEST = 500  # characters
 _ADDRESS = re.compile(r"\S+@\S+")
@@ -32,6 +33,14 @@ class BrokenContract(Exception):
     """A transport gave no outcome for a message, gave two for it, or gave something that is no outcome."""
 
 
+class Unclaimable(Exception):
+    """No batch of the campaign can be claimed, by a fault of its own: the error that this one was raised from."""
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(campaign_id)
+        self.campaign_id = campaign_id
+
+
 def describe(error: BaseException) -> str:
     """Describe an error in one line, for people and for the database. Foreign errors are named by their class."""
     if isinstance(error, (MailerError, UnusableText, BrokenContract)):
@@ -42,6 +51,11 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - a third party's class may fail at this
         words = "(it has no words)"
     return one_line(f"an unexpected error, whose traceback is in the log: {name}: {words}")
+
+
+def is_the_campaigns(error: BaseException) -> bool:
+    """Whether an error is taken as the campaign's: trouble of the machine or the database would meet every campaign."""
+    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 
 def one_line(text: str) -> str:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0010"
+down_revision = "0011"
 
 
 def upgrade() -> None:
@@ -22,4 +22,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key"),
     )
     op.add_column("batches", sa.Column("domain", sa.Text(), nullable=False, server_default=""))
+    op.create_index("ix_batches_domain_due", "batches", ["campaign_id", "state", "domain", "due_at"])
+    op.drop_index("ix_batches_campaign_due", "batches")
     op.add_column("deliveries", sa.Column("batch", sa.Integer(), nullable=True))

@@ -16,19 +16,33 @@ once more for users who have become its own.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, literal, not_, or_, select
 
-from mailer.delivery.worklist import Claim
 from mailer.storage.dialects import in_turn
 from mailer.storage.models import Batch, BatchState, Delivery, User, comparable_address
 
 _OPEN = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
 
 
+class Held(Protocol):
+    """A batch that a worker holds. An empty `domain` means that it is for all addresses that have no batches."""
+
+    @property
+    def campaign_id(self) -> str: ...  # noqa: D102
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def first_id(self) -> str: ...  # noqa: D102
+    @property
+    def last_id(self) -> str: ...  # noqa: D102
+    @property
+    def domain(self) -> str: ...  # noqa: D102
+
+
 class Other(NamedTuple):
-    """An open batch whose range overlaps with the claimed one's. `attempting`: to whom it is sending."""
+    """An open batch whose range overlaps with that of the one in hand. `attempting`: to whom it is sending."""
 
     number: int
     first_id: str
@@ -60,35 +74,35 @@ def is_at(domain: str) -> ColumnElement[bool]:
     return comparable_address().like(f"%@{domain}")
 
 
-def unclaimed(connection: Connection, claim: Claim) -> ColumnElement[bool]:
-    """A condition: a user without a record, in the range of `claim`, belongs to it, and nobody is sending to them."""
-    place = {"campaign": claim.campaign_id, "number": claim.number, "first": claim.first_id, "last": claim.last_id}
+def own(connection: Connection, batch: Held) -> ColumnElement[bool]:
+    """A condition: a user without a record, in the range of `batch`, belongs to it, and nobody is sending to them."""
+    place = {"campaign": batch.campaign_id, "number": batch.number, "first": batch.first_id, "last": batch.last_id}
     others = [Other(*row) for row in connection.execute(_OTHERS, place)]
     busy = [user_id for other in others for user_id in other.attempting]
-    theirs = or_(*_theirs(claim, others))
+    theirs = or_(*_theirs(batch, others))
     return and_(not_(theirs), User.id.not_in(busy)) if busy else not_(theirs)
 
 
-def _theirs(claim: Claim, others: Sequence[Other]) -> list[ColumnElement[bool]]:
+def _theirs(batch: Held, others: Sequence[Other]) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [literal(value=False)]
     for other in others:
         covered = User.id.between(other.first_id, other.last_id)
-        if not claim.domain:
+        if not batch.domain:
             found.append(and_(covered, is_at(other.domain)))
-        elif other.domain != claim.domain:
-            first = not other.domain or other.number < claim.number
-            elsewhere = not_(is_at(claim.domain))
+        elif other.domain != batch.domain:
+            first = not other.domain or other.number < batch.number
+            elsewhere = not_(is_at(batch.domain))
             found.append(and_(covered, elsewhere, *(() if first else (is_at(other.domain),))))
     return found
 
 
-def left_to_others(connection: Connection, claim: Claim, user_ids: Collection[str]) -> set[str]:
+def left_to_others(connection: Connection, batch: Held, user_ids: Collection[str]) -> set[str]:
     """Return who of these users, who had no record when the batch was read, are not its own any more.
 
     Checkpoints of a campaign with such batches follow one another, so that each sees to whom the others are sending.
     """
-    in_turn(connection, f"batches of {claim.campaign_id}")
-    mine = unclaimed(connection, claim)
-    recorded = exists().where(Delivery.campaign_id == claim.campaign_id, Delivery.user_id == User.id)
+    in_turn(connection, f"batches of {batch.campaign_id}")
+    mine = own(connection, batch)
+    recorded = exists().where(Delivery.campaign_id == batch.campaign_id, Delivery.user_id == User.id)
     lost = select(User.id).where(User.id.in_(user_ids), or_(not_(mine), recorded))
     return set(connection.scalars(lost))
