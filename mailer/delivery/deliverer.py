@@ -21,6 +21,7 @@ from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line,
 from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
@@ -38,6 +39,7 @@ class Deliverer:
     """Delivers one batch per call. Several threads may use it; they share the transport.
 
     `template_of` returns the compiled message of a campaign by its id. What it raises is that campaign's error.
+    `observer` is told of batches that ended, and of a database that failed.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Deliverer:
         links: Links,
         settings: Settings,
         template_of: Callable[[str], Template],
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._outbox = outbox
         self._transport = transport
         self._links = links
@@ -76,6 +80,7 @@ class Deliverer:
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
+        self._observer.batch_ended(boot_time() - since)
         return True
 
     def _claim(self) -> Claim | None:
@@ -165,6 +170,7 @@ class Deliverer:
                 return write()
             except OperationalError as error:
                 log.error("database trouble, outcomes kept for later: %s", own_words(error))
+                self._observer.database_retried()
                 if stopping():
                     raise
             self._wait_for_database(lease.claim, intent, stopping)
