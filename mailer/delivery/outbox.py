@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -59,7 +60,7 @@ class Outbox:
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
-        self._observer = observer
+        self._recording = partial(recording, db, observer)
         self._uncertain = uncertain
         self._max_failure_rate = max_failure_rate
         self._suppress_after = suppress_after
@@ -75,7 +76,7 @@ class Outbox:
             choices = due_batch.choices(connection, self._db.clock(connection))
         for choice in choices:
             try:
-                with recording(self._db, self._observer) as (connection, outcomes):
+                with self._recording() as (connection, outcomes):
                     now = self._db.clock(connection)
                     row = due_batch.lock(connection, choice, now)
                     claim = self._take(connection, row, choice.base, now, outcomes) if row else None
@@ -159,12 +160,9 @@ class Outbox:
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
         runs, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
-        with recording(self._db, self._observer) as (
-            connection,
-            outcomes,
-        ):  # waiting for this may take long: the time is taken after it
+        with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
-            self._judge_campaign(connection, claim, results)
+            same_refusals.judge(connection, claim, results, self._same_refusals)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
             items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
@@ -179,11 +177,11 @@ class Outbox:
         `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. Returns
         how often in a row the campaign has rested; 0: it does not rest. Raises `ledger.LeaseLost`.
         """
-        with recording(self._db, self._observer) as (connection, outcomes):
+        with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update(key_share=True)
             state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
-            self._judge_campaign(connection, claim, results)
+            same_refusals.judge(connection, claim, results, self._same_refusals)
             self._record(connection, claim, results, [], outcomes, now=now, untried=untried)
             rests = resting.settle(connection, claim, trouble, now, ended=not untried)
             skipped = ledger.give_back(connection, claim, state, now, more=bool(untried))
@@ -198,7 +196,7 @@ class Outbox:
         """
         mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
         held = select(Batch.attempting, due_batch.PENDING.label("pending")).where(*mine)
-        with recording(self._db, self._observer) as (connection, outcomes):
+        with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(held).one()
@@ -224,12 +222,6 @@ class Outbox:
                 resting.end(connection, claim.campaign_id, answered=True, ended=False)
             if claim.half_open:
                 circuit_breaker.close(connection)
-
-    def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
-        """Pause the campaign if everybody gets the same reply, before the next recipients are chosen."""
-        if any(result.status is DeliveryStatus.FAILED for result in results):  # lock in this order: campaign, batch
-            connection.execute(_STATE.with_for_update(key_share=True), {"campaign": claim.campaign_id})
-            same_refusals.count(connection, claim, results, self._same_refusals)
 
     def _record(
         self,
