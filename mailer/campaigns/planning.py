@@ -20,6 +20,7 @@ from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.dialects import is_postgresql
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, User
+from mailer.storage.notifications import announce_work
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class Planner:
             if _LEASES.write(connection, (campaign.id,), campaign.fence, values) and ranges:
                 due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
+                announce_work(connection)  # for the workers of other processes, which could not plan it
 
     def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
         if campaign.dry_run:

@@ -29,6 +29,7 @@ from mailer.delivery.worklist import (
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
+from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
 # built once: every checkpoint runs it
@@ -196,6 +197,7 @@ class Outbox:
                 resting.end(connection, claim.campaign_id, answered=True, ended=False)
             if claim.half_open:
                 circuit_breaker.close(connection)
+            announce_work(connection)
 
     def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
         """Pause the campaign if everybody gets the same reply, before the next recipients are chosen."""
