@@ -40,7 +40,7 @@ class Service:
         self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None
         self.output = folder / "server.out"
-        self.db = database_at(self.database_url)
+        self.db = database_at(self.database_url, prepare=bool(settings.get("database_prepare", True)))
 
     def start(self) -> Service:
         """Start gunicorn and wait until it answers."""
