@@ -15,7 +15,7 @@ import requests
 
 from mailer.callers.tokens import Tokens
 from mailer.selector import database_at
-from tests.databases import migrated_sqlite
+from tests.databases import any_database
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -28,7 +28,7 @@ class Service:
 
     def __init__(self, folder: Path, *, workers: int = 1, database_url: str | None = None, **settings: object) -> None:
         self.folder = folder
-        self.database_url = database_url or migrated_sqlite(folder / "mailer.db")
+        self.database_url = database_url or any_database(folder / "mailer.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]

@@ -6,11 +6,10 @@ each can be entered at all is a test.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,10 @@ from mailer.delivery.worklist import Claim, Result
 from mailer.errors import InvalidState
 from mailer.messages.template import delivery_id
 from mailer.selector import database_at
+from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus, User
 from tests.conftest import user_row
-from tests.databases import migrated_sqlite
+from tests.databases import KINDS, PostgreSQL, migrated_sqlite
 from tests.drills import rounds
 from tests.harness import MINUTE, Harness
 from transports.base import About, Message, Outcome, Status, TransportUnavailable
@@ -60,13 +60,13 @@ class Killed(BaseException):
 class Mailing(RuleBasedStateMachine):
     """The service, with what must be true beside it."""
 
-    template: Path
+    database: Callable[[], AbstractContextManager[Database]]
+    kind: str
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        shutil.copy(self.template, self.folder / "mailer.db")
-        self.db = database_at(f"sqlite:///{self.folder}/mailer.db")
+        self.stack = ExitStack()
+        self.db = self.stack.enter_context(self.database())
         self.ids: list[str] = []
         self.frozen: list[tuple[Claim, list[Result], int]] = []
         self.finals: dict[tuple[str, str], str] = {}
@@ -301,28 +301,36 @@ class Mailing(RuleBasedStateMachine):
             assert end.state == CampaignState.CANCELLED or end.pending == 0
         self.records_agree_with_each_other()
         self.records_agree_with_what_arrived()
-        self.db.close()
-        shutil.rmtree(self.folder)
+        self.stack.close()
 
 
-@pytest.fixture
-def mailing(tmp_path: Path) -> type[Mailing]:
-    """The machine, with a database of users to begin with."""
-    db = database_at(migrated_sqlite(tmp_path / "template.db"))
-    with db.write() as connection:
-        connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
-    db.close()
-    for leftover in ("template.db-wal", "template.db-shm"):
-        assert not (tmp_path / leftover).exists()
-    Mailing.template = tmp_path / "template.db"
+@contextmanager
+def on_sqlite() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield migrated_sqlite(Path(folder) / "mailer.db")
+
+
+@pytest.fixture(params=KINDS)
+def mailing(request: pytest.FixtureRequest, postgresql: PostgreSQL) -> type[Mailing]:
+    """The machine, each of whose walks has a database of users to begin with."""
+    lend = on_sqlite if request.param == "sqlite" else postgresql.migrated
+
+    @contextmanager
+    def database() -> Iterator[Database]:
+        with lend() as url, closing(database_at(url)) as db:
+            with db.write() as connection:
+                connection.execute(insert(User), [user_row(number) for number in range(len(USERS))])
+            yield db
+
     entered.clear()
-    return Mailing
+    return type("Mailing", (Mailing,), {"database": staticmethod(database), "kind": request.param})
 
 
 @pytest.mark.slow
 @pytest.mark.drill
 def test_any_order_of_events_keeps_the_promises(mailing: type[Mailing], capsys: pytest.CaptureFixture[str]) -> None:
-    limits = settings(max_examples=rounds(12, 400), stateful_step_count=40, deadline=None)
+    examples = rounds(12, 400) if mailing.kind == "sqlite" else rounds(3, 100)
+    limits = settings(max_examples=examples, stateful_step_count=40, deadline=None)
     limits = settings(limits, suppress_health_check=list(HealthCheck), derandomize=True)
     run_state_machine_as_test(mailing, settings=limits)
     with capsys.disabled():
