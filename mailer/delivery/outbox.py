@@ -98,8 +98,8 @@ class Outbox:
         """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
         lost = [self._uncertain_result(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
         untried = pending - sum(result.item.status is None for result in lost)
-        due_at = now + self.lease
-        ledger.record(connection, claim, lost, [], now=now, due_at=due_at, untried=untried, takeovers=claim.takeovers)
+        kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
+        ledger.record(connection, claim, lost, [], now=now, **kept)
 
     def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
         uncertain_attempts = item.uncertain_attempts + 1
@@ -214,8 +214,8 @@ class Outbox:
         untried: int,
     ) -> None:
         # outcomes show that this process did not die while sending, so the count of those that did begins anew
-        due_at, takeovers = now + self.lease, 0 if results else claim.takeovers
-        ledger.record(connection, claim, results, intent, now=now, due_at=due_at, untried=untried, takeovers=takeovers)
+        kept = {"lease": self.lease, "untried": untried, "takeovers": 0 if results else claim.takeovers}
+        ledger.record(connection, claim, results, intent, now=now, **kept)
         if not claim.dry_run:
             outcomes = address_outcomes(results)
             refused_addresses.count(connection, claim.campaign_id, outcomes, now, self._suppress_after)
