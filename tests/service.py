@@ -24,10 +24,22 @@ PAYLOAD = {"from": "news@example.com", "subject": "Hi [fname]", "body": "<p>Hell
 
 
 class Service:
-    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it; the database is migrated."""
+    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it; the database is migrated.
 
-    def __init__(self, folder: Path, *, workers: int = 1, database_url: str | None = None, **settings: object) -> None:
+    `code` is the folder of the version that runs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 1,
+        database_url: str | None = None,
+        code: Path = ROOT,
+        **settings: object,
+    ) -> None:
         self.folder = folder
+        self.code = code
         self.database_url = database_url or migrated_sqlite(folder / "mailer.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -37,6 +49,8 @@ class Service:
         named |= {"repeat_window": 0, **settings}  # tests post the same again and mean it
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
         self.environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in named.items()}
+        if code != ROOT:
+            self.environment["PYTHONPATH"] = str(code)  # goes before the version that is installed
         self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None
         self.output = folder / "server.out"
@@ -46,7 +60,7 @@ class Service:
         """Start gunicorn and wait until it answers."""
         command = [BIN / "gunicorn", "-w", str(self.workers), "-b", f"127.0.0.1:{self.port}", "wsgi:app"]
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, cwd=self.code, env=self.environment, stdout=output, stderr=output)
         ends = time.monotonic() + 30
         while time.monotonic() < ends:
             assert self.process.poll() is None, self.output.read_text()

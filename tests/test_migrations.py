@@ -99,6 +99,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
+    "served_versions": [],  # the migrations fill it
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
 }
 

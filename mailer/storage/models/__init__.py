@@ -7,7 +7,7 @@ from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask
+from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
 
@@ -27,6 +27,7 @@ __all__ = [
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
+    "ServedVersions",
     "User",
     "Wish",
     "WishOf",
