@@ -17,6 +17,7 @@ from mailer.engines import Engine
 from mailer.errors import InvalidParams
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from mailer.storage.models import Priority
 from mailer.suppression.unsubscribes import unsubscribe_matching
 
 EXAMPLE = {
@@ -38,6 +39,7 @@ INVALID_FROM = {
     "errorType": "error-invalid-from-address",
     "details": {"function": "Mailer.sendMail"},
 }
+SEND_URGENT = "send-urgent-mail"
 MAX_KEY = 255
 KEY = {
     "name": "Idempotency-Key",
@@ -77,6 +79,8 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
+        if payload["priority"] is Priority.URGENT:
+            current_caller().require(SEND_URGENT)
         draft = make_draft(settings, **payload)
         accepted = accept(
             db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000

@@ -16,13 +16,19 @@ from sqlalchemy.exc import OperationalError
 from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.outbox import Outbox
-from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
+from mailer.delivery.outbox import Outbox, Unclaimable
+from mailer.delivery.trouble import (
+    Trouble,
+    describe,
+    full_traceback,
+    is_the_campaigns,
+    one_line,
+    without_addresses,
+)
 from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings
-from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
 from mailer.storage.lease import boot_time
 from transports.base import Transport, TransportUnavailable
@@ -30,6 +36,7 @@ from transports.base import Transport, TransportUnavailable
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
+ASK_SECONDS = 0.2  # between two questions of this process whose turn it is
 
 T = TypeVar("T")
 
@@ -54,9 +61,13 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
+        self._ask = Seldom(ASK_SECONDS)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
-        """Deliver the batch that is due first; return False if none is. When `stopping()`, end after this checkpoint.
+        """Deliver the batch whose turn it is; return False if none is due.
+
+        It ends after a checkpoint, before the batch does, when `stopping()`, or when the turn of another campaign has
+        come.
 
         After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
         that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
@@ -71,7 +82,7 @@ class Deliverer:
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
         except BaseException as error:  # of this campaign, unless the machine or the database is at fault
-            if not _is_the_campaigns(error):
+            if not is_the_campaigns(error):
                 raise
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
@@ -82,10 +93,8 @@ class Deliverer:
         while True:
             try:
                 return self._outbox.claim()
-            except Exception as error:  # such as a row with values that cannot be read
-                campaign_id = self._outbox.campaign_due() if _is_the_campaigns(error) else None
-                if campaign_id is None:
-                    raise
+            except Unclaimable as failed:  # such as a row with values that cannot be read
+                error, campaign_id = failed.__cause__ or failed, failed.campaign_id
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
 
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
@@ -126,8 +135,23 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
+            if todo and not sender.owes and self._turn_is_over(claim):
+                break
         release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
+
+    def _turn_is_over(self, claim: Claim) -> bool:
+        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
+
+        It asks only some times a second, so of the threads of a process one after the other gives way.
+        """
+        if claim.half_open or claim.campaign_rests or not self._ask.may():
+            return False
+        try:
+            return self._outbox.turn_is_over(claim)
+        except OperationalError as error:  # the outcomes in hand are not to be lost for this
+            log.error("database trouble, going on: %s", own_words(error))
+            return False
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()
@@ -203,10 +227,23 @@ class Deliverer:
         return replace(claim, half_open=False, campaign_rests=False)
 
 
-def _is_the_campaigns(error: BaseException) -> bool:
-    """Whether an error is taken as the campaign's: trouble of the machine or the database would meet every campaign."""
-    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
-
-
 def _untried(items: Sequence[WorkItem]) -> int:
     return sum(item.status is None for item in items)
+
+
+class Seldom:
+    """Lets something be done once in `seconds`, by whichever thread comes first."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def may(self) -> bool:
+        """Whether it may be done now; if so, not again for a while."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next:
+                return False
+            self._next = now + self._seconds
+            return True

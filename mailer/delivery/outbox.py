@@ -9,13 +9,12 @@ others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals
+from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals, turns
 from mailer.delivery.retry import uncertain_again
-from mailer.delivery.trouble import Trouble
+from mailer.delivery.trouble import Trouble, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
     Claim,
@@ -28,7 +27,7 @@ from mailer.delivery.worklist import (
 )
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.lease import boot_time
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus, Priority
 from mailer.suppression import refused_addresses
 
 # built once: every checkpoint runs it
@@ -36,6 +35,14 @@ _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
 
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
+
+
+class Unclaimable(Exception):
+    """No batch of the campaign can be claimed, by a fault of its own: the error that this one was raised from."""
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(campaign_id)
+        self.campaign_id = campaign_id
 
 
 class Outbox:
@@ -59,25 +66,27 @@ class Outbox:
         self.lease = lease
 
     def claim(self) -> Claim | None:
-        """Take the batch that is due first; return None if none is. Whom a dead worker was attempting is uncertain."""
+        """Take the batch whose turn it is; return None if none is due. Whom a dead worker was attempting is uncertain.
+
+        Raises `Unclaimable`.
+        """
         with self._db.read() as connection:
-            if connection.execute(due_batch.DUE_BATCH, self._due(connection)).first() is None:
-                return None
-        with self._db.write() as connection:
-            row = connection.execute(due_batch.DUE_BATCH_LOCKED, self._due(connection)).one_or_none()
-            return self._take(connection, row) if row else None
+            choices = due_batch.choices(connection, self._db.clock(connection))
+        for choice in choices:
+            try:
+                with self._db.write() as connection:
+                    now = self._db.clock(connection)
+                    row = due_batch.lock(connection, choice, now)
+                    claim = self._take(connection, row, choice.base, now) if row else None
+            except Exception as error:
+                if is_the_campaigns(error):
+                    raise Unclaimable(choice.campaign_id) from error
+                raise
+            if claim is not None:
+                return claim
+        return None
 
-    def _due(self, connection: Connection) -> dict[str, Any]:
-        return due_batch.parameters(connection, self._db.clock(connection))
-
-    def campaign_due(self) -> str | None:
-        """Return the campaign whose batch `claim` would take: the one at fault when `claim` fails."""
-        with self._db.read() as connection:
-            found: str | None = connection.scalar(due_batch.DUE_CAMPAIGN, self._due(connection))
-        return found
-
-    def _take(self, connection: Connection, row: AnyRow) -> Claim | None:
-        now = self._db.clock(connection)
+    def _take(self, connection: Connection, row: AnyRow, base: int, now: int) -> Claim | None:
         rests = row.state == CampaignState.RESTING
         if rests and not resting.reserve_try(connection, row.campaign_id, now, now + self.lease):
             return None
@@ -87,8 +96,11 @@ class Outbox:
         key = (row.campaign_id, row.number)
         fence = ledger.LEASES.take(connection, key, row.fence, now + self.lease, state=BatchState.RUNNING)
         takeovers = row.takeovers + 1 if row.attempting else row.takeovers
+        priority = Priority(row.priority)
+        turns.pay(connection, row.caller_id, priority, base)
         place = (*key, fence, row.first_id, row.last_id)
-        claim = Claim(*place, row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
+        state = (row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
+        claim = Claim(*place, *state, row.caller_id, priority, now)
         self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
         return claim
 
@@ -105,6 +117,11 @@ class Outbox:
         uncertain_attempts = item.uncertain_attempts + 1
         due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
         return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
+
+    def turn_is_over(self, claim: Claim) -> bool:
+        """Whether the batch should be given back before its end, since another campaign's turn has come."""
+        with self._db.read() as connection:
+            return due_batch.turn_is_over(connection, claim, self._db.clock(connection))
 
     def due_items(self, claim: Claim) -> list[WorkItem]:
         """Return everyone in the batch who has no final outcome and is due, ordered by user id."""
@@ -162,6 +179,7 @@ class Outbox:
             self._record(connection, claim, results, [], now=now, untried=untried)
             rests = resting.settle(connection, claim, trouble, now, ended=not untried)
             ledger.give_back(connection, claim, state, now, more=bool(untried))
+            turns.settle(connection, claim, now)
         return rests
 
     def abandon(self, claim: Claim, error: str) -> int:

@@ -7,8 +7,8 @@ from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions
-from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus
+from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions, Turn
+from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
 
 __all__ = [
@@ -23,11 +23,13 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "IdempotencyKey",
+    "Priority",
     "RateLimit",
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
     "ServedVersions",
+    "Turn",
     "User",
     "Wish",
     "WishOf",
