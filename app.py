@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -29,6 +30,7 @@ from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
+from mailer.observer import UNOBSERVED
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
@@ -37,6 +39,9 @@ from mailer.storage.database import Database
 from mailer.storage.stepwise_task import StepwiseTask
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+
+if TYPE_CHECKING:
+    from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
 
@@ -57,6 +62,7 @@ class Services:
     engine: Engine
     tasks: Mapping[str, ScheduledTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
+    instruments: Instruments | None  # None: nobody counts
 
 
 def build(settings: Settings) -> Services:
@@ -76,6 +82,8 @@ def build(settings: Settings) -> Services:
     db = database_at(settings.database_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    instruments, transport = _watched(settings, db, transport)
+    observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
     outbox = Outbox(
         db,
@@ -84,17 +92,18 @@ def build(settings: Settings) -> Services:
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
+        observer=observer,
     )
     links = Links(settings.secret_key, settings.site_url)
-    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings))
-    planner = Planner(
-        db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
-    )
+    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
+    limit = float(settings.planning_timeout)
+    planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
     tasks = _scheduled_tasks(db, settings, lease)
     loops = {"clock": ClockWatch(db, lease).run_periodically}
     loops |= {name: task.run_periodically for name, task in tasks.items()}
-    parts = EngineParts(deliverer, planner, settings, loops)
-    return Services(settings, db, Tokens(db), transport, links, engine(parts), tasks, ConcurrencyLimit())
+    parts = EngineParts(deliverer, planner, settings, loops, observer)
+    limits = ConcurrencyLimit()
+    return Services(settings, db, Tokens(db), transport, links, engine(parts), tasks, limits, instruments)
 
 
 def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, ScheduledTask]:
@@ -105,6 +114,15 @@ def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, 
     if settings.retention is not None:
         tasks["retention"] = retention_task(db, settings.retention * 1000, lease)
     return tasks
+
+
+def _watched(settings: Settings, db: Database, transport: Transport) -> tuple[Instruments | None, Transport]:
+    """Make what counts, if metrics are wanted. Without them nothing of `mailer.metrics` is imported."""
+    if not settings.metrics:
+        return None, transport
+    from mailer.metrics.measured_transport import watched  # noqa: PLC0415
+
+    return watched(db, transport)
 
 
 def _check_mail(settings: Settings) -> None:
@@ -166,6 +184,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings)
     _add_api(app, services)
     _add_pages(app, services)
+    if services.instruments is not None:
+        from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
+
+        add_metrics(app, services.instruments, settings.metrics)
     return app
 
 
@@ -190,6 +212,7 @@ def _add_api(app: Flask, services: Services) -> None:
         OPENAPI_JSON_PATH="openapi.json",
     )
     settings, db, engine = services.settings, services.db, services.engine
+    observer = services.instruments or UNOBSERVED
     callers, logins = _callers(services)
     limiter = RateLimiter(db, settings.rate_limit)
     audience_limiter = RateLimiter(db, settings.audience_rate_limit)
@@ -197,13 +220,13 @@ def _add_api(app: Flask, services: Services) -> None:
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     for blueprint in (
         sessions.make_blueprint(guard, logins),
-        mailer.make_blueprint(db, guard, engine, settings),
+        mailer.make_blueprint(db, guard, engine, settings, observer),
         audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
         campaigns.make_blueprint(db, guard),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
-        control.make_blueprint(db, guard, engine),
+        control.make_blueprint(db, guard, engine, observer),
     ):
         api.register_blueprint(blueprint)
     troubles = {name: task.trouble for name, task in services.tasks.items()}

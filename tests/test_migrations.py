@@ -97,6 +97,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         | {"source": "list.csv"}
     ],
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
+    "campaign_minutes": [
+        {"campaign_id": "running", "minute": 0, "part": part, **NOTHING, SENT: part + 1} for part in (0, 1)
+    ],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
     "served_versions": [],  # the migrations fill it

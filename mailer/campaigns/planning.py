@@ -17,6 +17,7 @@ from mailer.delivery.due_batch import unplanned
 from mailer.delivery.trouble import Trouble, describe, full_traceback, without_addresses
 from mailer.directory.users import find_by_address
 from mailer.messages.links import NOBODY
+from mailer.observer import UNOBSERVED, Observer
 from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.dialects import is_postgresql
 from mailer.storage.lease import Leases
@@ -52,15 +53,23 @@ class Planner:
     """Plans one campaign per call; several threads may use it.
 
     `lease` is in ms. `limit` is how many seconds reading one audience may take; None: any time. With `merge`, users who
-    share an address count as one, and this stays so for the whole campaign. The audience is read outside the write
-    transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the same campaign, only the
-    one with the newer fence can write.
+    share an address count as one, and this stays so for the whole campaign. `observer` is told how many recipients a
+    campaign has. The audience is read outside the write transaction, so that campaigns can be accepted meanwhile. When
+    two planners come to hold the same campaign, only the one with the newer fence can write.
     """
 
     def __init__(
-        self, db: Database, batch_size: int, lease: int, *, merge: bool = False, limit: float | None = None
+        self,
+        db: Database,
+        batch_size: int,
+        lease: int,
+        *,
+        merge: bool = False,
+        limit: float | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
+        self._observer = observer
         self._batch_size = batch_size
         self._lease = lease
         self._merge = merge
@@ -102,8 +111,11 @@ class Planner:
             state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
             values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
             values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
-            if _LEASES.write(connection, (campaign.id,), campaign.fence, values) and ranges:
+            held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
+            if held and ranges:
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
+        if held:
+            self._observer.planned(sum(recipients for _first, _last, recipients in ranges))
 
     def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
         if campaign.dry_run:

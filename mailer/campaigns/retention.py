@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
 from mailer.campaigns import draft
-from mailer.delivery import same_refusals
+from mailer.delivery import minutes, same_refusals
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
 from mailer.storage.small_steps import STEP, Steps, delete_in_steps, run_steps
@@ -43,10 +43,10 @@ def retention_task(db: Database, older_than: int, lease: int) -> StepwiseTask:
 def purging(db: Database, older_than: int) -> Steps:
     """Purge every campaign that ended more than `older_than` ms ago, a step at a time.
 
-    It deletes what the campaign said (its draft), its reason, and the addresses and replies of its deliveries, since
-    replies quote addresses. Ids, states, counts and times stay. Suppressed addresses stay too, until a person lifts
-    them. Recorded refusals of other addresses are deleted when they are as old. A purge that was interrupted can be run
-    again: a campaign's draft goes last, and until then the campaign is found.
+    It deletes what the campaign said (its draft), its reason, its minutes, and the addresses and replies of its
+    deliveries, since replies quote addresses. Ids, states, counts and times stay. Suppressed addresses stay too, until
+    a person lifts them. Recorded refusals of other addresses are deleted when they are as old. A purge that was
+    interrupted can be run again: a campaign's draft goes last, and until then the campaign is found.
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
@@ -94,6 +94,7 @@ def _forget_draft(db: Database, campaign_id: str) -> int:
         if not _lock_ended(connection, campaign_id):
             return 0
         same_refusals.forget(connection, campaign_id)
+        minutes.forget(connection, campaign_id)
         return connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**nothing)).rowcount
 
 

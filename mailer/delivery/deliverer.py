@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.outbox import Outbox, Unclaimable
+from mailer.delivery.outbox import Outbox
 from mailer.delivery.trouble import (
     Trouble,
     describe,
@@ -25,9 +25,11 @@ from mailer.delivery.trouble import (
     one_line,
     without_addresses,
 )
-from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
+from mailer.delivery.turns import Seldom
+from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database_errors import own_words
 from mailer.storage.lease import boot_time
@@ -45,6 +47,7 @@ class Deliverer:
     """Delivers one batch per call. Several threads may use it; they share the transport.
 
     `template_of` returns the compiled message of a campaign by its id. What it raises is that campaign's error.
+    `observer` is told of batches that ended, and of a database that failed.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class Deliverer:
         links: Links,
         settings: Settings,
         template_of: Callable[[str], Template],
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._outbox = outbox
         self._transport = transport
         self._links = links
@@ -87,6 +92,7 @@ class Deliverer:
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
+        self._observer.batch_ended(boot_time() - since)
         return True
 
     def _claim(self) -> Claim | None:
@@ -189,6 +195,7 @@ class Deliverer:
                 return write()
             except OperationalError as error:
                 log.error("database trouble, outcomes kept for later: %s", own_words(error))
+                self._observer.database_retried()
                 if stopping():
                     raise
             self._wait_for_database(lease.claim, intent, stopping)
@@ -229,21 +236,3 @@ class Deliverer:
 
 def _untried(items: Sequence[WorkItem]) -> int:
     return sum(item.status is None for item in items)
-
-
-class Seldom:
-    """Lets something be done once in `seconds`, by whichever thread comes first."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def may(self) -> bool:
-        """Whether it may be done now; if so, not again for a while."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._next:
-                return False
-            self._next = now + self._seconds
-            return True

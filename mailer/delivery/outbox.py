@@ -8,23 +8,28 @@ others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals, turns
+from mailer.delivery.minutes import RecordedOutcomes, recording
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.trouble import Trouble, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
     Claim,
     Result,
+    Unclaimable,
     WorkItem,
     address_outcomes,
     due_items,
     items_of,
     still_eligible,
 )
+from mailer.observer import UNOBSERVED, Observer
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus, Priority
@@ -37,16 +42,11 @@ STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
 
 
-class Unclaimable(Exception):
-    """No batch of the campaign can be claimed, by a fault of its own: the error that this one was raised from."""
-
-    def __init__(self, campaign_id: str) -> None:
-        super().__init__(campaign_id)
-        self.campaign_id = campaign_id
-
-
 class Outbox:
-    """Batches and deliveries in the database. `lease` is in ms; the other arguments are the settings of that name."""
+    """Batches and deliveries in the database. `lease` is in ms; `observer` is told which outcomes were recorded.
+
+    The other arguments are the settings of that name.
+    """
 
     def __init__(
         self,
@@ -57,8 +57,10 @@ class Outbox:
         max_failure_rate: float = 1.0,
         suppress_after: int = 0,
         same_refusals: int = 0,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
+        self._recording = partial(recording, db, observer)
         self._uncertain = uncertain
         self._max_failure_rate = max_failure_rate
         self._suppress_after = suppress_after
@@ -74,10 +76,10 @@ class Outbox:
             choices = due_batch.choices(connection, self._db.clock(connection))
         for choice in choices:
             try:
-                with self._db.write() as connection:
+                with self._recording() as (connection, outcomes):
                     now = self._db.clock(connection)
                     row = due_batch.lock(connection, choice, now)
-                    claim = self._take(connection, row, choice.base, now) if row else None
+                    claim = self._take(connection, row, choice.base, now, outcomes) if row else None
             except Exception as error:
                 if is_the_campaigns(error):
                     raise Unclaimable(choice.campaign_id) from error
@@ -86,7 +88,9 @@ class Outbox:
                 return claim
         return None
 
-    def _take(self, connection: Connection, row: AnyRow, base: int, now: int) -> Claim | None:
+    def _take(
+        self, connection: Connection, row: AnyRow, base: int, now: int, outcomes: RecordedOutcomes
+    ) -> Claim | None:
         rests = row.state == CampaignState.RESTING
         if rests and not resting.reserve_try(connection, row.campaign_id, now, now + self.lease):
             return None
@@ -101,15 +105,17 @@ class Outbox:
         place = (*key, fence, row.first_id, row.last_id)
         state = (row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
         claim = Claim(*place, *state, row.caller_id, priority, now)
-        self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
+        self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
         return claim
 
     def _mark_uncertain(
-        self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
+        self, connection: Connection, claim: Claim, row: AnyRow, now: int, reply: str, outcomes: RecordedOutcomes
     ) -> None:
         """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
-        lost = [self._uncertain_result(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
-        untried = pending - sum(result.item.status is None for result in lost)
+        items = items_of(connection, claim.campaign_id, row.attempting)
+        lost = [self._uncertain_result(item, now, reply) for item in items]
+        untried = row.pending - sum(result.item.status is None for result in lost)
+        outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
         kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
         ledger.record(connection, claim, lost, [], now=now, **kept)
 
@@ -154,15 +160,15 @@ class Outbox:
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
         runs, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
-        with self._db.write() as connection:  # waiting for this may take long, so the time is taken after it
+        with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
-            self._judge_campaign(connection, claim, results)
+            same_refusals.judge(connection, claim, results, self._same_refusals)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
             items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
             untried -= sum(result.item.status is None for result in skipped)
             intent = [item.recipient.user_id for item in items]
-            self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
+            self._record(connection, claim, [*results, *skipped], intent, outcomes, now=now, untried=untried)
         return Checkpoint(since, now, items, running)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
@@ -171,14 +177,15 @@ class Outbox:
         `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. Returns
         how often in a row the campaign has rested; 0: it does not rest. Raises `ledger.LeaseLost`.
         """
-        with self._db.write() as connection:
+        with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
-            lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update()
+            lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update(key_share=True)
             state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
-            self._judge_campaign(connection, claim, results)
-            self._record(connection, claim, results, [], now=now, untried=untried)
+            same_refusals.judge(connection, claim, results, self._same_refusals)
+            self._record(connection, claim, results, [], outcomes, now=now, untried=untried)
             rests = resting.settle(connection, claim, trouble, now, ended=not untried)
-            ledger.give_back(connection, claim, state, now, more=bool(untried))
+            skipped = ledger.give_back(connection, claim, state, now, more=bool(untried))
+            outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
             turns.settle(connection, claim, now)
         return rests
 
@@ -189,13 +196,14 @@ class Outbox:
         """
         mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
         held = select(Batch.attempting, due_batch.PENDING.label("pending")).where(*mine)
-        with self._db.write() as connection:
+        with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(held).one()
-            self._mark_uncertain(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
+            self._mark_uncertain(connection, claim, row, now, LOST_OUTCOME, outcomes)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
-            ledger.give_back(connection, claim, state, now, more=True)
+            skipped = ledger.give_back(connection, claim, state, now, more=True)
+            outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
         return rests
 
     def rest(self, campaign_id: str, error: str) -> int:
@@ -215,27 +223,23 @@ class Outbox:
             if claim.half_open:
                 circuit_breaker.close(connection)
 
-    def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
-        """Pause the campaign if everybody gets the same reply, before the next recipients are chosen."""
-        if any(result.status is DeliveryStatus.FAILED for result in results):  # lock in this order: campaign, batch
-            connection.execute(_STATE.with_for_update(), {"campaign": claim.campaign_id})
-            same_refusals.count(connection, claim, results, self._same_refusals)
-
     def _record(
         self,
         connection: Connection,
         claim: Claim,
         results: Sequence[Result],
         intent: Sequence[str],
+        outcomes: RecordedOutcomes,
         *,
         now: int,
         untried: int,
     ) -> None:
+        outcomes.add(claim.campaign_id, now, Counter(result.status for result in results))
         # outcomes show that this process did not die while sending, so the count of those that did begins anew
         kept = {"lease": self.lease, "untried": untried, "takeovers": 0 if results else claim.takeovers}
         ledger.record(connection, claim, results, intent, now=now, **kept)
         if not claim.dry_run:
-            outcomes = address_outcomes(results)
-            refused_addresses.count(connection, claim.campaign_id, outcomes, now, self._suppress_after)
+            said = address_outcomes(results)
+            refused_addresses.count(connection, claim.campaign_id, said, now, self._suppress_after)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)

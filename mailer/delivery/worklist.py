@@ -52,6 +52,14 @@ class Claim:
     claimed_at: int = 0
 
 
+class Unclaimable(Exception):
+    """No batch of the campaign can be claimed, by a fault of its own: the error that this one was raised from."""
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(campaign_id)
+        self.campaign_id = campaign_id
+
+
 class WorkItem(NamedTuple):
     """One recipient to attempt, and what came of earlier attempts. `status` is None if there were none.
 

@@ -5,7 +5,7 @@ Ids are compared by their bytes, so that a range of ids means the same users on 
 
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
-from mailer.storage.models.campaigns import Batch, Campaign, Delivery, SameRefusals
+from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
 from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions, Turn
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
@@ -17,6 +17,7 @@ __all__ = [
     "Batch",
     "BatchState",
     "Campaign",
+    "CampaignMinute",
     "CampaignState",
     "CircuitBreaker",
     "ClockMark",
