@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.callers.workspace_sessions import WorkspaceSessions
 from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
+from mailer.campaigns.retention import retention_task
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
@@ -35,6 +37,7 @@ from mailer.settings import Settings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
+from mailer.storage.stepwise_task import StepwiseTask
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
 
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
+
+ScheduledTask = SyncTask | StepwiseTask
 
 MAX_FORM_BYTES = 16 * 1024  # how large a form that is sent from a page may be
 
@@ -56,7 +61,7 @@ class Services:
     transport: Transport
     links: Links
     engine: Engine
-    sync: SyncTask | None  # None: the sync is not scheduled
+    tasks: Mapping[str, ScheduledTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
     instruments: Instruments | None  # None: nobody counts
 
@@ -95,17 +100,26 @@ def build(settings: Settings) -> Services:
     deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
     limit = float(settings.planning_timeout)
     planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
-    sync = None if settings.sync_every is None else SyncTask(db, settings)
-    tasks = {"clock": ClockWatch(db, lease).run_periodically}
-    if sync is not None:
-        tasks["sync"] = sync.run_periodically
-    parts = EngineParts(deliverer, planner, settings, tasks, observer)
+    tasks = _scheduled_tasks(db, settings, lease)
+    loops = {"clock": ClockWatch(db, lease).run_periodically}
+    loops |= {name: task.run_periodically for name, task in tasks.items()}
+    parts = EngineParts(deliverer, planner, settings, loops, observer)
     if listener is not None:
-        parts = replace(parts, tasks={**tasks, "listener": listener.run}, announced=listener.hears)
+        parts = replace(parts, tasks={**loops, "listener": listener.run}, announced=listener.hears)
     made = engine(parts)
     if listener is not None:
         listener.on_work = made.wake
-    return Services(settings, db, Tokens(db), transport, links, made, sync, ConcurrencyLimit(), instruments)
+    return Services(settings, db, Tokens(db), transport, links, made, tasks, ConcurrencyLimit(), instruments)
+
+
+def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, ScheduledTask]:
+    """The tasks that the settings ask for. `lease` is in ms."""
+    tasks: dict[str, ScheduledTask] = {}
+    if settings.sync_every is not None:
+        tasks["sync"] = SyncTask(db, settings)
+    if settings.retention is not None:
+        tasks["retention"] = retention_task(db, settings.retention * 1000, lease)
+    return tasks
 
 
 def _watched(settings: Settings, db: Database, transport: Transport) -> tuple[Instruments | None, Transport]:
@@ -221,7 +235,8 @@ def _add_api(app: Flask, services: Services) -> None:
         control.make_blueprint(db, guard, engine, observer),
     ):
         api.register_blueprint(blueprint)
-    checks = health.make_blueprint(db, services.transport, engine, services.sync, _warnings(services))
+    troubles = {name: task.trouble for name, task in services.tasks.items()}
+    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services))
     app.register_blueprint(checks)
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "audience": "mailer.cli.commands.audience:audience",
     "campaigns": "mailer.cli.commands.campaigns:campaigns",
     "config": "mailer.cli.commands.config:config",
+    "database": "mailer.cli.commands.database:database",
     "doctor": "mailer.cli.commands.doctor:doctor",
     "preview": "mailer.cli.commands.preview:preview",
     "purge": "mailer.cli.commands.purge:purge",

@@ -179,7 +179,7 @@ class Deliverer:
     ) -> Checkpoint:
         checkpoint = partial(self._outbox.checkpoint, lease.claim, results, ahead, untried)
         written = self._write_until_done(lease, intent, checkpoint, stopping)
-        lease.renew(written.since)
+        lease.keep(written.since)
         return written
 
     def _write_until_done(

@@ -63,6 +63,7 @@ class Settings:
     workspace_user_id: str = ""
     workspace_token: str = ""
     sync_every: int | None = None  # seconds
+    retention: int | None = None  # seconds after which an ended campaign is purged; None: never
     metrics: str = ""  # `true`: at the service's own address; else HOST:PORT; empty: nowhere
 
     @classmethod
@@ -176,5 +177,6 @@ _READERS: dict[str, readers.Reader] = {
     "workspace_user_id": readers.text(readers.header_value),
     "workspace_token": readers.text(readers.header_value),
     "sync_every": readers.duration(60, 365 * 86_400),
+    "retention": readers.duration(86_400, 99_999 * 86_400),
     "metrics": readers.metrics,
 }

@@ -7,7 +7,7 @@ from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, Turn
+from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions, Turn
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
 
@@ -29,6 +29,7 @@ __all__ = [
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
+    "ServedVersions",
     "Turn",
     "User",
     "Wish",
