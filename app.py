@@ -29,7 +29,7 @@ from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
-from mailer.settings import Settings, site_address, unknown_settings
+from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.workspace.scheduled_sync import SyncTask
@@ -112,10 +112,13 @@ def setting_warnings(settings: Settings) -> tuple[str, ...]:
 def settings_with_warnings() -> Settings:
     """Read the settings. Raises `ConfigError`.
 
-    Unknown variables are logged once, and if mail goes out over SMTP, so is each setting that is probably a mistake.
+    Logged once: unknown variables, files with secrets that everybody may read, and if mail goes out over SMTP, each
+    setting that is probably a mistake.
     """
     for unknown in unknown_settings():
         _warn(str(unknown))
+    for warning in secret_file_warnings():
+        _warn(warning)
     settings = Settings.from_env()
     for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
         _warn(warning)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from environs import Env, EnvError
 from marshmallow.validate import Range
+from typing_extensions import override
 
 from mailer.errors import ConfigError
-from mailer.settings import env_file, readers
+from mailer.settings import env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
 
 ENV_FILE = Path(".env")
@@ -64,16 +65,28 @@ class Settings:
     @classmethod
     def from_env(cls) -> Settings:
         """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
-        env_file.read(ENV_FILE)  # raises for a line that environs would pass over in silence
-        env = Env()
-        env.read_env(str(ENV_FILE), recurse=False)
+        variables = environment()
+        from_files = secret_files.read(variables, SECRET_VARIABLES)
+        env = _Variables({**variables, **from_files})
         with env.prefixed(PREFIX):
-            values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(env, f.name)}
+            values = {f.name: _read(env, f.name, from_files) for f in fields(cls) if _is_set(env, f.name)}
         return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
 
     def __repr__(self) -> str:
         """Leave out what may hold a secret."""
         return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
+
+
+class _Variables(Env):
+    """Reads these variables instead of the process's own."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__()
+        self._variables = variables
+
+    @override
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return self._variables.get(env_key, default)
 
 
 def environment() -> Mapping[str, str]:
@@ -84,7 +97,13 @@ def environment() -> Mapping[str, str]:
 def unknown_settings() -> tuple[UnknownName, ...]:
     """The variables that look like settings and are none, probably by a typing mistake. Raises `ConfigError`."""
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    known |= {name + secret_files.SUFFIX for name in SECRET_VARIABLES}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
+
+
+def secret_file_warnings() -> tuple[str, ...]:
+    """A sentence for each file with a secret that everybody on the machine may read. Raises `ConfigError`."""
+    return secret_files.warnings(environment(), SECRET_VARIABLES)
 
 
 def _is_set(env: Env, name: str) -> bool:
@@ -93,14 +112,16 @@ def _is_set(env: Env, name: str) -> bool:
     return value is not None and (value != "" or name.endswith("rate_limit"))
 
 
-def _read(env: Env, name: str) -> Any:
+def _read(env: Env, name: str, from_files: Collection[str]) -> Any:
+    variable = f"{PREFIX}{name.upper()}"
     try:
         return _READERS[name](env, name.upper())
     except EnvError as error:
         raw: str = env.str(name.upper())
         value = "the value" if name in _SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
         problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
-        raise ConfigError(f"MAILER_{name.upper()}: {value}: {problem}") from error
+        shown = variable + secret_files.SUFFIX if variable in from_files else variable
+        raise ConfigError(f"{shown}: {value}: {problem}") from error
 
 
 def _kept_secret_key() -> str:
@@ -123,6 +144,7 @@ def _kept_secret_key() -> str:
 
 
 _SECRET = {"secret_key", "database_url", "transport", "workspace_token"}
+SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in _SECRET))  # each may be given by a file
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),
