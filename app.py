@@ -14,6 +14,7 @@ from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
+from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import LocalSessions, Sessions
@@ -162,11 +163,12 @@ def _configure(app: Flask, settings: Settings) -> None:
     """Set up what holds for every request, whatever its path."""
     app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES)
     app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
-    app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = RequestIds(KeptSlashes(WholeBodies(app.wsgi_app)))  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # fields stay in the order of the documentation
     register_errors(app)
     protect(app)
     tell_rates(app)
+    tell_requests(app)
 
 
 def _add_api(app: Flask, services: Services) -> None:

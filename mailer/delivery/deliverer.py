@@ -17,8 +17,9 @@ from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
-from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
+from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line
 from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
+from mailer.logs import bound, without_addresses
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings
@@ -66,6 +67,12 @@ class Deliverer:
         if claim is None:
             return False
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
+        with bound(campaign=claim.campaign_id, batch=claim.number):
+            self._deliver_or_rest(lease, stopping)
+        return True
+
+    def _deliver_or_rest(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
+        claim = lease.claim
         try:
             self._deliver(lease, stopping)
         except LeaseLost:
@@ -76,7 +83,6 @@ class Deliverer:
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
-        return True
 
     def _claim(self) -> Claim | None:
         while True:

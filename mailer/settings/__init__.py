@@ -5,6 +5,7 @@ from mailer.settings.settings import (
     SECRET_VARIABLES,
     Settings,
     environment,
+    log_settings,
     secret_file_warnings,
     unknown_settings,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "SECRET_VARIABLES",
     "Settings",
     "environment",
+    "log_settings",
     "secret_file_warnings",
     "unknown_settings",
 ]

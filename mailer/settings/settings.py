@@ -23,6 +23,8 @@ from mailer.settings.names import PREFIX, UnknownName, unknown_names
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
 SECRET_KEY_FILE = Path("instance/secret.key")
+LOG_FORMATS = ("console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,6 +63,8 @@ class Settings:
     workspace_user_id: str = ""
     workspace_token: str = ""
     sync_every: int | None = None  # seconds
+    log_format: str = "console"
+    log_level: str = "info"
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -99,6 +103,20 @@ def unknown_settings() -> tuple[UnknownName, ...]:
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
     known |= {name + secret_files.SUFFIX for name in SECRET_VARIABLES}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
+
+
+def log_settings() -> tuple[str, str]:
+    """`MAILER_LOG_FORMAT` and `MAILER_LOG_LEVEL`, to be set up before the settings are read; the defaults for bad ones.
+
+    What is bad is refused in the format that this says, when the settings are read.
+    """
+    try:
+        variables = environment()
+    except ConfigError:
+        variables = os.environ
+    form = variables.get(f"{PREFIX}LOG_FORMAT", "")
+    level = variables.get(f"{PREFIX}LOG_LEVEL", "")
+    return form if form in LOG_FORMATS else LOG_FORMATS[0], level if level in LOG_LEVELS else "info"
 
 
 def secret_file_warnings() -> tuple[str, ...]:
@@ -178,4 +196,6 @@ _READERS: dict[str, readers.Reader] = {
     "workspace_user_id": readers.text(readers.header_value),
     "workspace_token": readers.text(readers.header_value),
     "sync_every": readers.duration(60, 365 * 86_400),
+    "log_format": readers.choice(*LOG_FORMATS),
+    "log_level": readers.choice(*LOG_LEVELS),
 }

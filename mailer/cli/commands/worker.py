@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 
 import click
 
 from app import Services, build, settings_with_warnings
+from mailer import logs
 from mailer.cli.failures import Failure
+from mailer.settings import log_settings
 
 STOP_SECONDS = 25.0  # what a service manager leaves between SIGTERM and SIGKILL, less a little
 LOOK_SECONDS = 1.0
@@ -18,8 +19,7 @@ LOOK_SECONDS = 1.0
 @click.command()
 def worker() -> None:
     """Deliver in this process, without the web; SIGTERM or Ctrl-C finishes the checkpoint in hand."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel("WARNING")
+    logs.configure(*log_settings())
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
