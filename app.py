@@ -33,6 +33,7 @@ from mailer.selector import database_at
 from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
+from mailer.storage.workers import Heartbeat
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
 
@@ -55,10 +56,10 @@ class Services:
     directory_reads: ConcurrencyLimit
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, *, role: str = "worker") -> Services:
     """Make the parts, and create or migrate the database's schema. Raises `ConfigError` for settings that cannot work.
 
-    It starts no thread and opens no connection but the database's.
+    It starts no thread and opens no connection but the database's. `role` is what `mailer status` calls the process.
     """
     try:
         transport = from_url(settings.transport)
@@ -87,7 +88,9 @@ def build(settings: Settings) -> Services:
         db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
     )
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    tasks = {"clock": ClockWatch(db, lease).run_periodically}
+    about = {"engine": settings.engine, "role": role, "version": service_version()}
+    seen = Heartbeat(db, **about, doing=deliverer.in_hand)
+    tasks = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
     if sync is not None:
         tasks["sync"] = sync.run_periodically
     parts = EngineParts(deliverer, planner, settings, tasks)
@@ -150,7 +153,7 @@ def _callers(services: Services) -> tuple[Authenticator, Sessions]:
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The server starts its engine, `app.extensions["mailer"].engine`, after the fork."""
     settings = settings or settings_with_warnings()
-    services = build(settings)
+    services = build(settings, role="web")
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)

@@ -100,6 +100,10 @@ class Deliverer:
         if times <= 1:
             log.error("%s", full_traceback(error))
 
+    def in_hand(self) -> str:
+        """Return the batches that this process delivers now, for people to read; empty if there are none."""
+        return ", ".join(f"{lease.claim.campaign_id} batch {lease.claim.number}" for lease in list(self._held.values()))
+
     def heartbeat(self) -> None:
         """Extend the lease of every batch in hand, since sending one message may take longer than a lease."""
         for lease in list(self._held.values()):
