@@ -10,9 +10,9 @@ from gunicorn.glogging import Logger
 from gunicorn.workers import gthread
 
 from app import build, settings_with_warnings
-from mailer import logs
 from mailer.cli.failures import failure_of
 from mailer.logs.access import access_fields, is_quiet
+from mailer.logs.configuration import adopt, configure
 from mailer.settings import log_settings
 from mailer.settings.listening import refusals
 
@@ -39,7 +39,7 @@ class ServiceLogger(Logger):
     def setup(self, cfg):
         """Set up as gunicorn does, also again when it reloads its configuration, and take the handlers over."""
         super().setup(cfg)
-        logs.adopt("gunicorn.error", "gunicorn.access")
+        adopt("gunicorn.error", "gunicorn.access")
         for log in (self.error_log, self.access_log):
             log.setLevel(logging.NOTSET)  # so that MAILER_LOG_LEVEL holds for them
 
@@ -67,7 +67,7 @@ header_map = "drop"
 logger_class = ServiceLogger
 accesslog = "-"
 log_format, log_level = log_settings()
-logs.configure(log_format, log_level)
+configure(log_format, log_level)
 logging.getLogger("gunicorn.error").addFilter(lambda record: record.msg != "Starting gunicorn %s")  # it may yet refuse
 
 

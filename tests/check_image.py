@@ -23,7 +23,8 @@ from pathlib import Path
 
 CONTEXT = Path(__file__).resolve().parent.parent
 PACKAGES = "python3,python3-venv,ca-certificates"
-SECONDS = 60
+SECONDS = 120
+LENT = [one for one in os.environ.get("CHECK_IMAGE_LENT", "").split(":") if one]  # where pip's index is, if in folders
 
 
 @dataclass
@@ -121,7 +122,8 @@ def run_step(stage: Stage, command: str) -> None:
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
     environment = {**pip, **stage.environment, **stage.arguments}
     script = f"cd {shlex.quote(stage.folder)} && {command}"
-    prepare = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" sh -ec "$1"'
+    lent = "".join(f'mkdir -p "$0{one}" && mount --rbind {one} "$0{one}" && ' for one in ["/dev", *LENT])
+    prepare = f'mount -t proc proc "$0/proc" && {lent} exec chroot "$0" sh -ec "$1"'
     unshare = ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", prepare, str(stage.root), script]
     subprocess.run(unshare, env=environment, check=True)
 
@@ -129,9 +131,7 @@ def run_step(stage: Stage, command: str) -> None:
 def take_along(base: Path) -> None:
     """Give the base what only this machine needs: names, certificates and where pip looks."""
     kept = [Path("/etc/resolv.conf"), Path("/etc/hosts"), Path("/etc/pip.conf"), Path("/root/.config/pip/pip.conf")]
-    kept += [
-        Path(os.environ[name]) for name in ("PIP_CERT", "PIP_FIND_LINKS") if os.environ.get(name, "").startswith("/")
-    ]
+    kept += [Path(os.environ[name]) for name in ("PIP_CERT",) if os.environ.get(name, "").startswith("/")]
     for path in kept:
         target = base / str(path).lstrip("/")
         if path.is_dir():
@@ -195,7 +195,11 @@ def listing(root: Path) -> list[tuple[str, int]]:
 
 
 def main() -> None:
-    """Build in a folder of its own; `CHECK_IMAGE_BASE` names one in which the base is kept between runs."""
+    """Build in a folder of its own.
+
+    `CHECK_IMAGE_BASE` names one in which the base is kept between runs, `CHECK_IMAGE_LENT` folders of this machine that
+    the steps see too.
+    """
     with tempfile.TemporaryDirectory(prefix="check-image-") as folder:
         work = Path(folder)
         work.chmod(0o711)

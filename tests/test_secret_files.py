@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.errors import ConfigError
@@ -123,6 +123,7 @@ def test_secret_in_place_of_the_path_is_not_repeated(monkeypatch: pytest.MonkeyP
     assert refusal().startswith(f"{name}_FILE: ")
 
 
+@settings(deadline=None)
 @given(value=st.text(st.characters(exclude_characters="\0"), min_size=12))
 def test_whatever_stands_in_place_of_the_path_is_not_repeated(value: str) -> None:
     with pytest.raises(ConfigError) as refused:

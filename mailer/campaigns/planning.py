@@ -15,7 +15,8 @@ from mailer.audience.shared_addresses import merged_audience
 from mailer.delivery import resting
 from mailer.delivery.trouble import Trouble, describe, full_traceback
 from mailer.directory.users import find_by_address
-from mailer.logs import bound, without_addresses
+from mailer.logs.context import bound
+from mailer.logs.masking import without_addresses
 from mailer.messages.links import NOBODY
 from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.dialects import is_postgresql

@@ -19,7 +19,8 @@ from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
 from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line
 from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
-from mailer.logs import bound, without_addresses
+from mailer.logs.context import bound
+from mailer.logs.masking import without_addresses
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings

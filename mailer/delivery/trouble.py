@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mailer import text as text_rules
 from mailer.errors import MailerError
-from mailer.logs import without_addresses
+from mailer.logs.masking import without_addresses
 from mailer.messages.template import UnusableText
 
 LONGEST = 500  # characters

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.delivery.trouble import describe, full_traceback
 from mailer.engines.base import EngineParts
-from mailer.logs import without_addresses
+from mailer.logs.masking import without_addresses
 from mailer.storage.database_errors import own_words
 
 log = logging.getLogger(__name__)

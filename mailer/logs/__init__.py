@@ -3,9 +3,3 @@
 Every module writes to the standard library's loggers, and knows nothing of this room but the ids that it binds. Only
 `configuration` sets anything up, and only when a program that runs the service calls it.
 """
-
-from mailer.logs.configuration import adopt, configure
-from mailer.logs.context import bound, request_id
-from mailer.logs.masking import masked, without_addresses
-
-__all__ = ["adopt", "bound", "configure", "masked", "request_id", "without_addresses"]

@@ -6,14 +6,14 @@ import re
 import secrets
 from contextlib import AbstractContextManager
 
-from structlog.contextvars import bound_contextvars
-
 # Long enough for a UUID and for nginx's $request_id, too short for a token that somebody sent by mistake.
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,35}")
 
 
 def bound(**ids: str | int) -> AbstractContextManager[None]:
     """Have every line that this thread logs inside the block carry these ids, such as `campaign` and `batch`."""
+    from structlog.contextvars import bound_contextvars  # noqa: PLC0415 - slow to import, and commands need none
+
     return bound_contextvars(**ids)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from flask import Flask, Response, g, request
 from werkzeug.wsgi import ClosingIterator
 
-from mailer.logs import bound, request_id
 from mailer.logs.access import FACTS
+from mailer.logs.context import bound, request_id
 
 HEADER = "X-Request-Id"
 _CONVERTER = re.compile(r"<\w+:")

@@ -8,8 +8,8 @@ import threading
 import click
 
 from app import Services, build, settings_with_warnings
-from mailer import logs
 from mailer.cli.failures import Failure
+from mailer.logs.configuration import configure
 from mailer.settings import log_settings
 
 STOP_SECONDS = 25.0  # what a service manager leaves between SIGTERM and SIGKILL, less a little
@@ -19,7 +19,7 @@ LOOK_SECONDS = 1.0
 @click.command()
 def worker() -> None:
     """Deliver in this process, without the web; SIGTERM or Ctrl-C finishes the checkpoint in hand."""
-    logs.configure(*log_settings())
+    configure(*log_settings())
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
