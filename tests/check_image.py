@@ -144,17 +144,23 @@ def take_along(base: Path) -> None:
         link.symlink_to("/usr/bin/python3")
 
 
-def start(stage: Stage, command: list[str], volume: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Run a command in the image as the compose file does."""
+def start(
+    stage: Stage, command: list[str], volume: Path, settings: dict[str, str], beside: int = 0
+) -> subprocess.Popen[bytes]:
+    """Run a command in the image as the compose file does, on a network of its own or that of the process `beside`."""
     prepare = f"""
         mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"
         mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/tmp"
         mount --bind {shlex.quote(str(volume))} "$0{stage.volume}"
         exec setpriv --no-new-privs \\
-            chroot --userspec={stage.user} "$0" sh -c 'cd {stage.folder} && exec "$@"' sh "$@"
+            /usr/sbin/chroot --userspec={stage.user} "$0" sh -c 'cd {stage.folder} && exec "$@"' sh "$@"
     """
-    words = ["unshare", "--mount", "sh", "-ec", prepare, str(stage.root), *command]
-    return subprocess.Popen(words, env={**stage.environment, **settings})
+    network = ["nsenter", f"--net=/proc/{beside}/ns/net", "unshare"] if beside else ["unshare", "--net"]
+    prepare = prepare if beside else f"ip link set lo up {prepare}"
+    words = [*network, "--mount", "sh", "-ec", prepare, str(stage.root), *command]
+    return subprocess.Popen(
+        words, env={**stage.environment, **settings, "PATH": f"{stage.environment['PATH']}:/usr/sbin"}
+    )
 
 
 def works(stage: Stage, work: Path) -> None:
@@ -169,13 +175,13 @@ def works(stage: Stage, work: Path) -> None:
     server = start(stage, stage.command, volume, settings)
     try:
         ends = time.monotonic() + SECONDS
-        while start(stage, stage.health, volume, {}).wait() != 0:
+        while start(stage, stage.health, volume, {}, server.pid).wait() != 0:
             assert server.poll() is None, "it ended by itself"
             assert time.monotonic() < ends, "its health check does not succeed"
             time.sleep(0.5)
         print("healthy", flush=True)
         for command in (["mailer", "config", "check"], ["mailer", "status"], ["sh", "-c", "! touch /opt/mailer/x"]):
-            assert start(stage, command, volume, settings).wait() == 0, command
+            assert start(stage, command, volume, settings, server.pid).wait() == 0, command
     finally:
         began = time.monotonic()
         server.send_signal(getattr(signal, stage.stopsignal))
@@ -186,7 +192,7 @@ def works(stage: Stage, work: Path) -> None:
     made = {path.relative_to(volume).as_posix(): path.stat() for path in volume.rglob("*")}
     assert {"instance/mailer.db", "instance/secret.key"} <= set(made), sorted(made)
     assert {one.st_uid for one in made.values()} == {int(owner)}
-    assert not [name for name, one in made.items() if one.st_mode & 0o007], "others may read it"
+    assert made["instance"].st_mode & 0o077 == 0, "others may read what is in the volume"
 
 
 def listing(root: Path) -> list[tuple[str, int]]:
