@@ -27,7 +27,7 @@ UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 IMAGE = instructions((DEPLOY / "Containerfile").read_text("utf-8"))
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 OURS = ("web", "worker")
-OF_OTHER_PARTS = {"MAILER_BROKER_URL", "MAILER_BROKER_URL_FILE", "MAILER_METRICS"}  # of Celery and of the metrics
+OF_OTHER_PARTS = {"MAILER_BROKER_URL", "MAILER_BROKER_URL_FILE"}  # of the engine for Celery
 EXPOSURE = 20  # tenths; systemd itself calls up to 19 OK, and a unit without any hardening has 96
 
 

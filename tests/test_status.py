@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import insert, update
 
 from mailer.campaigns import control
-from mailer.campaigns.overview import KINDS, LONG, Overview, Waiting, for_a_person, look, pace
+from mailer.campaigns.overview import KINDS, LONG, Overview, Waiting, for_a_person, look
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
 from mailer.delivery.circuit_breaker import Tripped
@@ -28,7 +28,7 @@ from tests.harness import MINUTE, START, Harness
 from tests.service import BIN, Service
 from transports.base import Status
 
-QUIET = Overview(START, dict.fromkeys(KINDS, Waiting()), None, 0, (), None, {}, {})
+QUIET = Overview(START, dict.fromkeys(KINDS, Waiting()), None, 0, (), None, {}, {}, {}, 0)
 
 
 @pytest.fixture
@@ -90,16 +90,32 @@ def test_counts_of_a_campaign_are_those_of_its_progress(harness: Harness) -> Non
     assert look(harness.db).campaigns == ()
 
 
-def test_pace_follows_from_two_looks(harness: Harness) -> None:
+def test_pace_follows_from_the_last_minutes(harness: Harness) -> None:
     harness.accept()
     harness.plan()
-    before = look(harness.db)
+    assert (look(harness.db).per_minute, look(harness.db).campaigns[0].seconds_left) == (0, None)
+    harness.now += MINUTE - START % MINUTE  # a minute begins
     harness.deliverer.run_next(lambda: False)
-    harness.now += 30_000
-    going = pace(before, look(harness.db))
-    assert (going.per_minute, going.seconds_left) == (20, {harness.campaign_id: 45})
-    assert pace(before, before).per_minute == 0
-    assert pace(before, before).seconds_left == {harness.campaign_id: None}
+    harness.now += 2 * MINUTE
+    seen = look(harness.db)
+    assert (seen.per_minute, seen.campaigns[0].seconds_left) == (5, 180)
+    harness.now += 5 * MINUTE
+    seen = look(harness.db)
+    assert (seen.per_minute, seen.campaigns[0].seconds_left) == (0, None)
+
+
+def test_pace_counts_a_campaign_that_has_just_ended(harness: Harness) -> None:
+    harness.accept()
+    harness.run()
+    assert (look(harness.db).per_minute, look(harness.db).open) == (25, 0)
+
+
+def test_due_batches_are_counted_by_priority(harness: Harness) -> None:
+    harness.accept(dry_run=True)
+    harness.accept()
+    harness.plan()
+    harness.plan()
+    assert look(harness.db).due_by_priority == {"urgent": 1, "normal": 3}
 
 
 def test_transport_that_is_away_calls_a_person_after_a_while(harness: Harness) -> None:
@@ -160,7 +176,7 @@ def run(db: Database, *arguments: str) -> Result:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailer.cli.commands.status.SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr("mailer.cli.commands.status.LOOK_SECONDS", 0.01)
 
 
 def test_status_of_a_quiet_service_ends_with_0(sqlite_db: Database) -> None:

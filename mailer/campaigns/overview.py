@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from mailer.campaigns import progress
 from mailer.campaigns.control import BY_A_PERSON
 from mailer.delivery import circuit_breaker
 from mailer.delivery.circuit_breaker import Tripped
 from mailer.delivery.due_batch import PENDING
+from mailer.delivery.minutes import MINUTE
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, ScheduledTask
+from mailer.storage.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignMinute,
+    CampaignState,
+    Priority,
+    ScheduledTask,
+)
 from mailer.storage.models.states import UNFINISHED
 
 SHOWN = 1000  # open campaigns that are looked at one by one, the oldest first
 LONG = 5 * 60_000  # ms for which a transport may be away before a person is called
+PACE_MINUTES = 5  # over which the pace is taken
 FAILURES = 3  # in a row, before a person is called about a task
 
 KINDS = ("due", "later", "in_hand", "held_up")  # of open batches
@@ -35,7 +46,8 @@ class Waiting:
 class OpenCampaign:
     """A campaign that has not ended. `done` counts its recipients with a final outcome, `sent` those who were sent to.
 
-    `planned` is 0 before it is planned. `by_a_person`: it is paused, and a person did that.
+    `planned` is 0 before it is planned. `by_a_person`: it is paused, and a person did that. `priority` is None until it
+    is known. `seconds_left` follows from its pace in the last minutes; None: it made no progress in them.
     """
 
     id: str
@@ -47,6 +59,8 @@ class OpenCampaign:
     done: int
     sent: int
     by_a_person: bool
+    priority: str | None = None
+    seconds_left: int | None = None
 
     @property
     def left(self) -> int:
@@ -62,7 +76,8 @@ class Overview:
     as that of a retry; `in_hand`, a worker sends it; `held_up`, its campaign is paused or rests. `oldest_due_at` is
     since when the batch that is due longest could have been taken. `open` counts the campaigns that have not ended,
     `campaigns` are the oldest of them. `attention` counts by state those that need a person, or soon may. `failing` are
-    tasks that failed the last times, with the reason.
+    tasks that failed the last times, with the reason. `due_by_priority` counts the batches that are due by the priority
+    of their campaigns. `per_minute` is how many messages were sent a minute lately.
     """
 
     now: int
@@ -73,6 +88,8 @@ class Overview:
     breaker: Tripped | None
     attention: Mapping[str, int]
     failing: Mapping[str, str]
+    due_by_priority: Mapping[str, int]
+    per_minute: int
 
 
 def look(db: Database) -> Overview:
@@ -82,9 +99,10 @@ def look(db: Database) -> Overview:
         now = db.clock(connection)
         queue, oldest = _queue(connection, now)
         total = select(func.count()).select_from(Campaign).where(Campaign.state.in_(UNFINISHED))
-        open_, campaigns = connection.scalar(total) or 0, tuple(_open_campaigns(connection))
+        open_, campaigns = connection.scalar(total) or 0, tuple(_open_campaigns(connection, now))
         breaker, failing = circuit_breaker.tripped(connection), _failing(connection)
-    return Overview(now, queue, oldest, open_, campaigns, breaker, attention, failing)
+        by_priority, pace = _due_by_priority(connection, now), _per_minute(connection, now)
+    return Overview(now, queue, oldest, open_, campaigns, breaker, attention, failing, by_priority, pace)
 
 
 def _queue(connection: Connection, now: int) -> tuple[dict[str, Waiting], int | None]:
@@ -103,18 +121,51 @@ def _queue(connection: Connection, now: int) -> tuple[dict[str, Waiting], int | 
     return queue, found["due"][2] if "due" in found else None
 
 
-def _open_campaigns(connection: Connection) -> Iterator[OpenCampaign]:
+def _due_by_priority(connection: Connection, now: int) -> dict[str, int]:
+    due = (Campaign.state == CampaignState.RUNNING, Batch.due_at <= now, Batch.state != BatchState.DONE)
+    query = select(Campaign.priority, func.count()).join(Batch, Batch.campaign_id == Campaign.id).where(*due)
+    found = dict(connection.execute(query.group_by(Campaign.priority)).all())
+    return {priority.value: found[priority.value] for priority in Priority if priority.value in found}
+
+
+def _since(now: int) -> int:
+    """From when on the pace is taken: a whole minute, four to five minutes ago."""
+    return now - now % MINUTE - (PACE_MINUTES - 1) * MINUTE
+
+
+def _per_minute(connection: Connection, now: int) -> int:
+    since = _since(now)
+    lately = or_(Campaign.state.in_(UNFINISHED), Campaign.finished_at >= since)
+    query = select(func.coalesce(func.sum(CampaignMinute.sent), 0), func.min(CampaignMinute.minute)).where(
+        CampaignMinute.minute >= since, CampaignMinute.campaign_id.in_(select(Campaign.id).where(lately))
+    )
+    sent, first = connection.execute(query).one()
+    return 0 if first is None else round(int(sent) * MINUTE / max(now - first, MINUTE))
+
+
+def _open_campaigns(connection: Connection, now: int) -> Iterator[OpenCampaign]:
     final = Batch.sent + Batch.failed + Batch.skipped
     sums = [
         select(func.coalesce(func.sum(each), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
         for each in (Batch.planned, final, Batch.sent)
     ]
-    facts = (Campaign.id, Campaign.caller_id, Campaign.state, Campaign.reason, Campaign.created_at)
+    recorded = CampaignMinute.sent + CampaignMinute.failed + CampaignMinute.skipped
+    lately = (CampaignMinute.campaign_id == Campaign.id, CampaignMinute.minute >= _since(now))
+    sums += [
+        select(each).where(*lately).scalar_subquery() for each in (func.sum(recorded), func.min(CampaignMinute.minute))
+    ]
+    facts = (Campaign.id, Campaign.caller_id, Campaign.state, Campaign.reason, Campaign.created_at, Campaign.priority)
     query = select(*facts, *sums).where(Campaign.state.in_(UNFINISHED)).order_by(Campaign.id).limit(SHOWN)
-    for *about, planned, done, sent in connection.execute(query):
-        campaign_id, caller_id, state, reason, created_at = about
-        counts = (int(planned), int(done), int(sent))
-        yield OpenCampaign(campaign_id, caller_id, state, reason, created_at, *counts, reason == BY_A_PERSON)
+    for row in connection.execute(query):
+        yield _open_campaign(now, *row)
+
+
+def _open_campaign(now: int, *row: Any) -> OpenCampaign:
+    campaign_id, caller_id, state, reason, created_at, priority, planned, done, sent, recent, first = row
+    counts = (int(planned), int(done), int(sent))
+    seconds = round((counts[0] - counts[1]) * max(now - first, MINUTE) / (1000 * int(recent))) if recent else None
+    about = (campaign_id, caller_id, state, reason, created_at)
+    return OpenCampaign(*about, *counts, reason == BY_A_PERSON, priority, seconds)
 
 
 def _failing(connection: Connection) -> dict[str, str]:
@@ -135,28 +186,3 @@ def for_a_person(seen: Overview, *, delivering: int) -> list[str]:
     if seen.attention.get(CampaignState.PAUSED):
         said.append(f"the service itself has paused {seen.attention[CampaignState.PAUSED]} campaigns")
     return [*said, *(f"{name}: {problem}" for name, problem in seen.failing.items())]
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast it goes between two looks: messages sent a minute, and each campaign's seconds left by its own pace.
-
-    None: it was not to be seen, since nothing was recorded in between.
-    """
-
-    per_minute: int
-    seconds_left: Mapping[str, int | None]
-
-
-def pace(before: Overview, after: Overview) -> Pace:
-    """Compare two looks, the earlier one first."""
-    minutes = max(after.now - before.now, 1) / 60_000
-    earlier = {one.id: one for one in before.campaigns}
-    both = [(earlier[one.id], one) for one in after.campaigns if one.id in earlier]
-    sent = sum(now.sent - then.sent for then, now in both)
-    left = {now.id: _seconds_left(now.left, (now.done - then.done) / minutes) for then, now in both}
-    return Pace(round(sent / minutes), left)
-
-
-def _seconds_left(left: int, per_minute: float) -> int | None:
-    return round(left / per_minute * 60) if per_minute > 0 else None

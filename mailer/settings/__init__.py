@@ -6,7 +6,9 @@ from mailer.settings.settings import (
     Settings,
     environment,
     log_settings,
+    metrics_folder,
     secret_file_warnings,
+    share_metrics,
     unknown_settings,
 )
 
@@ -16,6 +18,8 @@ __all__ = [
     "Settings",
     "environment",
     "log_settings",
+    "metrics_folder",
     "secret_file_warnings",
+    "share_metrics",
     "unknown_settings",
 ]

@@ -22,6 +22,7 @@ from mailer.settings.names import PREFIX, UnknownName, unknown_names
 
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECRET_KEY_FILE = Path("instance/secret.key")
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -65,6 +66,7 @@ class Settings:
     sync_every: int | None = None  # seconds
     log_format: str = "console"
     log_level: str = "info"
+    metrics: str = ""  # `true`: at the service's own address; else HOST:PORT; empty: nowhere
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -122,6 +124,20 @@ def log_settings() -> tuple[str, str]:
 def secret_file_warnings() -> tuple[str, ...]:
     """A sentence for each file with a secret that everybody on the machine may read. Raises `ConfigError`."""
     return secret_files.warnings(environment(), SECRET_VARIABLES)
+
+
+def share_metrics(folder: Path) -> None:
+    """Have the processes that are forked from now on count together, in files of this folder.
+
+    prometheus_client takes the folder from the environment, and looks there when it is imported.
+    """
+    os.environ[METRICS_FOLDER] = str(folder)
+
+
+def metrics_folder() -> Path | None:
+    """The folder in which this process counts together with others; None: it counts alone."""
+    folder = os.environ.get(METRICS_FOLDER)
+    return Path(folder) if folder else None
 
 
 def _is_set(env: Env, name: str) -> bool:
@@ -198,4 +214,5 @@ _READERS: dict[str, readers.Reader] = {
     "sync_every": readers.duration(60, 365 * 86_400),
     "log_format": readers.choice(*LOG_FORMATS),
     "log_level": readers.choice(*LOG_LEVELS),
+    "metrics": readers.metrics,
 }

@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from mailer.campaigns.overview import OpenCampaign, Overview, Pace, for_a_person, look, pace
+from mailer.campaigns.overview import OpenCampaign, Overview, for_a_person, look
 from mailer.cli.database import open_database
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_fields, print_json, print_rows, spelled
 from mailer.settings import Settings
 from mailer.storage.workers import Worker, workers
 
-SAMPLE_SECONDS = 2.0  # between two looks, from which the pace follows
+LOOK_SECONDS = 2.0  # between two looks
 SHOWN = 20  # campaigns, unless as JSON
 NEEDS_A_PERSON = 3
 
@@ -37,23 +37,20 @@ def status(watch: bool, as_json: bool) -> None:
     """
     engine = Settings.from_env().engine
     with open_database() as db:
-        seen = look(db)
         while True:
-            before, running = seen, workers(db)
-            if before.campaigns or watch:
-                time.sleep(SAMPLE_SECONDS)
-                seen, running = look(db), workers(db)
+            seen, running = look(db), workers(db)
             wrong = for_a_person(seen, delivering=sum(one.delivers for one in running))
             if watch and not as_json:
                 click.clear()
-            (_print_json if as_json else _print)(engine, seen, pace(before, seen), running, wrong)
+            (_print_json if as_json else _print)(engine, seen, running, wrong)
             if not watch:
                 break
+            time.sleep(LOOK_SECONDS)
     if wrong:
         raise NeedsAPerson("; ".join(wrong))
 
 
-def _print_json(engine: str, seen: Overview, going: Pace, running: Sequence[Worker], wrong: Sequence[str]) -> None:
+def _print_json(engine: str, seen: Overview, running: Sequence[Worker], wrong: Sequence[str]) -> None:
     breaker = seen.breaker
     print_json(
         {
@@ -61,9 +58,10 @@ def _print_json(engine: str, seen: Overview, going: Pace, running: Sequence[Work
             "workers": [spelled(asdict(one)) for one in running],
             "queue": {_camel(kind): asdict(waiting) for kind, waiting in seen.queue.items()},
             **spelled({"oldest_due_at": seen.oldest_due_at}),
-            "messagesPerMinute": going.per_minute,
+            "dueByPriority": dict(seen.due_by_priority),
+            "messagesPerMinute": seen.per_minute,
             "openCampaigns": seen.open,
-            "campaigns": [_campaign(one, going) for one in seen.campaigns],
+            "campaigns": [_campaign(one) for one in seen.campaigns],
             "transport": None
             if breaker is None
             else spelled({**asdict(breaker), "is_open": breaker.is_open(seen.now)}),
@@ -73,8 +71,8 @@ def _print_json(engine: str, seen: Overview, going: Pace, running: Sequence[Work
     )
 
 
-def _campaign(one: OpenCampaign, going: Pace) -> dict[str, Any]:
-    facts = spelled({**asdict(one), "left": one.left, "seconds_left": going.seconds_left.get(one.id)})
+def _campaign(one: OpenCampaign) -> dict[str, Any]:
+    facts = spelled({**asdict(one), "left": one.left})
     return {"_id": facts.pop("id"), **facts}
 
 
@@ -82,20 +80,20 @@ def _camel(name: str) -> str:
     return next(iter(spelled({name: None})))
 
 
-def _print(engine: str, seen: Overview, going: Pace, running: Sequence[Worker], wrong: Sequence[str]) -> None:
-    print_fields(_fields(engine, seen, going, running))
+def _print(engine: str, seen: Overview, running: Sequence[Worker], wrong: Sequence[str]) -> None:
+    print_fields(_fields(engine, seen, running))
     if running:
         click.echo()
         print_rows(("worker", "role", "engine", "version", "started", "seen", "doing"), map(_worker_row, running))
     if seen.campaigns:
         click.echo()
-        headings = ("_id", "state", "planned", "done", "left", "time left", "reason")
-        print_rows(headings, [_campaign_row(one, going) for one in seen.campaigns[:SHOWN]])
+        headings = ("_id", "state", "priority", "planned", "done", "left", "time left", "reason")
+        print_rows(headings, [_campaign_row(one) for one in seen.campaigns[:SHOWN]])
     for problem in wrong:
         click.echo(f"needs a person: {problem}")
 
 
-def _fields(engine: str, seen: Overview, going: Pace, running: Sequence[Worker]) -> list[tuple[str, object]]:
+def _fields(engine: str, seen: Overview, running: Sequence[Worker]) -> list[tuple[str, object]]:
     queue = ", ".join(_waiting(kind, waiting.batches, waiting.recipients) for kind, waiting in seen.queue.items())
     oldest = "-" if seen.oldest_due_at is None else f"{_duration((seen.now - seen.oldest_due_at) // 1000)} ago"
     resting = sum(one.state == "resting" for one in seen.campaigns)
@@ -104,8 +102,9 @@ def _fields(engine: str, seen: Overview, going: Pace, running: Sequence[Worker])
         ("engine", engine),
         ("workers", f"{sum(one.alive for one in running)} alive"),
         ("queue", queue),
+        ("due by priority", ", ".join(f"{count} {name}" for name, count in seen.due_by_priority.items()) or None),
         ("oldest due", oldest),
-        ("pace", f"{going.per_minute} messages a minute"),
+        ("pace", f"{seen.per_minute} messages a minute"),
         ("campaigns", f"{seen.open} open, {resting} of them resting, {paused} paused"),
         ("transport", _transport(seen)),
         *((name, problem) for name, problem in seen.failing.items()),
@@ -130,10 +129,9 @@ def _worker_row(one: Worker) -> Sequence[object]:
     return (where, one.role, one.engine, one.version, moment(one.started_at), seen, one.doing or None)
 
 
-def _campaign_row(one: OpenCampaign, going: Pace) -> Sequence[object]:
-    seconds = going.seconds_left.get(one.id)
-    time_left = None if seconds is None else _duration(seconds)
-    return (one.id, one.state, one.planned, one.done, one.left, time_left, one.reason)
+def _campaign_row(one: OpenCampaign) -> Sequence[object]:
+    time_left = None if one.seconds_left is None else _duration(one.seconds_left)
+    return (one.id, one.state, one.priority, one.planned, one.done, one.left, time_left, one.reason)
 
 
 def _duration(seconds: int) -> str:
