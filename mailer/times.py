@@ -1,9 +1,7 @@
-"""Times as everywhere in this service, whole milliseconds since 1970 in UTC, their text, and what is done seldom."""
+"""Times as everywhere in this service, whole milliseconds since 1970 in UTC, and their text in ISO 8601."""
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,21 +24,3 @@ def from_iso(text: str) -> int:
     """
     moment = datetime.fromisoformat(text)
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // MILLISECOND
-
-
-class Seldom:
-    """Lets something be done once in `seconds`, by whichever thread comes first."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def may(self) -> bool:
-        """Whether it may be done now; if so, not again for a while."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._next:
-                return False
-            self._next = now + self._seconds
-            return True

@@ -84,8 +84,9 @@ def make_draft(
         raise MissingUnsubscribeLink
     selector = parse_query(query)
     compile_selector(selector)
-    answers: tuple[str | None, str | None] = (reply_to.name, reply_to.address) if reply_to else (None, None)
-    return Draft(mailbox.name, address, subject, body, selector, bool(dry_run), *answers, priority=priority)
+    reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
+    selected = (selector, bool(dry_run))
+    return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority)
 
 
 def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Template:

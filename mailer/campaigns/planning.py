@@ -13,13 +13,17 @@ from mailer.campaigns import batch_ranges
 from mailer.campaigns.batch_ranges import Range
 from mailer.delivery import resting
 from mailer.delivery.due_batch import unplanned
-from mailer.delivery.trouble import Trouble, describe, full_traceback, without_addresses
+from mailer.delivery.trouble import Trouble, describe, full_traceback
 from mailer.directory.users import find_by_address
+from mailer.logs.context import bound
+from mailer.logs.masking import without_addresses
 from mailer.messages.links import NOBODY
+from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.domain_slots import DomainSlots
 from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority
+from mailer.storage.notifications import announce_work
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +55,10 @@ class Planner:
     """Plans one campaign per call; several threads may use it.
 
     `lease` is in ms. `limit` is how many seconds reading one audience may take; None: any time. With `merge`, users who
-    share an address count as one, and this stays so for the whole campaign. The audience is read outside the write
+    share an address count as one, and this stays so for the whole campaign. Addresses at a domain of `domains` get
+    batches of their own. `observer` is told how many recipients a campaign has. The audience is read outside the write
     transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the same campaign, only the
-    one with the newer fence can write. Addresses at a domain of `domains` get batches of their own.
+    one with the newer fence can write.
     """
 
     def __init__(
@@ -65,8 +70,10 @@ class Planner:
         merge: bool = False,
         limit: float | None = None,
         domains: DomainSlots | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
+        self._observer = observer
         self._batch_size = batch_size
         self._lease = lease
         self._merge = merge
@@ -84,6 +91,11 @@ class Planner:
         if campaign is None:
             return False
         self._held[threading.get_ident()] = campaign
+        with bound(campaign=campaign.id):
+            self._plan_or_rest(campaign)
+        return True
+
+    def _plan_or_rest(self, campaign: Unplanned) -> None:
         try:
             self._plan(campaign)
         except Exception as error:  # this campaign rests, so that those behind it are planned
@@ -92,7 +104,6 @@ class Planner:
             _rest(self._db, campaign, error)
         finally:
             del self._held[threading.get_ident()]
-        return True
 
     def heartbeat(self) -> None:
         """Extend the lease of every campaign in hand, since reading its audience may take longer than a lease."""
@@ -109,9 +120,13 @@ class Planner:
             state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
             values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
             values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
-            if _LEASES.write(connection, (campaign.id,), campaign.fence, values) and ranges:
+            held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
+            if held and ranges:
                 self._domains.register(connection, sorted({one.domain for one in ranges if one.domain}))
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
+                announce_work(connection)  # for the workers of other processes, which could not plan it
+        if held:
+            self._observer.planned(sum(one.planned for one in ranges))
 
     def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Range]:
         if campaign.dry_run:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
 from mailer.campaigns.control import BY_A_PERSON
 from mailer.errors import NotFound
@@ -144,10 +144,12 @@ def _progress(row: AnyRow) -> Progress:
 def needing_attention(db: Database) -> Mapping[str, int]:
     """Count by state the campaigns that rest, that the service itself has paused, or that failed within a day."""
     with db.read() as connection:
-        recently = Campaign.finished_at > db.clock(connection) - RECENT
-        failed = and_(Campaign.state == CampaignState.FAILED, recently)
-        stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
-        query = select(Campaign.state, func.count()).where(
-            or_(Campaign.state == CampaignState.RESTING, stopped, failed)
-        )
-        return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())
+        return attention_needed(connection, db.clock(connection))
+
+
+def attention_needed(connection: Connection, now: int) -> Mapping[str, int]:
+    """Return what `needing_attention` does; `now` is in ms since 1970."""
+    failed = and_(Campaign.state == CampaignState.FAILED, Campaign.finished_at > now - RECENT)
+    stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
+    query = select(Campaign.state, func.count()).where(or_(Campaign.state == CampaignState.RESTING, stopped, failed))
+    return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())

@@ -17,22 +17,17 @@ from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
-from mailer.delivery.trouble import (
-    Trouble,
-    Unclaimable,
-    describe,
-    full_traceback,
-    is_the_campaigns,
-    one_line,
-    without_addresses,
-)
-from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem, untried, within
+from mailer.delivery.trouble import Trouble, describe, full_traceback, is_the_campaigns, one_line
+from mailer.delivery.turns import Seldom
+from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem, untried, within
+from mailer.logs.context import bound
+from mailer.logs.masking import without_addresses
 from mailer.messages.links import Links
 from mailer.messages.template import Template
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database_errors import own_words
 from mailer.storage.lease import boot_time
-from mailer.times import Seldom
 from transports.base import Transport, TransportUnavailable
 
 log = logging.getLogger(__name__)
@@ -48,6 +43,7 @@ class Deliverer:
     """Delivers one batch per call. Several threads may use it; they share the transport.
 
     `template_of` returns the compiled message of a campaign by its id. What it raises is that campaign's error.
+    `observer` is told of batches that ended, and of a database that failed.
     """
 
     def __init__(
@@ -57,7 +53,9 @@ class Deliverer:
         links: Links,
         settings: Settings,
         template_of: Callable[[str], Template],
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._outbox = outbox
         self._transport = transport
         self._links = links
@@ -80,6 +78,13 @@ class Deliverer:
         if claim is None:
             return self._wait_for_slot(stopping)
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
+        with bound(campaign=claim.campaign_id, batch=claim.number):
+            self._deliver_or_rest(lease, stopping)
+        self._observer.batch_ended(boot_time() - since)
+        return True
+
+    def _deliver_or_rest(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
+        claim = lease.claim
         try:
             self._deliver(lease, stopping)
         except LeaseLost:
@@ -90,7 +95,6 @@ class Deliverer:
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
-        return True
 
     def _claim(self) -> Claim | None:
         while True:
@@ -112,6 +116,10 @@ class Deliverer:
         log.error("campaign %s met an unexpected error: %s", campaign_id, without_addresses(describe(error)))
         if times <= 1:
             log.error("%s", full_traceback(error))
+
+    def in_hand(self) -> str:
+        """Return the batches that this process delivers now, for people to read; empty if there are none."""
+        return ", ".join(f"{lease.claim.campaign_id} batch {lease.claim.number}" for lease in list(self._held.values()))
 
     def heartbeat(self) -> None:
         """Extend the lease of every batch in hand, since sending one message may take longer than a lease."""
@@ -147,8 +155,7 @@ class Deliverer:
             todo = [*left, *todo[len(ahead) :]]
             if todo and not sender.owes and self._turn_is_over(claim):
                 break
-        rest, more = untried(todo, beyond), beyond is not None
-        release = partial(self._outbox.release, claim, attempt.results, rest, attempt.trouble, more=more)
+        release = partial(self._outbox.release, claim, attempt.results, untried(todo, beyond), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
 
     def _turn_is_over(self, claim: Claim) -> bool:
@@ -184,7 +191,7 @@ class Deliverer:
     ) -> Checkpoint:
         checkpoint = partial(self._outbox.checkpoint, lease.claim, results, ahead, untried)
         written = self._write_until_done(lease, intent, checkpoint, stopping)
-        lease.renew(written.since)
+        lease.keep(written.since)
         return written
 
     def _write_until_done(
@@ -200,6 +207,7 @@ class Deliverer:
                 return write()
             except OperationalError as error:
                 log.error("database trouble, outcomes kept for later: %s", own_words(error))
+                self._observer.database_retried()
                 if stopping():
                     raise
             self._wait_for_database(lease.claim, intent, stopping)
@@ -215,7 +223,7 @@ class Deliverer:
             else:
                 return
 
-    def _transport_works(self, claim: Claim, todo: Sequence[WorkItem], beyond: int | None) -> bool:
+    def _transport_works(self, claim: Claim, todo: Sequence[WorkItem], beyond: int) -> bool:
         """Check the transport; if it does not work, give the batch back and open the breaker again."""
         retry_after = None
         try:
@@ -228,7 +236,7 @@ class Deliverer:
         else:
             return True
         trouble = Trouble(transport=words, retry_after=retry_after)
-        self._outbox.release(claim, [], untried(todo, beyond), trouble, more=beyond is not None)
+        self._outbox.release(claim, [], untried(todo, beyond), trouble)
         return False
 
     def _record_recovery(self, claim: Claim) -> Claim:

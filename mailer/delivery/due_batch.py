@@ -8,7 +8,7 @@ one probe each, and batches behind the first nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -136,6 +136,13 @@ def lock(connection: Connection, choice: Choice, now: int, admitted: Admitted) -
     place = {"campaign": choice.campaign_id, "now": now, "urgent_only": admitted.urgent_only}
     rows = (connection.execute(_DUE_BATCH, {**place, "domain": one}).one_or_none() for one in admitted.domains)
     return next((row for row in rows if row is not None), None)
+
+
+def next_slot(connection: Connection, now: int, admission: Admission) -> float | None:
+    """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
+    admitted = admission.now(connection, now)
+    waiting = replace(admitted, domains=admitted.waiting)
+    return admitted.wait / 1000 if admitted.waiting and choices(connection, now, waiting) else None
 
 
 def take(

@@ -8,29 +8,35 @@ others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
-from mailer.delivery.eligibility import still_eligible, still_own
+from mailer.delivery.minutes import RecordedOutcomes, recording
 from mailer.delivery.retry import uncertain_again
-from mailer.delivery.trouble import Trouble, Unclaimable, is_the_campaigns
+from mailer.delivery.trouble import Trouble, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
     Claim,
     Result,
+    Unclaimable,
     WorkItem,
     address_outcomes,
     due_items,
     items_of,
+    still_eligible,
+    still_own,
 )
+from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.admission import Admission
-from mailer.storage.database import Database
+from mailer.storage.database import AnyRow, Database
 from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, Campaign, CampaignState, DeliveryStatus
+from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
 # built once: every checkpoint runs it
@@ -41,7 +47,10 @@ LOST_OUTCOME = "The outcome was lost in an unexpected error."
 
 
 class Outbox:
-    """Batches and deliveries in the database. `lease` is in ms; the other arguments are the settings of that name."""
+    """Batches and deliveries in the database. `lease` is in ms; `observer` is told which outcomes were recorded.
+
+    The other arguments are the settings of that name.
+    """
 
     def __init__(
         self,
@@ -53,8 +62,10 @@ class Outbox:
         suppress_after: int = 0,
         same_refusals: int = 0,
         admission: Admission | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
+        self._recording = partial(recording, db, observer)
         self._uncertain = uncertain
         self._max_failure_rate = max_failure_rate
         self._suppress_after = suppress_after
@@ -72,12 +83,12 @@ class Outbox:
             choices = due_batch.choices(connection, now, self._admission.now(connection, now))
         for choice in choices:
             try:
-                with self._db.write() as connection:
+                with self._recording() as (connection, outcomes):
                     now = self._db.clock(connection)
                     row = due_batch.lock(connection, choice, now, self._admission.now(connection, now))
                     claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
                     if row and claim:
-                        self._mark_uncertain(connection, claim, row.attempting, row.pending, now, STOPPED_WORKER)
+                        self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
             except Exception as error:
                 if is_the_campaigns(error):
                     raise Unclaimable(choice.campaign_id) from error
@@ -87,13 +98,15 @@ class Outbox:
         return None
 
     def _mark_uncertain(
-        self, connection: Connection, claim: Claim, user_ids: Sequence[str], pending: int, now: int, reply: str
+        self, connection: Connection, claim: Claim, row: AnyRow, now: int, reply: str, outcomes: RecordedOutcomes
     ) -> None:
         """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
-        lost = [self._uncertain_result(item, now, reply) for item in items_of(connection, claim.campaign_id, user_ids)]
-        untried = pending - sum(result.item.status is None for result in lost)
-        due_at = now + self.lease
-        ledger.record(connection, claim, lost, [], now=now, due_at=due_at, untried=untried, takeovers=claim.takeovers)
+        items = items_of(connection, claim.campaign_id, row.attempting)
+        lost = [self._uncertain_result(item, now, reply) for item in items]
+        untried = row.pending - sum(result.item.status is None for result in lost)
+        outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
+        kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
+        ledger.record(connection, claim, lost, [], now=now, **kept)
 
     def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
         uncertain_attempts = item.uncertain_attempts + 1
@@ -109,10 +122,7 @@ class Outbox:
     def next_slot(self) -> float | None:
         """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
         with self._db.read() as connection:
-            now = self._db.clock(connection)
-            admitted = self._admission.now(connection, now)
-            waiting = replace(admitted, domains=admitted.waiting)
-            return admitted.wait / 1000 if admitted.waiting and due_batch.choices(connection, now, waiting) else None
+            return due_batch.next_slot(connection, self._db.clock(connection), self._admission)
 
     def due_items(self, claim: Claim) -> list[WorkItem]:
         """Return everyone in the batch who has no final outcome and is due, ordered by user id.
@@ -152,9 +162,9 @@ class Outbox:
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
         runs, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
-        with self._db.write() as connection:  # waiting for this may take long, so the time is taken after it
+        with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
-            self._judge_campaign(connection, claim, results)
+            same_refusals.judge(connection, claim, results, self._same_refusals)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
             running = running and self._admission.lets(claim.priority, now)
@@ -163,34 +173,25 @@ class Outbox:
             untried -= len(ahead) - len(mine) if running else 0
             untried -= sum(result.item.status is None for result in skipped)
             intent = [item.recipient.user_id for item in items]
-            self._record(connection, claim, [*results, *skipped], intent, now=now, untried=untried)
+            self._record(connection, claim, [*results, *skipped], intent, outcomes, now=now, untried=untried)
         return Checkpoint(since, now, items, running)
 
-    def release(
-        self,
-        claim: Claim,
-        results: Sequence[Result],
-        untried: int,
-        trouble: Trouble | None = None,
-        *,
-        more: bool = False,
-    ) -> int:
+    def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be continued, to be retried, or done.
 
-        `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. `more`:
-        there may be more that is due, also if nobody is `untried`. Returns how often in a row the campaign has rested;
-        0: it does not rest. Raises `ledger.LeaseLost`.
+        `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. Returns
+        how often in a row the campaign has rested; 0: it does not rest. Raises `ledger.LeaseLost`.
         """
-        with self._db.write() as connection:
+        with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
-            lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update()
+            lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update(key_share=True)
             state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
-            self._judge_campaign(connection, claim, results)
-            self._record(connection, claim, results, [], now=now, untried=untried)
-            more = more or bool(untried)
-            more = more or (claim.overlaps and bool(self._own(connection, claim, 1)))  # who changed their address
+            same_refusals.judge(connection, claim, results, self._same_refusals)
+            self._record(connection, claim, results, [], outcomes, now=now, untried=untried)
+            more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))
             rests = resting.settle(connection, claim, trouble, now, ended=not more)
-            ledger.give_back(connection, claim, state, now, more=more)
+            skipped = ledger.give_back(connection, claim, state, now, more=more)
+            outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
             turns.settle(connection, claim, now)
         return rests
 
@@ -201,13 +202,14 @@ class Outbox:
         """
         mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
         held = select(Batch.attempting, due_batch.PENDING.label("pending")).where(*mine)
-        with self._db.write() as connection:
+        with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(held).one()
-            self._mark_uncertain(connection, claim, row.attempting, row.pending, now, LOST_OUTCOME)
+            self._mark_uncertain(connection, claim, row, now, LOST_OUTCOME, outcomes)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
-            ledger.give_back(connection, claim, state, now, more=True)
+            skipped = ledger.give_back(connection, claim, state, now, more=True)
+            outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
         return rests
 
     def rest(self, campaign_id: str, error: str) -> int:
@@ -223,12 +225,7 @@ class Outbox:
         """Record that a recipient got a reply: close the breaker, and let a campaign that rested go on."""
         with self._db.write() as connection:
             resting.settle(connection, claim, None, self._db.clock(connection), ended=False, answered=True)
-
-    def _judge_campaign(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
-        """Pause the campaign if everybody gets the same reply, before the next recipients are chosen."""
-        if any(result.status is DeliveryStatus.FAILED for result in results):  # lock in this order: campaign, batch
-            connection.execute(_STATE.with_for_update(), {"campaign": claim.campaign_id})
-            same_refusals.count(connection, claim, results, self._same_refusals)
+            announce_work(connection)
 
     def _record(
         self,
@@ -236,15 +233,17 @@ class Outbox:
         claim: Claim,
         results: Sequence[Result],
         intent: Sequence[str],
+        outcomes: RecordedOutcomes,
         *,
         now: int,
         untried: int,
     ) -> None:
+        outcomes.add(claim.campaign_id, now, Counter(result.status for result in results))
         # outcomes show that this process did not die while sending, so the count of those that did begins anew
-        due_at, takeovers = now + self.lease, 0 if results else claim.takeovers
-        ledger.record(connection, claim, results, intent, now=now, due_at=due_at, untried=untried, takeovers=takeovers)
+        kept = {"lease": self.lease, "untried": untried, "takeovers": 0 if results else claim.takeovers}
+        ledger.record(connection, claim, results, intent, now=now, **kept)
         if not claim.dry_run:
-            outcomes = address_outcomes(results)
-            refused_addresses.count(connection, claim.campaign_id, outcomes, now, self._suppress_after)
+            said = address_outcomes(results)
+            refused_addresses.count(connection, claim.campaign_id, said, now, self._suppress_after)
         if any(result.status is DeliveryStatus.FAILED for result in results):
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)

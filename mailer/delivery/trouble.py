@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from dataclasses import dataclass
 
 from mailer import text as text_rules
 from mailer.errors import MailerError
+from mailer.logs.masking import without_addresses
 from mailer.messages.template import UnusableText
 from mailer.storage.database import is_database_trouble
 
 LONGEST = 500  # characters
-_ADDRESS = re.compile(r"\S+@\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,6 @@ class Trouble:
 
 class BrokenContract(Exception):
     """A transport gave no outcome for a message, gave two for it, or gave something that is no outcome."""
-
-
-class Unclaimable(Exception):
-    """No batch of the campaign can be claimed, by a fault of its own: the error that this one was raised from."""
-
-    def __init__(self, campaign_id: str) -> None:
-        super().__init__(campaign_id)
-        self.campaign_id = campaign_id
 
 
 def describe(error: BaseException) -> str:
@@ -61,11 +52,6 @@ def is_the_campaigns(error: BaseException) -> bool:
 def one_line(text: str) -> str:
     """Return `text` without control characters and lone surrogates, cut to `LONGEST` characters."""
     return text_rules.one_line(text).strip()[:LONGEST]
-
-
-def without_addresses(text: str) -> str:
-    """Return `text` with every word that contains an `@` replaced, so that no log has addresses."""
-    return _ADDRESS.sub("<address>", text)
 
 
 def full_traceback(error: BaseException) -> str:

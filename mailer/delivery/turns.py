@@ -12,6 +12,8 @@ comes, whatever the others do. The rule is known from networks as start-time fai
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 from sqlalchemy import (
@@ -103,3 +105,21 @@ def outranked(claim: Claim, now: int) -> int:
     """
     cost = COSTS[claim.priority]
     return cost if now - claim.claimed_at < TURN else max(COSTS.values()) + 1
+
+
+class Seldom:
+    """Lets something be done once in `seconds`, by whichever thread comes first."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def may(self) -> bool:
+        """Whether it may be done now; if so, not again for a while."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next:
+                return False
+            self._next = now + self._seconds
+            return True

@@ -9,17 +9,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from mailer.audience.conditions import audience_since
+from mailer.audience.eligibility import among
+from mailer.audience.overlapping_batches import left_to_others
 from mailer.audience.shared_addresses import covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
-from mailer.storage.models import (
-    Campaign,
-    Delivery,
-    DeliveryStatus,
-    Priority,
-    User,
-)
+from mailer.storage.models import Campaign, Delivery, DeliveryStatus, Priority, User
 from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
 
@@ -56,6 +52,14 @@ class Claim:
     domain: str = ""
     overlaps: bool = False
     room: int | None = None
+
+
+class Unclaimable(Exception):
+    """No batch of the campaign can be claimed, by a fault of its own: the error that this one was raised from."""
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(campaign_id)
+        self.campaign_id = campaign_id
 
 
 class WorkItem(NamedTuple):
@@ -146,17 +150,50 @@ def due_items(
     return [_item(row) for row in connection.execute(query.order_by(User.id).limit(limit))]
 
 
-def within(claim: Claim, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], int | None]:
-    """Return those of `items` for whom there are slots, and how many more have no record; None: there are no others."""
+def within(claim: Claim, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], int]:
+    """Return those of `items` for whom there are slots, and how many more there are without a record."""
     if claim.room is None or len(items) <= claim.room:
-        return items, None
+        return items, 0
     first = items[: claim.room]
     return first, max(0, claim.pending - untried(first))
 
 
-def untried(items: Sequence[WorkItem], beyond: int | None = None) -> int:
+def untried(items: Sequence[WorkItem], beyond: int = 0) -> int:
     """Return how many of `items` have no record, and with them those `beyond`."""
-    return sum(item.status is None for item in items) + (beyond or 0)
+    return sum(item.status is None for item in items) + beyond
+
+
+def still_own(connection: Connection, claim: Claim, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
+    """Return those of `items` who still belong to this batch, where others overlap with it."""
+    if not claim.overlaps or not items:
+        return items
+    fresh = [item.recipient.user_id for item in items if item.status is None]
+    gone = left_to_others(connection, claim, fresh)
+    return [item for item in items if item.recipient.user_id not in gone] if gone else items
+
+
+def still_eligible(
+    connection: Connection, claim: Claim, items: Sequence[WorkItem]
+) -> tuple[Sequence[WorkItem], Sequence[Result]]:
+    """Divide `items` into those who may still be written to, and the others, as skipped and with the reason.
+
+    The recipient of a dry run may always be written to.
+    """
+    if claim.dry_run or not items:
+        return items, []
+    ids = [item.recipient.user_id for item in items]
+    eligible = among(connection, claim.campaign_id, ids, merged=claim.merged)
+    refused = eligible.refused
+    if len(refused) == len(ids) and not any(refused.values()):
+        return items, []
+    left = [item for item in items if item.recipient.user_id in refused]
+    known = [item._replace(refused_before=refused[item.recipient.user_id]) for item in left]
+    lost = [item for item in items if item.recipient.user_id not in refused]
+    return known, [_skip(item, eligible.reasons[item.recipient.user_id]) for item in lost]
+
+
+def _skip(item: WorkItem, reason: str) -> Result:
+    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reason)
 
 
 def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:

@@ -7,13 +7,15 @@ import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.delivery.trouble import describe, full_traceback, without_addresses
+from mailer.delivery.trouble import describe, full_traceback
 from mailer.engines.base import EngineParts
+from mailer.logs.masking import without_addresses
 from mailer.storage.database_errors import own_words
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5  # how late work that another process accepted is noticed
+POLL_SECONDS = 0.5  # how late work that another process accepted is noticed, where nobody announces it
+LONGEST_POLL_SECONDS = 5.0  # and how late what becomes due by itself is, where new work is announced
 PAUSE_AFTER_TROUBLE = 2.0  # seconds
 HEARTBEATS_PER_LEASE = 3
 
@@ -27,24 +29,38 @@ class Worker:
     def __init__(self, parts: EngineParts) -> None:
         self._deliverer = parts.deliverer
         self._planner = parts.planner
+        self._observer = parts.observer
         self._heartbeat_seconds = parts.settings.lease_seconds / HEARTBEATS_PER_LEASE
+        self._announced = parts.announced
         self._logged: set[str] = set()
 
     def run(self, stopping: threading.Event, work: threading.Event) -> None:
-        """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment."""
+        """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment.
+
+        Each thread needs a `work` of its own, since it clears it before it looks.
+        """
+        looks = 0  # that found nothing, one after the other
         while not stopping.is_set():
             work.clear()
             try:
                 busy = self._planner.plan_next() or self._deliverer.run_next(stopping.is_set)
             except SQLAlchemyError as error:
                 log.error("database trouble, trying again: %s", own_words(error))
+                self._observer.database_retried()
                 stopping.wait(PAUSE_AFTER_TROUBLE)
             except Exception as error:  # noqa: BLE001 - no campaign is at fault, so the thread must go on
                 self._log_error("delivery thread, trying again", error)
                 stopping.wait(PAUSE_AFTER_TROUBLE)
             else:
-                if not busy and not stopping.is_set():
-                    work.wait(POLL_SECONDS)
+                looks = 0 if busy else looks + 1
+                if not busy and not stopping.is_set() and work.wait(self._pause(looks)):
+                    looks = 0
+
+    def _pause(self, looks: int) -> float:
+        """How many seconds to wait after so many looks that found nothing."""
+        if not self._announced():
+            return POLL_SECONDS
+        return min(POLL_SECONDS * 2.0 ** min(looks - 1, 10), LONGEST_POLL_SECONDS)
 
     def keep_leases(self, stopping: threading.Event) -> None:
         """Extend the leases of all that this process plans and delivers, again and again until `stopping` is set."""
@@ -54,6 +70,7 @@ class Worker:
                 self._planner.heartbeat()
             except SQLAlchemyError as error:
                 log.error("heartbeat: %s", own_words(error))
+                self._observer.database_retried()
             except Exception as error:  # noqa: BLE001 - all leases of the process depend on this thread
                 self._log_error("heartbeat, trying again", error)
 

@@ -5,11 +5,19 @@ Ids are compared by their bytes, so that a range of ids means the same users on 
 
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
-from mailer.storage.models.campaigns import Batch, Campaign, Delivery, SameRefusals
+from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, SlotCount, Turn
+from mailer.storage.models.operation import (
+    CircuitBreaker,
+    ClockMark,
+    ScheduledTask,
+    ServedVersions,
+    SlotCount,
+    Turn,
+)
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
+from mailer.storage.models.workers import SeenWorker
 
 __all__ = [
     "AuthToken",
@@ -17,6 +25,7 @@ __all__ = [
     "Batch",
     "BatchState",
     "Campaign",
+    "CampaignMinute",
     "CampaignState",
     "CircuitBreaker",
     "ClockMark",
@@ -28,6 +37,8 @@ __all__ = [
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
+    "SeenWorker",
+    "ServedVersions",
     "SlotCount",
     "Turn",
     "User",

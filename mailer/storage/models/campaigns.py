@@ -115,3 +115,23 @@ class SameRefusals(Base):
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
     replies: Mapped[list[str]] = mapped_column("answers", Document, key="replies")  # normalised, oldest first
     known: Mapped[list[str]] = mapped_column(Document)  # replies for which it was paused already
+
+
+class CampaignMinute(Base):
+    """How many outcomes of each status a campaign's workers recorded in the minute that began at `minute`.
+
+    A minute has several rows, so that the workers of one campaign need not wait for each other; their sum counts.
+    """
+
+    __tablename__ = "campaign_minutes"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    minute: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    sent: Mapped[int]
+    failed: Mapped[int]
+    deferred: Mapped[int]
+    uncertain: Mapped[int]
+    skipped: Mapped[int]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
