@@ -8,14 +8,27 @@ from functools import cache, partial
 
 from flask import Flask
 
-from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
+from mailer.api import (
+    audience,
+    campaigns,
+    control,
+    health,
+    mailer,
+    operators,
+    sessions,
+    suppressed_addresses,
+    unsubscribes,
+    users,
+)
 from mailer.api.errors import EnvelopeApi, protect, register_errors
 from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
+from mailer.audit.retention import AuditRetention
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.services import ServicesFirst, SessionsOfServices
 from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
 from mailer.callers.workspace_callers import WorkspaceCallers
@@ -86,7 +99,8 @@ def build(settings: Settings) -> Services:
         db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
     )
     sync = None if settings.sync_every is None else SyncTask(db, settings)
-    tasks = {"clock": ClockWatch(db, lease).run_periodically}
+    audit = AuditRetention(db, settings.audit_retention * 1000, lease=lease)
+    tasks = {"clock": ClockWatch(db, lease).run_periodically, "audit": audit.run_periodically}
     if sync is not None:
         tasks["sync"] = sync.run_periodically
     parts = EngineParts(deliverer, planner, settings, tasks)
@@ -137,10 +151,12 @@ def _check_sync(settings: Settings) -> None:
 
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:
     settings = services.settings
+    own = LocalSessions(services.db, services.tokens)
     if settings.auth == "local":
-        return services.tokens, LocalSessions(services.db, services.tokens)
+        return services.tokens, own
     callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
-    return callers, WorkspaceSessions(settings.workspace_url, callers)
+    sessions = WorkspaceSessions(settings.workspace_url, callers)
+    return ServicesFirst(services.tokens, callers), SessionsOfServices(own, sessions)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -190,6 +206,7 @@ def _add_api(app: Flask, services: Services) -> None:
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
         control.make_blueprint(db, guard, engine),
+        operators.make_blueprint(db, guard, engine),
     ):
         api.register_blueprint(blueprint)
     checks = health.make_blueprint(db, services.transport, engine, services.sync, _warnings(services))

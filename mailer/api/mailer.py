@@ -86,7 +86,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
         return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
-    @guard.requires(None, limited=True)
+    @guard.requires(limited=True)
     @blueprint.arguments(UnsubscribeSchema)
     @blueprint.response(200, SuccessSchema, example={"success": True})
     @blueprint.doc(**{"x-takes-forms": True})

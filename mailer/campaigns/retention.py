@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 
+from mailer.audit.log import Act, record
 from mailer.campaigns import draft
 from mailer.delivery import same_refusals
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
+
+DAY = 24 * 60 * 60 * 1000  # ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ def purge(db: Database, older_than: int) -> Purged:
         forgotten = (RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
         connection.execute(delete(RefusedAddress).where(*forgotten))
         connection.execute(delete(RateLimit).where(RateLimit.expires_at < cutoff))
+        purged = {"campaigns": len(campaign_ids), "deliveries": stripped}
+        record(connection, db.clock(connection), Act.PURGE_CAMPAIGNS, older_than_days=older_than // DAY, **purged)
     return Purged(len(campaign_ids), stripped)
 
 

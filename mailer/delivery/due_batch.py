@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam, literal, or_, select
 
-from mailer.delivery import circuit_breaker, ledger, resting
+from mailer.delivery import hold, ledger, resting
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState
 
 # how many recipients of a batch have no record yet
@@ -35,6 +35,5 @@ DUE_CAMPAIGN = _due_batch(Batch.campaign_id)
 
 
 def parameters(connection: Connection, now: int) -> dict[str, Any]:
-    """Return the queries' parameters at `now` (ms since 1970). Nothing is due while the circuit breaker is open."""
-    breaker = circuit_breaker.tripped(connection)
-    return {"now": now, "may_send": breaker is None or not breaker.is_open(now)}
+    """Return the queries' parameters at `now` (ms since 1970). Nothing is due while all sending is held up."""
+    return {"now": now, "may_send": hold.may_send(connection, now)}

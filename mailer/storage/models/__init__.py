@@ -3,15 +3,17 @@
 Ids are compared by their bytes, so that a range of ids means the same users on every database.
 """
 
+from mailer.storage.models.audit import AuditEntry
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask
+from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, SendingHold
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
 
 __all__ = [
+    "AuditEntry",
     "AuthToken",
     "Base",
     "Batch",
@@ -27,6 +29,7 @@ __all__ = [
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
+    "SendingHold",
     "User",
     "Wish",
     "WishOf",
