@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -40,6 +41,7 @@ from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
+from mailer.observer import UNOBSERVED
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
@@ -47,6 +49,9 @@ from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+
+if TYPE_CHECKING:
+    from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
 
@@ -65,6 +70,7 @@ class Services:
     engine: Engine
     sync: SyncTask | None  # None: the sync is not scheduled
     directory_reads: ConcurrencyLimit
+    instruments: Instruments | None  # None: nobody counts
 
 
 def build(settings: Settings) -> Services:
@@ -84,6 +90,8 @@ def build(settings: Settings) -> Services:
     db = database_at(settings.database_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    instruments, transport = _watched(settings, db, transport)
+    observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
     outbox = Outbox(
         db,
@@ -92,19 +100,29 @@ def build(settings: Settings) -> Services:
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
+        observer=observer,
     )
     links = Links(settings.secret_key, settings.site_url)
-    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings))
-    planner = Planner(
-        db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
-    )
+    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
+    limit = float(settings.planning_timeout)
+    planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
     sync = None if settings.sync_every is None else SyncTask(db, settings)
     audit = AuditRetention(db, settings.audit_retention * 1000, lease=lease)
     tasks = {"clock": ClockWatch(db, lease).run_periodically, "audit": audit.run_periodically}
     if sync is not None:
         tasks["sync"] = sync.run_periodically
-    parts = EngineParts(deliverer, planner, settings, tasks)
-    return Services(settings, db, Tokens(db), transport, links, engine(parts), sync, ConcurrencyLimit())
+    parts = EngineParts(deliverer, planner, settings, tasks, observer)
+    limits = ConcurrencyLimit()
+    return Services(settings, db, Tokens(db), transport, links, engine(parts), sync, limits, instruments)
+
+
+def _watched(settings: Settings, db: Database, transport: Transport) -> tuple[Instruments | None, Transport]:
+    """Make what counts, if metrics are wanted. Without them nothing of `mailer.metrics` is imported."""
+    if not settings.metrics:
+        return None, transport
+    from mailer.metrics.measured_transport import watched  # noqa: PLC0415
+
+    return watched(db, transport)
 
 
 def _check_mail(settings: Settings) -> None:
@@ -168,6 +186,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings)
     _add_api(app, services)
     _add_pages(app, services)
+    if services.instruments is not None:
+        from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
+
+        add_metrics(app, services.instruments, settings.metrics)
     return app
 
 
@@ -192,6 +214,7 @@ def _add_api(app: Flask, services: Services) -> None:
         OPENAPI_JSON_PATH="openapi.json",
     )
     settings, db, engine = services.settings, services.db, services.engine
+    observer = services.instruments or UNOBSERVED
     callers, logins = _callers(services)
     limiter = RateLimiter(db, settings.rate_limit)
     audience_limiter = RateLimiter(db, settings.audience_rate_limit)
@@ -199,13 +222,13 @@ def _add_api(app: Flask, services: Services) -> None:
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     for blueprint in (
         sessions.make_blueprint(guard, logins),
-        mailer.make_blueprint(db, guard, engine, settings),
+        mailer.make_blueprint(db, guard, engine, settings, observer),
         audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
         campaigns.make_blueprint(db, guard),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
-        control.make_blueprint(db, guard, engine),
+        control.make_blueprint(db, guard, engine, observer),
         operators.make_blueprint(db, guard, engine),
     ):
         api.register_blueprint(blueprint)

@@ -13,10 +13,12 @@ from mailer.directory.documents import role_lines
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
-from tests.databases import KINDS, POSTGRESQL, PostgreSQL, migrated_sqlite
+from tests.databases import KINDS, POSTGRESQL, PostgreSQL, compile_once, migrated_sqlite
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
+
+compile_once()
 
 # files of long tests that share no service: their tests run wherever there is room, and not one after the other
 APART = {

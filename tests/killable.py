@@ -30,7 +30,7 @@ from tests.databases import migrated_sqlite
 from transports.base import Message, Outcome, Transport
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["pytest", "tests.killable", "tests.recording_smtp"])
+PROCESSES.set_forkserver_preload(["pytest", "gunicorn.app.wsgiapp", "tests.killable", "tests.recording_smtp"])
 PRODUCT = Path(mailer.__file__).parent
 SITES = ("accept", "_claim_campaign", "plan_next", "claim", "checkpoint", "release")
 

@@ -19,10 +19,10 @@ from app import create_app
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, PERMISSIONS, SEND_MAIL, Tokens, service_id
 from mailer.campaigns import control
+from mailer.campaigns.hold import Hold, current_hold, hold, release
 from mailer.campaigns.invariants import examine
 from mailer.cli import main
 from mailer.cli.root import system_user
-from mailer.delivery.hold import Hold, current_hold, hold, release
 from mailer.directory.users import deactivate_user, put_user
 from mailer.errors import InvalidParams, InvalidRow, NotLoggedIn
 from mailer.settings import Settings

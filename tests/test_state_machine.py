@@ -7,10 +7,11 @@ each can be entered at all is a test.
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
-from mailer.campaigns import control
+from mailer.campaigns import control, hold
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import BLOCKED, CANCELLING, HELD, progress
-from mailer.delivery import hold
 from mailer.delivery.ledger import LeaseLost
+from mailer.delivery.minutes import minutes
 from mailer.delivery.outbox import Checkpoint
 from mailer.delivery.worklist import Claim, Result
 from mailer.errors import InvalidState
@@ -50,6 +51,17 @@ WANTED = {*CampaignState, HELD, BLOCKED, CANCELLING, *(f"delivery {status}" for 
 FINAL = {DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.SKIPPED}
 ENDED = {CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES, CampaignState.CANCELLED}
 STOPPED = {CampaignState.PAUSED, CampaignState.CANCELLED, CampaignState.FAILED}
+# what SQLite itself sees of the outcomes, inside the transactions that write them; a person's decision is none
+SEEN = """
+CREATE TABLE seen (campaign_id TEXT, minute INTEGER, status TEXT);
+CREATE TRIGGER seen_first AFTER INSERT ON deliveries BEGIN
+    INSERT INTO seen VALUES (new.campaign_id, new.updated_at / 60000 * 60000, new.status);
+END;
+CREATE TRIGGER seen_again AFTER UPDATE OF status ON deliveries WHEN NOT (new.status = 'deferred' AND new.attempts = 0)
+BEGIN
+    INSERT INTO seen VALUES (new.campaign_id, new.updated_at / 60000 * 60000, new.status);
+END;
+"""
 entered: Counter[str] = Counter()
 numbers = st.integers(0, len(USERS) - 1)
 
@@ -67,6 +79,8 @@ class Mailing(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         shutil.copy(self.template, self.folder / "mailer.db")
+        with closing(sqlite3.connect(self.folder / "mailer.db")) as connection:
+            connection.executescript(SEEN)
         self.db = database_at(f"sqlite:///{self.folder}/mailer.db")
         self.ids: list[str] = []
         self.frozen: list[tuple[Claim, list[Result], int]] = []
@@ -275,6 +289,19 @@ class Mailing(RuleBasedStateMachine):
             entered[now.state] += 1
 
     @invariant()
+    def minutes_say_what_was_seen(self) -> None:
+        with self.db.read() as connection:
+            query = text("SELECT campaign_id, minute, status, count(*) FROM seen GROUP BY 1, 2, 3")
+            seen = {(campaign_id, minute, status): n for campaign_id, minute, status, n in connection.execute(query)}
+        told = {
+            (campaign_id, one.minute, status.value): getattr(one, status)
+            for campaign_id in self.ids
+            for one in minutes(self.db, campaign_id, after=None, count=100_000)
+            for status in DeliveryStatus
+        }
+        assert {key: count for key, count in told.items() if count} == seen
+
+    @invariant()
     def records_agree_with_what_arrived(self) -> None:
         arrived = Counter(message.id for message in self.harness.store.messages)
         for delivery in self.everything():
@@ -314,6 +341,7 @@ class Mailing(RuleBasedStateMachine):
             assert end.state in ENDED
             assert end.state == CampaignState.CANCELLED or end.pending == 0
         self.records_agree_with_each_other()
+        self.minutes_say_what_was_seen()
         self.records_agree_with_what_arrived()
         self.db.close()
         shutil.rmtree(self.folder)
@@ -368,16 +396,18 @@ def test_every_state_can_be_entered(mailing: type[Mailing]) -> None:
     for step, arguments in steps:
         step(**arguments)
         walk.records_agree_with_each_other()
+        walk.minutes_say_what_was_seen()
         walk.records_agree_with_what_arrived()
     walk.accept(dry_run=True, then="planned")
     walk.harness.store.answer(None, Status.REFUSED)
     walk.work([], None)
     walk.transport_breaks(9, 0)
-    for minutes in (2, 6, 0.05):
+    for passing in (2, 6, 0.05):
         for _ in range(3):
             walk.plan()
             walk.work([], None)
             walk.records_agree_with_each_other()
-        walk.time_passes(minutes)
+            walk.minutes_say_what_was_seen()
+        walk.time_passes(passing)
     walk.teardown()
     assert WANTED - set(entered) == set()

@@ -11,8 +11,8 @@ from webargs.flaskparser import FlaskParser
 from mailer.api.requests.fields import WireBoolean
 from mailer.api.requests.parser import StrictParser
 from mailer.api.schemas import StrictSchema
-from mailer.campaigns import progress
-from mailer.delivery import circuit_breaker, hold
+from mailer.campaigns import hold, progress
+from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS

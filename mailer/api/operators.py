@@ -13,7 +13,7 @@ from mailer.api.requests.fields import Milliseconds, one_line, storable
 from mailer.api.schemas import StrictSchema, SuccessSchema
 from mailer.audit import log
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, VIEW_AUDIT_LOG
-from mailer.delivery import hold
+from mailer.campaigns import hold
 from mailer.engines import Engine
 from mailer.storage.database import Database
 

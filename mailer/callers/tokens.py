@@ -23,9 +23,9 @@ from mailer.errors import InvalidParams, NotAuthorized, NotFound, NotLoggedIn
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import AuthToken, User
 
-SEND_MAIL, MANAGE_USERS = "send-mail", "manage-users"
+SEND_MAIL, SEND_URGENT, MANAGE_USERS = "send-mail", "send-urgent-mail", "manage-users"
 MANAGE_CAMPAIGNS, VIEW_AUDIT_LOG = "manage-campaigns", "view-audit-log"
-PERMISSIONS = (SEND_MAIL, MANAGE_USERS, MANAGE_CAMPAIGNS, VIEW_AUDIT_LOG)
+PERMISSIONS = (SEND_MAIL, SEND_URGENT, MANAGE_USERS, MANAGE_CAMPAIGNS, VIEW_AUDIT_LOG)
 SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SHOWN_DIGEST = 16  # characters of a token's digest that tell it from others
 

@@ -49,7 +49,7 @@ def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *
         if earlier is not None:
             return Accepted(earlier, replayed=True)
         values = {"id": campaign_id, "caller_id": caller_id, **draft.columns(), "fingerprint": fingerprint}
-        values |= {"state": CampaignState.ACCEPTED, "created_at": now, "due_at": now, "fence": 0}
+        values |= {"state": CampaignState.ACCEPTED, "created_at": now, "due_at": now, "turn_at": now, "fence": 0}
         connection.execute(_ACCEPT, values)
         return Accepted(campaign_id)
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, update
 from mailer.audit.actor import Via, current_actor
 from mailer.audit.log import Act, record
 from mailer.delivery import ledger, same_refusals
+from mailer.delivery.minutes import RecordedOutcomes
 from mailer.errors import InvalidState, NotFound
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
@@ -61,15 +62,22 @@ def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
     return {"state": state, "due_at": now, "rests": 0, "errors": 0}
 
 
-def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Send nothing more, from the next checkpoint on. What was sent stays on record."""
+def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> int:
+    """Send nothing more, from the next checkpoint on. What was sent stays on record.
+
+    Returns how many recipients are skipped who were waiting for another attempt.
+    """
+    outcomes = RecordedOutcomes()
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "cancelled", *UNFINISHED)
         now = db.clock(connection)
-        ledger.close_waiting(connection, campaign_id, now)
+        skipped = ledger.close_waiting(connection, campaign_id, now)
         _set(connection, campaign_id, state=CampaignState.CANCELLED, reason=None, finished_at=now)
+        outcomes.add(campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
+        outcomes.store(connection)
         record(connection, now, Act.CANCEL_CAMPAIGN, campaign_id)
+    return skipped
 
 
 def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *, uncertain: bool = False) -> int:
@@ -100,7 +108,7 @@ def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> An
     query = select(*facts).where(Campaign.id == campaign_id)
     if caller_id is not None:
         query = query.where(Campaign.caller_id == caller_id)
-    campaign = connection.execute(query.with_for_update()).one_or_none()
+    campaign = connection.execute(query.with_for_update(key_share=True)).one_or_none()
     if campaign is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
     return campaign

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 
 Task = Callable[[threading.Event], None]
@@ -26,13 +27,14 @@ class EngineParts:
     `planner.plan_next()` plans one campaign, `deliverer.run_next(stopping)` delivers one batch. Each returns False when
     there is nothing to do. Both hold what they work on by a lease of `settings.lease_seconds`. So while they run, the
     engine must call the `heartbeat()` of both, in the same process and several times a lease. `tasks` maps names to
-    tasks.
+    tasks. `observer` is told of a database that failed.
     """
 
     deliverer: Deliverer
     planner: Planner
     settings: Settings
     tasks: Mapping[str, Task] = field(default_factory=dict)
+    observer: Observer = UNOBSERVED
 
 
 class Engine(ABC):

@@ -27,6 +27,7 @@ class Worker:
     def __init__(self, parts: EngineParts) -> None:
         self._deliverer = parts.deliverer
         self._planner = parts.planner
+        self._observer = parts.observer
         self._heartbeat_seconds = parts.settings.lease_seconds / HEARTBEATS_PER_LEASE
         self._logged: set[str] = set()
 
@@ -38,6 +39,7 @@ class Worker:
                 busy = self._planner.plan_next() or self._deliverer.run_next(stopping.is_set)
             except SQLAlchemyError as error:
                 log.error("database trouble, trying again: %s", own_words(error))
+                self._observer.database_retried()
                 stopping.wait(PAUSE_AFTER_TROUBLE)
             except Exception as error:  # noqa: BLE001 - no campaign is at fault, so the thread must go on
                 self._log_error("delivery thread, trying again", error)
@@ -54,6 +56,7 @@ class Worker:
                 self._planner.heartbeat()
             except SQLAlchemyError as error:
                 log.error("heartbeat: %s", own_words(error))
+                self._observer.database_retried()
             except Exception as error:  # noqa: BLE001 - all leases of the process depend on this thread
                 self._log_error("heartbeat, trying again", error)
 

@@ -73,11 +73,11 @@ class QueryString(fields.String):
 class Milliseconds(fields.Field[int]):
     """Milliseconds since 1970 as ISO 8601 in UTC; read from any ISO 8601 date or time."""
 
-    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
-        try:
-            return from_iso(value)
-        except (TypeError, ValueError) as error:
-            raise ValidationError("Not a date or time as ISO 8601 has them.") from error
-
     def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
         return None if value is None else to_iso(value)
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
+        try:
+            return from_iso(str(value))
+        except (ValueError, OverflowError) as error:
+            raise ValidationError("Not a time as ISO 8601 has it.") from error

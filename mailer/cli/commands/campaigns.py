@@ -40,7 +40,7 @@ def list_(limit: int, everybody: bool, as_json: bool, url: str, user_id: str, to
         print_json(found)
         return
     whose = ("callerId",) if everybody else ()
-    columns = ("_id", *whose, "state", "planned", "sent", "failed", "createdAt", "subject")
+    columns = ("_id", *whose, "state", "priority", "planned", "sent", "failed", "createdAt", "subject")
     print_rows(columns, [[campaign.get(column) for column in columns] for campaign in found])
 
 
@@ -117,7 +117,8 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     if as_json:
         print_json(campaign)
         return
-    shown = ["_id", "state", *(["reason"] if campaign.get("reason") else []), "callerId", "subject", "dryrun", *COUNTS]
+    reason = ["reason"] if campaign.get("reason") else []
+    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *COUNTS]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

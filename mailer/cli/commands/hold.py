@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from mailer.campaigns import hold as holding
 from mailer.cli.database import open_database
 from mailer.cli.output import printable
-from mailer.delivery import hold as holding
 from mailer.text import is_one_line
 
 MAX_REASON = 1000  # characters, as over HTTP

@@ -11,6 +11,8 @@ import click
 from app import Services, build, settings_with_warnings
 from mailer.cli.failures import Failure
 
+log = logging.getLogger(__name__)
+
 STOP_SECONDS = 25.0  # what a service manager leaves between SIGTERM and SIGKILL, less a little
 LOOK_SECONDS = 1.0
 
@@ -25,6 +27,7 @@ def worker() -> None:
         signal.signal(signum, lambda *_: stopping.set())
     services = build(settings_with_warnings())
     services.engine.start()
+    _serve_metrics(services)
     try:
         trouble = _until(stopping, services)
     finally:
@@ -33,6 +36,18 @@ def worker() -> None:
         services.db.close()
     if trouble or not ended:
         raise Failure(trouble or f"a checkpoint did not end within {STOP_SECONDS:.0f} s; its lease will run out")
+
+
+def _serve_metrics(services: Services) -> None:
+    place = services.settings.metrics
+    if services.instruments is None:
+        return
+    if place == "true":
+        log.warning("metrics are counted and not served: MAILER_METRICS=true means the web server, and there is none")
+        return
+    from mailer.metrics.processes import listen  # noqa: PLC0415 - only where it is wanted
+
+    listen(services.instruments.registry, place)
 
 
 def _until(stopping: threading.Event, services: Services) -> str | None:

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
 from mailer.storage.database import Database
 from mailer.storage.dialects import Upsert
-from mailer.storage.models import Batch, BatchState, CircuitBreaker, SendingHold
+from mailer.storage.models import Batch, BatchState, SendingHold
 from mailer.times import to_iso
-
-HELD = exists(select(SendingHold.id))
-"""A condition: all sending is held."""
 
 _HOLD = select(SendingHold.since, SendingHold.held_by, SendingHold.reason)
 _FIRST = Upsert(SendingHold, lambda new: new.on_conflict_do_nothing())
-# built once: every claim runs it
-_OBSTACLES = select(HELD, select(CircuitBreaker.retry_at).scalar_subquery())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +32,6 @@ class Hold:
     def __str__(self) -> str:
         """Since when and why, for everybody."""
         return f"held since {to_iso(self.since, precision='seconds')}: {self.reason}"
-
-
-def may_send(connection: Connection, now: int) -> bool:
-    """Whether anything may be claimed at `now` (ms): nobody holds sending, and the circuit breaker is not open."""
-    held, retry_at = connection.execute(_OBSTACLES).one()
-    return not held and (retry_at is None or retry_at <= now)
 
 
 def current_hold(connection: Connection) -> Hold | None:
