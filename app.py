@@ -10,15 +10,28 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
+from mailer.api import (
+    audience,
+    campaigns,
+    control,
+    health,
+    mailer,
+    operators,
+    sessions,
+    suppressed_addresses,
+    unsubscribes,
+    users,
+)
 from mailer.api.errors import EnvelopeApi, protect, register_errors
 from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
+from mailer.audit.retention import audit_retention
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.services import ServicesFirst, SessionsOfServices
 from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
 from mailer.callers.workspace_callers import WorkspaceCallers
@@ -106,6 +119,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
+    loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     parts = EngineParts(deliverer, planner, settings, loops, observer)
     if listener is not None:
@@ -182,10 +196,12 @@ def _check_sync(settings: Settings) -> None:
 
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:
     settings = services.settings
+    own = LocalSessions(services.db, services.tokens)
     if settings.auth == "local":
-        return services.tokens, LocalSessions(services.db, services.tokens)
+        return services.tokens, own
     callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
-    return callers, WorkspaceSessions(settings.workspace_url, callers)
+    sessions = WorkspaceSessions(settings.workspace_url, callers)
+    return ServicesFirst(services.tokens, callers), SessionsOfServices(own, sessions)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -241,6 +257,7 @@ def _add_api(app: Flask, services: Services) -> None:
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
         control.make_blueprint(db, guard, engine, observer),
+        operators.make_blueprint(db, guard, engine),
     ):
         api.register_blueprint(blueprint)
     troubles = {name: task.trouble for name, task in services.tasks.items()}

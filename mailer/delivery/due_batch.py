@@ -110,9 +110,9 @@ _UNPLANNED = select(Campaign.id).where(unplanned(_NOW)).limit(1)
 def choices(connection: Connection, now: int) -> Sequence[Choice]:
     """Return the campaigns that may be delivered at `now` (ms since 1970), whose turn it is first: at most `CHOICES`.
 
-    There are none while the circuit breaker is open.
+    There are none while the circuit breaker is open, or all sending is held.
     """
-    if not _may_send(connection, now):
+    if not circuit_breaker.may_send(connection, now):
         return ()
     base = turns.base(connection)
     return [Choice(one, base) for one in connection.scalars(_IN_TURN, {"now": now, "base": base})]
@@ -120,7 +120,7 @@ def choices(connection: Connection, now: int) -> Sequence[Choice]:
 
 def lock(connection: Connection, choice: Choice, now: int) -> AnyRow | None:
     """Lock the batch of the campaign that is due first; None: there is none any more, or others are claiming them."""
-    if not _may_send(connection, now):
+    if not circuit_breaker.may_send(connection, now):
         return None
     return connection.execute(_DUE_BATCH, {"campaign": choice.campaign_id, "now": now}).one_or_none()
 
@@ -132,13 +132,8 @@ def turn_is_over(connection: Connection, claim: Claim, now: int) -> bool:
     """
     if connection.scalar(_UNPLANNED, {"now": now}) is not None:
         return True
-    if not _may_send(connection, now):
+    if not circuit_breaker.may_send(connection, now):
         return False
     base = turns.base(connection)
     place = {"used": turns.standing(connection, claim, now, base), "cost": turns.outranked(claim, now)}
     return connection.scalar(_SOMEBODY_ELSE, {"now": now, "base": base, "mine": claim.campaign_id, **place}) is not None
-
-
-def _may_send(connection: Connection, now: int) -> bool:
-    breaker = circuit_breaker.tripped(connection)
-    return breaker is None or not breaker.is_open(now)

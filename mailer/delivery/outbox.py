@@ -36,8 +36,9 @@ from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, De
 from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
-# built once: every checkpoint runs it
+# built once: every checkpoint runs the second
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
+_STATE_AND_HOLD = _STATE.add_columns(circuit_breaker.HELD)
 
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
@@ -159,13 +160,14 @@ class Outbox:
         """Commit `results` and the intent to attempt `ahead`, without those who may not be written to any more.
 
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
-        runs, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
+        runs or sending is held, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
             same_refusals.judge(connection, claim, results, self._same_refusals)
-            state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
+            state, held = connection.execute(_STATE_AND_HOLD, {"campaign": claim.campaign_id}).one()
             running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
+            running = running and not held
             items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
             untried -= sum(result.item.status is None for result in skipped)
             intent = [item.recipient.user_id for item in items]
