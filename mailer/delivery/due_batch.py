@@ -33,6 +33,7 @@ from mailer.delivery import circuit_breaker, ledger, resting, turns
 from mailer.delivery.worklist import Claim
 from mailer.storage.database import AnyRow
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Turn
+from mailer.storage.models.states import ACTIVE
 
 CHOICES = 20  # campaigns that a claim tries in turn, since others may be claiming at the same moment
 
@@ -104,6 +105,7 @@ def _due_batch() -> Select[*tuple[Any, ...]]:
 _IN_TURN = _in_turn()
 _SOMEBODY_ELSE = _somebody_else()
 _DUE_BATCH = _due_batch()
+_OTHERS = select(Campaign.id).where(Campaign.state.in_(ACTIVE), Campaign.id != bindparam("mine")).limit(1)
 _UNPLANNED = select(Campaign.id).where(unplanned(_NOW)).limit(1)
 
 
@@ -123,6 +125,11 @@ def lock(connection: Connection, choice: Choice, now: int) -> AnyRow | None:
     if not circuit_breaker.may_send(connection, now):
         return None
     return connection.execute(_DUE_BATCH, {"campaign": choice.campaign_id, "now": now}).one_or_none()
+
+
+def alone(connection: Connection, claim: Claim) -> bool:
+    """Whether no other campaign is under way, so that nobody's turn can have come."""
+    return connection.scalar(_OTHERS, {"mine": claim.campaign_id}) is None
 
 
 def turn_is_over(connection: Connection, claim: Claim, now: int) -> bool:

@@ -129,6 +129,8 @@ class Outbox:
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
         with self._db.read() as connection:
+            if due_batch.alone(connection, claim):
+                return False
             return due_batch.turn_is_over(connection, claim, self._db.clock(connection))
 
     def due_items(self, claim: Claim) -> list[WorkItem]:
