@@ -18,6 +18,7 @@ from mailer.errors import InvalidParams
 from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from mailer.storage.models import Priority
 from mailer.suppression.unsubscribes import unsubscribe_matching
 
 EXAMPLE = {
@@ -39,6 +40,7 @@ INVALID_FROM = {
     "errorType": "error-invalid-from-address",
     "details": {"function": "Mailer.sendMail"},
 }
+SEND_URGENT = "send-urgent-mail"
 MAX_KEY = 255
 KEY = {
     "name": "Idempotency-Key",
@@ -80,6 +82,8 @@ def make_blueprint(
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
+        if payload["priority"] is Priority.URGENT:
+            current_caller().require(SEND_URGENT)
         draft = make_draft(settings, **payload)
         accepted = accept(
             db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000

@@ -25,7 +25,8 @@ class Progress:
 
     `state` is a `CampaignState` or one of two that are not on record: `blocked` is a running campaign whose transport
     fails, `cancelling` is a cancelled campaign of which a worker is still ending its checkpoint. `reason` says why the
-    campaign failed or does not progress. `planned` counts all recipients, the other counts are by their last outcome.
+    campaign failed or does not progress. `priority` None: it is chosen when the campaign is planned. `planned` counts
+    all recipients, the other counts are by their last outcome.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Progress:
     reason: str | None
     subject: str
     dry_run: bool
+    priority: str | None
     created_at: int
     started_at: int | None
     finished_at: int | None
@@ -104,7 +106,7 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
         select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
         for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
     ]
-    facts = (*_takeovers(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
+    facts = (*_takeovers(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run, Campaign.priority)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
 

@@ -17,13 +17,21 @@ from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
-from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
-from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
+from mailer.delivery.trouble import (
+    Trouble,
+    describe,
+    full_traceback,
+    is_the_campaigns,
+    one_line,
+)
+from mailer.delivery.turns import Seldom
+from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem
+from mailer.logs.context import bound
+from mailer.logs.masking import without_addresses
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
-from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
 from mailer.storage.lease import boot_time
 from transports.base import Transport, TransportUnavailable
@@ -31,6 +39,7 @@ from transports.base import Transport, TransportUnavailable
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
+ASK_SECONDS = 0.2  # between two questions of this process whose turn it is
 
 T = TypeVar("T")
 
@@ -58,9 +67,13 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
+        self._ask = Seldom(ASK_SECONDS)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
-        """Deliver the batch that is due first; return False if none is. When `stopping()`, end after this checkpoint.
+        """Deliver the batch whose turn it is; return False if none is due.
+
+        It ends after a checkpoint, before the batch does, when `stopping()`, or when the turn of another campaign has
+        come.
 
         After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
         that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
@@ -70,27 +83,30 @@ class Deliverer:
         if claim is None:
             return False
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
+        with bound(campaign=claim.campaign_id, batch=claim.number):
+            self._deliver_or_rest(lease, stopping)
+        self._observer.batch_ended(boot_time() - since)
+        return True
+
+    def _deliver_or_rest(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
+        claim = lease.claim
         try:
             self._deliver(lease, stopping)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
         except BaseException as error:  # of this campaign, unless the machine or the database is at fault
-            if not _is_the_campaigns(error):
+            if not is_the_campaigns(error):
                 raise
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
-        self._observer.batch_ended(boot_time() - since)
-        return True
 
     def _claim(self) -> Claim | None:
         while True:
             try:
                 return self._outbox.claim()
-            except Exception as error:  # such as a row with values that cannot be read
-                campaign_id = self._outbox.campaign_due() if _is_the_campaigns(error) else None
-                if campaign_id is None:
-                    raise
+            except Unclaimable as failed:  # such as a row with values that cannot be read
+                error, campaign_id = failed.__cause__ or failed, failed.campaign_id
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
 
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
@@ -98,6 +114,10 @@ class Deliverer:
         log.error("campaign %s met an unexpected error: %s", campaign_id, without_addresses(describe(error)))
         if times <= 1:
             log.error("%s", full_traceback(error))
+
+    def in_hand(self) -> str:
+        """Return the batches that this process delivers now, for people to read; empty if there are none."""
+        return ", ".join(f"{lease.claim.campaign_id} batch {lease.claim.number}" for lease in list(self._held.values()))
 
     def heartbeat(self) -> None:
         """Extend the lease of every batch in hand, since sending one message may take longer than a lease."""
@@ -131,8 +151,23 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
+            if todo and not sender.owes and self._turn_is_over(claim):
+                break
         release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
+
+    def _turn_is_over(self, claim: Claim) -> bool:
+        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
+
+        It asks only some times a second, so of the threads of a process one after the other gives way.
+        """
+        if claim.half_open or claim.campaign_rests or not self._ask.may():
+            return False
+        try:
+            return self._outbox.turn_is_over(claim)
+        except OperationalError as error:  # the outcomes in hand are not to be lost for this
+            log.error("database trouble, going on: %s", own_words(error))
+            return False
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()
@@ -154,7 +189,7 @@ class Deliverer:
     ) -> Checkpoint:
         checkpoint = partial(self._outbox.checkpoint, lease.claim, results, ahead, untried)
         written = self._write_until_done(lease, intent, checkpoint, stopping)
-        lease.renew(written.since)
+        lease.keep(written.since)
         return written
 
     def _write_until_done(
@@ -207,11 +242,6 @@ class Deliverer:
         """
         self._outbox.record_recovery(claim)
         return replace(claim, half_open=False, campaign_rests=False)
-
-
-def _is_the_campaigns(error: BaseException) -> bool:
-    """Whether an error is taken as the campaign's: trouble of the machine or the database would meet every campaign."""
-    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 
 def _untried(items: Sequence[WorkItem]) -> int:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Insert, delete, func, select
 
+from mailer.observer import Observer
 from mailer.storage.database import Database
 from mailer.storage.dialects import NewRow, RowUpsert, is_postgresql
 from mailer.storage.models import CampaignMinute, DeliveryStatus
@@ -60,6 +62,17 @@ class RecordedOutcomes:
         part = threading.get_native_id() % PARTS if is_postgresql(connection) else 0
         counts = [self.counts[status.value] for status in DeliveryStatus]
         _ADD.run(connection, [(self.campaign_id, self.now - self.now % MINUTE, part, *counts)])
+
+
+@contextmanager
+def recording(db: Database, observer: Observer) -> Iterator[tuple[Connection, RecordedOutcomes]]:
+    """A transaction. The outcomes that it records go into their minute last; once committed, `observer` is told."""
+    outcomes = RecordedOutcomes()
+    with db.write() as connection:
+        yield connection, outcomes
+        outcomes.store(connection)
+    if outcomes.counts:
+        observer.recorded(outcomes.counts)
 
 
 def _adding(new: NewRow) -> Insert:
