@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
+from mailer.storage.notifications import listener_for
 from mailer.storage.stepwise_task import StepwiseTask
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
@@ -79,7 +80,8 @@ def build(settings: Settings) -> Services:
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
-    db = database_at(settings.database_url)
+    db = database_at(settings.database_url, prepare=settings.database_prepare)
+    listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
     instruments, transport = _watched(settings, db, transport)
@@ -102,8 +104,12 @@ def build(settings: Settings) -> Services:
     loops = {"clock": ClockWatch(db, lease).run_periodically}
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     parts = EngineParts(deliverer, planner, settings, loops, observer)
-    limits = ConcurrencyLimit()
-    return Services(settings, db, Tokens(db), transport, links, engine(parts), tasks, limits, instruments)
+    if listener is not None:
+        parts = replace(parts, tasks={**loops, "listener": listener.run}, announced=listener.hears)
+    made = engine(parts)
+    if listener is not None:
+        listener.on_work = made.wake
+    return Services(settings, db, Tokens(db), transport, links, made, tasks, ConcurrencyLimit(), instruments)
 
 
 def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, ScheduledTask]:

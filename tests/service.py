@@ -20,7 +20,7 @@ from gunicorn.app.wsgiapp import run
 
 from mailer.callers.tokens import Tokens
 from mailer.selector import database_at
-from tests.databases import migrated_sqlite
+from tests.databases import any_database
 from tests.killable import PROCESSES, signal_process
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +46,7 @@ class Service:
     ) -> None:
         self.folder = folder
         self.code = code
-        self.database_url = database_url or migrated_sqlite(folder / "mailer.db")
+        self.database_url = database_url or any_database(folder / "mailer.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -60,7 +60,7 @@ class Service:
         self.workers = workers
         self.process: BaseProcess | None = None
         self.output = folder / "server.out"
-        self.db = database_at(self.database_url)
+        self.db = database_at(self.database_url, prepare=bool(settings.get("database_prepare", True)))
 
     def start(self) -> Service:
         """Start gunicorn and wait until it answers."""

@@ -16,6 +16,7 @@ from mailer.errors import InvalidState, NotFound
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
 from mailer.storage.models.states import BEGUN, UNFINISHED, WITH_ISSUES
+from mailer.storage.notifications import announce_work
 
 BY_A_PERSON = "paused by a person"
 
@@ -41,6 +42,7 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
         reason = f"resumed by a person; was paused: {campaign.reason}" if paused_itself else None
         known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
         _set(connection, campaign_id, reason=reason, **known, **_going(campaign, db.clock(connection)))
+        announce_work(connection)
 
 
 def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
         count = ledger.reopen(connection, campaign_id, statuses, now)
         if count:
             same_refusals.forget(connection, campaign_id)
+        announce_work(connection)
         if campaign.state == CampaignState.FAILED or (count and campaign.state in WITH_ISSUES):
             _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
             ledger.complete_campaign(connection, campaign_id, now)  # at once, if it failed after its last message

@@ -22,6 +22,7 @@ from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.dialects import is_postgresql
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority, User
+from mailer.storage.notifications import announce_work
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Planner:
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
             if held and ranges:
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
+                announce_work(connection)  # for the workers of other processes, which could not plan it
         if held:
             self._observer.planned(sum(recipients for _first, _last, recipients in ranges))
 

@@ -33,6 +33,7 @@ from mailer.observer import UNOBSERVED, Observer
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus, Priority
+from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
 # built once: every checkpoint runs it
@@ -222,6 +223,7 @@ class Outbox:
                 resting.end(connection, claim.campaign_id, answered=True, ended=False)
             if claim.half_open:
                 circuit_breaker.close(connection)
+            announce_work(connection)
 
     def _record(
         self,

@@ -27,7 +27,8 @@ class EngineParts:
     `planner.plan_next()` plans one campaign, `deliverer.run_next(stopping)` delivers one batch. Each returns False when
     there is nothing to do. Both hold what they work on by a lease of `settings.lease_seconds`. So while they run, the
     engine must call the `heartbeat()` of both, in the same process and several times a lease. `tasks` maps names to
-    tasks. `observer` is told of a database that failed.
+    tasks. `observer` is told of a database that failed. `announced()` says whether `wake` is called now for work that
+    any process brings: then idle workers need not look for it often. One of the tasks sees to that.
     """
 
     deliverer: Deliverer
@@ -35,6 +36,7 @@ class EngineParts:
     settings: Settings
     tasks: Mapping[str, Task] = field(default_factory=dict)
     observer: Observer = UNOBSERVED
+    announced: Callable[[], bool] = bool  # which is False
 
 
 class Engine(ABC):

@@ -13,7 +13,8 @@ from mailer.storage.database_errors import own_words
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5  # how late work that another process accepted is noticed
+POLL_SECONDS = 0.5  # how late work that another process accepted is noticed, where nobody announces it
+LONGEST_POLL_SECONDS = 5.0  # and how late what becomes due by itself is, where new work is announced
 PAUSE_AFTER_TROUBLE = 2.0  # seconds
 HEARTBEATS_PER_LEASE = 3
 
@@ -29,10 +30,15 @@ class Worker:
         self._planner = parts.planner
         self._observer = parts.observer
         self._heartbeat_seconds = parts.settings.lease_seconds / HEARTBEATS_PER_LEASE
+        self._announced = parts.announced
         self._logged: set[str] = set()
 
     def run(self, stopping: threading.Event, work: threading.Event) -> None:
-        """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment."""
+        """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment.
+
+        Each thread needs a `work` of its own, since it clears it before it looks.
+        """
+        looks = 0  # that found nothing, one after the other
         while not stopping.is_set():
             work.clear()
             try:
@@ -45,8 +51,15 @@ class Worker:
                 self._log_error("delivery thread, trying again", error)
                 stopping.wait(PAUSE_AFTER_TROUBLE)
             else:
-                if not busy and not stopping.is_set():
-                    work.wait(POLL_SECONDS)
+                looks = 0 if busy else looks + 1
+                if not busy and not stopping.is_set() and work.wait(self._pause(looks)):
+                    looks = 0
+
+    def _pause(self, looks: int) -> float:
+        """How many seconds to wait after so many looks that found nothing."""
+        if not self._announced():
+            return POLL_SECONDS
+        return min(POLL_SECONDS * 2.0 ** min(looks - 1, 10), LONGEST_POLL_SECONDS)
 
     def keep_leases(self, stopping: threading.Event) -> None:
         """Extend the leases of all that this process plans and delivers, again and again until `stopping` is set."""

@@ -30,6 +30,8 @@ class Settings:
     """The configuration. Each field is read from the variable `MAILER_<FIELD>`; a test builds one without any."""
 
     database_url: str = "sqlite:///instance/mailer.db"
+    database_prepare: bool = True  # whether PostgreSQL keeps prepared statements for each connection
+    listen_url: str = ""  # where new work is heard of; empty: `database_url`
     transport: str = "console:"
     engine: str = "local"
     secret_key: tuple[str, ...] = ()  # the first signs, all verify
@@ -139,9 +141,11 @@ def _kept_secret_key() -> str:
     return key
 
 
-_SECRET = {"secret_key", "database_url", "transport", "workspace_token"}
+_SECRET = {"secret_key", "database_url", "listen_url", "transport", "workspace_token"}
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
+    "database_prepare": lambda env, name: env.bool(name),
+    "listen_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),
     "engine": readers.text(readers.printable),
     "secret_key": readers.listed(readers.long_enough),
