@@ -16,6 +16,7 @@ from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
+from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import LocalSessions, Sessions
@@ -33,11 +34,12 @@ from mailer.messages.links import Links
 from mailer.observer import UNOBSERVED
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
-from mailer.settings import Settings, site_address, unknown_settings
+from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
 from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.workers import Heartbeat
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
 
@@ -66,10 +68,10 @@ class Services:
     instruments: Instruments | None  # None: nobody counts
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, *, role: str = "worker") -> Services:
     """Make the parts, and create or migrate the database's schema. Raises `ConfigError` for settings that cannot work.
 
-    It starts no thread and opens no connection but the database's.
+    It starts no thread and opens no connection but the database's. `role` is what `mailer status` calls the process.
     """
     try:
         transport = from_url(settings.transport)
@@ -101,7 +103,9 @@ def build(settings: Settings) -> Services:
     limit = float(settings.planning_timeout)
     planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
     tasks = _scheduled_tasks(db, settings, lease)
-    loops = {"clock": ClockWatch(db, lease).run_periodically}
+    about = {"engine": settings.engine, "role": role, "version": service_version()}
+    seen = Heartbeat(db, **about, doing=deliverer.in_hand)
+    loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     parts = EngineParts(deliverer, planner, settings, loops, observer)
     if listener is not None:
@@ -150,10 +154,13 @@ def setting_warnings(settings: Settings) -> tuple[str, ...]:
 def settings_with_warnings() -> Settings:
     """Read the settings. Raises `ConfigError`.
 
-    Unknown variables are logged once, and if mail goes out over SMTP, so is each setting that is probably a mistake.
+    Logged once: unknown variables, files with secrets that everybody may read, and if mail goes out over SMTP, each
+    setting that is probably a mistake.
     """
     for unknown in unknown_settings():
         _warn(str(unknown))
+    for warning in secret_file_warnings():
+        _warn(warning)
     settings = Settings.from_env()
     for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
         _warn(warning)
@@ -184,7 +191,7 @@ def _callers(services: Services) -> tuple[Authenticator, Sessions]:
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The server starts its engine, `app.extensions["mailer"].engine`, after the fork."""
     settings = settings or settings_with_warnings()
-    services = build(settings)
+    services = build(settings, role="web")
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)
@@ -201,11 +208,12 @@ def _configure(app: Flask, settings: Settings) -> None:
     """Set up what holds for every request, whatever its path."""
     app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES)
     app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
-    app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = RequestIds(KeptSlashes(WholeBodies(app.wsgi_app)))  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # fields stay in the order of the documentation
     register_errors(app)
     protect(app)
     tell_rates(app)
+    tell_requests(app)
 
 
 def _add_api(app: Flask, services: Services) -> None:

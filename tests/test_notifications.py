@@ -222,7 +222,7 @@ class Idle:
 
 
 def parts(idle: Any, *, announced: bool, workers: int = 1) -> EngineParts:
-    return EngineParts(idle, idle, Settings(workers=workers), {}, announced=lambda: announced)
+    return EngineParts(idle, idle, Settings(workers=workers), announced=lambda: announced)
 
 
 def test_wake_reaches_every_thread_that_waits() -> None:

@@ -7,8 +7,9 @@ import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.delivery.trouble import describe, full_traceback, without_addresses
+from mailer.delivery.trouble import describe, full_traceback
 from mailer.engines.base import EngineParts
+from mailer.logs.masking import without_addresses
 from mailer.storage.database_errors import own_words
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,8 @@ import click
 
 from app import Services, build, settings_with_warnings
 from mailer.cli.failures import Failure
+from mailer.logs.configuration import configure
+from mailer.settings import log_settings
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +22,7 @@ LOOK_SECONDS = 1.0
 @click.command()
 def worker() -> None:
     """Deliver in this process, without the web; SIGTERM or Ctrl-C finishes the checkpoint in hand."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel("WARNING")
+    configure(*log_settings())
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())

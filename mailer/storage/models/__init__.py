@@ -10,6 +10,7 @@ from mailer.storage.models.directory import User, comparable_address
 from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions, Turn
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
+from mailer.storage.models.workers import SeenWorker
 
 __all__ = [
     "AuthToken",
@@ -29,6 +30,7 @@ __all__ = [
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
+    "SeenWorker",
     "ServedVersions",
     "Turn",
     "User",
