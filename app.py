@@ -45,6 +45,9 @@ from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.observer import UNOBSERVED
+from mailer.pacing.admission import Admission
+from mailer.pacing.domain_slots import DomainSlots
+from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
 from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
@@ -55,6 +58,7 @@ from mailer.storage.stepwise_task import StepwiseTask
 from mailer.storage.workers import Heartbeat
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+from transports.rate import share
 
 if TYPE_CHECKING:
     from mailer.metrics.instruments import Instruments
@@ -99,9 +103,11 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    share(transport, SharedSlots(db))
     instruments, transport = _watched(settings, db, transport)
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
+    domains = DomainSlots(settings.domain_rates)
     outbox = Outbox(
         db,
         lease=lease,
@@ -110,11 +116,13 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
         observer=observer,
+        admission=Admission(domains, settings.send_window),
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
     limit = float(settings.planning_timeout)
-    planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
+    merge = settings.merge_addresses
+    planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains, observer=observer)
     tasks = _scheduled_tasks(db, settings, lease)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
-from mailer.delivery.retry import transport_back_off
+from mailer.delivery.retry import told_back_off, transport_back_off
 from mailer.storage.models import CircuitBreaker, SendingHold
 
 HELD = exists(select(SendingHold.id))
@@ -54,9 +54,11 @@ def tripped(connection: Connection) -> Tripped | None:
     return Tripped(*found) if found else None
 
 
-def trip(connection: Connection, reason: str, now: int, *, half_open: bool) -> None:
+def trip(connection: Connection, reason: str, now: int, *, half_open: bool, retry_after: float | None = None) -> None:
     """Open the breaker after a failure at `now` (ms since 1970), for longer with each failure in a row.
 
+    Where the transport said when it can be tried again, in seconds, that is when, but after five minutes at the latest:
+    a limit may be raised meanwhile.
     `half_open` means that the caller was the one worker that tried the transport. While the breaker is open, failures
     of the others change nothing: they began to send before it opened.
     """
@@ -64,7 +66,8 @@ def trip(connection: Connection, reason: str, now: int, *, half_open: bool) -> N
     if before and not half_open and before.is_open(now):
         return
     failures = before.failures + 1 if before else 1
-    values = {"reason": reason, "failures": failures, "retry_at": now + transport_back_off(failures)}
+    wait = transport_back_off(failures) if retry_after is None else told_back_off(retry_after)
+    values = {"reason": reason, "failures": failures, "retry_at": now + wait}
     close(connection)
     connection.execute(insert(CircuitBreaker).values(id=1, since=before.since if before else now, **values))
 

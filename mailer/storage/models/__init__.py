@@ -14,6 +14,7 @@ from mailer.storage.models.operation import (
     ScheduledTask,
     SendingHold,
     ServedVersions,
+    SlotCount,
     Turn,
 )
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
@@ -42,6 +43,7 @@ __all__ = [
     "SeenWorker",
     "SendingHold",
     "ServedVersions",
+    "SlotCount",
     "Turn",
     "User",
     "Wish",
