@@ -51,10 +51,11 @@ from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
 from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
+from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
-from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.steps.stepwise_task import StepwiseTask
 from mailer.storage.workers import Heartbeat
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
@@ -95,10 +96,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
     engine = engine_class(settings.engine)
-    _check_mail(settings)
-    if settings.auth == "workspace" and not settings.workspace_url:
-        raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
-    _check_sync(settings)
+    refuse_impossible(settings)
     db = database_at(settings.database_url, prepare=settings.database_prepare)
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
@@ -157,15 +155,6 @@ def _watched(settings: Settings, db: Database, transport: Transport) -> tuple[In
     return watched(db, transport)
 
 
-def _check_mail(settings: Settings) -> None:
-    """Raise `ConfigError` if recipients could not follow the links in their mail."""
-    if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
-        raise ConfigError(
-            f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
-            "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
-        )
-
-
 def setting_warnings(settings: Settings) -> tuple[str, ...]:
     """Return a sentence for each setting that works but is probably a mistake."""
     open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
@@ -192,14 +181,6 @@ def settings_with_warnings() -> Settings:
 @cache
 def _warn(text: str) -> None:
     log.warning(text)  # once, and not again in the processes that are forked from this one
-
-
-def _check_sync(settings: Settings) -> None:
-    """Raise `ConfigError` if a sync is scheduled and settings that it needs are missing."""
-    needed = ("workspace_url", "workspace_user_id", "workspace_token")
-    missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
-    if settings.sync_every is not None and missing:
-        raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
 
 
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:

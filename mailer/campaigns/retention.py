@@ -15,8 +15,8 @@ from mailer.campaigns import draft
 from mailer.delivery import minutes, same_refusals
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
-from mailer.storage.small_steps import STEP, Steps, delete_in_steps, run_steps
-from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.steps.small_steps import STEP, Steps, delete_in_steps, run_steps
+from mailer.storage.steps.stepwise_task import StepwiseTask
 
 TASK = "retention"  # its name among the scheduled tasks
 PERIOD = 60 * 60 * 1000  # ms from one look for what is too old to the next
