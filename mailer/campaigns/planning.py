@@ -11,7 +11,7 @@ from sqlalchemy import Connection, case, insert, or_, select
 
 from mailer.campaigns import batch_ranges
 from mailer.campaigns.batch_ranges import Range
-from mailer.delivery import resting
+from mailer.delivery import resting, turns
 from mailer.delivery.due_batch import unplanned
 from mailer.delivery.trouble import Trouble, describe, full_traceback
 from mailer.directory.users import find_by_address
@@ -149,9 +149,13 @@ def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
 
 
 def _claim_campaign(db: Database, lease: int) -> Unplanned | None:
-    """Take the campaign that waits for planning and comes first; None if there is none. `lease` is in ms."""
+    """Take the campaign that waits for planning and comes first; None if there is none. `lease` is in ms.
+
+    Of several callers, it is one of who has had least of the delivery, so that one with many does not hold up the rest.
+    """
     first = select(Campaign.id, Campaign.fence, Campaign.dry_run, Campaign.sender, Campaign.priority)
-    first = first.order_by(_BEHIND, Campaign.due_at, Campaign.id).limit(1).with_for_update(skip_locked=True)
+    first = first.order_by(_BEHIND, turns.SPENT, Campaign.due_at, Campaign.id).limit(1)
+    first = first.with_for_update(of=Campaign, skip_locked=True)
     with db.read() as connection:
         due = unplanned(db.clock(connection))
         if connection.scalar(select(Campaign.id).where(due).limit(1)) is None:

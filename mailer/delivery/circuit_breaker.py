@@ -11,11 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from mailer.delivery.retry import told_back_off, transport_back_off
-from mailer.storage.models import CircuitBreaker
+from mailer.storage.models import CircuitBreaker, SendingHold
 
+HELD = exists(select(SendingHold.id))
+"""A condition: an operator holds all sending (`campaigns.hold`), whatever the breaker says."""
+
+# built once: every claim runs it
+_OBSTACLES = select(HELD, select(CircuitBreaker.retry_at).scalar_subquery())
 _TRIPPED = select(CircuitBreaker.reason, CircuitBreaker.since, CircuitBreaker.failures, CircuitBreaker.retry_at)
 
 
@@ -35,6 +40,12 @@ class Tripped:
     def is_open(self, now: int) -> bool:
         """Whether nobody may send at `now` (ms since 1970). If this is false, the breaker is half-open."""
         return self.retry_at > now
+
+
+def may_send(connection: Connection, now: int) -> bool:
+    """Whether anything may be claimed at `now` (ms): the breaker is not open, and nobody holds all sending."""
+    held, retry_at = connection.execute(_OBSTACLES).one()
+    return not held and (retry_at is None or retry_at <= now)
 
 
 def tripped(connection: Connection) -> Tripped | None:

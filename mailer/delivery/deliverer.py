@@ -18,7 +18,7 @@ from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
 from mailer.delivery.trouble import Trouble, describe, full_traceback, is_the_campaigns, one_line
-from mailer.delivery.turns import Seldom
+from mailer.delivery.turns import TurnWatch
 from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem, untried, within
 from mailer.logs.context import bound
 from mailer.logs.masking import without_addresses
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
 NAP_SECONDS = 0.1  # at most before it is looked again what is due, while domains wait for their slots
-ASK_SECONDS = 0.2  # between two questions of this process whose turn it is
 
 T = TypeVar("T")
 
@@ -62,7 +61,7 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
-        self._ask = Seldom(ASK_SECONDS)
+        self._turns = TurnWatch(outbox.turn_is_over)
 
     def run_next(self, stopping: Callable[[], bool]) -> bool:
         """Deliver the batch whose turn it is; return False if none is due.
@@ -153,23 +152,10 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
-            if todo and not sender.owes and self._turn_is_over(claim):
+            if todo and not sender.owes and self._turns.is_over(claim):
                 break
         release = partial(self._outbox.release, claim, attempt.results, untried(todo, beyond), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
-
-    def _turn_is_over(self, claim: Claim) -> bool:
-        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
-
-        It asks only some times a second, so of the threads of a process one after the other gives way.
-        """
-        if claim.half_open or claim.campaign_rests or not self._ask.may():
-            return False
-        try:
-            return self._outbox.turn_is_over(claim)
-        except OperationalError as error:  # the outcomes in hand are not to be lost for this
-            log.error("database trouble, going on: %s", own_words(error))
-            return False
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()

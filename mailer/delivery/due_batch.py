@@ -37,6 +37,7 @@ from mailer.delivery.worklist import Claim
 from mailer.pacing.admission import Admission, Admitted
 from mailer.storage.database import AnyRow
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority, Turn
+from mailer.storage.models.states import ACTIVE
 
 CHOICES = 20  # campaigns that a claim tries in turn, since others may be claiming at the same moment
 
@@ -111,15 +112,16 @@ def _due_batch() -> Select[*tuple[Any, ...]]:
 _IN_TURN = _in_turn()
 _SOMEBODY_ELSE = _somebody_else()
 _DUE_BATCH = _due_batch()
+_OTHERS = select(Campaign.id).where(Campaign.state.in_(ACTIVE), Campaign.id != bindparam("mine")).limit(1)
 _UNPLANNED = select(Campaign.id).where(unplanned(_NOW)).limit(1)
 
 
 def choices(connection: Connection, now: int, admitted: Admitted) -> Sequence[Choice]:
     """Return the campaigns that may be delivered at `now` (ms since 1970), whose turn it is first: at most `CHOICES`.
 
-    There are none while the circuit breaker is open, and only those that are `admitted`.
+    There are none while the circuit breaker is open, or all sending is held; and only those that are `admitted`.
     """
-    if not _may_send(connection, now):
+    if not circuit_breaker.may_send(connection, now):
         return ()
     base = turns.base(connection)
     found = connection.scalars(_IN_TURN, {"now": now, "base": base, **_parameters(admitted)})
@@ -131,11 +133,16 @@ def lock(connection: Connection, choice: Choice, now: int, admitted: Admitted) -
 
     Batches of domains come first, for as long as those have slots.
     """
-    if not _may_send(connection, now):
+    if not circuit_breaker.may_send(connection, now):
         return None
     place = {"campaign": choice.campaign_id, "now": now, "urgent_only": admitted.urgent_only}
     rows = (connection.execute(_DUE_BATCH, {**place, "domain": one}).one_or_none() for one in admitted.domains)
     return next((row for row in rows if row is not None), None)
+
+
+def alone(connection: Connection, claim: Claim) -> bool:
+    """Whether no other campaign is under way, so that nobody's turn can have come."""
+    return connection.scalar(_OTHERS, {"mine": claim.campaign_id}) is None
 
 
 def next_slot(connection: Connection, now: int, admission: Admission) -> float | None:
@@ -182,7 +189,7 @@ def turn_is_over(connection: Connection, claim: Claim, now: int, admitted: Admit
     """
     if connection.scalar(_UNPLANNED, {"now": now}) is not None:
         return True
-    if not _may_send(connection, now):
+    if not circuit_breaker.may_send(connection, now):
         return False
     base = turns.base(connection)
     place = {"used": turns.standing(connection, claim, now, base), "cost": turns.outranked(claim, now)}
@@ -192,8 +199,3 @@ def turn_is_over(connection: Connection, claim: Claim, now: int, admitted: Admit
 
 def _parameters(admitted: Admitted) -> dict[str, Any]:
     return {"urgent_only": admitted.urgent_only, "domains": list(admitted.domains)}
-
-
-def _may_send(connection: Connection, now: int) -> bool:
-    breaker = circuit_breaker.tripped(connection)
-    return breaker is None or not breaker.is_open(now)

@@ -15,7 +15,7 @@ from functools import partial
 from sqlalchemy import Connection, bindparam, select, update
 
 from mailer.audience.overlapping_batches import own
-from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
+from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals, turns
 from mailer.delivery.minutes import RecordedOutcomes, recording
 from mailer.delivery.retry import uncertain_again
 from mailer.delivery.trouble import Trouble, is_the_campaigns
@@ -39,8 +39,9 @@ from mailer.storage.models import Batch, Campaign, CampaignState, DeliveryStatus
 from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
-# built once: every checkpoint runs it
+# built once: every checkpoint runs the second
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
+_STATE_AND_HOLD = _STATE.add_columns(circuit_breaker.HELD)
 
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
@@ -116,6 +117,8 @@ class Outbox:
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
         with self._db.read() as connection:
+            if due_batch.alone(connection, claim):
+                return False
             now = self._db.clock(connection)
             return due_batch.turn_is_over(connection, claim, now, self._admission.now(connection, now))
 
@@ -160,14 +163,14 @@ class Outbox:
         """Commit `results` and the intent to attempt `ahead`, without those who may not be written to any more.
 
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
-        runs, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
+        runs or sending is held, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
             same_refusals.judge(connection, claim, results, self._same_refusals)
-            state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
+            state, held = connection.execute(_STATE_AND_HOLD, {"campaign": claim.campaign_id}).one()
             running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
-            running = running and self._admission.lets(claim.priority, now)
+            running = running and not held and self._admission.lets(claim.priority, now)
             mine = still_own(connection, claim, ahead) if running else []
             items, skipped = still_eligible(connection, claim, mine)
             untried -= len(ahead) - len(mine) if running else 0

@@ -106,8 +106,9 @@ def _address_outcome(result: Result) -> AddressOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the database said at a checkpoint: who may be attempted now, and whether the campaign still runs.
+    """What the database said at a checkpoint: who may be attempted now, and whether the batch goes on at all.
 
+    It does if the campaign still runs and nobody holds all sending.
     `now` is its clock, in ms since 1970. The lease was extended at `since` or later, in seconds of `boot_time`.
     """
 

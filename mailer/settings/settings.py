@@ -60,6 +60,7 @@ class Settings:
     audience_timeout: int = 20  # seconds
     planning_timeout: int = 300  # seconds
     repeat_window: int = 120  # seconds; 0: off
+    audit_retention: int = 730 * 86_400  # seconds
     trusted_proxies: tuple[str, ...] = ()
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
@@ -213,6 +214,7 @@ _READERS: dict[str, readers.Reader] = {
     "audience_timeout": readers.duration(1, 3600),
     "planning_timeout": readers.duration(1, 86_400),
     "repeat_window": readers.duration(0, 86_400),
+    "audit_retention": readers.duration(86_400, 36_500 * 86_400),
     "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,

@@ -3,6 +3,7 @@
 Ids are compared by their bytes, so that a range of ids means the same users on every database.
 """
 
+from mailer.storage.models.audit import AuditEntry
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
@@ -11,6 +12,7 @@ from mailer.storage.models.operation import (
     CircuitBreaker,
     ClockMark,
     ScheduledTask,
+    SendingHold,
     ServedVersions,
     SlotCount,
     Turn,
@@ -20,6 +22,7 @@ from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
 from mailer.storage.models.workers import SeenWorker
 
 __all__ = [
+    "AuditEntry",
     "AuthToken",
     "Base",
     "Batch",
@@ -38,6 +41,7 @@ __all__ = [
     "SameRefusals",
     "ScheduledTask",
     "SeenWorker",
+    "SendingHold",
     "ServedVersions",
     "SlotCount",
     "Turn",

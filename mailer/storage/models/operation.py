@@ -22,6 +22,17 @@ class CircuitBreaker(Base):
     retry_at: Mapped[int] = mapped_column("blocked_until", BigInteger, key="retry_at")
 
 
+class SendingHold(Base):
+    """One row while an operator holds all sending, none otherwise."""
+
+    __tablename__ = "sending_hold"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    reason: Mapped[str] = mapped_column(Text)
+    since: Mapped[int] = mapped_column(BigInteger)
+    held_by: Mapped[str] = mapped_column(Text)  # a caller's id, or the name of the system's user
+
+
 class SlotCount(Base):
     """What was handed out of one transport's rate, quota and warm-up (`transports.slots.Count`), for all processes.
 
