@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, false, not_, or_, select
 
 from mailer.storage.dialects import in_turn
 from mailer.storage.models import Batch, BatchState, Delivery, User, comparable_address
@@ -84,9 +84,9 @@ def own(connection: Connection, batch: Held) -> ColumnElement[bool]:
 
 
 def _theirs(batch: Held, others: Sequence[Other]) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [literal(value=False)]
+    found: list[ColumnElement[bool]] = [false()]
     for other in others:
-        covered = User.id.between(other.first_id, other.last_id)
+        covered = and_(User.id >= other.first_id, User.id <= other.last_id)
         if not batch.domain:
             found.append(and_(covered, is_at(other.domain)))
         elif other.domain != batch.domain:

@@ -116,11 +116,15 @@ _OTHERS = select(Campaign.id).where(Campaign.state.in_(ACTIVE), Campaign.id != b
 _UNPLANNED = select(Campaign.id).where(unplanned(_NOW)).limit(1)
 
 
-def choices(connection: Connection, now: int, admitted: Admitted) -> Sequence[Choice]:
+def choices(connection: Connection, now: int, admission: Admission) -> Sequence[Choice]:
     """Return the campaigns that may be delivered at `now` (ms since 1970), whose turn it is first: at most `CHOICES`.
 
-    There are none while the circuit breaker is open, or all sending is held; and only those that are `admitted`.
+    There are none while the circuit breaker is open, or all sending is held.
     """
+    return _choices(connection, now, admission.now(connection, now))
+
+
+def _choices(connection: Connection, now: int, admitted: Admitted) -> Sequence[Choice]:
     if not circuit_breaker.may_send(connection, now):
         return ()
     base = turns.base(connection)
@@ -128,13 +132,14 @@ def choices(connection: Connection, now: int, admitted: Admitted) -> Sequence[Ch
     return [Choice(one, base) for one in found]
 
 
-def lock(connection: Connection, choice: Choice, now: int, admitted: Admitted) -> AnyRow | None:
+def lock(connection: Connection, choice: Choice, now: int, admission: Admission) -> AnyRow | None:
     """Lock the batch of the campaign that is due first; None: there is none any more, or others are claiming them.
 
     Batches of domains come first, for as long as those have slots.
     """
     if not circuit_breaker.may_send(connection, now):
         return None
+    admitted = admission.now(connection, now)
     place = {"campaign": choice.campaign_id, "now": now, "urgent_only": admitted.urgent_only}
     rows = (connection.execute(_DUE_BATCH, {**place, "domain": one}).one_or_none() for one in admitted.domains)
     return next((row for row in rows if row is not None), None)
@@ -149,7 +154,7 @@ def next_slot(connection: Connection, now: int, admission: Admission) -> float |
     """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
     admitted = admission.now(connection, now)
     waiting = replace(admitted, domains=admitted.waiting)
-    return admitted.wait / 1000 if admitted.waiting and choices(connection, now, waiting) else None
+    return admitted.wait / 1000 if admitted.waiting and _choices(connection, now, waiting) else None
 
 
 def take(
@@ -182,7 +187,7 @@ def take(
     )
 
 
-def turn_is_over(connection: Connection, claim: Claim, now: int, admitted: Admitted) -> bool:
+def turn_is_over(connection: Connection, claim: Claim, now: int, admission: Admission) -> bool:
     """Whether the holder of `claim` should give the batch back, since another campaign's turn has come.
 
     A campaign that waits to be planned may be a small one: whoever gives a batch back plans before claiming again.
@@ -193,7 +198,7 @@ def turn_is_over(connection: Connection, claim: Claim, now: int, admitted: Admit
         return False
     base = turns.base(connection)
     place = {"used": turns.standing(connection, claim, now, base), "cost": turns.outranked(claim, now)}
-    place |= {"now": now, "base": base, **_parameters(admitted)}
+    place |= {"now": now, "base": base, **_parameters(admission.now(connection, now))}
     return connection.scalar(_SOMEBODY_ELSE, {"mine": claim.campaign_id, **place}) is not None
 
 

@@ -80,13 +80,12 @@ class Outbox:
         Raises `Unclaimable`.
         """
         with self._db.read() as connection:
-            now = self._db.clock(connection)
-            choices = due_batch.choices(connection, now, self._admission.now(connection, now))
+            choices = due_batch.choices(connection, self._db.clock(connection), self._admission)
         for choice in choices:
             try:
                 with self._recording() as (connection, outcomes):
                     now = self._db.clock(connection)
-                    row = due_batch.lock(connection, choice, now, self._admission.now(connection, now))
+                    row = due_batch.lock(connection, choice, now, self._admission)
                     claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
                     if row and claim:
                         self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
@@ -119,8 +118,7 @@ class Outbox:
         with self._db.read() as connection:
             if due_batch.alone(connection, claim):
                 return False
-            now = self._db.clock(connection)
-            return due_batch.turn_is_over(connection, claim, now, self._admission.now(connection, now))
+            return due_batch.turn_is_over(connection, claim, self._db.clock(connection), self._admission)
 
     def next_slot(self) -> float | None:
         """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
