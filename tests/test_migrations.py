@@ -98,7 +98,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         | {"source": "list.csv"}
     ],
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
-    "slot_counts": [{"key": "smtp relay:25", "next_at": 1.5, "day": 1, "used": 2, "first_day": 0, "days": 0}],
+    "slot_counts": [{"key": "smtp relay:25", "next_at_us": 1500, "day": 1, "used": 2, "first_day": 0, "days": 0}],
     "campaign_minutes": [
         {"campaign_id": "running", "minute": 0, "part": part, **NOTHING, SENT: part + 1} for part in (0, 1)
     ],

@@ -11,7 +11,7 @@ from datetime import date
 from sqlalchemy import Connection, select, update
 from typing_extensions import override
 
-from mailer.storage.database import Database
+from mailer.storage.database import AnyRow, Database
 from mailer.storage.database_errors import DATABASE_ERRORS, in_public
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import SlotCount
@@ -19,7 +19,8 @@ from transports.base import Transport
 from transports.rate import rates_of
 from transports.slots import Block, Count, CounterAway, Limits, SlotCounter, hand_out
 
-_COLUMNS = (SlotCount.next_at, SlotCount.day, SlotCount.used, SlotCount.first_day, SlotCount.days)
+_DAYS = (SlotCount.day, SlotCount.used, SlotCount.first_day, SlotCount.days)
+_COUNT = select(SlotCount.next_at_us, *_DAYS)
 _ADD = Upsert(SlotCount, lambda new: new.on_conflict_do_nothing())
 
 
@@ -44,31 +45,37 @@ class SharedSlots(SlotCounter):
     def read(self, limits: Limits) -> tuple[Count, float]:
         try:
             with self._db.read() as connection:
-                row = connection.execute(select(*_COLUMNS).where(SlotCount.key == limits.key)).one_or_none()
+                row = connection.execute(_COUNT.where(SlotCount.key == limits.key)).one_or_none()
                 now = self._db.clock(connection)
         except DATABASE_ERRORS as error:
             raise _away(error) from error
-        return Count(*row or ()).on(limits.day_of(now)), now
+        return (_count(row) if row else Count()).on(limits.day_of(now)), now
 
 
 def lock(connection: Connection, key: str) -> Count:
     """The count of `key`, which nobody else changes until the transaction ends."""
-    mine = select(*_COLUMNS).where(SlotCount.key == key).with_for_update()
+    mine = _COUNT.where(SlotCount.key == key).with_for_update()
     row = connection.execute(mine).one_or_none()
     if row is None:
         add(connection, key)
         row = connection.execute(mine).one()
-    return Count(*row)
+    return _count(row)
+
+
+def _count(row: AnyRow) -> Count:
+    next_at_us, *days = row
+    return Count(next_at_us / 1000, *days)
 
 
 def add(connection: Connection, key: str) -> None:
     """Begin the count of `key`, unless it is there."""
-    _ADD.run(connection, {"key": key, "next_at": 0, "day": 0, "used": 0, "first_day": 0, "days": 0})
+    _ADD.run(connection, {"key": key, "next_at_us": 0, "day": 0, "used": 0, "first_day": 0, "days": 0})
 
 
 def write(connection: Connection, key: str, count: Count) -> None:
     """Write the count of `key`, whose row the caller has locked."""
-    values = {column.key: getattr(count, column.key) for column in _COLUMNS}
+    values = {column.key: getattr(count, column.key) for column in _DAYS}
+    values["next_at_us"] = round(count.next_at * 1000)
     connection.execute(update(SlotCount).where(SlotCount.key == key).values(values))
 
 

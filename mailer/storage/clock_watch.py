@@ -111,9 +111,9 @@ def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
         (CircuitBreaker.retry_at, None),
         (ScheduledTask.due_at, None),
         (RateLimit.expires_at, None),
-        (SlotCount.next_at, None),
     ):
         _write(connection, column, column - step, now, of_these)
+    _write(connection, SlotCount.next_at_us, SlotCount.next_at_us - step * 1000, now * 1000, None)
     for column, of_these in ((Batch.due_at, running), (Campaign.due_at, planning), (ScheduledTask.lease_ends_at, None)):
         _write(connection, column, now + lease, now + lease, of_these)
 

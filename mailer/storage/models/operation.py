@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Double, Index, Text
+from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.storage.models.base import OF_THE_SCHEMA, Base, Document, Id
@@ -42,7 +42,7 @@ class SlotCount(Base):
     __tablename__ = "slot_counts"
 
     key: Mapped[str] = mapped_column(Text, primary_key=True)
-    next_at: Mapped[float] = mapped_column(Double)  # the first slot that nobody has; thousands may fit into a second
+    next_at_us: Mapped[int] = mapped_column(BigInteger)  # the first slot that nobody has, in microseconds since 1970
     day: Mapped[int]
     used: Mapped[int] = mapped_column(BigInteger)  # on that day
     first_day: Mapped[int]  # with mail, during a warm-up; 0: none yet

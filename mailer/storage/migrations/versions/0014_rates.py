@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.create_table(
         "slot_counts",
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("next_at", sa.Double(), nullable=False),
+        sa.Column("next_at_us", sa.BigInteger(), nullable=False),
         sa.Column("day", sa.Integer(), nullable=False),
         sa.Column("used", sa.BigInteger(), nullable=False),
         sa.Column("first_day", sa.Integer(), nullable=False),
