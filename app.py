@@ -10,15 +10,28 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
+from mailer.api import (
+    audience,
+    campaigns,
+    control,
+    health,
+    mailer,
+    operators,
+    sessions,
+    suppressed_addresses,
+    unsubscribes,
+    users,
+)
 from mailer.api.errors import EnvelopeApi, protect, register_errors
 from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
+from mailer.audit.retention import audit_retention
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.services import ServicesFirst, SessionsOfServices
 from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
 from mailer.callers.workspace_callers import WorkspaceCallers
@@ -32,16 +45,21 @@ from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.observer import UNOBSERVED
+from mailer.pacing.admission import Admission
+from mailer.pacing.domain_slots import DomainSlots
+from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
 from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
+from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
-from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.steps.stepwise_task import StepwiseTask
 from mailer.storage.workers import Heartbeat
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+from transports.rate import share
 
 if TYPE_CHECKING:
     from mailer.metrics.instruments import Instruments
@@ -78,17 +96,16 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
     engine = engine_class(settings.engine)
-    _check_mail(settings)
-    if settings.auth == "workspace" and not settings.workspace_url:
-        raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
-    _check_sync(settings)
+    refuse_impossible(settings)
     db = database_at(settings.database_url, prepare=settings.database_prepare)
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    share(transport, SharedSlots(db))
     instruments, transport = _watched(settings, db, transport)
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
+    domains = DomainSlots(settings.domain_rates)
     outbox = Outbox(
         db,
         lease=lease,
@@ -97,15 +114,18 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
         observer=observer,
+        admission=Admission(domains, settings.send_window),
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
     limit = float(settings.planning_timeout)
-    planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
+    merge = settings.merge_addresses
+    planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains, observer=observer)
     tasks = _scheduled_tasks(db, settings, lease)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
+    loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     parts = EngineParts(deliverer, planner, settings, loops, observer)
     if listener is not None:
@@ -133,15 +153,6 @@ def _watched(settings: Settings, db: Database, transport: Transport) -> tuple[In
     from mailer.metrics.measured_transport import watched  # noqa: PLC0415
 
     return watched(db, transport)
-
-
-def _check_mail(settings: Settings) -> None:
-    """Raise `ConfigError` if recipients could not follow the links in their mail."""
-    if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
-        raise ConfigError(
-            f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
-            "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
-        )
 
 
 def setting_warnings(settings: Settings) -> tuple[str, ...]:
@@ -172,20 +183,14 @@ def _warn(text: str) -> None:
     log.warning(text)  # once, and not again in the processes that are forked from this one
 
 
-def _check_sync(settings: Settings) -> None:
-    """Raise `ConfigError` if a sync is scheduled and settings that it needs are missing."""
-    needed = ("workspace_url", "workspace_user_id", "workspace_token")
-    missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
-    if settings.sync_every is not None and missing:
-        raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
-
-
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:
     settings = services.settings
+    own = LocalSessions(services.db, services.tokens)
     if settings.auth == "local":
-        return services.tokens, LocalSessions(services.db, services.tokens)
+        return services.tokens, own
     callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
-    return callers, WorkspaceSessions(settings.workspace_url, callers)
+    sessions = WorkspaceSessions(settings.workspace_url, callers)
+    return ServicesFirst(services.tokens, callers), SessionsOfServices(own, sessions)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -241,6 +246,7 @@ def _add_api(app: Flask, services: Services) -> None:
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
         control.make_blueprint(db, guard, engine, observer),
+        operators.make_blueprint(db, guard, engine),
     ):
         api.register_blueprint(blueprint)
     troubles = {name: task.trouble for name, task in services.tasks.items()}

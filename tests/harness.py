@@ -17,6 +17,8 @@ from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.messages.links import Links
 from mailer.observer import UNOBSERVED, Observer
+from mailer.pacing.admission import Admission
+from mailer.pacing.domain_slots import DomainSlots
 from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -67,6 +69,8 @@ class Harness:
         limits = {
             name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
         }
+        self.domains = DomainSlots(self.settings.domain_rates)
+        limits["admission"] = Admission(self.domains, self.settings.send_window)
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, observer=observer, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
@@ -88,12 +92,16 @@ class Harness:
 
     def plan(self) -> bool:
         """Plan one campaign."""
-        return Planner(self.db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses).plan_next()
+        return self._planner(self.db).plan_next()
+
+    def _planner(self, db: Database) -> Planner:
+        merge = self.settings.merge_addresses
+        return Planner(db, self.settings.batch_size, self.lease, merge=merge, domains=self.domains)
 
     def plan_interrupted(self, happens: Callable[[], object]) -> None:
         """Plan one campaign in a process to which something happens once its batches are cut and not yet written."""
         with closing(Interrupted(self.db, 2, happens)) as db:  # the first write says that it is being planned
-            Planner(db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses).plan_next()
+            self._planner(db).plan_next()
 
     def die_planning(self) -> None:
         """Be killed in the middle of planning one campaign, if one waits."""

@@ -45,7 +45,7 @@ class Callers(Harness):
         self.timed = Timed(self.store)
         self.timed.harness = self
         self.deliver_through(self.timed)
-        self.deliverer._ask.may = lambda: True  # type: ignore[method-assign]  # at every checkpoint
+        self.deliverer._turns._may_ask = lambda: True  # type: ignore[method-assign]  # at every checkpoint
 
     def post(self, caller: str, priority: Priority | None = None, *, dry_run: bool = False, plan: bool = True) -> str:
         """A campaign to everybody."""

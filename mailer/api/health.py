@@ -11,7 +11,7 @@ from webargs.flaskparser import FlaskParser
 from mailer.api.requests.fields import WireBoolean
 from mailer.api.requests.parser import StrictParser
 from mailer.api.schemas import StrictSchema
-from mailer.campaigns import progress
+from mailer.campaigns import hold, progress
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
 from mailer.storage.database import Database
@@ -42,10 +42,10 @@ def make_blueprint(
     """`/healthz`: the process is alive. `/readyz`: 200 if it can do its work, 503 if it cannot.
 
     Only what a restart may mend is a 503: a database that takes no writes, or delivery threads that have ended. What is
-    mended elsewhere, such as a mail server that is away, is a warning, since to restart the process or to take it out
-    of a cluster would only take the unsubscribe page away too. With `?strict=true` such a transport is a 503 as well.
-    `tasks` are scheduled tasks by name: their trouble is a warning too. `warnings` are checks of further parts, by the
-    name of the part.
+    mended elsewhere, such as a mail server that is away or a hold on all sending, is a warning, since to restart the
+    process or to take it out of a cluster would only take the unsubscribe page away too. With `?strict=true` such a
+    transport is a 503 as well. `tasks` are scheduled tasks by name: their trouble is a warning too. `warnings` are
+    checks of further parts, by the name of the part.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -63,14 +63,25 @@ def make_blueprint(
         }
         fatal = ("database", "engine", "transport") if asked["strict"] else ("database", "engine")
         down = any(trouble[name] for name in fatal)
+        trouble["sending"] = _hold(db)
         trouble["campaigns"] = _campaigns_trouble(db)
         trouble |= {name: _task_trouble(task) for name, task in (tasks or {}).items()}
         parts = {name: problem or "ok" for name, problem in trouble.items()}
-        shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", *(tasks or ())) if trouble[name]]
+        named = ("transport", "sending", "campaigns", *(tasks or ()))
+        shown = [f"{name}: {trouble[name]}" for name in named if trouble[name]]
         shown += [f"{name}: {problem}" for name, check in (warnings or {}).items() for problem in _warnings_of(check)]
         return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
 
     return blueprint
+
+
+def _hold(db: Database) -> str | None:
+    try:
+        with db.read() as connection:
+            held = hold.current_hold(connection)
+    except DATABASE_ERRORS:
+        return "unknown"  # the reason is told as the database's
+    return str(held) if held else None
 
 
 def _campaigns_trouble(db: Database) -> str | None:

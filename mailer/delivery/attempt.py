@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any
 
 from mailer.delivery.batch_lease import BatchLease, LeasedMessages
 from mailer.delivery.blame import consequence
@@ -55,7 +56,7 @@ class Attempt:
         self.halted = self.halted or time.monotonic() >= self.ends
         return self.halted
 
-    def halt(self, **what: str) -> None:
+    def halt(self, **what: Any) -> None:
         """Let no more messages be drawn. `what` are fields of `Trouble` with the reasons; the first of each is kept."""
         self.halted = True
         now = self.trouble or Trouble()
@@ -95,7 +96,7 @@ class Sender:
             _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
             what = "sender" if error.about is About.SENDER else "transport"
-            attempt.halt(**{what: one_line(str(error) or NO_REASON)})
+            attempt.halt(**{what: one_line(str(error) or NO_REASON)}, retry_after=error.retry_after)
         except (LeaseLost, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - a third party's transport may even raise SystemExit

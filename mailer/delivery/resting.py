@@ -86,19 +86,29 @@ def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool
     connection.execute(update(Campaign).where(resting).values(state=CampaignState.RUNNING, reason=None))
 
 
-def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: int, *, ended: bool) -> int:
+def settle(
+    connection: Connection,
+    claim: Claim,
+    trouble: Trouble | None,
+    now: int,
+    *,
+    ended: bool,
+    answered: bool = False,
+) -> int:
     """Draw the conclusions of a batch: `trouble` opens the breaker or makes the campaign rest, none lets both go on.
 
-    `ended`: the batch was worked off. Returns how often in a row the campaign has rested for this; 0: it does not rest.
+    `ended`: the batch was worked off. `answered`: a recipient got a reply, and the batch goes on. Returns how often in
+    a row the campaign has rested for this; 0: it does not rest.
     """
     if trouble is None:
         if claim.half_open:
             circuit_breaker.close(connection)
         if claim.campaign_rests or (claim.errors and ended):
-            end(connection, claim.campaign_id, answered=False, ended=ended)
+            end(connection, claim.campaign_id, answered=answered, ended=ended)
         return 0
     if trouble.transport is not None:
-        circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open)
+        wait = trouble.retry_after
+        circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open, retry_after=wait)
     elif claim.half_open and trouble.error is None:
         circuit_breaker.close(connection)
     if trouble.sender is None and trouble.error is None:

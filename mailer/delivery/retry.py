@@ -37,6 +37,11 @@ def transport_back_off(step: int) -> int:
     return TRANSPORT_DELAYS[min(step, len(TRANSPORT_DELAYS)) - 1]
 
 
+def told_back_off(seconds: float) -> int:
+    """Return how long to leave a transport alone that says when it can be tried again: at least one second."""
+    return min(max(1000, int(seconds * 1000) + 1), TRANSPORT_DELAYS[-1])
+
+
 def sender_back_off(step: int) -> int | None:
     """Return how long a campaign rests after the `step`-th refusal of its sender in a row; None: it is to be paused."""
     return REST_DELAYS[step - 1] if step <= len(REST_DELAYS) else None

@@ -37,13 +37,15 @@ class Worker:
     def run(self, stopping: threading.Event, work: threading.Event) -> None:
         """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment.
 
-        Each thread needs a `work` of its own, since it clears it before it looks.
+        One campaign is planned, then one turn delivered, so that those who are planned need not wait for many who are
+        not. Each thread needs a `work` of its own, since it clears it before it looks.
         """
         looks = 0  # that found nothing, one after the other
         while not stopping.is_set():
             work.clear()
             try:
-                busy = self._planner.plan_next() or self._deliverer.run_next(stopping.is_set)
+                planned = self._planner.plan_next()
+                busy = self._deliverer.run_next(stopping.is_set) or planned
             except SQLAlchemyError as error:
                 log.error("database trouble, trying again: %s", own_words(error))
                 self._observer.database_retried()

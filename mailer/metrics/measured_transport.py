@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import length_hint
 from typing import Self
 
 from typing_extensions import override
@@ -12,6 +13,7 @@ from mailer.metrics.database_gauges import DatabaseGauges
 from mailer.metrics.instruments import SENT, Answers, Instruments
 from mailer.storage.database import Database
 from transports.base import Message, Outcome, Status, Transport
+from transports.rate import Rate, Rated, rates_of
 
 Told = Callable[[Answers, Sequence[float]], None]
 
@@ -22,7 +24,24 @@ def watched(db: Database, transport: Transport) -> tuple[Instruments, Transport]
     return instruments, MeasuredTransport(transport, instruments.answered)
 
 
-class MeasuredTransport(Transport):
+class _Timed(Iterator[Message]):
+    """Notes when each message is drawn, in `drawn`. It goes on after an error, as `messages` do."""
+
+    def __init__(self, messages: Iterable[Message], drawn: dict[str, float]) -> None:
+        self._messages = iter(messages)
+        self._drawn = drawn
+
+    @override
+    def __next__(self) -> Message:
+        message = next(self._messages)
+        self._drawn[message.id] = time.perf_counter()
+        return message
+
+    def __length_hint__(self) -> int:
+        return length_hint(self._messages, 1)
+
+
+class MeasuredTransport(Transport, Rated):
     """Tells `told` of the answers of `inner`: once for each `send`, which costs less than once for each message."""
 
     def __init__(self, inner: Transport, told: Told) -> None:
@@ -39,13 +58,9 @@ class MeasuredTransport(Transport):
         clock, sent = time.perf_counter, Status.SENT  # looked up once: this loop runs for every message
         drawn: dict[str, float] = {}
 
-        def note(message: Message) -> Message:
-            drawn[message.id] = clock()
-            return message
-
         others: list[Outcome] = []
         seconds: list[float] = []
-        outcomes = self._inner.send(map(note, messages))  # not a generator: it goes on after an error, as `messages` do
+        outcomes = self._inner.send(_Timed(messages, drawn))
         try:
             for outcome in outcomes:
                 began = drawn.pop(outcome.id, None)
@@ -67,6 +82,10 @@ class MeasuredTransport(Transport):
     @override
     def check(self) -> None:
         self._inner.check()
+
+    @override
+    def rates(self) -> Sequence[Rate]:
+        return rates_of(self._inner)
 
     @override
     def close(self) -> None:

@@ -29,6 +29,7 @@ from mailer.storage.models import (
     Delivery,
     RateLimit,
     ScheduledTask,
+    SlotCount,
 )
 from mailer.storage.models.states import BEGUN
 
@@ -110,6 +111,7 @@ def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
         (CircuitBreaker.retry_at, None),
         (ScheduledTask.due_at, None),
         (RateLimit.expires_at, None),
+        (SlotCount.next_at, None),
     ):
         _write(connection, column, column - step, now, of_these)
     for column, of_these in ((Batch.due_at, running), (Campaign.due_at, planning), (ScheduledTask.lease_ends_at, None)):
