@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -50,7 +50,8 @@ from mailer.pacing.domain_slots import DomainSlots
 from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
-from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
+from mailer.settings import Settings, site_address
+from mailer.settings.advice import settings_with_warnings
 from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
@@ -153,34 +154,6 @@ def _watched(settings: Settings, db: Database, transport: Transport) -> tuple[In
     from mailer.metrics.measured_transport import watched  # noqa: PLC0415
 
     return watched(db, transport)
-
-
-def setting_warnings(settings: Settings) -> tuple[str, ...]:
-    """Return a sentence for each setting that works but is probably a mistake."""
-    open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
-    senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
-    return (*senders, *site_address.warnings_about(settings.site_url))
-
-
-def settings_with_warnings() -> Settings:
-    """Read the settings. Raises `ConfigError`.
-
-    Logged once: unknown variables, files with secrets that everybody may read, and if mail goes out over SMTP, each
-    setting that is probably a mistake.
-    """
-    for unknown in unknown_settings():
-        _warn(str(unknown))
-    for warning in secret_file_warnings():
-        _warn(warning)
-    settings = Settings.from_env()
-    for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
-        _warn(warning)
-    return settings
-
-
-@cache
-def _warn(text: str) -> None:
-    log.warning(text)  # once, and not again in the processes that are forked from this one
 
 
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:

@@ -16,6 +16,7 @@ from mailer.campaigns.progress import Progress, progress
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.messages.links import Links
+from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.admission import Admission
 from mailer.pacing.domain_slots import DomainSlots
 from mailer.selector.sql.sqlite_functions import add_functions
@@ -52,7 +53,14 @@ class Interrupted(Database):
 class Harness:
     """One worker; `now` is the database's time."""
 
-    def __init__(self, db: Database, transport: Transport | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        db: Database,
+        transport: Transport | None = None,
+        *,
+        observer: Observer = UNOBSERVED,
+        **settings: Any,
+    ) -> None:
         self.now = START
         self.db = db
         db.clock = lambda _connection: self.now
@@ -63,9 +71,10 @@ class Harness:
         }
         self.domains = DomainSlots(self.settings.domain_rates)
         limits["admission"] = Admission(self.domains, self.settings.send_window)
-        self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
+        self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, observer=observer, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
+        self._observer = observer
         self.deliver_through(transport or self.transport)
         self.campaign_id = ""
 
@@ -73,7 +82,7 @@ class Harness:
         """Deliver through this transport from now on."""
         links = Links(self.settings.secret_key, "http://x")
         template_of = partial(compile_campaign, self.db, self.settings)
-        self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of)
+        self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of, self._observer)
 
     def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
         """Accept a campaign, which later calls are about."""

@@ -27,6 +27,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/selector/limits.py",
     "mailer/selector/sql/sqlite_functions.py",
     "mailer/settings/combinations.py",
+    "mailer/settings/advice.py",
     "mailer/settings/env_file.py",
     "mailer/settings/listening.py",
     "mailer/storage/database_errors.py",

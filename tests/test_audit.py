@@ -28,7 +28,7 @@ from mailer.messages.links import Links
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import AuditEntry, User
-from mailer.storage.small_steps import STEP, run_steps
+from mailer.storage.steps.small_steps import STEP, run_steps
 from mailer.suppression.suppressed_addresses import lift
 from mailer.workspace.sync import sync_users
 from tests.conftest import user_row

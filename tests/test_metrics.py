@@ -88,12 +88,9 @@ def test_events_are_counted(sqlite_db: Database, add_users: Callable[..., Any]) 
             assert client.post("/api/v1/mailer", json=PAYLOAD, headers={"Idempotency-Key": key}).status_code == 200
         assert client.get("/nowhere").status_code == 404
         assert client.open("/readyz", method="BREW").status_code == 405
-        harness = Harness(sqlite_db)
+        observer = services.instruments
+        harness = Harness(sqlite_db, services.transport, observer=observer)
         harness.now = int(time.time() * 1000) + MINUTE
-        observer, transport = services.instruments, services.transport
-        harness.outbox._observer = observer
-        harness.deliver_through(transport)
-        harness.deliverer._observer = observer
         observer.planned(6)
         observer.database_retried()
         harness.run()

@@ -29,7 +29,7 @@ TABLES = {
 # who it was for, by id, and what came of it: a purge keeps these, and without them the rows are lost
 KEPT = {
     "campaigns": {"id", "caller_id", "state", "priority"},
-    "batches": {"campaign_id", "first_id", "last_id", "state", "attempting"},
+    "batches": {"campaign_id", "domain", "first_id", "last_id", "state", "attempting"},
     "deliveries": {"campaign_id", "user_id", "status"},
     "same_refusals": {"campaign_id"},
     "campaign_minutes": {"campaign_id"},

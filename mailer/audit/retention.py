@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mailer.storage.database import Database
 from mailer.storage.models import AuditEntry
-from mailer.storage.small_steps import Steps, delete_in_steps
-from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.steps.small_steps import Steps, delete_in_steps
+from mailer.storage.steps.stepwise_task import StepwiseTask
 
 TASK = "audit retention"  # its name among the scheduled tasks
 PERIOD = 60 * 60 * 1000  # ms from one run to the next

@@ -201,12 +201,10 @@ class Outbox:
 
         Recipients who were being attempted become uncertain: they may have the message. Raises `ledger.LeaseLost`.
         """
-        mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
-        held = select(Batch.attempting, due_batch.PENDING.label("pending")).where(*mine)
         with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
-            row = connection.execute(held).one()
+            row = connection.execute(due_batch.HELD, {"campaign": claim.campaign_id, "number": claim.number}).one()
             self._mark_uncertain(connection, claim, row, now, LOST_OUTCOME, outcomes)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             skipped = ledger.give_back(connection, claim, state, now, more=True)

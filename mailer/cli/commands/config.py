@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from app import build, setting_warnings
+from app import build
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.errors import ConfigError
 from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
+from mailer.settings.advice import setting_warnings
 from transports import TransportUnavailable
 from transports.registry import shown_url
 

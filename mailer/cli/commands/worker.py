@@ -8,10 +8,11 @@ import threading
 
 import click
 
-from app import Services, build, settings_with_warnings
+from app import Services, build
 from mailer.cli.failures import Failure
 from mailer.logs.configuration import configure
 from mailer.settings import log_settings
+from mailer.settings.advice import settings_with_warnings
 
 log = logging.getLogger(__name__)
 
