@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -214,16 +215,18 @@ def _add_api(app: Flask, services: Services) -> None:
         sessions.make_blueprint(guard, logins),
         mailer.make_blueprint(db, guard, engine, settings, observer),
         audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
-        campaigns.make_blueprint(db, guard),
+        campaigns.make_blueprint(db, guard, settings.send_window),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
-        control.make_blueprint(db, guard, engine, observer),
+        control.make_blueprint(db, guard, engine, observer, settings.send_window),
         operators.make_blueprint(db, guard, engine),
     ):
         api.register_blueprint(blueprint)
     troubles = {name: task.trouble for name, task in services.tasks.items()}
-    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services))
+    window = settings.send_window
+    notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
+    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services), notes)
     app.register_blueprint(checks)
 
 

@@ -22,7 +22,7 @@ from mailer.pacing.domain_slots import DomainSlots
 from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, Delivery
+from mailer.storage.models import Batch, Delivery, Priority
 from transports.base import Transport
 from transports.memory import MemoryTransport
 
@@ -84,9 +84,17 @@ class Harness:
         template_of = partial(compile_campaign, self.db, self.settings)
         self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of, self._observer)
 
-    def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
+    def accept(
+        self,
+        query: Mapping[str, Any] | None = None,
+        *,
+        dry_run: bool = False,
+        key: str | None = None,
+        priority: Priority | None = None,
+    ) -> str:
         """Accept a campaign, which later calls are about."""
-        draft = Draft("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
+        text = ("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]")
+        draft = Draft(*text, query or {}, dry_run, priority=priority)
         self.campaign_id = accept(self.db, "user00000", draft, key).campaign_id
         return self.campaign_id
 

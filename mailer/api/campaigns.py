@@ -14,6 +14,7 @@ from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, StrictSchem
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
 from mailer.campaigns import progress
 from mailer.delivery import minutes
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import DeliveryStatus
 from mailer.times import to_iso
@@ -90,7 +91,7 @@ class DeliveriesAnswerSchema(SuccessSchema):
     next = fields.String(allow_none=True)
 
 
-def make_blueprint(db: Database, guard: Guard) -> Blueprint:
+def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None) -> Blueprint:
     """Routes that read campaigns. One that the caller may not see is answered like one that does not exist."""
     blueprint = ApiBlueprint("Campaigns", __name__, url_prefix="/api/v1/mailer/campaigns")
 
@@ -104,7 +105,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         if page["everybody"]:
             caller.require(MANAGE_CAMPAIGNS)
         whose = None if page["everybody"] else caller.user_id
-        found, total = progress.recent(db, whose, page["count"], page["offset"])
+        found, total = progress.recent(db, whose, page["count"], page["offset"], window=window)
         paging = {"count": len(found), "offset": page["offset"], "total": total}
         return {"success": True, "campaigns": found, **paging}
 
@@ -113,7 +114,8 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.response(200, CampaignAnswerSchema)
     def show_campaign(campaign_id: str) -> Any:
         """A campaign's state and counts."""
-        return {"success": True, "campaign": progress.progress(db, campaign_id, campaigns_in_reach())}
+        found = progress.progress(db, campaign_id, campaigns_in_reach(), window=window)
+        return {"success": True, "campaign": found}
 
     @blueprint.route("/<campaign_id>/deliveries")
     @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)

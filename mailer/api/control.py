@@ -16,6 +16,7 @@ from mailer.campaigns import control, export, progress
 from mailer.engines import Engine
 from mailer.files.exports import write_rows
 from mailer.observer import UNOBSERVED, Observer
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import DeliveryStatus
 
@@ -41,14 +42,20 @@ class RetriedSchema(CampaignAnswerSchema):
     retried = fields.Integer()
 
 
-def make_blueprint(db: Database, guard: Guard, engine: Engine, observer: Observer = UNOBSERVED) -> Blueprint:
+def make_blueprint(
+    db: Database,
+    guard: Guard,
+    engine: Engine,
+    observer: Observer = UNOBSERVED,
+    window: SendWindow | None = None,
+) -> Blueprint:
     """Routes that change one campaign, and the one that exports its outcomes."""
     blueprint = ApiBlueprint("Control", __name__, url_prefix="/api/v1/mailer/campaigns/<campaign_id>")
 
     def changed(campaign_id: str) -> dict[str, Any]:
         """Have the engine look for work, and answer with the campaign as it now is."""
         engine.wake()
-        return {"success": True, "campaign": progress.progress(db, campaign_id)}
+        return {"success": True, "campaign": progress.progress(db, campaign_id, window=window)}
 
     @blueprint.route("/pause", methods=["POST"])
     @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)

@@ -38,6 +38,7 @@ def make_blueprint(
     engine: Engine,
     tasks: Mapping[str, Trouble] | None = None,
     warnings: Mapping[str, Check] | None = None,
+    notes: Mapping[str, Callable[[], str]] | None = None,
 ) -> Blueprint:
     """`/healthz`: the process is alive. `/readyz`: 200 if it can do its work, 503 if it cannot.
 
@@ -45,7 +46,7 @@ def make_blueprint(
     mended elsewhere, such as a mail server that is away or a hold on all sending, is a warning, since to restart the
     process or to take it out of a cluster would only take the unsubscribe page away too. With `?strict=true` such a
     transport is a 503 as well. `tasks` are scheduled tasks by name: their trouble is a warning too. `warnings` are
-    checks of further parts, by the name of the part.
+    checks of further parts, by the name of the part. `notes` are told as they are, and are neither trouble nor warning.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -67,6 +68,7 @@ def make_blueprint(
         trouble["campaigns"] = _campaigns_trouble(db)
         trouble |= {name: _task_trouble(task) for name, task in (tasks or {}).items()}
         parts = {name: problem or "ok" for name, problem in trouble.items()}
+        parts |= {name: note() for name, note in (notes or {}).items()}
         named = ("transport", "sending", "campaigns", *(tasks or ()))
         shown = [f"{name}: {trouble[name]}" for name in named if trouble[name]]
         shown += [f"{name}: {problem}" for name, check in (warnings or {}).items() for problem in _warnings_of(check)]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
 from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.hold import Hold, current_hold
 from mailer.errors import NotFound
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, CircuitBreaker, Delivery
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, CircuitBreaker, Delivery, Priority
 
 HELD = "held"
 BLOCKED = "blocked"
@@ -68,26 +69,33 @@ class DeliveryRecord:
     next_attempt_at: int | None
 
 
-def progress(db: Database, campaign_id: str, caller_id: str | None = None) -> Progress:
-    """Return the progress of one campaign. Raises `NotFound` if there is none, or another than `caller_id` owns it."""
+def progress(
+    db: Database, campaign_id: str, caller_id: str | None = None, *, window: SendWindow | None = None
+) -> Progress:
+    """Return the progress of one campaign. Raises `NotFound` if there is none, or another than `caller_id` owns it.
+
+    `window` are the hours in which mail goes out; None: at any time.
+    """
     wanted = _campaigns(caller_id).where(Campaign.id == campaign_id)
     with db.read() as connection:
         row = connection.execute(wanted).one_or_none()
-        held = current_hold(connection)
+        stops = _stops(connection, db, window)
     if row is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
-    return _progress(row, held)
+    return _progress(row, stops)
 
 
-def recent(db: Database, caller_id: str | None, count: int, offset: int) -> tuple[list[Progress], int]:
+def recent(
+    db: Database, caller_id: str | None, count: int, offset: int, *, window: SendWindow | None = None
+) -> tuple[list[Progress], int]:
     """Return a page of campaigns, newest first, and how many there are in all. `caller_id` None: everybody's."""
     page = _campaigns(caller_id).order_by(Campaign.id.desc()).limit(count).offset(offset)
     total = select(func.count()).select_from(Campaign)
     if caller_id is not None:
         total = total.where(Campaign.caller_id == caller_id)
     with db.read() as connection:
-        held = current_hold(connection)
-        return [_progress(row, held) for row in connection.execute(page)], connection.scalar(total) or 0
+        stops = _stops(connection, db, window)
+        return [_progress(row, stops) for row in connection.execute(page)], connection.scalar(total) or 0
 
 
 def deliveries(
@@ -137,11 +145,25 @@ def _takeovers() -> list[ColumnElement[int | None]]:
     return [worst.with_only_columns(column).scalar_subquery() for column in (Batch.number, Batch.takeovers)]
 
 
-def _progress(row: AnyRow, held: Hold | None) -> Progress:
+class Stops(NamedTuple):
+    """What stops running campaigns: a hold on all sending; the closed send window, in words, all but urgent ones."""
+
+    hold: Hold | None
+    window: str | None
+
+
+def _stops(connection: Connection, db: Database, window: SendWindow | None) -> Stops:
+    waits = window.waits(db.clock(connection)) if window else None
+    return Stops(current_hold(connection), waits)
+
+
+def _progress(row: AnyRow, stops: Stops) -> Progress:
     batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
     counts = map(int, row[-len(COUNTERS) :])
-    if held is not None and state in (CampaignState.RUNNING, BLOCKED):
-        state, reason = HELD, f"all sending is {held}, by {held.by}"
+    if state == CampaignState.RUNNING and reason is None and row.priority != Priority.URGENT:
+        reason = stops.window
+    if stops.hold is not None and state in (CampaignState.RUNNING, BLOCKED):
+        state, reason = HELD, f"all sending is {stops.hold}, by {stops.hold.by}"
     if takeovers is not None and state == CampaignState.RUNNING:
         reason = (
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "

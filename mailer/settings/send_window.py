@@ -72,6 +72,11 @@ class SendWindow:
         change = self.next_change(now)
         return state if change is None else f"{state} until {self.told(change)}"
 
+    def waits(self, now: float) -> str | None:
+        """What a campaign waits for at `now`, for people; None while the window is open."""
+        change = None if self.is_open(now) else self.next_change(now)
+        return None if change is None else f"waits for the send window until {self.told(change)}"
+
     def told(self, time: float) -> str:
         """A time as people in the zone write it."""
         return f"{self._shown(time):%Y-%m-%d %H:%M} {self.zone.key}"
