@@ -107,7 +107,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     instruments, transport = _watched(settings, db, transport)
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
-    domains = DomainSlots(settings.domain_rates)
+    domains = DomainSlots(dict(settings.domain_rates))
     outbox = Outbox(
         db,
         lease=lease,

@@ -69,7 +69,7 @@ class Harness:
         limits = {
             name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
         }
-        self.domains = DomainSlots(self.settings.domain_rates)
+        self.domains = DomainSlots(dict(self.settings.domain_rates))
         limits["admission"] = Admission(self.domains, self.settings.send_window)
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, observer=observer, **limits)
         self.transport = MemoryTransport()

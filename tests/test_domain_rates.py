@@ -20,7 +20,7 @@ from tests.harness import Harness, Interrupted
 from tests.test_rate import excess
 from transports import About, Status
 
-RATES = {"gmail.com": 100.0, "outlook.com": 200.0}  # ms between two messages: five and two in a group
+RATES = (("gmail.com", 100.0), ("outlook.com", 200.0))  # ms between two messages: five and two in a group
 
 
 def people(db: Database, *domains: str) -> list[str]:
@@ -305,10 +305,10 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, tex
 
 
 def test_rates_are_read() -> None:
-    assert domain_rates.parse("gmail.com=20/second, Bücher.example = 30/minute,") == {
-        "gmail.com": 50.0,
-        "xn--bcher-kva.example": 2000.0,
-    }
+    assert domain_rates.parse("gmail.com=20/second, Bücher.example = 30/minute,") == (
+        ("gmail.com", 50.0),
+        ("xn--bcher-kva.example", 2000.0),
+    )
 
 
 @pytest.mark.slow

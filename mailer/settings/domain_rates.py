@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-
 import idna
 
 from transports.base import TransportConfigError
@@ -13,8 +11,8 @@ from transports.rate_options import interval_of
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
-def parse(text: str) -> Mapping[str, float]:
-    """Read rates, separated by commas: the milliseconds between two messages by the domain, in its ASCII form.
+def parse(text: str) -> tuple[tuple[str, float], ...]:
+    """Read rates, separated by commas: domains in their ASCII form, each with the milliseconds between two messages.
 
     Raises ValueError, in words for people.
     """
@@ -30,7 +28,7 @@ def parse(text: str) -> Mapping[str, float]:
             rates[domain] = interval_of(rate)
         except TransportConfigError as error:
             raise ValueError(f"{error}, for {domain}.") from error
-    return rates
+    return tuple(rates.items())
 
 
 def _in_ascii(domain: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Settings:
     checkpoint: int = 50  # messages
     lease_seconds: int = 60
     workers: int = 1
-    domain_rates: Mapping[str, float] = field(default_factory=dict)  # ms between two messages, by the domain
+    domain_rates: tuple[tuple[str, float], ...] = ()  # domains, each with the ms between two messages
     send_window: SendWindow | None = None  # None: always
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
