@@ -64,6 +64,7 @@ def build(settings: Settings) -> Services:
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
     engine = engine_class(settings.engine)
+    engine.check(settings)
     _check_mail(settings)
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
@@ -89,7 +90,7 @@ def build(settings: Settings) -> Services:
     tasks = {"clock": ClockWatch(db, lease).run_periodically}
     if sync is not None:
         tasks["sync"] = sync.run_periodically
-    parts = EngineParts(deliverer, planner, settings, tasks)
+    parts = EngineParts(deliverer, planner, settings, db, tasks, before_exit=transport.close)
     return Services(settings, db, Tokens(db), transport, links, engine(parts), sync, ConcurrencyLimit())
 
 

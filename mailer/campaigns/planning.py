@@ -57,6 +57,10 @@ class Planner:
         self._limit = limit
         self._held: dict[int, Unplanned] = {}
 
+    def is_due(self) -> bool:
+        """Whether `plan_next` would find a campaign."""
+        return _is_due(self._db)
+
     def plan_next(self) -> bool:
         """Plan the campaign that is due first; return False if none is.
 
@@ -115,19 +119,26 @@ def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
         log.error("%s", full_traceback(error))
 
 
+def _waiting() -> ColumnElement[bool]:
+    """A condition: the campaign waits for planning, or for a planner that may have died."""
+    early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
+    return or_(early, and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None)))
+
+
+def _is_due(db: Database) -> bool:
+    with db.read() as connection:
+        due = and_(_waiting(), Campaign.due_at <= db.clock(connection))
+        return connection.scalar(select(Campaign.id).where(due).limit(1)) is not None
+
+
 def _claim_campaign(db: Database, lease: int) -> Unplanned | None:
     """Take the campaign that waits for planning and is due first; None if there is none. `lease` is in ms."""
-    early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
-    unplanned = and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None))
-    waiting = or_(early, unplanned)
     first = select(Campaign.id, Campaign.fence, Campaign.dry_run, Campaign.sender)
-    with db.read() as connection:
-        due = and_(waiting, Campaign.due_at <= db.clock(connection))
-        if connection.scalar(select(Campaign.id).where(due).limit(1)) is None:
-            return None
+    if not _is_due(db):
+        return None
     with db.write() as connection:
         now = db.clock(connection)
-        due = and_(waiting, Campaign.due_at <= now)
+        due = and_(_waiting(), Campaign.due_at <= now)
         row = connection.execute(
             first.where(due).order_by(Campaign.due_at, Campaign.id).limit(1).with_for_update(skip_locked=True)
         ).one_or_none()

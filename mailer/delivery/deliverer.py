@@ -55,8 +55,14 @@ class Deliverer:
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
 
-    def run_next(self, stopping: Callable[[], bool]) -> bool:
+    def is_due(self) -> bool:
+        """Whether `run_next` would find a batch."""
+        return self._outbox.campaign_due() is not None
+
+    def run_next(self, stopping: Callable[[], bool], enough: Callable[[], bool] = lambda: False) -> bool:
         """Deliver the batch that is due first; return False if none is. When `stopping()`, end after this checkpoint.
+
+        When `enough()`, end there as well, but only once its outcomes are on record, however long the database is away.
 
         After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
         that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
@@ -67,7 +73,7 @@ class Deliverer:
             return False
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
         try:
-            self._deliver(lease, stopping)
+            self._deliver(lease, stopping, enough)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
         except BaseException as error:  # of this campaign, unless the machine or the database is at fault
@@ -103,7 +109,7 @@ class Deliverer:
             except LeaseLost:
                 continue  # the delivering thread finds out by itself; renewing here would hide it
 
-    def _deliver(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
+    def _deliver(self, lease: BatchLease, stopping: Callable[[], bool], enough: Callable[[], bool]) -> None:
         claim = lease.claim
         todo: Sequence[WorkItem] = self._outbox.due_items(claim)
         if claim.half_open and not self._transport_works(claim, todo):
@@ -113,7 +119,7 @@ class Deliverer:
         sender = Sender(self._transport, self._links, self._settings, chance)
         attempt = Attempt()
         intent: Sequence[WorkItem] = []
-        while todo and attempt.trouble is None and not stopping():
+        while todo and attempt.trouble is None and not (stopping() or enough()):
             ahead = todo[: self._settings.checkpoint]
             checkpoint = self._checkpoint(lease, intent, attempt.results, ahead, _untried(todo), stopping)
             intent = checkpoint.items

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,6 +17,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5  # how late work that another process accepted is noticed
 PAUSE_AFTER_TROUBLE = 2.0  # seconds
+STOP_POLL_SECONDS = 0.1  # how late a pause notices that it must end
 HEARTBEATS_PER_LEASE = 3
 
 
@@ -34,17 +37,41 @@ class Worker:
         """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment."""
         while not stopping.is_set():
             work.clear()
-            try:
-                busy = self._planner.plan_next() or self._deliverer.run_next(stopping.is_set)
-            except SQLAlchemyError as error:
-                log.error("database trouble, trying again: %s", own_words(error))
-                stopping.wait(PAUSE_AFTER_TROUBLE)
-            except Exception as error:  # noqa: BLE001 - no campaign is at fault, so the thread must go on
-                self._log_error("delivery thread, trying again", error)
-                stopping.wait(PAUSE_AFTER_TROUBLE)
-            else:
-                if not busy and not stopping.is_set():
-                    work.wait(POLL_SECONDS)
+            if not self._step(stopping.is_set, lambda: False) and not stopping.is_set():
+                work.wait(POLL_SECONDS)
+
+    def run_for(self, seconds: float, stopping: Callable[[], bool]) -> bool:
+        """Plan and deliver what is due for so many seconds; return whether more may be due.
+
+        It ends early when nothing is due, and at the next checkpoint when `stopping()`.
+        """
+        ends = time.monotonic() + seconds
+
+        def enough() -> bool:
+            return time.monotonic() >= ends
+
+        while not (stopping() or enough()):
+            if not self._step(stopping, enough):
+                return False
+        return True
+
+    def is_due(self) -> bool:
+        """Whether there is something to plan or to deliver."""
+        return self._planner.is_due() or self._deliverer.is_due()
+
+    def _step(self, stopping: Callable[[], bool], enough: Callable[[], bool]) -> bool:
+        """Plan one campaign or deliver one batch; return False if neither is due.
+
+        After an error that is no campaign's it is logged, and the next step waits for a moment.
+        """
+        try:
+            return self._planner.plan_next() or self._deliverer.run_next(stopping, enough)
+        except SQLAlchemyError as error:
+            log.error("database trouble, trying again: %s", own_words(error))
+        except Exception as error:  # noqa: BLE001 - no campaign is at fault, so the thread must go on
+            self._log_error("delivery thread, trying again", error)
+        _wait(PAUSE_AFTER_TROUBLE, stopping)
+        return True
 
     def keep_leases(self, stopping: threading.Event) -> None:
         """Extend the leases of all that this process plans and delivers, again and again until `stopping` is set."""
@@ -64,3 +91,9 @@ class Worker:
         if words not in self._logged:
             self._logged.add(words)
             log.error("%s", full_traceback(error))
+
+
+def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
+    ends = time.monotonic() + seconds
+    while not stopping() and (left := ends - time.monotonic()) > 0:
+        time.sleep(min(left, STOP_POLL_SECONDS))

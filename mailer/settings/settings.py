@@ -31,6 +31,10 @@ class Settings:
     database_url: str = "sqlite:///instance/mailer.db"
     transport: str = "console:"
     engine: str = "local"
+    broker_url: str = ""
+    broker_queue: str = "mailer"
+    broker_timeout: int = 1800  # seconds after which the broker hands out again what nobody has acknowledged
+    slice_seconds: int = 30  # for how long a message from the broker is worked at
     secret_key: tuple[str, ...] = ()  # the first signs, all verify
     site_url: str = "http://127.0.0.1:8000"
     site_name: str = "Mailer"
@@ -122,11 +126,15 @@ def _kept_secret_key() -> str:
     return key
 
 
-_SECRET = {"secret_key", "database_url", "transport", "workspace_token"}
+_SECRET = {"secret_key", "database_url", "transport", "broker_url", "workspace_token"}
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),
     "engine": readers.text(readers.printable),
+    "broker_url": readers.text(readers.broker),
+    "broker_queue": readers.text(readers.queue_name),
+    "broker_timeout": readers.duration(30, 7 * 86_400),
+    "slice_seconds": readers.duration(1, 3600),
     "secret_key": readers.listed(readers.long_enough),
     "site_url": readers.http_address,
     "site_name": readers.text(readers.printable),
