@@ -210,13 +210,7 @@ class CutRabbitMQ:
         threading.Thread(target=self._accept, args=(self._line,), daemon=True).start()
 
     def _accept(self, line: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = line.accept()
-                far = socket.create_connection((self._target.hostname, self._target.port or 5672))
-                self._open += [near, far]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=_carry, args=pair, daemon=True).start()
+        forward(line, (self._target.hostname or "", self._target.port or 5672), self._open)
 
     def close(self) -> None:
         """Cut all connections, and take no more."""
@@ -236,6 +230,17 @@ class CutRabbitMQ:
         _delete(RABBITMQ, self.queue)
         yield
         self._listen()
+
+
+def forward(line: socket.socket, target: tuple[str, int], opened: list[socket.socket]) -> None:
+    """Carry every connection that `line` takes to `target`, until `line` is closed."""
+    with suppress(OSError):
+        while True:
+            near, _ = line.accept()
+            far = socket.create_connection(target)
+            opened += [near, far]
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=_carry, args=pair, daemon=True).start()
 
 
 def _carry(source: socket.socket, target: socket.socket) -> None:

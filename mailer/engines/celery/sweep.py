@@ -66,8 +66,8 @@ class Sweep:
         try:
             if self._is_due():
                 self._ringer.ask()
-        except SQLAlchemyError as error:
-            log.error("sweep: %s", own_words(error))
+        except SQLAlchemyError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever is due, a worker will meet the same and log all of it
             log.error("sweep: %s", without_addresses(describe(error)))
             self._ringer.ask()
