@@ -80,8 +80,8 @@ def _workers(folder: Path, processes: int, settings: dict[str, object]) -> Itera
     environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in settings.items()}
     command = [Path(sys.executable).with_name("mailer"), "worker"]
     with (folder / "workers.log").open("ab") as log:
-        started = [
-            subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        started = [  # all in one session, since the kernel shares a busy processor out to sessions
+            subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, process_group=0)
             for _ in range(processes)
         ]
     try:
