@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -27,13 +28,19 @@ from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
+from mailer.metrics.optional import serve_metrics, watched
+from mailer.observer import UNOBSERVED
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
 from mailer.settings import Settings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
+from mailer.storage.notifications import listener_for
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+
+if TYPE_CHECKING:
+    from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
 
@@ -52,6 +59,7 @@ class Services:
     engine: Engine
     sync: SyncTask | None  # None: the sync is not scheduled
     directory_reads: ConcurrencyLimit
+    instruments: Instruments | None  # None: nobody counts
 
 
 def build(settings: Settings) -> Services:
@@ -69,9 +77,12 @@ def build(settings: Settings) -> Services:
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _check_sync(settings)
-    db = database_at(settings.database_url)
+    db = database_at(settings.database_url, prepare=settings.database_prepare)
+    listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    instruments, transport = watched(settings, db, transport)
+    observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
     outbox = Outbox(
         db,
@@ -80,18 +91,32 @@ def build(settings: Settings) -> Services:
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
+        observer=observer,
     )
     links = Links(settings.secret_key, settings.site_url)
-    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings))
-    planner = Planner(
-        db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
-    )
+    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
+    limit = float(settings.planning_timeout)
+    planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
     sync = None if settings.sync_every is None else SyncTask(db, settings)
     tasks = {"clock": ClockWatch(db, lease).run_periodically}
     if sync is not None:
         tasks["sync"] = sync.run_periodically
-    parts = EngineParts(deliverer, planner, settings, db, tasks, before_exit=transport.close)
-    return Services(settings, db, Tokens(db), transport, links, engine(parts), sync, ConcurrencyLimit())
+    parts = EngineParts(
+        deliverer,
+        planner,
+        settings,
+        db,
+        tasks,
+        observer,
+        before_exit=transport.close,
+        after_fork=partial(serve_metrics, settings, instruments),
+    )
+    if listener is not None:
+        parts = replace(parts, tasks={**tasks, "listener": listener.run}, announced=listener.hears)
+    made = engine(parts)
+    if listener is not None:
+        listener.on_work = made.wake
+    return Services(settings, db, Tokens(db), transport, links, made, sync, ConcurrencyLimit(), instruments)
 
 
 def _check_mail(settings: Settings) -> None:
@@ -153,6 +178,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings)
     _add_api(app, services)
     _add_pages(app, services)
+    if services.instruments is not None:
+        from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
+
+        add_metrics(app, services.instruments, settings.metrics)
     return app
 
 
@@ -177,6 +206,7 @@ def _add_api(app: Flask, services: Services) -> None:
         OPENAPI_JSON_PATH="openapi.json",
     )
     settings, db, engine = services.settings, services.db, services.engine
+    observer = services.instruments or UNOBSERVED
     callers, logins = _callers(services)
     limiter = RateLimiter(db, settings.rate_limit)
     audience_limiter = RateLimiter(db, settings.audience_rate_limit)
@@ -184,13 +214,13 @@ def _add_api(app: Flask, services: Services) -> None:
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     for blueprint in (
         sessions.make_blueprint(guard, logins),
-        mailer.make_blueprint(db, guard, engine, settings),
+        mailer.make_blueprint(db, guard, engine, settings, observer),
         audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
         campaigns.make_blueprint(db, guard),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
-        control.make_blueprint(db, guard, engine),
+        control.make_blueprint(db, guard, engine, observer),
     ):
         api.register_blueprint(blueprint)
     checks = health.make_blueprint(db, services.transport, engine, services.sync, _warnings(services))

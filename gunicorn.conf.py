@@ -5,11 +5,12 @@ import os
 import sys
 from concurrent.futures import Future
 
+from gunicorn.sock import TCP6Socket, TCPSocket
 from gunicorn.workers import gthread
 
 from app import build, settings_with_warnings
 from mailer.cli.failures import failure_of
-from mailer.settings.listening import refusals
+from mailer.settings.listening import address_of, refusals
 
 
 class PatientWorker(gthread.ThreadWorker):
@@ -56,7 +57,11 @@ def on_starting(server):
     for refusal in () if inherited or server.cfg.reuse_port else refusals(server.cfg.address):
         _give_up(refusal, 1)
     try:
-        build(settings_with_warnings()).db.close()
+        settings = settings_with_warnings()
+        if settings.metrics not in ("", "true"):
+            _refuse_metrics_port(server, settings.metrics)
+        build(settings).db.close()
+        _prepare_metrics(server, settings.metrics)
     except Exception as error:
         failure = failure_of(error)
         if failure is None:
@@ -67,6 +72,55 @@ def on_starting(server):
 def _give_up(why, code):
     sys.stderr.write(f"mailer: {why}\n")
     sys.exit(code)  # the same as the command line's
+
+
+def _refuse_metrics_port(server, place):
+    """Exit if the port that is for the metrics cannot be listened at."""
+    host, port = address_of(place)
+    if port in [address[1] for address in server.cfg.address if isinstance(address, tuple)]:
+        _give_up(f"MAILER_METRICS: {port} is the port of the service itself; name another, or true", 2)
+    for refusal in () if server.master_pid else refusals([(host, port)]):
+        _give_up(f"MAILER_METRICS: {refusal}", 1)
+
+
+def _prepare_metrics(server, place):
+    """Have the workers that are forked from now on count together, if metrics are wanted."""
+    server.metrics_place = place
+    server.metrics = getattr(server, "metrics", None)
+    if place and server.metrics is None:
+        from mailer.metrics.processes import ProcessGroup  # noqa: PLC0415 - only where it is wanted
+
+        server.metrics = ProcessGroup()
+
+
+def when_ready(server):
+    """Listen for whoever reads the metrics, too. The workers answer there as they do elsewhere."""
+    if server.metrics_place in ("", "true"):
+        return
+    host, port = address_of(server.metrics_place)
+    if port in [listener.getsockname()[1] for listener in server.LISTENERS if isinstance(listener, TCPSocket)]:
+        return  # it is from an earlier gunicorn, or from before a reload
+    kind = TCP6Socket if ":" in host else TCPSocket
+    server.LISTENERS.append(kind((host, port), server.cfg, server.log))
+    server.log.info("Metrics at: %s/metrics", server.LISTENERS[-1])
+
+
+def on_reload(server):
+    """Do for the workers that are about to be started what was done at the start."""
+    _prepare_metrics(server, settings_with_warnings().metrics)
+    when_ready(server)
+
+
+def child_exit(server, worker):
+    """Keep what a worker has counted."""
+    if server.metrics is not None:
+        server.metrics.ended(worker.pid)
+
+
+def on_exit(server):
+    """Leave no files behind."""
+    if server.metrics is not None:
+        server.metrics.close()
 
 
 def post_worker_init(worker):

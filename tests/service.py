@@ -1,21 +1,27 @@
-"""The service as it is deployed: gunicorn in processes of its own, on a free port, over a directory of its own."""
+"""The service as it is deployed: gunicorn in processes of its own, on a free port, over a directory of its own.
+
+gunicorn is forked from a process that has imported its code and ours already, since that is half of what a start takes.
+The command itself is started by the tests of the documentation and of `mailer serve`.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import requests
+from gunicorn.app.wsgiapp import run
 
 from mailer.callers.tokens import Tokens
 from mailer.selector import database_at
-from tests.databases import migrated_sqlite
+from tests.databases import any_database
+from tests.killable import PROCESSES, signal_process
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -28,7 +34,7 @@ class Service:
 
     def __init__(self, folder: Path, *, workers: int = 1, database_url: str | None = None, **settings: object) -> None:
         self.folder = folder
-        self.database_url = database_url or migrated_sqlite(folder / "mailer.db")
+        self.database_url = database_url or any_database(folder / "mailer.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -38,18 +44,18 @@ class Service:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
         self.environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in named.items()}
         self.workers = workers
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: BaseProcess | None = None
         self.output = folder / "server.out"
-        self.db = database_at(self.database_url)
+        self.db = database_at(self.database_url, prepare=bool(settings.get("database_prepare", True)))
 
     def start(self) -> Service:
         """Start gunicorn and wait until it answers."""
-        command = [BIN / "gunicorn", "-w", str(self.workers), "-b", f"127.0.0.1:{self.port}", "wsgi:app"]
-        with self.output.open("ab") as output:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=output, stderr=output)
+        command = ["gunicorn", "-w", str(self.workers), "-b", f"127.0.0.1:{self.port}", "wsgi:app"]
+        self.process = PROCESSES.Process(target=_run, args=(command, self.environment, self.output), daemon=True)
+        self.process.start()
         ends = time.monotonic() + 30
         while time.monotonic() < ends:
-            assert self.process.poll() is None, self.output.read_text()
+            assert self.process.is_alive(), self.output.read_text()
             try:
                 if requests.get(f"{self.url}/healthz", timeout=5).ok:
                     return self
@@ -57,15 +63,16 @@ class Service:
                 time.sleep(0.05)
         raise AssertionError("the server did not answer within 30 s")
 
-    def stop(self) -> int:
+    def stop(self) -> int | None:
         """SIGTERM, and the exit code."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=40)
+        signal_process(self.process, signal.SIGTERM)
+        self.process.join(40)
+        return self.process.exitcode
 
     def close(self) -> None:
         """Leave nothing behind."""
-        if self.process and self.process.poll() is None:
+        if self.process and self.process.is_alive():
             self.stop()
         self.db.close()
 
@@ -99,3 +106,15 @@ class Service:
                 return campaign
             time.sleep(0.05)
         raise AssertionError(f"not finished within {seconds} s: {campaign}\n{self.output.read_text()[-3000:]}")
+
+
+def _run(command: list[str], environment: dict[str, str], output: Path) -> None:
+    """Become gunicorn, as a shell would have started it."""
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    with output.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = command
+    run()

@@ -33,11 +33,11 @@ REPLY = "550 5.1.1 =no such user"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def running(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("suppressed")
     refusing = Fault("RCPT", REPLY, recipient="user00003@example.com")
     with recording_smtp(folder, refusing) as server:
-        made = Service(folder, transport=server.url, rate_limit="", suppress_after=2)
+        made = Service(folder, database_url=module_database_url, transport=server.url, rate_limit="", suppress_after=2)
         with made.db.write() as connection:
             connection.execute(insert(User), [user_row(n) for n in range(4)])
         with made:

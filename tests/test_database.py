@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,6 +17,7 @@ from mailer.errors import ConfigError
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import Base, RateLimit
+from mailer.storage.postgresql import connect
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # which cannot be compared on SQLite
@@ -58,6 +61,35 @@ def test_database_of_another_kind_is_refused(url: str) -> None:
 def test_database_without_the_functions_of_selectors_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="on_connect"):
         Database(f"sqlite:///{tmp_path}/mailer.db")
+
+
+@pytest.mark.slow
+def test_silent_host_is_noticed_as_the_url_says_or_within_a_minute(postgresql_url: str) -> None:
+    for more, seconds in (("", "20"), ("?keepalives_idle=7", "7")):
+        with closing(database_at(postgresql_url + more)) as db, connect(db.url) as alone, db.read() as connection:
+            driver: Any = connection.connection.driver_connection
+            for parameters in (driver.info.get_parameters(), alone.info.get_parameters()):
+                assert parameters["keepalives_idle"] == seconds
+                assert (parameters["connect_timeout"], parameters["tcp_user_timeout"]) == ("10", "50000")
+
+
+def test_place_of_several_hosts_names_them_and_no_password() -> None:
+    url = "postgresql://ann:hunter2@/mailer?host=a:1&host=b:2&target_session_attrs=read-write"
+    with closing(database_at(url)) as db:
+        assert all(name in db.place for name in ("a%3A1", "b%3A2", "read-write"))
+        assert "hunter2" not in db.place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prepare", [True, False])
+def test_statements_are_prepared_unless_it_is_switched_off(postgresql_url: str, prepare: bool) -> None:
+    with closing(database_at(postgresql_url, prepare=prepare)) as db:
+        for _ in range(20):
+            with db.read() as connection:
+                connection.execute(select(RateLimit.hits)).all()
+        with db.read() as connection:
+            kept = connection.scalars(text("SELECT statement FROM pg_prepared_statements")).all()
+    assert any("rate_limits" in statement for statement in kept) == prepare
 
 
 def test_clock_is_in_milliseconds_and_shared(db: Database) -> None:

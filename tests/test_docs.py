@@ -199,7 +199,7 @@ def test_inline_commands_exist(page: Path) -> None:
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     folder = tmp_path_factory.mktemp("docs")
-    app = create_app(Settings(database_url=migrated_sqlite(folder / "mailer.db"), secret_key=("k" * 40,)))
+    app = create_app(Settings(migrated_sqlite(folder / "mailer.db"), secret_key=("k" * 40,), metrics="true"))
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
     found = {
         (method, rule.rule.replace("<string:", "<").replace("<path:token>", "<token>"))

@@ -69,11 +69,17 @@ class Process:
     """The parts of one process of the service, and its engine; the transport may be that of another one."""
 
     def __init__(
-        self, url: str, make: type[Engine], *, transport: MemoryTransport | None = None, lease: int = 60
+        self,
+        url: str,
+        make: type[Engine],
+        *,
+        transport: MemoryTransport | None = None,
+        lease: int = 60,
+        workers: int = 2,
     ) -> None:
         more = getattr(make, "settings", {})
         self.settings = Settings(
-            url, secret_key=("k" * 40,), checkpoint=CHECKPOINT, lease_seconds=lease, workers=2, **more
+            url, secret_key=("k" * 40,), checkpoint=CHECKPOINT, lease_seconds=lease, workers=workers, **more
         )
         self.db = database_at(url, lock_timeout=1.0)
         self.transport = transport or MemoryTransport()
@@ -304,7 +310,6 @@ class Failing:
 
     def __init__(self, real: Deliverer, times: int) -> None:
         self._real = real
-        self.is_due = real.is_due
         self._left = {"run_next": times, "heartbeat": times}
         self._lock = threading.Lock()
 
@@ -345,7 +350,6 @@ class WithoutHeartbeat:
 
     def __init__(self, real: Deliverer) -> None:
         self.run_next = real.run_next
-        self.is_due = real.is_due
 
     def heartbeat(self) -> None:
         """Extend nothing."""
@@ -357,7 +361,7 @@ def test_batch_that_is_run_twice_is_recorded_once(
 ) -> None:
     gate = process.store.hold()
     campaign_id = process.accept()
-    late = another(lease=2)
+    late = another(lease=2, workers=1)  # so that no other thread of it takes the batch over
     late.deliverer = WithoutHeartbeat(late.deliverer)
     engine = late.start()
     assert gate.wait_reached(20)

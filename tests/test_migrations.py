@@ -97,8 +97,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         | {"source": "list.csv"}
     ],
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
+    "campaign_minutes": [
+        {"campaign_id": "running", "minute": 0, "part": part, **NOTHING, SENT: part + 1} for part in (0, 1)
+    ],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
+    "turns": [{"caller_id": "user00000", "priority": "bulk", "used": 5}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
 }
 
@@ -225,6 +229,38 @@ def test_campaigns_from_before_reply_to_have_none_and_are_known_again(empty_data
     harness.run()
     assert len(harness.store.messages) > 10
     assert not [message for message in harness.store.messages if b"Reply-To" in message.content]
+    db.close()
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_campaigns_from_before_turns_get_the_priority_of_their_size_and_go_on(empty_database_url: str) -> None:
+    dry_run = {**campaign(CampaignState.RUNNING), "id": "dry run", "dry_run": True}
+    large = {**campaign(CampaignState.PAUSED), "id": "large"}
+    batches = [{**BATCHES[0][0], **NOTHING, "campaign_id": "large", "number": number} for number in range(2)]
+    batches = [{**row, "planned": 501 - row["number"]} for row in batches]
+    unplanned = [
+        {**row, "started_at": None} if row["state"] in ("accepted", "planning") else row for row in ROWS["campaigns"]
+    ]
+    db = database_at(empty_database_url)
+    with db.write() as connection:
+        store(
+            connection,
+            "0010",
+            {**ROWS, "campaigns": [*unplanned, dry_run, large], "batches": [*ROWS["batches"], *batches]},
+        )
+
+    db.migrate()
+
+    with db.read() as connection:
+        found = {
+            row.id: (row.priority, row.turn_at)
+            for row in connection.execute(select(Campaign.id, Campaign.priority, Campaign.turn_at))
+        }
+    expected = dict.fromkeys(CampaignState, ("normal", 1)) | {"accepted": (None, 1), "planning": (None, 1)}
+    assert found == expected | {"dry run": ("urgent", 1), "large": ("bulk", 1)}
+    harness = Harness(db)
+    harness.run()
+    assert len(harness.store.messages) > 10
     db.close()
 
 

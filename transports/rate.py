@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 
 from limits import RateLimitItem, parse
 from limits.errors import ConfigurationError, StorageError
@@ -15,6 +16,8 @@ from transports.base import TransportConfigError, TransportUnavailable
 
 LATE = 0.01  # seconds that may be caught up on, so that a thread that wakes up late does not lower the rate
 MIN_WAIT, MAX_WAIT = 0.005, 60.0  # seconds between two questions to a shared limit
+PATIENCE = 0.25  # seconds between two questions whether there is still something to wait for
+KEPT = 1.0  # seconds for which a count that was given back may be used
 
 
 class Pace:
@@ -33,11 +36,18 @@ class Pace:
             self._advance(now)
             return True
 
-    def reserve(self, now: float) -> float:
-        """Take the next free moment and return the seconds until then."""
+    def reserve(self, now: float, within: float = inf) -> float | None:
+        """Take the next free moment and return the seconds until then; None if that is more than `within` seconds."""
         with self._lock:
+            if self._next - now > within:
+                return None
             moment = self._advance(now)
         return max(0.0, moment - now)
+
+    def give_back(self) -> None:
+        """Let the last moment that was taken be free again, since it was not used."""
+        with self._lock:
+            self._next -= self._interval
 
     def _advance(self, now: float) -> float:
         moment = max(self._next, now - min(LATE, self._interval))
@@ -75,6 +85,7 @@ class Rate:
         self._pace = pace
         self._shared = shared
         self._sleep = sleep
+        self._kept_until = float("-inf")  # until when the shared limit's count that was given back may be used
 
     @classmethod
     def parse(cls, text: str, storage: str = "", key: str = "") -> Rate:
@@ -93,10 +104,32 @@ class Rate:
 
     def take(self) -> bool:
         """Whether a message may go at once; if so, it is counted. Raises `TransportUnavailable`, as `wait` does."""
-        return self._pace.take(time.monotonic()) and (self._shared is None or self._shared.take() == 0)
+        return self._pace.take(time.monotonic()) and self._count() == 0
 
-    def wait(self) -> None:
-        """Wait until a message may go, and count it."""
-        self._sleep(self._pace.reserve(time.monotonic()))
-        while self._shared is not None and (seconds := self._shared.take()):
-            self._sleep(min(max(seconds, MIN_WAIT), MAX_WAIT))
+    def wait(self, wanted: Callable[[], bool] | None = None) -> bool:
+        """Wait until a message may go, and count it; False as soon as none is `wanted` any more."""
+        longest = MAX_WAIT if wanted is None else PATIENCE
+        while (seconds := self._pace.reserve(time.monotonic(), longest)) is None:
+            if wanted is not None and not wanted():
+                return False
+            self._sleep(longest)
+        self._sleep(seconds)
+        while seconds := self._count():
+            if wanted is not None and not wanted():
+                self._pace.give_back()
+                return False
+            self._sleep(min(max(seconds, MIN_WAIT), longest))
+        return True
+
+    def give_back(self) -> None:
+        """Let another message go in place of one that was counted and has not gone."""
+        self._pace.give_back()
+        if self._shared is not None:
+            self._kept_until = time.monotonic() + KEPT
+
+    def _count(self) -> float:
+        """Count one message with the shared limit, if there is one; the seconds until that may be tried again, or 0."""
+        if self._shared is None:
+            return 0.0
+        kept, self._kept_until = self._kept_until, float("-inf")
+        return 0.0 if kept > time.monotonic() else self._shared.take()

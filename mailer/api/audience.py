@@ -64,12 +64,12 @@ class AudienceAnswerSchema(SuccessSchema):
 
 
 class PreviewSchema(MailerSchema):
-    """The body of `POST /api/v1/mailer/preview`: a campaign's, without `dryrun`."""
+    """The body of `POST /api/v1/mailer/preview`: a campaign's, without `dryrun` and `priority`."""
 
     class Meta(StrictSchema.Meta):
         """marshmallow's options."""
 
-        exclude = ("dry_run",)
+        exclude = ("dry_run", "priority")
 
     user = fields.String(
         load_default=None,

@@ -10,10 +10,12 @@ from marshmallow import Schema, fields, validate
 from mailer.api.blueprint import ApiBlueprint, KeysetSchema, OffsetSchema, keyset_page
 from mailer.api.guard import Guard, current_caller
 from mailer.api.requests.fields import Milliseconds
-from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, SuccessSchema
+from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, StrictSchema, SuccessSchema
 from mailer.campaigns import progress
+from mailer.delivery import minutes
 from mailer.storage.database import Database
 from mailer.storage.models import DeliveryStatus
+from mailer.times import to_iso
 
 
 class DeliveriesQuerySchema(KeysetSchema):
@@ -41,6 +43,32 @@ class DeliverySchema(Schema):
     reply = fields.String()
     updated_at = Milliseconds(data_key="updatedAt")
     next_attempt_at = Milliseconds(data_key="nextAttemptAt", allow_none=True)
+
+
+class MinutesQuerySchema(StrictSchema):
+    """Which minutes to list: those after the one that began at `after`."""
+
+    after = Milliseconds(load_default=None, metadata={"type": "string", "format": "date-time"})
+    count = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
+
+
+class MinuteSchema(Schema):
+    """How many outcomes of each status were recorded in the minute that began at `minute`."""
+
+    minute = Milliseconds(metadata={"type": "string", "format": "date-time"})
+    sent = fields.Integer()
+    failed = fields.Integer()
+    deferred = fields.Integer()
+    uncertain = fields.Integer()
+    skipped = fields.Integer()
+
+
+class MinutesAnswerSchema(SuccessSchema):
+    """A page of minutes; `next` is the `after` of the page that follows, null at the end."""
+
+    minutes = fields.List(fields.Nested(MinuteSchema))
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
 
 
 class DeliveriesAnswerSchema(SuccessSchema):
@@ -81,5 +109,15 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         progress.progress(db, campaign_id, current_caller().user_id)
         found = progress.deliveries(db, campaign_id, status=page["status"], after=page["after"], count=page["count"])
         return keyset_page("deliveries", found, page["count"], lambda one: one.user_id)
+
+    @blueprint.route("/<campaign_id>/minutes")
+    @guard.requires("send-mail")
+    @blueprint.arguments(MinutesQuerySchema, location="query")
+    @blueprint.response(200, MinutesAnswerSchema)
+    def list_minutes(page: dict[str, Any], campaign_id: str) -> Any:
+        """What came of a campaign minute by minute, for charts; minutes in which nothing did are left out."""
+        progress.progress(db, campaign_id, current_caller().user_id)
+        found = minutes.minutes(db, campaign_id, after=page["after"], count=page["count"])
+        return keyset_page("minutes", found, page["count"], lambda one: to_iso(one.minute))
 
     return blueprint

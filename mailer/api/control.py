@@ -14,6 +14,7 @@ from mailer.api.schemas import CampaignAnswerSchema, StrictSchema
 from mailer.campaigns import control, export, progress
 from mailer.engines import Engine
 from mailer.files.exports import write_rows
+from mailer.observer import UNOBSERVED, Observer
 from mailer.storage.database import Database
 from mailer.storage.models import DeliveryStatus
 
@@ -39,7 +40,7 @@ class RetriedSchema(CampaignAnswerSchema):
     retried = fields.Integer()
 
 
-def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
+def make_blueprint(db: Database, guard: Guard, engine: Engine, observer: Observer = UNOBSERVED) -> Blueprint:
     """Routes that change one campaign, and the one that exports its outcomes."""
     blueprint = ApiBlueprint("Control", __name__, url_prefix="/api/v1/mailer/campaigns/<campaign_id>")
 
@@ -75,7 +76,8 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
     @blueprint.refuses(409, "In another state")
     def cancel(campaign_id: str) -> Any:
         """Send nothing more, from the next checkpoint on, for good."""
-        control.cancel(db, campaign_id, current_caller().user_id)
+        skipped = control.cancel(db, campaign_id, current_caller().user_id)
+        observer.recorded({DeliveryStatus.SKIPPED: skipped})
         return changed(campaign_id)
 
     @blueprint.route("/retry-failed", methods=["POST"])

@@ -15,8 +15,10 @@ from mailer.campaigns.draft import Draft, make_draft
 from mailer.campaigns.lint import about_placeholders
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from mailer.storage.models import Priority
 from mailer.suppression.unsubscribes import unsubscribe_matching
 
 EXAMPLE = {
@@ -38,6 +40,7 @@ INVALID_FROM = {
     "errorType": "error-invalid-from-address",
     "details": {"function": "Mailer.sendMail"},
 }
+SEND_URGENT = "send-urgent-mail"
 MAX_KEY = 255
 KEY = {
     "name": "Idempotency-Key",
@@ -58,8 +61,10 @@ ACCEPTED = {
 }
 
 
-def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Settings) -> Blueprint:
-    """The endpoint that the service exists for."""
+def make_blueprint(
+    db: Database, guard: Guard, engine: Engine, settings: Settings, observer: Observer = UNOBSERVED
+) -> Blueprint:
+    """The endpoint that the service exists for. `observer` is told of each campaign that is accepted."""
     blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
@@ -77,10 +82,14 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
+        if payload["priority"] is Priority.URGENT:
+            current_caller().require(SEND_URGENT)
         draft = make_draft(settings, **payload)
         accepted = accept(
             db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000
         )
+        if not accepted.replayed:
+            observer.accepted()
         engine.wake()
         headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(draft)}
         return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}

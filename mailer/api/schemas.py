@@ -13,7 +13,7 @@ from mailer.api.requests.fields import (
     one_line,
     storable,
 )
-from mailer.storage.models import CampaignState
+from mailer.storage.models import CampaignState, Priority
 
 
 class StrictSchema(Schema):
@@ -74,6 +74,16 @@ class MailerSchema(StrictSchema):
         allow_none=True,
         metadata={"description": "Where answers go, bare or as `Name <address>`. Absent: to the address in `from`."},
     )
+    priority = fields.Enum(
+        Priority,
+        by_value=True,
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "How large a share it gets while others wait. Absent: by its size. `urgent` needs a "
+            "permission."
+        },
+    )
 
 
 class UnsubscribeSchema(StrictSchema):
@@ -127,6 +137,11 @@ class CampaignSchema(Schema):
     )
     subject = fields.String()
     dry_run = fields.Boolean(data_key="dryrun")
+    priority = fields.String(
+        allow_none=True,
+        validate=validate.OneOf([priority.value for priority in Priority]),
+        metadata={"description": "Null until it is planned, where the request named none. A dry run is `urgent`."},
+    )
     planned = fields.Integer()
     pending = fields.Integer()
     sent = fields.Integer()

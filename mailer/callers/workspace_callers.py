@@ -73,5 +73,5 @@ def _key(user_id: str, token: str) -> bytes:
 def permissions(roles: Collection[str], send_roles: Collection[str]) -> frozenset[str]:
     """What somebody with `roles` in the workspace may do here; an admin may do everything. Pure."""
     if ADMIN in roles:
-        return frozenset({"send-mail", "manage-users"})
+        return frozenset({"send-mail", "send-urgent-mail", "manage-users"})
     return frozenset({"send-mail"}) if set(roles) & set(send_roles) else frozenset()

@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from mailer.delivery import ledger, same_refusals
+from mailer.delivery.minutes import RecordedOutcomes
 from mailer.errors import InvalidState, NotFound
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
 from mailer.storage.models.states import BEGUN, UNFINISHED, WITH_ISSUES
+from mailer.storage.notifications import announce_work
 
 BY_A_PERSON = "paused by a person"
 
@@ -40,6 +42,7 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
         reason = f"resumed by a person; was paused: {campaign.reason}" if paused_itself else None
         known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
         _set(connection, campaign_id, reason=reason, **known, **_going(campaign, db.clock(connection)))
+        announce_work(connection)
 
 
 def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
@@ -48,14 +51,21 @@ def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
     return {"state": state, "due_at": now, "rests": 0, "errors": 0}
 
 
-def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
-    """Send nothing more, from the next checkpoint on. What was sent stays on record."""
+def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> int:
+    """Send nothing more, from the next checkpoint on. What was sent stays on record.
+
+    Returns how many recipients are skipped who were waiting for another attempt.
+    """
+    outcomes = RecordedOutcomes()
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "cancelled", *UNFINISHED)
         now = db.clock(connection)
-        ledger.close_waiting(connection, campaign_id, now)
+        skipped = ledger.close_waiting(connection, campaign_id, now)
         _set(connection, campaign_id, state=CampaignState.CANCELLED, reason=None, finished_at=now)
+        outcomes.add(campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
+        outcomes.store(connection)
+    return skipped
 
 
 def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *, uncertain: bool = False) -> int:
@@ -74,6 +84,7 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
         count = ledger.reopen(connection, campaign_id, statuses, now)
         if count:
             same_refusals.forget(connection, campaign_id)
+        announce_work(connection)
         if campaign.state == CampaignState.FAILED or (count and campaign.state in WITH_ISSUES):
             _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
             ledger.complete_campaign(connection, campaign_id, now)  # at once, if it failed after its last message
@@ -86,7 +97,7 @@ def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> An
     )
     if caller_id is not None:
         query = query.where(Campaign.caller_id == caller_id)
-    campaign = connection.execute(query.with_for_update()).one_or_none()
+    campaign = connection.execute(query.with_for_update(key_share=True)).one_or_none()
     if campaign is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
     return campaign

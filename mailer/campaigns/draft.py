@@ -17,9 +17,9 @@ from mailer.messages.template import Template, TemplateSource, compile_message
 from mailer.selector import compile_selector, parse_query
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign
+from mailer.storage.models import Campaign, Priority
 
-KEPT = ("dry_run",)  # fields that a purge keeps; it empties every other
+KEPT = ("dry_run", "priority")  # fields that a purge keeps; it empties every other
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Draft:
 
     `sender` is an address in its envelope form. `query` selects the recipients; a dry run goes to `sender` alone.
     Recipients answer to the address `reply_to`, or to the sender if it is None; `reply_to_name` may be empty.
+    `priority` None: the planner chooses it.
     """
 
     sender_name: str
@@ -38,6 +39,7 @@ class Draft:
     dry_run: bool
     reply_to_name: str | None = None
     reply_to: str | None = None
+    priority: Priority | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the draft as values of the campaign's columns."""
@@ -64,6 +66,7 @@ def make_draft(
     query: str | None = None,
     dry_run: bool | None = False,
     reply_to: Mailbox | None = None,
+    priority: Priority | None = None,
 ) -> Draft:
     """Check a caller's fields, which are named as in `MailerSchema`, and return them as a draft.
 
@@ -81,8 +84,9 @@ def make_draft(
         raise MissingUnsubscribeLink
     selector = parse_query(query)
     compile_selector(selector)
-    answers = (reply_to.name, reply_to.address) if reply_to else (None, None)
-    return Draft(mailbox.name, address, subject, body, selector, bool(dry_run), *answers)
+    reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
+    selected = (selector, bool(dry_run))
+    return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority)
 
 
 def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Template:

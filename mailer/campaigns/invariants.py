@@ -10,7 +10,15 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, exis
 from sqlalchemy.orm import aliased
 
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
+from mailer.storage.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignMinute,
+    CampaignState,
+    Delivery,
+    DeliveryStatus,
+)
 
 MAX_UNCERTAIN_ATTEMPTS = 2  # copies that a recipient may get, unless a person has them tried again
 FINISHED = (CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES)
@@ -41,7 +49,7 @@ def examine(db: Database) -> list[Finding]:
 
 @cache
 def _checks() -> dict[str, Query]:
-    return {**_batch_checks(), **_delivery_checks(), **_campaign_checks()}
+    return {**_batch_checks(), **_delivery_checks(), **_campaign_checks(), **_minute_checks()}
 
 
 def _findings(connection: Connection, problem: str, query: Query) -> list[Finding]:
@@ -118,6 +126,18 @@ def _campaign_checks() -> dict[str, Query]:
         "it is over and has no end on record": campaign.where(ended, Campaign.finished_at.is_(None)),
         "it has an end on record and is not over": campaign.where(~ended, Campaign.finished_at.is_not(None)),
     }
+
+
+def _minute_checks() -> dict[str, Query]:
+    """Less than the batches say is no fault: an earlier version keeps no minutes, and may run beside this one."""
+    final = (DeliveryStatus.SENT, DeliveryStatus.SKIPPED)  # the others may be tried again, and then count once more
+    checks = {}
+    for status in final:
+        counted = select(func.sum(getattr(Batch, status))).where(Batch.campaign_id == CampaignMinute.campaign_id)
+        told = select(CampaignMinute.campaign_id).group_by(CampaignMinute.campaign_id)
+        more = func.sum(getattr(CampaignMinute, status)) > counted.scalar_subquery()
+        checks[f"its minutes have more outcomes that are {status} than its batches"] = told.having(more)
+    return checks
 
 
 def _deliveries(condition: ColumnElement[bool]) -> Query:

@@ -8,58 +8,74 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select
 
 from mailer.audience.conditions import audience
 from mailer.audience.shared_addresses import merged_audience
 from mailer.delivery import resting
+from mailer.delivery.due_batch import unplanned
 from mailer.delivery.trouble import Trouble, describe, full_traceback, without_addresses
 from mailer.directory.users import find_by_address
 from mailer.messages.links import NOBODY
+from mailer.observer import UNOBSERVED, Observer
 from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.dialects import is_postgresql
 from mailer.storage.lease import Leases
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, User
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority, User
+from mailer.storage.notifications import announce_work
 
 log = logging.getLogger(__name__)
 
+SMALL = 1000  # recipients up to which a campaign is `normal` and not `bulk`, unless its caller says otherwise
 COUNTERS = ("sent", "failed", "deferred", "uncertain", "skipped")
 
 
 _LEASES = Leases(Campaign, Campaign.id, ends=Campaign.due_at, held=Campaign.state == CampaignState.PLANNING)
 
 
+_FRONT = or_(Campaign.dry_run, Campaign.priority == Priority.URGENT)
+_BEHIND = case((_FRONT, 0), else_=1)  # dry runs and urgent campaigns are planned first
+
+
 class Unplanned(NamedTuple):
-    """A campaign that is being planned; `fence` is the number by which its planner holds it."""
+    """A campaign that is being planned; `fence` is the number by which its planner holds it.
+
+    `priority` is what its caller asked for; None: nothing.
+    """
 
     id: str
     fence: int
     dry_run: bool
     sender: str
+    priority: str | None
 
 
 class Planner:
     """Plans one campaign per call; several threads may use it.
 
     `lease` is in ms. `limit` is how many seconds reading one audience may take; None: any time. With `merge`, users who
-    share an address count as one, and this stays so for the whole campaign. The audience is read outside the write
-    transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the same campaign, only the
-    one with the newer fence can write.
+    share an address count as one, and this stays so for the whole campaign. `observer` is told how many recipients a
+    campaign has. The audience is read outside the write transaction, so that campaigns can be accepted meanwhile. When
+    two planners come to hold the same campaign, only the one with the newer fence can write.
     """
 
     def __init__(
-        self, db: Database, batch_size: int, lease: int, *, merge: bool = False, limit: float | None = None
+        self,
+        db: Database,
+        batch_size: int,
+        lease: int,
+        *,
+        merge: bool = False,
+        limit: float | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
+        self._observer = observer
         self._batch_size = batch_size
         self._lease = lease
         self._merge = merge
         self._limit = limit
         self._held: dict[int, Unplanned] = {}
-
-    def is_due(self) -> bool:
-        """Whether `plan_next` would find a campaign."""
-        return _is_due(self._db)
 
     def plan_next(self) -> bool:
         """Plan the campaign that is due first; return False if none is.
@@ -95,10 +111,13 @@ class Planner:
             now = self._db.clock(connection)
             state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
             values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
-            values |= {"finished_at": None if ranges else now}
-            if _LEASES.write(connection, (campaign.id,), campaign.fence, values) and ranges:
-                due = 0 if campaign.dry_run else now  # a dry run goes ahead of every campaign in the queue
-                connection.execute(insert(Batch), [_batch(campaign.id, n, r, due) for n, r in enumerate(ranges)])
+            values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
+            held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
+            if held and ranges:
+                connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
+                announce_work(connection)  # for the workers of other processes, which could not plan it
+        if held:
+            self._observer.planned(sum(recipients for _first, _last, recipients in ranges))
 
     def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
         if campaign.dry_run:
@@ -119,33 +138,29 @@ def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
         log.error("%s", full_traceback(error))
 
 
-def _waiting() -> ColumnElement[bool]:
-    """A condition: the campaign waits for planning, or for a planner that may have died."""
-    early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
-    return or_(early, and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None)))
-
-
-def _is_due(db: Database) -> bool:
-    with db.read() as connection:
-        due = and_(_waiting(), Campaign.due_at <= db.clock(connection))
-        return connection.scalar(select(Campaign.id).where(due).limit(1)) is not None
-
-
 def _claim_campaign(db: Database, lease: int) -> Unplanned | None:
-    """Take the campaign that waits for planning and is due first; None if there is none. `lease` is in ms."""
-    first = select(Campaign.id, Campaign.fence, Campaign.dry_run, Campaign.sender)
-    if not _is_due(db):
-        return None
+    """Take the campaign that waits for planning and comes first; None if there is none. `lease` is in ms."""
+    first = select(Campaign.id, Campaign.fence, Campaign.dry_run, Campaign.sender, Campaign.priority)
+    first = first.order_by(_BEHIND, Campaign.due_at, Campaign.id).limit(1).with_for_update(skip_locked=True)
+    with db.read() as connection:
+        due = unplanned(db.clock(connection))
+        if connection.scalar(select(Campaign.id).where(due).limit(1)) is None:
+            return None
     with db.write() as connection:
         now = db.clock(connection)
-        due = and_(_waiting(), Campaign.due_at <= now)
-        row = connection.execute(
-            first.where(due).order_by(Campaign.due_at, Campaign.id).limit(1).with_for_update(skip_locked=True)
-        ).one_or_none()
+        row = connection.execute(first.where(unplanned(now))).one_or_none()
         if row is None:
             return None
         fence = _LEASES.take(connection, (row.id,), row.fence, now + lease, state=CampaignState.PLANNING)
-        return Unplanned(row.id, fence, row.dry_run, row.sender)
+        return Unplanned(row.id, fence, row.dry_run, row.sender, row.priority)
+
+
+def _priority(campaign: Unplanned, ranges: Sequence[Sequence[Any]]) -> str:
+    """The priority of a campaign with these batches: as its caller asked, else by its size. A dry run is urgent."""
+    if campaign.dry_run:
+        return Priority.URGENT
+    small = sum(count for _, _, count in ranges) <= SMALL
+    return campaign.priority or (Priority.NORMAL if small else Priority.BULK)
 
 
 def _ranges(connection: Connection, query: Mapping[str, Any], size: int, *, merge: bool) -> Sequence[Sequence[Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
 from mailer.campaigns.control import BY_A_PERSON
 from mailer.errors import NotFound
@@ -25,7 +25,8 @@ class Progress:
 
     `state` is a `CampaignState` or one of two that are not on record: `blocked` is a running campaign whose transport
     fails, `cancelling` is a cancelled campaign of which a worker is still ending its checkpoint. `reason` says why the
-    campaign failed or does not progress. `planned` counts all recipients, the other counts are by their last outcome.
+    campaign failed or does not progress. `priority` None: it is chosen when the campaign is planned. `planned` counts
+    all recipients, the other counts are by their last outcome.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Progress:
     reason: str | None
     subject: str
     dry_run: bool
+    priority: str | None
     created_at: int
     started_at: int | None
     finished_at: int | None
@@ -104,7 +106,7 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
         select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
         for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
     ]
-    facts = (*_takeovers(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run)
+    facts = (*_takeovers(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run, Campaign.priority)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
 
@@ -142,10 +144,12 @@ def _progress(row: AnyRow) -> Progress:
 def needing_attention(db: Database) -> Mapping[str, int]:
     """Count by state the campaigns that rest, that the service itself has paused, or that failed within a day."""
     with db.read() as connection:
-        recently = Campaign.finished_at > db.clock(connection) - RECENT
-        failed = and_(Campaign.state == CampaignState.FAILED, recently)
-        stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
-        query = select(Campaign.state, func.count()).where(
-            or_(Campaign.state == CampaignState.RESTING, stopped, failed)
-        )
-        return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())
+        return attention_needed(connection, db.clock(connection))
+
+
+def attention_needed(connection: Connection, now: int) -> Mapping[str, int]:
+    """Return what `needing_attention` does; `now` is in ms since 1970."""
+    failed = and_(Campaign.state == CampaignState.FAILED, Campaign.finished_at > now - RECENT)
+    stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
+    query = select(Campaign.state, func.count()).where(or_(Campaign.state == CampaignState.RESTING, stopped, failed))
+    return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())

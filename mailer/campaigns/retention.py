@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 
 from mailer.campaigns import draft
-from mailer.delivery import same_refusals
+from mailer.delivery import minutes, same_refusals
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
 
@@ -24,9 +24,9 @@ class Purged:
 def purge(db: Database, older_than: int) -> Purged:
     """Purge every campaign that ended more than `older_than` ms ago. A purge that was interrupted can be run again.
 
-    It deletes what the campaign said (its draft), its reason, and the addresses and replies of its deliveries, since
-    replies quote addresses. Ids, states, counts and times stay. Suppressed addresses stay too, until a person lifts
-    them. Recorded refusals of other addresses are deleted when they are as old.
+    It deletes what the campaign said (its draft), its reason, its minutes, and the addresses and replies of its
+    deliveries, since replies quote addresses. Ids, states, counts and times stay. Suppressed addresses stay too, until
+    a person lifts them. Recorded refusals of other addresses are deleted when they are as old.
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
@@ -50,6 +50,7 @@ def _strip(db: Database, campaign_id: str) -> int:
     nothing = {**draft.forgotten(), "reason": None, "fingerprint": None}
     with db.write() as connection:
         same_refusals.forget(connection, campaign_id)
+        minutes.forget(connection, campaign_id)
         connection.execute(update(Campaign).where(_over(campaign_id)).values(**nothing))
     return stripped
 

@@ -35,7 +35,8 @@ def open_database() -> Iterator[Database]:
 
     No transport is made, so that one that does not work stops none of these commands.
     """
-    db = database_at(Settings.from_env().database_url)
+    settings = Settings.from_env()
+    db = database_at(settings.database_url, prepare=settings.database_prepare)
     try:
         if db.migrate():
             print_notes([created(db)])

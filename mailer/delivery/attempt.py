@@ -1,15 +1,18 @@
 """Hand the messages of one checkpoint to the transport, and find out what became of each.
 
-The transport draws one message after the other. After trouble it is given no more: messages that it has drawn get their
-outcomes, and all other recipients stay as they were. A transport that breaks its contract ends the attempt. Recipients
-whose messages it had drawn without giving an outcome are then uncertain, since they may have the message.
+The transport draws one message after the other. After trouble, and when the time of a checkpoint is over, it is given
+no more: messages that it has drawn get their outcomes, and all other recipients stay as they were. A transport that
+breaks its contract ends the attempt. Recipients whose messages it had drawn without giving an outcome are then
+uncertain, since they may have the message.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from mailer.delivery.batch_lease import BatchLease, LeasedMessages
 from mailer.delivery.blame import consequence
@@ -24,6 +27,8 @@ from mailer.settings import Settings
 from mailer.storage.models import DeliveryStatus
 from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
 
+CHECKPOINT_SECONDS = 1.0  # after which no more messages of a checkpoint are given out
+
 LOST = "The transport failed in an unexpected way before it gave an outcome for this message."
 NO_REASON = "it gave no reason"
 
@@ -33,14 +38,22 @@ class Attempt:
     """What came of the messages of one checkpoint.
 
     `got_reply`: at least one recipient got an outcome about themselves. `halted`: no more messages are to be drawn.
-    `trouble` is what ended the attempt early. `error` is the exception, if the trouble was an unexpected error.
+    `trouble` is what ended the attempt early. `error` is the exception, if the trouble was an unexpected error. `ends`
+    is when the checkpoint is over, by `time.monotonic`, and `begun` for how many recipients a message was asked for.
     """
 
     results: list[Result] = field(default_factory=list)
     got_reply: bool = False
     halted: bool = False
+    ends: float = inf
+    begun: int = 0
     trouble: Trouble | None = None
     error: BaseException | None = None
+
+    def is_over(self) -> bool:
+        """Whether no more messages are to be drawn, after trouble or since the time is over."""
+        self.halted = self.halted or time.monotonic() >= self.ends
+        return self.halted
 
     def halt(self, **what: str) -> None:
         """Let no more messages be drawn. `what` are fields of `Trouble` with the reasons; the first of each is kept."""
@@ -50,25 +63,34 @@ class Attempt:
 
 
 class Sender:
-    """Sends the messages of checkpoints. `chance`, from 0 to 1, shifts all retries of a batch by the same share."""
+    """Sends the messages of checkpoints. `chance`, from 0 to 1, shifts all retries of a batch by the same share.
+
+    `owes`: the transport asked for its first message when the time was over, so the next checkpoint gives it one at any
+    time. Otherwise a transport that needs long to begin would never get any.
+    """
 
     def __init__(self, transport: Transport, links: Links, settings: Settings, chance: float) -> None:
         self._transport = transport
         self._links = links
         self._settings = settings
         self._chance = chance
+        self.owes = False
 
     def send(self, template: Template, lease: BatchLease, items: Sequence[WorkItem], now: int) -> Attempt:
-        """Hand over a message for each of `items`; `now` is in ms since 1970.
+        """Hand over a message for each of `items` that is asked for in time; `now` is in ms since 1970.
 
         Raises `LeaseLost` when another worker may have the batch. What the transport raises is kept as trouble.
         """
-        attempt = Attempt()
+        attempt = Attempt(ends=time.monotonic() + CHECKPOINT_SECONDS)
         drawn: dict[str, WorkItem] = {}
         outcomes: Iterator[Outcome] | None = None
+
+        def left() -> int:
+            return 0 if attempt.is_over() and not self.owes else len(items) - attempt.begun
+
         try:
             messages = self._messages(template, items, now, drawn, attempt)
-            outcomes = self._transport.send(LeasedMessages(lease, messages))
+            outcomes = self._transport.send(LeasedMessages(lease, messages, left))
             self._take(outcomes, drawn, now, attempt)
             _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
@@ -87,8 +109,11 @@ class Sender:
         self, template: Template, items: Sequence[WorkItem], now: int, drawn: dict[str, WorkItem], attempt: Attempt
     ) -> Iterator[Message]:
         for item in items:
-            if attempt.halted:
+            if attempt.is_over() and not self.owes:
+                self.owes = not attempt.begun
                 return
+            self.owes = False
+            attempt.begun += 1
             recipient = item.recipient
             try:
                 message = template.render(recipient, self._links.link(recipient.user_id), now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from typing_extensions import override
 
@@ -36,15 +36,23 @@ class BatchLease:
 class LeasedMessages(Iterator[Message]):
     """Messages that are given out only while the lease lasts. After that `LeaseLost` is raised.
 
+    `left` tells how many are still to come, at most; 0 once the checkpoint is over. A transport that has to wait before
+    it may draw a message asks for it meanwhile, by `operator.length_hint`.
+
     The lease is checked once more when there are no more messages: a transport asks for the next before it has sent
     those that it was given.
     """
 
-    def __init__(self, lease: BatchLease, messages: Iterator[Message]) -> None:
+    def __init__(self, lease: BatchLease, messages: Iterator[Message], left: Callable[[], int]) -> None:
         self._lease = lease
         self._messages = messages
+        self._left = left
 
     @override
     def __next__(self) -> Message:
         self._lease.verify()
         return next(self._messages)
+
+    def __length_hint__(self) -> int:
+        self._lease.verify()
+        return self._left()

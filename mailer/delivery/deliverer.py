@@ -17,12 +17,20 @@ from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
-from mailer.delivery.trouble import Trouble, describe, full_traceback, one_line, without_addresses
-from mailer.delivery.worklist import Checkpoint, Claim, Result, WorkItem
+from mailer.delivery.trouble import (
+    Trouble,
+    describe,
+    full_traceback,
+    is_the_campaigns,
+    one_line,
+    without_addresses,
+)
+from mailer.delivery.turns import Seldom
+from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
-from mailer.storage.database import is_database_trouble
 from mailer.storage.database_errors import own_words
 from mailer.storage.lease import boot_time
 from transports.base import Transport, TransportUnavailable
@@ -30,6 +38,7 @@ from transports.base import Transport, TransportUnavailable
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
+ASK_SECONDS = 0.2  # between two questions of this process whose turn it is
 
 T = TypeVar("T")
 
@@ -38,6 +47,7 @@ class Deliverer:
     """Delivers one batch per call. Several threads may use it; they share the transport.
 
     `template_of` returns the compiled message of a campaign by its id. What it raises is that campaign's error.
+    `observer` is told of batches that ended, and of a database that failed.
     """
 
     def __init__(
@@ -47,20 +57,22 @@ class Deliverer:
         links: Links,
         settings: Settings,
         template_of: Callable[[str], Template],
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._outbox = outbox
         self._transport = transport
         self._links = links
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
-
-    def is_due(self) -> bool:
-        """Whether `run_next` would find a batch."""
-        return self._outbox.campaign_due() is not None
+        self._ask = Seldom(ASK_SECONDS)
 
     def run_next(self, stopping: Callable[[], bool], enough: Callable[[], bool] = lambda: False) -> bool:
-        """Deliver the batch that is due first; return False if none is. When `stopping()`, end after this checkpoint.
+        """Deliver the batch whose turn it is; return False if none is due.
+
+        It ends after a checkpoint, before the batch does, when `stopping()`, or when the turn of another campaign has
+        come.
 
         When `enough()`, end there as well, but only once its outcomes are on record, however long the database is away.
 
@@ -77,21 +89,20 @@ class Deliverer:
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
         except BaseException as error:  # of this campaign, unless the machine or the database is at fault
-            if not _is_the_campaigns(error):
+            if not is_the_campaigns(error):
                 raise
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
+        self._observer.batch_ended(boot_time() - since)
         return True
 
     def _claim(self) -> Claim | None:
         while True:
             try:
                 return self._outbox.claim()
-            except Exception as error:  # such as a row with values that cannot be read
-                campaign_id = self._outbox.campaign_due() if _is_the_campaigns(error) else None
-                if campaign_id is None:
-                    raise
+            except Unclaimable as failed:  # such as a row with values that cannot be read
+                error, campaign_id = failed.__cause__ or failed, failed.campaign_id
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
 
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
@@ -132,8 +143,23 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
+            if todo and not sender.owes and self._turn_is_over(claim):
+                break
         release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
+
+    def _turn_is_over(self, claim: Claim) -> bool:
+        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
+
+        It asks only some times a second, so of the threads of a process one after the other gives way.
+        """
+        if claim.half_open or claim.campaign_rests or not self._ask.may():
+            return False
+        try:
+            return self._outbox.turn_is_over(claim)
+        except OperationalError as error:  # the outcomes in hand are not to be lost for this
+            log.error("database trouble, going on: %s", own_words(error))
+            return False
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()
@@ -171,6 +197,7 @@ class Deliverer:
                 return write()
             except OperationalError as error:
                 log.error("database trouble, outcomes kept for later: %s", own_words(error))
+                self._observer.database_retried()
                 if stopping():
                     raise
             self._wait_for_database(lease.claim, intent, stopping)
@@ -207,11 +234,6 @@ class Deliverer:
         """
         self._outbox.record_recovery(claim)
         return replace(claim, half_open=False, campaign_rests=False)
-
-
-def _is_the_campaigns(error: BaseException) -> bool:
-    """Whether an error is taken as the campaign's: trouble of the machine or the database would meet every campaign."""
-    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 
 def _untried(items: Sequence[WorkItem]) -> int:

@@ -1,40 +1,149 @@
-"""Find the batch that is due first, of all campaigns: the one query that decides what is delivered next."""
+"""Find whose turn it is to be delivered, and the batch that is due first: what decides what is delivered next.
+
+The campaigns that may be delivered are put in turn, as `turns` says. Then they are looked at in this order, by one
+probe of an index for a batch that is due, until there are enough. So campaigns of which all batches wait for later cost
+one probe each, and batches behind the first nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Connection, Select, and_, bindparam, literal, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    case,
+    false,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+)
 
-from mailer.delivery import circuit_breaker, ledger, resting
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState
+from mailer.delivery import circuit_breaker, ledger, resting, turns
+from mailer.delivery.worklist import Claim
+from mailer.storage.database import AnyRow
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Turn
+
+CHOICES = 20  # campaigns that a claim tries in turn, since others may be claiming at the same moment
 
 # how many recipients of a batch have no record yet
 PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
 _BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting)
 _COUNTS = (Batch.takeovers, PENDING.label("pending"))
-_CAMPAIGN = (Campaign.dry_run, Campaign.merge_addresses, Campaign.state, Campaign.errors)
-_STOPPED = (CampaignState.CANCELLED, CampaignState.FAILED)
+_CAMPAIGN = (Campaign.dry_run, Campaign.merge_addresses, Campaign.state, Campaign.errors, Campaign.caller_id)
+_NOW = bindparam("now", type_=BigInteger)
+_GOING = or_(Campaign.state == CampaignState.RUNNING, resting.due(_NOW))
+_STOPPED = Campaign.state.in_([CampaignState.CANCELLED, CampaignState.FAILED])
+_WAITING = and_(Batch.state == BatchState.WAITING, Batch.due_at <= _NOW)
+_LEFT_BEHIND = and_(Batch.state == BatchState.RUNNING, Batch.due_at <= _NOW)  # its holder has died
 
 
-def _due_batch(*columns: Any) -> Select[*tuple[Any, ...]]:
-    now = bindparam("now", type_=BigInteger)
-    # a stopped campaign sends nothing more, but what a dead worker was sending must go on record
-    left_over = and_(Campaign.state.in_(_STOPPED), Batch.state == BatchState.RUNNING)
-    wanted = or_(Campaign.state == CampaignState.RUNNING, resting.due(now), left_over)
-    states = Batch.state.in_([BatchState.WAITING, BatchState.RUNNING])
-    due = and_(states, Batch.due_at <= now, wanted, bindparam("may_send", type_=Boolean))
-    query = select(*columns).join(Campaign, Campaign.id == Batch.campaign_id).where(due)
-    return query.order_by(Batch.due_at, Batch.campaign_id, Batch.number).limit(1)
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A campaign whose turn it is. `base` is where accounts began when it was found."""
+
+    campaign_id: str
+    base: int
 
 
-# built once: they run for every batch, and while there is none
-DUE_BATCH = _due_batch(*_BATCH, *_COUNTS, *_CAMPAIGN)
-DUE_BATCH_LOCKED = DUE_BATCH.with_for_update(of=Batch, skip_locked=True)
-DUE_CAMPAIGN = _due_batch(Batch.campaign_id)
+def unplanned(now: ColumnElement[int] | int) -> ColumnElement[bool]:
+    """A condition: the campaign has no batches yet, and a planner may take it at `now` (ms since 1970)."""
+    early = Campaign.state.in_([CampaignState.ACCEPTED, CampaignState.PLANNING])
+    unbegun = and_(Campaign.state == CampaignState.RESTING, Campaign.started_at.is_(None))
+    return and_(or_(early, unbegun), Campaign.due_at <= now)
 
 
-def parameters(connection: Connection, now: int) -> dict[str, Any]:
-    """Return the queries' parameters at `now` (ms since 1970). Nothing is due while the circuit breaker is open."""
+def _ranked() -> Subquery:
+    """All campaigns that may be delivered, in turn. `left`: a batch was left behind by a holder that died.
+
+    Of a stopped campaign nothing more is sent, but what a dead worker was sending must go on record. It comes first.
+    """
+    used = case((_STOPPED, -1), else_=turns.USED).label("used")
+    facts = (Campaign.id, Campaign.turn_at, turns.COST.label("cost"), used)
+    going = select(*facts, false().label("left")).outerjoin(Turn, turns.ACCOUNT).where(_GOING)
+    left = select(*facts, true()).join(Batch, Batch.campaign_id == Campaign.id).outerjoin(Turn, turns.ACCOUNT)
+    found = union_all(going, left.where(_LEFT_BEHIND, or_(_GOING, _STOPPED))).subquery()
+    ranked = select(found).order_by(found.c.used, found.c.cost, found.c.turn_at, found.c.id)
+    return ranked.offset(0).subquery()  # with an offset, it is sorted before anybody looks for batches
+
+
+_RANKED = _ranked()
+_FIRST = select(literal(1)).where(Batch.campaign_id == _RANKED.c.id, _WAITING).limit(1).correlate(_RANKED)
+_HAS_WORK = or_(_RANKED.c.left, _FIRST.scalar_subquery().is_not(None))
+
+
+def _in_turn() -> Select[*tuple[Any, ...]]:
+    return select(_RANKED.c.id).where(_HAS_WORK).limit(CHOICES)
+
+
+def _somebody_else() -> Select[*tuple[Any, ...]]:
+    used, cost = bindparam("used", type_=BigInteger), bindparam("cost", type_=Integer)
+    before_me = and_(_RANKED.c.id != bindparam("mine"), _RANKED.c.used <= used, _RANKED.c.cost < cost)
+    return select(_RANKED.c.id).where(before_me, _HAS_WORK).limit(1)
+
+
+def _due_batch() -> Select[*tuple[Any, ...]]:
+    due = or_(and_(_WAITING, _GOING), and_(_LEFT_BEHIND, or_(_GOING, _STOPPED)))
+    mine = and_(Batch.campaign_id == bindparam("campaign"), due)
+    query = select(*_BATCH, *_COUNTS, *_CAMPAIGN, turns.PRIORITY.label("priority"))
+    query = query.join(Campaign, Campaign.id == Batch.campaign_id).where(mine)
+    return query.order_by(Batch.due_at, Batch.number).limit(1).with_for_update(of=Batch, skip_locked=True)
+
+
+# built once: they run for every batch, several times a second beside it, and while there is none
+_IN_TURN = _in_turn()
+_SOMEBODY_ELSE = _somebody_else()
+_DUE_BATCH = _due_batch()
+_UNPLANNED = select(Campaign.id).where(unplanned(_NOW)).limit(1)
+
+
+def choices(connection: Connection, now: int) -> Sequence[Choice]:
+    """Return the campaigns that may be delivered at `now` (ms since 1970), whose turn it is first: at most `CHOICES`.
+
+    There are none while the circuit breaker is open.
+    """
+    if not _may_send(connection, now):
+        return ()
+    base = turns.base(connection)
+    return [Choice(one, base) for one in connection.scalars(_IN_TURN, {"now": now, "base": base})]
+
+
+def lock(connection: Connection, choice: Choice, now: int) -> AnyRow | None:
+    """Lock the batch of the campaign that is due first; None: there is none any more, or others are claiming them."""
+    if not _may_send(connection, now):
+        return None
+    return connection.execute(_DUE_BATCH, {"campaign": choice.campaign_id, "now": now}).one_or_none()
+
+
+def work_is_due(connection: Connection, now: int) -> bool:
+    """Whether there is a campaign to plan or a batch to deliver at `now` (ms since 1970)."""
+    return connection.scalar(_UNPLANNED, {"now": now}) is not None or bool(choices(connection, now))
+
+
+def turn_is_over(connection: Connection, claim: Claim, now: int) -> bool:
+    """Whether the holder of `claim` should give the batch back, since another campaign's turn has come.
+
+    A campaign that waits to be planned may be a small one: whoever gives a batch back plans before claiming again.
+    """
+    if connection.scalar(_UNPLANNED, {"now": now}) is not None:
+        return True
+    if not _may_send(connection, now):
+        return False
+    base = turns.base(connection)
+    place = {"used": turns.standing(connection, claim, now, base), "cost": turns.outranked(claim, now)}
+    return connection.scalar(_SOMEBODY_ELSE, {"now": now, "base": base, "mine": claim.campaign_id, **place}) is not None
+
+
+def _may_send(connection: Connection, now: int) -> bool:
     breaker = circuit_breaker.tripped(connection)
-    return {"now": now, "may_send": breaker is None or not breaker.is_open(now)}
+    return breaker is None or not breaker.is_open(now)

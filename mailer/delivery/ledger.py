@@ -131,23 +131,25 @@ def next_due(connection: Connection, claim: Claim) -> int | None:
     return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
 
 
-def end_open(connection: Connection, claim: Claim, now: int) -> None:
+def end_open(connection: Connection, claim: Claim, now: int) -> int:
     """End the batch's deliveries after a cancellation: deferred ones become skipped, uncertain ones stay uncertain.
 
-    Raises `LeaseLost`.
+    Returns how many were skipped. Raises `LeaseLost`.
     """
     skipped = _end_deliveries(connection, _deliveries_of(claim), now)
     fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
+    return skipped
 
 
-def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
+def close_waiting(connection: Connection, campaign_id: str, now: int) -> int:
     """Do as `end_open` does for all batches that nobody holds. The caller must hold a lock on the campaign's row."""
     waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
     connection.execute(select(Batch.number).where(waiting).with_for_update())  # so that no worker changes them
     theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
-    _end_deliveries(connection, theirs, now)
+    skipped = _end_deliveries(connection, theirs, now)
     values = {"skipped": Batch.skipped + Batch.deferred, "deferred": 0}
     connection.execute(update(Batch).where(waiting).values(state=BatchState.DONE, **values))
+    return skipped
 
 
 def _end_deliveries(connection: Connection, theirs: ColumnElement[bool], now: int) -> int:
@@ -187,20 +189,21 @@ def _in_range() -> ColumnElement[bool]:
     return Delivery.user_id.between(Batch.first_id, Batch.last_id)
 
 
-def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> None:
+def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> int:
     """Give up the lease. The batch then waits until its next delivery is due, or is done if none will be.
 
     With `more` there are recipients left, and the batch is due at once. The last batch that is done completes the
-    campaign. `state` is the state of the campaign, whose row the caller has locked. Raises `LeaseLost`.
+    campaign. `state` is the state of the campaign, whose row the caller has locked. Returns how many deliveries it
+    ended as skipped, because the campaign was cancelled. Raises `LeaseLost`.
     """
     due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
     if due is not None:
         fenced(connection, claim, state=BatchState.WAITING, due_at=due)
-        return
-    if state == CampaignState.CANCELLED:
-        end_open(connection, claim, now)
+        return 0
+    skipped = end_open(connection, claim, now) if state == CampaignState.CANCELLED else 0
     fenced(connection, claim, state=BatchState.DONE)
     complete_campaign(connection, claim.campaign_id, now)
+    return skipped
 
 
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:

@@ -43,7 +43,7 @@ def rest(connection: Connection, campaign_id: str, trouble: Trouble, now: int, *
     also because the campaign was paused, cancelled or finished meanwhile.
     """
     facts = select(Campaign.state, Campaign.rests, Campaign.errors).where(Campaign.id == campaign_id)
-    row = connection.execute(facts.with_for_update()).one()
+    row = connection.execute(facts.with_for_update(key_share=True)).one()
     if row.state not in AT_WORK and not (tried and row.state == CampaignState.RESTING):
         return 0
     if trouble.error is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mailer import text as text_rules
 from mailer.errors import MailerError
 from mailer.messages.template import UnusableText
+from mailer.storage.database import is_database_trouble
 
 LONGEST = 500  # characters
 _ADDRESS = re.compile(r"\S+@\S+")
@@ -40,6 +41,11 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - a third party's class may fail at this
         words = "(it has no words)"
     return one_line(f"an unexpected error, whose traceback is in the log: {name}: {words}")
+
+
+def is_the_campaigns(error: BaseException) -> bool:
+    """Whether an error is taken as the campaign's: trouble of the machine or the database would meet every campaign."""
+    return not isinstance(error, (OSError, MemoryError, KeyboardInterrupt)) and not is_database_trouble(error)
 
 
 def one_line(text: str) -> str:

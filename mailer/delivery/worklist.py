@@ -13,7 +13,15 @@ from mailer.audience.shared_addresses import ADDRESS_UNSUBSCRIBED, ADDRESS_WRITT
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
-from mailer.storage.models import Campaign, Delivery, DeliveryStatus, RefusedAddress, User, comparable_address
+from mailer.storage.models import (
+    Campaign,
+    Delivery,
+    DeliveryStatus,
+    Priority,
+    RefusedAddress,
+    User,
+    comparable_address,
+)
 from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
 
@@ -25,7 +33,7 @@ class Claim:
     `half_open`: the circuit breaker is half-open, and this batch tries the transport. `campaign_rests`: the campaign
     rests, and this batch tries it. `merged`: of the users who share an address, only one gets the message. `errors`:
     how many unexpected errors the campaign has met in a row. `takeovers`: how many processes in a row died while they
-    were sending this batch.
+    were sending this batch. `claimed_at`, in ms since 1970, is when the turn of the caller with this priority began.
     """
 
     campaign_id: str
@@ -39,6 +47,17 @@ class Claim:
     campaign_rests: bool = False
     errors: int = 0
     takeovers: int = 0
+    caller_id: str = ""
+    priority: Priority = Priority.NORMAL
+    claimed_at: int = 0
+
+
+class Unclaimable(Exception):
+    """No batch of the campaign can be claimed, by a fault of its own: the error that this one was raised from."""
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(campaign_id)
+        self.campaign_id = campaign_id
 
 
 class WorkItem(NamedTuple):

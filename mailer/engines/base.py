@@ -10,10 +10,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from mailer.campaigns.planning import Planner
 from mailer.delivery.deliverer import Deliverer
 from mailer.engines.foreground import work_until_told
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import Database
 
@@ -32,7 +34,8 @@ class EngineParts:
     `planner.plan_next()` plans one campaign, `deliverer.run_next(stopping)` delivers one batch. Each returns False when
     there is nothing to do. Both hold what they work on by a lease of `settings.lease_seconds`. So while they run, the
     engine must call the `heartbeat()` of both, in the same process and several times a lease. `tasks` maps names to
-    tasks.
+    tasks. `observer` is told of a database that failed. `announced()` says whether `wake` is called now for work that
+    any process brings: then idle workers need not look for it often. One of the tasks sees to that.
 
     An engine that forks calls `db.close()` before the first fork, `after_fork` at the beginning of each process that it
     made, and `before_exit` at its end.
@@ -43,6 +46,8 @@ class EngineParts:
     settings: Settings
     db: Database
     tasks: Mapping[str, Task] = field(default_factory=dict)
+    observer: Observer = UNOBSERVED
+    announced: Callable[[], bool] = bool  # which is False
     after_fork: Callable[[], None] = _nothing
     before_exit: Callable[[], None] = _nothing
 
@@ -53,6 +58,9 @@ class Engine(ABC):
     An engine may be made before its process forks, and is started after that. So its constructor makes no threads and
     connects to nothing: after a fork, Python takes a thread that was made before it for one that has ended.
     """
+
+    forks: ClassVar[bool] = False
+    """Whether `work` forks, so that each of the processes needs `after_fork` and `before_exit`."""
 
     @classmethod  # noqa: B027 - most engines work with any settings
     def check(cls, settings: Settings) -> None:

@@ -20,6 +20,7 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from mailer.settings.listening import address_of
 from mailer.text import NUL, is_http_header_value
 from transports.options import parse_duration
 
@@ -74,6 +75,20 @@ def duration(least: int, most: int) -> Reader:
             raise ValidationError(f"Not a duration such as 15m, from {least} s to {_shown(most)}.")
 
     return read
+
+
+def metrics(env: Env, name: str) -> str:
+    """Where metrics are served: `true`, an address as HOST:PORT, or nowhere, which is the empty text."""
+
+    def check(raw: str) -> None:
+        if raw.lower() not in ("true", "false"):
+            try:
+                address_of(raw)
+            except ValueError as error:
+                raise ValidationError("Neither true nor false nor HOST:PORT.") from error
+
+    raw: str = env.str(name, validate=check)
+    return {"true": "true", "false": ""}.get(raw.lower(), raw)
 
 
 def printable(raw: str) -> None:

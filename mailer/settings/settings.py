@@ -21,6 +21,7 @@ from mailer.settings.names import PREFIX, UnknownName, unknown_names
 
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECRET_KEY_FILE = Path("instance/secret.key")
 
 
@@ -29,6 +30,8 @@ class Settings:
     """The configuration. Each field is read from the variable `MAILER_<FIELD>`; a test builds one without any."""
 
     database_url: str = "sqlite:///instance/mailer.db"
+    database_prepare: bool = True  # whether PostgreSQL keeps prepared statements for each connection
+    listen_url: str = ""  # where new work is heard of; empty: `database_url`
     transport: str = "console:"
     engine: str = "local"
     broker_url: str = ""
@@ -64,6 +67,7 @@ class Settings:
     workspace_user_id: str = ""
     workspace_token: str = ""
     sync_every: int | None = None  # seconds
+    metrics: str = ""  # `true`: at the service's own address; else HOST:PORT; empty: nowhere
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -89,6 +93,20 @@ def unknown_settings() -> tuple[UnknownName, ...]:
     """The variables that look like settings and are none, probably by a typing mistake. Raises `ConfigError`."""
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
+
+
+def share_metrics(folder: Path) -> None:
+    """Have the processes that are forked from now on count together, in files of this folder.
+
+    prometheus_client takes the folder from the environment, and looks there when it is imported.
+    """
+    os.environ[METRICS_FOLDER] = str(folder)
+
+
+def metrics_folder() -> Path | None:
+    """The folder in which this process counts together with others; None: it counts alone."""
+    folder = os.environ.get(METRICS_FOLDER)
+    return Path(folder) if folder else None
 
 
 def _is_set(env: Env, name: str) -> bool:
@@ -126,9 +144,11 @@ def _kept_secret_key() -> str:
     return key
 
 
-_SECRET = {"secret_key", "database_url", "transport", "broker_url", "workspace_token"}
+_SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"}
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
+    "database_prepare": lambda env, name: env.bool(name),
+    "listen_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),
     "engine": readers.text(readers.printable),
     "broker_url": readers.text(readers.broker),
@@ -164,4 +184,5 @@ _READERS: dict[str, readers.Reader] = {
     "workspace_user_id": readers.text(readers.header_value),
     "workspace_token": readers.text(readers.header_value),
     "sync_every": readers.duration(60, 365 * 86_400),
+    "metrics": readers.metrics,
 }

@@ -106,6 +106,7 @@ def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
         (Delivery.due_at, ongoing),
         (Batch.due_at, Batch.state == BatchState.WAITING),
         (Campaign.due_at, ~planning),
+        (Campaign.turn_at, None),
         (CircuitBreaker.retry_at, None),
         (ScheduledTask.due_at, None),
         (RateLimit.expires_at, None),

@@ -38,7 +38,7 @@ def list_(limit: int, as_json: bool, url: str, user_id: str, token: str) -> None
     if as_json:
         print_json(found)
         return
-    columns = ("_id", "state", "planned", "sent", "failed", "createdAt", "subject")
+    columns = ("_id", "state", "priority", "planned", "sent", "failed", "createdAt", "subject")
     print_rows(columns, [[campaign.get(column) for column in columns] for campaign in found])
 
 
@@ -115,7 +115,7 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     if as_json:
         print_json(campaign)
         return
-    shown = ["_id", "state", *(["reason"] if campaign.get("reason") else []), "subject", "dryrun", *COUNTS]
+    shown = ["_id", "state", *(["reason"] if campaign.get("reason") else []), "subject", "dryrun", "priority", *COUNTS]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

@@ -16,6 +16,7 @@ from mailer.cli.message import MessageOptions, message_options
 from mailer.cli.options import query_text
 from mailer.cli.output import print_notes
 from mailer.cli.watch import watch
+from mailer.storage.models import Priority
 from transports.network_errors import never_arrived
 
 LOST = "it may have been accepted: `mailer campaigns list` shows it"
@@ -30,6 +31,11 @@ LOST = "it may have been accepted: `mailer campaigns list` shows it"
 )
 @click.option("--everybody", is_flag=True, help="Without --query and without a terminal: yes, everyone is meant.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to send.")
+@click.option(
+    "--priority",
+    type=click.Choice([priority.value for priority in Priority]),
+    help="How large a share it gets while others wait. Default: by its size. urgent needs a permission.",
+)
 @click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from.")
 @click.option("--idempotency-key", help="Sent twice with the same key, a campaign is accepted once.")
 @click.option("--watch", "watching", is_flag=True, help="Wait for its end; exit code 1 if not everyone was served.")
@@ -41,6 +47,7 @@ def send(
     query: str | None,
     everybody: bool,
     yes: bool,
+    priority: str | None,
     dry_run: bool,
     idempotency_key: str | None,
     watching: bool,
@@ -63,7 +70,8 @@ def send(
         raise Misuse("without --query everyone receives it: say --everybody or --yes, since nobody can be asked here")
     with _interruptible("nothing was sent"):
         _look(client, message, query, asks=asks)
-    payload = {**message, "dryrun": dry_run} if query is None else {**message, "dryrun": dry_run, "query": query}
+    wishes = {name: wish for name, wish in (("query", query), ("priority", priority)) if wish is not None}
+    payload = {**message, "dryrun": dry_run, **wishes}
     with _interruptible(LOST):
         accepted = _send(client, payload, idempotency_key)
     _announce(accepted, as_json)

@@ -13,7 +13,7 @@ from mailer.cli.failures import Failure
 from mailer.cli.options import duration
 from mailer.cli.output import moment, print_json, print_rows, spelled
 
-PERMISSIONS = ("send-mail", "manage-users")
+PERMISSIONS = ("send-mail", "send-urgent-mail", "manage-users")
 UNITS = ("m", "h", "d", "w")  # seconds are never meant
 NO_SPAN = "{} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years"
 MAX_LIFETIME = 100 * 366 * 86_400  # seconds

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from app import build, settings_with_warnings
 from mailer.cli.failures import Failure
+from mailer.engines import engine_class
+from mailer.metrics.optional import serve_metrics
+from mailer.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -18,11 +25,32 @@ def worker() -> None:
     """
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel("WARNING")
-    services = build(settings_with_warnings())
-    try:
-        trouble = services.engine.work()
-    finally:
-        services.transport.close()
-        services.db.close()
+    settings = settings_with_warnings()
+    if settings.metrics == "true":
+        log.warning("metrics are counted and not served: MAILER_METRICS=true means the web server, and there is none")
+    with _counting(settings):
+        services = build(settings)
+        if not services.engine.forks:
+            serve_metrics(settings, services.instruments)
+        try:
+            trouble = services.engine.work()
+        finally:
+            services.transport.close()
+            services.db.close()
     if trouble:
         raise Failure(trouble)
+
+
+@contextmanager
+def _counting(settings: Settings) -> Iterator[None]:
+    """Have processes that are forked count together, if metrics are wanted."""
+    if not (settings.metrics and engine_class(settings.engine).forks):
+        yield
+        return
+    from mailer.metrics.processes import ProcessGroup  # noqa: PLC0415 - only where it is wanted
+
+    group = ProcessGroup()
+    try:
+        yield
+    finally:
+        group.close()

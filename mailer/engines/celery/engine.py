@@ -15,6 +15,8 @@ from mailer.settings import Settings
 class CeleryEngine(Engine):
     """Rings when something was accepted. `work` is the other half: the worker that is called."""
 
+    forks = True
+
     @classmethod
     @override
     def check(cls, settings: Settings) -> None:

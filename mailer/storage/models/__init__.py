@@ -5,10 +5,10 @@ Ids are compared by their bytes, so that a range of ids means the same users on 
 
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
-from mailer.storage.models.campaigns import Batch, Campaign, Delivery, SameRefusals
+from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask
-from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus
+from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, Turn
+from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
 
 __all__ = [
@@ -17,16 +17,19 @@ __all__ = [
     "Batch",
     "BatchState",
     "Campaign",
+    "CampaignMinute",
     "CampaignState",
     "CircuitBreaker",
     "ClockMark",
     "Delivery",
     "DeliveryStatus",
     "IdempotencyKey",
+    "Priority",
     "RateLimit",
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
+    "Turn",
     "User",
     "Wish",
     "WishOf",

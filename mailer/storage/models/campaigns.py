@@ -14,7 +14,7 @@ class Campaign(Base):
     """One accepted POST.
 
     `due_at` says when a planner may take it, and while one plans it, when the planner's lease ends. For a resting
-    campaign it is when it may be tried again.
+    campaign it is when it may be tried again. `turn_at` says when it last gave back a batch, or was accepted.
     """
 
     __tablename__ = "campaigns"
@@ -29,6 +29,7 @@ class Campaign(Base):
     dry_run: Mapped[bool]
     reply_to_name: Mapped[str | None] = mapped_column(Text)
     reply_to: Mapped[str | None] = mapped_column(Text)  # None: answers go to the sender
+    priority: Mapped[str | None] = mapped_column(Text)  # None: by its size, once that is known
     merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)  # why it is paused, rests or failed
@@ -39,6 +40,7 @@ class Campaign(Base):
     started_at: Mapped[int | None] = mapped_column(BigInteger)
     finished_at: Mapped[int | None] = mapped_column(BigInteger)
     due_at: Mapped[int] = mapped_column(BigInteger)
+    turn_at: Mapped[int] = mapped_column(BigInteger, default=0)
     fence: Mapped[int]
     fingerprint: Mapped[str | None] = mapped_column(Text)  # of its draft, to notice a repeat; None: a dry run
 
@@ -74,7 +76,10 @@ class Batch(Base):
     uncertain: Mapped[int]
     skipped: Mapped[int]
 
-    __table_args__ = (Index("ix_batches_due", "state", "due_at"),)
+    __table_args__ = (
+        Index("ix_batches_due", "state", "due_at"),
+        Index("ix_batches_campaign_due", "campaign_id", "state", "due_at"),
+    )
 
 
 class Delivery(Base):
@@ -105,3 +110,23 @@ class SameRefusals(Base):
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
     replies: Mapped[list[str]] = mapped_column("answers", Document, key="replies")  # normalised, oldest first
     known: Mapped[list[str]] = mapped_column(Document)  # replies for which it was paused already
+
+
+class CampaignMinute(Base):
+    """How many outcomes of each status a campaign's workers recorded in the minute that began at `minute`.
+
+    A minute has several rows, so that the workers of one campaign need not wait for each other; their sum counts.
+    """
+
+    __tablename__ = "campaign_minutes"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    minute: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    sent: Mapped[int]
+    failed: Mapped[int]
+    deferred: Mapped[int]
+    uncertain: Mapped[int]
+    skipped: Mapped[int]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.storage.models.base import Base, Document
+from mailer.storage.models.base import Base, Document, Id
 
 
 class CircuitBreaker(Base):
@@ -30,6 +30,18 @@ class ClockMark(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seen_at: Mapped[int] = mapped_column(BigInteger)
     steps: Mapped[int]
+
+
+class Turn(Base):
+    """How much a caller has used of the delivery with one priority; mailer/delivery/turns.py says in which unit."""
+
+    __tablename__ = "turns"
+
+    caller_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    priority: Mapped[str] = mapped_column(Text, primary_key=True)
+    used: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index("ix_turns_used", "priority", "used"),)
 
 
 class ScheduledTask(Base):

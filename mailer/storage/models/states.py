@@ -1,4 +1,4 @@
-"""The states of campaigns, batches and deliveries, as they are stored."""
+"""The states of campaigns, batches and deliveries, and the priorities of campaigns, as they are stored."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ class CampaignState(StrEnum):
 BEGUN = (CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED)
 UNFINISHED = (CampaignState.ACCEPTED, CampaignState.PLANNING, *BEGUN)
 WITH_ISSUES = (CampaignState.COMPLETED_WITH_ISSUES, CampaignState.FAILED)
+
+
+class Priority(StrEnum):
+    """How large a share of the delivery a campaign gets while others wait; mailer/delivery/turns.py has the shares."""
+
+    URGENT = "urgent"  # asked for by a caller who may, and every dry run
+    NORMAL = "normal"  # small campaigns, unless the caller says otherwise
+    BULK = "bulk"  # large campaigns, unless the caller says otherwise
 
 
 class BatchState(StrEnum):

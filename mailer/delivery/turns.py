@@ -1,0 +1,125 @@
+"""Whose turn it is: an account of how much of the delivery each caller has used with each priority.
+
+An account is of one caller and one priority, however many campaigns they are. The account that has used least comes
+next. A turn is paid for in advance, as if it lasted a second; when the batch is given back, the rest is returned, or
+what it took longer is added. A millisecond of a worker costs more the lower the priority, so that accounts which all
+have work get shares in these proportions.
+
+Nothing can be saved up. Who comes back after a rest, or comes for the first time, begins where those are who had their
+turns meanwhile (`base`). So nobody is ever behind the others by more than one second of `bulk`, and everybody's turn
+comes, whatever the others do. The rule is known from networks as start-time fair queueing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Insert,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    union_all,
+    update,
+)
+
+from mailer.delivery.worklist import Claim
+from mailer.storage.dialects import NewRow, Upsert
+from mailer.storage.models import Campaign, Priority, Turn
+
+TURN = 1000  # ms that a turn lasts while somebody of the same priority waits
+LEAST = 50  # ms that a turn costs at least, for what claiming and giving back take
+COSTS = {Priority.URGENT: 1, Priority.NORMAL: 8, Priority.BULK: 64}  # of a millisecond of one worker
+
+PRIORITY = func.coalesce(Campaign.priority, Priority.NORMAL.value)
+COST = case({priority.value: cost for priority, cost in COSTS.items()}, value=PRIORITY)
+_BASE = bindparam("base", type_=BigInteger)
+
+
+def _lead(priority: Priority, cost: int) -> Any:
+    most = select(func.max(Turn.used)).where(Turn.priority == priority.value).scalar_subquery()
+    return select((most - TURN * cost).label("lead"))
+
+
+_LEADS = union_all(*(_lead(priority, cost) for priority, cost in COSTS.items())).subquery()
+_BASE_NOW = select(func.coalesce(func.max(_LEADS.c.lead), 0))  # built once, like what is below
+
+
+def base(connection: Connection) -> int:
+    """Return where accounts begin now: what they have used who had the last turns, without these turns."""
+    return connection.scalar(_BASE_NOW) or 0
+
+
+ACCOUNT = and_(Turn.caller_id == Campaign.caller_id, Turn.priority == PRIORITY)
+# what the account of a campaign, outer joined by `ACCOUNT`, has used; at least the parameter `base`
+USED: ColumnElement[int] = case((Turn.used > _BASE, Turn.used), else_=_BASE)
+
+
+def _paying(new: NewRow) -> Insert:
+    price = case({priority.value: TURN * cost for priority, cost in COSTS.items()}, value=new.excluded.priority)
+    paid = case((Turn.used + price > new.excluded.used, Turn.used + price), else_=new.excluded.used)
+    return new.on_conflict_do_update(index_elements=["caller_id", "priority"], set_={"used": paid})
+
+
+_PAY = Upsert(Turn, _paying)
+_MINE = (Turn.caller_id == bindparam("caller"), Turn.priority == bindparam("of_priority"))
+_ADD = update(Turn).where(*_MINE).values(used=Turn.used + bindparam("more", type_=BigInteger))
+_LAST = update(Campaign).where(Campaign.id == bindparam("campaign")).values(turn_at=bindparam("at"))
+_USED = select(Turn.used).where(*_MINE)
+
+
+def pay(connection: Connection, caller_id: str, priority: Priority, since: int) -> None:
+    """Have an account pay for a turn in advance. `since` is the `base` at which the turn was found."""
+    from_nothing = since + TURN * COSTS[priority]
+    _PAY.run(connection, {"caller_id": caller_id, "priority": priority.value, "used": from_nothing})
+
+
+def settle(connection: Connection, claim: Claim, now: int) -> None:
+    """Have the account pay for what the turn really took, which ends at `now` (ms since 1970).
+
+    The caller must hold a lock on the campaign's row.
+    """
+    took = max(now - claim.claimed_at, LEAST)
+    more = (took - TURN) * COSTS[claim.priority]
+    connection.execute(_ADD, {"caller": claim.caller_id, "of_priority": claim.priority.value, "more": more})
+    connection.execute(_LAST, {"campaign": claim.campaign_id, "at": now})
+
+
+def standing(connection: Connection, claim: Claim, now: int, since: int) -> int:
+    """Return what the account of `claim` would have used, if the turn ended `now`; `since` is the `base`."""
+    mine = {"caller": claim.caller_id, "of_priority": claim.priority.value}
+    so_far = max(connection.scalar(_USED, mine) or 0, since)
+    return so_far + (now - claim.claimed_at - TURN) * COSTS[claim.priority]
+
+
+def outranked(claim: Claim, now: int) -> int:
+    """Return which costs a waiting campaign must stay below for the turn of `claim` to end: those of its own priority
+    once the turn has lasted long enough, so that equals do not swap with every checkpoint.
+    """
+    cost = COSTS[claim.priority]
+    return cost if now - claim.claimed_at < TURN else max(COSTS.values()) + 1
+
+
+class Seldom:
+    """Lets something be done once in `seconds`, by whichever thread comes first."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def may(self) -> bool:
+        """Whether it may be done now; if so, not again for a while."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next:
+                return False
+            self._next = now + self._seconds
+            return True
