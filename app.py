@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
+from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import LocalSessions, Sessions
@@ -23,6 +25,7 @@ from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.callers.workspace_sessions import WorkspaceSessions
 from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
+from mailer.campaigns.retention import retention_task
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
@@ -32,17 +35,21 @@ from mailer.metrics.optional import serve_metrics, watched
 from mailer.observer import UNOBSERVED
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
-from mailer.settings import Settings, site_address, unknown_settings
+from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
-from mailer.workspace.scheduled_sync import SyncTask
+from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.workers import Heartbeat
+from mailer.workspace import scheduled_sync
 from transports import Transport, TransportConfigError, from_url
 
 if TYPE_CHECKING:
     from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
+
+ScheduledTask = scheduled_sync.SyncTask | StepwiseTask
 
 MAX_FORM_BYTES = 16 * 1024  # how large a form that is sent from a page may be
 
@@ -57,15 +64,15 @@ class Services:
     transport: Transport
     links: Links
     engine: Engine
-    sync: SyncTask | None  # None: the sync is not scheduled
+    tasks: Mapping[str, ScheduledTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
     instruments: Instruments | None  # None: nobody counts
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, *, role: str = "worker") -> Services:
     """Make the parts, and create or migrate the database's schema. Raises `ConfigError` for settings that cannot work.
 
-    It starts no thread and opens no connection but the database's.
+    It starts no thread and opens no connection but the database's. `role` is what `mailer status` calls the process.
     """
     try:
         transport = from_url(settings.transport)
@@ -76,7 +83,7 @@ def build(settings: Settings) -> Services:
     _check_mail(settings)
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
-    _check_sync(settings)
+    scheduled_sync.check(settings)
     db = database_at(settings.database_url, prepare=settings.database_prepare)
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
@@ -97,26 +104,29 @@ def build(settings: Settings) -> Services:
     deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
     limit = float(settings.planning_timeout)
     planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
-    sync = None if settings.sync_every is None else SyncTask(db, settings)
-    tasks = {"clock": ClockWatch(db, lease).run_periodically}
-    if sync is not None:
-        tasks["sync"] = sync.run_periodically
-    parts = EngineParts(
-        deliverer,
-        planner,
-        settings,
-        db,
-        tasks,
-        observer,
-        before_exit=transport.close,
-        after_fork=partial(serve_metrics, settings, instruments),
-    )
+    tasks = _scheduled_tasks(db, settings, lease)
+    about = {"engine": settings.engine, "role": role, "version": service_version()}
+    seen = Heartbeat(db, **about, doing=deliverer.in_hand)
+    loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
+    loops |= {name: task.run_periodically for name, task in tasks.items()}
+    parts = EngineParts(deliverer, planner, settings, db, loops, observer, of_each_process={"workers"})
+    parts = replace(parts, after_fork=partial(serve_metrics, settings, instruments), before_exit=transport.close)
     if listener is not None:
-        parts = replace(parts, tasks={**tasks, "listener": listener.run}, announced=listener.hears)
+        parts = replace(parts, tasks={**loops, "listener": listener.run}, announced=listener.hears)
     made = engine(parts)
     if listener is not None:
         listener.on_work = made.wake
-    return Services(settings, db, Tokens(db), transport, links, made, sync, ConcurrencyLimit(), instruments)
+    return Services(settings, db, Tokens(db), transport, links, made, tasks, ConcurrencyLimit(), instruments)
+
+
+def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, ScheduledTask]:
+    """The tasks that the settings ask for. `lease` is in ms."""
+    tasks: dict[str, ScheduledTask] = {}
+    if settings.sync_every is not None:
+        tasks["sync"] = scheduled_sync.SyncTask(db, settings)
+    if settings.retention is not None:
+        tasks["retention"] = retention_task(db, settings.retention * 1000, lease)
+    return tasks
 
 
 def _check_mail(settings: Settings) -> None:
@@ -138,10 +148,13 @@ def setting_warnings(settings: Settings) -> tuple[str, ...]:
 def settings_with_warnings() -> Settings:
     """Read the settings. Raises `ConfigError`.
 
-    Unknown variables are logged once, and if mail goes out over SMTP, so is each setting that is probably a mistake.
+    Logged once: unknown variables, files with secrets that everybody may read, and if mail goes out over SMTP, each
+    setting that is probably a mistake.
     """
     for unknown in unknown_settings():
         _warn(str(unknown))
+    for warning in secret_file_warnings():
+        _warn(warning)
     settings = Settings.from_env()
     for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
         _warn(warning)
@@ -151,14 +164,6 @@ def settings_with_warnings() -> Settings:
 @cache
 def _warn(text: str) -> None:
     log.warning(text)  # once, and not again in the processes that are forked from this one
-
-
-def _check_sync(settings: Settings) -> None:
-    """Raise `ConfigError` if a sync is scheduled and settings that it needs are missing."""
-    needed = ("workspace_url", "workspace_user_id", "workspace_token")
-    missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
-    if settings.sync_every is not None and missing:
-        raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
 
 
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:
@@ -172,7 +177,7 @@ def _callers(services: Services) -> tuple[Authenticator, Sessions]:
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The server starts its engine, `app.extensions["mailer"].engine`, after the fork."""
     settings = settings or settings_with_warnings()
-    services = build(settings)
+    services = build(settings, role="web")
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)
@@ -189,11 +194,12 @@ def _configure(app: Flask, settings: Settings) -> None:
     """Set up what holds for every request, whatever its path."""
     app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES)
     app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
-    app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = RequestIds(KeptSlashes(WholeBodies(app.wsgi_app)))  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # fields stay in the order of the documentation
     register_errors(app)
     protect(app)
     tell_rates(app)
+    tell_requests(app)
 
 
 def _add_api(app: Flask, services: Services) -> None:
@@ -223,7 +229,8 @@ def _add_api(app: Flask, services: Services) -> None:
         control.make_blueprint(db, guard, engine, observer),
     ):
         api.register_blueprint(blueprint)
-    checks = health.make_blueprint(db, services.transport, engine, services.sync, _warnings(services))
+    troubles = {name: task.trouble for name, task in services.tasks.items()}
+    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services))
     app.register_blueprint(checks)
 
 

@@ -5,11 +5,16 @@ import os
 import sys
 from concurrent.futures import Future
 
+import structlog
+from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket
 from gunicorn.workers import gthread
 
 from app import build, settings_with_warnings
 from mailer.cli.failures import failure_of
+from mailer.logs.access import access_fields, is_quiet
+from mailer.logs.configuration import adopt, configure
+from mailer.settings import log_settings
 from mailer.settings.listening import address_of, refusals
 
 
@@ -29,6 +34,23 @@ class PatientWorker(gthread.ThreadWorker):
         self.finish_request(conn, silent)
 
 
+class ServiceLogger(Logger):
+    """gunicorn's own lines and one for each request, written as all others are."""
+
+    def setup(self, cfg):
+        """Set up as gunicorn does, also again when it reloads its configuration, and take the handlers over."""
+        super().setup(cfg)
+        adopt("gunicorn.error", "gunicorn.access")
+        for log in (self.error_log, self.access_log):
+            log.setLevel(logging.NOTSET)  # so that MAILER_LOG_LEVEL holds for them
+
+    def access(self, resp, _req, environ, request_time):
+        """Log a request that was answered."""
+        log = structlog.get_logger("gunicorn.access")
+        fields = access_fields(environ, resp.status, resp.sent, request_time.total_seconds())
+        (log.debug if is_quiet(environ) else log.info)("request", **fields)
+
+
 bind = "127.0.0.1:8000"
 workers = 2
 worker_class = PatientWorker
@@ -43,8 +65,10 @@ forwarder_headers = ""
 secure_scheme_headers = {}
 header_map = "drop"
 
-logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-logging.getLogger("alembic").setLevel("WARNING")
+logger_class = ServiceLogger
+accesslog = "-"
+log_format, log_level = log_settings()
+configure(log_format, log_level)
 logging.getLogger("gunicorn.error").addFilter(lambda record: record.msg != "Starting gunicorn %s")  # it may yet refuse
 
 
@@ -70,7 +94,10 @@ def on_starting(server):
 
 
 def _give_up(why, code):
-    sys.stderr.write(f"mailer: {why}\n")
+    if log_format == "json":
+        logging.getLogger("mailer").critical(why)
+    else:
+        sys.stderr.write(f"mailer: {why}\n")
     sys.exit(code)  # the same as the command line's
 
 

@@ -35,7 +35,7 @@ _SCHEMA = """
     SELECT string_agg(relname || ' ' || relnatts, ',' ORDER BY relname) || (SELECT version_num FROM alembic_version)
     FROM pg_class WHERE relnamespace = 'public'::regnamespace
 """
-_EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
+_EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables) if not table.info)
 _LARGE = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 1000000"
 _END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
 

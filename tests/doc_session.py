@@ -30,6 +30,7 @@ SECONDS = 300
 CHECKOUT = (
     "app.py",
     "constraints.txt",
+    "deploy",
     "examples",
     "gunicorn.conf.py",
     "mailer",

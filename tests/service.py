@@ -30,10 +30,22 @@ PAYLOAD = {"from": "news@example.com", "subject": "Hi [fname]", "body": "<p>Hell
 
 
 class Service:
-    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it; the database is migrated."""
+    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it; the database is migrated.
 
-    def __init__(self, folder: Path, *, workers: int = 1, database_url: str | None = None, **settings: object) -> None:
+    `code` is the folder of the version that runs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 1,
+        database_url: str | None = None,
+        code: Path = ROOT,
+        **settings: object,
+    ) -> None:
         self.folder = folder
+        self.code = code
         self.database_url = database_url or any_database(folder / "mailer.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -43,6 +55,8 @@ class Service:
         named |= {"repeat_window": 0, **settings}  # tests post the same again and mean it
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
         self.environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in named.items()}
+        if code != ROOT:
+            self.environment["PYTHONPATH"] = str(code)  # goes before the version that is installed
         self.workers = workers
         self.process: BaseProcess | None = None
         self.output = folder / "server.out"
@@ -51,7 +65,9 @@ class Service:
     def start(self) -> Service:
         """Start gunicorn and wait until it answers."""
         command = ["gunicorn", "-w", str(self.workers), "-b", f"127.0.0.1:{self.port}", "wsgi:app"]
-        self.process = PROCESSES.Process(target=_run, args=(command, self.environment, self.output), daemon=True)
+        self.process = PROCESSES.Process(
+            target=_run, args=(command, self.environment, self.output, self.code), daemon=True
+        )
         self.process.start()
         ends = time.monotonic() + 30
         while time.monotonic() < ends:
@@ -108,13 +124,15 @@ class Service:
         raise AssertionError(f"not finished within {seconds} s: {campaign}\n{self.output.read_text()[-3000:]}")
 
 
-def _run(command: list[str], environment: dict[str, str], output: Path) -> None:
-    """Become gunicorn, as a shell would have started it."""
-    os.chdir(ROOT)
+def _run(command: list[str], environment: dict[str, str], output: Path, code: Path) -> None:
+    """Become gunicorn, as a shell would have started it; anew if it is to run other code than what is imported."""
+    os.chdir(code)
     os.environ.clear()
     os.environ.update(environment)
     with output.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    if code != ROOT:
+        os.execv(sys.executable, [sys.executable, "-m", *command])
     sys.argv = command
     run()

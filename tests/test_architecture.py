@@ -18,6 +18,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/cli/imported_commands.py",
     "mailer/delivery/due_batch.py",
     "mailer/engines/foreground.py",
+    "mailer/logs/context.py",
     "mailer/metrics/optional.py",
     "mailer/observer.py",
     "mailer/messages/recipient.py",
@@ -31,6 +32,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/storage/database_errors.py",
     "mailer/storage/health.py",
     "mailer/storage/models/base.py",
+    "mailer/storage/models/workers.py",
     "mailer/times.py",
     "wsgi.py",
 }

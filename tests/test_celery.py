@@ -253,9 +253,9 @@ def test_whatever_dies_nobody_is_lost_and_few_get_it_twice(tmp_path: Path, broke
         events: list[Callable[[random.Random], None]] = [
             fire.child_dies,
             fire.broker_dies,
-            fire.worker_dies,
-            fire.six_messages,
             fire.database_dies,
+            fire.six_messages,
+            fire.worker_dies,
         ]
         campaign_id, count = made.accept(), 0
         for _ in range(rounds(1, 8)):

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.schema import SchemaItem
 
 from mailer.errors import ConfigError
 from mailer.selector import database_at
-from mailer.storage.database import Database
-from mailer.storage.models import Base, RateLimit
+from mailer.storage.database import Database, newest_version
+from mailer.storage.models import Base, RateLimit, ServedVersions
 from mailer.storage.postgresql import connect
 
 
@@ -45,11 +45,39 @@ def test_processes_that_migrate_at_once_agree(empty_database_url: str) -> None:
     assert [process.wait(60) for process in started] == [0, 0, 0]
 
 
-def test_newer_schema_is_refused(db: Database) -> None:
+@pytest.mark.parametrize("oldest", ["9998", "9999"])
+def test_newer_schema_that_serves_no_older_version_is_refused(db: Database, oldest: str) -> None:
+    newer(db, oldest)
+    with pytest.raises(ConfigError, match=f"the schema is at 9999 and serves versions from {oldest} on"):
+        db.migrate()
+
+
+def test_newer_schema_that_does_not_say_whom_it_serves_is_refused(db: Database) -> None:
+    newer(db, None)
+    with pytest.raises(ConfigError, match="the schema is at 9999; this version has"):
+        db.migrate()
+
+
+@pytest.mark.parametrize("oldest", ["0001", newest_version()])
+def test_newer_schema_that_serves_this_version_stays_as_it_is(
+    db: Database, oldest: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer(db, oldest)
+    assert not db.migrate()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the schema is at 9999, newer than this version's {newest_version()}, which it still serves"
+    ]
+    with db.read() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def newer(db: Database, oldest: str | None) -> None:
+    """Have the schema be one from a newer version, which serves versions from `oldest` on."""
     with db.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigError, match="9999"):
-        db.migrate()
+        connection.execute(delete(ServedVersions))
+        if oldest is not None:
+            connection.execute(insert(ServedVersions).values(id=1, oldest=oldest))
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "nonsense"])

@@ -102,6 +102,11 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
+    "served_versions": [],  # the migrations fill it
+    "workers": [
+        {"id": "w1", "host": "h", "pid": 7, "engine": "local", "role": "web", "version": "0"}
+        | {"started_at": 1, "seen_at": 2, "doing": ""}
+    ],
     "turns": [{"caller_id": "user00000", "priority": "bulk", "used": 5}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
 }

@@ -17,10 +17,10 @@ from mailer.engines import Engine
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
 from mailer.storage.health import database_trouble
-from mailer.workspace.scheduled_sync import SyncTask
 from transports.base import Transport, TransportUnavailable
 
 Check = Callable[[], Iterable[str]]  # what a person should see to, a sentence each
+Trouble = Callable[[], str | None]  # why a part does not do its work; None: it does
 
 
 class ReadySchema(StrictSchema):
@@ -36,7 +36,7 @@ def make_blueprint(
     db: Database,
     transport: Transport,
     engine: Engine,
-    sync: SyncTask | None,
+    tasks: Mapping[str, Trouble] | None = None,
     warnings: Mapping[str, Check] | None = None,
 ) -> Blueprint:
     """`/healthz`: the process is alive. `/readyz`: 200 if it can do its work, 503 if it cannot.
@@ -44,7 +44,8 @@ def make_blueprint(
     Only what a restart may mend is a 503: a database that takes no writes, or delivery threads that have ended. What is
     mended elsewhere, such as a mail server or a broker that is away, is a warning, since to restart the process or to
     take it out of a cluster would only take the unsubscribe page away too. With `?strict=true` it is a 503 as well.
-    `warnings` are checks of further parts, by the name of the part.
+    `tasks` are scheduled tasks by name: their trouble is a warning too. `warnings` are checks of further parts, by the
+    name of the part.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -65,10 +66,9 @@ def make_blueprint(
         down = any((trouble["database"], trouble["engine"], *sending))
         trouble["engine"] = trouble["engine"] or concern
         trouble["campaigns"] = _campaigns_trouble(db)
-        if sync is not None:
-            trouble["sync"] = _sync_trouble(sync)
+        trouble |= {name: _task_trouble(task) for name, task in (tasks or {}).items()}
         parts = {name: problem or "ok" for name, problem in trouble.items()}
-        shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", "sync") if trouble.get(name)]
+        shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", *(tasks or ())) if trouble[name]]
         shown += [f"engine: {concern}"] if concern else []
         shown += [f"{name}: {problem}" for name, check in (warnings or {}).items() for problem in _warnings_of(check)]
         return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
@@ -90,9 +90,9 @@ def _engine_concern(engine: Engine) -> str | None:
         return None  # told as the database's
 
 
-def _sync_trouble(sync: SyncTask) -> str | None:
+def _task_trouble(task: Trouble) -> str | None:
     try:
-        return sync.trouble()
+        return task()
     except DATABASE_ERRORS:
         return "unknown"  # the reason is told as the database's
 

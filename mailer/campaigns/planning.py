@@ -14,8 +14,10 @@ from mailer.audience.conditions import audience
 from mailer.audience.shared_addresses import merged_audience
 from mailer.delivery import resting
 from mailer.delivery.due_batch import unplanned
-from mailer.delivery.trouble import Trouble, describe, full_traceback, without_addresses
+from mailer.delivery.trouble import Trouble, describe, full_traceback
 from mailer.directory.users import find_by_address
+from mailer.logs.context import bound
+from mailer.logs.masking import without_addresses
 from mailer.messages.links import NOBODY
 from mailer.observer import UNOBSERVED, Observer
 from mailer.storage.database import Database, is_database_trouble
@@ -87,6 +89,11 @@ class Planner:
         if campaign is None:
             return False
         self._held[threading.get_ident()] = campaign
+        with bound(campaign=campaign.id):
+            self._plan_or_rest(campaign)
+        return True
+
+    def _plan_or_rest(self, campaign: Unplanned) -> None:
         try:
             self._plan(campaign)
         except Exception as error:  # this campaign rests, so that those behind it are planned
@@ -95,7 +102,6 @@ class Planner:
             _rest(self._db, campaign, error)
         finally:
             del self._held[threading.get_ident()]
-        return True
 
     def heartbeat(self) -> None:
         """Extend the lease of every campaign in hand, since reading its audience may take longer than a lease."""

@@ -11,17 +11,20 @@ from mailer.cli.failures import FailingGroup
 from mailer.cli.imported_commands import ImportedCommands
 from mailer.settings import unknown_settings
 
-EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong.
+EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong;
+3, of `mailer status`: something needs a person.
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
 COMMANDS = {
     "audience": "mailer.cli.commands.audience:audience",
     "campaigns": "mailer.cli.commands.campaigns:campaigns",
     "config": "mailer.cli.commands.config:config",
+    "database": "mailer.cli.commands.database:database",
     "doctor": "mailer.cli.commands.doctor:doctor",
     "preview": "mailer.cli.commands.preview:preview",
     "purge": "mailer.cli.commands.purge:purge",
     "send": "mailer.cli.commands.send:send",
     "serve": "mailer.cli.commands.serve:serve",
+    "status": "mailer.cli.commands.status:status",
     "suppressed": "mailer.cli.commands.suppressed:suppressed",
     "tokens": "mailer.cli.commands.tokens:tokens",
     "unsubscribes": "mailer.cli.commands.unsubscribes:unsubscribes",

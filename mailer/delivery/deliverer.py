@@ -23,10 +23,11 @@ from mailer.delivery.trouble import (
     full_traceback,
     is_the_campaigns,
     one_line,
-    without_addresses,
 )
 from mailer.delivery.turns import Seldom
 from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem
+from mailer.logs.context import bound
+from mailer.logs.masking import without_addresses
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.observer import UNOBSERVED, Observer
@@ -84,6 +85,13 @@ class Deliverer:
         if claim is None:
             return False
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
+        with bound(campaign=claim.campaign_id, batch=claim.number):
+            self._deliver_or_rest(lease, stopping, enough)
+        self._observer.batch_ended(boot_time() - since)
+        return True
+
+    def _deliver_or_rest(self, lease: BatchLease, stopping: Callable[[], bool], enough: Callable[[], bool]) -> None:
+        claim = lease.claim
         try:
             self._deliver(lease, stopping, enough)
         except LeaseLost:
@@ -94,8 +102,6 @@ class Deliverer:
             self._log_error(claim.campaign_id, error, self._outbox.abandon(claim, describe(error)))
         finally:
             del self._held[threading.get_ident()]
-        self._observer.batch_ended(boot_time() - since)
-        return True
 
     def _claim(self) -> Claim | None:
         while True:
@@ -110,6 +116,10 @@ class Deliverer:
         log.error("campaign %s met an unexpected error: %s", campaign_id, without_addresses(describe(error)))
         if times <= 1:
             log.error("%s", full_traceback(error))
+
+    def in_hand(self) -> str:
+        """Return the batches that this process delivers now, for people to read; empty if there are none."""
+        return ", ".join(f"{lease.claim.campaign_id} batch {lease.claim.number}" for lease in list(self._held.values()))
 
     def heartbeat(self) -> None:
         """Extend the lease of every batch in hand, since sending one message may take longer than a lease."""
@@ -181,7 +191,7 @@ class Deliverer:
     ) -> Checkpoint:
         checkpoint = partial(self._outbox.checkpoint, lease.claim, results, ahead, untried)
         written = self._write_until_done(lease, intent, checkpoint, stopping)
-        lease.renew(written.since)
+        lease.keep(written.since)
         return written
 
     def _write_until_done(

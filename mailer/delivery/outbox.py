@@ -116,9 +116,9 @@ class Outbox:
         items = items_of(connection, claim.campaign_id, row.attempting)
         lost = [self._uncertain_result(item, now, reply) for item in items]
         untried = row.pending - sum(result.item.status is None for result in lost)
-        due_at = now + self.lease
         outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
-        ledger.record(connection, claim, lost, [], now=now, due_at=due_at, untried=untried, takeovers=claim.takeovers)
+        kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
+        ledger.record(connection, claim, lost, [], now=now, **kept)
 
     def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
         uncertain_attempts = item.uncertain_attempts + 1
@@ -238,8 +238,8 @@ class Outbox:
     ) -> None:
         outcomes.add(claim.campaign_id, now, Counter(result.status for result in results))
         # outcomes show that this process did not die while sending, so the count of those that did begins anew
-        due_at, takeovers = now + self.lease, 0 if results else claim.takeovers
-        ledger.record(connection, claim, results, intent, now=now, due_at=due_at, untried=untried, takeovers=takeovers)
+        kept = {"lease": self.lease, "untried": untried, "takeovers": 0 if results else claim.takeovers}
+        ledger.record(connection, claim, results, intent, now=now, **kept)
         if not claim.dry_run:
             said = address_outcomes(results)
             refused_addresses.count(connection, claim.campaign_id, said, now, self._suppress_after)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from dataclasses import dataclass
 
 from mailer import text as text_rules
 from mailer.errors import MailerError
+from mailer.logs.masking import without_addresses
 from mailer.messages.template import UnusableText
 from mailer.storage.database import is_database_trouble
 
 LONGEST = 500  # characters
-_ADDRESS = re.compile(r"\S+@\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,6 @@ def is_the_campaigns(error: BaseException) -> bool:
 def one_line(text: str) -> str:
     """Return `text` without control characters and lone surrogates, cut to `LONGEST` characters."""
     return text_rules.one_line(text).strip()[:LONGEST]
-
-
-def without_addresses(text: str) -> str:
-    """Return `text` with every word that contains an `@` replaced, so that no log has addresses."""
-    return _ADDRESS.sub("<address>", text)
 
 
 def full_traceback(error: BaseException) -> str:

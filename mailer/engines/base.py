@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -37,6 +37,8 @@ class EngineParts:
     tasks. `observer` is told of a database that failed. `announced()` says whether `wake` is called now for work that
     any process brings: then idle workers need not look for it often. One of the tasks sees to that.
 
+    Those named in `of_each_process` are about the process that delivers, so an engine that forks runs them in each.
+
     An engine that forks calls `db.close()` before the first fork, `after_fork` at the beginning of each process that it
     made, and `before_exit` at its end.
     """
@@ -48,6 +50,7 @@ class EngineParts:
     tasks: Mapping[str, Task] = field(default_factory=dict)
     observer: Observer = UNOBSERVED
     announced: Callable[[], bool] = bool  # which is False
+    of_each_process: Collection[str] = ()
     after_fork: Callable[[], None] = _nothing
     before_exit: Callable[[], None] = _nothing
 

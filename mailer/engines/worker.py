@@ -10,8 +10,9 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.delivery.due_batch import work_is_due
-from mailer.delivery.trouble import describe, full_traceback, without_addresses
+from mailer.delivery.trouble import describe, full_traceback
 from mailer.engines.base import EngineParts
+from mailer.logs.masking import without_addresses
 from mailer.storage.database_errors import own_words
 
 log = logging.getLogger(__name__)

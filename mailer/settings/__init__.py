@@ -2,11 +2,24 @@
 
 from mailer.settings.settings import (
     ENV_FILE,
+    SECRET_VARIABLES,
     Settings,
     environment,
+    log_settings,
     metrics_folder,
+    secret_file_warnings,
     share_metrics,
     unknown_settings,
 )
 
-__all__ = ["ENV_FILE", "Settings", "environment", "metrics_folder", "share_metrics", "unknown_settings"]
+__all__ = [
+    "ENV_FILE",
+    "SECRET_VARIABLES",
+    "Settings",
+    "environment",
+    "log_settings",
+    "metrics_folder",
+    "secret_file_warnings",
+    "share_metrics",
+    "unknown_settings",
+]

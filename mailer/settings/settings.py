@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from environs import Env, EnvError
 from marshmallow.validate import Range
+from typing_extensions import override
 
 from mailer.errors import ConfigError
-from mailer.settings import env_file, readers
+from mailer.settings import env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
 
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECRET_KEY_FILE = Path("instance/secret.key")
+LOG_FORMATS = ("console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,21 +70,36 @@ class Settings:
     workspace_user_id: str = ""
     workspace_token: str = ""
     sync_every: int | None = None  # seconds
+    retention: int | None = None  # seconds after which an ended campaign is purged; None: never
+    log_format: str = "console"
+    log_level: str = "info"
     metrics: str = ""  # `true`: at the service's own address; else HOST:PORT; empty: nowhere
 
     @classmethod
     def from_env(cls) -> Settings:
         """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
-        env_file.read(ENV_FILE)  # raises for a line that environs would pass over in silence
-        env = Env()
-        env.read_env(str(ENV_FILE), recurse=False)
+        variables = environment()
+        from_files = secret_files.read(variables, SECRET_VARIABLES)
+        env = _Variables({**variables, **from_files})
         with env.prefixed(PREFIX):
-            values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(env, f.name)}
+            values = {f.name: _read(env, f.name, from_files) for f in fields(cls) if _is_set(env, f.name)}
         return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
 
     def __repr__(self) -> str:
         """Leave out what may hold a secret."""
         return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
+
+
+class _Variables(Env):
+    """Reads these variables instead of the process's own."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__()
+        self._variables = variables
+
+    @override
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return self._variables.get(env_key, default)
 
 
 def environment() -> Mapping[str, str]:
@@ -92,7 +110,27 @@ def environment() -> Mapping[str, str]:
 def unknown_settings() -> tuple[UnknownName, ...]:
     """The variables that look like settings and are none, probably by a typing mistake. Raises `ConfigError`."""
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    known |= {name + secret_files.SUFFIX for name in SECRET_VARIABLES}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
+
+
+def log_settings() -> tuple[str, str]:
+    """`MAILER_LOG_FORMAT` and `MAILER_LOG_LEVEL`, to be set up before the settings are read; the defaults for bad ones.
+
+    What is bad is refused in the format that this says, when the settings are read.
+    """
+    try:
+        variables = environment()
+    except ConfigError:
+        variables = os.environ
+    form = variables.get(f"{PREFIX}LOG_FORMAT", "")
+    level = variables.get(f"{PREFIX}LOG_LEVEL", "")
+    return form if form in LOG_FORMATS else LOG_FORMATS[0], level if level in LOG_LEVELS else "info"
+
+
+def secret_file_warnings() -> tuple[str, ...]:
+    """A sentence for each file with a secret that everybody on the machine may read. Raises `ConfigError`."""
+    return secret_files.warnings(environment(), SECRET_VARIABLES)
 
 
 def share_metrics(folder: Path) -> None:
@@ -115,14 +153,16 @@ def _is_set(env: Env, name: str) -> bool:
     return value is not None and (value != "" or name.endswith("rate_limit"))
 
 
-def _read(env: Env, name: str) -> Any:
+def _read(env: Env, name: str, from_files: Collection[str]) -> Any:
+    variable = f"{PREFIX}{name.upper()}"
     try:
         return _READERS[name](env, name.upper())
     except EnvError as error:
         raw: str = env.str(name.upper())
         value = "the value" if name in _SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
         problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
-        raise ConfigError(f"MAILER_{name.upper()}: {value}: {problem}") from error
+        shown = variable + secret_files.SUFFIX if variable in from_files else variable
+        raise ConfigError(f"{shown}: {value}: {problem}") from error
 
 
 def _kept_secret_key() -> str:
@@ -145,6 +185,7 @@ def _kept_secret_key() -> str:
 
 
 _SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"}
+SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in _SECRET))  # each may be given by a file
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
     "database_prepare": lambda env, name: env.bool(name),
@@ -184,5 +225,8 @@ _READERS: dict[str, readers.Reader] = {
     "workspace_user_id": readers.text(readers.header_value),
     "workspace_token": readers.text(readers.header_value),
     "sync_every": readers.duration(60, 365 * 86_400),
+    "retention": readers.duration(86_400, 99_999 * 86_400),
+    "log_format": readers.choice(*LOG_FORMATS),
+    "log_level": readers.choice(*LOG_LEVELS),
     "metrics": readers.metrics,
 }

@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailer.errors import ConfigError
+from mailer.storage import served_versions
 from mailer.storage.dialects import in_turn
 from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.postgresql import engine_at
@@ -133,12 +134,12 @@ class Database:
     def migrate(self) -> bool:
         """Bring the schema up to date; return whether the database is new. Many processes may call it at once.
 
-        Raises `ConfigError` for a schema from a newer version.
+        A schema from a newer version stays as it is if it still serves this one. Otherwise raises `ConfigError`.
         """
         with self.write() as connection:
             in_turn(connection, MIGRATION_LOCK)
             current = _schema_version(connection)
-            if current == newest_version():
+            if current == newest_version() or served_versions.serves(connection, current, newest_version()):
                 return False
             from mailer.storage.migrations.upgrade import upgrade  # noqa: PLC0415 - rarely needed, and slow to import
 

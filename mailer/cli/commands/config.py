@@ -8,7 +8,7 @@ from app import build, setting_warnings
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.errors import ConfigError
-from mailer.settings import ENV_FILE, Settings, unknown_settings
+from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
 from transports import TransportUnavailable
 from transports.registry import shown_url
 
@@ -36,7 +36,7 @@ def check(as_json: bool) -> None:
     except ConfigError as error:
         raise Misuse("; ".join([str(error), *unknown])) from error
     problems = {"settings": "; ".join(unknown) or None, "database": None, "transport": problem}
-    warnings = setting_warnings(settings)
+    warnings = (*secret_file_warnings(), *setting_warnings(settings))
     if as_json:
         print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings})
     else:

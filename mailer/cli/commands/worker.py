@@ -11,8 +11,9 @@ import click
 from app import build, settings_with_warnings
 from mailer.cli.failures import Failure
 from mailer.engines import engine_class
+from mailer.logs.configuration import configure
 from mailer.metrics.optional import serve_metrics
-from mailer.settings import Settings
+from mailer.settings import Settings, log_settings
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,7 @@ def worker() -> None:
 
     What runs is the engine that MAILER_ENGINE names.
     """
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel("WARNING")
+    configure(*log_settings())
     settings = settings_with_warnings()
     if settings.metrics == "true":
         log.warning("metrics are counted and not served: MAILER_METRICS=true means the web server, and there is none")

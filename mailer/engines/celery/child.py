@@ -17,6 +17,8 @@ from mailer.engines.worker import Worker
 
 log = logging.getLogger(__name__)
 
+END_SECONDS = 2.0  # how long the end of each thread is waited for
+
 
 class Child:
     """Runs in a process that was forked from the worker. `told` says whether the worker was told to end."""
@@ -28,15 +30,21 @@ class Child:
         self._told = told
         self._terminated = False  # this process alone was told to end
         self._ending = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def begin(self, **_signal: Any) -> None:
-        """Open, after the fork, what each process needs for itself: what `after_fork` does, and a heart."""
+        """Open, after the fork, what each process needs for itself: what `after_fork` does, and its threads."""
         self._parts.after_fork()
-        threading.Thread(target=self._worker.keep_leases, args=(self._ending,), name="heartbeat", daemon=True).start()
+        own = {name: self._parts.tasks[name] for name in self._parts.of_each_process}
+        for name, task in {"heartbeat": self._worker.keep_leases, **own}.items():
+            self._threads.append(threading.Thread(target=task, args=(self._ending,), name=name, daemon=True))
+            self._threads[-1].start()
 
     def end(self, **_signal: Any) -> None:
         """Close what is open, before the process ends."""
         self._ending.set()
+        for thread in self._threads:
+            thread.join(END_SECONDS)
         self._bell.close()
         self._parts.before_exit()
         self._parts.db.close()

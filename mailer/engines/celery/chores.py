@@ -34,7 +34,8 @@ class ChoreThreads:
         self._stopping = threading.Event()
         self._ringer = Ringer(Doorbell(application, parts.settings))
         self._sweep = self._thread("sweep", Sweep(parts.db, self._ringer, Worker(parts).is_due).run)
-        self._tasks = [self._thread(name, task) for name, task in parts.tasks.items()]
+        shared = {name: task for name, task in parts.tasks.items() if name not in parts.of_each_process}
+        self._tasks = [self._thread(name, task) for name, task in shared.items()]
 
     def start(self) -> None:
         """Start all."""

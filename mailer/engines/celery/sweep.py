@@ -13,8 +13,9 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.delivery.trouble import describe, without_addresses
+from mailer.delivery.trouble import describe
 from mailer.engines.celery.doorbell import Ringer
+from mailer.logs.masking import without_addresses
 from mailer.storage.database import Database
 from mailer.storage.database_errors import own_words
 from mailer.storage.scheduled_tasks import SharedTask, Turn, TurnLost

@@ -7,9 +7,10 @@ from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, Turn
+from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions, Turn
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
+from mailer.storage.models.workers import SeenWorker
 
 __all__ = [
     "AuthToken",
@@ -29,6 +30,8 @@ __all__ = [
     "RefusedAddress",
     "SameRefusals",
     "ScheduledTask",
+    "SeenWorker",
+    "ServedVersions",
     "Turn",
     "User",
     "Wish",

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.storage.models.base import Base, Document, Id
+from mailer.storage.models.base import OF_THE_SCHEMA, Base, Document, Id
 
 
 class CircuitBreaker(Base):
@@ -30,6 +30,17 @@ class ClockMark(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seen_at: Mapped[int] = mapped_column(BigInteger)
     steps: Mapped[int]
+
+
+class ServedVersions(Base):
+    """One row: the number of the oldest schema whose code may still work on this one. Only migrations write it."""
+
+    __tablename__ = "served_versions"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    oldest: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = ({"info": OF_THE_SCHEMA},)
 
 
 class Turn(Base):
