@@ -185,6 +185,11 @@ def take(
     )
 
 
+def work_is_due(connection: Connection, now: int, admitted: Admitted) -> bool:
+    """Whether there is a campaign to plan, or a batch to deliver that is `admitted`, at `now` (ms since 1970)."""
+    return connection.scalar(_UNPLANNED, {"now": now}) is not None or bool(choices(connection, now, admitted))
+
+
 def turn_is_over(connection: Connection, claim: Claim, now: int, admitted: Admitted) -> bool:
     """Whether the holder of `claim` should give the batch back, since another campaign's turn has come.
 
