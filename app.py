@@ -45,6 +45,7 @@ from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
+from mailer.metrics.optional import serve_metrics, watched
 from mailer.observer import UNOBSERVED
 from mailer.pacing.admission import Admission
 from mailer.pacing.domain_slots import DomainSlots
@@ -98,13 +99,14 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
     engine = engine_class(settings.engine)
+    engine.check(settings)
     refuse_impossible(settings)
     db = database_at(settings.database_url, prepare=settings.database_prepare)
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
     share(transport, SharedSlots(db))
-    instruments, transport = _watched(settings, db, transport)
+    instruments, transport = watched(settings, db, transport)
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
     domains = DomainSlots(dict(settings.domain_rates))
@@ -129,7 +131,8 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
-    parts = EngineParts(deliverer, planner, settings, loops, observer)
+    parts = EngineParts(deliverer, planner, settings, db, loops, observer, of_each_process={"workers"})
+    parts = replace(parts, after_fork=partial(serve_metrics, settings, instruments), before_exit=transport.close)
     if listener is not None:
         parts = replace(parts, tasks={**loops, "listener": listener.run}, announced=listener.hears)
     made = engine(parts)
@@ -146,15 +149,6 @@ def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, 
     if settings.retention is not None:
         tasks["retention"] = retention_task(db, settings.retention * 1000, lease)
     return tasks
-
-
-def _watched(settings: Settings, db: Database, transport: Transport) -> tuple[Instruments | None, Transport]:
-    """Make what counts, if metrics are wanted. Without them nothing of `mailer.metrics` is imported."""
-    if not settings.metrics:
-        return None, transport
-    from mailer.metrics.measured_transport import watched  # noqa: PLC0415
-
-    return watched(db, transport)
 
 
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:

@@ -28,6 +28,7 @@ from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import SECRET_VARIABLES, Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus
 from tests import doc_session
+from tests.celery_engine import RABBITMQ, own_queue
 from tests.databases import migrated_sqlite
 from tests.doc_pages import PAGES, ROOT, anchors, blocks, codes, inline_code, links, long_lines, prose, section, table
 from transports import TransportConfigError, from_url
@@ -324,11 +325,15 @@ def test_make_targets_exist(page: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(330)  # the longest page starts forty commands, and takes 50 s beside other tests
 @pytest.mark.parametrize("page", SESSIONS, ids=name_of)
-def test_commands_of_page_work_top_to_bottom(page: Path, tmp_path: Path) -> None:
+def test_commands_of_page_work_top_to_bottom(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     missing = doc_session.available()
     if missing:
         pytest.skip(f"needs {missing}")
-    doc_session.run(page, tmp_path)
+    stores = {}
+    if page.name == "engines.md":
+        database = str(request.getfixturevalue("postgresql_url")).replace("+psycopg", "")
+        stores = {"database": database, "broker": RABBITMQ, "MAILER_BROKER_QUEUE": own_queue(RABBITMQ)["broker_queue"]}
+    doc_session.run(page, tmp_path, **stores)
     for block, output in doc_session.expected_outputs(page):
         actual = doc_session.printed(tmp_path, block)
         assert doc_session.same(output.words[0], output.text, actual), f"{page.name}:{output.line}\n{actual}"

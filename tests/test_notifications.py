@@ -213,7 +213,7 @@ class Idle:
         self.looks[name] = self.looks.get(name, 0) + 1
         return False
 
-    def run_next(self, _stopping: Callable[[], bool]) -> bool:
+    def run_next(self, *_when: Callable[[], bool]) -> bool:
         """Nothing is due."""
         return False
 
@@ -222,7 +222,7 @@ class Idle:
 
 
 def parts(idle: Any, *, announced: bool, workers: int = 1) -> EngineParts:
-    return EngineParts(idle, idle, Settings(workers=workers), announced=lambda: announced)
+    return EngineParts(idle, idle, Settings(workers=workers), db=idle, announced=lambda: announced)
 
 
 def test_wake_reaches_every_thread_that_waits() -> None:

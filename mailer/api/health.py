@@ -24,7 +24,7 @@ Trouble = Callable[[], str | None]  # why a part does not do its work; None: it 
 
 
 class ReadySchema(StrictSchema):
-    """With `strict`, a transport that does not work counts as down."""
+    """With `strict`, a transport that does not work, or an engine whose broker is away, counts as down."""
 
     strict = WireBoolean(load_default=False)
 
@@ -43,10 +43,11 @@ def make_blueprint(
     """`/healthz`: the process is alive. `/readyz`: 200 if it can do its work, 503 if it cannot.
 
     Only what a restart may mend is a 503: a database that takes no writes, or delivery threads that have ended. What is
-    mended elsewhere, such as a mail server that is away or a hold on all sending, is a warning, since to restart the
-    process or to take it out of a cluster would only take the unsubscribe page away too. With `?strict=true` such a
-    transport is a 503 as well. `tasks` are scheduled tasks by name: their trouble is a warning too. `warnings` are
-    checks of further parts, by the name of the part. `notes` are told as they are, and are neither trouble nor warning.
+    mended elsewhere, such as a mail server or a broker that is away, or a hold on all sending, is a warning, since to
+    restart the process or to take it out of a cluster would only take the unsubscribe page away too. With
+    `?strict=true` a transport or a broker that does not work is a 503 as well. `tasks` are scheduled tasks by name:
+    their trouble is a warning too. `warnings` are checks of further parts, by the name of the part. `notes` are told
+    as they are, and are neither trouble nor warnings.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -62,8 +63,10 @@ def make_blueprint(
             "transport": _transport_trouble(db, transport),
             "engine": engine.trouble(),
         }
-        fatal = ("database", "engine", "transport") if asked["strict"] else ("database", "engine")
-        down = any(trouble[name] for name in fatal)
+        concern = None if trouble["engine"] else _engine_concern(engine)
+        delivering = (trouble["transport"], concern) if asked["strict"] else ()
+        down = any((trouble["database"], trouble["engine"], *delivering))
+        trouble["engine"] = trouble["engine"] or concern
         trouble["sending"] = _hold(db)
         trouble["campaigns"] = _campaigns_trouble(db)
         trouble |= {name: _task_trouble(task) for name, task in (tasks or {}).items()}
@@ -71,6 +74,7 @@ def make_blueprint(
         parts |= {name: note() for name, note in (notes or {}).items()}
         named = ("transport", "sending", "campaigns", *(tasks or ()))
         shown = [f"{name}: {trouble[name]}" for name in named if trouble[name]]
+        shown += [f"engine: {concern}"] if concern else []
         shown += [f"{name}: {problem}" for name, check in (warnings or {}).items() for problem in _warnings_of(check)]
         return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
 
@@ -91,6 +95,13 @@ def _campaigns_trouble(db: Database) -> str | None:
         return ", ".join(f"{count} {state}" for state, count in progress.needing_attention(db).items()) or None
     except DATABASE_ERRORS:
         return "unknown"  # the reason is told as the database's
+
+
+def _engine_concern(engine: Engine) -> str | None:
+    try:
+        return engine.concern()
+    except DATABASE_ERRORS:
+        return None  # told as the database's
 
 
 def _task_trouble(task: Trouble) -> str | None:

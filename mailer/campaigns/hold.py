@@ -15,6 +15,7 @@ from mailer.audit.log import Act, record
 from mailer.storage.database import Database
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import Batch, BatchState, SendingHold
+from mailer.storage.notifications import announce_work
 from mailer.times import to_iso
 
 _HOLD = select(SendingHold.since, SendingHold.held_by, SendingHold.reason)
@@ -57,6 +58,7 @@ def release(db: Database) -> Hold | None:
         connection.execute(delete(SendingHold))
         held = {"since": to_iso(ended.since), "reason": ended.reason} if ended else {}
         record(connection, db.clock(connection), Act.RELEASE_SENDING, **held)
+        announce_work(connection)
         return ended
 
 

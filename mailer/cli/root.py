@@ -29,13 +29,13 @@ COMMANDS = {
     "purge": "mailer.cli.commands.purge:purge",
     "release": "mailer.cli.commands.hold:release",
     "send": "mailer.cli.commands.send:send",
-    "serve": "mailer.cli.commands.serve:serve",
+    "serve": "mailer.cli.commands.processes.serve:serve",
     "status": "mailer.cli.commands.status:status",
     "suppressed": "mailer.cli.commands.suppressed:suppressed",
     "tokens": "mailer.cli.commands.tokens:tokens",
     "unsubscribes": "mailer.cli.commands.unsubscribes:unsubscribes",
     "users": "mailer.cli.commands.users.group:users",
-    "worker": "mailer.cli.commands.worker:worker",
+    "worker": "mailer.cli.commands.processes.worker:worker",
 }
 WARN_THEMSELVES = ("config", "serve", "worker")  # of unknown settings
 

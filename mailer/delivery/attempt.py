@@ -18,7 +18,7 @@ from typing import Any
 from mailer.delivery.batch_lease import BatchLease, LeasedMessages
 from mailer.delivery.blame import consequence
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.retry import uncertain_again
+from mailer.delivery.retry import uncertain_result
 from mailer.delivery.same_refusals import is_pattern
 from mailer.delivery.trouble import BrokenContract, Trouble, describe, one_line
 from mailer.delivery.worklist import Result, WorkItem
@@ -103,7 +103,8 @@ class Sender:
             _close(outcomes)
             attempt.error = error
             attempt.halt(error=describe(error))
-            attempt.results += [self._uncertain_result(item, now) for item in drawn.values()]
+            policy = self._settings.uncertain
+            attempt.results += [uncertain_result(item, now, LOST, policy=policy) for item in drawn.values()]
         return attempt
 
     def _messages(
@@ -163,11 +164,6 @@ class Sender:
         enough = self._settings.same_refusals
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
-
-    def _uncertain_result(self, item: WorkItem, now: int) -> Result:
-        uncertain_attempts = item.uncertain_attempts + 1
-        due = uncertain_again(uncertain_attempts, now, policy=self._settings.uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, LOST, due)
 
 
 def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:

@@ -33,7 +33,7 @@ from transports.base import Transport, TransportUnavailable
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
-NAP_SECONDS = 0.1  # at most before it is looked again what is due, while domains wait for their slots
+NAP_SECONDS, SOON_SECONDS = 0.2, 10.0  # while a domain's slot comes soon: before it is looked again what is due
 
 T = TypeVar("T")
 
@@ -63,11 +63,12 @@ class Deliverer:
         self._template = lru_cache(maxsize=8)(template_of)
         self._turns = TurnWatch(outbox.turn_is_over)
 
-    def run_next(self, stopping: Callable[[], bool]) -> bool:
+    def run_next(self, stopping: Callable[[], bool], enough: Callable[[], bool] = lambda: False) -> bool:
         """Deliver the batch whose turn it is; return False if none is due.
 
         It ends after a checkpoint, before the batch does, when `stopping()`, or when the turn of another campaign has
-        come.
+        come. When `enough()`, it ends there as well, but only once its outcomes are on record, however long the
+        database is away.
 
         After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
         that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
@@ -78,14 +79,14 @@ class Deliverer:
             return self._wait_for_slot(stopping)
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
         with bound(campaign=claim.campaign_id, batch=claim.number):
-            self._deliver_or_rest(lease, stopping)
+            self._deliver_or_rest(lease, stopping, enough)
         self._observer.batch_ended(boot_time() - since)
         return True
 
-    def _deliver_or_rest(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
+    def _deliver_or_rest(self, lease: BatchLease, stopping: Callable[[], bool], enough: Callable[[], bool]) -> None:
         claim = lease.claim
         try:
-            self._deliver(lease, stopping)
+            self._deliver(lease, stopping, enough)
         except LeaseLost:
             log.warning("campaign %s batch %d: lease lost, left to another worker", claim.campaign_id, claim.number)
         except BaseException as error:  # of this campaign, unless the machine or the database is at fault
@@ -103,12 +104,18 @@ class Deliverer:
                 error, campaign_id = failed.__cause__ or failed, failed.campaign_id
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
 
+    def work_is_due(self) -> bool:
+        """Whether there is something to plan or to deliver. Raises `SQLAlchemyError`."""
+        return self._outbox.work_is_due()
+
     def _wait_for_slot(self, stopping: Callable[[], bool]) -> bool:
-        """Wait a moment if all that is due waits for a slot of its domain; return False if nothing is due."""
+        """Wait a moment if all that is due waits for a slot of its domain; return False if nothing is due soon."""
         seconds = self._outbox.next_slot()
-        if seconds is not None and not stopping():
+        if seconds is None or seconds > SOON_SECONDS:
+            return False
+        if not stopping():
             time.sleep(min(seconds, NAP_SECONDS))
-        return seconds is not None
+        return True
 
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
         """Log an error of a campaign; if it is the first in a row (`times` is 1), with its traceback."""
@@ -129,7 +136,7 @@ class Deliverer:
             except LeaseLost:
                 continue  # the delivering thread finds out by itself; renewing here would hide it
 
-    def _deliver(self, lease: BatchLease, stopping: Callable[[], bool]) -> None:
+    def _deliver(self, lease: BatchLease, stopping: Callable[[], bool], enough: Callable[[], bool]) -> None:
         claim = lease.claim
         todo, beyond = within(claim, self._outbox.due_items(claim))
         if claim.half_open and not self._transport_works(claim, todo, beyond):
@@ -139,7 +146,7 @@ class Deliverer:
         sender = Sender(self._transport, self._links, self._settings, chance)
         attempt = Attempt()
         intent: Sequence[WorkItem] = []
-        while todo and attempt.trouble is None and not stopping():
+        while todo and attempt.trouble is None and not (stopping() or enough()):
             ahead = todo[: self._settings.checkpoint]
             checkpoint = self._checkpoint(lease, intent, attempt.results, ahead, untried(todo, beyond), stopping)
             intent = checkpoint.items

@@ -190,6 +190,16 @@ def take(
     )
 
 
+def work_is_due(connection: Connection, now: int, admission: Admission) -> bool:
+    """Whether there is a campaign to plan, or a batch to deliver that is admitted, at `now` (ms since 1970).
+
+    A batch that waits for a slot of its domain counts too: the slot comes soon, and is to find somebody who waits.
+    """
+    admitted = admission.now(connection, now)
+    all_domains = replace(admitted, domains=(*admitted.domains, *admitted.waiting))
+    return connection.scalar(_UNPLANNED, {"now": now}) is not None or bool(_choices(connection, now, all_domains))
+
+
 def turn_is_over(connection: Connection, claim: Claim, now: int, admission: Admission) -> bool:
     """Whether the holder of `claim` should give the batch back, since another campaign's turn has come.
 

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select
 
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals, turns
 from mailer.delivery.minutes import RecordedOutcomes, recording
-from mailer.delivery.retry import uncertain_again
+from mailer.delivery.retry import uncertain_result
 from mailer.delivery.trouble import Trouble, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
@@ -102,16 +102,11 @@ class Outbox:
     ) -> None:
         """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
         items = items_of(connection, claim.campaign_id, row.attempting)
-        lost = [self._uncertain_result(item, now, reply) for item in items]
+        lost = [uncertain_result(item, now, reply, policy=self._uncertain) for item in items]
         untried = row.pending - sum(result.item.status is None for result in lost)
         outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
         kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
         ledger.record(connection, claim, lost, [], now=now, **kept)
-
-    def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
-        uncertain_attempts = item.uncertain_attempts + 1
-        due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
 
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
@@ -119,6 +114,11 @@ class Outbox:
             if due_batch.alone(connection, claim):
                 return False
             return due_batch.turn_is_over(connection, claim, self._db.clock(connection), self._admission)
+
+    def work_is_due(self) -> bool:
+        """Whether there is something to plan or to deliver."""
+        with self._db.read() as connection:
+            return due_batch.work_is_due(connection, self._db.clock(connection), self._admission)
 
     def next_slot(self) -> float | None:
         """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
@@ -215,10 +215,7 @@ class Outbox:
         """Have a campaign rest because its next batch cannot be claimed; return how often in a row it has rested."""
         with self._db.write() as connection:
             now = self._db.clock(connection)
-            behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
-            rests = resting.rest(connection, campaign_id, Trouble(error=error), now, tried=True)
-            connection.execute(behind.values(due_at=now + self.lease))  # in any case, so that others get their turn
-        return rests
+            return resting.rest_unclaimed(connection, campaign_id, error, now, now + self.lease)
 
     def record_recovery(self, claim: Claim) -> None:
         """Record that a recipient got a reply: close the breaker, and let a campaign that rested go on."""

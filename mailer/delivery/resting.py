@@ -15,7 +15,7 @@ from mailer.delivery import circuit_breaker
 from mailer.delivery.retry import error_back_off, sender_back_off
 from mailer.delivery.trouble import Trouble
 from mailer.delivery.worklist import Claim
-from mailer.storage.models import Campaign, CampaignState
+from mailer.storage.models import Batch, Campaign, CampaignState
 
 AT_WORK = (CampaignState.PLANNING, CampaignState.RUNNING)
 
@@ -54,6 +54,17 @@ def rest(connection: Connection, campaign_id: str, trouble: Trouble, now: int, *
         values = _after_refusal(step, trouble.sender or "", now)
     connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**values))
     return step
+
+
+def rest_unclaimed(connection: Connection, campaign_id: str, error: str, now: int, until: int) -> int:
+    """Have the campaign rest because its next batch cannot be claimed; return how often in a row it has rested.
+
+    In any case its batches are not due again before `until` (ms), so that others get their turn.
+    """
+    times = rest(connection, campaign_id, Trouble(error=error), now, tried=True)
+    behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
+    connection.execute(behind.values(due_at=until))
+    return times
 
 
 def _after_refusal(step: int, reply: str, now: int) -> dict[str, Any]:

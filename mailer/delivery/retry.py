@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mailer.delivery.worklist import Result, WorkItem
+from mailer.storage.models import DeliveryStatus
+
 MINUTE = 60_000
 # after a recipient's first soft failure, after the second, and so on; the last delay repeats
 RECIPIENT_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240, 720))
@@ -50,3 +53,10 @@ def sender_back_off(step: int) -> int | None:
 def error_back_off(step: int) -> int | None:
     """Return how long a campaign rests after its `step`-th unexpected error in a row; None: it is to fail."""
     return ERROR_DELAYS[step - 1] if step <= len(ERROR_DELAYS) else None
+
+
+def uncertain_result(item: WorkItem, now: int, reply: str, *, policy: str) -> Result:
+    """Return the outcome for a recipient whose message may have arrived; times and `policy` as in `uncertain_again`."""
+    uncertain_attempts = item.uncertain_attempts + 1
+    due = uncertain_again(uncertain_attempts, now, policy=policy)
+    return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)

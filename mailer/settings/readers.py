@@ -164,6 +164,23 @@ def database(raw: str) -> None:
         raise ValidationError("Not a database URL.") from error
 
 
+def broker(raw: str) -> None:
+    """A check: the URL of RabbitMQ or of Redis."""
+    try:
+        parts = urlsplit(raw)
+        known = parts.scheme in ("amqp", "amqps", "redis", "rediss") and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        known = False
+    if not known:
+        raise ValidationError("Not amqp://…, amqps://…, redis://… or rediss://….")
+
+
+def queue_name(raw: str) -> None:
+    """A check: a queue's name that both brokers take as it is, and that is not one of RabbitMQ's own."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", raw) or raw.startswith("amq."):
+        raise ValidationError("Not 1 to 200 of the characters A-Z a-z 0-9 _ . -, or begins with amq.")
+
+
 def senders(entries: list[str]) -> None:
     """A check: addresses and @domains."""
     for entry in map(str.strip, entries):

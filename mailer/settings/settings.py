@@ -38,6 +38,10 @@ class Settings:
     listen_url: str = ""  # where new work is heard of; empty: `database_url`
     transport: str = "console:"
     engine: str = "local"
+    broker_url: str = ""
+    broker_queue: str = "mailer"
+    broker_timeout: int = 1800  # seconds after which the broker hands out again what nobody has acknowledged
+    slice_seconds: int = 30  # for how long a message from the broker is worked at
     secret_key: tuple[str, ...] = ()  # the first signs, all verify
     site_url: str = "http://127.0.0.1:8000"
     site_name: str = "Mailer"
@@ -184,7 +188,7 @@ def _kept_secret_key() -> str:
     return key
 
 
-_SECRET = {"secret_key", "database_url", "listen_url", "transport", "workspace_token"}
+_SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"}
 SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in _SECRET))  # each may be given by a file
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
@@ -192,6 +196,10 @@ _READERS: dict[str, readers.Reader] = {
     "listen_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),
     "engine": readers.text(readers.printable),
+    "broker_url": readers.text(readers.broker),
+    "broker_queue": readers.text(readers.queue_name),
+    "broker_timeout": readers.duration(30, 7 * 86_400),
+    "slice_seconds": readers.duration(1, 3600),
     "secret_key": readers.listed(readers.long_enough),
     "site_url": readers.http_address,
     "site_name": readers.text(readers.printable),
