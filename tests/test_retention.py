@@ -116,5 +116,5 @@ def test_tables_of_a_campaign_are_those_that_are_known_here() -> None:
     assert all(kept <= {column.name for column in TABLES[name].columns} for name, kept in KEPT.items())
 
 
-def test_all_that_a_draft_says_is_forgotten_but_whether_it_was_a_dry_run_and_its_priority() -> None:
+def test_all_that_a_draft_says_is_forgotten_but_how_it_was_sent() -> None:
     assert set(forgotten()) == set(Draft.__dataclass_fields__) - {"dry_run", "priority"}

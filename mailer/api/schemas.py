@@ -80,8 +80,9 @@ class MailerSchema(StrictSchema):
         load_default=None,
         allow_none=True,
         metadata={
+            "type": "string",
             "description": "How large a share it gets while others wait. Absent: by its size. `urgent` needs a "
-            "permission."
+            "permission.",
         },
     )
 
