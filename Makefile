@@ -4,7 +4,7 @@ PYTEST_PROCESSES ?= 3
 # Many tests start programs. Compiled modules spare each of them the compiling, also where the environment forbids it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install demo run test test-fast test-long lint bench check-mail
+.PHONY: install demo run test test-fast test-long lint bench check-mail check-image
 
 install: .venv/installed
 
@@ -48,3 +48,6 @@ bench: .venv/installed-bench
 
 check-mail: .venv/installed-bench
 	$(BIN)/python -m bench.check_mail
+
+check-image: .venv/installed-dev
+	$(BIN)/python -m tests.check_image

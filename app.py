@@ -3,39 +3,73 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from functools import cache, partial
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
+from mailer.api import (
+    audience,
+    campaigns,
+    control,
+    health,
+    mailer,
+    operators,
+    sessions,
+    suppressed_addresses,
+    unsubscribes,
+    users,
+)
 from mailer.api.errors import EnvelopeApi, protect, register_errors
 from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
+from mailer.api.requests.request_ids import RequestIds, tell_requests
+from mailer.audit.retention import audit_retention
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.services import ServicesFirst, SessionsOfServices
 from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
 from mailer.callers.workspace_callers import WorkspaceCallers
 from mailer.callers.workspace_sessions import WorkspaceSessions
 from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
+from mailer.campaigns.retention import retention_task
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
 from mailer.messages.links import Links
+from mailer.metrics.optional import serve_metrics, watched
+from mailer.observer import UNOBSERVED
+from mailer.pacing.admission import Admission
+from mailer.pacing.domain_slots import DomainSlots
+from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
-from mailer.settings import Settings, site_address, unknown_settings
+from mailer.settings import Settings, site_address
+from mailer.settings.advice import settings_with_warnings
+from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
+from mailer.storage.notifications import listener_for
+from mailer.storage.steps.stepwise_task import StepwiseTask
+from mailer.storage.workers import Heartbeat
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+from transports.rate import share
+
+if TYPE_CHECKING:
+    from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
+
+ScheduledTask = SyncTask | StepwiseTask
 
 MAX_FORM_BYTES = 16 * 1024  # how large a form that is sent from a page may be
 
@@ -50,28 +84,32 @@ class Services:
     transport: Transport
     links: Links
     engine: Engine
-    sync: SyncTask | None  # None: the sync is not scheduled
+    tasks: Mapping[str, ScheduledTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
+    instruments: Instruments | None  # None: nobody counts
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, *, role: str = "worker") -> Services:
     """Make the parts, and create or migrate the database's schema. Raises `ConfigError` for settings that cannot work.
 
-    It starts no thread and opens no connection but the database's.
+    It starts no thread and opens no connection but the database's. `role` is what `mailer status` calls the process.
     """
     try:
         transport = from_url(settings.transport)
     except TransportConfigError as error:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
     engine = engine_class(settings.engine)
-    _check_mail(settings)
-    if settings.auth == "workspace" and not settings.workspace_url:
-        raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
-    _check_sync(settings)
-    db = database_at(settings.database_url)
+    engine.check(settings)
+    refuse_impossible(settings)
+    db = database_at(settings.database_url, prepare=settings.database_prepare)
+    listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    share(transport, SharedSlots(db))
+    instruments, transport = watched(settings, db, transport)
+    observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
+    domains = DomainSlots(dict(settings.domain_rates))
     outbox = Outbox(
         db,
         lease=lease,
@@ -79,79 +117,63 @@ def build(settings: Settings) -> Services:
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
+        observer=observer,
+        admission=Admission(domains, settings.send_window),
     )
     links = Links(settings.secret_key, settings.site_url)
-    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings))
-    planner = Planner(
-        db, settings.batch_size, lease, merge=settings.merge_addresses, limit=float(settings.planning_timeout)
-    )
-    sync = None if settings.sync_every is None else SyncTask(db, settings)
-    tasks = {"clock": ClockWatch(db, lease).run_periodically}
-    if sync is not None:
-        tasks["sync"] = sync.run_periodically
-    parts = EngineParts(deliverer, planner, settings, tasks)
-    return Services(settings, db, Tokens(db), transport, links, engine(parts), sync, ConcurrencyLimit())
+    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
+    limit = float(settings.planning_timeout)
+    merge = settings.merge_addresses
+    planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains, observer=observer)
+    tasks = _scheduled_tasks(db, settings, lease)
+    about = {"engine": settings.engine, "role": role, "version": service_version()}
+    seen = Heartbeat(db, **about, doing=deliverer.in_hand)
+    loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
+    loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
+    loops |= {name: task.run_periodically for name, task in tasks.items()}
+    parts = EngineParts(deliverer, planner, settings, db, loops, observer, of_each_process={"workers"})
+    parts = replace(parts, after_fork=partial(serve_metrics, settings, instruments), before_exit=transport.close)
+    if listener is not None:
+        parts = replace(parts, tasks={**loops, "listener": listener.run}, announced=listener.hears)
+    made = engine(parts)
+    if listener is not None:
+        listener.on_work = made.wake
+    return Services(settings, db, Tokens(db), transport, links, made, tasks, ConcurrencyLimit(), instruments)
 
 
-def _check_mail(settings: Settings) -> None:
-    """Raise `ConfigError` if recipients could not follow the links in their mail."""
-    if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
-        raise ConfigError(
-            f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
-            "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
-        )
-
-
-def setting_warnings(settings: Settings) -> tuple[str, ...]:
-    """Return a sentence for each setting that works but is probably a mistake."""
-    open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
-    senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
-    return (*senders, *site_address.warnings_about(settings.site_url))
-
-
-def settings_with_warnings() -> Settings:
-    """Read the settings. Raises `ConfigError`.
-
-    Unknown variables are logged once, and if mail goes out over SMTP, so is each setting that is probably a mistake.
-    """
-    for unknown in unknown_settings():
-        _warn(str(unknown))
-    settings = Settings.from_env()
-    for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
-        _warn(warning)
-    return settings
-
-
-@cache
-def _warn(text: str) -> None:
-    log.warning(text)  # once, and not again in the processes that are forked from this one
-
-
-def _check_sync(settings: Settings) -> None:
-    """Raise `ConfigError` if a sync is scheduled and settings that it needs are missing."""
-    needed = ("workspace_url", "workspace_user_id", "workspace_token")
-    missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
-    if settings.sync_every is not None and missing:
-        raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
+def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, ScheduledTask]:
+    """The tasks that the settings ask for. `lease` is in ms."""
+    tasks: dict[str, ScheduledTask] = {}
+    if settings.sync_every is not None:
+        tasks["sync"] = SyncTask(db, settings)
+    if settings.retention is not None:
+        tasks["retention"] = retention_task(db, settings.retention * 1000, lease)
+    return tasks
 
 
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:
     settings = services.settings
+    own = LocalSessions(services.db, services.tokens)
     if settings.auth == "local":
-        return services.tokens, LocalSessions(services.db, services.tokens)
+        return services.tokens, own
     callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
-    return callers, WorkspaceSessions(settings.workspace_url, callers)
+    sessions = WorkspaceSessions(settings.workspace_url, callers)
+    return ServicesFirst(services.tokens, callers), SessionsOfServices(own, sessions)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The server starts its engine, `app.extensions["mailer"].engine`, after the fork."""
     settings = settings or settings_with_warnings()
-    services = build(settings)
+    services = build(settings, role="web")
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)
     _add_api(app, services)
     _add_pages(app, services)
+    if services.instruments is not None:
+        from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
+
+        add_metrics(app, services.instruments, settings.metrics)
     return app
 
 
@@ -159,11 +181,12 @@ def _configure(app: Flask, settings: Settings) -> None:
     """Set up what holds for every request, whatever its path."""
     app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES)
     app.url_map.converters["default"] = app.url_map.converters["string"] = PathPart
-    app.wsgi_app = KeptSlashes(WholeBodies(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = RequestIds(KeptSlashes(WholeBodies(app.wsgi_app)))  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # fields stay in the order of the documentation
     register_errors(app)
     protect(app)
     tell_rates(app)
+    tell_requests(app)
 
 
 def _add_api(app: Flask, services: Services) -> None:
@@ -176,6 +199,7 @@ def _add_api(app: Flask, services: Services) -> None:
         OPENAPI_JSON_PATH="openapi.json",
     )
     settings, db, engine = services.settings, services.db, services.engine
+    observer = services.instruments or UNOBSERVED
     callers, logins = _callers(services)
     limiter = RateLimiter(db, settings.rate_limit)
     audience_limiter = RateLimiter(db, settings.audience_rate_limit)
@@ -183,16 +207,20 @@ def _add_api(app: Flask, services: Services) -> None:
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     for blueprint in (
         sessions.make_blueprint(guard, logins),
-        mailer.make_blueprint(db, guard, engine, settings),
+        mailer.make_blueprint(db, guard, engine, settings, observer),
         audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
-        campaigns.make_blueprint(db, guard),
+        campaigns.make_blueprint(db, guard, settings.send_window),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
-        control.make_blueprint(db, guard, engine),
+        control.make_blueprint(db, guard, engine, observer, settings.send_window),
+        operators.make_blueprint(db, guard, engine),
     ):
         api.register_blueprint(blueprint)
-    checks = health.make_blueprint(db, services.transport, engine, services.sync, _warnings(services))
+    troubles = {name: task.trouble for name, task in services.tasks.items()}
+    window = settings.send_window
+    notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
+    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services), notes)
     app.register_blueprint(checks)
 
 

@@ -5,11 +5,18 @@ import os
 import sys
 from concurrent.futures import Future
 
+import structlog
+from gunicorn.glogging import Logger
+from gunicorn.sock import TCP6Socket, TCPSocket
 from gunicorn.workers import gthread
 
-from app import build, settings_with_warnings
+from app import build
 from mailer.cli.failures import failure_of
-from mailer.settings.listening import refusals
+from mailer.logs.access import access_fields, is_quiet
+from mailer.logs.configuration import adopt, configure
+from mailer.settings import log_settings
+from mailer.settings.advice import settings_with_warnings
+from mailer.settings.listening import address_of, refusals
 
 
 class PatientWorker(gthread.ThreadWorker):
@@ -28,6 +35,23 @@ class PatientWorker(gthread.ThreadWorker):
         self.finish_request(conn, silent)
 
 
+class ServiceLogger(Logger):
+    """gunicorn's own lines and one for each request, written as all others are."""
+
+    def setup(self, cfg):
+        """Set up as gunicorn does, also again when it reloads its configuration, and take the handlers over."""
+        super().setup(cfg)
+        adopt("gunicorn.error", "gunicorn.access")
+        for log in (self.error_log, self.access_log):
+            log.setLevel(logging.NOTSET)  # so that MAILER_LOG_LEVEL holds for them
+
+    def access(self, resp, _req, environ, request_time):
+        """Log a request that was answered."""
+        log = structlog.get_logger("gunicorn.access")
+        fields = access_fields(environ, resp.status, resp.sent, request_time.total_seconds())
+        (log.debug if is_quiet(environ) else log.info)("request", **fields)
+
+
 bind = "127.0.0.1:8000"
 workers = 2
 worker_class = PatientWorker
@@ -42,8 +66,10 @@ forwarder_headers = ""
 secure_scheme_headers = {}
 header_map = "drop"
 
-logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-logging.getLogger("alembic").setLevel("WARNING")
+logger_class = ServiceLogger
+accesslog = "-"
+log_format, log_level = log_settings()
+configure(log_format, log_level)
 logging.getLogger("gunicorn.error").addFilter(lambda record: record.msg != "Starting gunicorn %s")  # it may yet refuse
 
 
@@ -56,7 +82,11 @@ def on_starting(server):
     for refusal in () if inherited or server.cfg.reuse_port else refusals(server.cfg.address):
         _give_up(refusal, 1)
     try:
-        build(settings_with_warnings()).db.close()
+        settings = settings_with_warnings()
+        if settings.metrics not in ("", "true"):
+            _refuse_metrics_port(server, settings.metrics)
+        build(settings).db.close()
+        _prepare_metrics(server, settings.metrics)
     except Exception as error:
         failure = failure_of(error)
         if failure is None:
@@ -65,8 +95,60 @@ def on_starting(server):
 
 
 def _give_up(why, code):
-    sys.stderr.write(f"mailer: {why}\n")
+    if log_format == "json":
+        logging.getLogger("mailer").critical(why)
+    else:
+        sys.stderr.write(f"mailer: {why}\n")
     sys.exit(code)  # the same as the command line's
+
+
+def _refuse_metrics_port(server, place):
+    """Exit if the port that is for the metrics cannot be listened at."""
+    host, port = address_of(place)
+    if port in [address[1] for address in server.cfg.address if isinstance(address, tuple)]:
+        _give_up(f"MAILER_METRICS: {port} is the port of the service itself; name another, or true", 2)
+    for refusal in () if server.master_pid else refusals([(host, port)]):
+        _give_up(f"MAILER_METRICS: {refusal}", 1)
+
+
+def _prepare_metrics(server, place):
+    """Have the workers that are forked from now on count together, if metrics are wanted."""
+    server.metrics_place = place
+    server.metrics = getattr(server, "metrics", None)
+    if place and server.metrics is None:
+        from mailer.metrics.processes import ProcessGroup  # noqa: PLC0415 - only where it is wanted
+
+        server.metrics = ProcessGroup()
+
+
+def when_ready(server):
+    """Listen for whoever reads the metrics, too. The workers answer there as they do elsewhere."""
+    if server.metrics_place in ("", "true"):
+        return
+    host, port = address_of(server.metrics_place)
+    if port in [listener.getsockname()[1] for listener in server.LISTENERS if isinstance(listener, TCPSocket)]:
+        return  # it is from an earlier gunicorn, or from before a reload
+    kind = TCP6Socket if ":" in host else TCPSocket
+    server.LISTENERS.append(kind((host, port), server.cfg, server.log))
+    server.log.info("Metrics at: %s/metrics", server.LISTENERS[-1])
+
+
+def on_reload(server):
+    """Do for the workers that are about to be started what was done at the start."""
+    _prepare_metrics(server, settings_with_warnings().metrics)
+    when_ready(server)
+
+
+def child_exit(server, worker):
+    """Keep what a worker has counted."""
+    if server.metrics is not None:
+        server.metrics.ended(worker.pid)
+
+
+def on_exit(server):
+    """Leave no files behind."""
+    if server.metrics is not None:
+        server.metrics.close()
 
 
 def post_worker_init(worker):

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import accept, audience, chart, end_to_end, files, growth, rendering, stages
+from bench import accept, audience, chart, end_to_end, engines, files, growth, rendering, stages
 from bench.contestants import has_nodemailer, install_nodemailer, nodemailer_version
 from bench.figures import Part, report
 from bench.scale import FULL, QUICK, Bench, Scale
 
 OUT = Path(__file__).resolve().parent / "out"
-PARTS = ("end_to_end", "rendering", "files", "accept", "growth", "stages", "audience")
+PARTS = ("end_to_end", "rendering", "files", "accept", "growth", "stages", "audience", "engines")
 NEED_BIG = {"accept", "audience"}
 
 
@@ -46,6 +46,7 @@ def measured(bench: Bench, wanted: tuple[str, ...]) -> Iterator[Part]:
         "files": files.measure,
         "growth": growth.measure,
         "stages": stages.measure,
+        "engines": engines.measure,
     }
     big, imported = audience.make_big(bench) if NEED_BIG & set(wanted) else (bench.work, 0.0)
     for key in wanted:

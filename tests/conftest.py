@@ -13,7 +13,7 @@ from mailer.directory.documents import role_lines
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
-from tests.databases import KINDS, POSTGRESQL, PostgreSQL, compile_once, migrated_sqlite
+from tests.databases import KINDS, POSTGRESQL, SERVER, PostgreSQL, any_database, compile_once, migrated_sqlite
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
@@ -64,9 +64,26 @@ def altered(url: str, setting: str) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """PostgreSQL databases to borrow, for as long as a test or a module needs them."""
-    databases = PostgreSQL()
-    yield databases
-    databases.close()
+    yield SERVER
+    SERVER.close()
+
+
+@pytest.fixture(autouse=True)
+def _lent_for_a_test(postgresql: PostgreSQL) -> Iterator[None]:
+    with postgresql.taking_back():
+        yield
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def module_database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL
+) -> Iterator[str]:
+    """The address of a migrated database for all tests of a module, which run once on each kind."""
+    if request.param == "sqlite":
+        yield migrated_sqlite(tmp_path_factory.mktemp("database") / "mailer.db")
+    else:
+        with postgresql.migrated() as url:
+            yield url
 
 
 @pytest.fixture
@@ -104,8 +121,16 @@ def db(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def sqlite_db(tmp_path: Path) -> Iterator[Database]:
-    """A migrated SQLite database, for what does not depend on the kind."""
+    """A migrated SQLite database, for what is true of SQLite alone."""
     database = database_at(migrated_sqlite(tmp_path / "mailer.db"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def any_db(tmp_path: Path) -> Iterator[Database]:
+    """A migrated database, for what does not depend on the kind: SQLite, unless TEST_DATABASE says otherwise."""
+    database = database_at(any_database(tmp_path / "mailer.db"))
     yield database
     database.close()
 

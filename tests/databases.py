@@ -3,6 +3,8 @@
 Each process of the suite migrates one of each kind at first use: a SQLite file, which is copied, and a PostgreSQL
 template. Creating and dropping a PostgreSQL database takes about a second, most of it waiting for the disk, so the
 copies of the template are emptied after a test and lent to the next. Processes side by side share nothing.
+
+What does not depend on the kind runs on SQLite, which is faster, and with TEST_DATABASE=postgresql on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import secrets
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,14 @@ from mailer.storage.database import Database
 from mailer.storage.models import Base
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
+ELSEWHERE = os.environ.get("TEST_DATABASE") == "postgresql"  # whether what usually runs on SQLite does not
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]  # the parameters of a fixture for both
 
 _SCHEMA = """
     SELECT string_agg(relname || ' ' || relnatts, ',' ORDER BY relname) || (SELECT version_num FROM alembic_version)
     FROM pg_class WHERE relnamespace = 'public'::regnamespace
 """
-_EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
+_EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables) if not table.info)
 _LARGE = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 1000000"
 _END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
 
@@ -81,6 +84,11 @@ def migrated_sqlite(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def any_database(path: Path) -> str:
+    """The address of a migrated database for what does not depend on the kind; the same one for the same `path`."""
+    return SERVER.lent_for(path) if ELSEWHERE else migrated_sqlite(path)
+
+
 def sqlite_work(connection: Connection, query: Executable) -> int:
     """How many hundreds of steps SQLite's machine takes for `query`: its work, whatever else the computer does."""
     hundreds = 0
@@ -103,6 +111,7 @@ class PostgreSQL:
         self._made: set[str] = set()
         self._free: list[str] = []
         self._template = self._schema = ""
+        self._lent: dict[Path, tuple[str, ExitStack]] = {}
 
     @contextmanager
     def empty(self) -> Iterator[str]:
@@ -124,6 +133,21 @@ class PostgreSQL:
                 self._free.append(name)
             else:
                 self._drop(name)
+
+    def lent_for(self, path: Path) -> str:
+        """The address of a migrated database that stays lent until `taking_back` ends."""
+        if path not in self._lent:
+            stack = ExitStack()
+            self._lent[path] = (stack.enter_context(self.migrated()), stack)
+        return self._lent[path][0]
+
+    @contextmanager
+    def taking_back(self) -> Iterator[None]:
+        """Take back in the end what was lent for a path meanwhile."""
+        before = set(self._lent)
+        yield
+        for path in self._lent.keys() - before:
+            self._lent.pop(path)[1].close()
 
     def close(self) -> None:
         """Drop all."""
@@ -161,6 +185,9 @@ class PostgreSQL:
                 connection.execute(f"TRUNCATE {', '.join(large)} CASCADE")  # deleted rows would slow the next test
             connection.execute(_EMPTY)
         return True
+
+
+SERVER = PostgreSQL()
 
 
 def address(name: str) -> str:

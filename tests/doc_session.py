@@ -22,11 +22,15 @@ from tests.doc_pages import ROOT, Block, blocks
 
 SERVICE = "127.0.0.1:8000"
 MAIL_CATCHER = "127.0.0.1:1025"
+DATABASE = "postgresql://mailer:secret@db.example.com/mailer"
+BROKER = "amqp://mailer:secret@rabbitmq.example.com/mailer"
+STORES = {"database": DATABASE, "broker": BROKER}
 BIN = Path(sys.executable).parent
 SECONDS = 300
 CHECKOUT = (
     "app.py",
     "constraints.txt",
+    "deploy",
     "examples",
     "gunicorn.conf.py",
     "mailer",
@@ -83,15 +87,19 @@ def script(page: Path, addresses: dict[str, str]) -> str:
     return "\n".join(steps)
 
 
-def run(page: Path, folder: Path) -> None:
-    """Run a page's blocks in `folder`. Raises AssertionError with the block that failed and what it said."""
+def run(page: Path, folder: Path, **elsewhere: str) -> None:
+    """Run a page's blocks in `folder`. Raises AssertionError with the block that failed and what it said.
+
+    `elsewhere` are more settings, and with `database` and `broker` what stands for the addresses on the page.
+    """
     addresses = free_addresses()
     address = addresses[SERVICE]
+    addresses |= {shown: elsewhere.pop(name) for name, shown in STORES.items() if name in elsewhere}
     for name in CHECKOUT:
         (folder / name).symlink_to(ROOT / name)
     (folder / ".venv").symlink_to(BIN.parent)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
-    settings = {"ADDRESS": address, "ROOT": str(ROOT), "MAILER_SITE_URL": f"http://{address}"}
+    settings = {"ADDRESS": address, "ROOT": str(ROOT), "MAILER_SITE_URL": f"http://{address}", **elsewhere}
     path = f"{BIN}:{clean['PATH']}"
     process = subprocess.Popen(
         ["bash", "-c", script(page, addresses)],

@@ -26,7 +26,7 @@ import mailer
 from app import build, create_app
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from tests.databases import migrated_sqlite
+from tests.databases import any_database
 from transports.base import Message, Outcome, Transport
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -53,7 +53,7 @@ class Trap:
 
 def settings_for(folder: Path, transport: str, **changes: Any) -> Settings:
     """A service in `folder` with short leases and small checkpoints, over a migrated database."""
-    url = changes.pop("database_url", None) or migrated_sqlite(folder / "mailer.db")
+    url = changes.pop("database_url", None) or any_database(folder / "mailer.db")
     usual = {"batch_size": 100, "checkpoint": 10, "lease_seconds": 1, "secret_key": ("k" * 40,), "repeat_window": 0}
     return Settings(**{"database_url": url, "transport": transport, **usual, **changes})
 

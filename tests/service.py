@@ -20,7 +20,7 @@ from gunicorn.app.wsgiapp import run
 
 from mailer.callers.tokens import Tokens
 from mailer.selector import database_at
-from tests.databases import migrated_sqlite
+from tests.databases import any_database
 from tests.killable import PROCESSES, signal_process
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,11 +30,23 @@ PAYLOAD = {"from": "news@example.com", "subject": "Hi [fname]", "body": "<p>Hell
 
 
 class Service:
-    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it; the database is migrated."""
+    """Start it with settings (names without `MAILER_`), talk to it, stop it or kill it; the database is migrated.
 
-    def __init__(self, folder: Path, *, workers: int = 1, database_url: str | None = None, **settings: object) -> None:
+    `code` is the folder of the version that runs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 1,
+        database_url: str | None = None,
+        code: Path = ROOT,
+        **settings: object,
+    ) -> None:
         self.folder = folder
-        self.database_url = database_url or migrated_sqlite(folder / "mailer.db")
+        self.code = code
+        self.database_url = database_url or any_database(folder / "mailer.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -43,15 +55,19 @@ class Service:
         named |= {"repeat_window": 0, **settings}  # tests post the same again and mean it
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
         self.environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in named.items()}
+        if code != ROOT:
+            self.environment["PYTHONPATH"] = str(code)  # goes before the version that is installed
         self.workers = workers
         self.process: BaseProcess | None = None
         self.output = folder / "server.out"
-        self.db = database_at(self.database_url)
+        self.db = database_at(self.database_url, prepare=bool(settings.get("database_prepare", True)))
 
     def start(self) -> Service:
         """Start gunicorn and wait until it answers."""
         command = ["gunicorn", "-w", str(self.workers), "-b", f"127.0.0.1:{self.port}", "wsgi:app"]
-        self.process = PROCESSES.Process(target=_run, args=(command, self.environment, self.output), daemon=True)
+        self.process = PROCESSES.Process(
+            target=_run, args=(command, self.environment, self.output, self.code), daemon=True
+        )
         self.process.start()
         ends = time.monotonic() + 30
         while time.monotonic() < ends:
@@ -108,13 +124,15 @@ class Service:
         raise AssertionError(f"not finished within {seconds} s: {campaign}\n{self.output.read_text()[-3000:]}")
 
 
-def _run(command: list[str], environment: dict[str, str], output: Path) -> None:
-    """Become gunicorn, as a shell would have started it."""
-    os.chdir(ROOT)
+def _run(command: list[str], environment: dict[str, str], output: Path, code: Path) -> None:
+    """Become gunicorn, as a shell would have started it; anew if it is to run other code than what is imported."""
+    os.chdir(code)
     os.environ.clear()
     os.environ.update(environment)
     with output.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    if code != ROOT:
+        os.execv(sys.executable, [sys.executable, "-m", *command])
     sys.argv = command
     run()

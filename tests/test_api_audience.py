@@ -32,9 +32,11 @@ MEMBERS = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("audience")
-    made = Service(folder, transport=f"file:{folder}/out", rate_limit="", allowed_senders="@example.com")
+def service(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Service]:
+    folder, url = tmp_path_factory.mktemp("audience"), module_database_url
+    made = Service(
+        folder, database_url=url, transport=f"file:{folder}/out", rate_limit="", allowed_senders="@example.com"
+    )
     with made.db.write() as connection:
         connection.execute(User.__table__.insert(), MEMBERS)
     with made:

@@ -63,10 +63,12 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[Service]:
-
+def service(
+    tmp_path_factory: pytest.TempPathFactory, listener: Listener, module_database_url: str
+) -> Iterator[Service]:
     made = Service(
         tmp_path_factory.mktemp("contract"),
+        database_url=module_database_url,
         transport=f"smtp://127.0.0.1:{listener.port}",
         rate_limit="",
         allowed_senders="@example.com,test.test@test.com",

@@ -18,8 +18,9 @@ PATH = "/api/v1/mailer/unsubscribes"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    made = Service(tmp_path_factory.mktemp("unsubscribes"), transport="memory:", rate_limit="", max_body_bytes=20_000)
+def running(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Service]:
+    folder, settings = tmp_path_factory.mktemp("unsubscribes"), {"rate_limit": "", "max_body_bytes": 20_000}
+    made = Service(folder, database_url=module_database_url, transport="memory:", **settings)
     with made.db.write() as connection:
         connection.execute(User.__table__.insert(), [user_row(n) for n in range(5)])
     with made:

@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from sqlalchemy import select
 from mailer.directory.merge_patch import merged
 from mailer.storage.models import User
 from tests.conftest import user_row
-from tests.databases import PostgreSQL
 from tests.service import Service
 
 pytestmark = pytest.mark.slow
@@ -25,17 +23,14 @@ PATH = "/api/v1/mailer/users"
 ANN = {"name": "Ann Lee", "emails": [{"address": "Ann@Example.com", "verified": True}], "roles": ["user"]}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL
-) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("users")
-    with postgresql.migrated() if request.param == "postgresql" else nullcontext() as url:
-        made = Service(folder, database_url=url, transport="memory:", rate_limit="", max_body_bytes=20_000)
-        with made.db.write() as connection:
-            connection.execute(User.__table__.insert(), [user_row(0)])
-        with made:
-            yield made
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Service]:
+    folder, url = tmp_path_factory.mktemp("users"), module_database_url
+    made = Service(folder, database_url=url, transport="memory:", rate_limit="", max_body_bytes=20_000)
+    with made.db.write() as connection:
+        connection.execute(User.__table__.insert(), [user_row(0)])
+    with made:
+        yield made
 
 
 @pytest.fixture

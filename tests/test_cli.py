@@ -42,9 +42,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def directory(sqlite_db: Database) -> Database:
-    upsert_documents(sqlite_db, USERS)
-    return sqlite_db
+def directory(run, db: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """Users in a database of each kind, on which the commands then work."""
+    monkeypatch.setenv("MAILER_DATABASE_URL", db.url)
+    upsert_documents(db, USERS)
+    return db
 
 
 def failed(result: Result, code: int) -> str:
@@ -110,9 +112,9 @@ def test_show_of_nobody_fails(run) -> None:
     assert failed(run("users", "show", "nobody"), 1) == "there is no user with the id or the username nobody"
 
 
-def test_user_is_found_by_username_where_no_id_matches(run, sqlite_db: Database) -> None:
+def test_user_is_found_by_username_where_no_id_matches(run, directory: Database) -> None:
     people = [{"_id": "1", "username": "ann"}, {"_id": "ann", "username": "eve"}, {"_id": "3", "username": "two"}]
-    upsert_documents(sqlite_db, enumerate([*people, {"_id": "4", "username": "two"}], 1))
+    upsert_documents(directory, enumerate([*people, {"_id": "4", "username": "two"}], 1))
     for named, user_id in {"ann": "ann", "eve": "ann", "1": "1"}.items():
         assert run("users", "show", named).stdout.splitlines()[0] == f"_id: {user_id}"
     assert run("tokens", "create", "--user", "eve").stdout.splitlines()[0] == "X-User-Id: ann"

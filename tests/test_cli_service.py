@@ -25,9 +25,9 @@ BODY = PAYLOAD["body"]
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("cli")
-    service = Service(folder, transport="memory:", rate_limit="1000/minute")
+    service = Service(folder, database_url=module_database_url, transport="memory:", rate_limit="1000/minute")
     people = [{"_id": f"u{n}", "name": f"User {n}", "emails": [{"address": f"u{n}@example.org"}]} for n in range(3)]
     upsert_documents(service.db, enumerate([*people, {"_id": "other"}]))
     with service:

@@ -218,12 +218,12 @@ def test_step_that_the_record_has_not_seen_all_of_is_measured_by_the_machines_cl
     assert watch.look() == pytest.approx(64_000, abs=1000)
 
 
-def test_service_watches_the_clock(sqlite_db: Database) -> None:
-    services = build(Settings(database_url=sqlite_db.url, secret_key=("k" * 40,)))
+def test_service_watches_the_clock(any_db: Database) -> None:
+    services = build(Settings(database_url=any_db.url, secret_key=("k" * 40,)))
     services.engine.start()
 
     for _ in attempts(30):
-        with sqlite_db.read() as connection:
+        with any_db.read() as connection:
             seen = connection.scalar(select(ClockMark.seen_at))
         if seen:
             break

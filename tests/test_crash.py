@@ -136,9 +136,22 @@ ONE = [(*step, 1) for step in STEPS]
 def test_kill_at_a_step_costs_no_more_than_the_checkpoint_in_hand(
     tmp_path: Path, trap: Trap, least: int, most: int, doubtful: int, connections: int
 ) -> None:
+    kill_at(trap, tmp_path, least, most, doubtful, connections=connections)
+
+
+@pytest.mark.parametrize(("trap", "least", "most", "doubtful"), STEPS[3::4], ids=str)  # a sample: each takes seconds
+def test_kill_at_a_step_costs_no_more_on_postgresql(
+    tmp_path: Path, postgresql_url: str, trap: Trap, least: int, most: int, doubtful: int
+) -> None:
+    kill_at(trap, tmp_path, least, most, doubtful, connections=1, database_url=postgresql_url)
+
+
+def kill_at(
+    trap: Trap, tmp_path: Path, least: int, most: int, doubtful: int, *, connections: int, **changes: str
+) -> None:
     with recording_smtp(tmp_path) as server:
         url = f"{server.url}?connections={connections}"
-        settings = settings_for(tmp_path, url, batch_size=10, checkpoint=4)
+        settings = settings_for(tmp_path, url, batch_size=10, checkpoint=4, **changes)
         with prepared(settings, 30) as made:
             campaign_id = made.accept()
             with Worker(settings, trap) as doomed:

@@ -3,18 +3,21 @@
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.schema import SchemaItem
 
 from mailer.errors import ConfigError
 from mailer.selector import database_at
-from mailer.storage.database import Database
-from mailer.storage.models import Base, RateLimit
+from mailer.storage.database import Database, newest_version
+from mailer.storage.models import Base, RateLimit, ServedVersions
+from mailer.storage.postgresql import connect
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # which cannot be compared on SQLite
@@ -42,11 +45,39 @@ def test_processes_that_migrate_at_once_agree(empty_database_url: str) -> None:
     assert [process.wait(60) for process in started] == [0, 0, 0]
 
 
-def test_newer_schema_is_refused(db: Database) -> None:
+@pytest.mark.parametrize("oldest", ["9998", "9999"])
+def test_newer_schema_that_serves_no_older_version_is_refused(db: Database, oldest: str) -> None:
+    newer(db, oldest)
+    with pytest.raises(ConfigError, match=f"the schema is at 9999 and serves versions from {oldest} on"):
+        db.migrate()
+
+
+def test_newer_schema_that_does_not_say_whom_it_serves_is_refused(db: Database) -> None:
+    newer(db, None)
+    with pytest.raises(ConfigError, match="the schema is at 9999; this version has"):
+        db.migrate()
+
+
+@pytest.mark.parametrize("oldest", ["0001", newest_version()])
+def test_newer_schema_that_serves_this_version_stays_as_it_is(
+    db: Database, oldest: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer(db, oldest)
+    assert not db.migrate()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the schema is at 9999, newer than this version's {newest_version()}, which it still serves"
+    ]
+    with db.read() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def newer(db: Database, oldest: str | None) -> None:
+    """Have the schema be one from a newer version, which serves versions from `oldest` on."""
     with db.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigError, match="9999"):
-        db.migrate()
+        connection.execute(delete(ServedVersions))
+        if oldest is not None:
+            connection.execute(insert(ServedVersions).values(id=1, oldest=oldest))
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "nonsense"])
@@ -58,6 +89,35 @@ def test_database_of_another_kind_is_refused(url: str) -> None:
 def test_database_without_the_functions_of_selectors_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="on_connect"):
         Database(f"sqlite:///{tmp_path}/mailer.db")
+
+
+@pytest.mark.slow
+def test_silent_host_is_noticed_as_the_url_says_or_within_a_minute(postgresql_url: str) -> None:
+    for more, seconds in (("", "20"), ("?keepalives_idle=7", "7")):
+        with closing(database_at(postgresql_url + more)) as db, connect(db.url) as alone, db.read() as connection:
+            driver: Any = connection.connection.driver_connection
+            for parameters in (driver.info.get_parameters(), alone.info.get_parameters()):
+                assert parameters["keepalives_idle"] == seconds
+                assert (parameters["connect_timeout"], parameters["tcp_user_timeout"]) == ("10", "50000")
+
+
+def test_place_of_several_hosts_names_them_and_no_password() -> None:
+    url = "postgresql://ann:hunter2@/mailer?host=a:1&host=b:2&target_session_attrs=read-write"
+    with closing(database_at(url)) as db:
+        assert all(name in db.place for name in ("a%3A1", "b%3A2", "read-write"))
+        assert "hunter2" not in db.place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prepare", [True, False])
+def test_statements_are_prepared_unless_it_is_switched_off(postgresql_url: str, prepare: bool) -> None:
+    with closing(database_at(postgresql_url, prepare=prepare)) as db:
+        for _ in range(20):
+            with db.read() as connection:
+                connection.execute(select(RateLimit.hits)).all()
+        with db.read() as connection:
+            kept = connection.scalars(text("SELECT statement FROM pg_prepared_statements")).all()
+    assert any("rate_limits" in statement for statement in kept) == prepare
 
 
 def test_clock_is_in_milliseconds_and_shared(db: Database) -> None:

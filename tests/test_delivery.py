@@ -39,9 +39,9 @@ def test_everyone_is_reached_once_and_recorded(db: Database, add_users) -> None:
     assert len({message.id for message in harness.store.messages}) == 25
 
 
-def test_message_is_personal(sqlite_db: Database, add_users) -> None:
-    add_users(sqlite_db, 1, name="Zoë van Dam", id="zoe")
-    harness = Harness(sqlite_db)
+def test_message_is_personal(any_db: Database, add_users) -> None:
+    add_users(any_db, 1, name="Zoë van Dam", id="zoe")
+    harness = Harness(any_db)
     harness.accept()
     harness.run()
     message = message_from_bytes(harness.store.messages[0].content, policy=policy.default)
@@ -361,12 +361,12 @@ def test_same_key_is_one_campaign_and_another_body_a_conflict(db: Database) -> N
     assert harness.accept({"a": 1}, key="abc") != first
 
 
-def test_counters_cannot_drift_from_rows_unseen(sqlite_db: Database, add_users) -> None:
-    add_users(sqlite_db, 3)
-    harness = Harness(sqlite_db)
+def test_counters_cannot_drift_from_rows_unseen(any_db: Database, add_users) -> None:
+    add_users(any_db, 3)
+    harness = Harness(any_db)
     harness.accept()
     harness.run()
-    with sqlite_db.write() as connection:
+    with any_db.write() as connection:
         connection.execute(update(Batch).values(sent=2))
     with pytest.raises(AssertionError):
         harness.check()

@@ -17,16 +17,18 @@ from app import create_app
 from mailer import errors
 from mailer.api.errors import HTTP_TYPES
 from mailer.api.schemas import MailerSchema
-from mailer.campaigns.progress import BLOCKED, CANCELLING
+from mailer.audit.log import Act
+from mailer.campaigns.progress import BLOCKED, CANCELLING, HELD
 from mailer.cli import main
 from mailer.delivery import retry
 from mailer.messages.addresses import Mailbox
 from mailer.messages.recipient import Recipient
 from mailer.messages.template import TemplateSource, compile_message
 from mailer.selector import compile_selector, limits, parse_query
-from mailer.settings import Settings
+from mailer.settings import SECRET_VARIABLES, Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus
 from tests import doc_session
+from tests.celery_engine import RABBITMQ, own_queue
 from tests.databases import migrated_sqlite
 from tests.doc_pages import PAGES, ROOT, anchors, blocks, codes, inline_code, links, long_lines, prose, section, table
 from transports import TransportConfigError, from_url
@@ -73,6 +75,7 @@ def test_page_has_nothing_left_of_a_merge(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page_names_no_setting_that_there_is_not(page: Path) -> None:
     known = {f"MAILER_{field.name.upper()}" for field in fields(Settings)} | CLIENT_VARIABLES
+    known |= {f"{name}_FILE" for name in SECRET_VARIABLES}
     assert set(re.findall(r"MAILER_[A-Z_]*[A-Z]", page.read_text("utf-8"))) <= known
 
 
@@ -137,6 +140,8 @@ def test_transport_options_are_documented(scheme: str) -> None:
     where = next(row[1] for row in rows if codes(row[0])[0].startswith(f"{scheme}:"))
     if scheme.startswith("smtp"):
         where = " ".join(row[0] for row in table(text, "option"))
+    elif "#how-much-is-sent" in where:
+        where += " ".join(row[0] for row in table(section(REFERENCE / "transports.md", "How much is sent"), "option"))
     documented = {code.partition("=")[0] for code in codes(where) if "=" in code}
     assert documented == options_of(scheme)
 
@@ -198,7 +203,7 @@ def test_inline_commands_exist(page: Path) -> None:
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     folder = tmp_path_factory.mktemp("docs")
-    app = create_app(Settings(database_url=migrated_sqlite(folder / "mailer.db"), secret_key=("k" * 40,)))
+    app = create_app(Settings(migrated_sqlite(folder / "mailer.db"), secret_key=("k" * 40,), metrics="true"))
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
     found = {
         (method, rule.rule.replace("<string:", "<").replace("<path:token>", "<token>"))
@@ -239,12 +244,21 @@ def test_example_query_is_accepted(query: str) -> None:
 
 @pytest.mark.parametrize(
     ("heading", "states"),
-    [("Campaigns", [*CampaignState, BLOCKED, CANCELLING]), ("Batches", BatchState), ("Deliveries", DeliveryStatus)],
+    [
+        ("Campaigns", [*CampaignState, HELD, BLOCKED, CANCELLING]),
+        ("Batches", BatchState),
+        ("Deliveries", DeliveryStatus),
+    ],
     ids=["campaigns", "batches", "deliveries"],
 )
 def test_states_are_documented(heading: str, states: Iterable[str]) -> None:
     documented = [codes(row[0])[0] for row in table(section(DOCS / "delivery.md", heading), "state")]
     assert documented == [str(state) for state in states]
+
+
+def test_acts_of_the_audit_log_are_documented() -> None:
+    rows = table(section(DOCS / "operators.md", "The audit log"), "act")
+    assert [code for row in rows for code in codes(row[0])] == list(Act)
 
 
 def test_retry_tables_are_those_of_the_code() -> None:
@@ -311,11 +325,15 @@ def test_make_targets_exist(page: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(330)  # the longest page starts forty commands, and takes 50 s beside other tests
 @pytest.mark.parametrize("page", SESSIONS, ids=name_of)
-def test_commands_of_page_work_top_to_bottom(page: Path, tmp_path: Path) -> None:
+def test_commands_of_page_work_top_to_bottom(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     missing = doc_session.available()
     if missing:
         pytest.skip(f"needs {missing}")
-    doc_session.run(page, tmp_path)
+    stores = {}
+    if page.name == "engines.md":
+        database = str(request.getfixturevalue("postgresql_url")).replace("+psycopg", "")
+        stores = {"database": database, "broker": RABBITMQ, "MAILER_BROKER_QUEUE": own_queue(RABBITMQ)["broker_queue"]}
+    doc_session.run(page, tmp_path, **stores)
     for block, output in doc_session.expected_outputs(page):
         actual = doc_session.printed(tmp_path, block)
         assert doc_session.same(output.words[0], output.text, actual), f"{page.name}:{output.line}\n{actual}"

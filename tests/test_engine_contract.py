@@ -27,7 +27,9 @@ from mailer.engines import Engine, EngineParts, engine_class
 from mailer.messages.links import Links
 from mailer.selector import database_at
 from mailer.settings import Settings
+from tests.celery_engine import RABBITMQ, REDIS, celery_over
 from tests.conftest import altered
+from tests.databases import migrated_sqlite
 from tests.killable import attempts
 from tests.test_crash import locked
 from transports.memory import MemoryTransport
@@ -50,9 +52,17 @@ def example_engine() -> type[Engine]:
 
 
 ENGINES: dict[str, Callable[[], type[Engine]]] = {
+    "celery-rabbitmq": lambda: celery_over(RABBITMQ),
+    "celery-redis": lambda: celery_over(REDIS),
     "example": example_engine,
     "local": lambda: engine_class("local"),
 }
+CASES = [
+    pytest.param((name, kind), id=f"{name}-{kind}", marks=[pytest.mark.slow] if kind == "postgresql" else [])
+    for name in sorted(ENGINES)
+    for kind in ("sqlite", "postgresql")
+    if kind == "postgresql" or not name.startswith("celery")
+]
 
 
 class Process:
@@ -67,8 +77,9 @@ class Process:
         lease: int = 60,
         workers: int = 2,
     ) -> None:
+        more = getattr(make, "settings", {})
         self.settings = Settings(
-            url, secret_key=("k" * 40,), checkpoint=CHECKPOINT, lease_seconds=lease, workers=workers
+            url, secret_key=("k" * 40,), checkpoint=CHECKPOINT, lease_seconds=lease, workers=workers, **more
         )
         self.db = database_at(url, lock_timeout=1.0)
         self.transport = transport or MemoryTransport()
@@ -83,7 +94,7 @@ class Process:
 
     def parts(self) -> EngineParts:
         """What the engine is made from."""
-        return EngineParts(self.deliverer, self.planner, self.settings, self.tasks)
+        return EngineParts(self.deliverer, self.planner, self.settings, self.db, self.tasks)
 
     def start(self) -> Engine:
         """The engine, made and started."""
@@ -116,10 +127,24 @@ class Process:
         self.db.close()
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def make(request: pytest.FixtureRequest) -> type[Engine]:
-    """The class of each engine in turn."""
-    return ENGINES[request.param]()
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The name of each engine in turn, and each kind of database that it can work with."""
+    return request.param
+
+
+@pytest.fixture
+def make(case: tuple[str, str]) -> type[Engine]:
+    """The engine's class."""
+    return ENGINES[case[0]]()
+
+
+@pytest.fixture
+def database_url(case: tuple[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a migrated database without rows."""
+    if case[1] == "sqlite":
+        return migrated_sqlite(tmp_path / "mailer.db")
+    return str(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture
@@ -161,15 +186,14 @@ assert engine.trouble() is not None, "it runs in the child only"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(ENGINES))
 def test_made_before_a_fork_it_runs_in_the_child_and_only_there(
-    name: str, database_url: str, add_users: Callable[..., Any]
+    case: tuple[str, str], database_url: str, add_users: Callable[..., Any]
 ) -> None:
     with closing(database_at(database_url)) as db:
         add_users(db, 25)
 
     done = subprocess.run(
-        [sys.executable, "-c", FORKED, name, database_url],
+        [sys.executable, "-c", FORKED, case[0], database_url],
         check=False,
         cwd=ROOT,
         capture_output=True,
@@ -289,10 +313,10 @@ class Failing:
         self._left = {"run_next": times, "heartbeat": times}
         self._lock = threading.Lock()
 
-    def run_next(self, stopping: Callable[[], bool]) -> bool:
+    def run_next(self, *when: Callable[[], bool]) -> bool:
         """Fail, or deliver."""
         self._fail("run_next")
-        return self._real.run_next(stopping)
+        return self._real.run_next(*when)
 
     def heartbeat(self) -> None:
         """Fail, or extend the leases."""

@@ -38,10 +38,10 @@ class HarnessOverSmtp(Harness):
 
 
 @pytest.fixture
-def harness(sqlite_db: Database, add_users: Callable[..., list[str]]):
+def harness(any_db: Database, add_users: Callable[..., list[str]]):
     """Five recipients, accepted and planned."""
-    add_users(sqlite_db, 5)
-    made = HarnessOverSmtp(sqlite_db, batch_size=10, checkpoint=10)
+    add_users(any_db, 5)
+    made = HarnessOverSmtp(any_db, batch_size=10, checkpoint=10)
     made.accept()
     made.plan()
     yield made
@@ -166,10 +166,10 @@ def end_well(harness: HarnessOverSmtp, server: RecordingServer) -> None:
 
 
 def test_421_after_a_hundred_messages_goes_on_at_once_with_the_next_one(
-    tmp_path: Path, sqlite_db: Database, add_users: Callable[..., list[str]]
+    tmp_path: Path, any_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
-    add_users(sqlite_db, 130)
-    harness = HarnessOverSmtp(sqlite_db, batch_size=130, checkpoint=50)
+    add_users(any_db, 130)
+    harness = HarnessOverSmtp(any_db, batch_size=130, checkpoint=50)
     harness.accept()
     with recording_smtp(tmp_path, Fault("MAIL", "421 4.7.0 enough", after=100, times=1)) as server:
         harness.use(f"{server.url}?connections=1")

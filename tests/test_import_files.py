@@ -262,20 +262,20 @@ ENCODED = {
 
 @pytest.mark.parametrize("kind", ["csv", "ndjson", "json"])
 @pytest.mark.parametrize("encoding", ENCODED)
-def test_encoding_of_a_file_is_named(sqlite_db: Database, tmp_path: Path, encoding: str, kind: str) -> None:
+def test_encoding_of_a_file_is_named(any_db: Database, tmp_path: Path, encoding: str, kind: str) -> None:
     lines = json.dumps({"_id": "z", "name": "Zoë"}, ensure_ascii=False)
     text = {"csv": "_id,name\nz,Zoë\n", "ndjson": f"\n{lines}\n", "json": f"[\n{lines}]"}[kind]
-    result = bring(sqlite_db, tmp_path, text.encode(encoding), name=f"a.{kind}")
-    assert (row(sqlite_db, "z").name, result.notes) == ("Zoë", (ENCODED[encoding],) if ENCODED[encoding] else ())
+    result = bring(any_db, tmp_path, text.encode(encoding), name=f"a.{kind}")
+    assert (row(any_db, "z").name, result.notes) == ("Zoë", (ENCODED[encoding],) if ENCODED[encoding] else ())
 
 
-def test_columns_that_are_not_known_are_left_out_if_asked(sqlite_db: Database, tmp_path: Path) -> None:
+def test_columns_that_are_not_known_are_left_out_if_asked(any_db: Database, tmp_path: Path) -> None:
     table = "_id,Phone,name,,Fax\na,1,Ann,x,2\n"
     with pytest.raises(InvalidRow, match="field Phone: is no column of users"):
-        bring(sqlite_db, tmp_path, table)
-    result = bring(sqlite_db, tmp_path, table, ImportOptions(table=TableOptions(ignore_unknown=True)))
+        bring(any_db, tmp_path, table)
+    result = bring(any_db, tmp_path, table, ImportOptions(table=TableOptions(ignore_unknown=True)))
     assert result.notes == ("columns left out: Phone, Fax",)
-    assert row(sqlite_db, "a").document == {"_id": "a", "name": "Ann", "active": True}
+    assert row(any_db, "a").document == {"_id": "a", "name": "Ann", "active": True}
 
 
 def page(first: int, count: int, **more: Any) -> dict[str, Any]:
@@ -299,17 +299,17 @@ PAGES = {
 
 
 @pytest.mark.parametrize(("name", "text"), PAGES.values(), ids=PAGES)
-def test_pages_of_a_workspace_are_read(sqlite_db: Database, tmp_path: Path, name: str, text: str) -> None:
-    assert counts(bring(sqlite_db, tmp_path, text, name=name)) == (7, 0, 0)
-    assert ids(sqlite_db) == [f"u{n}" for n in range(7)]
+def test_pages_of_a_workspace_are_read(any_db: Database, tmp_path: Path, name: str, text: str) -> None:
+    assert counts(bring(any_db, tmp_path, text, name=name)) == (7, 0, 0)
+    assert ids(any_db) == [f"u{n}" for n in range(7)]
 
 
-def test_page_larger_than_a_document_may_be_is_read(sqlite_db: Database, tmp_path: Path) -> None:
+def test_page_larger_than_a_document_may_be_is_read(any_db: Database, tmp_path: Path) -> None:
     users = [{"_id": f"u{n}", "bio": "é" * 5000} for n in range(500)]
     text = json.dumps({"users": users, "count": 500}, ensure_ascii=False)
     assert len(text) > 2 * MAX_DOCUMENT
     for name in ("a.json", "a.ndjson"):
-        assert bring(sqlite_db, tmp_path, f"{text}\n" + '{"_id": "last"}\n', name=name).total == 501
+        assert bring(any_db, tmp_path, f"{text}\n" + '{"_id": "last"}\n', name=name).total == 501
 
 
 BROKEN_PAGES = {
@@ -322,10 +322,10 @@ BROKEN_PAGES = {
 
 
 @pytest.mark.parametrize(("text", "told"), BROKEN_PAGES.values(), ids=BROKEN_PAGES)
-def test_broken_page_changes_nothing(sqlite_db: Database, tmp_path: Path, text: bytes, told: str) -> None:
+def test_broken_page_changes_nothing(any_db: Database, tmp_path: Path, text: bytes, told: str) -> None:
     with pytest.raises(InvalidRow, match=told):
-        bring(sqlite_db, tmp_path, text, name="a.ndjson")
-    assert ids(sqlite_db) == []
+        bring(any_db, tmp_path, text, name="a.ndjson")
+    assert ids(any_db) == []
 
 
 @pytest.mark.parametrize("mode", Mode)

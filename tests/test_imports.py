@@ -57,11 +57,11 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_brings_the_same_users(sqlite_db: Database, tmp_path: Path, name: str) -> None:
+def test_every_format_brings_the_same_users(any_db: Database, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text(FORMATS[name], "utf-8")
-    assert counts(import_users(sqlite_db, path)) == (2, 0, 0)
-    ada, zoe = rows(sqlite_db).values()
+    assert counts(import_users(any_db, path)) == (2, 0, 0)
+    ada, zoe = rows(any_db).values()
     assert ada[:8] == ("ada", "ada", "Ada", "ada@example.org", True, None, "\na\nb\n", None)
     assert zoe[:8] == ("zoe", None, "Zoë 🎉", None, True, 1420070400000, "", None)
     assert ada.document == {**ADA, "active": True}
@@ -69,10 +69,10 @@ def test_every_format_brings_the_same_users(sqlite_db: Database, tmp_path: Path,
 
 
 @pytest.mark.parametrize("content", ["[]", " [\n] ", ""], ids=["empty array", "blank array", "empty file"])
-def test_file_without_users_brings_none(sqlite_db: Database, tmp_path: Path, content: str) -> None:
+def test_file_without_users_brings_none(any_db: Database, tmp_path: Path, content: str) -> None:
     path = tmp_path / ("users.json" if content else "users.ndjson")
     path.write_text(content)
-    assert import_users(sqlite_db, path).total == 0
+    assert import_users(any_db, path).total == 0
 
 
 def test_sample_directory_has_those_who_get_mail_and_those_who_do_not(db: Database) -> None:
@@ -103,9 +103,9 @@ def test_document_that_is_brought_again_is_unchanged(db: Database, mode: Mode, v
 
 @pytest.mark.parametrize("again", [1, 1.0, True, "1"], ids=repr)
 @pytest.mark.parametrize("first", [1, True, "1"], ids=repr)
-def test_value_of_another_type_is_another_value(sqlite_db: Database, first: object, again: object) -> None:
+def test_value_of_another_type_is_another_value(any_db: Database, first: object, again: object) -> None:
     for value in (first, again):
-        result = upsert_documents(sqlite_db, [(1, {"_id": "ada", "active": True, "customFields": {"n": value}})])
+        result = upsert_documents(any_db, [(1, {"_id": "ada", "active": True, "customFields": {"n": value}})])
     assert result.unchanged == (type(first) is type(again))
 
 
@@ -242,36 +242,36 @@ MALFORMED = {
 
 @pytest.mark.parametrize(("name", "content", "row", "field"), MALFORMED.values(), ids=MALFORMED)
 def test_malformed_file_is_refused_with_row_and_field(
-    sqlite_db: Database, tmp_path: Path, name: str, content: bytes, row: int, field: str
+    any_db: Database, tmp_path: Path, name: str, content: bytes, row: int, field: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InvalidRow) as caught:
-        import_users(sqlite_db, path)
+        import_users(any_db, path)
     assert caught.value.details == {"row": row, "field": field}
-    assert rows(sqlite_db) == {}
+    assert rows(any_db) == {}
 
 
-def test_documents_across_the_window_arrive_whole(sqlite_db: Database, tmp_path: Path) -> None:
+def test_documents_across_the_window_arrive_whole(any_db: Database, tmp_path: Path) -> None:
     documents = [{"_id": f"u{n}", "bio": "é🎉" * (n * 37 % 9001)} for n in range(40)]
     path = tmp_path / "users.json"
     path.write_text(json.dumps(documents, ensure_ascii=False), "utf-8")
-    import_users(sqlite_db, path)
-    assert {row.id: row.document["bio"] for row in rows(sqlite_db).values()} == {d["_id"]: d["bio"] for d in documents}
+    import_users(any_db, path)
+    assert {row.id: row.document["bio"] for row in rows(any_db).values()} == {d["_id"]: d["bio"] for d in documents}
 
 
-def test_progress_goes_up_to_the_size_of_the_file(sqlite_db: Database, tmp_path: Path) -> None:
+def test_progress_goes_up_to_the_size_of_the_file(any_db: Database, tmp_path: Path) -> None:
     path = tmp_path / "users.ndjson"
     path.write_text("".join(json.dumps({"_id": f"u{n}", "bio": "x" * 50}) + "\n" for n in range(2000)))
     seen: list[int] = []
-    import_users(sqlite_db, path, progress=seen.append)
+    import_users(any_db, path, progress=seen.append)
     assert seen == sorted(seen)
     assert len(set(seen)) > 2
     assert seen[-1] == path.stat().st_size
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_file(sqlite_db: Database, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_file(any_db: Database, tmp_path: Path) -> None:
     path = tmp_path / "users.json"
     with path.open("w") as file:
         file.write(
@@ -280,21 +280,21 @@ def test_memory_does_not_grow_with_the_file(sqlite_db: Database, tmp_path: Path)
         file.write("]")
     tracemalloc.start()
     try:
-        import_users(sqlite_db, path)
+        import_users(any_db, path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < path.stat().st_size / 2
-    with sqlite_db.read() as connection:
+    with any_db.read() as connection:
         assert connection.scalar(select(func.count()).select_from(User)) == 8000
 
 
 @pytest.mark.parametrize("case", ["long line", "long document"])
-def test_document_over_the_limit_is_called_too_long(sqlite_db: Database, tmp_path: Path, case: str) -> None:
+def test_document_over_the_limit_is_called_too_long(any_db: Database, tmp_path: Path, case: str) -> None:
     name, content, *_ = MALFORMED[case]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidRow, match="longer than 1,048,576 characters"):
-        import_users(sqlite_db, tmp_path / name)
+        import_users(any_db, tmp_path / name)
 
 
 def test_longest_user_fits_into_every_index(db: Database) -> None:

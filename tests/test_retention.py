@@ -15,6 +15,7 @@ from app import create_app
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.draft import Draft, forgotten
 from mailer.campaigns.retention import purge
+from mailer.delivery.minutes import minutes
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Base, SameRefusals
@@ -28,9 +29,10 @@ TABLES = {
 # who it was for, by id, and what came of it: a purge keeps these, and without them the rows are lost
 KEPT = {
     "campaigns": {"id", "caller_id", "state", "priority"},
-    "batches": {"campaign_id", "first_id", "last_id", "state", "attempting"},
+    "batches": {"campaign_id", "domain", "first_id", "last_id", "state", "attempting"},
     "deliveries": {"campaign_id", "user_id", "status"},
     "same_refusals": {"campaign_id"},
+    "campaign_minutes": {"campaign_id"},
     "idempotency_keys": {"caller_id", "campaign_id"},
 }
 SHOWN = {
@@ -85,8 +87,11 @@ def test_purge_forgets_every_text_but_those_that_are_kept(marked: Harness) -> No
     assert marks_in(everything(marked.db)) == {mark(column).strip("()") for _, column in marked_columns()}
     marked.now += 2 * DAY
 
+    assert minutes(marked.db, marked.campaign_id, after=None, count=9)
+
     assert purge(marked.db, DAY).campaigns == 1
 
+    assert not minutes(marked.db, marked.campaign_id, after=None, count=9)
     assert marks_in(everything(marked.db)) == set()
 
 

@@ -175,11 +175,11 @@ def failing_url(nesting: str) -> str:
 
 @pytest.mark.parametrize("nesting", NESTS)
 def test_reason_log_and_readiness_hold_no_secret(
-    nesting: str, sqlite_db: Database, add_users: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    nesting: str, any_db: Database, add_users: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    add_users(sqlite_db, 3)
-    harness = Harness(sqlite_db)
+    add_users(any_db, 3)
+    harness = Harness(any_db)
     harness.accept()
     transport = from_url(failing_url(nesting))
     harness.deliver_through(transport)

@@ -206,16 +206,16 @@ def test_unsubscribe_marks_one_user_with_the_time(db: Database, add_users: Calla
     assert after[second] is None
 
 
-def test_unsubscribe_twice_keeps_the_first_time(sqlite_db: Database, add_users: Callable[..., list[str]]) -> None:
-    add_users(sqlite_db, 1, unsubscribed_at=1_000)
+def test_unsubscribe_twice_keeps_the_first_time(any_db: Database, add_users: Callable[..., list[str]]) -> None:
+    add_users(any_db, 1, unsubscribed_at=1_000)
 
-    assert unsubscribe(sqlite_db, "user00000")
+    assert unsubscribe(any_db, "user00000")
 
-    assert marks(sqlite_db) == {"user00000": 1_000}
+    assert marks(any_db) == {"user00000": 1_000}
 
 
-def test_unsubscribe_of_nobody(sqlite_db: Database) -> None:
-    assert not unsubscribe(sqlite_db, "nobody")
+def test_unsubscribe_of_nobody(any_db: Database) -> None:
+    assert not unsubscribe(any_db, "nobody")
 
 
 def test_resubscribe_takes_the_mark_back(db: Database, add_users: Callable[..., list[str]]) -> None:
@@ -227,8 +227,8 @@ def test_resubscribe_takes_the_mark_back(db: Database, add_users: Callable[..., 
     assert marks(db) == {"user00000": None, "user00001": 1_000}
 
 
-def test_resubscribe_of_nobody(sqlite_db: Database) -> None:
-    assert not resubscribe(sqlite_db, "nobody")
+def test_resubscribe_of_nobody(any_db: Database) -> None:
+    assert not resubscribe(any_db, "nobody")
 
 
 @pytest.mark.parametrize(

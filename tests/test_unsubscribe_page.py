@@ -43,10 +43,10 @@ FORGED = [
 
 
 @pytest.fixture
-def app(sqlite_db: Database, add_users: Callable[..., list[str]]) -> Flask:
-    add_users(sqlite_db, 2)
+def app(any_db: Database, add_users: Callable[..., list[str]]) -> Flask:
+    add_users(any_db, 2)
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(make_blueprint(LINKS, sqlite_db, "Tom & <Jerry>"))
+    app.register_blueprint(make_blueprint(LINKS, any_db, "Tom & <Jerry>"))
     return app
 
 
@@ -61,11 +61,11 @@ def unsubscribed(db: Database) -> list[str]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_page_fetched_changes_nothing(client: FlaskClient, sqlite_db: Database, method: str) -> None:
+def test_page_fetched_changes_nothing(client: FlaskClient, any_db: Database, method: str) -> None:
     answer = client.open(PAGE, method=method)
 
     assert answer.status_code == 200
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
 
 
 def test_page_shows_a_form_that_posts_to_itself(client: FlaskClient) -> None:
@@ -84,35 +84,35 @@ def test_page_shows_a_form_that_posts_to_itself(client: FlaskClient) -> None:
         pytest.param({}, id="empty body"),
     ],
 )
-def test_post_unsubscribes_once_and_for_all(client: FlaskClient, sqlite_db: Database, data: dict[str, str]) -> None:
+def test_post_unsubscribes_once_and_for_all(client: FlaskClient, any_db: Database, data: dict[str, str]) -> None:
     first, again = client.post(PAGE, data=data), client.post(PAGE, data=data)
 
     assert (first.status_code, again.status_code) == (200, 200)
     assert "Set-Cookie" not in first.headers
     assert 'value="subscribe"' in first.text
-    assert unsubscribed(sqlite_db) == ["user00000"]
+    assert unsubscribed(any_db) == ["user00000"]
 
 
-def test_post_of_one_click_as_multipart_unsubscribes(client: FlaskClient, sqlite_db: Database) -> None:
+def test_post_of_one_click_as_multipart_unsubscribes(client: FlaskClient, any_db: Database) -> None:
     answer = client.post(PAGE, data={"List-Unsubscribe": "One-Click"}, content_type="multipart/form-data")
 
     assert answer.status_code == 200
-    assert unsubscribed(sqlite_db) == ["user00000"]
+    assert unsubscribed(any_db) == ["user00000"]
 
 
-def test_post_to_subscribe_takes_it_back(client: FlaskClient, sqlite_db: Database) -> None:
+def test_post_to_subscribe_takes_it_back(client: FlaskClient, any_db: Database) -> None:
     client.post(PAGE)
 
     answer = client.post(PAGE, data={"action": "subscribe"})
 
     assert answer.status_code == 200
     assert 'value="unsubscribe"' in answer.text
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
 
 
 @pytest.mark.parametrize("path", FORGED)
 def test_forged_link_gets_one_identical_page_and_changes_nothing(
-    client: FlaskClient, sqlite_db: Database, path: str
+    client: FlaskClient, any_db: Database, path: str
 ) -> None:
     client.post(PAGE)
     reference = client.get("/mailer/unsubscribe/nonsense")
@@ -123,12 +123,12 @@ def test_forged_link_gets_one_identical_page_and_changes_nothing(
     assert {answer.text for answer in answers} == {reference.text}
     assert {tuple(answer.headers) for answer in answers} == {tuple(reference.headers)}
     assert "<form" not in reference.text
-    assert unsubscribed(sqlite_db) == ["user00000"]
+    assert unsubscribed(any_db) == ["user00000"]
 
 
 @pytest.mark.parametrize("action", ["unsubscribe", "subscribe"])
-def test_post_for_a_user_who_is_gone_gets_the_same_page(client: FlaskClient, sqlite_db: Database, action: str) -> None:
-    with sqlite_db.write() as connection:
+def test_post_for_a_user_who_is_gone_gets_the_same_page(client: FlaskClient, any_db: Database, action: str) -> None:
+    with any_db.write() as connection:
         connection.execute(delete(User))
 
     answer = client.post(PAGE, data={"action": action})
@@ -136,9 +136,7 @@ def test_post_for_a_user_who_is_gone_gets_the_same_page(client: FlaskClient, sql
     assert (answer.status_code, answer.text) == (404, client.get(FOREIGN).text)
 
 
-def test_link_of_a_dry_run_to_no_user_works_and_says_that_it_was_a_trial(
-    client: FlaskClient, sqlite_db: Database
-) -> None:
+def test_link_of_a_dry_run_to_no_user_works_and_says_that_it_was_a_trial(client: FlaskClient, any_db: Database) -> None:
     path = urlsplit(LINKS.link(NOBODY)).path
 
     offer, answer = client.get(path), client.post(path)
@@ -146,32 +144,32 @@ def test_link_of_a_dry_run_to_no_user_works_and_says_that_it_was_a_trial(
     assert (offer.status_code, answer.status_code) == (200, 200)
     assert "This was a trial" in answer.text
     assert "<form" not in answer.text
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_link_of_a_preview_says_that_it_was_one(client: FlaskClient, sqlite_db: Database, method: str) -> None:
+def test_link_of_a_preview_says_that_it_was_one(client: FlaskClient, any_db: Database, method: str) -> None:
     answer = client.open(urlsplit(LINKS.link(PREVIEW)).path, method=method)
 
     assert answer.status_code == 200
     assert "This was a preview" in answer.text
     assert "<form" not in answer.text
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
 
 
 def test_dry_run_of_a_stranger_unsubscribes_no_user_who_is_called_so(
-    client: FlaskClient, sqlite_db: Database, add_users: Callable[..., list[str]]
+    client: FlaskClient, any_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
-    with sqlite_db.write() as connection:
+    with any_db.write() as connection:
         connection.execute(insert(User), [user_row(7, id=user_id) for user_id in ("dry-run", "preview")])
 
     for whose in (NOBODY, PREVIEW):
         for action in ("unsubscribe", "subscribe"):
             assert client.post(urlsplit(LINKS.link(whose)).path, data={"action": action}).status_code == 200
 
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
     assert client.post(urlsplit(LINKS.link("dry-run")).path).status_code == 200  # their own link, as it always was
-    assert unsubscribed(sqlite_db) == ["dry-run"]
+    assert unsubscribed(any_db) == ["dry-run"]
 
 
 def test_old_link_of_a_dry_run_still_says_that_it_was_a_trial(client: FlaskClient) -> None:
@@ -188,18 +186,18 @@ def from_page(address: str, link: str) -> str:
     "appended",
     [".", ")", ",", "%3E", "/", "%2F", "%E2%80%9D", "%20", "=", "&gt;", ").", "//", "?x=1", "%0D%0A", ".%0A"],
 )
-def test_link_works_with_what_a_mail_program_appended(client: FlaskClient, sqlite_db: Database, appended: str) -> None:
+def test_link_works_with_what_a_mail_program_appended(client: FlaskClient, any_db: Database, appended: str) -> None:
     offer = client.get(PAGE + appended)
     assert (offer.status_code, offer.text.count("<form")) == (200, 1)
     sheet = re.search('rel="stylesheet" href="([^"]+)"', offer.text)
     assert sheet is not None
     with client.get(from_page(PAGE + appended, sheet[1])) as style:
         assert style.mimetype == "text/css"
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
 
     answer = client.post(PAGE + appended, data={"List-Unsubscribe": "One-Click"})
 
-    assert (answer.status_code, unsubscribed(sqlite_db)) == (200, ["user00000"])
+    assert (answer.status_code, unsubscribed(any_db)) == (200, ["user00000"])
 
 
 @pytest.fixture
@@ -313,7 +311,7 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
 
 def test_page_in_a_browser_unsubscribes_and_subscribes_again(
-    browser: webdriver.Chrome, site: str, sqlite_db: Database
+    browser: webdriver.Chrome, site: str, any_db: Database
 ) -> None:
     wait = WebDriverWait(browser, 15)
     browser.get(site + PAGE)
@@ -322,13 +320,13 @@ def test_page_in_a_browser_unsubscribes_and_subscribes_again(
     assert button.value_of_css_property("cursor") == "pointer"  # the style sheet was let in by the policy
     assert button.size["height"] >= 44
     assert button.rect["x"] + button.size["width"] <= 390
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
 
     button.click()
     wait.until(text_to_be_present_in_element((By.TAG_NAME, "h1"), "You are unsubscribed"))
-    assert unsubscribed(sqlite_db) == ["user00000"]
+    assert unsubscribed(any_db) == ["user00000"]
 
     browser.find_element(By.TAG_NAME, "button").click()
     wait.until(text_to_be_present_in_element((By.TAG_NAME, "h1"), "You are subscribed again"))
-    assert unsubscribed(sqlite_db) == []
+    assert unsubscribed(any_db) == []
     assert browser.get_log("browser") == []

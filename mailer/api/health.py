@@ -11,20 +11,20 @@ from webargs.flaskparser import FlaskParser
 from mailer.api.requests.fields import WireBoolean
 from mailer.api.requests.parser import StrictParser
 from mailer.api.schemas import StrictSchema
-from mailer.campaigns import progress
+from mailer.campaigns import hold, progress
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
 from mailer.storage.health import database_trouble
-from mailer.workspace.scheduled_sync import SyncTask
 from transports.base import Transport, TransportUnavailable
 
 Check = Callable[[], Iterable[str]]  # what a person should see to, a sentence each
+Trouble = Callable[[], str | None]  # why a part does not do its work; None: it does
 
 
 class ReadySchema(StrictSchema):
-    """With `strict`, a transport that does not work counts as down."""
+    """With `strict`, a transport that does not work, or an engine whose broker is away, counts as down."""
 
     strict = WireBoolean(load_default=False)
 
@@ -36,15 +36,18 @@ def make_blueprint(
     db: Database,
     transport: Transport,
     engine: Engine,
-    sync: SyncTask | None,
+    tasks: Mapping[str, Trouble] | None = None,
     warnings: Mapping[str, Check] | None = None,
+    notes: Mapping[str, Callable[[], str]] | None = None,
 ) -> Blueprint:
     """`/healthz`: the process is alive. `/readyz`: 200 if it can do its work, 503 if it cannot.
 
     Only what a restart may mend is a 503: a database that takes no writes, or delivery threads that have ended. What is
-    mended elsewhere, such as a mail server that is away, is a warning, since to restart the process or to take it out
-    of a cluster would only take the unsubscribe page away too. With `?strict=true` such a transport is a 503 as well.
-    `warnings` are checks of further parts, by the name of the part.
+    mended elsewhere, such as a mail server or a broker that is away, or a hold on all sending, is a warning, since to
+    restart the process or to take it out of a cluster would only take the unsubscribe page away too. With
+    `?strict=true` a transport or a broker that does not work is a 503 as well. `tasks` are scheduled tasks by name:
+    their trouble is a warning too. `warnings` are checks of further parts, by the name of the part. `notes` are told
+    as they are, and are neither trouble nor warnings.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -60,17 +63,31 @@ def make_blueprint(
             "transport": _transport_trouble(db, transport),
             "engine": engine.trouble(),
         }
-        fatal = ("database", "engine", "transport") if asked["strict"] else ("database", "engine")
-        down = any(trouble[name] for name in fatal)
+        concern = None if trouble["engine"] else _engine_concern(engine)
+        delivering = (trouble["transport"], concern) if asked["strict"] else ()
+        down = any((trouble["database"], trouble["engine"], *delivering))
+        trouble["engine"] = trouble["engine"] or concern
+        trouble["sending"] = _hold(db)
         trouble["campaigns"] = _campaigns_trouble(db)
-        if sync is not None:
-            trouble["sync"] = _sync_trouble(sync)
+        trouble |= {name: _task_trouble(task) for name, task in (tasks or {}).items()}
         parts = {name: problem or "ok" for name, problem in trouble.items()}
-        shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", "sync") if trouble.get(name)]
+        parts |= {name: note() for name, note in (notes or {}).items()}
+        named = ("transport", "sending", "campaigns", *(tasks or ()))
+        shown = [f"{name}: {trouble[name]}" for name in named if trouble[name]]
+        shown += [f"engine: {concern}"] if concern else []
         shown += [f"{name}: {problem}" for name, check in (warnings or {}).items() for problem in _warnings_of(check)]
         return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
 
     return blueprint
+
+
+def _hold(db: Database) -> str | None:
+    try:
+        with db.read() as connection:
+            held = hold.current_hold(connection)
+    except DATABASE_ERRORS:
+        return "unknown"  # the reason is told as the database's
+    return str(held) if held else None
 
 
 def _campaigns_trouble(db: Database) -> str | None:
@@ -80,9 +97,16 @@ def _campaigns_trouble(db: Database) -> str | None:
         return "unknown"  # the reason is told as the database's
 
 
-def _sync_trouble(sync: SyncTask) -> str | None:
+def _engine_concern(engine: Engine) -> str | None:
     try:
-        return sync.trouble()
+        return engine.concern()
+    except DATABASE_ERRORS:
+        return None  # told as the database's
+
+
+def _task_trouble(task: Trouble) -> str | None:
+    try:
+        return task()
     except DATABASE_ERRORS:
         return "unknown"  # the reason is told as the database's
 

@@ -10,11 +10,13 @@ from flask_smorest import Blueprint
 from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import Guard, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
+from mailer.callers.tokens import SEND_MAIL, SEND_URGENT
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft, make_draft
 from mailer.campaigns.lint import about_placeholders
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Priority
@@ -39,7 +41,6 @@ INVALID_FROM = {
     "errorType": "error-invalid-from-address",
     "details": {"function": "Mailer.sendMail"},
 }
-SEND_URGENT = "send-urgent-mail"
 MAX_KEY = 255
 KEY = {
     "name": "Idempotency-Key",
@@ -60,12 +61,14 @@ ACCEPTED = {
 }
 
 
-def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Settings) -> Blueprint:
-    """The endpoint that the service exists for."""
+def make_blueprint(
+    db: Database, guard: Guard, engine: Engine, settings: Settings, observer: Observer = UNOBSERVED
+) -> Blueprint:
+    """The endpoint that the service exists for. `observer` is told of each campaign that is accepted."""
     blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
-    @guard.requires("send-mail", limited=True)
+    @guard.requires(SEND_MAIL, limited=True)
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
     @blueprint.refuses(400, "Bad Request", INVALID_FROM)
@@ -85,12 +88,14 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine, settings: Setting
         accepted = accept(
             db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000
         )
+        if not accepted.replayed:
+            observer.accepted()
         engine.wake()
         headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(draft)}
         return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
-    @guard.requires(None, limited=True)
+    @guard.requires(limited=True)
     @blueprint.arguments(UnsubscribeSchema)
     @blueprint.response(200, SuccessSchema, example={"success": True})
     @blueprint.doc(**{"x-takes-forms": True})

@@ -13,6 +13,7 @@ from mailer.errors import IdempotencyConflict
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.models import Campaign, CampaignState, IdempotencyKey
+from mailer.storage.notifications import announce_work
 
 ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # whoever posts the same draft after that wants it sent
 KEY_LIFETIME = 24 * 60 * 60 * 1000  # ms
@@ -51,6 +52,7 @@ def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *
         values = {"id": campaign_id, "caller_id": caller_id, **draft.columns(), "fingerprint": fingerprint}
         values |= {"state": CampaignState.ACCEPTED, "created_at": now, "due_at": now, "turn_at": now, "fence": 0}
         connection.execute(_ACCEPT, values)
+        announce_work(connection)
         return Accepted(campaign_id)
 
     return db.write_shared(write)

@@ -1,16 +1,27 @@
-"""Purge finished campaigns: delete what they said and their addresses, keep their counts and each outcome."""
+"""Purge finished campaigns: delete what they said and their addresses, keep their counts and each outcome.
+
+`mailer purge` does it at once, and `MAILER_RETENTION` has the service do it by itself. Both take the same steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
+from mailer.audit.log import Act, record
 from mailer.campaigns import draft
-from mailer.delivery import same_refusals
+from mailer.delivery import minutes, same_refusals
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
+from mailer.storage.steps.small_steps import STEP, Steps, delete_in_steps, run_steps
+from mailer.storage.steps.stepwise_task import StepwiseTask
+
+TASK = "retention"  # its name among the scheduled tasks
+PERIOD = 60 * 60 * 1000  # ms from one look for what is too old to the next
+
+DAY = 24 * 60 * 60 * 1000  # ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,50 +33,83 @@ class Purged:
 
 
 def purge(db: Database, older_than: int) -> Purged:
-    """Purge every campaign that ended more than `older_than` ms ago. A purge that was interrupted can be run again.
+    """Purge as `purging` does, all of it now."""
+    done = run_steps(purging(db, older_than))
+    purged = {"campaigns": done["campaigns"], "deliveries": done["deliveries"]}
+    with db.write() as connection:
+        record(connection, db.clock(connection), Act.PURGE_CAMPAIGNS, older_than_days=older_than // DAY, **purged)
+    return Purged(done["campaigns"], done["deliveries"])
 
-    It deletes what the campaign said (its draft), its reason, and the addresses and replies of its deliveries, since
-    replies quote addresses. Ids, states, counts and times stay. Suppressed addresses stay too, until a person lifts
-    them. Recorded refusals of other addresses are deleted when they are as old.
+
+def retention_task(db: Database, older_than: int, lease: int) -> StepwiseTask:
+    """The purge as a task that all processes share; both times are in ms."""
+    return StepwiseTask(db, TASK, lambda: purging(db, older_than), lease=lease, period=PERIOD)
+
+
+def purging(db: Database, older_than: int) -> Steps:
+    """Purge every campaign that ended more than `older_than` ms ago, a step at a time.
+
+    It deletes what the campaign said (its draft), its reason, its minutes, and the addresses and replies of its
+    deliveries, since replies quote addresses. Ids, states, counts and times stay. Suppressed addresses stay too, until
+    a person lifts them. Recorded refusals of other addresses are deleted when they are as old. A purge that was
+    interrupted can be run again: a campaign's draft goes last, and until then the campaign is found.
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
         over = and_(Campaign.finished_at < cutoff, Campaign.body != "")
         campaign_ids = connection.scalars(select(Campaign.id).where(over).order_by(Campaign.id)).all()
-    stripped = sum(_strip(db, campaign_id) for campaign_id in campaign_ids)
-    with db.write() as connection:
-        connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < cutoff))
-        forgotten = (RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
-        connection.execute(delete(RefusedAddress).where(*forgotten))
-        connection.execute(delete(RateLimit).where(RateLimit.expires_at < cutoff))
-    return Purged(len(campaign_ids), stripped)
+    for campaign_id in campaign_ids:
+        yield from _strip(db, campaign_id)
+    forgotten = and_(RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
+    yield from delete_in_steps(db, IdempotencyKey, IdempotencyKey.created_at < cutoff)
+    yield from delete_in_steps(db, RefusedAddress, forgotten)
+    yield from delete_in_steps(db, RateLimit, RateLimit.expires_at < cutoff)
 
 
-def _strip(db: Database, campaign_id: str) -> int:
+def _strip(db: Database, campaign_id: str) -> Iterator[dict[str, int]]:
+    last = ""
+    while user_ids := _unstripped(db, campaign_id, last):
+        last = user_ids[-1]
+        stripped = _strip_range(db, campaign_id, user_ids[0], last)
+        if stripped is None:
+            return
+        yield {"deliveries": stripped}
+    yield {"campaigns": _forget_draft(db, campaign_id)}
+
+
+def _unstripped(db: Database, campaign_id: str, last: str) -> list[str]:
+    """The ids of the next users after `last` whose deliveries still have an address or a reply."""
+    mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id > last, _has_text())
     with db.read() as connection:
-        ranges = connection.execute(
-            select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign_id).order_by(Batch.number)
-        ).all()
-    stripped = sum(_strip_range(db, campaign_id, ends) for ends in ranges)
+        return list(connection.scalars(select(Delivery.user_id).where(mine).order_by(Delivery.user_id).limit(STEP)))
+
+
+def _strip_range(db: Database, campaign_id: str, first_id: str, last_id: str) -> int | None:
+    """Purge these deliveries and return how many they were; None if the campaign has begun again meanwhile."""
+    ids = (Delivery.user_id >= first_id, Delivery.user_id <= last_id)
+    theirs = and_(Delivery.campaign_id == campaign_id, *ids, _has_text())
+    with db.write(durable=False) as connection:  # the last step of the campaign is durable, and with it all before it
+        if not _lock_ended(connection, campaign_id):
+            return None
+        return connection.execute(update(Delivery).where(theirs).values(address=None, reply="")).rowcount
+
+
+def _forget_draft(db: Database, campaign_id: str) -> int:
     nothing = {**draft.forgotten(), "reason": None, "fingerprint": None}
     with db.write() as connection:
+        if not _lock_ended(connection, campaign_id):
+            return 0
         same_refusals.forget(connection, campaign_id)
-        connection.execute(update(Campaign).where(_over(campaign_id)).values(**nothing))
-    return stripped
+        minutes.forget(connection, campaign_id)
+        return connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**nothing)).rowcount
 
 
-def _strip_range(db: Database, campaign_id: str, ends: Sequence[str]) -> int:
-    """Purge the deliveries of one batch in a transaction of its own, so that accepting and delivering hardly wait."""
-    first_id, last_id = ends
-    theirs = and_(Delivery.campaign_id == campaign_id, Delivery.user_id >= first_id, Delivery.user_id <= last_id)
-    kept = or_(Delivery.address.is_not(None), Delivery.reply != "")
-    with db.write() as connection:
-        if connection.scalar(select(func.count()).where(_over(campaign_id))) != 1:
-            return 0  # `retry_failed` has started the campaign again meanwhile
-        return connection.execute(update(Delivery).where(theirs, kept).values(address=None, reply="")).rowcount
-
-
-def _over(campaign_id: str) -> ColumnElement[bool]:
-    """A condition: the campaign has ended, and no worker holds a batch of it any more."""
+def _lock_ended(connection: Connection, campaign_id: str) -> bool:
+    """Lock the campaign, so that it cannot begin again; False if it has not ended or a worker holds a batch of it."""
     at_work = exists().where(Batch.campaign_id == campaign_id, Batch.state == BatchState.RUNNING)
-    return and_(Campaign.id == campaign_id, Campaign.finished_at.is_not(None), ~at_work)
+    ended = select(Campaign.id).where(Campaign.id == campaign_id, Campaign.finished_at.is_not(None), ~at_work)
+    return connection.execute(ended.with_for_update(of=Campaign)).one_or_none() is not None
+
+
+def _has_text() -> ColumnElement[bool]:
+    return or_(Delivery.address.is_not(None), Delivery.reply != "")

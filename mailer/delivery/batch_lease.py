@@ -27,6 +27,10 @@ class BatchLease:
         """Note that the database has extended the lease, at `since` or later."""
         self._ends = since + self._lease
 
+    def keep(self, since: float) -> None:
+        """Note that a checkpoint was recorded, at `since` or later: it leaves half of the lease or more."""
+        self._ends = max(self._ends, since + self._lease / 2)
+
     def verify(self) -> None:
         """Raise `LeaseLost` if the lease may have ended, so that another worker may have the batch."""
         if boot_time() >= self._ends:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Insert,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    or_,
     select,
     update,
 )
@@ -50,41 +52,47 @@ def record(
     attempting: Sequence[str],
     *,
     now: int,
-    due_at: int,
+    lease: int,
     untried: int,
     takeovers: int,
 ) -> None:
-    """Write outcomes, bring the batch's counters up to date, and extend its lease until `due_at`.
+    """Write outcomes, bring the batch's counters up to date, and see that half of its lease is left or more.
 
-    `now` and `due_at` are ms since 1970. `attempting` are the user ids that are attempted next. `untried` is how many
-    recipients of the batch have no record yet; `planned` is computed from it, since users come and go while a batch
-    runs. `takeovers` is how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
+    A lease that has more than half of its time left keeps its end. An index has that column, and PostgreSQL would add
+    to the index with each checkpoint; the heartbeat extends the lease often enough.
+
+    `now` is in ms since 1970, `lease` in ms. `attempting` are the user ids that are attempted next. `untried` is how
+    many recipients of the batch have no record yet; `planned` is computed from it, since users come and go while a
+    batch runs. `takeovers` is how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
     changes.subtract(result.item.status for result in results if result.item.status is not None)
     values = {f"{status}_added": changes[status] for status in COUNTERS}
     held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
-    values |= {"due_at": due_at, "untried": untried, "held_takeovers": takeovers}
+    values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried, "held_takeovers": takeovers}
     if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
         raise LeaseLost
     if results:
-        _write_deliveries(connection, claim.campaign_id, results, now)
+        _write_deliveries(connection, claim.campaign_id, claim.number, results, now)
 
 
 def _recording() -> Update:
     counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
     planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
     held = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
-    rest: dict[str, Any] = {"due_at": bindparam("due_at"), "attempting": bindparam("attempting")}
-    rest["takeovers"] = bindparam("held_takeovers")
+    enough, renewed = (bindparam(name, type_=BigInteger) for name in ("enough", "renewed"))
+    rest: dict[str, Any] = {"due_at": case((Batch.due_at >= enough, Batch.due_at), else_=renewed)}
+    rest |= {"attempting": bindparam("attempting"), "takeovers": bindparam("held_takeovers")}
     return update(Batch).where(held).values(**counts, **rest, planned=planned)
 
 
 _RECORD = _recording()  # built once, like the upsert: every checkpoint runs both
 
 
-def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
-    rows = [_row(campaign_id, result, now) for result in results]
+def _write_deliveries(
+    connection: Connection, campaign_id: str, batch: int, results: Sequence[Result], now: int
+) -> None:
+    rows = [_row(campaign_id, batch, result, now) for result in results]
     _UPSERT.run(connection, rows)
 
 
@@ -97,6 +105,7 @@ def _renewing(new: NewRow) -> Insert:
 COLUMNS = (
     "campaign_id",
     "user_id",
+    "batch",
     "status",
     "address",
     "attempts",
@@ -109,12 +118,13 @@ COLUMNS = (
 _UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
 
 
-def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:
+def _row(campaign_id: str, batch: int, result: Result, now: int) -> tuple[str | int | None, ...]:
     item = result.item
     recipient = item.recipient
     return (
         campaign_id,
         recipient.user_id,
+        batch,
         result.status.value,
         recipient.address or None,
         result.attempts,
@@ -131,23 +141,25 @@ def next_due(connection: Connection, claim: Claim) -> int | None:
     return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
 
 
-def end_open(connection: Connection, claim: Claim, now: int) -> None:
+def end_open(connection: Connection, claim: Claim, now: int) -> int:
     """End the batch's deliveries after a cancellation: deferred ones become skipped, uncertain ones stay uncertain.
 
-    Raises `LeaseLost`.
+    Returns how many were skipped. Raises `LeaseLost`.
     """
     skipped = _end_deliveries(connection, _deliveries_of(claim), now)
     fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
+    return skipped
 
 
-def close_waiting(connection: Connection, campaign_id: str, now: int) -> None:
+def close_waiting(connection: Connection, campaign_id: str, now: int) -> int:
     """Do as `end_open` does for all batches that nobody holds. The caller must hold a lock on the campaign's row."""
     waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
     connection.execute(select(Batch.number).where(waiting).with_for_update())  # so that no worker changes them
-    theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
-    _end_deliveries(connection, theirs, now)
+    theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, of_batch()))
+    skipped = _end_deliveries(connection, theirs, now)
     values = {"skipped": Batch.skipped + Batch.deferred, "deferred": 0}
     connection.execute(update(Batch).where(waiting).values(state=BatchState.DONE, **values))
+    return skipped
 
 
 def _end_deliveries(connection: Connection, theirs: ColumnElement[bool], now: int) -> int:
@@ -172,7 +184,7 @@ def reopen(connection: Connection, campaign_id: str, statuses: Collection[Delive
     idle = Batch.state != BatchState.RUNNING
     moved |= {"state": case((idle, BatchState.WAITING.value), else_=Batch.state)}
     moved |= {"due_at": case((idle, now), else_=Batch.due_at)}
-    concerned = exists().where(resting, Delivery.status.in_(statuses), _in_range())
+    concerned = exists().where(resting, Delivery.status.in_(statuses), of_batch())
     connection.execute(update(Batch).where(mine, concerned).values(**moved))
     fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "uncertain_attempts": 0, "first_at": now, "due_at": now}
     again = update(Delivery).where(resting, Delivery.status.in_(statuses)).values(updated_at=now, **fresh)
@@ -180,27 +192,30 @@ def reopen(connection: Connection, campaign_id: str, statuses: Collection[Delive
 
 
 def _count_in_batch(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return select(func.count()).select_from(Delivery).where(condition, _in_range()).correlate(Batch).scalar_subquery()
+    return select(func.count()).select_from(Delivery).where(condition, of_batch()).correlate(Batch).scalar_subquery()
 
 
-def _in_range() -> ColumnElement[bool]:
-    return Delivery.user_id.between(Batch.first_id, Batch.last_id)
+def of_batch() -> ColumnElement[bool]:
+    """A condition: of a delivery and a batch of the same campaign, the delivery belongs to the batch."""
+    owned = or_(Delivery.batch.is_(None), Delivery.batch == Batch.number)
+    return and_(Delivery.user_id.between(Batch.first_id, Batch.last_id), owned)
 
 
-def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> None:
+def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> int:
     """Give up the lease. The batch then waits until its next delivery is due, or is done if none will be.
 
     With `more` there are recipients left, and the batch is due at once. The last batch that is done completes the
-    campaign. `state` is the state of the campaign, whose row the caller has locked. Raises `LeaseLost`.
+    campaign. `state` is the state of the campaign, whose row the caller has locked. Returns how many deliveries it
+    ended as skipped, because the campaign was cancelled. Raises `LeaseLost`.
     """
     due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
     if due is not None:
         fenced(connection, claim, state=BatchState.WAITING, due_at=due)
-        return
-    if state == CampaignState.CANCELLED:
-        end_open(connection, claim, now)
+        return 0
+    skipped = end_open(connection, claim, now) if state == CampaignState.CANCELLED else 0
     fenced(connection, claim, state=BatchState.DONE)
     complete_campaign(connection, claim.campaign_id, now)
+    return skipped
 
 
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
@@ -229,4 +244,5 @@ def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) 
 
 def _deliveries_of(claim: Claim) -> ColumnElement[bool]:
     in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
-    return and_(Delivery.campaign_id == claim.campaign_id, *in_range)
+    owned = or_(Delivery.batch.is_(None), Delivery.batch == claim.number)
+    return and_(Delivery.campaign_id == claim.campaign_id, *in_range, owned)

@@ -58,6 +58,17 @@ def is_pattern(result: Result) -> bool:
     return result.status is DeliveryStatus.FAILED and result.about is About.MESSAGE
 
 
+def judge(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
+    """Pause the campaign if everybody gets the same reply, before the next recipients are chosen. `size` as in `count`.
+
+    After failures it locks the campaign's row, which is always locked before those of its batches.
+    """
+    if any(result.status is DeliveryStatus.FAILED for result in results):
+        row = select(Campaign.id).where(Campaign.id == claim.campaign_id)
+        connection.execute(row.with_for_update(key_share=True))
+        count(connection, claim, results, size)
+
+
 def count(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
     """Record the refusals that are not about addresses; pause the campaign when most of the last `size` are the same.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from dataclasses import dataclass
 
 from mailer import text as text_rules
 from mailer.errors import MailerError
+from mailer.logs.masking import without_addresses
 from mailer.messages.template import UnusableText
 from mailer.storage.database import is_database_trouble
 
 LONGEST = 500  # characters
-_ADDRESS = re.compile(r"\S+@\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +19,13 @@ class Trouble:
     """Why an attempt ended early, in words for people; each field is None unless it was a cause.
 
     `transport`: the transport failed. `sender`: the sender was refused. `error`: there was an unexpected error.
+    `retry_after` is the seconds after which the transport can be tried again, where it said so.
     """
 
     transport: str | None = None
     sender: str | None = None
     error: str | None = None
+    retry_after: float | None = None
 
 
 class BrokenContract(Exception):
@@ -51,11 +52,6 @@ def is_the_campaigns(error: BaseException) -> bool:
 def one_line(text: str) -> str:
     """Return `text` without control characters and lone surrogates, cut to `LONGEST` characters."""
     return text_rules.one_line(text).strip()[:LONGEST]
-
-
-def without_addresses(text: str) -> str:
-    """Return `text` with every word that contains an `@` replaced, so that no log has addresses."""
-    return _ADDRESS.sub("<address>", text)
 
 
 def full_traceback(error: BaseException) -> str:

@@ -24,25 +24,29 @@ class LocalEngine(Engine):
         self._threads: list[threading.Thread] = []
         self._task_threads: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._work = threading.Event()
+        self._work = [threading.Event() for _ in range(parts.settings.workers)]  # one for each thread that waits
 
     @override
     def start(self) -> None:
-        names = [f"delivery-{number}" for number in range(self._parts.settings.workers)]
         heartbeat = _thread("heartbeat", self._worker.keep_leases, self._stopping)
-        self._threads = [heartbeat, *(_thread(name, self._worker.run, self._stopping, self._work) for name in names)]
+        delivery = [
+            _thread(f"delivery-{number}", self._worker.run, self._stopping, work)
+            for number, work in enumerate(self._work)
+        ]
+        self._threads = [heartbeat, *delivery]
         self._task_threads = [_thread(name, task, self._stopping) for name, task in self._parts.tasks.items()]
         for thread in [*self._threads, *self._task_threads]:
             thread.start()
 
     @override
     def wake(self) -> None:
-        self._work.set()
+        for work in self._work:
+            work.set()
 
     @override
     def stop(self, timeout: float) -> bool:
         self._stopping.set()
-        self._work.set()
+        self.wake()
         ends = time.monotonic() + timeout
         for thread in [*self._threads, *self._task_threads]:
             thread.join(max(0.0, ends - time.monotonic()))

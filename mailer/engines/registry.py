@@ -11,7 +11,12 @@ from mailer.errors import ConfigError
 GROUP = "mailer.engines"
 
 # They are declared as entry points too. The list makes a checkout work whose metadata is not installed, or is outdated.
-BUILT_IN = {"local": "mailer.engines.local:LocalEngine"}
+BUILT_IN = {
+    "celery": "mailer.engines.celery.engine:CeleryEngine",
+    "external": "mailer.engines.external:ExternalEngine",
+    "local": "mailer.engines.local:LocalEngine",
+}
+EXTRAS = {"celery": "celery"}  # what must be installed for a built-in engine, beside the service itself
 
 
 def known_engines() -> tuple[str, ...]:
@@ -30,7 +35,8 @@ def engine_class(name: str) -> type[Engine]:
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"MAILER_ENGINE: {name}: {target} cannot be loaded: {error}") from error
+        install = f"; it needs: pip install 'campaign-mailer[{EXTRAS[name]}]'" if name in EXTRAS else ""
+        raise ConfigError(f"MAILER_ENGINE: {name}: {target} cannot be loaded: {error}{install}") from error
     if not isinstance(found, type) or not issubclass(found, Engine):
         raise ConfigError(f"MAILER_ENGINE: {name}: {target} is not an Engine")
     return found

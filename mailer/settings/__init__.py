@@ -1,5 +1,25 @@
 """The service's settings: read once, checked, and the only place that reads the environment."""
 
-from mailer.settings.settings import ENV_FILE, Settings, environment, unknown_settings
+from mailer.settings.settings import (
+    ENV_FILE,
+    SECRET_VARIABLES,
+    Settings,
+    environment,
+    log_settings,
+    metrics_folder,
+    secret_file_warnings,
+    share_metrics,
+    unknown_settings,
+)
 
-__all__ = ["ENV_FILE", "Settings", "environment", "unknown_settings"]
+__all__ = [
+    "ENV_FILE",
+    "SECRET_VARIABLES",
+    "Settings",
+    "environment",
+    "log_settings",
+    "metrics_folder",
+    "secret_file_warnings",
+    "share_metrics",
+    "unknown_settings",
+]

@@ -1,4 +1,4 @@
-"""Checks that the web server can listen at its addresses, before gunicorn retries for seconds and gives up."""
+"""Addresses to listen at: how they are written, and whether one can listen there now."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from collections.abc import Iterable, Iterator
 
 Address = tuple[str, int] | str | int
 """As gunicorn gives it: host and port, the path of a Unix socket, or the descriptor of an open socket."""
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """The host and the port of `HOST:PORT`, where an IPv6 address stands in brackets. Raises `ValueError`."""
+    host, _, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or (":" in bare) != host.startswith("[") or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535")
+    return bare, int(port)
 
 
 def refusals(addresses: Iterable[Address]) -> Iterator[str]:

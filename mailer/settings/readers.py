@@ -20,6 +20,7 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from mailer.settings.listening import address_of
 from mailer.text import NUL, is_http_header_value
 from transports.options import parse_duration
 
@@ -76,6 +77,20 @@ def duration(least: int, most: int) -> Reader:
     return read
 
 
+def metrics(env: Env, name: str) -> str:
+    """Where metrics are served: `true`, an address as HOST:PORT, or nowhere, which is the empty text."""
+
+    def check(raw: str) -> None:
+        if raw.lower() not in ("true", "false"):
+            try:
+                address_of(raw)
+            except ValueError as error:
+                raise ValidationError("Neither true nor false nor HOST:PORT.") from error
+
+    raw: str = env.str(name, validate=check)
+    return {"true": "true", "false": ""}.get(raw.lower(), raw)
+
+
 def printable(raw: str) -> None:
     """A check: no control character."""
     if not raw.isprintable():
@@ -126,12 +141,44 @@ def rate(raw: str) -> None:
         raise ValidationError("Not a rate like 10/minute.") from error
 
 
+def parsed(parse: Callable[[str], Any]) -> Reader:
+    """What `parse` makes of the text. It raises ValueError, in words for people."""
+
+    def read(env: Env, name: str) -> Any:
+        return parse(env.str(name, validate=check))
+
+    def check(raw: str) -> None:
+        try:
+            parse(raw)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    return read
+
+
 def database(raw: str) -> None:
     """A check: SQLAlchemy's form of a database URL."""
     try:
         make_url(raw)
     except (ArgumentError, ValueError) as error:
         raise ValidationError("Not a database URL.") from error
+
+
+def broker(raw: str) -> None:
+    """A check: the URL of RabbitMQ or of Redis."""
+    try:
+        parts = urlsplit(raw)
+        known = parts.scheme in ("amqp", "amqps", "redis", "rediss") and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        known = False
+    if not known:
+        raise ValidationError("Not amqp://…, amqps://…, redis://… or rediss://….")
+
+
+def queue_name(raw: str) -> None:
+    """A check: a queue's name that both brokers take as it is, and that is not one of RabbitMQ's own."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", raw) or raw.startswith("amq."):
+        raise ValidationError("Not 1 to 200 of the characters A-Z a-z 0-9 _ . -, or begins with amq.")
 
 
 def senders(entries: list[str]) -> None:

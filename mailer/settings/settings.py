@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from environs import Env, EnvError
 from marshmallow.validate import Range
+from typing_extensions import override
 
 from mailer.errors import ConfigError
-from mailer.settings import env_file, readers
+from mailer.settings import domain_rates, env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
+from mailer.settings.send_window import SendWindow
 
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECRET_KEY_FILE = Path("instance/secret.key")
+LOG_FORMATS = ("console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -29,8 +34,14 @@ class Settings:
     """The configuration. Each field is read from the variable `MAILER_<FIELD>`; a test builds one without any."""
 
     database_url: str = "sqlite:///instance/mailer.db"
+    database_prepare: bool = True  # whether PostgreSQL keeps prepared statements for each connection
+    listen_url: str = ""  # where new work is heard of; empty: `database_url`
     transport: str = "console:"
     engine: str = "local"
+    broker_url: str = ""
+    broker_queue: str = "mailer"
+    broker_timeout: int = 1800  # seconds after which the broker hands out again what nobody has acknowledged
+    slice_seconds: int = 30  # for how long a message from the broker is worked at
     secret_key: tuple[str, ...] = ()  # the first signs, all verify
     site_url: str = "http://127.0.0.1:8000"
     site_name: str = "Mailer"
@@ -40,6 +51,8 @@ class Settings:
     checkpoint: int = 50  # messages
     lease_seconds: int = 60
     workers: int = 1
+    domain_rates: tuple[tuple[str, float], ...] = ()  # domains, each with the ms between two messages
+    send_window: SendWindow | None = None  # None: always
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
     suppress_after: int = 3  # campaigns; 0: never
@@ -51,6 +64,7 @@ class Settings:
     audience_timeout: int = 20  # seconds
     planning_timeout: int = 300  # seconds
     repeat_window: int = 120  # seconds; 0: off
+    audit_retention: int = 730 * 86_400  # seconds
     trusted_proxies: tuple[str, ...] = ()
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
@@ -60,20 +74,36 @@ class Settings:
     workspace_user_id: str = ""
     workspace_token: str = ""
     sync_every: int | None = None  # seconds
+    retention: int | None = None  # seconds after which an ended campaign is purged; None: never
+    log_format: str = "console"
+    log_level: str = "info"
+    metrics: str = ""  # `true`: at the service's own address; else HOST:PORT; empty: nowhere
 
     @classmethod
     def from_env(cls) -> Settings:
         """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
-        env_file.read(ENV_FILE)  # raises for a line that environs would pass over in silence
-        env = Env()
-        env.read_env(str(ENV_FILE), recurse=False)
+        variables = environment()
+        from_files = secret_files.read(variables, SECRET_VARIABLES)
+        env = _Variables({**variables, **from_files})
         with env.prefixed(PREFIX):
-            values = {f.name: _read(env, f.name) for f in fields(cls) if _is_set(env, f.name)}
+            values = {f.name: _read(env, f.name, from_files) for f in fields(cls) if _is_set(env, f.name)}
         return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
 
     def __repr__(self) -> str:
         """Leave out what may hold a secret."""
         return f"Settings(site_url={self.site_url!r}, engine={self.engine!r})"
+
+
+class _Variables(Env):
+    """Reads these variables instead of the process's own."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__()
+        self._variables = variables
+
+    @override
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return self._variables.get(env_key, default)
 
 
 def environment() -> Mapping[str, str]:
@@ -84,7 +114,41 @@ def environment() -> Mapping[str, str]:
 def unknown_settings() -> tuple[UnknownName, ...]:
     """The variables that look like settings and are none, probably by a typing mistake. Raises `ConfigError`."""
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    known |= {name + secret_files.SUFFIX for name in SECRET_VARIABLES}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
+
+
+def log_settings() -> tuple[str, str]:
+    """`MAILER_LOG_FORMAT` and `MAILER_LOG_LEVEL`, to be set up before the settings are read; the defaults for bad ones.
+
+    What is bad is refused in the format that this says, when the settings are read.
+    """
+    try:
+        variables = environment()
+    except ConfigError:
+        variables = os.environ
+    form = variables.get(f"{PREFIX}LOG_FORMAT", "")
+    level = variables.get(f"{PREFIX}LOG_LEVEL", "")
+    return form if form in LOG_FORMATS else LOG_FORMATS[0], level if level in LOG_LEVELS else "info"
+
+
+def secret_file_warnings() -> tuple[str, ...]:
+    """A sentence for each file with a secret that everybody on the machine may read. Raises `ConfigError`."""
+    return secret_files.warnings(environment(), SECRET_VARIABLES)
+
+
+def share_metrics(folder: Path) -> None:
+    """Have the processes that are forked from now on count together, in files of this folder.
+
+    prometheus_client takes the folder from the environment, and looks there when it is imported.
+    """
+    os.environ[METRICS_FOLDER] = str(folder)
+
+
+def metrics_folder() -> Path | None:
+    """The folder in which this process counts together with others; None: it counts alone."""
+    folder = os.environ.get(METRICS_FOLDER)
+    return Path(folder) if folder else None
 
 
 def _is_set(env: Env, name: str) -> bool:
@@ -93,14 +157,16 @@ def _is_set(env: Env, name: str) -> bool:
     return value is not None and (value != "" or name.endswith("rate_limit"))
 
 
-def _read(env: Env, name: str) -> Any:
+def _read(env: Env, name: str, from_files: Collection[str]) -> Any:
+    variable = f"{PREFIX}{name.upper()}"
     try:
         return _READERS[name](env, name.upper())
     except EnvError as error:
         raw: str = env.str(name.upper())
         value = "the value" if name in _SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
         problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
-        raise ConfigError(f"MAILER_{name.upper()}: {value}: {problem}") from error
+        shown = variable + secret_files.SUFFIX if variable in from_files else variable
+        raise ConfigError(f"{shown}: {value}: {problem}") from error
 
 
 def _kept_secret_key() -> str:
@@ -122,11 +188,18 @@ def _kept_secret_key() -> str:
     return key
 
 
-_SECRET = {"secret_key", "database_url", "transport", "workspace_token"}
+_SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"}
+SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in _SECRET))  # each may be given by a file
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
+    "database_prepare": lambda env, name: env.bool(name),
+    "listen_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),
     "engine": readers.text(readers.printable),
+    "broker_url": readers.text(readers.broker),
+    "broker_queue": readers.text(readers.queue_name),
+    "broker_timeout": readers.duration(30, 7 * 86_400),
+    "slice_seconds": readers.duration(1, 3600),
     "secret_key": readers.listed(readers.long_enough),
     "site_url": readers.http_address,
     "site_name": readers.text(readers.printable),
@@ -136,6 +209,8 @@ _READERS: dict[str, readers.Reader] = {
     "checkpoint": readers.whole(1, 1000),
     "lease_seconds": readers.whole(5, 3600),
     "workers": readers.whole(1, 64),
+    "domain_rates": readers.parsed(domain_rates.parse),
+    "send_window": readers.parsed(SendWindow.parse),
     "uncertain": readers.choice("retry", "hold"),
     "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
     "suppress_after": readers.whole(0, 100),
@@ -147,6 +222,7 @@ _READERS: dict[str, readers.Reader] = {
     "audience_timeout": readers.duration(1, 3600),
     "planning_timeout": readers.duration(1, 86_400),
     "repeat_window": readers.duration(0, 86_400),
+    "audit_retention": readers.duration(86_400, 36_500 * 86_400),
     "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,
@@ -156,4 +232,8 @@ _READERS: dict[str, readers.Reader] = {
     "workspace_user_id": readers.text(readers.header_value),
     "workspace_token": readers.text(readers.header_value),
     "sync_every": readers.duration(60, 365 * 86_400),
+    "retention": readers.duration(86_400, 99_999 * 86_400),
+    "log_format": readers.choice(*LOG_FORMATS),
+    "log_level": readers.choice(*LOG_LEVELS),
+    "metrics": readers.metrics,
 }

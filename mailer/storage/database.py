@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, inspect, text
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
     DBAPIError,
     IntegrityError,
     NotSupportedError,
-    OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -27,6 +25,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from mailer.errors import ConfigError
 from mailer.storage.dialects import in_turn
 from mailer.storage.group_commit import SharedWrites, T, Work
+from mailer.storage.migrations import served_versions
+from mailer.storage.postgresql import engine_at
 from mailer.storage.sqlite_writes import SQLiteWrites
 from mailer.storage.transactions import time_limit, watch
 
@@ -70,16 +70,23 @@ class Database:
     """Transactions on one database, SQLite or PostgreSQL.
 
     `on_connect` is given each new connection to SQLite, to add the functions in Python that statements call there. A
-    writer waits up to `lock_timeout` seconds for SQLite's lock. `clock` tells the time that is recorded, in ms since
-    1970. Raises `ConfigError` for a `url` of another kind.
+    writer waits up to `lock_timeout` seconds for SQLite's lock. Without `prepare` no statement is kept on the server of
+    PostgreSQL. `clock` tells the time that is recorded, in ms since 1970. Raises `ConfigError` for a `url` of another
+    kind.
     """
 
     def __init__(
-        self, url: str, *, on_connect: OnConnect, clock: Clock = database_time, lock_timeout: float = LOCK_TIMEOUT
+        self,
+        url: str,
+        *,
+        on_connect: OnConnect,
+        clock: Clock = database_time,
+        lock_timeout: float = LOCK_TIMEOUT,
+        prepare: bool = True,
     ) -> None:
         self.url = url
         self.clock = clock
-        self.engine, self.writes = _engine(url, lock_timeout, on_connect)
+        self.engine, self.writes = _engine(url, lock_timeout, on_connect, prepare=prepare)
         watch(self.engine)
         self._shared = SharedWrites(self.write)
 
@@ -127,12 +134,12 @@ class Database:
     def migrate(self) -> bool:
         """Bring the schema up to date; return whether the database is new. Many processes may call it at once.
 
-        Raises `ConfigError` for a schema from a newer version.
+        A schema from a newer version stays as it is if it still serves this one. Otherwise raises `ConfigError`.
         """
         with self.write() as connection:
             in_turn(connection, MIGRATION_LOCK)
             current = _schema_version(connection)
-            if current == newest_version():
+            if current == newest_version() or served_versions.serves(connection, current, newest_version()):
                 return False
             from mailer.storage.migrations.upgrade import upgrade  # noqa: PLC0415 - rarely needed, and slow to import
 
@@ -165,16 +172,15 @@ def _schema_version(connection: Connection) -> str | None:
     return version
 
 
-def _engine(url: str, lock_timeout: float, on_connect: OnConnect) -> tuple[Engine, SQLiteWrites | None]:
+def _engine(
+    url: str, lock_timeout: float, on_connect: OnConnect, *, prepare: bool
+) -> tuple[Engine, SQLiteWrites | None]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ConfigError("MAILER_DATABASE_URL: not a database URL") from error
     if parsed.get_backend_name() == "postgresql":
-        engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **_ENGINE)
-        event.listen(engine, "connect", _prepare_postgresql)
-        event.listen(engine, "handle_error", _takes_no_writes)
-        return engine, None
+        return engine_at(parsed, prepare=prepare, **_ENGINE), None
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise ConfigError("MAILER_DATABASE_URL: neither sqlite:///FILE nor postgresql://…")
     Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -185,25 +191,11 @@ def _engine(url: str, lock_timeout: float, on_connect: OnConnect) -> tuple[Engin
     return engine, writes
 
 
-def _takes_no_writes(context: ExceptionContext) -> None:
-    """Report a standby, which takes no writes, as a database that is away. PostgreSQL calls it an internal error."""
-    error = context.original_exception
-    if isinstance(error, ReadOnlySqlTransaction):
-        raise OperationalError(context.statement, None, error, hide_parameters=True) from error
-
-
 def _prepare_sqlite(on_connect: OnConnect, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # this module begins transactions; the driver must not begin any by itself
     on_connect(connection)
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-4000"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _prepare_postgresql(connection: psycopg.Connection[Any], _record: Any) -> None:
-    connection.execute("SET jit = off")  # compiling takes longer than the query itself, even with a million users
-    if connection.info.server_version >= 140000:  # a statement ends when the process that waits for it has died
-        connection.execute("SET client_connection_check_interval = '5s'")
-    connection.commit()
 
 
 def _begin_writing(connection: Connection) -> RootTransaction:

@@ -33,8 +33,7 @@ def verify_standing(connection: Connection, *_savepoint: str) -> None:
     """Raise `OperationalError` when the transaction that `connection` is in has ended or failed."""
     driver: Any = connection.connection.driver_connection
     if is_postgresql(connection):
-        status = driver.info.transaction_status
-        stands = status in (TransactionStatus.IDLE, TransactionStatus.INTRANS)  # idle: nothing was executed yet
+        stands = driver.info.transaction_status == TransactionStatus.INTRANS
     else:
         stands = driver.in_transaction
     if not stands:

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields
 
 from mailer.messages.addresses import parse_mailbox
 from mailer.text import is_one_line, is_storable
-from mailer.times import to_iso
+from mailer.times import from_iso, to_iso
 
 
 def one_line(text: str) -> None:
@@ -71,7 +71,13 @@ class QueryString(fields.String):
 
 
 class Milliseconds(fields.Field[int]):
-    """Milliseconds since 1970 as ISO 8601 in UTC."""
+    """Milliseconds since 1970 as ISO 8601 in UTC; read from any ISO 8601 date or time."""
 
     def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
         return None if value is None else to_iso(value)
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
+        try:
+            return from_iso(str(value))
+        except (ValueError, OverflowError) as error:
+            raise ValidationError("Not a time as ISO 8601 has it.") from error

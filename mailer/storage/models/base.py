@@ -12,6 +12,8 @@ from sqlalchemy.types import TypeEngine
 Id = Text().with_variant(Text(collation="C"), "postgresql")
 Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
 
+OF_THE_SCHEMA = {"of_the_schema": True}  # the `info` of a table that says something of the schema itself, and no more
+
 
 class Base(DeclarativeBase):
     """The metadata that the migrations are checked against."""

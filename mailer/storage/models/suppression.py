@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.storage.models.base import Base, Id
@@ -55,4 +55,12 @@ class RefusedAddress(Base):
     blocked_by: Mapped[str | None] = mapped_column(Text)
     block_reason: Mapped[str | None] = mapped_column(Text)
 
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        Index(
+            "ix_refused_addresses_suppressed",
+            "suppressed_at",
+            sqlite_where=suppressed_at.is_not(None),
+            postgresql_where=suppressed_at.is_not(None),
+        ),
+        {"sqlite_with_rowid": False},
+    )

@@ -1,0 +1,151 @@
+"""Part 8: what the broker costs: Celery beside the local engine, both on PostgreSQL with as many processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from kombu import Connection, Queue
+
+from bench import directory, newsletter
+from bench.audience import postgresql
+from bench.contestants import Cost
+from bench.figures import Figure, Part, Ratio, in_turn
+from bench.processes import children, cpu_seconds, stop
+from bench.scale import Bench
+from bench.service import CALLER, Unfinished
+from mailer.campaigns.accept import accept
+from mailer.campaigns.draft import make_draft
+from mailer.campaigns.progress import progress
+from mailer.engines.celery.application import make_application
+from mailer.engines.celery.doorbell import Doorbell
+from mailer.selector import database_at
+from mailer.settings import Settings
+from mailer.storage.database import Database
+
+TITLE = "8. Celery beside the local engine, on PostgreSQL"
+PROCESSES = 2
+BROKERS = {"RabbitMQ": "amqp://guest:guest@127.0.0.1", "Redis": "redis://127.0.0.1:6379/0"}
+QUEUE = "mailer-bench"
+LOCAL = "local"
+SECONDS = 600
+
+
+def measure(bench: Bench) -> Part:
+    """Each engine in turn sends the same campaign."""
+    with postgresql() as url:
+        if url is None:
+            return Part("engines", TITLE, notes=("Left out: PostgreSQL (none answers at BENCH_POSTGRESQL).",))
+        with closing(database_at(url)) as db:
+            db.migrate()
+            directory.fill(db, bench.scale.recipients)
+            brokers = {name: broker for name, broker in BROKERS.items() if _answers(broker)}
+            contestants = {LOCAL: partial(_run, bench, db, PROCESSES, engine="local", workers=1)}
+            for name, broker in brokers.items():
+                settings = {"engine": "celery", "broker_url": broker, "broker_queue": QUEUE}
+                contestants[f"Celery on {name}"] = partial(_run, bench, db, 1, **settings, workers=PROCESSES)
+            results = in_turn(bench.scale.rounds, contestants)
+    for broker in brokers.values():
+        _delete(broker)
+    return Part("engines", TITLE, _ratios(results), _figures(results), _notes(bench, set(BROKERS) - set(brokers)))
+
+
+def _run(bench: Bench, db: Database, processes: int, **settings: object) -> Cost:
+    """One campaign to everybody, from accepting it to its last recorded outcome; CPU of all the workers."""
+    named = {"database_url": db.url, "transport": "memory:?keep=0", "secret_key": "k" * 40, **settings}
+    with _workers(bench.work, processes, named) as workers:
+        _settle(workers)
+        cpu, begun = _cpu(workers), time.time()
+        content = {"sender": newsletter.SENDER, "subject": newsletter.SUBJECT, "body": newsletter.HTML}
+        campaign_id = accept(db, CALLER, make_draft(Settings(), **content)).campaign_id
+        _announce(settings)
+        ends = time.monotonic() + SECONDS
+        while (now := progress(db, campaign_id)).finished_at is None:
+            if time.monotonic() > ends:
+                raise Unfinished(f"{now.state}, {now.sent} of {now.planned} sent")
+            time.sleep(0.05)
+        return Cost(now.sent, now.finished_at / 1000 - begun, _cpu(workers) - cpu)
+
+
+@contextmanager
+def _workers(folder: Path, processes: int, settings: dict[str, object]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
+    environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [Path(sys.executable).with_name("mailer"), "worker"]
+    with (folder / "workers.log").open("ab") as log:
+        started = [  # all in one session, since the kernel shares a busy processor out to sessions
+            subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, process_group=0)
+            for _ in range(processes)
+        ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        for process in started:
+            stop(process)
+
+
+def _announce(settings: dict[str, object]) -> None:
+    """Ring as the web does; the local engine's workers look by themselves."""
+    if settings["engine"] == "celery":
+        ours = Settings(broker_url=str(settings["broker_url"]), broker_queue=QUEUE)
+        bell = Doorbell(make_application(ours), ours)
+        bell.ring()
+        bell.close()
+
+
+def _settle(workers: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until they have started: until they take no more time."""
+    before = -1.0
+    while (now := _cpu(workers)) - before > 0.05:
+        before = now
+        time.sleep(2)
+
+
+def _cpu(workers: list[subprocess.Popen[bytes]]) -> float:
+    return sum(cpu_seconds(pid) for worker in workers for pid in (worker.pid, *children(worker.pid)))
+
+
+def _answers(broker: str) -> bool:
+    with suppress(OSError), Connection(broker, connect_timeout=2) as connection:
+        connection.ensure_connection(max_retries=1)
+        return True
+    return False
+
+
+def _delete(broker: str) -> None:
+    with Connection(broker) as connection:
+        Queue(QUEUE, channel=connection.channel()).delete()
+
+
+def _figures(results: dict[str, list[Cost]]) -> tuple[Figure, ...]:
+    rates = [Figure(name, "messages/s", tuple(run.rate for run in runs)) for name, runs in results.items()]
+    cpu = [Figure(f"{name}: CPU", "us/message", tuple(run.cpu_us for run in runs)) for name, runs in results.items()]
+    return (*rates, *cpu)
+
+
+def _ratios(results: dict[str, list[Cost]]) -> tuple[Ratio, ...]:
+    figures = {figure.name: figure.median for figure in _figures(results)}
+    ratios = []
+    for name in results:
+        if name != LOCAL:
+            ratios.append(Ratio(f"messages/s: {name} / {LOCAL}", figures[name] / figures[LOCAL], 0.8))
+            ratios.append(Ratio(f"CPU: {name} / {LOCAL}", figures[f"{name}: CPU"] / figures[f"{LOCAL}: CPU"]))
+    return tuple(ratios)
+
+
+def _notes(bench: Bench, missing: set[str]) -> tuple[str, ...]:
+    about = (
+        f"{bench.scale.recipients:,} recipients, transport `memory:`, {PROCESSES} processes that deliver: two of "
+        "`mailer worker` with the local engine, one with two children with Celery. CPU is that of all their processes, "
+        "not of the database and the broker."
+    )
+    return (about, *(f"Left out: {name} (none answers at its usual port)." for name in sorted(missing)))

@@ -1,0 +1,188 @@
+"""How the service stands as a whole, read from the database alone: its queue, its open campaigns, what stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, func, or_, select
+
+from mailer.campaigns import progress
+from mailer.campaigns.control import BY_HAND
+from mailer.delivery import circuit_breaker
+from mailer.delivery.circuit_breaker import Tripped
+from mailer.delivery.due_batch import PENDING
+from mailer.delivery.minutes import MINUTE
+from mailer.storage.database import Database
+from mailer.storage.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignMinute,
+    CampaignState,
+    Priority,
+    ScheduledTask,
+)
+from mailer.storage.models.states import UNFINISHED
+
+SHOWN = 1000  # open campaigns that are looked at one by one, the oldest first
+LONG = 5 * 60_000  # ms for which a transport may be away before a person is called
+PACE_MINUTES = 5  # over which the pace is taken
+FAILURES = 3  # in a row, before a person is called about a task
+
+KINDS = ("due", "later", "in_hand", "held_up")  # of open batches
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Open batches of one kind, and how many of their recipients have not been tried."""
+
+    batches: int = 0
+    recipients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCampaign:
+    """A campaign that has not ended. `done` counts its recipients with a final outcome, `sent` those who were sent to.
+
+    `planned` is 0 before it is planned. `by_a_person`: it is paused, and a person did that. `priority` is None until it
+    is known. `seconds_left` follows from its pace in the last minutes; None: it made no progress in them.
+    """
+
+    id: str
+    caller_id: str
+    state: str
+    reason: str | None
+    created_at: int
+    planned: int
+    done: int
+    sent: int
+    by_a_person: bool
+    priority: str | None = None
+    seconds_left: int | None = None
+
+    @property
+    def left(self) -> int:
+        """How many recipients have no final outcome yet."""
+        return self.planned - self.done
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What one look at the database shows. Times are ms since 1970; `now` is that of the look.
+
+    `queue` counts the open batches by their kind: `due`, a worker may take it now; `later`, it waits for its time, such
+    as that of a retry; `in_hand`, a worker sends it; `held_up`, its campaign is paused or rests. `oldest_due_at` is
+    since when the batch that is due longest could have been taken. `open` counts the campaigns that have not ended,
+    `campaigns` are the oldest of them. `attention` counts by state those that need a person, or soon may. `failing` are
+    tasks that failed the last times, with the reason. `due_by_priority` counts the batches that are due by the priority
+    of their campaigns. `per_minute` is how many messages were sent a minute lately.
+    """
+
+    now: int
+    queue: Mapping[str, Waiting]
+    oldest_due_at: int | None
+    open: int
+    campaigns: tuple[OpenCampaign, ...]
+    breaker: Tripped | None
+    attention: Mapping[str, int]
+    failing: Mapping[str, str]
+    due_by_priority: Mapping[str, int]
+    per_minute: int
+
+
+def look(db: Database) -> Overview:
+    """Look at the database once."""
+    attention = progress.needing_attention(db)
+    with db.read() as connection:
+        now = db.clock(connection)
+        queue, oldest = _queue(connection, now)
+        total = select(func.count()).select_from(Campaign).where(Campaign.state.in_(UNFINISHED))
+        open_, campaigns = connection.scalar(total) or 0, tuple(_open_campaigns(connection, now))
+        breaker, failing = circuit_breaker.tripped(connection), _failing(connection)
+        by_priority, pace = _due_by_priority(connection, now), _per_minute(connection, now)
+    return Overview(now, queue, oldest, open_, campaigns, breaker, attention, failing, by_priority, pace)
+
+
+def _queue(connection: Connection, now: int) -> tuple[dict[str, Waiting], int | None]:
+    runs, due = Campaign.state == CampaignState.RUNNING, Batch.due_at <= now
+    kind = case(
+        (and_(runs, due), "due"),
+        (Batch.state == BatchState.RUNNING, "in_hand"),
+        (runs, "later"),
+        else_="held_up",
+    )
+    of_these = (Batch.state.in_([BatchState.WAITING, BatchState.RUNNING]), Campaign.state.in_(UNFINISHED))
+    counts = (func.count(), func.sum(PENDING), func.min(Batch.due_at))
+    query = select(kind, *counts).join(Campaign, Campaign.id == Batch.campaign_id).where(*of_these).group_by(kind)
+    found = {row[0]: row[1:] for row in connection.execute(query)}
+    queue = {name: Waiting(*map(int, found[name][:2])) if name in found else Waiting() for name in KINDS}
+    return queue, found["due"][2] if "due" in found else None
+
+
+def _due_by_priority(connection: Connection, now: int) -> dict[str, int]:
+    due = (Campaign.state == CampaignState.RUNNING, Batch.due_at <= now, Batch.state != BatchState.DONE)
+    query = select(Campaign.priority, func.count()).join(Batch, Batch.campaign_id == Campaign.id).where(*due)
+    found = dict(connection.execute(query.group_by(Campaign.priority)).all())
+    return {priority.value: found[priority.value] for priority in Priority if priority.value in found}
+
+
+def _since(now: int) -> int:
+    """From when on the pace is taken: a whole minute, four to five minutes ago."""
+    return now - now % MINUTE - (PACE_MINUTES - 1) * MINUTE
+
+
+def _per_minute(connection: Connection, now: int) -> int:
+    since = _since(now)
+    lately = or_(Campaign.state.in_(UNFINISHED), Campaign.finished_at >= since)
+    query = select(func.coalesce(func.sum(CampaignMinute.sent), 0), func.min(CampaignMinute.minute)).where(
+        CampaignMinute.minute >= since, CampaignMinute.campaign_id.in_(select(Campaign.id).where(lately))
+    )
+    sent, first = connection.execute(query).one()
+    return 0 if first is None else round(int(sent) * MINUTE / max(now - first, MINUTE))
+
+
+def _open_campaigns(connection: Connection, now: int) -> Iterator[OpenCampaign]:
+    final = Batch.sent + Batch.failed + Batch.skipped
+    sums = [
+        select(func.coalesce(func.sum(each), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
+        for each in (Batch.planned, final, Batch.sent)
+    ]
+    recorded = CampaignMinute.sent + CampaignMinute.failed + CampaignMinute.skipped
+    lately = (CampaignMinute.campaign_id == Campaign.id, CampaignMinute.minute >= _since(now))
+    sums += [
+        select(each).where(*lately).scalar_subquery() for each in (func.sum(recorded), func.min(CampaignMinute.minute))
+    ]
+    facts = (Campaign.id, Campaign.caller_id, Campaign.state, Campaign.reason, Campaign.created_at, Campaign.priority)
+    query = select(*facts, *sums).where(Campaign.state.in_(UNFINISHED)).order_by(Campaign.id).limit(SHOWN)
+    for row in connection.execute(query):
+        yield _open_campaign(now, *row)
+
+
+def _open_campaign(now: int, *row: Any) -> OpenCampaign:
+    campaign_id, caller_id, state, reason, created_at, priority, planned, done, sent, recent, first = row
+    counts = (int(planned), int(done), int(sent))
+    seconds = round((counts[0] - counts[1]) * max(now - first, MINUTE) / (1000 * int(recent))) if recent else None
+    about = (campaign_id, caller_id, state, reason, created_at)
+    return OpenCampaign(*about, *counts, reason in BY_HAND, priority, seconds)
+
+
+def _failing(connection: Connection) -> dict[str, str]:
+    columns = (ScheduledTask.name, ScheduledTask.failures, ScheduledTask.error)
+    rows = connection.execute(select(*columns).where(ScheduledTask.failures >= FAILURES).order_by(ScheduledTask.name))
+    return {name: f"failed {failures} times in a row: {error}" for name, failures, error in rows}
+
+
+def for_a_person(seen: Overview, *, delivering: int) -> list[str]:
+    """Return what does not mend itself, a sentence each. `delivering` counts the living processes that send."""
+    said = []
+    work = seen.queue["due"].batches or any(one.state in UNFINISHED[:2] for one in seen.campaigns)
+    if work and not delivering:
+        said.append("there is work to do, and no worker was seen in the last minute")
+    if seen.breaker is not None and seen.now - seen.breaker.since >= LONG:
+        minutes = (seen.now - seen.breaker.since) // 60_000
+        said.append(f"the transport has not worked for {minutes} minutes: {seen.breaker.reason}")
+    if seen.attention.get(CampaignState.PAUSED):
+        said.append(f"the service itself has paused {seen.attention[CampaignState.PAUSED]} campaigns")
+    return [*said, *(f"{name}: {problem}" for name, problem in seen.failing.items())]

@@ -1,0 +1,64 @@
+"""The broker as the settings name it: which kinds there are, and what cannot work with it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy.engine import make_url
+
+from mailer.errors import ConfigError
+from mailer.settings import Settings
+
+SLICES_PER_TIMEOUT = 3  # how many slices must fit into the broker's timeout, so that no slow machine comes near it
+ANSWER_SECONDS = 3.0  # how long a broker may take to answer whoever rings
+
+
+def is_redis(settings: Settings) -> bool:
+    """Whether the broker is Redis; else it is RabbitMQ."""
+    return urlsplit(settings.broker_url).scheme in ("redis", "rediss")
+
+
+def check(settings: Settings) -> None:
+    """Raise `ConfigError` if the engine cannot work with these settings."""
+    if make_url(settings.database_url).get_backend_name() == "sqlite":
+        raise ConfigError(
+            "MAILER_ENGINE: celery needs PostgreSQL, since its workers may run on any machine, and MAILER_DATABASE_URL "
+            "names SQLite; use MAILER_ENGINE=local, or set MAILER_DATABASE_URL=postgresql://…"
+        )
+    if not settings.broker_url:
+        raise ConfigError("MAILER_ENGINE: celery needs MAILER_BROKER_URL: amqp://… for RabbitMQ, or redis://…")
+    if is_redis(settings) and find_spec("redis") is None:
+        raise ConfigError("MAILER_BROKER_URL: Redis needs: pip install 'campaign-mailer[celery]'")
+    longest = settings.broker_timeout // SLICES_PER_TIMEOUT
+    if settings.slice_seconds > longest:
+        raise ConfigError(
+            f"MAILER_SLICE_SECONDS: {settings.slice_seconds} s is too long: the broker hands a message out again after "
+            f"MAILER_BROKER_TIMEOUT, {settings.broker_timeout} s, so {longest} s is the longest"
+        )
+
+
+def transport_options(settings: Settings) -> dict[str, Any]:
+    """What Celery passes on to the client of the broker."""
+    if is_redis(settings):
+        return {
+            "visibility_timeout": settings.broker_timeout,
+            "global_keyprefix": f"{settings.broker_queue}:",
+            "socket_connect_timeout": ANSWER_SECONDS,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        }
+    return {"confirm_publish": True}
+
+
+def ringing_options(settings: Settings) -> dict[str, Any]:
+    """The same for a connection by which one only rings: no answer is waited for long."""
+    if is_redis(settings):
+        return {"socket_timeout": ANSWER_SECONDS, "retry_on_timeout": False}
+    return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+
+
+def queue_arguments(settings: Settings) -> dict[str, Any]:
+    """What the queue is declared with. Celery looks here for quorum queues, which take no global prefetch count."""
+    return {} if is_redis(settings) else {"x-queue-type": "quorum", "x-max-length": 100}

@@ -1,0 +1,40 @@
+"""The engine of a process that only accepts: other processes, with another engine, plan and deliver.
+
+For a web host from which no mail may go, or whose workers are started elsewhere. `mailer worker` refuses to start.
+"""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from mailer.engines.base import Engine, EngineParts
+from mailer.errors import ConfigError
+
+
+class ExternalEngine(Engine):
+    """Runs nothing. Workers with another engine look into the database by themselves, so nobody need be told."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        """There is nothing to keep."""
+
+    @override
+    def start(self) -> None:
+        """Start nothing."""
+
+    @override
+    def wake(self) -> None:
+        """Tell nobody: the workers look by themselves."""
+
+    @override
+    def stop(self, timeout: float) -> bool:
+        return True
+
+    @override
+    def trouble(self) -> str | None:
+        return None
+
+    @override
+    def work(self) -> str | None:
+        raise ConfigError(
+            "MAILER_ENGINE: external: this process only accepts; run `mailer worker` with MAILER_ENGINE=local or celery"
+        )

@@ -1,0 +1,25 @@
+"""What the lines of a thread are about: the request, campaign and batch in hand. Bound where the work begins."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextlib import AbstractContextManager
+
+# Long enough for a UUID and for nginx's $request_id, too short for a token that somebody sent by mistake.
+_SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,35}")
+
+
+def bound(**ids: str | int) -> AbstractContextManager[None]:
+    """Have every line that this thread logs inside the block carry these ids, such as `campaign` and `batch`."""
+    from structlog.contextvars import bound_contextvars  # noqa: PLC0415 - slow to import, and commands need none
+
+    return bound_contextvars(**ids)
+
+
+def request_id(given: str) -> str:
+    """Return the id of a request: the `given` one if it is sane, otherwise a new one.
+
+    Sane are up to 36 letters, digits, `-` and `_`, the first of them a letter or digit.
+    """
+    return given if _SANE.fullmatch(given) else secrets.token_hex(8)

@@ -1,0 +1,299 @@
+"""The Celery engine past its contract: what it refuses, what it says, and real workers under fire."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection, Queue
+
+from app import build, create_app
+from mailer.engines import engine_class
+from mailer.engines.celery.application import TASK, make_application
+from mailer.engines.celery.doorbell import BrokerAway, Doorbell
+from mailer.errors import ConfigError
+from mailer.settings import Settings
+from tests.celery_engine import RABBITMQ, REDIS, CeleryWorker, CutRabbitMQ, OwnRedis, own_queue
+from tests.conftest import altered
+from tests.drills import rounds
+from tests.killable import attempts, settings_for
+from tests.recording_smtp import Fault, RecordingServer, recording_smtp
+from tests.service import END_STATES, PAYLOAD
+from tests.test_crash import Campaigns, extra_copies, prepared
+
+POSTGRESQL = "postgresql://db.example.com/mailer"
+BROKERS = {"rabbitmq": RABBITMQ, "redis": REDIS}
+RECIPIENTS = rounds(400, 20_000)
+AWAY = rounds(3, 30)  # seconds without a database or a broker
+SLOW = Fault("DOT", "250 2.0.0 kept", delay=0.01, keep=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"database_url": "sqlite:///mailer.db"}, "MAILER_ENGINE: celery needs PostgreSQL"),
+        ({"broker_url": ""}, "MAILER_ENGINE: celery needs MAILER_BROKER_URL"),
+        ({"slice_seconds": 601}, "MAILER_SLICE_SECONDS: 601 s is too long"),
+        ({"slice_seconds": 31, "broker_timeout": 90}, "so 30 s is the longest"),
+    ],
+)
+def test_what_cannot_work_does_not_start_and_makes_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    usual = {"database_url": POSTGRESQL, "broker_url": "redis://127.0.0.1", "secret_key": ("k" * 40,)}
+
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        build(Settings(engine="celery", **{**usual, **changes}))
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["http://broker", "amqp://", "redis://[::1", "sqs://a", "redis://a:port"])
+def test_broker_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("MAILER_BROKER_URL", url)
+
+    with pytest.raises(ConfigError, match=r"MAILER_BROKER_URL: .*Not amqp"):
+        Settings.from_env()
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("mailer.engines.celery")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "celery", None)
+
+    with pytest.raises(ConfigError, match=re.escape("pip install 'campaign-mailer[celery]'")):
+        engine_class("celery")
+
+
+def test_process_that_only_accepts_answers_and_has_no_worker(tmp_path: Path) -> None:
+    app = create_app(settings_for(tmp_path, "memory:", engine="external"))
+    services = app.extensions["mailer"]
+    services.engine.start()
+    services.engine.wake()
+
+    answer = app.test_client().get("/readyz")
+
+    assert (answer.status_code, answer.get_json()["engine"]) == (200, "ok")
+    with pytest.raises(ConfigError, match="run `mailer worker` with MAILER_ENGINE="):
+        services.engine.work()
+    services.db.close()
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """A port that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as line:
+        yield f"127.0.0.1:{line.getsockname()[1]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "silent"), [("amqp", True), ("redis", True), ("amqp", False)])
+def test_broker_that_is_away_holds_up_nobody_and_is_told(
+    postgresql_url: str, tmp_path: Path, scheme: str, silent: bool
+) -> None:
+    with silent_server() as address:
+        url = f"{scheme}://{address if silent else '127.0.0.1:1'}"
+        settings = settings_for(tmp_path, "memory:", database_url=postgresql_url, engine="celery", broker_url=url)
+        app = create_app(settings)
+        services = app.extensions["mailer"]
+        services.engine.start()
+        with prepared(settings, 1) as made:
+            headers = made.headers()
+            began = time.monotonic()
+            answers = [
+                app.test_client().post("/api/v1/mailer", json=PAYLOAD, headers=headers).status_code for _ in range(3)
+            ]
+            took = time.monotonic() - began
+        for _ in attempts(30):
+            if "broker" in (services.engine.concern() or ""):
+                break
+        ready, strict = (app.test_client().get(path) for path in ("/readyz", "/readyz?strict=true"))
+        assert answers == [200, 200, 200]
+        assert took < 3  # the broker's silence alone would take longer
+        assert (ready.status_code, strict.status_code) == (200, 503)
+        assert any("broker cannot be reached" in warning for warning in ready.get_json()["warnings"])
+        assert services.engine.trouble() is None
+        assert services.engine.stop(20)
+        services.db.close()
+
+
+@pytest.fixture(params=sorted(BROKERS))
+def queue(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of a queue, on each broker in turn."""
+    return own_queue(BROKERS[request.param])
+
+
+@pytest.mark.slow
+def test_however_often_one_rings_a_single_message_waits(queue: dict[str, str]) -> None:
+    settings = Settings(**queue)
+    bell = Doorbell(make_application(settings), settings)
+    bell.ring()
+    bell.ring()
+
+    waiting = bell._queue.bind(bell._channel).queue_declare().message_count
+
+    bell.close()
+    assert waiting == 1
+
+
+@pytest.mark.slow
+def test_queue_on_rabbitmq_is_a_quorum_queue_and_another_is_refused() -> None:
+    settings = Settings(**own_queue(RABBITMQ))
+    bell = Doorbell(make_application(settings), settings)
+    bell.ring()
+    with Connection(RABBITMQ) as connection:
+        same = Queue(settings.broker_queue, channel=connection.channel(), queue_arguments={"x-max-length": 100})
+        with pytest.raises(connection.channel_errors, match="'quorum'"):
+            same.declare()
+    bell.close()
+
+    other = Settings(broker_url=RABBITMQ, broker_queue=f"{settings.broker_queue}-classic")
+    with Connection(RABBITMQ) as connection:
+        classic = Queue(other.broker_queue, channel=connection.channel())
+        classic.declare()
+        with pytest.raises(BrokerAway, match="inequivalent arg"):
+            Doorbell(make_application(other), other).ring()
+        classic.delete()
+
+
+class Fire:
+    """Two workers over a broker that is cut off, a database that goes away, and an SMTP server that remembers."""
+
+    def __init__(self, broker: Any, settings: Settings, made: Campaigns, log: Path) -> None:
+        self._settings, self._made, self._log, self.broker = settings, made, log, broker
+        self.killed = 0  # how many processes were killed that may have been sending
+        self.workers = [self.start(), self.start(fast=3600.0)]
+
+    def start(self, *, fast: float = 0.0) -> CeleryWorker:
+        """One more worker, whose machine's clock may be wrong."""
+        return CeleryWorker(self._settings, self._log, fast=fast)
+
+    def child_dies(self, luck: random.Random) -> None:
+        """One process that delivers is killed."""
+        if pool := luck.choice(self.workers).pool():
+            with suppress(ProcessLookupError):
+                os.kill(luck.choice(pool), signal.SIGKILL)
+            self.killed += 1
+
+    def worker_dies(self, luck: random.Random) -> None:
+        """All of one worker is killed, and another is started."""
+        self.workers.pop(luck.randrange(2)).kill()
+        self.killed += self._settings.workers
+        self.workers.append(self.start())
+
+    def broker_dies(self, _luck: random.Random) -> None:
+        """The broker is away, and has lost everything."""
+        with self.broker.away():
+            time.sleep(AWAY)
+
+    def database_dies(self, _luck: random.Random) -> None:
+        """The database takes no connections."""
+        with altered(self._settings.database_url, "ALLOW_CONNECTIONS false"):
+            time.sleep(AWAY)
+
+    def six_messages(self, _luck: random.Random) -> None:
+        """The same message comes six times."""
+        with Connection(self._settings.broker_url) as connection, connection.channel() as channel:
+            producer = connection.Producer(channel)
+            for _ in range(6):
+                make_application(self._settings).send_task(TASK, producer=producer, task_id="the-same")
+
+    def close(self) -> None:
+        """Kill all."""
+        for worker in self.workers:
+            worker.kill()
+
+
+@pytest.fixture(params=["rabbitmq", "redis"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Each broker in turn, which can go away."""
+    with closing(CutRabbitMQ() if request.param == "rabbitmq" else OwnRedis(tmp_path)) as made:
+        yield made
+
+
+@contextmanager
+def under_fire(
+    tmp_path: Path, broker: Any, postgresql_url: str
+) -> Iterator[tuple[Fire, Campaigns, RecordingServer, Settings]]:
+    """All that a drill needs."""
+    with ExitStack() as stack:
+        server = stack.enter_context(recording_smtp(tmp_path, SLOW))
+        settings = settings_for(
+            tmp_path,
+            server.url,
+            database_url=postgresql_url,
+            engine="celery",
+            broker_url=broker.url,
+            broker_queue=getattr(broker, "queue", "mailer"),
+            slice_seconds=2,
+            lease_seconds=5,
+            workers=2,
+        )
+        made = stack.enter_context(prepared(settings, RECIPIENTS))
+        fire = stack.enter_context(closing(Fire(broker, settings, made, tmp_path / "workers.log")))
+        yield fire, made, server, settings
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_whatever_dies_nobody_is_lost_and_few_get_it_twice(tmp_path: Path, broker: Any, postgresql_url: str) -> None:
+    luck = random.Random(7)
+    with under_fire(tmp_path, broker, postgresql_url) as (fire, made, server, settings):
+        events: list[Callable[[random.Random], None]] = [
+            fire.child_dies,
+            fire.broker_dies,
+            fire.database_dies,
+            fire.six_messages,
+            fire.worker_dies,
+        ]
+        campaign_id, count = made.accept(), 0
+        for _ in range(rounds(1, 8)):
+            for event in events:
+                seen = made.progress(campaign_id)
+                for _ in attempts(60, pause=0.1):
+                    now = made.progress(campaign_id)
+                    if now.sent > seen.sent or now.state in END_STATES:
+                        break
+                if now.state not in END_STATES:
+                    event(luck)
+                    count += 1
+        end = made.finish(campaign_id, seconds=rounds(110, 3600))
+        copies, uncertain = server.copies(), made.resting_uncertain()
+        everyone = {str(user["email"]) for user in made.users}
+
+        assert count >= len(events), "it ended before everything had happened"
+        assert end.sent + end.uncertain == end.planned == RECIPIENTS
+        assert everyone - set(copies) <= uncertain
+        assert extra_copies(server) <= fire.killed * settings.checkpoint
+        assert max(copies.values()) <= 2
+        for worker in fire.workers:
+            worker.signal_all(signal.SIGTERM)
+        assert [worker.wait() for worker in fire.workers] == [0, 0]
+
+
+@pytest.mark.slow
+def test_worker_that_is_told_to_end_does_so_within_a_checkpoint(
+    tmp_path: Path, broker: Any, postgresql_url: str
+) -> None:
+    with under_fire(tmp_path, broker, postgresql_url) as (fire, made, server, _settings):
+        campaign_id = made.accept()
+        for _ in attempts(60):
+            if made.progress(campaign_id).sent:
+                break
+        for worker in fire.workers:
+            worker.signal_all(signal.SIGTERM)
+        assert [worker.wait() for worker in fire.workers] == [0, 0]
+        now = made.progress(campaign_id)
+        assert 0 < now.sent < RECIPIENTS
+        assert (now.uncertain, extra_copies(server), len(server.copies())) == (0, 0, now.sent)
