@@ -119,6 +119,17 @@ def test_rate_is_reached_by_all_who_share_the_counter(holders: int) -> None:
     assert max(found) - NOON == pytest.approx(10.0, abs=0.5)
 
 
+def test_message_goes_at_once_when_its_slot_has_come_in_block_after_block() -> None:
+    clock = Clock()
+    rate = rate_of(clock, held(clock, interval=20.0))
+    gone = 0
+    for _ in range(1000):
+        gone += rate.take()
+        clock.now += 0.005
+
+    assert gone == pytest.approx(250, abs=2)
+
+
 def test_counter_is_asked_once_a_block() -> None:
     clock = Clock()
     counter = MemoryCounter(clock)

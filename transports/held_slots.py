@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from transports.base import TransportUnavailable
 from transports.slots import LATE, NOTHING, Limits, SlotCounter
 
 BLOCK = 0.1  # seconds for which a process takes slots at a time
@@ -75,9 +76,12 @@ class Slots:
 
     def _take_block(self, most: int) -> None:
         now = self._clock()
-        self._ask_again = now + RETRY
         unused = replace(self._block, count=self._left, lasts=self._ends - now)
-        self._block = self.counter.take(self.limits, max(most, self._block_size()), unused)
+        try:
+            self._block = self.counter.take(self.limits, max(most, self._block_size()), unused)
+        except TransportUnavailable:
+            self._ask_again = now + RETRY
+            raise
         now = self._clock()  # taken after the answer, so that no slot is used before its time
         self._next, self._ends = now + self._block.wait, now + self._block.lasts
         self._left = self._block.count

@@ -66,7 +66,7 @@ class Rate:
         if storage is None:
             return cls(Slots(limits, MemoryCounter())) if limits.text else None
         daily = Slots(replace(limits, interval=0.0), MemoryCounter()) if limits.are_daily else None
-        own = Slots(Limits(key, limits.interval, text=limits.text), MemoryCounter())
+        own = Slots(Limits(key, limits.interval, text=limits.text), MemoryCounter(time.monotonic))
         return cls(daily, own, storage)
 
     def share(self, counter: SlotCounter) -> None:
