@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from operator import length_hint
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy import insert, select
 
 from mailer.campaigns.progress import progress
 from mailer.delivery import circuit_breaker
+from mailer.metrics.measured_transport import MeasuredTransport, _Timed
 from mailer.pacing.shared_slots import SharedSlots, in_words
 from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.storage.clock_watch import ClockWatch
@@ -26,7 +28,7 @@ from tests.service import Service
 from tests.test_rate import excess
 from transports import Transport, TransportUnavailable, from_url
 from transports.held_slots import Slots
-from transports.rate import share
+from transports.rate import rates_of, share
 from transports.slots import NOTHING, CounterAway, Limits
 
 RATE = 60
@@ -222,3 +224,12 @@ def test_process_that_dies_loses_at_most_a_block(db: Database) -> None:
 
     with db.read() as connection:
         assert connection.scalar(select(SlotCount.used)) == 15  # blocks of what goes in a tenth of a second
+
+
+def test_limits_are_shared_also_when_answers_are_counted(tmp_path: Path) -> None:
+    inner = from_url(f"failover:(file:{tmp_path}/a?rate=5/second file:{tmp_path}/b?quota=7/day)")
+    told: list[object] = []
+    measured = MeasuredTransport(inner, lambda *answers: told.append(answers))
+
+    assert [rate.limits.text for rate in rates_of(measured)] == ["rate 5/second", "quota 7/day"]
+    assert length_hint(_Timed([], {}), 1) == 0
