@@ -327,6 +327,7 @@ def test_real_time_passes_between_groups(db: Database) -> None:
             worker.deliverer.run_next(lambda: False)
             times.update({one: time.monotonic() for one in worker.arrived() if one not in times})
 
+    began = time.monotonic()
     threads = [threading.Thread(target=deliver, args=(worker,)) for worker in workers]
     for thread in threads:
         thread.start()
@@ -335,5 +336,6 @@ def test_real_time_passes_between_groups(db: Database) -> None:
 
     assert len(times) == 24
     domain = sorted(at for one, at in times.items() if "gmail" in one)
-    assert excess(domain, 10.0) <= 5 + 10 * 0.3 + 1  # noted a moment after the group was sent
-    assert max(at for one, at in times.items() if "a.example" in one) < domain[6]
+    # a group of five every half second, and never earlier, however late a busy machine notes it
+    assert all(at - began >= number // 5 * 0.5 - 0.1 for number, at in enumerate(domain))
+    assert max(at for one, at in times.items() if "a.example" in one) < domain[-1]
