@@ -27,7 +27,6 @@ UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 IMAGE = instructions((DEPLOY / "Containerfile").read_text("utf-8"))
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 OURS = ("web", "worker")
-OF_OTHER_PARTS = {"MAILER_BROKER_URL", "MAILER_BROKER_URL_FILE"}  # of the engine for Celery
 EXPOSURE = 20  # tenths; systemd itself calls up to 19 OK, and a unit without any hardening has 96
 
 
@@ -51,7 +50,7 @@ def values(unit: Path, name: str) -> list[str]:
 )
 def test_every_setting_that_is_named_exists(path: Path) -> None:
     named = set(re.findall(r"\bMAILER_[A-Z_]+", path.read_text("utf-8")))
-    assert named <= known_settings() | OF_OTHER_PARTS
+    assert named <= known_settings()
 
 
 # --- systemd ----------------------------------------------------------------------------------------------------------
@@ -147,7 +146,7 @@ def test_command_has_the_settings_and_the_secrets_of_the_service(tmp_path: Path)
 def test_command_knows_every_secret() -> None:
     (listed,) = re.findall(r"for secret in (.*); do", (DEPLOY / "systemd" / "mailer").read_text("utf-8"))
     known = {f"MAILER_{name.upper()}" for name in listed.split()}
-    assert set(SECRET_VARIABLES) <= known <= set(SECRET_VARIABLES) | OF_OTHER_PARTS
+    assert known == set(SECRET_VARIABLES)
 
 
 # --- the image --------------------------------------------------------------------------------------------------------

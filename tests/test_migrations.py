@@ -154,7 +154,10 @@ def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(empty_databas
     db.migrate()
 
     with db.read() as connection:
-        assert everything(connection, earlier) == before
+        after = everything(connection, earlier)
+    assert after.pop("served_versions", None) or "served_versions" not in before  # the migrations' own
+    before.pop("served_versions", None)
+    assert after == before
     harness = Harness(db)
     release(db)
     harness.run()

@@ -17,6 +17,7 @@ from tests.doc_pages import ROOT, codes, section, table
 from tests.service import BIN
 
 SECRETS = {
+    "MAILER_BROKER_URL": "amqp://mailer:hunter2@rabbitmq.example.com/mailer",
     "MAILER_SECRET_KEY": "hunter2" * 8,
     "MAILER_DATABASE_URL": "postgresql://mailer:hunter2@db.example.com/mailer",
     "MAILER_LISTEN_URL": "postgresql://mailer:hunter2@db.example.com/mailer",
