@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from mailer.api import audience, campaigns, control, health, mailer, sessions, suppressed_addresses, unsubscribes, users
+from mailer.api import (
+    audience,
+    campaigns,
+    control,
+    health,
+    mailer,
+    operators,
+    sessions,
+    suppressed_addresses,
+    unsubscribes,
+    users,
+)
 from mailer.api.errors import EnvelopeApi, protect, register_errors
 from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
+from mailer.audit.retention import audit_retention
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.services import ServicesFirst, SessionsOfServices
 from mailer.callers.sessions import LocalSessions, Sessions
 from mailer.callers.tokens import Authenticator, Tokens
 from mailer.callers.workspace_callers import WorkspaceCallers
@@ -33,23 +47,29 @@ from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.metrics.optional import serve_metrics, watched
 from mailer.observer import UNOBSERVED
+from mailer.pacing.admission import Admission
+from mailer.pacing.domain_slots import DomainSlots
+from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, unsubscribe
 from mailer.selector import database_at
-from mailer.settings import Settings, secret_file_warnings, site_address, unknown_settings
+from mailer.settings import Settings, site_address
+from mailer.settings.advice import settings_with_warnings
+from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
-from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.steps.stepwise_task import StepwiseTask
 from mailer.storage.workers import Heartbeat
-from mailer.workspace import scheduled_sync
+from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
+from transports.rate import share
 
 if TYPE_CHECKING:
     from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
 
-ScheduledTask = scheduled_sync.SyncTask | StepwiseTask
+ScheduledTask = SyncTask | StepwiseTask
 
 MAX_FORM_BYTES = 16 * 1024  # how large a form that is sent from a page may be
 
@@ -80,17 +100,16 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         raise ConfigError(f"MAILER_TRANSPORT: {error}") from error
     engine = engine_class(settings.engine)
     engine.check(settings)
-    _check_mail(settings)
-    if settings.auth == "workspace" and not settings.workspace_url:
-        raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
-    scheduled_sync.check(settings)
+    refuse_impossible(settings)
     db = database_at(settings.database_url, prepare=settings.database_prepare)
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    share(transport, SharedSlots(db))
     instruments, transport = watched(settings, db, transport)
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
+    domains = DomainSlots(dict(settings.domain_rates))
     outbox = Outbox(
         db,
         lease=lease,
@@ -99,15 +118,18 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
         observer=observer,
+        admission=Admission(domains, settings.send_window),
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
     limit = float(settings.planning_timeout)
-    planner = Planner(db, settings.batch_size, lease, merge=settings.merge_addresses, limit=limit, observer=observer)
+    merge = settings.merge_addresses
+    planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains, observer=observer)
     tasks = _scheduled_tasks(db, settings, lease)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
+    loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     parts = EngineParts(deliverer, planner, settings, db, loops, observer, of_each_process={"workers"})
     parts = replace(parts, after_fork=partial(serve_metrics, settings, instruments), before_exit=transport.close)
@@ -123,55 +145,20 @@ def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, 
     """The tasks that the settings ask for. `lease` is in ms."""
     tasks: dict[str, ScheduledTask] = {}
     if settings.sync_every is not None:
-        tasks["sync"] = scheduled_sync.SyncTask(db, settings)
+        tasks["sync"] = SyncTask(db, settings)
     if settings.retention is not None:
         tasks["retention"] = retention_task(db, settings.retention * 1000, lease)
     return tasks
 
 
-def _check_mail(settings: Settings) -> None:
-    """Raise `ConfigError` if recipients could not follow the links in their mail."""
-    if site_address.links_lead_nowhere(settings.site_url, settings.transport) and not settings.allow_local_links:
-        raise ConfigError(
-            f"MAILER_SITE_URL: {settings.site_url}: recipients elsewhere cannot follow links to this machine; "
-            "name the address under which they reach this service, or set MAILER_ALLOW_LOCAL_LINKS=true"
-        )
-
-
-def setting_warnings(settings: Settings) -> tuple[str, ...]:
-    """Return a sentence for each setting that works but is probably a mistake."""
-    open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
-    senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
-    return (*senders, *site_address.warnings_about(settings.site_url))
-
-
-def settings_with_warnings() -> Settings:
-    """Read the settings. Raises `ConfigError`.
-
-    Logged once: unknown variables, files with secrets that everybody may read, and if mail goes out over SMTP, each
-    setting that is probably a mistake.
-    """
-    for unknown in unknown_settings():
-        _warn(str(unknown))
-    for warning in secret_file_warnings():
-        _warn(warning)
-    settings = Settings.from_env()
-    for warning in setting_warnings(settings) if site_address.smtp_hosts(settings.transport) else ():
-        _warn(warning)
-    return settings
-
-
-@cache
-def _warn(text: str) -> None:
-    log.warning(text)  # once, and not again in the processes that are forked from this one
-
-
 def _callers(services: Services) -> tuple[Authenticator, Sessions]:
     settings = services.settings
+    own = LocalSessions(services.db, services.tokens)
     if settings.auth == "local":
-        return services.tokens, LocalSessions(services.db, services.tokens)
+        return services.tokens, own
     callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
-    return callers, WorkspaceSessions(settings.workspace_url, callers)
+    sessions = WorkspaceSessions(settings.workspace_url, callers)
+    return ServicesFirst(services.tokens, callers), SessionsOfServices(own, sessions)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -222,15 +209,18 @@ def _add_api(app: Flask, services: Services) -> None:
         sessions.make_blueprint(guard, logins),
         mailer.make_blueprint(db, guard, engine, settings, observer),
         audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
-        campaigns.make_blueprint(db, guard),
+        campaigns.make_blueprint(db, guard, settings.send_window),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
-        control.make_blueprint(db, guard, engine, observer),
+        control.make_blueprint(db, guard, engine, observer, settings.send_window),
+        operators.make_blueprint(db, guard, engine),
     ):
         api.register_blueprint(blueprint)
     troubles = {name: task.trouble for name, task in services.tasks.items()}
-    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services))
+    window = settings.send_window
+    notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
+    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services), notes)
     app.register_blueprint(checks)
 
 

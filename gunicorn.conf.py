@@ -10,11 +10,12 @@ from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket
 from gunicorn.workers import gthread
 
-from app import build, settings_with_warnings
+from app import build
 from mailer.cli.failures import failure_of
 from mailer.logs.access import access_fields, is_quiet
 from mailer.logs.configuration import adopt, configure
 from mailer.settings import log_settings
+from mailer.settings.advice import settings_with_warnings
 from mailer.settings.listening import address_of, refusals
 
 

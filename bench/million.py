@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--recipients", type=int, default=1_000_000)
     parser.add_argument("--processes", type=int, default=2, help="how many deliver")
     parser.add_argument("--transport", default="memory:?keep=0")
-    parser.add_argument("--sql", action="append", default=[])
+    parser.add_argument("--sql", action="append", default=[], help="run this first, to try settings of a table")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else the workers would outlive us
     db = database_at(options.database)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from selenium import webdriver
 from sqlalchemy import create_engine, insert, text
 from xdist.scheduler import LoadFileScheduling
@@ -19,6 +20,8 @@ CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver"
 
 
 compile_once()
+settings.register_profile("suite", deadline=None)  # no test says how fast the machine must be
+settings.load_profile("suite")
 
 # files of long tests that share no service: their tests run wherever there is room, and not one after the other
 APART = {

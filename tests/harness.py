@@ -16,10 +16,13 @@ from mailer.campaigns.progress import Progress, progress
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.messages.links import Links
+from mailer.observer import UNOBSERVED, Observer
+from mailer.pacing.admission import Admission
+from mailer.pacing.domain_slots import DomainSlots
 from mailer.selector.sql.sqlite_functions import add_functions
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, Delivery
+from mailer.storage.models import Batch, Delivery, Priority
 from transports.base import Transport
 from transports.memory import MemoryTransport
 
@@ -50,7 +53,14 @@ class Interrupted(Database):
 class Harness:
     """One worker; `now` is the database's time."""
 
-    def __init__(self, db: Database, transport: Transport | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        db: Database,
+        transport: Transport | None = None,
+        *,
+        observer: Observer = UNOBSERVED,
+        **settings: Any,
+    ) -> None:
         self.now = START
         self.db = db
         db.clock = lambda _connection: self.now
@@ -59,9 +69,12 @@ class Harness:
         limits = {
             name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
         }
-        self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, **limits)
+        self.domains = DomainSlots(dict(self.settings.domain_rates))
+        limits["admission"] = Admission(self.domains, self.settings.send_window)
+        self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, observer=observer, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store
+        self._observer = observer
         self.deliver_through(transport or self.transport)
         self.campaign_id = ""
 
@@ -69,22 +82,34 @@ class Harness:
         """Deliver through this transport from now on."""
         links = Links(self.settings.secret_key, "http://x")
         template_of = partial(compile_campaign, self.db, self.settings)
-        self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of)
+        self.deliverer = Deliverer(self.outbox, transport, links, self.settings, template_of, self._observer)
 
-    def accept(self, query: Mapping[str, Any] | None = None, *, dry_run: bool = False, key: str | None = None) -> str:
+    def accept(
+        self,
+        query: Mapping[str, Any] | None = None,
+        *,
+        dry_run: bool = False,
+        key: str | None = None,
+        priority: Priority | None = None,
+    ) -> str:
         """Accept a campaign, which later calls are about."""
-        draft = Draft("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]", query or {}, dry_run)
+        text = ("News", "news@example.com", "Hi [fname]", "Hello [name] [unsubscribe]")
+        draft = Draft(*text, query or {}, dry_run, priority=priority)
         self.campaign_id = accept(self.db, "user00000", draft, key).campaign_id
         return self.campaign_id
 
     def plan(self) -> bool:
         """Plan one campaign."""
-        return Planner(self.db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses).plan_next()
+        return self._planner(self.db).plan_next()
+
+    def _planner(self, db: Database) -> Planner:
+        merge = self.settings.merge_addresses
+        return Planner(db, self.settings.batch_size, self.lease, merge=merge, domains=self.domains)
 
     def plan_interrupted(self, happens: Callable[[], object]) -> None:
         """Plan one campaign in a process to which something happens once its batches are cut and not yet written."""
         with closing(Interrupted(self.db, 2, happens)) as db:  # the first write says that it is being planned
-            Planner(db, self.settings.batch_size, self.lease, merge=self.settings.merge_addresses).plan_next()
+            self._planner(db).plan_next()
 
     def die_planning(self) -> None:
         """Be killed in the middle of planning one campaign, if one waits."""

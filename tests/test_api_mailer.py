@@ -152,6 +152,22 @@ def test_missing_permission_is_403_in_rocketchats_words(service: Service) -> Non
     assert answer.json() == {"success": False, "error": error}
 
 
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("changes", [{}, {"dryrun": True}], ids=str)
+def test_urgent_without_its_permission_is_403_and_nothing_is_accepted(service: Service, changes) -> None:
+    answer = service.post(service.headers("user00000", "send-mail"), priority="urgent", **changes)
+    assert answer.status_code == 403
+    error = "User does not have the permissions required for this action [error-unauthorized]"
+    assert answer.json() == {"success": False, "error": error}
+
+
+@pytest.mark.parametrize("given", ["urgent", "normal", "bulk"])
+def test_priority_is_kept_and_shown(service: Service, given: str) -> None:
+    headers = service.headers("user00000", "send-mail", "send-urgent-mail")
+    posted = service.post(headers, priority=given)
+    assert service.get(posted.headers["Location"], headers).json()["campaign"]["priority"] == given
+
+
 INVALID_PARAMS = {
     "from missing": ({"from": None}, "from"),
     "subject missing": ({"subject": None}, "subject"),
@@ -171,6 +187,8 @@ INVALID_PARAMS = {
     "query empty object": ({"query": {}}, "query"),
     "query number": ({"query": 0}, "query"),
     "query boolean": ({"query": False}, "query"),
+    "priority unknown": ({"priority": "high"}, "priority"),
+    "priority number": ({"priority": 1}, "priority"),
     "unknown field": ({"cc": "x@example.com"}, "cc"),
 }
 
@@ -449,7 +467,7 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     assert sorted(schema["required"]) == ["body", "from", "subject"]
     assert [kind["type"] for kind in schema["properties"].pop("dryrun")["oneOf"]] == ["boolean", "string"]
     assert {name: field["type"] for name, field in schema["properties"].items()} == dict.fromkeys(
-        ("from", "subject", "body", "query", "replyTo"), "string"
+        ("from", "subject", "body", "query", "replyTo", "priority"), "string"
     )
     assert spec["info"]["title"] == "Mailer"
     assert spec["info"]["version"] == version("campaign-mailer")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import getpass
 import io
 import json
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import delete, insert, update
 
 from mailer.cli import main
+from mailer.cli.root import system_user
 from mailer.storage.database import Database
 from mailer.storage.models import RefusedAddress, User
 from mailer.suppression.blocked_addresses import block
@@ -187,7 +187,7 @@ def test_address_is_blocked_with_a_reason_and_lifted(service: Service, headers: 
     blocked = run("suppressed", "block", "User00003@Example.com", "user00001@example.com", "--reason", "asked by phone")
     assert (blocked.exit_code, blocked.stdout) == (0, "blocked: 2, already: 0\n")
     rows = {line.split()[0]: line.split(None, 4)[4] for line in run("suppressed", "list").stdout.splitlines()[1:]}
-    who = getpass.getuser()
+    who = system_user()
     assert " ".join(rows["user00003@example.com"].split()) == f"blocked by {who} asked by phone"
     both = f"blocked by {who}, 5.1.1 asked by phone; {REPLY}"
     assert " ".join(rows["user00001@example.com"].split()) == both

@@ -209,6 +209,12 @@ def test_password_of_the_database_is_not_shown(run, monkeypatch: pytest.MonkeyPa
     assert f"database: {address.replace('hunter2', '***')}" in result.stdout.splitlines()
 
 
+def test_config_check_shows_limits_and_how_much_is_used(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MAILER_TRANSPORT", f"file:{tmp_path}/out?rate=50/second&quota=10000/day&warmup=200/day*2")
+    told = "quota 10000/day, warmup 200/day*2; warm-up since the first message: day 1 with mail; 0 of 200 used today"
+    assert f"rates: file {tmp_path}/out: rate 50/second, {told}" in run("config", "check").stdout.splitlines()
+
+
 def test_config_check_without_env_file_says_so(run) -> None:
     assert run("config", "check").stdout.splitlines()[1] == ".env: none there"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from mailer.cli import main
+from mailer.cli.root import system_user
 from mailer.directory.imports import upsert_documents
 from mailer.directory.user_tables import KNOWN
 from mailer.storage.models import Campaign
@@ -143,7 +143,7 @@ def test_suppression_list_is_imported_listed_and_exported(local) -> None:
     ]
     _, *kept = (line.split() for line in local("unsubscribes", "kept").stdout.splitlines())
     assert [(row[0], row[4:]) for row in kept] == [
-        (address, [getpass.getuser(), "list.csv"]) for address in ("bob@example.org", "nobody@example.org")
+        (address, [system_user(), "list.csv"]) for address in ("bob@example.org", "nobody@example.org")
     ]
     assert local("unsubscribes", "remove", "NOBODY@example.org").stdout == "subscribed: NOBODY@example.org\n"
     assert local("unsubscribes", "remove", "nobody@example.org").exit_code == 1

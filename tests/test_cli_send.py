@@ -82,6 +82,17 @@ def shell(service: Service, tmp_path: Path) -> Shell:
     return Shell(tmp_path, service)
 
 
+def test_priority_goes_with_the_campaign_and_urgent_takes_a_permission(shell: Shell) -> None:
+    before = len(shell.campaigns())
+    sent = shell.send("--yes", "--priority", "bulk")
+    assert "priority: bulk" in sent.stdout
+    assert shell.campaigns()[0]["priority"] == "bulk"
+    refused = shell.send("--yes", "--priority", "urgent")
+    assert refused.returncode == 1
+    assert "permissions required" in refused.stderr
+    assert len(shell.campaigns()) == before + 1
+
+
 @pytest.mark.parametrize("query", [None, '{"_id": "u1"}'], ids=["everyone", "one"])
 def test_terminal_is_asked_with_the_number_of_people(shell: Shell, query: str | None) -> None:
     before = len(shell.campaigns())

@@ -17,7 +17,8 @@ from app import create_app
 from mailer import errors
 from mailer.api.errors import HTTP_TYPES
 from mailer.api.schemas import MailerSchema
-from mailer.campaigns.progress import BLOCKED, CANCELLING
+from mailer.audit.log import Act
+from mailer.campaigns.progress import BLOCKED, CANCELLING, HELD
 from mailer.cli import main
 from mailer.delivery import retry
 from mailer.messages.addresses import Mailbox
@@ -139,6 +140,8 @@ def test_transport_options_are_documented(scheme: str) -> None:
     where = next(row[1] for row in rows if codes(row[0])[0].startswith(f"{scheme}:"))
     if scheme.startswith("smtp"):
         where = " ".join(row[0] for row in table(text, "option"))
+    elif "#how-much-is-sent" in where:
+        where += " ".join(row[0] for row in table(section(REFERENCE / "transports.md", "How much is sent"), "option"))
     documented = {code.partition("=")[0] for code in codes(where) if "=" in code}
     assert documented == options_of(scheme)
 
@@ -241,12 +244,21 @@ def test_example_query_is_accepted(query: str) -> None:
 
 @pytest.mark.parametrize(
     ("heading", "states"),
-    [("Campaigns", [*CampaignState, BLOCKED, CANCELLING]), ("Batches", BatchState), ("Deliveries", DeliveryStatus)],
+    [
+        ("Campaigns", [*CampaignState, HELD, BLOCKED, CANCELLING]),
+        ("Batches", BatchState),
+        ("Deliveries", DeliveryStatus),
+    ],
     ids=["campaigns", "batches", "deliveries"],
 )
 def test_states_are_documented(heading: str, states: Iterable[str]) -> None:
     documented = [codes(row[0])[0] for row in table(section(DOCS / "delivery.md", heading), "state")]
     assert documented == [str(state) for state in states]
+
+
+def test_acts_of_the_audit_log_are_documented() -> None:
+    rows = table(section(DOCS / "operators.md", "The audit log"), "act")
+    assert [code for row in rows for code in codes(row[0])] == list(Act)
 
 
 def test_retry_tables_are_those_of_the_code() -> None:

@@ -162,7 +162,7 @@ def test_reload_keeps_port_and_counts_and_the_end_leaves_no_files(service: Watch
     """The last test: it ends the service."""
     assert service.process is not None
     before, pids = service.metrics(), service.pids()
-    service.process.send_signal(signal.SIGHUP)
+    os.kill(service.process.pid or 0, signal.SIGHUP)
     assert eventually(lambda: not service.pids() & pids and len(service.pids()) == 2)
     for pid in pids:
         assert eventually(lambda pid=pid: str(pid) not in service.files())

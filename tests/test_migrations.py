@@ -13,6 +13,7 @@ from sqlalchemy import Connection, MetaData, column, select, table
 import mailer.storage.migrations
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
+from mailer.campaigns.hold import release
 from mailer.directory.documents import normalise
 from mailer.selector import database_at
 from mailer.storage.database import newest_version
@@ -97,6 +98,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         | {"source": "list.csv"}
     ],
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
+    "slot_counts": [{"key": "smtp relay:25", "next_at_us": 1500, "day": 1, "used": 2, "first_day": 0, "days": 0}],
     "campaign_minutes": [
         {"campaign_id": "running", "minute": 0, "part": part, **NOTHING, SENT: part + 1} for part in (0, 1)
     ],
@@ -106,6 +108,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "workers": [
         {"id": "w1", "host": "h", "pid": 7, "engine": "local", "role": "web", "version": "0"}
         | {"started_at": 1, "seen_at": 2, "doing": ""}
+    ],
+    "sending_hold": [{"id": 1, "reason": "trouble", "since": 1, "held_by": "root"}],
+    "audit_log": [
+        {"at": 1, "who": "root", "via": "cli", "origin": "host", "act": "hold-sending", "about": None, "details": {}}
     ],
     "turns": [{"caller_id": "user00000", "priority": "bulk", "used": 5}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
@@ -127,7 +133,7 @@ def store(connection: Connection, revision: str, stored: dict[str, list[dict[str
     CONFIG.attributes["connection"] = connection
     command.upgrade(CONFIG, revision)
     earlier.reflect(connection, resolve_fks=False)
-    for name in [known.name for known in Base.metadata.sorted_tables if known.name in earlier.tables]:
+    for name in [known.name for known in earlier.sorted_tables if known.name in Base.metadata.tables]:
         known = earlier.tables[name].columns.keys()
         rows = [{key: row[key] for key in row if key in known} for row in stored.get(name, [])]
         types = {one.name: one.type for one in Base.metadata.tables[name].columns}
@@ -150,6 +156,7 @@ def test_earlier_schema_is_migrated_with_its_rows_and_gone_on_with(empty_databas
     with db.read() as connection:
         assert everything(connection, earlier) == before
     harness = Harness(db)
+    release(db)
     harness.run()
     harness.now += 1000
     ends = {state: state for state in ENDED} | {"paused": "paused", "accepted": "completed", "planning": "completed"}

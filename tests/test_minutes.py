@@ -113,9 +113,9 @@ class Retries(Observer):
 class Crew:
     """Four threads that deliver one campaign: some die with messages in hand, and the transport fails for each."""
 
-    def __init__(self, harness: Harness) -> None:
+    def __init__(self, harness: Harness, observer: Retries) -> None:
         self.harness = harness
-        self.observer = harness.outbox._observer = Retries()
+        self.observer = observer
         self.failures: list[BaseException] = []
         self.threads = [threading.Thread(target=self.work, args=(number,)) for number in range(4)]
 
@@ -160,12 +160,14 @@ def test_workers_of_one_campaign_neither_deadlock_nor_lose_a_count(
     """In the same minute, while the breaker opens, addresses are refused, leases end and workers die."""
     db = database_at(postgresql_url)
     add_users(db, 120)
-    harness = Harness(db, batch_size=5, checkpoint=2, max_failure_rate=1.0, suppress_after=3, same_refusals=0)
+    observer = Retries()
+    limits = {"max_failure_rate": 1.0, "suppress_after": 3, "same_refusals": 0}
+    harness = Harness(db, observer=observer, batch_size=5, checkpoint=2, **limits)
     for number in range(0, 120, 7):
         harness.store.answer(f"user{number:05d}@example.com", Status.REFUSED)
     harness.accept()
     harness.plan()
-    crew = Crew(harness)
+    crew = Crew(harness, observer)
 
     crew.run()
 

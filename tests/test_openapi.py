@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mailer.callers.tokens import PERMISSIONS
 from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.drills import rounds
@@ -52,7 +53,7 @@ def test_strangers_are_answered_as_described(service: Service, tmp_path: Path) -
 
 @pytest.mark.drill
 def test_callers_are_answered_as_described(service: Service, tmp_path: Path) -> None:
-    known = service.headers("user00000", "send-mail", "manage-users")
+    known = service.headers("user00000", *PERMISSIONS)
     headers = [part for name, value in known.items() for part in ("-H", f"{name}: {value}")]
     done = tried(service, tmp_path, *headers, "--exclude-path", "/api/v1/logout")  # which would end the token
     assert done.returncode == 0, done.stdout[-6000:]

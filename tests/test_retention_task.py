@@ -15,7 +15,6 @@ from app import build, create_app
 from mailer.campaigns import control, retention
 from mailer.campaigns.retention import PERIOD, purging, retention_task
 from mailer.settings import Settings
-from mailer.storage import small_steps
 from mailer.storage.database import Database
 from mailer.storage.models import (
     Campaign,
@@ -27,8 +26,9 @@ from mailer.storage.models import (
     User,
     Wish,
 )
-from mailer.storage.small_steps import delete_in_steps, run_steps
-from mailer.storage.stepwise_task import StepwiseTask, Stopped
+from mailer.storage.steps import small_steps
+from mailer.storage.steps.small_steps import delete_in_steps, run_steps
+from mailer.storage.steps.stepwise_task import StepwiseTask, Stopped
 from tests.harness import Died, Harness, Interrupted
 from transports.base import Status
 

@@ -19,6 +19,7 @@ from tests.service import BIN
 SECRETS = {
     "MAILER_SECRET_KEY": "hunter2" * 8,
     "MAILER_DATABASE_URL": "postgresql://mailer:hunter2@db.example.com/mailer",
+    "MAILER_LISTEN_URL": "postgresql://mailer:hunter2@db.example.com/mailer",
     "MAILER_TRANSPORT": "smtp://news:hunter2@mail.example.com",
     "MAILER_WORKSPACE_TOKEN": "hunter2",
 }

@@ -253,7 +253,7 @@ def test_links_that_can_be_followed_start(tmp_path: Path, values: dict[str, Any]
     [("smtp://127.0.0.1", 2), ("failover:(file:x smtp://127.0.0.1)", 2), ("console:", 0)],
 )
 def test_start_under_smtp_warns_once_of_an_address_without_https(tmp_path: Path, transport: str, told: int) -> None:
-    code = "import app; app.settings_with_warnings(); app.settings_with_warnings()"
+    code = "from mailer.settings.advice import settings_with_warnings as read; read(); read()"
     named = {"MAILER_TRANSPORT": transport, "MAILER_SITE_URL": "http://news.example.com", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=named, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -27,9 +27,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import insert, select, text, update
 
-from mailer.campaigns import control
+from mailer.campaigns import control, hold
 from mailer.campaigns.invariants import examine
-from mailer.campaigns.progress import BLOCKED, CANCELLING, progress
+from mailer.campaigns.progress import BLOCKED, CANCELLING, HELD, progress
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.minutes import minutes
 from mailer.delivery.outbox import Checkpoint
@@ -47,7 +47,7 @@ from transports.base import About, Message, Outcome, Status, TransportUnavailabl
 
 USERS = [f"user{number:05d}" for number in range(14)]
 ANSWERS = (Status.SENT, Status.DEFERRED, Status.DEFERRED, Status.REFUSED, Status.UNCERTAIN)
-WANTED = {*CampaignState, BLOCKED, CANCELLING, *(f"delivery {status}" for status in DeliveryStatus)}
+WANTED = {*CampaignState, HELD, BLOCKED, CANCELLING, *(f"delivery {status}" for status in DeliveryStatus)}
 FINAL = {DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.SKIPPED}
 ENDED = {CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES, CampaignState.CANCELLED}
 STOPPED = {CampaignState.PAUSED, CampaignState.CANCELLED, CampaignState.FAILED}
@@ -85,6 +85,7 @@ class Mailing(RuleBasedStateMachine):
         self.finals: dict[tuple[str, str], str] = {}
         self.allowed: Counter[tuple[str, str]] = Counter()  # copies that a person has allowed beyond two
         self.unsubscribed: set[str] = set()
+        self.held = False
         self.last_message: int | None = None
         self.breaks: list[int] = []  # after how many messages the transport raises what it must not, each time
 
@@ -96,7 +97,7 @@ class Mailing(RuleBasedStateMachine):
         self.accept(dry_run=False, then="planned")
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
-        """The memory transport, watched: who has unsubscribed gets nothing, nor anyone of a stopped campaign."""
+        """The memory transport, watched: who has unsubscribed gets nothing, nor anyone while all that is stopped."""
 
         left = self.breaks.pop(0) if self.breaks else None
 
@@ -106,6 +107,7 @@ class Mailing(RuleBasedStateMachine):
                 campaign_id = message.id.partition(".")[0]
                 assert message.recipient.partition("@")[0] not in self.unsubscribed
                 assert self.state(campaign_id) not in STOPPED
+                assert not self.held
                 if self.last_message == 0:
                     raise Killed
                 if left is not None:
@@ -251,6 +253,16 @@ class Mailing(RuleBasedStateMachine):
         with suppress(InvalidState):
             action(self.db, data.draw(st.sampled_from(self.ids)))
 
+    @rule(release=st.booleans())
+    def hold_or_release(self, release: bool) -> None:
+        """An operator stops all sending, or lets it go on; claims that are frozen meanwhile are still held."""
+        self.held = not release
+        if release:
+            hold.release(self.db)
+        else:
+            hold.hold(self.db, "an operator")
+            assert not self.harness.deliverer.run_next(lambda: False)
+
     @precondition(lambda self: self.ids)
     @rule(uncertain=st.booleans(), data=st.data())
     def retry_failed(self, uncertain: bool, data: st.DataObject) -> None:
@@ -307,6 +319,7 @@ class Mailing(RuleBasedStateMachine):
         """Once nothing is in the way any more, everything comes to its end."""
         if not hasattr(self, "harness"):
             return
+        self.hold_or_release(release=True)
         self.harness.store.recover()
         self.harness.store.forget_answers()
         self.breaks = []
@@ -384,6 +397,9 @@ def test_every_state_can_be_entered(mailing: type[Mailing]) -> None:
         (walk.accept, {"dry_run": False, "then": "planner dies"}),
         (walk.unsubscribes_or_back, {"number": 13, "back": False}),
         (walk.time_passes, {"minutes": 0.5}),
+        (walk.hold_or_release, {"release": False}),
+        (walk.work, {"answers": [], "stop_after": None}),
+        (walk.hold_or_release, {"release": True}),
         (walk.work_and_freeze, {"messages": 1, "then": control.pause}),
         (lambda: control.cancel(walk.db, first), {}),
         (walk.wake, {"write": "release", "late": False}),

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from app import create_app
-from mailer.callers.tokens import Tokens
+from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.callers.workspace_callers import MAX_REMEMBERED, REMEMBERED_SECONDS, WorkspaceCallers, permissions
 from mailer.errors import ConfigError, NotLoggedIn, WorkspaceUnavailable
 from mailer.settings import Settings
@@ -193,7 +193,7 @@ def test_memory_of_callers_is_bounded() -> None:
 
 
 def test_roles_give_permissions() -> None:
-    assert permissions(["admin"], []) == {"send-mail", "manage-users"}
+    assert permissions(["admin"], []) == set(PERMISSIONS)
     assert permissions(["user"], []) == frozenset()
 
 
@@ -208,3 +208,23 @@ def test_workspace_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(WorkspaceUnavailable) as refused:
         callers.authenticate("ann", "t")
     assert isinstance(refused.value.__cause__, requests.ConnectionError)
+
+
+def test_service_is_known_here_and_the_workspace_is_not_asked_about_it(service: Service, fake: FakeWorkspace) -> None:
+    asked = fake.requests
+    token = Tokens(service.db).create_for_service("feed", ["send-mail"])
+    headers = {"X-User-Id": "service:feed", "X-Auth-Token": token}
+    assert service.finish(headers, service.post(headers))["callerId"] == "service:feed"
+    assert service.get("/api/v1/me", headers).json()["_id"] == "service:feed"
+    for wrong in ({"X-Auth-Token": "wrong"}, {"X-User-Id": "service:other"}):
+        assert service.get(CAMPAIGNS, headers | wrong).status_code == 401
+    assert requests.post(f"{service.url}/api/v1/logout", headers=headers, timeout=30).status_code == 200
+    assert service.get(CAMPAIGNS, headers).status_code == 401
+    assert fake.requests == asked
+
+
+def test_token_made_here_for_a_user_is_not_taken_for_a_services(service: Service, fake: FakeWorkspace) -> None:
+    with service.db.write() as connection:
+        connection.execute(User.__table__.insert(), [user_row(1, id="service:old")])  # from before the rule
+    headers = {"X-User-Id": "service:old", "X-Auth-Token": Tokens(service.db).create("service:old", ["send-mail"])}
+    assert service.get(CAMPAIGNS, headers).status_code == 401

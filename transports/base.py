@@ -78,10 +78,12 @@ class TransportConfigError(TransportError, ValueError):
 class TransportUnavailable(TransportError):
     """The transport could not send now; the messages without an outcome were certainly not handed over.
 
-    `about` is `transport`, or `rate` where a limit of the other side was reached.
+    `about` is `transport`, or `rate` where a limit was reached. `retry_after` is the seconds after which it can be
+    tried again, where that is known; it is tried after five minutes at the latest.
     """
 
     about: About = About.TRANSPORT
+    retry_after: float | None = None
 
 
 class Transport(ABC):

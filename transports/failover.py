@@ -17,6 +17,7 @@ from typing import Self
 
 from transports.base import About, Message, Outcome, Transport, TransportConfigError, TransportUnavailable
 from transports.options import Options, shown_options, split_group, split_url
+from transports.rate import Rate, Rated, rates_of
 from transports.registry import from_url, shown_url
 
 COOLDOWN = 30.0  # seconds
@@ -66,7 +67,7 @@ class ReplayableMessages:
             raise
 
 
-class FailoverTransport(Transport):
+class FailoverTransport(Transport, Rated):
     """Sends through the first member that works; one that failed is passed over for `cooldown` seconds.
 
     When all of them are cooling down they are tried all the same: waiting is the caller's decision.
@@ -141,6 +142,10 @@ class FailoverTransport(Transport):
         for member in self._members:
             member.transport.close()
 
+    def rates(self) -> Sequence[Rate]:
+        """Those of the members."""
+        return [rate for member in self._members for rate in rates_of(member.transport)]
+
     def _preference(self) -> Sequence[Member]:
         return self._members
 
@@ -173,4 +178,6 @@ def _unavailable(failures: dict[Member, TransportUnavailable]) -> TransportUnava
     error = TransportUnavailable("; ".join(f"{member.name}: {failure}" for member, failure in failures.items()))
     limited = all(failure.about is About.RATE for failure in failures.values())
     error.about = About.RATE if limited else About.TRANSPORT
+    waits = [failure.retry_after for failure in failures.values()]
+    error.retry_after = min((wait for wait in waits if wait is not None), default=None) if None not in waits else None
     return error

@@ -1,4 +1,4 @@
-"""The caller's own campaigns: listed, counted, and their outcomes by recipient."""
+"""Campaigns, the caller's own or for operators everybody's: listed, counted, and their outcomes by recipient."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint, KeysetSchema, OffsetSchema, keyset_page
-from mailer.api.guard import Guard, current_caller
-from mailer.api.requests.fields import Milliseconds
+from mailer.api.guard import Guard, campaigns_in_reach, current_caller
+from mailer.api.requests.fields import Milliseconds, WireBoolean
 from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, StrictSchema, SuccessSchema
+from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
 from mailer.campaigns import progress
 from mailer.delivery import minutes
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import DeliveryStatus
 from mailer.times import to_iso
+
+
+class CampaignsQuerySchema(OffsetSchema):
+    """Whose campaigns to list, and which page of them."""
+
+    everybody = WireBoolean(
+        data_key="all",
+        load_default=False,
+        metadata={"type": "boolean", "description": "Everybody's, which takes the permission `manage-campaigns`."},
+    )
 
 
 class DeliveriesQuerySchema(KeysetSchema):
@@ -79,44 +91,49 @@ class DeliveriesAnswerSchema(SuccessSchema):
     next = fields.String(allow_none=True)
 
 
-def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Routes that read campaigns. Another caller's campaign is answered like one that does not exist."""
+def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None) -> Blueprint:
+    """Routes that read campaigns. One that the caller may not see is answered like one that does not exist."""
     blueprint = ApiBlueprint("Campaigns", __name__, url_prefix="/api/v1/mailer/campaigns")
 
     @blueprint.route("")
-    @guard.requires("send-mail")
-    @blueprint.arguments(OffsetSchema, location="query")
+    @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)
+    @blueprint.arguments(CampaignsQuerySchema, location="query")
     @blueprint.response(200, CampaignsAnswerSchema)
-    def list_campaigns(page: dict[str, int]) -> Any:
-        """The caller's campaigns, newest first."""
-        found, total = progress.recent(db, current_caller().user_id, page["count"], page["offset"])
+    def list_campaigns(page: dict[str, Any]) -> Any:
+        """The caller's campaigns, newest first; with `all` and the permission `manage-campaigns` everybody's."""
+        caller = current_caller()
+        if page["everybody"]:
+            caller.require(MANAGE_CAMPAIGNS)
+        whose = None if page["everybody"] else caller.user_id
+        found, total = progress.recent(db, whose, page["count"], page["offset"], window=window)
         paging = {"count": len(found), "offset": page["offset"], "total": total}
         return {"success": True, "campaigns": found, **paging}
 
     @blueprint.route("/<campaign_id>")
-    @guard.requires("send-mail")
+    @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)
     @blueprint.response(200, CampaignAnswerSchema)
     def show_campaign(campaign_id: str) -> Any:
         """A campaign's state and counts."""
-        return {"success": True, "campaign": progress.progress(db, campaign_id, current_caller().user_id)}
+        found = progress.progress(db, campaign_id, campaigns_in_reach(), window=window)
+        return {"success": True, "campaign": found}
 
     @blueprint.route("/<campaign_id>/deliveries")
-    @guard.requires("send-mail")
+    @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)
     @blueprint.arguments(DeliveriesQuerySchema, location="query")
     @blueprint.response(200, DeliveriesAnswerSchema)
     def list_deliveries(page: dict[str, Any], campaign_id: str) -> Any:
         """A campaign's outcomes by user id; `after` continues a listing."""
-        progress.progress(db, campaign_id, current_caller().user_id)
+        progress.progress(db, campaign_id, campaigns_in_reach())
         found = progress.deliveries(db, campaign_id, status=page["status"], after=page["after"], count=page["count"])
         return keyset_page("deliveries", found, page["count"], lambda one: one.user_id)
 
     @blueprint.route("/<campaign_id>/minutes")
-    @guard.requires("send-mail")
+    @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)
     @blueprint.arguments(MinutesQuerySchema, location="query")
     @blueprint.response(200, MinutesAnswerSchema)
     def list_minutes(page: dict[str, Any], campaign_id: str) -> Any:
         """What came of a campaign minute by minute, for charts; minutes in which nothing did are left out."""
-        progress.progress(db, campaign_id, current_caller().user_id)
+        progress.progress(db, campaign_id, campaigns_in_reach())
         found = minutes.minutes(db, campaign_id, after=page["after"], count=page["count"])
         return keyset_page("minutes", found, page["count"], lambda one: to_iso(one.minute))
 

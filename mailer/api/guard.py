@@ -12,9 +12,10 @@ from flask import Flask, Response, g, request
 from flask_smorest import Blueprint
 
 from mailer.api.requests.bodies import read_whole
+from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
-from mailer.callers.tokens import Authenticator, Caller
+from mailer.callers.tokens import MANAGE_CAMPAIGNS, Authenticator, Caller
 from mailer.errors import InvalidParams, NotLoggedIn, TooBusy
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -35,9 +36,9 @@ class Guard:
         self._proxies = proxies
 
     def requires(
-        self, permission: str | None, *, limited: bool = False, audience_limited: bool = False, streams: bool = False
+        self, *permissions: str, limited: bool = False, audience_limited: bool = False, streams: bool = False
     ) -> Callable[[View], View]:
-        """Let in a caller who is logged in and whose token has `permission`; None: any token will do.
+        """Let in a caller who is logged in and whose token has one of `permissions`; none named: any token will do.
 
         `limited` counts the request against MAILER_RATE_LIMIT, `audience_limited` against MAILER_AUDIENCE_RATE_LIMIT,
         which is for requests that send nothing. The body is then read whole, unless the view `streams` it, and URL
@@ -52,10 +53,11 @@ class Guard:
                     self._hit(self._limiter, "caller", caller.user_id)
                 if audience_limited:
                     self._hit(self._audience_limiter, "looks", caller.user_id)
-                if permission is not None:
-                    caller.require(permission)
+                if permissions:
+                    caller.require(*permissions)
                 _check_request(view, streams=streams)
-                return view(*args, **kwargs)
+                with acting(Actor(caller.user_id, Via.API, self._client())):
+                    return view(*args, **kwargs)
 
             return _documented(guarded, limited=limited or audience_limited, security=SECURITY)  # type: ignore[return-value]
 
@@ -149,3 +151,9 @@ def current_caller() -> Caller:
     """Who made this request. Only in a view that `Guard.requires` guards."""
     caller: Caller = g.caller
     return caller
+
+
+def campaigns_in_reach() -> str | None:
+    """Whose campaigns this request may see and change: the id of their caller, or None for everybody's."""
+    caller = current_caller()
+    return None if MANAGE_CAMPAIGNS in caller.permissions else caller.user_id

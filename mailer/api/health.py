@@ -11,7 +11,7 @@ from webargs.flaskparser import FlaskParser
 from mailer.api.requests.fields import WireBoolean
 from mailer.api.requests.parser import StrictParser
 from mailer.api.schemas import StrictSchema
-from mailer.campaigns import progress
+from mailer.campaigns import hold, progress
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
 from mailer.storage.database import Database
@@ -38,14 +38,16 @@ def make_blueprint(
     engine: Engine,
     tasks: Mapping[str, Trouble] | None = None,
     warnings: Mapping[str, Check] | None = None,
+    notes: Mapping[str, Callable[[], str]] | None = None,
 ) -> Blueprint:
     """`/healthz`: the process is alive. `/readyz`: 200 if it can do its work, 503 if it cannot.
 
     Only what a restart may mend is a 503: a database that takes no writes, or delivery threads that have ended. What is
-    mended elsewhere, such as a mail server or a broker that is away, is a warning, since to restart the process or to
-    take it out of a cluster would only take the unsubscribe page away too. With `?strict=true` it is a 503 as well.
-    `tasks` are scheduled tasks by name: their trouble is a warning too. `warnings` are checks of further parts, by the
-    name of the part.
+    mended elsewhere, such as a mail server or a broker that is away, or a hold on all sending, is a warning, since to
+    restart the process or to take it out of a cluster would only take the unsubscribe page away too. With
+    `?strict=true` a transport or a broker that does not work is a 503 as well. `tasks` are scheduled tasks by name:
+    their trouble is a warning too. `warnings` are checks of further parts, by the name of the part. `notes` are told
+    as they are, and are neither trouble nor warnings.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -62,18 +64,30 @@ def make_blueprint(
             "engine": engine.trouble(),
         }
         concern = None if trouble["engine"] else _engine_concern(engine)
-        sending = (trouble["transport"], concern) if asked["strict"] else ()
-        down = any((trouble["database"], trouble["engine"], *sending))
+        delivering = (trouble["transport"], concern) if asked["strict"] else ()
+        down = any((trouble["database"], trouble["engine"], *delivering))
         trouble["engine"] = trouble["engine"] or concern
+        trouble["sending"] = _hold(db)
         trouble["campaigns"] = _campaigns_trouble(db)
         trouble |= {name: _task_trouble(task) for name, task in (tasks or {}).items()}
         parts = {name: problem or "ok" for name, problem in trouble.items()}
-        shown = [f"{name}: {trouble[name]}" for name in ("transport", "campaigns", *(tasks or ())) if trouble[name]]
+        parts |= {name: note() for name, note in (notes or {}).items()}
+        named = ("transport", "sending", "campaigns", *(tasks or ()))
+        shown = [f"{name}: {trouble[name]}" for name in named if trouble[name]]
         shown += [f"engine: {concern}"] if concern else []
         shown += [f"{name}: {problem}" for name, check in (warnings or {}).items() for problem in _warnings_of(check)]
         return jsonify(status="down" if down else "ready", **parts, warnings=shown), 503 if down else 200
 
     return blueprint
+
+
+def _hold(db: Database) -> str | None:
+    try:
+        with db.read() as connection:
+            held = hold.current_hold(connection)
+    except DATABASE_ERRORS:
+        return "unknown"  # the reason is told as the database's
+    return str(held) if held else None
 
 
 def _campaigns_trouble(db: Database) -> str | None:

@@ -10,6 +10,7 @@ from flask_smorest import Blueprint
 from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import Guard, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
+from mailer.callers.tokens import SEND_MAIL, SEND_URGENT
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft, make_draft
 from mailer.campaigns.lint import about_placeholders
@@ -40,7 +41,6 @@ INVALID_FROM = {
     "errorType": "error-invalid-from-address",
     "details": {"function": "Mailer.sendMail"},
 }
-SEND_URGENT = "send-urgent-mail"
 MAX_KEY = 255
 KEY = {
     "name": "Idempotency-Key",
@@ -68,7 +68,7 @@ def make_blueprint(
     blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
-    @guard.requires("send-mail", limited=True)
+    @guard.requires(SEND_MAIL, limited=True)
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
     @blueprint.refuses(400, "Bad Request", INVALID_FROM)
@@ -95,7 +95,7 @@ def make_blueprint(
         return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
-    @guard.requires(None, limited=True)
+    @guard.requires(limited=True)
     @blueprint.arguments(UnsubscribeSchema)
     @blueprint.response(200, SuccessSchema, example={"success": True})
     @blueprint.doc(**{"x-takes-forms": True})

@@ -80,8 +80,9 @@ class MailerSchema(StrictSchema):
         load_default=None,
         allow_none=True,
         metadata={
+            "type": "string",
             "description": "How large a share it gets while others wait. Absent: by its size. `urgent` needs a "
-            "permission."
+            "permission.",
         },
     )
 
@@ -121,16 +122,20 @@ class NotLoggedInSchema(Schema):
     error = fields.String()
 
 
-SHOWN_STATES = [*(state.value for state in CampaignState), "blocked", "cancelling"]
+SHOWN_STATES = [*(state.value for state in CampaignState), "held", "blocked", "cancelling"]
 
 
 class CampaignSchema(Schema):
     """How a campaign goes."""
 
     id = fields.String(data_key="_id")
+    caller_id = fields.String(data_key="callerId")
     state = fields.String(
         validate=validate.OneOf(SHOWN_STATES),
-        metadata={"description": "`resting`: it alone waits after trouble of its own. `failed`: it cannot be sent."},
+        metadata={
+            "description": "`resting`: it alone waits after trouble of its own. `held`: an operator holds all sending. "
+            "`failed`: it cannot be sent."
+        },
     )
     reason = fields.String(
         allow_none=True, metadata={"description": "Why it stands still, has failed or does not get on."}

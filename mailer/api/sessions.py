@@ -87,14 +87,14 @@ def make_blueprint(guard: Guard, sessions: Sessions) -> Blueprint:
         return _response(sessions.login(credentials, _second_factor()))
 
     @blueprint.route("/v1/me")
-    @guard.requires(None)
+    @guard.requires()
     @blueprint.response(200, MeSchema)
     def me() -> Any:
         """Who the caller is."""
         return _response(sessions.me(current_caller(), _token()))
 
     @blueprint.route("/v1/logout", methods=["POST"])
-    @guard.requires(None)
+    @guard.requires()
     @blueprint.response(200, SuccessSchema)
     def logout() -> Any:
         """Make the token in hand invalid, also one that was made here on the command line."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from mailer.callers.tokens import Caller, Tokens
+from mailer.directory.documents import SERVICE_PREFIX
 from mailer.errors import NotLoggedIn
 from mailer.storage.database import Database
 from mailer.storage.models import User
@@ -58,6 +59,10 @@ class LocalSessions:
 
     def me(self, caller: Caller, token: str) -> Answer:  # noqa: ARG002
         """The caller's fields in the directory, as far as the workspace itself would show them."""
+        if caller.service:
+            name = caller.user_id.removeprefix(SERVICE_PREFIX)
+            shown = {"username": name, "name": name, "type": "service", "active": True, "roles": [], "emails": []}
+            return Answer({"_id": caller.user_id, **shown, "email": None, "success": True}, 200, {})
         with self._db.read() as connection:
             asked = select(User.email, User.created_at, User.document).where(User.id == caller.user_id)
             row = connection.execute(asked).one_or_none()

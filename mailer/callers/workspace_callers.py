@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from mailer.callers.tokens import Caller
+from mailer.callers.tokens import PERMISSIONS, SEND_MAIL, Caller
 from mailer.errors import NotLoggedIn
 from mailer.text import is_http_header_value
 from mailer.workspace.client import Account, account
@@ -73,5 +73,5 @@ def _key(user_id: str, token: str) -> bytes:
 def permissions(roles: Collection[str], send_roles: Collection[str]) -> frozenset[str]:
     """What somebody with `roles` in the workspace may do here; an admin may do everything. Pure."""
     if ADMIN in roles:
-        return frozenset({"send-mail", "send-urgent-mail", "manage-users"})
-    return frozenset({"send-mail"}) if set(roles) & set(send_roles) else frozenset()
+        return frozenset(PERMISSIONS)
+    return frozenset({SEND_MAIL}) if set(roles) & set(send_roles) else frozenset()

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from mailer.audit.actor import Via, current_actor
+from mailer.audit.log import Act, record
 from mailer.delivery import ledger, same_refusals
 from mailer.delivery.minutes import RecordedOutcomes
 from mailer.errors import InvalidState, NotFound
@@ -19,6 +21,8 @@ from mailer.storage.models.states import BEGUN, UNFINISHED, WITH_ISSUES
 from mailer.storage.notifications import announce_work
 
 BY_A_PERSON = "paused by a person"
+BY_AN_OPERATOR = "paused by an operator"
+BY_HAND = (BY_A_PERSON, BY_AN_OPERATOR)
 
 
 def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
@@ -27,7 +31,14 @@ def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "paused", *BEGUN)
         if campaign.state != CampaignState.PAUSED:
-            _set(connection, campaign_id, state=CampaignState.PAUSED, reason=BY_A_PERSON)
+            _set(connection, campaign_id, state=CampaignState.PAUSED, reason=_by(campaign))
+        record(connection, db.clock(connection), Act.PAUSE_CAMPAIGN, campaign_id)
+
+
+def _by(campaign: AnyRow) -> str:
+    """Why it is paused: its caller should see when it was somebody else."""
+    actor = current_actor()
+    return BY_AN_OPERATOR if actor.via is Via.API and actor.who != campaign.caller_id else BY_A_PERSON
 
 
 def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
@@ -38,11 +49,13 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "resumed", CampaignState.PAUSED, CampaignState.RESTING)
-        paused_itself = campaign.state == CampaignState.PAUSED and campaign.reason != BY_A_PERSON
+        paused_itself = campaign.state == CampaignState.PAUSED and campaign.reason not in BY_HAND
         reason = f"resumed by a person; was paused: {campaign.reason}" if paused_itself else None
         known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
-        _set(connection, campaign_id, reason=reason, **known, **_going(campaign, db.clock(connection)))
+        now = db.clock(connection)
+        _set(connection, campaign_id, reason=reason, **known, **_going(campaign, now))
         announce_work(connection)
+        record(connection, now, Act.RESUME_CAMPAIGN, campaign_id)
 
 
 def _going(campaign: AnyRow, now: int) -> dict[str, Any]:
@@ -65,6 +78,7 @@ def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> int:
         _set(connection, campaign_id, state=CampaignState.CANCELLED, reason=None, finished_at=now)
         outcomes.add(campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
         outcomes.store(connection)
+        record(connection, now, Act.CANCEL_CAMPAIGN, campaign_id)
     return skipped
 
 
@@ -88,13 +102,13 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
         if campaign.state == CampaignState.FAILED or (count and campaign.state in WITH_ISSUES):
             _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
             ledger.complete_campaign(connection, campaign_id, now)  # at once, if it failed after its last message
+        record(connection, now, Act.RETRY_CAMPAIGN, campaign_id, retried=count, uncertain=uncertain)
     return count
 
 
 def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> AnyRow:
-    query = select(Campaign.state, Campaign.reason, Campaign.body, Campaign.started_at).where(
-        Campaign.id == campaign_id
-    )
+    facts = (Campaign.state, Campaign.reason, Campaign.body, Campaign.started_at, Campaign.caller_id)
+    query = select(*facts).where(Campaign.id == campaign_id)
     if caller_id is not None:
         query = query.where(Campaign.caller_id == caller_id)
     campaign = connection.execute(query.with_for_update(key_share=True)).one_or_none()

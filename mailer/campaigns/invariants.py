@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
+from mailer.delivery import ledger
 from mailer.storage.database import Database
 from mailer.storage.models import (
     Batch,
@@ -62,6 +63,7 @@ def _batch_checks() -> dict[str, Query]:
     overlapping = and_(
         twin.campaign_id == Batch.campaign_id,
         twin.number != Batch.number,
+        twin.domain == Batch.domain,
         twin.first_id <= Batch.last_id,
         twin.last_id >= Batch.first_id,
     )
@@ -145,5 +147,4 @@ def _deliveries(condition: ColumnElement[bool]) -> Query:
 
 
 def _of_batch() -> ColumnElement[bool]:
-    in_range = Delivery.user_id.between(Batch.first_id, Batch.last_id)
-    return and_(Delivery.campaign_id == Batch.campaign_id, in_range)
+    return and_(Delivery.campaign_id == Batch.campaign_id, ledger.of_batch())

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, or_, select
 
 from mailer.campaigns import progress
-from mailer.campaigns.control import BY_A_PERSON
+from mailer.campaigns.control import BY_HAND
 from mailer.delivery import circuit_breaker
 from mailer.delivery.circuit_breaker import Tripped
 from mailer.delivery.due_batch import PENDING
@@ -165,7 +165,7 @@ def _open_campaign(now: int, *row: Any) -> OpenCampaign:
     counts = (int(planned), int(done), int(sent))
     seconds = round((counts[0] - counts[1]) * max(now - first, MINUTE) / (1000 * int(recent))) if recent else None
     about = (campaign_id, caller_id, state, reason, created_at)
-    return OpenCampaign(*about, *counts, reason == BY_A_PERSON, priority, seconds)
+    return OpenCampaign(*about, *counts, reason in BY_HAND, priority, seconds)
 
 
 def _failing(connection: Connection) -> dict[str, str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select
+from sqlalchemy import Connection, case, insert, or_, select
 
-from mailer.audience.conditions import audience
-from mailer.audience.shared_addresses import merged_audience
-from mailer.delivery import resting
+from mailer.campaigns import batch_ranges
+from mailer.campaigns.batch_ranges import Range
+from mailer.delivery import resting, turns
 from mailer.delivery.due_batch import unplanned
 from mailer.delivery.trouble import Trouble, describe, full_traceback
 from mailer.directory.users import find_by_address
@@ -20,10 +19,10 @@ from mailer.logs.context import bound
 from mailer.logs.masking import without_addresses
 from mailer.messages.links import NOBODY
 from mailer.observer import UNOBSERVED, Observer
+from mailer.pacing.domain_slots import DomainSlots
 from mailer.storage.database import Database, is_database_trouble
-from mailer.storage.dialects import is_postgresql
 from mailer.storage.lease import Leases
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority, User
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority
 from mailer.storage.notifications import announce_work
 
 log = logging.getLogger(__name__)
@@ -56,9 +55,10 @@ class Planner:
     """Plans one campaign per call; several threads may use it.
 
     `lease` is in ms. `limit` is how many seconds reading one audience may take; None: any time. With `merge`, users who
-    share an address count as one, and this stays so for the whole campaign. `observer` is told how many recipients a
-    campaign has. The audience is read outside the write transaction, so that campaigns can be accepted meanwhile. When
-    two planners come to hold the same campaign, only the one with the newer fence can write.
+    share an address count as one, and this stays so for the whole campaign. Addresses at a domain of `domains` get
+    batches of their own. `observer` is told how many recipients a campaign has. The audience is read outside the write
+    transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the same campaign, only the
+    one with the newer fence can write.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Planner:
         *,
         merge: bool = False,
         limit: float | None = None,
+        domains: DomainSlots | None = None,
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
@@ -77,6 +78,7 @@ class Planner:
         self._lease = lease
         self._merge = merge
         self._limit = limit
+        self._domains = domains or DomainSlots({})
         self._held: dict[int, Unplanned] = {}
 
     def plan_next(self) -> bool:
@@ -120,16 +122,18 @@ class Planner:
             values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
             if held and ranges:
+                self._domains.register(connection, sorted({one.domain for one in ranges if one.domain}))
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
                 announce_work(connection)  # for the workers of other processes, which could not plan it
         if held:
-            self._observer.planned(sum(recipients for _first, _last, recipients in ranges))
+            self._observer.planned(sum(one.planned for one in ranges))
 
-    def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
+    def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Range]:
         if campaign.dry_run:
             return _dry_run(connection, campaign)
         query = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
-        return _ranges(connection, query, self._batch_size, merge=self._merge)
+        domains = self._domains.domains
+        return batch_ranges.cut(connection, query, self._batch_size, merge=self._merge, domains=domains)
 
 
 def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
@@ -145,9 +149,13 @@ def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:
 
 
 def _claim_campaign(db: Database, lease: int) -> Unplanned | None:
-    """Take the campaign that waits for planning and comes first; None if there is none. `lease` is in ms."""
+    """Take the campaign that waits for planning and comes first; None if there is none. `lease` is in ms.
+
+    Of several callers, it is one of who has had least of the delivery, so that one with many does not hold up the rest.
+    """
     first = select(Campaign.id, Campaign.fence, Campaign.dry_run, Campaign.sender, Campaign.priority)
-    first = first.order_by(_BEHIND, Campaign.due_at, Campaign.id).limit(1).with_for_update(skip_locked=True)
+    first = first.order_by(_BEHIND, turns.SPENT, Campaign.due_at, Campaign.id).limit(1)
+    first = first.with_for_update(of=Campaign, skip_locked=True)
     with db.read() as connection:
         due = unplanned(db.clock(connection))
         if connection.scalar(select(Campaign.id).where(due).limit(1)) is None:
@@ -161,71 +169,31 @@ def _claim_campaign(db: Database, lease: int) -> Unplanned | None:
         return Unplanned(row.id, fence, row.dry_run, row.sender, row.priority)
 
 
-def _priority(campaign: Unplanned, ranges: Sequence[Sequence[Any]]) -> str:
+def _priority(campaign: Unplanned, ranges: Sequence[Range]) -> str:
     """The priority of a campaign with these batches: as its caller asked, else by its size. A dry run is urgent."""
     if campaign.dry_run:
         return Priority.URGENT
-    small = sum(count for _, _, count in ranges) <= SMALL
+    small = sum(one.planned for one in ranges) <= SMALL
     return campaign.priority or (Priority.NORMAL if small else Priority.BULK)
 
 
-def _ranges(connection: Connection, query: Mapping[str, Any], size: int, *, merge: bool) -> Sequence[Sequence[Any]]:
-    if merge:
-        return _numbered(connection, merged_audience(query), size)
-    cut = _skipped_through if not is_postgresql(connection) else _numbered
-    return cut(connection, audience(query), size)
-
-
-def _numbered(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
-    """Number the members, and return of every batch the first id, the last id and how many it has.
-
-    Only these ids are sent by the database, however large the audience.
-    """
-    place, following = (
-        function.over(order_by=User.id, rows=(None, 0))  # without `rows` slow before PostgreSQL 16
-        for function in (func.row_number(), func.lead(User.id))
-    )
-    member = select(User.id.label("id"), place.label("number"), following.label("following")).where(members).subquery()
-    number = member.c.number
-    edges = select(member.c.id, number).where(or_(number % size < 2, member.c.following.is_(None)))
-    ends = connection.execute(edges.order_by(number)).all()
-    firsts = [end for end in ends if (end.number - 1) % size == 0]
-    lasts = [end for end in ends if end.number % size == 0 or end is ends[-1]]
-    return [(a.id, z.id, z.number - a.number + 1) for a, z in zip(firsts, lasts, strict=True)]
-
-
-def _skipped_through(connection: Connection, members: ColumnElement[bool], size: int) -> Sequence[Sequence[Any]]:
-    """Return the same as `_numbered`, by looking from the end of each batch for the end of the next.
-
-    On SQLite this takes half as long as numbering everyone. It is unfit for conditions that look at all users first,
-    such as grouping them by address: that would be repeated for every batch.
-    """
-    cut = select(func.json_array("", "", size).label("batch")).cte("cut", recursive=True)
-    last, count = (func.json_extract(cut.c.batch, f"$[{place}]") for place in (1, 2))
-    after = select(User.id).where(members, User.id > last).order_by(User.id).limit(size).correlate(cut).subquery()
-    batch = select(func.json_array(func.min(after.c.id), func.max(after.c.id), func.count())).scalar_subquery()
-    cut = cut.union_all(select(batch).where(count == size))
-    _, *batches = map(json.loads, connection.scalars(select(cut.c.batch)))
-    return [batch for batch in batches if batch[2]]
-
-
-def _dry_run(connection: Connection, campaign: Unplanned) -> Sequence[Sequence[Any]]:
+def _dry_run(connection: Connection, campaign: Unplanned) -> Sequence[Range]:
     """One batch of one: the user who has the sender's address, or `NOBODY` if no user has it."""
     user = find_by_address(connection, campaign.sender)
     user_id = user.user_id if user else NOBODY
-    return [(user_id, user_id, 1)]
+    return [Range(user_id, user_id, 1)]
 
 
-def _batch(campaign_id: str, number: int, cut: Sequence[Any], due: int) -> dict[str, Any]:
-    first_id, last_id, planned = cut
+def _batch(campaign_id: str, number: int, cut: Range, due: int) -> dict[str, Any]:
     zero = dict.fromkeys(COUNTERS, 0)
-    place = {"campaign_id": campaign_id, "number": number, "first_id": first_id, "last_id": last_id}
+    place = {"campaign_id": campaign_id, "number": number, "first_id": cut.first_id, "last_id": cut.last_id}
     return {
         **place,
+        "domain": cut.domain,
         "state": BatchState.WAITING,
         "due_at": due,
         "fence": 0,
         "attempting": [],
-        "planned": planned,
+        "planned": cut.planned,
         **zero,
     }

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
-from mailer.campaigns.control import BY_A_PERSON
+from mailer.campaigns.control import BY_HAND
+from mailer.campaigns.hold import Hold, current_hold
 from mailer.errors import NotFound
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, CircuitBreaker, Delivery
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, CircuitBreaker, Delivery, Priority
 
+HELD = "held"
 BLOCKED = "blocked"
 CANCELLING = "cancelling"
 MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
+COUNTERS = (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
 RECENT = 24 * 60 * 60 * 1000  # ms for which a failed campaign counts as needing attention
 
 
@@ -23,13 +27,14 @@ RECENT = 24 * 60 * 60 * 1000  # ms for which a failed campaign counts as needing
 class Progress:
     """A campaign's state and counts. Times are milliseconds since 1970; None means that it has not happened.
 
-    `state` is a `CampaignState` or one of two that are not on record: `blocked` is a running campaign whose transport
-    fails, `cancelling` is a cancelled campaign of which a worker is still ending its checkpoint. `reason` says why the
-    campaign failed or does not progress. `priority` None: it is chosen when the campaign is planned. `planned` counts
-    all recipients, the other counts are by their last outcome.
+    `state` is a `CampaignState` or one of three that are not on record: `held` is a running campaign while an operator
+    holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
+    still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
+    chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
     """
 
     id: str
+    caller_id: str
     state: str
     reason: str | None
     subject: str
@@ -64,24 +69,33 @@ class DeliveryRecord:
     next_attempt_at: int | None
 
 
-def progress(db: Database, campaign_id: str, caller_id: str | None = None) -> Progress:
-    """Return the progress of one campaign. Raises `NotFound` if there is none, or another than `caller_id` owns it."""
+def progress(
+    db: Database, campaign_id: str, caller_id: str | None = None, *, window: SendWindow | None = None
+) -> Progress:
+    """Return the progress of one campaign. Raises `NotFound` if there is none, or another than `caller_id` owns it.
+
+    `window` are the hours in which mail goes out; None: at any time.
+    """
     wanted = _campaigns(caller_id).where(Campaign.id == campaign_id)
     with db.read() as connection:
         row = connection.execute(wanted).one_or_none()
+        stops = _stops(connection, db, window)
     if row is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
-    return _progress(row)
+    return _progress(row, stops)
 
 
-def recent(db: Database, caller_id: str | None, count: int, offset: int) -> tuple[list[Progress], int]:
+def recent(
+    db: Database, caller_id: str | None, count: int, offset: int, *, window: SendWindow | None = None
+) -> tuple[list[Progress], int]:
     """Return a page of campaigns, newest first, and how many there are in all. `caller_id` None: everybody's."""
     page = _campaigns(caller_id).order_by(Campaign.id.desc()).limit(count).offset(offset)
     total = select(func.count()).select_from(Campaign)
     if caller_id is not None:
         total = total.where(Campaign.caller_id == caller_id)
     with db.read() as connection:
-        return [_progress(row) for row in connection.execute(page)], connection.scalar(total) or 0
+        stops = _stops(connection, db, window)
+        return [_progress(row, stops) for row in connection.execute(page)], connection.scalar(total) or 0
 
 
 def deliveries(
@@ -104,9 +118,10 @@ def deliveries(
 def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
     sums = [
         select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
-        for counter in (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
+        for counter in COUNTERS
     ]
-    facts = (*_takeovers(), Campaign.id, *_state_and_reason(), Campaign.subject, Campaign.dry_run, Campaign.priority)
+    identity = (Campaign.id, Campaign.caller_id)
+    facts = (*_takeovers(), *identity, *_state_and_reason(), Campaign.subject, Campaign.dry_run, Campaign.priority)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
 
@@ -130,15 +145,31 @@ def _takeovers() -> list[ColumnElement[int | None]]:
     return [worst.with_only_columns(column).scalar_subquery() for column in (Batch.number, Batch.takeovers)]
 
 
-def _progress(row: AnyRow) -> Progress:
-    batch, takeovers, campaign_id, state, reason, *facts, planned, sent, failed, deferred, uncertain, skipped = row
-    counts = map(int, (planned, sent, failed, deferred, uncertain, skipped))
+class Stops(NamedTuple):
+    """What stops running campaigns: a hold on all sending; the closed send window, in words, all but urgent ones."""
+
+    hold: Hold | None
+    window: str | None
+
+
+def _stops(connection: Connection, db: Database, window: SendWindow | None) -> Stops:
+    waits = window.waits(db.clock(connection)) if window else None
+    return Stops(current_hold(connection), waits)
+
+
+def _progress(row: AnyRow, stops: Stops) -> Progress:
+    batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
+    counts = map(int, row[-len(COUNTERS) :])
+    if state == CampaignState.RUNNING and reason is None and row.priority != Priority.URGENT:
+        reason = stops.window
+    if stops.hold is not None and state in (CampaignState.RUNNING, BLOCKED):
+        state, reason = HELD, f"all sending is {stops.hold}, by {stops.hold.by}"
     if takeovers is not None and state == CampaignState.RUNNING:
         reason = (
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "
             "(out of memory, killed) and pause the campaign if it is the cause"
         )
-    return Progress(campaign_id, state, reason, *facts, *counts)
+    return Progress(campaign_id, caller_id, state, reason, *facts, *counts)
 
 
 def needing_attention(db: Database) -> Mapping[str, int]:
@@ -150,6 +181,6 @@ def needing_attention(db: Database) -> Mapping[str, int]:
 def attention_needed(connection: Connection, now: int) -> Mapping[str, int]:
     """Return what `needing_attention` does; `now` is in ms since 1970."""
     failed = and_(Campaign.state == CampaignState.FAILED, Campaign.finished_at > now - RECENT)
-    stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason != BY_A_PERSON)
+    stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason.not_in(BY_HAND))
     query = select(Campaign.state, func.count()).where(or_(Campaign.state == CampaignState.RESTING, stopped, failed))
     return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
+from mailer.audit.log import Act, record
 from mailer.campaigns import draft
 from mailer.delivery import minutes, same_refusals
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
-from mailer.storage.small_steps import STEP, Steps, delete_in_steps, run_steps
-from mailer.storage.stepwise_task import StepwiseTask
+from mailer.storage.steps.small_steps import STEP, Steps, delete_in_steps, run_steps
+from mailer.storage.steps.stepwise_task import StepwiseTask
 
 TASK = "retention"  # its name among the scheduled tasks
 PERIOD = 60 * 60 * 1000  # ms from one look for what is too old to the next
+
+DAY = 24 * 60 * 60 * 1000  # ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,9 @@ class Purged:
 def purge(db: Database, older_than: int) -> Purged:
     """Purge as `purging` does, all of it now."""
     done = run_steps(purging(db, older_than))
+    purged = {"campaigns": done["campaigns"], "deliveries": done["deliveries"]}
+    with db.write() as connection:
+        record(connection, db.clock(connection), Act.PURGE_CAMPAIGNS, older_than_days=older_than // DAY, **purged)
     return Purged(done["campaigns"], done["deliveries"])
 
 

@@ -69,9 +69,10 @@ class Client:
         campaign: Json = _answer(self._request("GET", _address(campaign_id)))["campaign"]
         return campaign
 
-    def campaigns(self, count: int, offset: int = 0) -> Json:
-        """A page of the caller's campaigns, newest first, with `campaigns` and `total`."""
-        return _answer(self._request("GET", CAMPAIGNS, params={"count": count, "offset": offset}))
+    def campaigns(self, count: int, offset: int = 0, *, everybody: bool = False) -> Json:
+        """A page of the caller's or everybody's campaigns, newest first, with `campaigns` and `total`."""
+        params: Json = {"count": count, "offset": offset, **({"all": "true"} if everybody else {})}
+        return _answer(self._request("GET", CAMPAIGNS, params=params))
 
     def audience(self, query: str | None = None, subject: str = "", body: str = "") -> Json:
         """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the subject and the body."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,14 +12,6 @@ from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
-
-
-def operator() -> str:
-    """The system's name for who runs the command. It is recorded with what they block or unsubscribe."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the system has no name for the number
-        return str(os.getuid())
 
 
 def created(db: Database) -> str:

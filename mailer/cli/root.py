@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from io import TextIOWrapper
 
 import click
 
+from mailer.audit.actor import Actor, Via, acting, this_machine
 from mailer.cli.failures import FailingGroup
 from mailer.cli.imported_commands import ImportedCommands
 from mailer.settings import unknown_settings
@@ -16,20 +19,23 @@ EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command o
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
 COMMANDS = {
     "audience": "mailer.cli.commands.audience:audience",
+    "audit": "mailer.cli.commands.audit:audit",
     "campaigns": "mailer.cli.commands.campaigns:campaigns",
     "config": "mailer.cli.commands.config:config",
     "database": "mailer.cli.commands.database:database",
     "doctor": "mailer.cli.commands.doctor:doctor",
+    "hold": "mailer.cli.commands.hold:hold",
     "preview": "mailer.cli.commands.preview:preview",
     "purge": "mailer.cli.commands.purge:purge",
+    "release": "mailer.cli.commands.hold:release",
     "send": "mailer.cli.commands.send:send",
-    "serve": "mailer.cli.commands.serve:serve",
+    "serve": "mailer.cli.commands.processes.serve:serve",
     "status": "mailer.cli.commands.status:status",
     "suppressed": "mailer.cli.commands.suppressed:suppressed",
     "tokens": "mailer.cli.commands.tokens:tokens",
     "unsubscribes": "mailer.cli.commands.unsubscribes:unsubscribes",
     "users": "mailer.cli.commands.users.group:users",
-    "worker": "mailer.cli.commands.worker:worker",
+    "worker": "mailer.cli.commands.processes.worker:worker",
 }
 WARN_THEMSELVES = ("config", "serve", "worker")  # of unknown settings
 
@@ -47,6 +53,15 @@ def main(context: click.Context) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    context.with_resource(acting(Actor(system_user(), Via.CLI, this_machine())))
     if context.invoked_subcommand not in WARN_THEMSELVES:
         for unknown in unknown_settings():
             click.echo(f"Warning: {unknown}", err=True)
+
+
+def system_user() -> str:
+    """The system's name for who runs the command: that of the process, whatever its environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # the system has no name for the number
+        return str(os.getuid())

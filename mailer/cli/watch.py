@@ -16,7 +16,7 @@ from mailer.cli.output import print_notes, printable
 
 POLL_SECONDS = 0.5
 AT_REST = {"completed", "completed_with_issues", "cancelled", "paused", "failed"}  # ended, or waiting for a person
-HELD_UP = {"blocked", "resting", "paused", "cancelling"}  # shown as they occur, with the reason
+HELD_UP = {"held", "blocked", "resting", "paused", "cancelling"}  # shown as they occur, with the reason
 COUNTED = ("sent", "failed", "deferred", "uncertain", "skipped")
 WIDTH = 20
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any
 
 from mailer.delivery.batch_lease import BatchLease, LeasedMessages
 from mailer.delivery.blame import consequence
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.retry import uncertain_again
+from mailer.delivery.retry import uncertain_result
 from mailer.delivery.same_refusals import is_pattern
 from mailer.delivery.trouble import BrokenContract, Trouble, describe, one_line
 from mailer.delivery.worklist import Result, WorkItem
@@ -55,7 +56,7 @@ class Attempt:
         self.halted = self.halted or time.monotonic() >= self.ends
         return self.halted
 
-    def halt(self, **what: str) -> None:
+    def halt(self, **what: Any) -> None:
         """Let no more messages be drawn. `what` are fields of `Trouble` with the reasons; the first of each is kept."""
         self.halted = True
         now = self.trouble or Trouble()
@@ -95,14 +96,15 @@ class Sender:
             _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
             what = "sender" if error.about is About.SENDER else "transport"
-            attempt.halt(**{what: one_line(str(error) or NO_REASON)})
+            attempt.halt(**{what: one_line(str(error) or NO_REASON)}, retry_after=error.retry_after)
         except (LeaseLost, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - a third party's transport may even raise SystemExit
             _close(outcomes)
             attempt.error = error
             attempt.halt(error=describe(error))
-            attempt.results += [self._uncertain_result(item, now) for item in drawn.values()]
+            policy = self._settings.uncertain
+            attempt.results += [uncertain_result(item, now, LOST, policy=policy) for item in drawn.values()]
         return attempt
 
     def _messages(
@@ -162,11 +164,6 @@ class Sender:
         enough = self._settings.same_refusals
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
-
-    def _uncertain_result(self, item: WorkItem, now: int) -> Result:
-        uncertain_attempts = item.uncertain_attempts + 1
-        due = uncertain_again(uncertain_attempts, now, policy=self._settings.uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, LOST, due)
 
 
 def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:

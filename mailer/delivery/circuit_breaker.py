@@ -11,11 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
-from mailer.delivery.retry import transport_back_off
-from mailer.storage.models import CircuitBreaker
+from mailer.delivery.retry import told_back_off, transport_back_off
+from mailer.storage.models import CircuitBreaker, SendingHold
 
+HELD = exists(select(SendingHold.id))
+"""A condition: an operator holds all sending (`campaigns.hold`), whatever the breaker says."""
+
+# built once: every claim runs it
+_OBSTACLES = select(HELD, select(CircuitBreaker.retry_at).scalar_subquery())
 _TRIPPED = select(CircuitBreaker.reason, CircuitBreaker.since, CircuitBreaker.failures, CircuitBreaker.retry_at)
 
 
@@ -37,15 +42,23 @@ class Tripped:
         return self.retry_at > now
 
 
+def may_send(connection: Connection, now: int) -> bool:
+    """Whether anything may be claimed at `now` (ms): the breaker is not open, and nobody holds all sending."""
+    held, retry_at = connection.execute(_OBSTACLES).one()
+    return not held and (retry_at is None or retry_at <= now)
+
+
 def tripped(connection: Connection) -> Tripped | None:
     """Return the breaker if it is open or half-open; None means that it is closed."""
     found = connection.execute(_TRIPPED).one_or_none()
     return Tripped(*found) if found else None
 
 
-def trip(connection: Connection, reason: str, now: int, *, half_open: bool) -> None:
+def trip(connection: Connection, reason: str, now: int, *, half_open: bool, retry_after: float | None = None) -> None:
     """Open the breaker after a failure at `now` (ms since 1970), for longer with each failure in a row.
 
+    Where the transport said when it can be tried again, in seconds, that is when, but after five minutes at the latest:
+    a limit may be raised meanwhile.
     `half_open` means that the caller was the one worker that tried the transport. While the breaker is open, failures
     of the others change nothing: they began to send before it opened.
     """
@@ -53,7 +66,8 @@ def trip(connection: Connection, reason: str, now: int, *, half_open: bool) -> N
     if before and not half_open and before.is_open(now):
         return
     failures = before.failures + 1 if before else 1
-    values = {"reason": reason, "failures": failures, "retry_at": now + transport_back_off(failures)}
+    wait = transport_back_off(failures) if retry_after is None else told_back_off(retry_after)
+    values = {"reason": reason, "failures": failures, "retry_at": now + wait}
     close(connection)
     connection.execute(insert(CircuitBreaker).values(id=1, since=before.since if before else now, **values))
 

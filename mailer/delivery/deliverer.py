@@ -17,15 +17,9 @@ from mailer.delivery.attempt import NO_REASON, Attempt, Sender
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
-from mailer.delivery.trouble import (
-    Trouble,
-    describe,
-    full_traceback,
-    is_the_campaigns,
-    one_line,
-)
-from mailer.delivery.turns import Seldom
-from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem
+from mailer.delivery.trouble import Trouble, describe, full_traceback, is_the_campaigns, one_line
+from mailer.delivery.turns import TurnWatch
+from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem, untried, within
 from mailer.logs.context import bound
 from mailer.logs.masking import without_addresses
 from mailer.messages.links import Links
@@ -39,7 +33,7 @@ from transports.base import Transport, TransportUnavailable
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0  # between two tries to reach a database that is away
-ASK_SECONDS = 0.2  # between two questions of this process whose turn it is
+NAP_SECONDS, SOON_SECONDS = 0.2, 10.0  # while a domain's slot comes soon: before it is looked again what is due
 
 T = TypeVar("T")
 
@@ -67,15 +61,14 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(template_of)
-        self._ask = Seldom(ASK_SECONDS)
+        self._turns = TurnWatch(outbox.turn_is_over)
 
     def run_next(self, stopping: Callable[[], bool], enough: Callable[[], bool] = lambda: False) -> bool:
         """Deliver the batch whose turn it is; return False if none is due.
 
         It ends after a checkpoint, before the batch does, when `stopping()`, or when the turn of another campaign has
-        come.
-
-        When `enough()`, end there as well, but only once its outcomes are on record, however long the database is away.
+        come. When `enough()`, it ends there as well, but only once its outcomes are on record, however long the
+        database is away.
 
         After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
         that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
@@ -83,7 +76,7 @@ class Deliverer:
         since = boot_time()
         claim = self._claim()
         if claim is None:
-            return False
+            return self._wait_for_slot(stopping)
         lease = self._held[threading.get_ident()] = BatchLease(claim, self._outbox.lease, since)
         with bound(campaign=claim.campaign_id, batch=claim.number):
             self._deliver_or_rest(lease, stopping, enough)
@@ -111,6 +104,19 @@ class Deliverer:
                 error, campaign_id = failed.__cause__ or failed, failed.campaign_id
                 self._log_error(campaign_id, error, self._outbox.rest(campaign_id, describe(error)))
 
+    def work_is_due(self) -> bool:
+        """Whether there is something to plan or to deliver. Raises `SQLAlchemyError`."""
+        return self._outbox.work_is_due()
+
+    def _wait_for_slot(self, stopping: Callable[[], bool]) -> bool:
+        """Wait a moment if all that is due waits for a slot of its domain; return False if nothing is due soon."""
+        seconds = self._outbox.next_slot()
+        if seconds is None or seconds > SOON_SECONDS:
+            return False
+        if not stopping():
+            time.sleep(min(seconds, NAP_SECONDS))
+        return True
+
     def _log_error(self, campaign_id: str, error: BaseException, times: int) -> None:
         """Log an error of a campaign; if it is the first in a row (`times` is 1), with its traceback."""
         log.error("campaign %s met an unexpected error: %s", campaign_id, without_addresses(describe(error)))
@@ -132,8 +138,8 @@ class Deliverer:
 
     def _deliver(self, lease: BatchLease, stopping: Callable[[], bool], enough: Callable[[], bool]) -> None:
         claim = lease.claim
-        todo: Sequence[WorkItem] = self._outbox.due_items(claim)
-        if claim.half_open and not self._transport_works(claim, todo):
+        todo, beyond = within(claim, self._outbox.due_items(claim))
+        if claim.half_open and not self._transport_works(claim, todo, beyond):
             return
         template = self._template(claim.campaign_id)
         chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
@@ -142,7 +148,7 @@ class Deliverer:
         intent: Sequence[WorkItem] = []
         while todo and attempt.trouble is None and not (stopping() or enough()):
             ahead = todo[: self._settings.checkpoint]
-            checkpoint = self._checkpoint(lease, intent, attempt.results, ahead, _untried(todo), stopping)
+            checkpoint = self._checkpoint(lease, intent, attempt.results, ahead, untried(todo, beyond), stopping)
             intent = checkpoint.items
             attempt = Attempt()
             if not checkpoint.running:
@@ -153,23 +159,10 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
-            if todo and not sender.owes and self._turn_is_over(claim):
+            if todo and not sender.owes and self._turns.is_over(claim):
                 break
-        release = partial(self._outbox.release, claim, attempt.results, _untried(todo), attempt.trouble)
+        release = partial(self._outbox.release, claim, attempt.results, untried(todo, beyond), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))
-
-    def _turn_is_over(self, claim: Claim) -> bool:
-        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
-
-        It asks only some times a second, so of the threads of a process one after the other gives way.
-        """
-        if claim.half_open or claim.campaign_rests or not self._ask.may():
-            return False
-        try:
-            return self._outbox.turn_is_over(claim)
-        except OperationalError as error:  # the outcomes in hand are not to be lost for this
-            log.error("database trouble, going on: %s", own_words(error))
-            return False
 
     def _tell(self, campaign_id: str, attempt: Attempt, times: int) -> None:
         trouble = attempt.trouble or Trouble()
@@ -223,18 +216,20 @@ class Deliverer:
             else:
                 return
 
-    def _transport_works(self, claim: Claim, todo: Sequence[WorkItem]) -> bool:
+    def _transport_works(self, claim: Claim, todo: Sequence[WorkItem], beyond: int) -> bool:
         """Check the transport; if it does not work, give the batch back and open the breaker again."""
+        retry_after = None
         try:
             self._transport.check()
         except TransportUnavailable as error:
-            words = one_line(str(error) or NO_REASON)
+            words, retry_after = one_line(str(error) or NO_REASON), error.retry_after
         except Exception as error:  # noqa: BLE001 - whatever it raises, no campaign is at fault
             log.error("the transport's check: %s", full_traceback(error))
             words = describe(error)
         else:
             return True
-        self._outbox.release(claim, [], _untried(todo), Trouble(transport=words))
+        trouble = Trouble(transport=words, retry_after=retry_after)
+        self._outbox.release(claim, [], untried(todo, beyond), trouble)
         return False
 
     def _record_recovery(self, claim: Claim) -> Claim:
@@ -244,7 +239,3 @@ class Deliverer:
         """
         self._outbox.record_recovery(claim)
         return replace(claim, half_open=False, campaign_rests=False)
-
-
-def _untried(items: Sequence[WorkItem]) -> int:
-    return sum(item.status is None for item in items)

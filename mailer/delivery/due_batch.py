@@ -8,11 +8,12 @@ one probe each, and batches behind the first nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     Integer,
@@ -23,26 +24,34 @@ from sqlalchemy import (
     case,
     false,
     literal,
+    not_,
     or_,
     select,
     true,
     union_all,
 )
 
+from mailer.audience.overlapping_batches import overlap
 from mailer.delivery import circuit_breaker, ledger, resting, turns
 from mailer.delivery.worklist import Claim
+from mailer.pacing.admission import Admission, Admitted
 from mailer.storage.database import AnyRow
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Turn
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority, Turn
+from mailer.storage.models.states import ACTIVE
 
 CHOICES = 20  # campaigns that a claim tries in turn, since others may be claiming at the same moment
 
 # how many recipients of a batch have no record yet
 PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
-_BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.attempting)
+_ONE = and_(Batch.campaign_id == bindparam("campaign"), Batch.number == bindparam("number"))
+# who of a batch was being attempted, and how many have no record yet; for whoever holds it
+HELD = select(Batch.attempting, PENDING.label("pending")).where(_ONE)
+_BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.domain, Batch.attempting)
 _COUNTS = (Batch.takeovers, PENDING.label("pending"))
 _CAMPAIGN = (Campaign.dry_run, Campaign.merge_addresses, Campaign.state, Campaign.errors, Campaign.caller_id)
 _NOW = bindparam("now", type_=BigInteger)
 _GOING = or_(Campaign.state == CampaignState.RUNNING, resting.due(_NOW))
+_ADMITTED = or_(Campaign.priority == Priority.URGENT, not_(bindparam("urgent_only", type_=Boolean)))
 _STOPPED = Campaign.state.in_([CampaignState.CANCELLED, CampaignState.FAILED])
 _WAITING = and_(Batch.state == BatchState.WAITING, Batch.due_at <= _NOW)
 _LEFT_BEHIND = and_(Batch.state == BatchState.RUNNING, Batch.due_at <= _NOW)  # its holder has died
@@ -70,7 +79,7 @@ def _ranked() -> Subquery:
     """
     used = case((_STOPPED, -1), else_=turns.USED).label("used")
     facts = (Campaign.id, Campaign.turn_at, turns.COST.label("cost"), used)
-    going = select(*facts, false().label("left")).outerjoin(Turn, turns.ACCOUNT).where(_GOING)
+    going = select(*facts, false().label("left")).outerjoin(Turn, turns.ACCOUNT).where(_GOING, _ADMITTED)
     left = select(*facts, true()).join(Batch, Batch.campaign_id == Campaign.id).outerjoin(Turn, turns.ACCOUNT)
     found = union_all(going, left.where(_LEFT_BEHIND, or_(_GOING, _STOPPED))).subquery()
     ranked = select(found).order_by(found.c.used, found.c.cost, found.c.turn_at, found.c.id)
@@ -78,7 +87,8 @@ def _ranked() -> Subquery:
 
 
 _RANKED = _ranked()
-_FIRST = select(literal(1)).where(Batch.campaign_id == _RANKED.c.id, _WAITING).limit(1).correlate(_RANKED)
+_OF_DOMAINS = Batch.domain.in_(bindparam("domains", expanding=True))
+_FIRST = select(literal(1)).where(Batch.campaign_id == _RANKED.c.id, _WAITING, _OF_DOMAINS).limit(1).correlate(_RANKED)
 _HAS_WORK = or_(_RANKED.c.left, _FIRST.scalar_subquery().is_not(None))
 
 
@@ -93,7 +103,8 @@ def _somebody_else() -> Select[*tuple[Any, ...]]:
 
 
 def _due_batch() -> Select[*tuple[Any, ...]]:
-    due = or_(and_(_WAITING, _GOING), and_(_LEFT_BEHIND, or_(_GOING, _STOPPED)))
+    waiting = and_(_WAITING, _GOING, _ADMITTED, Batch.domain == bindparam("domain"))
+    due = or_(waiting, and_(_LEFT_BEHIND, or_(_GOING, _STOPPED)))
     mine = and_(Batch.campaign_id == bindparam("campaign"), due)
     query = select(*_BATCH, *_COUNTS, *_CAMPAIGN, turns.PRIORITY.label("priority"))
     query = query.join(Campaign, Campaign.id == Batch.campaign_id).where(mine)
@@ -104,46 +115,105 @@ def _due_batch() -> Select[*tuple[Any, ...]]:
 _IN_TURN = _in_turn()
 _SOMEBODY_ELSE = _somebody_else()
 _DUE_BATCH = _due_batch()
+_OTHERS = select(Campaign.id).where(Campaign.state.in_(ACTIVE), Campaign.id != bindparam("mine")).limit(1)
 _UNPLANNED = select(Campaign.id).where(unplanned(_NOW)).limit(1)
 
 
-def choices(connection: Connection, now: int) -> Sequence[Choice]:
+def choices(connection: Connection, now: int, admission: Admission) -> Sequence[Choice]:
     """Return the campaigns that may be delivered at `now` (ms since 1970), whose turn it is first: at most `CHOICES`.
 
-    There are none while the circuit breaker is open.
+    There are none while the circuit breaker is open, or all sending is held.
     """
-    if not _may_send(connection, now):
+    return _choices(connection, now, admission.now(connection, now))
+
+
+def _choices(connection: Connection, now: int, admitted: Admitted) -> Sequence[Choice]:
+    if not circuit_breaker.may_send(connection, now):
         return ()
     base = turns.base(connection)
-    return [Choice(one, base) for one in connection.scalars(_IN_TURN, {"now": now, "base": base})]
+    found = connection.scalars(_IN_TURN, {"now": now, "base": base, **_parameters(admitted)})
+    return [Choice(one, base) for one in found]
 
 
-def lock(connection: Connection, choice: Choice, now: int) -> AnyRow | None:
-    """Lock the batch of the campaign that is due first; None: there is none any more, or others are claiming them."""
-    if not _may_send(connection, now):
+def lock(connection: Connection, choice: Choice, now: int, admission: Admission) -> AnyRow | None:
+    """Lock the batch of the campaign that is due first; None: there is none any more, or others are claiming them.
+
+    Batches of domains come first, for as long as those have slots.
+    """
+    if not circuit_breaker.may_send(connection, now):
         return None
-    return connection.execute(_DUE_BATCH, {"campaign": choice.campaign_id, "now": now}).one_or_none()
+    admitted = admission.now(connection, now)
+    place = {"campaign": choice.campaign_id, "now": now, "urgent_only": admitted.urgent_only}
+    rows = (connection.execute(_DUE_BATCH, {**place, "domain": one}).one_or_none() for one in admitted.domains)
+    return next((row for row in rows if row is not None), None)
 
 
-def work_is_due(connection: Connection, now: int) -> bool:
-    """Whether there is a campaign to plan or a batch to deliver at `now` (ms since 1970)."""
-    return connection.scalar(_UNPLANNED, {"now": now}) is not None or bool(choices(connection, now))
+def alone(connection: Connection, claim: Claim) -> bool:
+    """Whether no other campaign is under way, so that nobody's turn can have come."""
+    return connection.scalar(_OTHERS, {"mine": claim.campaign_id}) is None
 
 
-def turn_is_over(connection: Connection, claim: Claim, now: int) -> bool:
+def next_slot(connection: Connection, now: int, admission: Admission) -> float | None:
+    """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
+    admitted = admission.now(connection, now)
+    waiting = replace(admitted, domains=admitted.waiting)
+    return admitted.wait / 1000 if admitted.waiting and _choices(connection, now, waiting) else None
+
+
+def take(
+    connection: Connection, row: AnyRow, choice: Choice, now: int, lease: int, admission: Admission
+) -> Claim | None:
+    """Take the batch that was locked, for `lease` ms. None: another worker tries the campaign, or has the slots."""
+    room = admission.domains.take(connection, row.domain, now) if row.domain else None
+    if room == 0 and not row.attempting:
+        return None
+    rests = row.state == CampaignState.RESTING
+    if rests and not resting.reserve_try(connection, row.campaign_id, now, now + lease):
+        return None
+    half_open = circuit_breaker.tripped(connection) is not None
+    if half_open:
+        circuit_breaker.reserve(connection, now + lease)
+    key = (row.campaign_id, row.number)
+    fence = ledger.LEASES.take(connection, key, row.fence, now + lease, state=BatchState.RUNNING)
+    priority = Priority(row.priority)
+    turns.pay(connection, row.caller_id, priority, choice.base)
+    return Claim(
+        *(*key, fence, row.first_id, row.last_id, row.dry_run, half_open, row.merge_addresses, rests, row.errors),
+        takeovers=row.takeovers + 1 if row.attempting else row.takeovers,
+        pending=max(0, row.pending - len(row.attempting)),
+        caller_id=row.caller_id,
+        priority=priority,
+        claimed_at=now,
+        domain=row.domain,
+        overlaps=not row.dry_run and overlap(connection, row.campaign_id),
+        room=room,
+    )
+
+
+def work_is_due(connection: Connection, now: int, admission: Admission) -> bool:
+    """Whether there is a campaign to plan, or a batch to deliver that is admitted, at `now` (ms since 1970).
+
+    A batch that waits for a slot of its domain counts too: the slot comes soon, and is to find somebody who waits.
+    """
+    admitted = admission.now(connection, now)
+    all_domains = replace(admitted, domains=(*admitted.domains, *admitted.waiting))
+    return connection.scalar(_UNPLANNED, {"now": now}) is not None or bool(_choices(connection, now, all_domains))
+
+
+def turn_is_over(connection: Connection, claim: Claim, now: int, admission: Admission) -> bool:
     """Whether the holder of `claim` should give the batch back, since another campaign's turn has come.
 
     A campaign that waits to be planned may be a small one: whoever gives a batch back plans before claiming again.
     """
     if connection.scalar(_UNPLANNED, {"now": now}) is not None:
         return True
-    if not _may_send(connection, now):
+    if not circuit_breaker.may_send(connection, now):
         return False
     base = turns.base(connection)
     place = {"used": turns.standing(connection, claim, now, base), "cost": turns.outranked(claim, now)}
-    return connection.scalar(_SOMEBODY_ELSE, {"now": now, "base": base, "mine": claim.campaign_id, **place}) is not None
+    place |= {"now": now, "base": base, **_parameters(admission.now(connection, now))}
+    return connection.scalar(_SOMEBODY_ELSE, {"mine": claim.campaign_id, **place}) is not None
 
 
-def _may_send(connection: Connection, now: int) -> bool:
-    breaker = circuit_breaker.tripped(connection)
-    return breaker is None or not breaker.is_open(now)
+def _parameters(admitted: Admitted) -> dict[str, Any]:
+    return {"urgent_only": admitted.urgent_only, "domains": list(admitted.domains)}

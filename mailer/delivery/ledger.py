@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    or_,
     select,
     update,
 )
@@ -72,7 +73,7 @@ def record(
     if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
         raise LeaseLost
     if results:
-        _write_deliveries(connection, claim.campaign_id, results, now)
+        _write_deliveries(connection, claim.campaign_id, claim.number, results, now)
 
 
 def _recording() -> Update:
@@ -88,8 +89,10 @@ def _recording() -> Update:
 _RECORD = _recording()  # built once, like the upsert: every checkpoint runs both
 
 
-def _write_deliveries(connection: Connection, campaign_id: str, results: Sequence[Result], now: int) -> None:
-    rows = [_row(campaign_id, result, now) for result in results]
+def _write_deliveries(
+    connection: Connection, campaign_id: str, batch: int, results: Sequence[Result], now: int
+) -> None:
+    rows = [_row(campaign_id, batch, result, now) for result in results]
     _UPSERT.run(connection, rows)
 
 
@@ -102,6 +105,7 @@ def _renewing(new: NewRow) -> Insert:
 COLUMNS = (
     "campaign_id",
     "user_id",
+    "batch",
     "status",
     "address",
     "attempts",
@@ -114,12 +118,13 @@ COLUMNS = (
 _UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
 
 
-def _row(campaign_id: str, result: Result, now: int) -> tuple[str | int | None, ...]:
+def _row(campaign_id: str, batch: int, result: Result, now: int) -> tuple[str | int | None, ...]:
     item = result.item
     recipient = item.recipient
     return (
         campaign_id,
         recipient.user_id,
+        batch,
         result.status.value,
         recipient.address or None,
         result.attempts,
@@ -150,7 +155,7 @@ def close_waiting(connection: Connection, campaign_id: str, now: int) -> int:
     """Do as `end_open` does for all batches that nobody holds. The caller must hold a lock on the campaign's row."""
     waiting = and_(Batch.campaign_id == campaign_id, Batch.state == BatchState.WAITING)
     connection.execute(select(Batch.number).where(waiting).with_for_update())  # so that no worker changes them
-    theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, _in_range()))
+    theirs = and_(Delivery.campaign_id == campaign_id, exists().where(waiting, of_batch()))
     skipped = _end_deliveries(connection, theirs, now)
     values = {"skipped": Batch.skipped + Batch.deferred, "deferred": 0}
     connection.execute(update(Batch).where(waiting).values(state=BatchState.DONE, **values))
@@ -179,7 +184,7 @@ def reopen(connection: Connection, campaign_id: str, statuses: Collection[Delive
     idle = Batch.state != BatchState.RUNNING
     moved |= {"state": case((idle, BatchState.WAITING.value), else_=Batch.state)}
     moved |= {"due_at": case((idle, now), else_=Batch.due_at)}
-    concerned = exists().where(resting, Delivery.status.in_(statuses), _in_range())
+    concerned = exists().where(resting, Delivery.status.in_(statuses), of_batch())
     connection.execute(update(Batch).where(mine, concerned).values(**moved))
     fresh = {"status": DeliveryStatus.DEFERRED, "attempts": 0, "uncertain_attempts": 0, "first_at": now, "due_at": now}
     again = update(Delivery).where(resting, Delivery.status.in_(statuses)).values(updated_at=now, **fresh)
@@ -187,11 +192,13 @@ def reopen(connection: Connection, campaign_id: str, statuses: Collection[Delive
 
 
 def _count_in_batch(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return select(func.count()).select_from(Delivery).where(condition, _in_range()).correlate(Batch).scalar_subquery()
+    return select(func.count()).select_from(Delivery).where(condition, of_batch()).correlate(Batch).scalar_subquery()
 
 
-def _in_range() -> ColumnElement[bool]:
-    return Delivery.user_id.between(Batch.first_id, Batch.last_id)
+def of_batch() -> ColumnElement[bool]:
+    """A condition: of a delivery and a batch of the same campaign, the delivery belongs to the batch."""
+    owned = or_(Delivery.batch.is_(None), Delivery.batch == Batch.number)
+    return and_(Delivery.user_id.between(Batch.first_id, Batch.last_id), owned)
 
 
 def give_back(connection: Connection, claim: Claim, state: str | None, now: int, *, more: bool) -> int:
@@ -237,4 +244,5 @@ def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) 
 
 def _deliveries_of(claim: Claim) -> ColumnElement[bool]:
     in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
-    return and_(Delivery.campaign_id == claim.campaign_id, *in_range)
+    owned = or_(Delivery.batch.is_(None), Delivery.batch == claim.number)
+    return and_(Delivery.campaign_id == claim.campaign_id, *in_range, owned)

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select
 
+from mailer.audience.overlapping_batches import own
 from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals, turns
 from mailer.delivery.minutes import RecordedOutcomes, recording
-from mailer.delivery.retry import uncertain_again
+from mailer.delivery.retry import uncertain_result
 from mailer.delivery.trouble import Trouble, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
@@ -28,16 +29,19 @@ from mailer.delivery.worklist import (
     due_items,
     items_of,
     still_eligible,
+    still_own,
 )
 from mailer.observer import UNOBSERVED, Observer
+from mailer.pacing.admission import Admission
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.lease import boot_time
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, DeliveryStatus, Priority
+from mailer.storage.models import Batch, Campaign, CampaignState, DeliveryStatus
 from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
-# built once: every checkpoint runs it
+# built once: every checkpoint runs the second
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
+_STATE_AND_HOLD = _STATE.add_columns(circuit_breaker.HELD)
 
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
@@ -58,6 +62,7 @@ class Outbox:
         max_failure_rate: float = 1.0,
         suppress_after: int = 0,
         same_refusals: int = 0,
+        admission: Admission | None = None,
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
@@ -66,6 +71,7 @@ class Outbox:
         self._max_failure_rate = max_failure_rate
         self._suppress_after = suppress_after
         self._same_refusals = same_refusals
+        self._admission = admission or Admission()
         self.lease = lease
 
     def claim(self) -> Claim | None:
@@ -74,13 +80,15 @@ class Outbox:
         Raises `Unclaimable`.
         """
         with self._db.read() as connection:
-            choices = due_batch.choices(connection, self._db.clock(connection))
+            choices = due_batch.choices(connection, self._db.clock(connection), self._admission)
         for choice in choices:
             try:
                 with self._recording() as (connection, outcomes):
                     now = self._db.clock(connection)
-                    row = due_batch.lock(connection, choice, now)
-                    claim = self._take(connection, row, choice.base, now, outcomes) if row else None
+                    row = due_batch.lock(connection, choice, now, self._admission)
+                    claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
+                    if row and claim:
+                        self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
             except Exception as error:
                 if is_the_campaigns(error):
                     raise Unclaimable(choice.campaign_id) from error
@@ -89,51 +97,45 @@ class Outbox:
                 return claim
         return None
 
-    def _take(
-        self, connection: Connection, row: AnyRow, base: int, now: int, outcomes: RecordedOutcomes
-    ) -> Claim | None:
-        rests = row.state == CampaignState.RESTING
-        if rests and not resting.reserve_try(connection, row.campaign_id, now, now + self.lease):
-            return None
-        half_open = circuit_breaker.tripped(connection) is not None
-        if half_open:
-            circuit_breaker.reserve(connection, now + self.lease)
-        key = (row.campaign_id, row.number)
-        fence = ledger.LEASES.take(connection, key, row.fence, now + self.lease, state=BatchState.RUNNING)
-        takeovers = row.takeovers + 1 if row.attempting else row.takeovers
-        priority = Priority(row.priority)
-        turns.pay(connection, row.caller_id, priority, base)
-        place = (*key, fence, row.first_id, row.last_id)
-        state = (row.dry_run, half_open, row.merge_addresses, rests, row.errors, takeovers)
-        claim = Claim(*place, *state, row.caller_id, priority, now)
-        self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
-        return claim
-
     def _mark_uncertain(
         self, connection: Connection, claim: Claim, row: AnyRow, now: int, reply: str, outcomes: RecordedOutcomes
     ) -> None:
         """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
         items = items_of(connection, claim.campaign_id, row.attempting)
-        lost = [self._uncertain_result(item, now, reply) for item in items]
+        lost = [uncertain_result(item, now, reply, policy=self._uncertain) for item in items]
         untried = row.pending - sum(result.item.status is None for result in lost)
         outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
         kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
         ledger.record(connection, claim, lost, [], now=now, **kept)
 
-    def _uncertain_result(self, item: WorkItem, now: int, reply: str) -> Result:
-        uncertain_attempts = item.uncertain_attempts + 1
-        due = uncertain_again(uncertain_attempts, now, policy=self._uncertain)
-        return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)
-
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
         with self._db.read() as connection:
-            return due_batch.turn_is_over(connection, claim, self._db.clock(connection))
+            if due_batch.alone(connection, claim):
+                return False
+            return due_batch.turn_is_over(connection, claim, self._db.clock(connection), self._admission)
+
+    def work_is_due(self) -> bool:
+        """Whether there is something to plan or to deliver."""
+        with self._db.read() as connection:
+            return due_batch.work_is_due(connection, self._db.clock(connection), self._admission)
+
+    def next_slot(self) -> float | None:
+        """The seconds until a batch may be claimed that only waits for a slot of its domain; None: there is none."""
+        with self._db.read() as connection:
+            return due_batch.next_slot(connection, self._db.clock(connection), self._admission)
 
     def due_items(self, claim: Claim) -> list[WorkItem]:
-        """Return everyone in the batch who has no final outcome and is due, ordered by user id."""
+        """Return everyone in the batch who has no final outcome and is due, ordered by user id.
+
+        Where only so many messages may go to the batch's domain, it is one more than they, if there are so many.
+        """
         with self._db.read() as connection:
-            return due_items(connection, claim, self._db.clock(connection))
+            return self._own(connection, claim, None if claim.room is None else claim.room + 1)
+
+    def _own(self, connection: Connection, claim: Claim, limit: int | None) -> list[WorkItem]:
+        mine = own(connection, claim) if claim.overlaps else None
+        return due_items(connection, claim, self._db.clock(connection), mine=mine, limit=limit)
 
     def extend(self, claim: Claim) -> float:
         """Extend the lease, and return a time before it was extended, in seconds of `boot_time`.
@@ -159,14 +161,17 @@ class Outbox:
         """Commit `results` and the intent to attempt `ahead`, without those who may not be written to any more.
 
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
-        runs, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
+        runs or sending is held, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
             same_refusals.judge(connection, claim, results, self._same_refusals)
-            state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
+            state, held = connection.execute(_STATE_AND_HOLD, {"campaign": claim.campaign_id}).one()
             running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
-            items, skipped = still_eligible(connection, claim, ahead) if running else ([], [])
+            running = running and not held and self._admission.lets(claim.priority, now)
+            mine = still_own(connection, claim, ahead) if running else []
+            items, skipped = still_eligible(connection, claim, mine)
+            untried -= len(ahead) - len(mine) if running else 0
             untried -= sum(result.item.status is None for result in skipped)
             intent = [item.recipient.user_id for item in items]
             self._record(connection, claim, [*results, *skipped], intent, outcomes, now=now, untried=untried)
@@ -184,8 +189,9 @@ class Outbox:
             state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
             same_refusals.judge(connection, claim, results, self._same_refusals)
             self._record(connection, claim, results, [], outcomes, now=now, untried=untried)
-            rests = resting.settle(connection, claim, trouble, now, ended=not untried)
-            skipped = ledger.give_back(connection, claim, state, now, more=bool(untried))
+            more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))
+            rests = resting.settle(connection, claim, trouble, now, ended=not more)
+            skipped = ledger.give_back(connection, claim, state, now, more=more)
             outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
             turns.settle(connection, claim, now)
         return rests
@@ -195,12 +201,10 @@ class Outbox:
 
         Recipients who were being attempted become uncertain: they may have the message. Raises `ledger.LeaseLost`.
         """
-        mine = (Batch.campaign_id == claim.campaign_id, Batch.number == claim.number)
-        held = select(Batch.attempting, due_batch.PENDING.label("pending")).where(*mine)
         with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
-            row = connection.execute(held).one()
+            row = connection.execute(due_batch.HELD, {"campaign": claim.campaign_id, "number": claim.number}).one()
             self._mark_uncertain(connection, claim, row, now, LOST_OUTCOME, outcomes)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             skipped = ledger.give_back(connection, claim, state, now, more=True)
@@ -211,18 +215,12 @@ class Outbox:
         """Have a campaign rest because its next batch cannot be claimed; return how often in a row it has rested."""
         with self._db.write() as connection:
             now = self._db.clock(connection)
-            behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
-            rests = resting.rest(connection, campaign_id, Trouble(error=error), now, tried=True)
-            connection.execute(behind.values(due_at=now + self.lease))  # in any case, so that others get their turn
-        return rests
+            return resting.rest_unclaimed(connection, campaign_id, error, now, now + self.lease)
 
     def record_recovery(self, claim: Claim) -> None:
         """Record that a recipient got a reply: close the breaker, and let a campaign that rested go on."""
         with self._db.write() as connection:
-            if claim.campaign_rests:
-                resting.end(connection, claim.campaign_id, answered=True, ended=False)
-            if claim.half_open:
-                circuit_breaker.close(connection)
+            resting.settle(connection, claim, None, self._db.clock(connection), ended=False, answered=True)
             announce_work(connection)
 
     def _record(

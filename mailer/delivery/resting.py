@@ -15,7 +15,7 @@ from mailer.delivery import circuit_breaker
 from mailer.delivery.retry import error_back_off, sender_back_off
 from mailer.delivery.trouble import Trouble
 from mailer.delivery.worklist import Claim
-from mailer.storage.models import Campaign, CampaignState
+from mailer.storage.models import Batch, Campaign, CampaignState
 
 AT_WORK = (CampaignState.PLANNING, CampaignState.RUNNING)
 
@@ -56,6 +56,17 @@ def rest(connection: Connection, campaign_id: str, trouble: Trouble, now: int, *
     return step
 
 
+def rest_unclaimed(connection: Connection, campaign_id: str, error: str, now: int, until: int) -> int:
+    """Have the campaign rest because its next batch cannot be claimed; return how often in a row it has rested.
+
+    In any case its batches are not due again before `until` (ms), so that others get their turn.
+    """
+    times = rest(connection, campaign_id, Trouble(error=error), now, tried=True)
+    behind = update(Batch).where(Batch.campaign_id == campaign_id, Batch.due_at <= now)
+    connection.execute(behind.values(due_at=until))
+    return times
+
+
 def _after_refusal(step: int, reply: str, now: int) -> dict[str, Any]:
     wait = sender_back_off(step)
     if wait is not None:
@@ -86,19 +97,29 @@ def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool
     connection.execute(update(Campaign).where(resting).values(state=CampaignState.RUNNING, reason=None))
 
 
-def settle(connection: Connection, claim: Claim, trouble: Trouble | None, now: int, *, ended: bool) -> int:
+def settle(
+    connection: Connection,
+    claim: Claim,
+    trouble: Trouble | None,
+    now: int,
+    *,
+    ended: bool,
+    answered: bool = False,
+) -> int:
     """Draw the conclusions of a batch: `trouble` opens the breaker or makes the campaign rest, none lets both go on.
 
-    `ended`: the batch was worked off. Returns how often in a row the campaign has rested for this; 0: it does not rest.
+    `ended`: the batch was worked off. `answered`: a recipient got a reply, and the batch goes on. Returns how often in
+    a row the campaign has rested for this; 0: it does not rest.
     """
     if trouble is None:
         if claim.half_open:
             circuit_breaker.close(connection)
         if claim.campaign_rests or (claim.errors and ended):
-            end(connection, claim.campaign_id, answered=False, ended=ended)
+            end(connection, claim.campaign_id, answered=answered, ended=ended)
         return 0
     if trouble.transport is not None:
-        circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open)
+        wait = trouble.retry_after
+        circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open, retry_after=wait)
     elif claim.half_open and trouble.error is None:
         circuit_breaker.close(connection)
     if trouble.sender is None and trouble.error is None:

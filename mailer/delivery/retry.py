@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mailer.delivery.worklist import Result, WorkItem
+from mailer.storage.models import DeliveryStatus
+
 MINUTE = 60_000
 # after a recipient's first soft failure, after the second, and so on; the last delay repeats
 RECIPIENT_DELAYS = tuple(minutes * MINUTE for minutes in (1, 5, 15, 60, 240, 720))
@@ -37,6 +40,11 @@ def transport_back_off(step: int) -> int:
     return TRANSPORT_DELAYS[min(step, len(TRANSPORT_DELAYS)) - 1]
 
 
+def told_back_off(seconds: float) -> int:
+    """Return how long to leave a transport alone that says when it can be tried again: at least one second."""
+    return min(max(1000, int(seconds * 1000) + 1), TRANSPORT_DELAYS[-1])
+
+
 def sender_back_off(step: int) -> int | None:
     """Return how long a campaign rests after the `step`-th refusal of its sender in a row; None: it is to be paused."""
     return REST_DELAYS[step - 1] if step <= len(REST_DELAYS) else None
@@ -45,3 +53,10 @@ def sender_back_off(step: int) -> int | None:
 def error_back_off(step: int) -> int | None:
     """Return how long a campaign rests after its `step`-th unexpected error in a row; None: it is to fail."""
     return ERROR_DELAYS[step - 1] if step <= len(ERROR_DELAYS) else None
+
+
+def uncertain_result(item: WorkItem, now: int, reply: str, *, policy: str) -> Result:
+    """Return the outcome for a recipient whose message may have arrived; times and `policy` as in `uncertain_again`."""
+    uncertain_attempts = item.uncertain_attempts + 1
+    due = uncertain_again(uncertain_attempts, now, policy=policy)
+    return Result(item, DeliveryStatus.UNCERTAIN, item.attempts, uncertain_attempts, reply, due)

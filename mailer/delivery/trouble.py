@@ -19,11 +19,13 @@ class Trouble:
     """Why an attempt ended early, in words for people; each field is None unless it was a cause.
 
     `transport`: the transport failed. `sender`: the sender was refused. `error`: there was an unexpected error.
+    `retry_after` is the seconds after which the transport can be tried again, where it said so.
     """
 
     transport: str | None = None
     sender: str | None = None
     error: str | None = None
+    retry_after: float | None = None
 
 
 class BrokenContract(Exception):

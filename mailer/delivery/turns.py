@@ -12,8 +12,10 @@ comes, whatever the others do. The rule is known from networks as start-time fai
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -29,11 +31,16 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.exc import OperationalError
 
 from mailer.delivery.worklist import Claim
+from mailer.storage.database_errors import own_words
 from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import Campaign, Priority, Turn
 
+log = logging.getLogger(__name__)
+
+ASK_SECONDS = 0.2  # between two questions of a process whether a turn is over
 TURN = 1000  # ms that a turn lasts while somebody of the same priority waits
 LEAST = 50  # ms that a turn costs at least, for what claiming and giving back take
 COSTS = {Priority.URGENT: 1, Priority.NORMAL: 8, Priority.BULK: 64}  # of a millisecond of one worker
@@ -41,6 +48,10 @@ COSTS = {Priority.URGENT: 1, Priority.NORMAL: 8, Priority.BULK: 64}  # of a mill
 PRIORITY = func.coalesce(Campaign.priority, Priority.NORMAL.value)
 COST = case({priority.value: cost for priority, cost in COSTS.items()}, value=PRIORITY)
 _BASE = bindparam("base", type_=BigInteger)
+# what the caller of a campaign has used with whatever priority; 0: it has never had a turn
+SPENT: ColumnElement[int] = func.coalesce(
+    select(func.max(Turn.used)).where(Turn.caller_id == Campaign.caller_id).correlate(Campaign).scalar_subquery(), 0
+)
 
 
 def _lead(priority: Priority, cost: int) -> Any:
@@ -49,12 +60,12 @@ def _lead(priority: Priority, cost: int) -> Any:
 
 
 _LEADS = union_all(*(_lead(priority, cost) for priority, cost in COSTS.items())).subquery()
-_BASE_NOW = select(func.coalesce(func.max(_LEADS.c.lead), 0))  # built once, like what is below
+_BASE_NOW = select(func.max(_LEADS.c.lead))  # built once, like what is below
 
 
 def base(connection: Connection) -> int:
     """Return where accounts begin now: what they have used who had the last turns, without these turns."""
-    return connection.scalar(_BASE_NOW) or 0
+    return max(connection.scalar(_BASE_NOW) or 0, 0)
 
 
 ACCOUNT = and_(Turn.caller_id == Campaign.caller_id, Turn.priority == PRIORITY)
@@ -107,19 +118,35 @@ def outranked(claim: Claim, now: int) -> int:
     return cost if now - claim.claimed_at < TURN else max(COSTS.values()) + 1
 
 
-class Seldom:
-    """Lets something be done once in `seconds`, by whichever thread comes first."""
+class TurnWatch:
+    """Finds out after checkpoints whether a turn is over, for all threads of a process.
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = 0.0
+    It asks only some times a second, so of several threads one after the other gives way. `ask` looks into the
+    database.
+    """
+
+    def __init__(self, ask: Callable[[Claim], bool]) -> None:
+        self._ask = ask
+        self._next = 0.0  # when it may ask again, by `time.monotonic`
         self._lock = threading.Lock()
 
-    def may(self) -> bool:
-        """Whether it may be done now; if so, not again for a while."""
+    def is_over(self, claim: Claim) -> bool:
+        """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
+
+        A database that does not answer says no: the outcomes in hand are not to be lost for this.
+        """
+        if claim.half_open or claim.campaign_rests or not self._may_ask():
+            return False
+        try:
+            return self._ask(claim)
+        except OperationalError as error:
+            log.error("database trouble, going on: %s", own_words(error))
+            return False
+
+    def _may_ask(self) -> bool:
         with self._lock:
             now = time.monotonic()
             if now < self._next:
                 return False
-            self._next = now + self._seconds
+            self._next = now + ASK_SECONDS
             return True

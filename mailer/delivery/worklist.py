@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
-from mailer.audience.conditions import audience_since, eligible_and_refused
-from mailer.audience.shared_addresses import ADDRESS_UNSUBSCRIBED, ADDRESS_WRITTEN_TO, covered_by_another_user
+from mailer.audience.conditions import audience_since
+from mailer.audience.eligibility import among
+from mailer.audience.overlapping_batches import left_to_others
+from mailer.audience.shared_addresses import covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
-from mailer.storage.models import (
-    Campaign,
-    Delivery,
-    DeliveryStatus,
-    Priority,
-    RefusedAddress,
-    User,
-    comparable_address,
-)
+from mailer.storage.models import Campaign, Delivery, DeliveryStatus, Priority, User
 from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
 
@@ -33,7 +27,11 @@ class Claim:
     `half_open`: the circuit breaker is half-open, and this batch tries the transport. `campaign_rests`: the campaign
     rests, and this batch tries it. `merged`: of the users who share an address, only one gets the message. `errors`:
     how many unexpected errors the campaign has met in a row. `takeovers`: how many processes in a row died while they
-    were sending this batch. `claimed_at`, in ms since 1970, is when the turn of the caller with this priority began.
+    were sending this batch. `pending`: how many of its recipients had no record when it was claimed. `claimed_at`, in
+    ms since 1970, is when the turn of the caller with this priority began.
+
+    `domain`: the batch is for addresses at this domain. `overlaps`: other batches of the campaign are for users in the
+    same range (`audience.overlapping_batches`). `room`: how many messages may go to the domain now; None: any number.
     """
 
     campaign_id: str
@@ -50,6 +48,10 @@ class Claim:
     caller_id: str = ""
     priority: Priority = Priority.NORMAL
     claimed_at: int = 0
+    pending: int = 0
+    domain: str = ""
+    overlaps: bool = False
+    room: int | None = None
 
 
 class Unclaimable(Exception):
@@ -104,8 +106,9 @@ def _address_outcome(result: Result) -> AddressOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the database said at a checkpoint: who may be attempted now, and whether the campaign still runs.
+    """What the database said at a checkpoint: who may be attempted now, and whether the batch goes on at all.
 
+    It does if the campaign still runs and nobody holds all sending.
     `now` is its clock, in ms since 1970. The lease was extended at `since` or later, in seconds of `boot_time`.
     """
 
@@ -115,17 +118,21 @@ class Checkpoint:
     running: bool
 
 
-# built once: every checkpoint runs the first of them
-_AMONG = User.id.in_(bindparam("ids", expanding=True))
-_ELIGIBLE = eligible_and_refused(_AMONG)
-_SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
-    _AMONG, RefusedAddress.address == comparable_address(), RefusedAddress.suppressed_at.is_not(None)
-)
 _PAST = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.first_at)
 
 
-def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
+def due_items(
+    connection: Connection,
+    claim: Claim,
+    now: int,
+    *,
+    mine: ColumnElement[bool] | None = None,
+    limit: int | None = None,
+) -> list[WorkItem]:
     """Return everyone in the batch who has no final outcome and is due at `now` (ms), ordered by user id.
+
+    `mine` is a condition on users without a record who are in the range: that they belong to this batch and not to one
+    that overlaps with it. With `limit`, at most so many are returned.
 
     First run, retry after a soft failure and recovery after a crash all start here.
     """
@@ -136,16 +143,34 @@ def due_items(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
     if claim.merged:
         untried = and_(untried, ~covered_by_another_user(claim.campaign_id, campaign.query, campaign.started_at))
+    again = Delivery.due_at <= now
+    if mine is not None:
+        untried, again = and_(untried, mine), and_(again, Delivery.batch == claim.number)
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
-    query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, Delivery.due_at <= now))
-    return [_item(row) for row in connection.execute(query.order_by(User.id))]
+    query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, again))
+    return [_item(row) for row in connection.execute(query.order_by(User.id).limit(limit))]
 
 
-def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:
-    """Return these users with their earlier attempts. One who has left the directory has no name and no address."""
-    rows = connection.execute(_users_and_past(campaign_id).where(User.id.in_(user_ids)))
-    known = {row.id: _item(row) for row in rows}
-    return [known.get(user_id) or _item_without_user(connection, campaign_id, user_id) for user_id in user_ids]
+def within(claim: Claim, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], int]:
+    """Return those of `items` for whom there are slots, and how many more there are without a record."""
+    if claim.room is None or len(items) <= claim.room:
+        return items, 0
+    first = items[: claim.room]
+    return first, max(0, claim.pending - untried(first))
+
+
+def untried(items: Sequence[WorkItem], beyond: int = 0) -> int:
+    """Return how many of `items` have no record, and with them those `beyond`."""
+    return sum(item.status is None for item in items) + beyond
+
+
+def still_own(connection: Connection, claim: Claim, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
+    """Return those of `items` who still belong to this batch, where others overlap with it."""
+    if not claim.overlaps or not items:
+        return items
+    fresh = [item.recipient.user_id for item in items if item.status is None]
+    gone = left_to_others(connection, claim, fresh)
+    return [item for item in items if item.recipient.user_id not in gone] if gone else items
 
 
 def still_eligible(
@@ -155,45 +180,28 @@ def still_eligible(
 
     The recipient of a dry run may always be written to.
     """
-    if claim.dry_run:
+    if claim.dry_run or not items:
         return items, []
     ids = [item.recipient.user_id for item in items]
-    found: dict[str, str | None] = dict(connection.execute(_ELIGIBLE, {"ids": ids}).all())
-    taken = _barred(connection, claim.campaign_id, ids) if claim.merged else {}
-    if len(found) == len(ids) and not taken and not any(found.values()):
+    eligible = among(connection, claim.campaign_id, ids, merged=claim.merged)
+    refused = eligible.refused
+    if len(refused) == len(ids) and not any(refused.values()):
         return items, []
-    left = [item for item in items if item.recipient.user_id in found and item.recipient.user_id not in taken]
-    kept = {item.recipient.user_id for item in left}
-    lost = [item for item in items if item.recipient.user_id not in kept]
-    known = [item._replace(refused_before=found[item.recipient.user_id] is not None) for item in left]
-    return known, _skipped(connection, lost, taken)
+    left = [item for item in items if item.recipient.user_id in refused]
+    known = [item._replace(refused_before=refused[item.recipient.user_id]) for item in left]
+    lost = [item for item in items if item.recipient.user_id not in refused]
+    return known, [_skip(item, eligible.reasons[item.recipient.user_id]) for item in lost]
 
 
-def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dict[str, str]:
-    """Who must not be written to because of another user with the same address: ids with the reason."""
-    among = {"campaign_id": campaign_id, "ids": ids}
-    taken = dict.fromkeys(
-        connection.scalars(ADDRESS_WRITTEN_TO, among), "Another user with the address has been written to."
-    )
-    return taken | dict.fromkeys(
-        connection.scalars(ADDRESS_UNSUBSCRIBED, {"ids": ids}), "Somebody at the address has unsubscribed."
-    )
+def _skip(item: WorkItem, reason: str) -> Result:
+    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reason)
 
 
-def _skipped(connection: Connection, lost: Sequence[WorkItem], barred: Mapping[str, str]) -> list[Result]:
-    if not lost:
-        return []
-    reasons = dict(barred)
-    ids = [item.recipient.user_id for item in lost]
-    for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": ids}):
-        why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
-        reasons[user_id] = f"The address is suppressed: {why}."
-    return [_skip(item, reasons.get(item.recipient.user_id)) for item in lost]
-
-
-def _skip(item: WorkItem, reason: str | None) -> Result:
-    reply = reason or "No longer subscribed, active or with an address."
-    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reply)
+def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:
+    """Return these users with their earlier attempts. One who has left the directory has no name and no address."""
+    rows = connection.execute(_users_and_past(campaign_id).where(User.id.in_(user_ids)))
+    known = {row.id: _item(row) for row in rows}
+    return [known.get(user_id) or _item_without_user(connection, campaign_id, user_id) for user_id in user_ids]
 
 
 def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:

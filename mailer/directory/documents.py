@@ -21,6 +21,7 @@ from mailer.text import NUL, is_one_line, is_storable
 
 MAX_DEPTH = 32
 MAX_INDEXED = 255  # characters of _id, username and roles: PostgreSQL takes no index entry over 2,704 bytes
+SERVICE_PREFIX = "service:"  # how the ids of callers begin that are programs: no user's id does
 DATES = ("createdAt", "lastLogin", "_updatedAt")
 
 NOT_UNICODE = "is not valid Unicode; in a file, it is in neither UTF-8 nor Windows-1252"
@@ -226,6 +227,8 @@ def _check_id(value: object) -> None:
         raise _RefusedError("must be a string that is not empty", "_id")
     if len(value) > MAX_INDEXED or not is_one_line(value):
         raise _RefusedError(f"is longer than {MAX_INDEXED} characters or has a control character", "_id")
+    if value.startswith(SERVICE_PREFIX):
+        raise _RefusedError(f"begins with {SERVICE_PREFIX}, as only the ids of services do", "_id")
 
 
 def _settle_emails(emails: list[Any] | None) -> None:

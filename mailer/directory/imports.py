@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from mailer.audit.log import Act, record
 from mailer.directory.changes import Mode
 from mailer.directory.staged_users import TABLE, MergeCounts, Problem, merge, stage, unreachable
 from mailer.directory.user_files import DEFAULT_TABLE, UserFile
@@ -89,7 +90,7 @@ def upsert_documents(
     """The same for documents from anywhere, each with the number of its row, which errors name.
 
     `then` is called at the end of the transaction that merges, while the table `staged_users` still has the users. If
-    it raises, nothing is imported.
+    it raises, nothing is imported. It writes to the audit log what was done; without it an import is written there.
     """
 
     def fill(connection: Connection) -> int:
@@ -113,6 +114,9 @@ def _merged(
         result = replace(result, problems=unreachable(connection, options.problems))
     if then:
         then(connection, result)
+    else:
+        counts = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
+        record(connection, now, Act.IMPORT_USERS, **counts, mode=options.mode.value)
     wishes.after_merge(connection, now)
     return result
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
+from mailer.audit.log import Act, record
 from mailer.directory.changes import Mode, combined
 from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound
@@ -59,13 +60,15 @@ def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     with db.write() as connection:
         earlier = _lock(connection, user_id)
         row = _checked(user_id, document, earlier, Mode.REPLACE)
-        return _store(connection, row, earlier, db.clock(connection))
+        now = db.clock(connection)
+        record(connection, now, Act.PUT_USER, user_id, created=earlier is None, active=row.active)
+        return _store(connection, row, earlier, now)
 
 
-def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored:
+def patch_user(db: Database, user_id: str, changes: Mapping[str, Any], *, act: Act = Act.CHANGE_USER) -> Stored:
     """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides.
 
-    The user, here and below, may be named by username where nobody has it as `_id`.
+    The user, here and below, may be named by username where nobody has it as `_id`. The audit log calls it `act`.
     """
     with db.write() as connection:
         found = find_id(connection, user_id)
@@ -74,12 +77,14 @@ def patch_user(db: Database, user_id: str, changes: Mapping[str, Any]) -> Stored
             raise NotFound(f"There is no user with the id or the username {user_id}.")
         user_id = found
         row = _checked(user_id, changes, earlier, Mode.MERGE)
-        return _store(connection, row, earlier, db.clock(connection))
+        now = db.clock(connection)
+        record(connection, now, act, user_id, active=row.active)
+        return _store(connection, row, earlier, now)
 
 
 def deactivate_user(db: Database, user_id: str) -> Stored:
     """Write to this user no more until `active` is true again; their tokens stop working too. Raises `NotFound`."""
-    return patch_user(db, user_id, {"active": False})
+    return patch_user(db, user_id, {"active": False}, act=Act.DEACTIVATE_USER)
 
 
 def _checked(user_id: str, given: Mapping[str, Any], earlier: _Earlier | None, mode: Mode) -> UserRow:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.delivery.due_batch import work_is_due
 from mailer.delivery.trouble import describe, full_traceback
 from mailer.engines.base import EngineParts
 from mailer.logs.masking import without_addresses
@@ -33,7 +32,6 @@ class Worker:
     def __init__(self, parts: EngineParts) -> None:
         self._deliverer = parts.deliverer
         self._planner = parts.planner
-        self._db = parts.db
         self._observer = parts.observer
         self._heartbeat_seconds = parts.settings.lease_seconds / HEARTBEATS_PER_LEASE
         self._announced = parts.announced
@@ -42,7 +40,8 @@ class Worker:
     def run(self, stopping: threading.Event, work: threading.Event) -> None:
         """Plan and deliver what is due, until `stopping` is set. When nothing is due, wait for `work` or a moment.
 
-        Each thread needs a `work` of its own, since it clears it before it looks.
+        One campaign is planned, then one turn delivered, so that those who are planned need not wait for many who are
+        not. Each thread needs a `work` of its own, since it clears it before it looks.
         """
         looks = 0  # that found nothing, one after the other
         while not stopping.is_set():
@@ -77,16 +76,16 @@ class Worker:
 
     def is_due(self) -> bool:
         """Whether there is something to plan or to deliver. Raises `SQLAlchemyError`."""
-        with self._db.read() as connection:
-            return work_is_due(connection, self._db.clock(connection))
+        return self._deliverer.work_is_due()
 
     def _step(self, stopping: Callable[[], bool], enough: Callable[[], bool]) -> bool:
-        """Plan one campaign or deliver one batch; return False if neither is due.
+        """Plan one campaign, then deliver one turn; return False if neither was due.
 
         After an error that is no campaign's it is logged, and the next step waits for a moment.
         """
         try:
-            return self._planner.plan_next() or self._deliverer.run_next(stopping, enough)
+            planned = self._planner.plan_next()
+            return self._deliverer.run_next(stopping, enough) or planned
         except SQLAlchemyError as error:
             log.error("database trouble, trying again: %s", own_words(error))
             self._observer.database_retried()

@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, literal, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, select
 from typing_extensions import override
 
 from mailer.campaigns.progress import attention_needed
-from mailer.delivery import circuit_breaker
+from mailer.delivery import circuit_breaker, turns
 from mailer.delivery.due_batch import PENDING
 from mailer.errors import QueryTimeout
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, in_public
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, RefusedAddress, User
-from mailer.storage.models.states import UNFINISHED
+from mailer.storage.models.states import UNFINISHED, Priority
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ REST_SECONDS = 5.0
 SHARE = 20
 LIMIT_SECONDS = 5.0  # that a statement may take
 
-PRIORITY = literal("normal")
 ATTENTION = (CampaignState.RESTING, CampaignState.PAUSED, CampaignState.FAILED)
 BREAKER_STATES = ("closed", "open", "half_open")
 
@@ -43,10 +42,10 @@ _OPEN = and_(_GOING, Batch.state.in_([BatchState.WAITING, BatchState.RUNNING]))
 _NOW = bindparam("now", type_=BigInteger)
 CAMPAIGNS = select(Campaign.state, func.count()).where(Campaign.state.in_(UNFINISHED)).group_by(Campaign.state)
 QUEUE = (
-    select(PRIORITY, func.sum(PENDING + Batch.deferred))
+    select(turns.PRIORITY, func.sum(PENDING + Batch.deferred))
     .join_from(Batch, Campaign, Campaign.id == Batch.campaign_id)
     .where(_OPEN)
-    .group_by(PRIORITY)
+    .group_by(turns.PRIORITY)
 )
 # a dry run's batch is due from 0 on, so that it goes first; it has waited since it was planned
 _SINCE = case((Batch.due_at < Campaign.started_at, Campaign.started_at), else_=Batch.due_at)
@@ -75,7 +74,7 @@ class Readings:
         told = "Campaigns that rest, that the service has paused, or that failed within a day."
         yield _by("mailer_campaigns_needing_attention", told, "state", ATTENTION, self.attention)
         told = "Recipients of running and resting campaigns who wait for an attempt."
-        yield _by("mailer_queue_recipients", told, "priority", ("normal",), self.queue)
+        yield _by("mailer_queue_recipients", told, "priority", Priority, self.queue)
         told = "Seconds since the batch became due that is due longest; 0: none is."
         yield GaugeMetricFamily("mailer_oldest_due_batch_seconds", told, self.oldest_due)
         told = "1 for the state that the transport's circuit breaker is in."

@@ -6,7 +6,7 @@ a few values that are known beforehand.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +25,7 @@ OF_A_MESSAGE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 OF_A_BATCH = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 Answers = Counts[tuple[str, str]]  # by status and whom the answer is about
+SENT = (Status.SENT.value, "")  # an answer that is about nobody
 
 
 class BulkHistogram(Histogram):
@@ -32,8 +33,13 @@ class BulkHistogram(Histogram):
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """Observe each of `amounts`, of a histogram without labels."""
-        for bucket, count in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
-            self._buckets[bucket].inc(count)
+        below = 0  # amounts that are counted already
+        ordered = sorted(amounts)
+        while below < len(ordered):
+            bucket = bisect_left(self._upper_bounds, ordered[below])
+            above = bisect_right(ordered, self._upper_bounds[bucket])
+            self._buckets[bucket].inc(above - below)
+            below = above
         self._sum.inc(sum(amounts))
 
 
@@ -77,8 +83,7 @@ class Instruments(Observer):
         )
         for status in DeliveryStatus:
             self._outcomes.labels(status.value)
-        for answer in _answers():
-            self._answers.labels(*answer)
+        self._by_answer = {answer: self._answers.labels(*answer) for answer in _answers()}
 
     def _make_requests(self, mine: CollectorRegistry) -> None:
         labels = ["endpoint", "method", "code"]
@@ -114,7 +119,7 @@ class Instruments(Observer):
     def answered(self, answers: Answers, seconds: Sequence[float]) -> None:
         """Count what the transport said of some messages, and how many seconds each of them took."""
         for answer, count in answers.items():
-            self._answers.labels(*answer).inc(count)
+            self._by_answer[answer].inc(count)
         self._message_seconds.observe_all(seconds)
 
     def requested(self, endpoint: str, method: str, code: int, seconds: float) -> None:
@@ -126,4 +131,4 @@ class Instruments(Observer):
 def _answers() -> list[tuple[str, str]]:
     """Every label that answers can have, so that each is told of before it first happens."""
     rest = [(status.value, about.value) for status in Status if status is not Status.SENT for about in About]
-    return [(Status.SENT.value, ""), *rest]
+    return [SENT, *rest]

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import PathConverter
 
+from mailer.audit.actor import Actor, Via, acting
 from mailer.messages.links import NOBODY, PATH, PREVIEW, Links
 from mailer.pages.base import STATIC, TEMPLATES, content_policy, private_page, relative_address, show_errors_as_pages
 from mailer.storage.database import Database
@@ -15,6 +16,7 @@ from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 
 POLICY = content_policy("style-src 'self'", "img-src data:", "form-action 'self'")
 OLD_TRIAL = "dry-run"  # the user id in links of dry runs of versions before; a user may have this id as well
+RECIPIENT = Actor("recipient", Via.PAGE, "")
 ERROR_STATES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "not_valid",
     HTTPStatus.TOO_MANY_REQUESTS: "busy",
@@ -63,7 +65,9 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         if user_id in (PREVIEW, NOBODY):
             return _page("preview" if user_id == PREVIEW else "trial")
         back = request.form.get("action") == "subscribe"
-        if resubscribe(db, user_id, merged=merge) if back else unsubscribe(db, user_id):
+        with acting(RECIPIENT):
+            done = resubscribe(db, user_id, merged=merge) if back else unsubscribe(db, user_id)
+        if done:
             return _page("subscribed" if back else "unsubscribed")
         return _page("trial") if user_id == OLD_TRIAL else _not_valid()
 

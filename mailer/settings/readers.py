@@ -141,6 +141,21 @@ def rate(raw: str) -> None:
         raise ValidationError("Not a rate like 10/minute.") from error
 
 
+def parsed(parse: Callable[[str], Any]) -> Reader:
+    """What `parse` makes of the text. It raises ValueError, in words for people."""
+
+    def read(env: Env, name: str) -> Any:
+        return parse(env.str(name, validate=check))
+
+    def check(raw: str) -> None:
+        try:
+            parse(raw)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    return read
+
+
 def database(raw: str) -> None:
     """A check: SQLAlchemy's form of a database URL."""
     try:

@@ -17,8 +17,9 @@ from marshmallow.validate import Range
 from typing_extensions import override
 
 from mailer.errors import ConfigError
-from mailer.settings import env_file, readers, secret_files
+from mailer.settings import domain_rates, env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
+from mailer.settings.send_window import SendWindow
 
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
@@ -50,6 +51,8 @@ class Settings:
     checkpoint: int = 50  # messages
     lease_seconds: int = 60
     workers: int = 1
+    domain_rates: tuple[tuple[str, float], ...] = ()  # domains, each with the ms between two messages
+    send_window: SendWindow | None = None  # None: always
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
     suppress_after: int = 3  # campaigns; 0: never
@@ -61,6 +64,7 @@ class Settings:
     audience_timeout: int = 20  # seconds
     planning_timeout: int = 300  # seconds
     repeat_window: int = 120  # seconds; 0: off
+    audit_retention: int = 730 * 86_400  # seconds
     trusted_proxies: tuple[str, ...] = ()
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
@@ -205,6 +209,8 @@ _READERS: dict[str, readers.Reader] = {
     "checkpoint": readers.whole(1, 1000),
     "lease_seconds": readers.whole(5, 3600),
     "workers": readers.whole(1, 64),
+    "domain_rates": readers.parsed(domain_rates.parse),
+    "send_window": readers.parsed(SendWindow.parse),
     "uncertain": readers.choice("retry", "hold"),
     "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
     "suppress_after": readers.whole(0, 100),
@@ -216,6 +222,7 @@ _READERS: dict[str, readers.Reader] = {
     "audience_timeout": readers.duration(1, 3600),
     "planning_timeout": readers.duration(1, 86_400),
     "repeat_window": readers.duration(0, 86_400),
+    "audit_retention": readers.duration(86_400, 36_500 * 86_400),
     "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,

@@ -29,6 +29,7 @@ from mailer.storage.models import (
     Delivery,
     RateLimit,
     ScheduledTask,
+    SlotCount,
 )
 from mailer.storage.models.states import BEGUN
 
@@ -112,6 +113,7 @@ def _set_back(connection: Connection, now: int, step: int, lease: int) -> None:
         (RateLimit.expires_at, None),
     ):
         _write(connection, column, column - step, now, of_these)
+    _write(connection, SlotCount.next_at_us, SlotCount.next_at_us - step * 1000, now * 1000, None)
     for column, of_these in ((Batch.due_at, running), (Campaign.due_at, planning), (ScheduledTask.lease_ends_at, None)):
         _write(connection, column, now + lease, now + lease, of_these)
 

@@ -23,9 +23,9 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailer.errors import ConfigError
-from mailer.storage import served_versions
 from mailer.storage.dialects import in_turn
 from mailer.storage.group_commit import SharedWrites, T, Work
+from mailer.storage.migrations import served_versions
 from mailer.storage.postgresql import engine_at
 from mailer.storage.sqlite_writes import SQLiteWrites
 from mailer.storage.transactions import time_limit, watch

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, bindparam, func, select
 
+from mailer.audit.log import Act, record_addresses
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.dialects import NewRow, Upsert
@@ -43,6 +44,7 @@ def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str
             values = [{"blocking": address, "why": why, "by": by, "now": now} for address, why in some]
             _BLOCK.run(connection, values)
         new = _blocked(connection) - before
+        record_addresses(connection, now, Act.BLOCK_ADDRESSES, rows, blocked=new)
     return Blocked(new, len(rows) - new)
 
 

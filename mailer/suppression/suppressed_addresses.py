@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
+from mailer.audit.log import Act, record_addresses
 from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable, envelope_address
 from mailer.storage.database import Database
@@ -112,6 +113,7 @@ def lift(db: Database, addresses: Collection[str]) -> Lifted:
     one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
     with db.write() as connection:  # a list may have more than one statement can name
         lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
+        record_addresses(connection, db.clock(connection), Act.LIFT_ADDRESSES, wanted, lifted=lifted)
     return Lifted(lifted, unmatched=len(wanted) - lifted)
 
 

@@ -7,11 +7,12 @@ that nobody has, are kept as wishes, which mark whoever comes to them later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from sqlalchemy import Connection, select, text
 
+from mailer.audit.log import Act, record
 from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable
 from mailer.storage import staging
@@ -80,7 +81,10 @@ def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str,
     """
 
     def merge(connection: Connection, _: None) -> UnsubscribeResult:
-        return _merge(connection, db.clock(connection), by, source)
+        now = db.clock(connection)
+        result = _merge(connection, now, by, source)
+        record(connection, now, Act.UNSUBSCRIBE_LIST, **asdict(result))
+        return result
 
     return stage_and_merge(db, lambda connection: _stage(connection, people), merge)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
+from mailer.audit.log import Act, record, record_addresses
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.models import User, Wish, WishOf, comparable_address
@@ -27,6 +28,7 @@ def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool]) -> bool
         found = connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
         if found:
             wishes.keep_inactive(connection, now, user_id)
+            record(connection, now, Act.UNSUBSCRIBE, user_id)
         return found
 
 
@@ -37,8 +39,11 @@ def resubscribe(db: Database, user_id: str, *, merged: bool = False) -> bool:
     """
     with db.write() as connection:
         user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
+        if user is None and not wishes.forget(connection, user_id, None):
+            return False
+        record(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, user_id)
         if user is None:
-            return wishes.forget(connection, user_id, None)
+            return True
         whose = User.id == user_id
         if merged and user.email is not None:
             whose |= comparable_address() == comparable(user.email)
@@ -60,4 +65,6 @@ def resubscribe_address(db: Database, address: str) -> int | None:
         connection.execute(delete(Wish).where(kept))
         marking = [made_at for kind, made_at in times if kind == WishOf.ADDRESS]
         marked = and_(comparable_address() == comparable(address), User.unsubscribed_at.in_(marking))
-        return connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount
+        users = connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount
+        record_addresses(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, [comparable(address)], users=users)
+        return users

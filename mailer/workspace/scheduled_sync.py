@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailer.errors import ConfigError, InvalidState, MailerError
+from mailer.errors import InvalidState, MailerError
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import in_public
@@ -32,14 +32,6 @@ PAUSE_AFTER_ERROR = 10.0  # seconds, when the database fails
 STOP_POLL_SECONDS = 1.0  # how late a waiting run notices that it must end
 
 FAILURES = (MailerError, OSError, SQLAlchemyError, psycopg.Error)  # psycopg's own: COPY goes past SQLAlchemy
-
-
-def check(settings: Settings) -> None:
-    """Raise `ConfigError` if a sync is scheduled and settings that it needs are missing."""
-    needed = ("workspace_url", "workspace_user_id", "workspace_token")
-    missing = [f"MAILER_{name.upper()}" for name in needed if not getattr(settings, name)]
-    if settings.sync_every is not None and missing:
-        raise ConfigError(f"MAILER_SYNC_EVERY: needs {' and '.join(missing)}")
 
 
 def _quietly(_read: int, _total: int) -> None:

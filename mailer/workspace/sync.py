@@ -11,6 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from mailer.audit.actor import Via, current_actor
+from mailer.audit.log import Act, record
 from mailer.directory.changes import Mode
 from mailer.directory.imports import ImportOptions, ImportResult, upsert_documents
 from mailer.directory.staged_users import Problem, keep_in_step
@@ -61,18 +63,30 @@ def sync_users(
     of the transaction. If either raises, the run ends and nothing is changed.
     Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
     """
+    merge = WorkspaceMerge(workspace.url, seal)
+
+    def finish(connection: Connection, done: ImportResult) -> None:
+        merge.finish(connection, done)
+        _record(connection, db.clock(connection), merge.result)
+
     with db.read() as connection:
         now = db.clock(connection)
     with spool.locked(spool_path) as file:
         spool.download(workspace, file, progress, after=max(since, now - RESUMABLE), now=now)
-        merge = WorkspaceMerge(workspace.url, seal)
         try:
-            upsert_documents(db, merge.documents(spool.users(file)), ImportOptions(Mode.REPLACE), then=merge.finish)
+            upsert_documents(db, merge.documents(spool.users(file)), ImportOptions(Mode.REPLACE), then=finish)
         except (WorkspaceUnavailable, InvalidRow):
             file.truncate(0)  # the list itself is at fault: the next run must read it again
             raise
         file.truncate(0)
     return merge.result
+
+
+def _record(connection: Connection, now: int, result: SyncResult) -> None:
+    """Note the sync in the audit log; one that the service does by itself only if it has changed somebody."""
+    changed = {"created": result.created, "updated": result.updated, "deactivated": result.deactivated}
+    if any(changed.values()) or current_actor().via is not Via.SYSTEM:
+        record(connection, now, Act.SYNC_USERS, **changed, unchanged=result.unchanged)
 
 
 class WorkspaceMerge:

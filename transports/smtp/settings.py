@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from transports import rate_options
 from transports.base import TransportConfigError
 from transports.options import Options, is_loopback, split_url
 from transports.rate import Rate
@@ -28,11 +30,10 @@ OPTIONS = (
     "idle",
     "max_messages",
     "pipelining",
-    "rate",
-    "rate_storage",
     "starttls",
     "token_command",
     "token_file",
+    *rate_options.OPTIONS,
 )
 HELO = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,253}|\[[A-Za-z0-9.:]+\]", re.ASCII)
 MECHANISMS = ("auto", "plain", "login", "cram-md5", "xoauth2")
@@ -92,7 +93,7 @@ class SMTPSettings:
             notify=_notify(parts.scheme, options),
             bdat=options.flag("bdat", False),
             pipelining=options.flag("pipelining", True),
-            rate=_rate(parts.scheme, options, f"{host}:{port}"),
+            rate=Rate.from_options(options, _key(host, port, credentials)),
         )
 
 
@@ -176,8 +177,7 @@ def _notify(scheme: str, options: Options) -> str:
     return ",".join(words)
 
 
-def _rate(scheme: str, options: Options, key: str) -> Rate | None:
-    text, storage = options.text("rate"), options.text("rate_storage")
-    if storage and not text:
-        raise TransportConfigError(f"{scheme}: rate_storage is given without rate")
-    return Rate.parse(text, storage, key) if text else None
+def _key(host: str, port: int, credentials: Credentials | None) -> str:
+    """Whose limits they are: those of an account at a server. The account is not shown, only a part of its digest."""
+    account = f" account {hashlib.sha256(credentials.user.encode()).hexdigest()[:8]}" if credentials else ""
+    return f"smtp {host}:{port}{account}"

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Self
 
+from transports import rate_options
 from transports.base import Message, Outcome, Transport, TransportConfigError
 from transports.options import shown_options, split_url
+from transports.rate import Rate, Rated
 from transports.smtp.dialogue import ChunkedDialogue, Dialogue, DrawTransaction, LockstepDialogue
 from transports.smtp.errors import PipeliningBroken
 from transports.smtp.multiplexer import DrawMessage, PacedMessages, SessionMultiplexer
@@ -26,10 +28,10 @@ from transports.smtp.transactions import Transaction, TransactionBuilder
 
 log = logging.getLogger(__name__)
 HOST = re.compile(r"(?:[^\s:/?#@\[\]]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?/?")
-SHOWN = tuple(name for name in OPTIONS if name not in ("rate_storage", "token_command"))
+SHOWN = tuple(name for name in OPTIONS if name not in (*rate_options.SECRET, "token_command"))
 
 
-class SMTPTransport(Transport):
+class SMTPTransport(Transport, Rated):
     """Sends over SMTP. Safe to use after a fork: the child opens connections of its own."""
 
     def __init__(self, settings: SMTPSettings) -> None:
@@ -68,9 +70,15 @@ class SMTPTransport(Transport):
     def check(self) -> None:
         """Make sure that a session can be had and answers. When all are in use, that is taken as proof enough.
 
-        Raises `TransportUnavailable`.
+        Raises `TransportUnavailable`, also when the day's quota is used up.
         """
+        for rate in self.rates():
+            rate.check()
         self._pool.check()
+
+    def rates(self) -> Sequence[Rate]:
+        """See `Rated.rates`."""
+        return [self._settings.rate] if self._settings.rate else []
 
     def close(self) -> None:
         """End every session that is not in use with QUIT; those in use end when they are given back."""

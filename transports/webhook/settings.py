@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from transports import rate_options
 from transports.base import TransportConfigError
 from transports.options import is_loopback
+from transports.rate import Rate
 
 SECRET_BYTES = 16  # the shortest secret that is taken
-OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout")
+OPTIONS = ("batch", "ca_file", "connect_timeout", "secret_file", "timeout", *rate_options.OPTIONS)
+SHOWN = tuple(name for name in OPTIONS if name not in rate_options.SECRET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class WebhookSettings:
     timeout: float = 60.0
     connect_timeout: float = 10.0
     ca_file: str = ""
+    rate: Rate | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"WebhookSettings({shown_target(self.url)})"
@@ -57,6 +62,11 @@ def check_url(url: str) -> str:
     if parts.scheme == "http" and not is_loopback(host):
         raise TransportConfigError("webhook: http is for this machine only; use https")
     return host
+
+
+def rate_key(url: str) -> str:
+    """Whose limits they are: those of the receiver at `url`, of which only the host and a digest are shown."""
+    return f"webhook {check_url(url)} {hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def read_secret(path: str) -> bytes:

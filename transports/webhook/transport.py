@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Self
 
 import requests
@@ -22,8 +21,18 @@ import requests
 from transports.base import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable
 from transports.network_errors import in_words
 from transports.options import Options, shown_options, split_group, split_url
+from transports.rate import Rate, Rated, in_requests
 from transports.webhook.exchange import Body, WebhookResponse, as_json, outcomes_in, read_limited, seconds_of, uncertain
-from transports.webhook.settings import OPTIONS, WebhookSettings, check_url, existing_file, read_secret, shown_target
+from transports.webhook.settings import (
+    OPTIONS,
+    SHOWN,
+    WebhookSettings,
+    check_url,
+    existing_file,
+    rate_key,
+    read_secret,
+    shown_target,
+)
 
 TOO_MANY_REQUESTS = 429
 GATEWAY_TIMEOUT = 504  # a proxy's own word that it passed the request on and got no answer
@@ -38,7 +47,7 @@ class WebhookUnavailable(TransportUnavailable):
         self.about = about
 
 
-class WebhookTransport(Transport):
+class WebhookTransport(Transport, Rated):
     """POSTs messages to one address, signed with HMAC-SHA-256 when there is a secret."""
 
     def __init__(self, settings: WebhookSettings, clock: Callable[[], float] = time.time) -> None:
@@ -63,6 +72,7 @@ class WebhookTransport(Transport):
             timeout=options.duration("timeout", 60.0, maximum=600.0),
             connect_timeout=options.duration("connect_timeout", 10.0, maximum=600.0),
             ca_file=existing_file(options.text("ca_file")),
+            rate=Rate.from_options(options, rate_key(targets[0])),
         )
         return cls(settings)
 
@@ -74,22 +84,26 @@ class WebhookTransport(Transport):
             targets = split_group(parts.scheme, parts.rest) if parts.rest.startswith("(") else (parts.rest,)
         except TransportConfigError:
             return super().shown(url)
-        return f"webhook:{' '.join(map(shown_target, targets))}{shown_options(parts.query, OPTIONS)}"
+        return f"webhook:{' '.join(map(shown_target, targets))}{shown_options(parts.query, SHOWN)}"
 
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """POST up to `batch` messages at a time and yield the outcomes in the answer.
 
         Raises `WebhookUnavailable` when the receiver took nothing of the batch in hand.
         """
-        source = iter(messages)
         with self._session() as session:
-            while batch := list(islice(source, self._settings.batch)):
+            for batch in in_requests(messages, self._settings.rate, self._settings.batch):
                 outcomes = self._exchange(session, batch)
                 yield from outcomes
                 self._stop_if_told(outcomes)
 
     def check(self) -> None:
-        """POST an empty batch, signed; raise `WebhookUnavailable` unless it is taken."""
+        """POST an empty batch, signed; raise `WebhookUnavailable` unless it is taken.
+
+        Raises `TransportUnavailable` if the day's quota is used up.
+        """
+        for rate in self.rates():
+            rate.check()
         with self._session() as session:
             body = Body(as_json(()))
             try:
@@ -97,6 +111,10 @@ class WebhookTransport(Transport):
             except requests.RequestException as error:
                 raise WebhookUnavailable(self._trouble(error)) from None  # what it came from names the path
             self._ensure_taken(response)
+
+    def rates(self) -> Sequence[Rate]:
+        """See `Rated.rates`."""
+        return [self._settings.rate] if self._settings.rate else []
 
     def _exchange(self, session: requests.Session, batch: Sequence[Message]) -> list[Outcome]:
         body = Body(as_json(batch))

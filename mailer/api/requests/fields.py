@@ -71,7 +71,7 @@ class QueryString(fields.String):
 
 
 class Milliseconds(fields.Field[int]):
-    """Milliseconds since 1970 as ISO 8601 in UTC."""
+    """Milliseconds since 1970 as ISO 8601 in UTC; read from any ISO 8601 date or time."""
 
     def _serialize(self, value: int | None, *_args: Any, **_kwargs: Any) -> str | None:
         return None if value is None else to_iso(value)

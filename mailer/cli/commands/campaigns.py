@@ -30,22 +30,24 @@ def campaigns() -> None:
 
 @campaigns.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option("--all", "everybody", is_flag=True, help="Everybody's; the token needs manage-campaigns.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @connected
-def list_(limit: int, as_json: bool, url: str, user_id: str, token: str) -> None:
+def list_(limit: int, everybody: bool, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Show your campaigns, newest first."""
-    found = _newest(Client(url, user_id, token), limit)
+    found = _newest(Client(url, user_id, token), limit, everybody=everybody)
     if as_json:
         print_json(found)
         return
-    columns = ("_id", "state", "priority", "planned", "sent", "failed", "createdAt", "subject")
+    whose = ("callerId",) if everybody else ()
+    columns = ("_id", *whose, "state", "priority", "planned", "sent", "failed", "createdAt", "subject")
     print_rows(columns, [[campaign.get(column) for column in columns] for campaign in found])
 
 
-def _newest(client: Client, limit: int) -> list[Json]:
+def _newest(client: Client, limit: int, *, everybody: bool) -> list[Json]:
     found: list[Json] = []
     while len(found) < limit:
-        page = client.campaigns(min(PAGE, limit - len(found)), len(found))
+        page = client.campaigns(min(PAGE, limit - len(found)), len(found), everybody=everybody)
         found += page["campaigns"]
         if not page["campaigns"] or len(found) >= page["total"]:
             break
@@ -115,7 +117,8 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     if as_json:
         print_json(campaign)
         return
-    shown = ["_id", "state", *(["reason"] if campaign.get("reason") else []), "subject", "dryrun", "priority", *COUNTS]
+    reason = ["reason"] if campaign.get("reason") else []
+    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *COUNTS]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from app import build, setting_warnings
+from app import build
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.errors import ConfigError
+from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
+from mailer.settings.advice import setting_warnings
 from transports import TransportUnavailable
 from transports.registry import shown_url
 
@@ -55,6 +57,8 @@ def _examine(settings: Settings) -> tuple[dict[str, str], str | None]:
     shown = {"database": services.db.place, "transport": shown_url(settings.transport)}
     shown |= {"site": settings.site_url, "engine": settings.engine}
     try:
+        if rates := in_words(services.db, services.transport):
+            shown["rates"] = "; ".join(rates)
         services.transport.check()
     except TransportUnavailable as error:
         return shown, str(error) or "does not answer"

@@ -8,7 +8,8 @@ from typing import IO, Any
 
 import click
 
-from mailer.cli.database import open_database, operator
+from mailer.audit.actor import current_actor
+from mailer.cli.database import open_database
 from mailer.cli.failures import Failure
 from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
 from mailer.cli.output import moment, print_rows
@@ -78,7 +79,7 @@ def block_(addresses: Sequence[str], file: IO[bytes] | None, reason: str) -> Non
     if not reason.strip():
         raise click.BadParameter("is empty", param_hint="--reason")
     with open_database() as db:
-        done = block(db, _named(addresses, file), by=operator(), reason=reason.strip())
+        done = block(db, _named(addresses, file), by=current_actor().who, reason=reason.strip())
     click.echo(f"blocked: {done.blocked}, already: {done.already}")
 
 

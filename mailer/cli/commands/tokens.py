@@ -7,17 +7,15 @@ from dataclasses import asdict
 
 import click
 
-from mailer.callers.tokens import TokenInfo, Tokens
+from mailer.callers.tokens import PERMISSIONS, SHOWN_DIGEST, TokenInfo, Tokens, service_id
 from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
 from mailer.cli.options import duration
 from mailer.cli.output import moment, print_json, print_rows, spelled
 
-PERMISSIONS = ("send-mail", "send-urgent-mail", "manage-users")
 UNITS = ("m", "h", "d", "w")  # seconds are never meant
 NO_SPAN = "{} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years"
 MAX_LIFETIME = 100 * 366 * 86_400  # seconds
-SHOWN_DIGEST = 16
 
 
 def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -33,9 +31,8 @@ def tokens() -> None:
 
 
 @tokens.command()
-@click.option(
-    "--user", "user_id", required=True, metavar="ID", help="Whose token it is: an active user's id or username."
-)
+@click.option("--user", "user_id", metavar="ID", help="Whose token it is: an active user's id or username.")
+@click.option("--service", metavar="NAME", help="Whose it is, if no user's: a program's. It calls as service:NAME.")
 @click.option("--permission", "permissions", multiple=True, type=click.Choice(PERMISSIONS), help="May be repeated.")
 @click.option(
     "--expires",
@@ -44,11 +41,20 @@ def tokens() -> None:
     callback=duration(UNITS, NO_SPAN, least=60, most=MAX_LIFETIME),
     help="For how long it is good: 12h, 30d; else without end.",
 )
-def create(user_id: str, permissions: tuple[str, ...], lifetime: int | None) -> None:
-    """Make a token and print, this once, the two headers that a caller sends."""
+def create(user_id: str | None, service: str | None, permissions: tuple[str, ...], lifetime: int | None) -> None:
+    """Make a token and print, this once, the two headers that a caller sends.
+
+    With MAILER_AUTH=workspace the workspace knows the users' tokens, and those of services are made here.
+    """
+    if (user_id is None) == (service is None):
+        raise click.UsageError("one of --user and --service is needed")
     with open_database() as db:
-        user_id = id_of(db, user_id)
-        token = Tokens(db).create(user_id, permissions, lifetime)
+        if service is not None:
+            user_id = service_id(service)
+            token = Tokens(db).create_for_service(service, permissions, lifetime)
+        else:
+            user_id = id_of(db, str(user_id))
+            token = Tokens(db).create(user_id, permissions, lifetime)
     click.echo(f"X-User-Id: {user_id}\nX-Auth-Token: {token}")
     if not permissions:
         click.echo("This token may do nothing yet: to send mail it takes --permission send-mail.", err=True)

@@ -9,7 +9,8 @@ from typing import IO, Any
 
 import click
 
-from mailer.cli.database import id_of, open_database, operator
+from mailer.audit.actor import current_actor
+from mailer.cli.database import id_of, open_database
 from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
 from mailer.cli.output import moment, print_json, print_rows
 from mailer.files.exports import write_rows
@@ -75,7 +76,7 @@ def import_(file: IO[Any], *, as_json: bool) -> None:
     addresses, one or more a line. Rows that name nobody are kept, and hold for whoever comes later.
     """
     with open_database() as db, text_of(file) as text:
-        counts = asdict(unsubscribe_listed(db, read_people(text), by=operator(), source=_name(file)))
+        counts = asdict(unsubscribe_listed(db, read_people(text), by=current_actor().who, source=_name(file)))
     if as_json:
         print_json(counts)
     else:

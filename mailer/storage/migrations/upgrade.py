@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from mailer.errors import ConfigError
-from mailer.storage import served_versions
+from mailer.storage.migrations import served_versions
 
 
 def upgrade(connection: Connection, current: str | None) -> None:

@@ -3,16 +3,26 @@
 Ids are compared by their bytes, so that a range of ids means the same users on every database.
 """
 
+from mailer.storage.models.audit import AuditEntry
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
-from mailer.storage.models.operation import CircuitBreaker, ClockMark, ScheduledTask, ServedVersions, Turn
+from mailer.storage.models.operation import (
+    CircuitBreaker,
+    ClockMark,
+    ScheduledTask,
+    SendingHold,
+    ServedVersions,
+    SlotCount,
+    Turn,
+)
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
 from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
 from mailer.storage.models.workers import SeenWorker
 
 __all__ = [
+    "AuditEntry",
     "AuthToken",
     "Base",
     "Batch",
@@ -31,7 +41,9 @@ __all__ = [
     "SameRefusals",
     "ScheduledTask",
     "SeenWorker",
+    "SendingHold",
     "ServedVersions",
+    "SlotCount",
     "Turn",
     "User",
     "Wish",

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Text
+from sqlalchemy import BigInteger, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.storage.models.base import Base, Document, Id
 
 
 class AuthToken(Base):
-    """A caller's credential; only the SHA-256 of the token is kept."""
+    """A caller's credential; only the SHA-256 of the token is kept.
+
+    `user_id` is a user's id or, if `service` is set, the id of a program that no user of the directory can have.
+    """
 
     __tablename__ = "auth_tokens"
 
     digest: Mapped[str] = mapped_column(Text, primary_key=True)
-    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
+    user_id: Mapped[str] = mapped_column(Id)
     permissions: Mapped[list[str]] = mapped_column(Document)
     created_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
+    service: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
 
 class RateLimit(Base):

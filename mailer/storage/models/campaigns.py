@@ -54,6 +54,9 @@ class Campaign(Base):
 class Batch(Base):
     """The unit of work: everyone in the campaign's audience from `first_id` to `last_id`, both included.
 
+    If its campaign has batches for single `domain`s, their ranges overlap with those of the others;
+    mailer/delivery/ownership.py says who of them is whose.
+
     The counters say how many of its deliveries have which status. `planned` minus their sum is how many recipients have
     not been tried. `due_at` says when a worker may take it, and while one holds it, when that worker's lease ends.
     """
@@ -64,6 +67,7 @@ class Batch(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     first_id: Mapped[str] = mapped_column(Id)
     last_id: Mapped[str] = mapped_column(Id)
+    domain: Mapped[str] = mapped_column(Text, default="")  # whose addresses have a rate of their own; empty: the others
     state: Mapped[str] = mapped_column(Text)
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]  # rises with every claim; who has a lower number may write nothing
@@ -78,7 +82,7 @@ class Batch(Base):
 
     __table_args__ = (
         Index("ix_batches_due", "state", "due_at"),
-        Index("ix_batches_campaign_due", "campaign_id", "state", "due_at"),
+        Index("ix_batches_domain_due", "campaign_id", "state", "domain", "due_at"),
     )
 
 
@@ -89,6 +93,7 @@ class Delivery(Base):
 
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
     user_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    batch: Mapped[int | None]  # the number of the batch that has it; None: recorded when the user id told which
     status: Mapped[str] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int]  # those that ended in an outcome about this recipient

@@ -22,6 +22,33 @@ class CircuitBreaker(Base):
     retry_at: Mapped[int] = mapped_column("blocked_until", BigInteger, key="retry_at")
 
 
+class SendingHold(Base):
+    """One row while an operator holds all sending, none otherwise."""
+
+    __tablename__ = "sending_hold"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    reason: Mapped[str] = mapped_column(Text)
+    since: Mapped[int] = mapped_column(BigInteger)
+    held_by: Mapped[str] = mapped_column(Text)  # a caller's id, or the name of the system's user
+
+
+class SlotCount(Base):
+    """What was handed out of one transport's rate, quota and warm-up (`transports.slots.Count`), for all processes.
+
+    Days are ordinals, in the time zone of the quota.
+    """
+
+    __tablename__ = "slot_counts"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    next_at_us: Mapped[int] = mapped_column(BigInteger)  # the first slot that nobody has, in microseconds since 1970
+    day: Mapped[int]
+    used: Mapped[int] = mapped_column(BigInteger)  # on that day
+    first_day: Mapped[int]  # with mail, during a warm-up; 0: none yet
+    days: Mapped[int]  # with mail before `day`, during a warm-up
+
+
 class ClockMark(Base):
     """One row: the latest time that the database's clock has shown, and how often a step back was corrected."""
 

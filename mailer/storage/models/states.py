@@ -21,6 +21,7 @@ class CampaignState(StrEnum):
 
 BEGUN = (CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED)
 UNFINISHED = (CampaignState.ACCEPTED, CampaignState.PLANNING, *BEGUN)
+ACTIVE = tuple(state for state in UNFINISHED if state != CampaignState.PAUSED)  # they go on without a person
 WITH_ISSUES = (CampaignState.COMPLETED_WITH_ISSUES, CampaignState.FAILED)
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 
 # a batch is updated at every checkpoint: with room on its page the new row needs no new entries in the indexes
 STORAGE = {

@@ -1,4 +1,4 @@
-"""Work in small steps (`mailer.storage.small_steps`) that the service does by itself, again and again.
+"""Work in small steps (`mailer.storage.steps.small_steps`) that the service does by itself, again and again.
 
 One process of all does it at a time (`mailer.storage.scheduled_tasks`). After each step it waits for as long as the
 step took, so that it never has more than half of the database's time. When its process ends or is killed, another goes
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mailer.storage.database import Database
 from mailer.storage.database_errors import own_words
 from mailer.storage.scheduled_tasks import SharedTask, TaskRecord, Turn, TurnLost
-from mailer.storage.small_steps import Steps, run_steps
+from mailer.storage.steps.small_steps import Steps, run_steps
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 Such work is an iterator: it does one step for each value that it yields, and the value says how many rows were changed,
 by a name for them. It may be left after any step, since a run that is killed leaves it so as well; the rows tell the
-next run what is still to be done. `run_steps` does the steps at once, for a command; `mailer.storage.stepwise_task`
-does them whenever they are due, in one process of all, with pauses.
+next run what is still to be done. `run_steps` does the steps at once, for a command. `StepwiseTask`, in the module
+beside this one, does them whenever they are due, in one process of all, with pauses.
 
 Whoever adds a table whose rows are to be deleted at an age needs three lines: a function that yields from
 `delete_in_steps`, a `StepwiseTask` of that function under a name of its own, and its `run_periodically` among the

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import click
 
-from app import build, settings_with_warnings
+from app import build
 from mailer.cli.failures import Failure
 from mailer.engines import engine_class
 from mailer.logs.configuration import configure
 from mailer.metrics.optional import serve_metrics
 from mailer.settings import Settings, log_settings
+from mailer.settings.advice import settings_with_warnings
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""`mailer serve` and `mailer worker`: the commands that run until they are stopped."""

@@ -1,0 +1,1 @@
+"""How fast mail goes out, over all processes together."""

@@ -1,0 +1,30 @@
+"""The table of the audit log: what people changed, kept apart from what was changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, Integer, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.storage.models.base import Base, Document, Id
+
+
+class AuditEntry(Base):
+    """One act of somebody. Rows are added, and deleted when they are old; a trigger refuses to change one."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    who: Mapped[str] = mapped_column(Id)  # a caller's id, or the name of the system's user at the command line
+    via: Mapped[str] = mapped_column(Text)  # `audit.actor.Via`
+    origin: Mapped[str] = mapped_column(Text)  # the client's address, or the name of the machine
+    act: Mapped[str] = mapped_column(Text)  # `audit.log.Act`
+    about: Mapped[str | None] = mapped_column(Id)  # an id or an address's digest; None: everything, or many
+    details: Mapped[dict[str, Any]] = mapped_column(Document)  # counts and the like, never an address
+
+    __table_args__ = (
+        Index("ix_audit_log_at", "at"),
+        Index("ix_audit_log_about", "about", "id"),
+    )
