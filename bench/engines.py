@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from kombu import Connection, Queue
 
@@ -34,27 +36,38 @@ TITLE = "8. Celery beside the local engine, on PostgreSQL"
 PROCESSES = 2
 BROKERS = {"RabbitMQ": "amqp://guest:guest@127.0.0.1", "Redis": "redis://127.0.0.1:6379/0"}
 QUEUE = "mailer-bench"
-LOCAL = "local"
 SECONDS = 600
+
+Pair = tuple[Cost, Cost]  # of the local engine and of Celery
 
 
 def measure(bench: Bench) -> Part:
-    """Each engine in turn sends the same campaign."""
-    with postgresql() as url:
-        if url is None:
+    """Both engines send the same campaign at the same time, each over a database of its own."""
+    with postgresql() as mine, postgresql() as theirs:
+        if mine is None or theirs is None:
             return Part("engines", TITLE, notes=("Left out: PostgreSQL (none answers at BENCH_POSTGRESQL).",))
-        with closing(database_at(url)) as db:
-            db.migrate()
-            directory.fill(db, bench.scale.recipients)
-            brokers = {name: broker for name, broker in BROKERS.items() if _answers(broker)}
-            contestants = {LOCAL: partial(_run, bench, db, PROCESSES, engine="local", workers=1)}
-            for name, broker in brokers.items():
-                settings = {"engine": "celery", "broker_url": broker, "broker_queue": QUEUE}
-                contestants[f"Celery on {name}"] = partial(_run, bench, db, 1, **settings, workers=PROCESSES)
-            results = in_turn(bench.scale.rounds, contestants)
-    for broker in brokers.values():
+        with closing(_filled(mine, bench)) as one, closing(_filled(theirs, bench)) as other:
+            found = {name: broker for name, broker in BROKERS.items() if _answers(broker)}
+            runs = in_turn(bench.scale.rounds, {n: partial(_pair, bench, one, other, b) for n, b in found.items()})
+    for broker in found.values():
         _delete(broker)
-    return Part("engines", TITLE, _ratios(results), _figures(results), _notes(bench, set(BROKERS) - set(brokers)))
+    return Part("engines", TITLE, _ratios(runs), _figures(runs), _notes(bench, set(BROKERS) - set(found)))
+
+
+def _filled(url: str, bench: Bench) -> Database:
+    db = database_at(url)
+    db.migrate()
+    directory.fill(db, bench.scale.recipients)
+    return db
+
+
+def _pair(bench: Bench, one: Database, other: Database, broker: str) -> Pair:
+    """The local engine and Celery at once, so that whatever else the machine does hits both."""
+    celery = {"engine": "celery", "broker_url": broker, "broker_queue": QUEUE, "workers": PROCESSES}
+    with ThreadPoolExecutor(2) as threads:
+        local = threads.submit(_run, bench, one, PROCESSES, engine="local", workers=1)
+        called = threads.submit(_run, bench, other, 1, **celery)
+        return local.result(), called.result()
 
 
 def _run(bench: Bench, db: Database, processes: int, **settings: object) -> Cost:
@@ -79,7 +92,7 @@ def _workers(folder: Path, processes: int, settings: dict[str, object]) -> Itera
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
     environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in settings.items()}
     command = [Path(sys.executable).with_name("mailer"), "worker"]
-    with (folder / "workers.log").open("ab") as log:
+    with (folder / f"workers-{settings['engine']}.log").open("ab") as log:
         started = [  # all in one session, since the kernel shares a busy processor out to sessions
             subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, process_group=0)
             for _ in range(processes)
@@ -126,26 +139,31 @@ def _delete(broker: str) -> None:
         Queue(QUEUE, channel=connection.channel()).delete()
 
 
-def _figures(results: dict[str, list[Cost]]) -> tuple[Figure, ...]:
-    rates = [Figure(name, "messages/s", tuple(run.rate for run in runs)) for name, runs in results.items()]
-    cpu = [Figure(f"{name}: CPU", "us/message", tuple(run.cpu_us for run in runs)) for name, runs in results.items()]
-    return (*rates, *cpu)
+def _figures(runs: dict[str, list[Pair]]) -> tuple[Figure, ...]:
+    figures = []
+    for broker, pairs in runs.items():
+        for place, name in enumerate((f"local, beside {broker}", f"Celery on {broker}")):
+            costs = [pair[place] for pair in pairs]
+            figures.append(Figure(name, "messages/s", tuple(cost.rate for cost in costs)))
+            figures.append(Figure(f"{name}: CPU", "us/message", tuple(cost.cpu_us for cost in costs)))
+    return tuple(figures)
 
 
-def _ratios(results: dict[str, list[Cost]]) -> tuple[Ratio, ...]:
-    figures = {figure.name: figure.median for figure in _figures(results)}
+def _ratios(runs: dict[str, list[Pair]]) -> tuple[Ratio, ...]:
+    """The median of the ratios of the pairs, since each pair had the same machine."""
     ratios = []
-    for name in results:
-        if name != LOCAL:
-            ratios.append(Ratio(f"messages/s: {name} / {LOCAL}", figures[name] / figures[LOCAL], 0.8))
-            ratios.append(Ratio(f"CPU: {name} / {LOCAL}", figures[f"{name}: CPU"] / figures[f"{LOCAL}: CPU"]))
+    for broker, pairs in runs.items():
+        rates = median(celery.rate / local.rate for local, celery in pairs)
+        ratios.append(Ratio(f"messages/s: Celery on {broker} / local", rates, 0.8))
+        cpu = median(celery.cpu_us / local.cpu_us for local, celery in pairs)
+        ratios.append(Ratio(f"CPU per message: Celery on {broker} / local", cpu))
     return tuple(ratios)
 
 
 def _notes(bench: Bench, missing: set[str]) -> tuple[str, ...]:
     about = (
-        f"{bench.scale.recipients:,} recipients, transport `memory:`, {PROCESSES} processes that deliver: two of "
-        "`mailer worker` with the local engine, one with two children with Celery. CPU is that of all their processes, "
-        "not of the database and the broker."
+        f"{bench.scale.recipients:,} recipients each, transport `memory:`, {PROCESSES} processes that deliver: two of "
+        "`mailer worker` with the local engine, one with two children with Celery, both at the same time. CPU is that "
+        "of all their processes, not of the database and the broker."
     )
     return (about, *(f"Left out: {name} (none answers at its usual port)." for name in sorted(missing)))

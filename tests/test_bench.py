@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import accept, audience, chart, end_to_end, files, growth, rendering, stages
+from bench import accept, audience, chart, end_to_end, engines, files, growth, rendering, stages
 from bench.contestants import has_nodemailer, nodemailer, postfix_tool, python_peer
 from bench.figures import Figure, Part, Ratio, in_turn, number, report, table
 from bench.load import BadAnswer, hammer, request_bytes
@@ -91,6 +91,16 @@ def test_files_are_measured(bench: Bench) -> None:
 
     assert is_sound(part)
     assert not list(bench.work.iterdir())
+
+
+def test_engines_are_measured_side_by_side(bench: Bench) -> None:
+    part = engines.measure(bench)
+
+    assert is_sound(part)
+    assert [ratio.name for ratio in part.ratios if ratio.target] == [
+        "messages/s: Celery on RabbitMQ / local",
+        "messages/s: Celery on Redis / local",
+    ]
 
 
 def test_growth_measures_each_size(bench: Bench) -> None:
