@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST_PROCESSES ?= 3
+PYTEST_PROCESSES ?= 4
 # Many tests start programs. Compiled modules spare each of them the compiling, also where the environment forbids it.
 export PYTHONDONTWRITEBYTECODE :=
 
