@@ -49,9 +49,12 @@ def measure(bench: Bench) -> Part:
         with closing(_filled(mine, bench)) as one, closing(_filled(theirs, bench)) as other:
             found = {name: broker for name, broker in BROKERS.items() if _answers(broker)}
             runs = in_turn(bench.scale.rounds, {n: partial(_pair, bench, one, other, b) for n, b in found.items()})
+            numbers = {n: partial(_run, bench, one, n, engine="local", workers=1) for n in (1, PROCESSES)}
+            alone = in_turn(bench.scale.rounds, numbers)
     for broker in found.values():
         _delete(broker)
-    return Part("engines", TITLE, _ratios(runs), _figures(runs), _notes(bench, set(BROKERS) - set(found)))
+    figures = (*_figures(runs), *_alone(alone))
+    return Part("engines", TITLE, _ratios(runs), figures, _notes(bench, set(BROKERS) - set(found)))
 
 
 def _filled(url: str, bench: Bench) -> Database:
@@ -147,6 +150,14 @@ def _figures(runs: dict[str, list[Pair]]) -> tuple[Figure, ...]:
             figures.append(Figure(name, "messages/s", tuple(cost.rate for cost in costs)))
             figures.append(Figure(f"{name}: CPU", "us/message", tuple(cost.cpu_us for cost in costs)))
     return tuple(figures)
+
+
+def _alone(runs: dict[int, list[Cost]]) -> tuple[Figure, ...]:
+    """What so many processes of the local engine do with the machine to themselves."""
+    names = {number: f"local alone, {number} {'process' if number == 1 else 'processes'}" for number in runs}
+    rates = [Figure(names[n], "messages/s", tuple(cost.rate for cost in costs)) for n, costs in runs.items()]
+    cpu = [Figure(f"{names[n]}: CPU", "us/message", tuple(cost.cpu_us for cost in costs)) for n, costs in runs.items()]
+    return (*rates, *cpu)
 
 
 def _ratios(runs: dict[str, list[Pair]]) -> tuple[Ratio, ...]:

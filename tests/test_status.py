@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import insert, update
 
 from mailer.campaigns import control
+from mailer.campaigns.hold import hold
 from mailer.campaigns.overview import KINDS, LONG, Overview, Waiting, for_a_person, look
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
@@ -165,6 +166,15 @@ def test_task_that_fails_again_and_again_calls_a_person(harness: Harness, failur
 def test_half_open_breaker_has_been_open_since_its_first_failure() -> None:
     seen = replace(QUIET, breaker=Tripped("no", START - LONG, 9, START))
     assert for_a_person(seen, delivering=1) == ["the transport has not worked for 5 minutes: no"]
+
+
+def test_hold_is_shown_and_calls_nobody(sqlite_db: Database) -> None:
+    hold(sqlite_db, "the relay is being moved")
+    seen = look(sqlite_db)
+    assert (seen.hold and seen.hold.reason) == "the relay is being moved"
+    assert for_a_person(seen, delivering=1) == []
+    assert "sending: held since" in run(sqlite_db).stdout
+    assert json.loads(run(sqlite_db, "--json").stdout)["hold"]["reason"] == "the relay is being moved"
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from mailer.campaigns import progress
 from mailer.campaigns.control import BY_HAND
+from mailer.campaigns.hold import Hold, current_hold
 from mailer.delivery import circuit_breaker
 from mailer.delivery.circuit_breaker import Tripped
 from mailer.delivery.due_batch import PENDING
@@ -77,7 +78,8 @@ class Overview:
     since when the batch that is due longest could have been taken. `open` counts the campaigns that have not ended,
     `campaigns` are the oldest of them. `attention` counts by state those that need a person, or soon may. `failing` are
     tasks that failed the last times, with the reason. `due_by_priority` counts the batches that are due by the priority
-    of their campaigns. `per_minute` is how many messages were sent a minute lately.
+    of their campaigns. `per_minute` is how many messages were sent a minute lately. `hold` is an operator's hold on all
+    sending; it calls nobody, since a person made it.
     """
 
     now: int
@@ -90,6 +92,7 @@ class Overview:
     failing: Mapping[str, str]
     due_by_priority: Mapping[str, int]
     per_minute: int
+    hold: Hold | None = None
 
 
 def look(db: Database) -> Overview:
@@ -102,7 +105,8 @@ def look(db: Database) -> Overview:
         open_, campaigns = connection.scalar(total) or 0, tuple(_open_campaigns(connection, now))
         breaker, failing = circuit_breaker.tripped(connection), _failing(connection)
         by_priority, pace = _due_by_priority(connection, now), _per_minute(connection, now)
-    return Overview(now, queue, oldest, open_, campaigns, breaker, attention, failing, by_priority, pace)
+        held = current_hold(connection)
+    return Overview(now, queue, oldest, open_, campaigns, breaker, attention, failing, by_priority, pace, held)
 
 
 def _queue(connection: Connection, now: int) -> tuple[dict[str, Waiting], int | None]:

@@ -65,6 +65,7 @@ def _print_json(engine: str, seen: Overview, running: Sequence[Worker], wrong: S
             "transport": None
             if breaker is None
             else spelled({**asdict(breaker), "is_open": breaker.is_open(seen.now)}),
+            "hold": None if seen.hold is None else spelled(asdict(seen.hold)),
             "failingTasks": dict(seen.failing),
             "needsAPerson": list(wrong),
         }
@@ -106,6 +107,7 @@ def _fields(engine: str, seen: Overview, running: Sequence[Worker]) -> list[tupl
         ("oldest due", oldest),
         ("pace", f"{seen.per_minute} messages a minute"),
         ("campaigns", f"{seen.open} open, {resting} of them resting, {paused} paused"),
+        ("sending", f"{seen.hold}, by {seen.hold.by}" if seen.hold else "not held"),
         ("transport", _transport(seen)),
         *((name, problem) for name, problem in seen.failing.items()),
     ]
