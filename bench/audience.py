@@ -28,6 +28,7 @@ from mailer.campaigns.planning import Planner as CampaignPlanner
 from mailer.directory.imports import import_users
 from mailer.selector import database_at
 from mailer.settings import Settings
+from mailer.storage.postgresql import connect
 
 TITLE = "7. The audience: import and planning"
 POSTGRESQL = "postgresql+psycopg://root@127.0.0.1/test"
@@ -76,8 +77,8 @@ def _import(bench: Bench, url: str) -> float:
     result = import_users(db, source)
     seconds = time.perf_counter() - begun
     if db.engine.dialect.name == "postgresql":
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM ANALYZE users"))  # autovacuum would, within a minute
+        with connect(url) as connection:
+            connection.execute("VACUUM ANALYZE users")  # autovacuum would, within a minute
     db.close()
     return result.created / seconds
 

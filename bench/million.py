@@ -31,6 +31,7 @@ from mailer.campaigns.progress import progress
 from mailer.campaigns.retention import retention_task
 from mailer.selector import database_at
 from mailer.storage.database import Database
+from mailer.storage.postgresql import connect
 
 CALLER = "user0000000"
 LOOK_SECONDS = 2.0
@@ -181,8 +182,8 @@ def show(db: Database, title: str) -> None:
 
 def _settle(db: Database) -> None:
     if db.writes is None:
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM ANALYZE"))
+        with connect(db.url) as connection:
+            connection.execute("VACUUM ANALYZE")
 
 
 def await_autovacuum(db: Database) -> None:

@@ -20,7 +20,7 @@ from mailer.delivery.worklist import Result, still_eligible
 from mailer.messages.addresses import comparable
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, DeliveryStatus, RefusedAddress, User
+from mailer.storage.models import Batch, DeliveryStatus, Priority, RefusedAddress, User
 from mailer.suppression import refused_addresses
 from mailer.suppression.refused_addresses import AddressOutcome
 from mailer.suppression.suppressed_addresses import Lifted, lift, suppressed_addresses
@@ -196,10 +196,8 @@ def test_in_a_running_campaign_who_is_suppressed_meanwhile_is_skipped_with_the_r
     harness.plan()
     harness.now += 1
     harness.store.answer(BAD, Status.REFUSED, about=About.ADDRESS)
-    hurried = harness.accept()
+    harness.accept(priority=Priority.URGENT)
     harness.plan()
-    with harness.db.write() as connection:
-        connection.exec_driver_sql(f"UPDATE batches SET due_at = 0 WHERE campaign_id = '{hurried}'")
     harness.run()
     assert harness.counts() == {"sent": 4, "failed": 1}
     harness.campaign_id = waiting

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,17 +69,18 @@ def test_planner_that_is_slower_than_its_lease_keeps_it(db: Database, add_users:
         held_up.set()
         assert go_on.wait(30)
 
-    slow = Planner(Interrupted(db, 2, hold_up), 10, harness.lease)
-    thread = threading.Thread(target=slow.plan_next)
-    thread.start()
-    assert held_up.wait(30)
+    with closing(Interrupted(db, 2, hold_up)) as interrupted:
+        slow = Planner(interrupted, 10, harness.lease)
+        thread = threading.Thread(target=slow.plan_next)
+        thread.start()
+        assert held_up.wait(30)
 
-    for _ in range(5):  # well past several leases
-        harness.now += harness.lease // 2
-        slow.heartbeat()
-        assert not harness.plan(), "another planner took a campaign that was in hand"
-    go_on.set()
-    thread.join(30)
+        for _ in range(5):  # well past several leases
+            harness.now += harness.lease // 2
+            slow.heartbeat()
+            assert not harness.plan(), "another planner took a campaign that was in hand"
+        go_on.set()
+        thread.join(30)
 
     assert harness.progress().state == CampaignState.RUNNING
     harness.run()
