@@ -336,6 +336,7 @@ def test_real_time_passes_between_groups(db: Database) -> None:
 
     assert len(times) == 24
     domain = sorted(at for one, at in times.items() if "gmail" in one)
-    # a group of five every half second, and never earlier, however late a busy machine notes it
-    assert all(at - began >= number // 5 * 0.5 - 0.1 for number, at in enumerate(domain))
+    # a group of five every half second, or as much earlier as a late worker may catch up on, and the clocks differ;
+    # how late a busy machine notes it does not matter
+    assert all(at - began >= number // 5 * 0.5 - 0.3 for number, at in enumerate(domain))
     assert max(at for one, at in times.items() if "a.example" in one) < domain[-1]
