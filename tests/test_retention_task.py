@@ -26,9 +26,10 @@ from mailer.storage.models import (
     User,
     Wish,
 )
+from mailer.storage.periodic_task import Stopped
 from mailer.storage.steps import small_steps
 from mailer.storage.steps.small_steps import delete_in_steps, run_steps
-from mailer.storage.steps.stepwise_task import StepwiseTask, Stopped
+from mailer.storage.steps.stepwise_task import StepwiseTask
 from tests.harness import Died, Harness, Interrupted
 from transports.base import Status
 

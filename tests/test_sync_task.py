@@ -16,9 +16,10 @@ from mailer.errors import InvalidState, WorkspaceUnavailable
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import User
+from mailer.storage.periodic_task import Stopped
 from mailer.storage.scheduled_tasks import TurnLost
 from mailer.workspace import scheduled_sync
-from mailer.workspace.scheduled_sync import Stopped, SyncTask
+from mailer.workspace.scheduled_sync import SyncTask
 from mailer.workspace.sync import SyncResult
 from tests.fake_workspace import FakeWorkspace, member, slow_down
 from tests.harness import MINUTE, START

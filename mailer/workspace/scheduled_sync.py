@@ -14,11 +14,13 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
+from typing_extensions import override
 
 from mailer.errors import InvalidState, MailerError
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import in_public
+from mailer.storage.periodic_task import PeriodicTask, Stopped
 from mailer.storage.scheduled_tasks import SharedTask, TaskRecord, Turn, TurnLost
 from mailer.workspace.client import Workspace
 from mailer.workspace.spool import Progress
@@ -44,30 +46,18 @@ def counts(result: SyncResult) -> dict[str, int]:
     return {name: count for name, count in found.items() if count or name != "malformed"}
 
 
-class Stopped(Exception):
-    """The process must end. The run stops where it is, and the next one goes on from there."""
-
-
-class SyncTask:
+class SyncTask(PeriodicTask):
     """The sync with the workspace that the settings name."""
 
     def __init__(self, db: Database, settings: Settings, *, spool: Path = SPOOL) -> None:
-        self._db = db
-        self._settings = settings
-        self._spool = spool
-        self._ended = False
         period = settings.sync_every
         name = f"sync {settings.workspace_url.rstrip('/')}"
         lease = settings.lease_seconds * 1000
-        self._task = SharedTask(db, name, lease=lease, period=None if period is None else period * 1000)
-
-    def run_periodically(self, stopping: threading.Event) -> None:
-        """Run the sync whenever it is due, until `stopping` is set. Failures are logged and recorded, not raised."""
-        try:
-            while not stopping.wait(POLL_SECONDS):
-                self._run_and_log(stopping)
-        finally:
-            self._ended = True
+        task = SharedTask(db, name, lease=lease, period=None if period is None else period * 1000)
+        super().__init__(task, "sync", POLL_SECONDS)
+        self._db = db
+        self._settings = settings
+        self._spool = spool
 
     def run_when_due(self, stopping: threading.Event) -> SyncResult | None:
         """Run the sync if it is due and no other process runs it; else return None. Raises as `run` does."""
@@ -87,26 +77,16 @@ class SyncTask:
             )
         return self._run(turn, stopping, progress)
 
-    def record(self) -> TaskRecord | None:
-        """What the last run came to, in whichever process; None: there was none yet."""
-        return self._task.record()
+    @override
+    def _why(self, record: TaskRecord) -> str:
+        return f": {record.error}"
 
-    def trouble(self) -> str | None:
-        """Why the directory may be out of date, for people to read; None: all is well."""
-        if self._ended:
-            return "its thread ended"
-        record = self.record()
-        if record is None or record.error is None:
-            return None
-        return f"failed, {record.failures} in a row: {record.error}"
-
+    @override
     def _run_and_log(self, stopping: threading.Event) -> None:
         try:
             result = self.run_when_due(stopping)
-        except Stopped:
-            log.info("sync stopped; the next run goes on from there")
-        except TurnLost:
-            log.warning("sync: lease lost, left to another worker")
+        except TurnLost:  # which is one of the errors below as well
+            raise
         except FAILURES as error:
             log.warning("sync failed: %s", _reason(error))
             if isinstance(error, SQLAlchemyError):  # else the record says when it is due again
