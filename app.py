@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
-from mailer.storage.steps.stepwise_task import StepwiseTask
+from mailer.storage.periodic_task import PeriodicTask
 from mailer.storage.workers import Heartbeat
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
@@ -68,8 +68,6 @@ if TYPE_CHECKING:
     from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
-
-ScheduledTask = SyncTask | StepwiseTask
 
 MAX_FORM_BYTES = 16 * 1024  # how large a form that is sent from a page may be
 
@@ -84,7 +82,7 @@ class Services:
     transport: Transport
     links: Links
     engine: Engine
-    tasks: Mapping[str, ScheduledTask]  # by the name under which `/readyz` shows them
+    tasks: Mapping[str, PeriodicTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
     instruments: Instruments | None  # None: nobody counts
 
@@ -131,19 +129,29 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
-    parts = EngineParts(deliverer, planner, settings, db, loops, observer, of_each_process={"workers"})
-    parts = replace(parts, after_fork=partial(serve_metrics, settings, instruments), before_exit=transport.close)
     if listener is not None:
-        parts = replace(parts, tasks={**loops, "listener": listener.run}, announced=listener.hears)
+        loops["listener"] = listener.run
+    parts = EngineParts(
+        deliverer,
+        planner,
+        settings,
+        db,
+        loops,
+        observer,
+        announced=listener.hears if listener else bool,
+        of_each_process={"workers"},
+        after_fork=partial(serve_metrics, settings, instruments),
+        before_exit=transport.close,
+    )
     made = engine(parts)
     if listener is not None:
         listener.on_work = made.wake
     return Services(settings, db, Tokens(db), transport, links, made, tasks, ConcurrencyLimit(), instruments)
 
 
-def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, ScheduledTask]:
+def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, PeriodicTask]:
     """The tasks that the settings ask for. `lease` is in ms."""
-    tasks: dict[str, ScheduledTask] = {}
+    tasks: dict[str, PeriodicTask] = {}
     if settings.sync_every is not None:
         tasks["sync"] = SyncTask(db, settings)
     if settings.retention is not None:

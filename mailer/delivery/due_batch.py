@@ -45,7 +45,7 @@ CHOICES = 20  # campaigns that a claim tries in turn, since others may be claimi
 PENDING = Batch.planned - sum(ledger.COUNTERS.values(), start=literal(0))
 _ONE = and_(Batch.campaign_id == bindparam("campaign"), Batch.number == bindparam("number"))
 # who of a batch was being attempted, and how many have no record yet; for whoever holds it
-HELD = select(Batch.attempting, PENDING.label("pending")).where(_ONE)
+IN_HAND = select(Batch.attempting, PENDING.label("pending")).where(_ONE)
 _BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.domain, Batch.attempting)
 _COUNTS = (Batch.takeovers, PENDING.label("pending"))
 _CAMPAIGN = (Campaign.dry_run, Campaign.merge_addresses, Campaign.state, Campaign.errors, Campaign.caller_id)

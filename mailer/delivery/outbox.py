@@ -204,7 +204,7 @@ class Outbox:
         with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
-            row = connection.execute(due_batch.HELD, {"campaign": claim.campaign_id, "number": claim.number}).one()
+            row = connection.execute(due_batch.IN_HAND, {"campaign": claim.campaign_id, "number": claim.number}).one()
             self._mark_uncertain(connection, claim, row, now, LOST_OUTCOME, outcomes)
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             skipped = ledger.give_back(connection, claim, state, now, more=True)

@@ -74,10 +74,6 @@ class Worker:
                 return False
         return True
 
-    def is_due(self) -> bool:
-        """Whether there is something to plan or to deliver. Raises `SQLAlchemyError`."""
-        return self._deliverer.work_is_due()
-
     def _step(self, stopping: Callable[[], bool], enough: Callable[[], bool]) -> bool:
         """Plan one campaign, then deliver one turn; return False if neither was due.
 

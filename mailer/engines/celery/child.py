@@ -68,7 +68,7 @@ class Child:
 
     def _anything_due(self) -> bool:
         try:
-            return self._worker.is_due()
+            return self._parts.deliverer.work_is_due()
         except Exception:  # noqa: BLE001 - a slice meets the same, and knows what to log and how long to wait
             return True
 

@@ -19,7 +19,6 @@ from celery.platforms import set_pdeathsig
 from mailer.engines.base import EngineParts
 from mailer.engines.celery.doorbell import Doorbell, Ringer
 from mailer.engines.celery.sweep import Sweep
-from mailer.engines.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class ChoreThreads:
     def __init__(self, parts: EngineParts, application: Celery) -> None:
         self._stopping = threading.Event()
         self._ringer = Ringer(Doorbell(application, parts.settings))
-        self._sweep = self._thread("sweep", Sweep(parts.db, self._ringer, Worker(parts).is_due).run)
+        self._sweep = self._thread("sweep", Sweep(parts.db, self._ringer, parts.deliverer.work_is_due).run)
         shared = {name: task for name, task in parts.tasks.items() if name not in parts.of_each_process}
         self._tasks = [self._thread(name, task) for name, task in shared.items()]
 
