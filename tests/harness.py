@@ -160,3 +160,12 @@ class Harness:
             name: rows.get(name, 0) for name in counters
         }
         assert short is None or short >= 0
+
+
+def planned_for_25(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+    """A harness with a campaign of user00000 for 25 people, planned."""
+    add_users(db, 25)
+    made = Harness(db)
+    made.accept()
+    made.plan()
+    return made

@@ -30,7 +30,7 @@ from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 from tests.databases import migrated_sqlite
-from tests.harness import MINUTE, START, Harness
+from tests.harness import MINUTE, START, Harness, planned_for_25
 from tests.service import Service
 from transports.base import About, Status
 
@@ -52,12 +52,7 @@ def app(tmp_path: Path) -> Iterator[Flask]:
 @pytest.fixture
 def harness(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
     """The harness over the app's database, with a campaign of 25 planned."""
-    db = app.extensions["mailer"].db
-    add_users(db, 25)
-    made = Harness(db)
-    made.accept()
-    made.plan()
-    return made
+    return planned_for_25(app.extensions["mailer"].db, add_users)
 
 
 @pytest.fixture

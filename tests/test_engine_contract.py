@@ -310,6 +310,7 @@ class Failing:
 
     def __init__(self, real: Deliverer, times: int) -> None:
         self._real = real
+        self.work_is_due = real.work_is_due
         self._left = {"run_next": times, "heartbeat": times}
         self._lock = threading.Lock()
 
@@ -350,6 +351,7 @@ class WithoutHeartbeat:
 
     def __init__(self, real: Deliverer) -> None:
         self.run_next = real.run_next
+        self.work_is_due = real.work_is_due
 
     def heartbeat(self) -> None:
         """Extend nothing."""

@@ -30,7 +30,7 @@ from mailer.storage.database import Database
 from mailer.storage.models import AuthToken, Delivery, User
 from tests.conftest import user_row
 from tests.databases import migrated_sqlite
-from tests.harness import START, Harness
+from tests.harness import START, Harness, planned_for_25
 from tests.recording_smtp import RecordingServer, recording_smtp
 from tests.service import Service
 from transports.base import Status
@@ -55,12 +55,7 @@ def app(tmp_path: Path) -> Iterator[Flask]:
 @pytest.fixture
 def harness(app: Flask, add_users: Callable[..., list[str]]) -> Harness:
     """A campaign of user00000 for 25 people, planned."""
-    db = app.extensions["mailer"].db
-    add_users(db, 25)
-    made = Harness(db)
-    made.accept()
-    made.plan()
-    return made
+    return planned_for_25(app.extensions["mailer"].db, add_users)
 
 
 @pytest.fixture
