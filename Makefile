@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_PROCESSES ?= 4
+TESTS ?= not ci
 # Many tests start programs. Compiled modules spare each of them the compiling, also where the environment forbids it.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -25,10 +26,10 @@ run: install
 	$(BIN)/mailer serve
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m "$(TESTS)" $(PYTEST_ARGS)
 
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m "not slow and not drill" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m "not slow and not drill and not ci" $(PYTEST_ARGS)
 
 test-long: .venv/installed-dev
 	TEST_LONG=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) -m drill --timeout 7200 $(PYTEST_ARGS)

@@ -23,10 +23,22 @@ compile_once()
 settings.register_profile("suite", deadline=None)  # no test says how fast the machine must be
 settings.load_profile("suite")
 
-# files of long tests that share no service: their tests run wherever there is room, and not one after the other
+# files of long tests that share no service: their tests run first, wherever there is room, not one after the other
 APART = {
-    f"tests/test_{name}.py"
-    for name in ("control", "crash", "docs", "merging", "refusals", "resting", "state_machine", "time_limits")
+    "tests/test_bench.py",
+    "tests/test_celery.py",
+    "tests/test_control.py",
+    "tests/test_crash.py",
+    "tests/test_docs.py",
+    "tests/test_end_to_end.py",
+    "tests/test_engine_contract.py",
+    "tests/test_merging.py",
+    "tests/test_refusals.py",
+    "tests/test_resting.py",
+    "tests/test_rolling_upgrade.py",
+    "tests/test_state_machine.py",
+    "tests/test_sync_service.py",
+    "tests/test_time_limits.py",
 }
 
 
@@ -40,8 +52,14 @@ class LongFilesApart(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
-    """How the tests are shared out, whatever `--dist` says."""
+    """How the tests are shared out, whatever `--dist` says: in the order in which they were collected."""
+    config.option.loadscopereorder = False
     return LongFilesApart(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: one that begins at the end would keep everybody waiting."""
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in APART)
 
 
 @contextmanager

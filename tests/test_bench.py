@@ -40,6 +40,7 @@ def is_sound(part: Part, rounds: int = TINY.rounds) -> bool:
     return True
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(SINK is None, reason="no smtp-sink (Debian: postfix)")
 def test_end_to_end_measures_the_service_beside_who_is_there(bench: Bench) -> None:
     part = end_to_end.measure(bench)
@@ -93,6 +94,7 @@ def test_files_are_measured(bench: Bench) -> None:
     assert not list(bench.work.iterdir())
 
 
+@pytest.mark.ci
 def test_engines_are_measured_side_by_side(bench: Bench) -> None:
     part = engines.measure(bench)
 
@@ -103,6 +105,7 @@ def test_engines_are_measured_side_by_side(bench: Bench) -> None:
     ]
 
 
+@pytest.mark.ci
 def test_growth_measures_each_size(bench: Bench) -> None:
     part = growth.measure(bench)
 
@@ -121,6 +124,7 @@ def test_stages_account_for_the_whole_time(bench: Bench) -> None:
     assert spent["everything else: wall"] > 0
 
 
+@pytest.mark.ci
 def test_audience_and_accepting_are_measured_over_one_big_directory(bench: Bench) -> None:
     big, imported = audience.make_big(bench)
 

@@ -257,6 +257,7 @@ def under_fire(
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.drill
 @pytest.mark.timeout(rounds(400, 7200))  # leases must end and processes start anew, beside whatever else runs
 def test_whatever_dies_nobody_is_lost_and_few_get_it_twice(tmp_path: Path, broker: Any, postgresql_url: str) -> None:

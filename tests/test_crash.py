@@ -207,6 +207,7 @@ def test_two_workers_killed_at_random_lose_nobody(tmp_path: Path, kind: str, req
             assert {address for address, count in copies.items() if count > 1} <= set(made.doubtful())
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 def test_each_of_many_posts_finishes_though_all_is_killed_at_its_200(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, f"file:{tmp_path}/mail", rate_limit="")

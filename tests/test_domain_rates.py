@@ -146,6 +146,7 @@ def test_rate_is_kept_over_two_workers(db: Database) -> None:
     one.check()
 
 
+@pytest.mark.slow
 def test_soft_failure_is_tried_again_at_the_pace_of_its_domain(db: Database) -> None:
     addresses = people(db, *["gmail.com"] * 12, "a.example")
     harness = paced(db)
@@ -182,6 +183,7 @@ def test_failures_are_tried_again_by_their_own_batches(db: Database) -> None:
     assert sorted(harness.arrived()) == sorted(addresses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["gmail.com", "a.example", "outlook.com", None])
 @pytest.mark.parametrize("since", ["gmail.com", "a.example", "outlook.com"])
 @pytest.mark.parametrize("after", range(0, 8, 2))

@@ -69,6 +69,7 @@ def value(found: dict[Sample, float], name: str, **labels: str) -> float:
     return found[(name, tuple(sorted(labels.items())))]
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_or_answered_when_it_is_off(sqlite_db: Database) -> None:
     code = """
 import sys

@@ -44,6 +44,7 @@ def tried(service: Service, folder: Path, *more: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 def test_strangers_are_answered_as_described(service: Service, tmp_path: Path) -> None:
     done = tried(service, tmp_path)
@@ -51,6 +52,7 @@ def test_strangers_are_answered_as_described(service: Service, tmp_path: Path) -
     assert "Traceback" not in service.output.read_text()
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 def test_callers_are_answered_as_described(service: Service, tmp_path: Path) -> None:
     known = service.headers("user00000", *PERMISSIONS)

@@ -183,6 +183,7 @@ def test_due_time_that_cannot_be_is_not_waited_for(db: Database, clock: Clock, m
         assert make(PERIOD).take()
 
 
+@pytest.mark.slow
 def test_turn_is_kept_while_the_work_takes_longer_than_the_lease(db: Database) -> None:
     task, other = (SharedTask(db, "task", lease=600, period=PERIOD) for _ in range(2))
     turn = task.take()

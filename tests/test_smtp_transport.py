@@ -295,6 +295,7 @@ def test_replies_in_single_octets(server: FakeServer, open_transport: Callable[.
     assert send(open_transport(), messages(4)) == (["sent"] * 4, "")
 
 
+@pytest.mark.slow
 def test_slow_drip_ends_at_the_deadline(server: FakeServer, open_transport: Callable[..., SMTPTransport]) -> None:
     """Each octet comes well within the timeout; the reply as a whole never does."""
     server.script["MAIL"] = [b"250-"]

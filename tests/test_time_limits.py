@@ -59,6 +59,7 @@ def test_other_errors_are_no_timeouts(db: Database) -> None:
     assert not isinstance(refusal.value, QueryTimeout)
 
 
+@pytest.mark.slow
 def test_planner_that_is_slower_than_its_lease_keeps_it(db: Database, add_users: AddUsers) -> None:
     add_users(db, 3)
     harness = Harness(db)
@@ -114,6 +115,7 @@ def add_heavy_users(db: Database, count: int, first: int = 0) -> None:
         connection.execute(insert(User), rows)
 
 
+@pytest.mark.slow
 def test_planning_past_its_limit_ends_with_the_reason(db: Database) -> None:
     add_heavy_users(db, 300)
     harness = Harness(db)

@@ -289,6 +289,7 @@ def test_checkpoint_ends_when_its_time_is_over(
     assert harness.counts() == {"sent": 8}
 
 
+@pytest.mark.slow
 def test_transport_that_needs_long_to_begin_gets_on_all_the_same(
     sqlite_db: Database, add_users: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
