@@ -17,13 +17,24 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import accept, audience, chart, end_to_end, engines, files, growth, rendering, stages
+from bench import accept, audience, chart, distant, end_to_end, engines, files, growth, instructions, rendering, stages
 from bench.contestants import has_nodemailer, install_nodemailer, nodemailer_version
 from bench.figures import Part, report
 from bench.scale import FULL, QUICK, Bench, Scale
 
 OUT = Path(__file__).resolve().parent / "out"
-PARTS = ("end_to_end", "rendering", "files", "accept", "growth", "stages", "audience", "engines")
+PARTS = (
+    "end_to_end",
+    "rendering",
+    "files",
+    "accept",
+    "growth",
+    "stages",
+    "audience",
+    "engines",
+    "distant",
+    "instructions",
+)
 NEED_BIG = {"accept", "audience"}
 
 
@@ -47,6 +58,8 @@ def measured(bench: Bench, wanted: tuple[str, ...]) -> Iterator[Part]:
         "growth": growth.measure,
         "stages": stages.measure,
         "engines": engines.measure,
+        "distant": distant.measure,
+        "instructions": instructions.measure,
     }
     big, imported = audience.make_big(bench) if NEED_BIG & set(wanted) else (bench.work, 0.0)
     for key in wanted:

@@ -85,9 +85,9 @@ def nodemailer(what: str, count: int, *more: object) -> Cost:
     return _cost(count, command, json.dumps(given))
 
 
-def python_peer(name: str, count: int, where: object) -> Cost:
+def python_peer(name: str, count: int, *where: object) -> Cost:
     """Run one of `bench.peers`."""
-    return _cost(count, [sys.executable, "-m", "bench.peers", name, str(count), str(where)])
+    return _cost(count, [sys.executable, "-m", "bench.peers", name, str(count), *map(str, where)])
 
 
 def smtp_source(program: str, count: int, sessions: int, size: int, port: int) -> Cost:
@@ -104,7 +104,7 @@ def smtp_source(program: str, count: int, sessions: int, size: int, port: int) -
 def missing() -> list[str]:
     """What cannot be compared with here, for the report."""
     names = [f"{tool} (Debian: postfix)" for tool in ("smtp-sink", "smtp-source") if postfix_tool(tool) is None]
-    names += [f"{peer} (pip: .[bench])" for peer in ("aiosmtplib", "django") if not peers.installed(peer)]
+    names += [f"{peer} (pip: .[bench])" for peer in ("aiosmtplib", "django", peers.QUEUE) if not peers.installed(peer)]
     return names if has_nodemailer() else [*names, "Nodemailer (npm)"]
 
 

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from bench import directory
+from bench.audience import postgresql
 from bench.contestants import Cost, has_nodemailer, missing, nodemailer, postfix_tool, python_peer, smtp_source
 from bench.figures import Figure, Part, Ratio, in_turn
-from bench.peers import installed
+from bench.peers import QUEUE, installed
 from bench.processes import smtp_sink
 from bench.rendering import message_size
 from bench.scale import Bench
 from bench.service import Sent, serving
+from mailer.selector import database_at
 
+ON_POSTGRESQL = "mailer on PostgreSQL, 1 process"
 SHAPES = {"1 process": (1, 1), "1 process of 2 threads": (1, 2), "2 processes": (2, 1)}
 SESSIONS = (1, 4, 16)
 CONNECTIONS = (1, 5, 10)
 TITLE = "1. End to end: POST to the last recorded outcome"
 OURS, DEPLOYED, SOURCE, NODEMAILER = "mailer, 1 process", "mailer, 2 processes", "smtp-source", "Nodemailer"
+# wanted of one process and of two, by rival; None: no target
+TARGETS = {
+    NODEMAILER: (12.0, None),
+    SOURCE: (0.65, 0.8),
+    "django, ": (None, None),
+    QUEUE: (None, None),
+    "aiosmtplib": (None, None),
+    "smtplib": (None, None),
+}
 
 Contestants = dict[str, Callable[[], "Cost | Sent"]]
 
@@ -34,6 +47,8 @@ def measure(bench: Bench) -> Part:
         contestants: Contestants = {
             f"mailer, {name}": partial(_ours, bench, original, *shape, port) for name, shape in SHAPES.items()
         }
+        if _has_postgresql():
+            contestants[ON_POSTGRESQL] = partial(_on_postgresql, bench, port)
         contestants |= _peers(bench, port)
         results = in_turn(bench.scale.rounds, contestants)
     return Part("end_to_end", TITLE, _ratios(results), _figures(results), _notes(bench))
@@ -44,6 +59,24 @@ def _ours(bench: Bench, original: Path, processes: int, threads: int, port: int)
     url = f"smtp://127.0.0.1:{port}"
     with serving(database, processes=processes, workers=threads, transport=url) as service:
         return service.send(service.headers())
+
+
+def _on_postgresql(bench: Bench, port: int) -> Sent:
+    """The same over a database of its own, which is filled first."""
+    with postgresql() as url, closing(database_at(str(url))) as db:
+        db.migrate()
+        directory.fill(db, bench.scale.recipients)
+        db.close()
+        folder = bench.work / "postgresql"
+        folder.mkdir(exist_ok=True)
+        settings = {"database_url": url, "workers": 1, "transport": f"smtp://127.0.0.1:{port}"}
+        with serving(folder / "none.db", **settings) as service:
+            return service.send(service.headers())
+
+
+def _has_postgresql() -> bool:
+    with postgresql() as url:
+        return url is not None
 
 
 def _peers(bench: Bench, port: int) -> Contestants:
@@ -58,6 +91,8 @@ def _peers(bench: Bench, port: int) -> Contestants:
     for name in ("django", "aiosmtplib", "smtplib"):
         if installed(name):
             contestants[f"{name}, 1 connection"] = partial(python_peer, name, scale.slow_messages, port)
+    if installed(QUEUE):
+        contestants[QUEUE] = partial(python_peer, QUEUE, scale.slow_messages, port, bench.work / "queue")
     return contestants
 
 
@@ -71,15 +106,18 @@ def _ratios(results: dict[str, list[Cost | Sent]]) -> tuple[Ratio, ...]:
     ratios = []
     figures = {figure.name: figure.median for figure in _figures(results)}
     ours, rate = _best(results, OURS)
-    for rival, target in ((NODEMAILER, 12.0), (SOURCE, 0.8), ("django", None), ("aiosmtplib", None), ("smtplib", None)):
+    for rival, (of_one, of_two) in TARGETS.items():
         name, theirs = _best(results, rival)
         if name:
-            ratios.append(Ratio(f"messages/s: {ours} / {name}", rate / theirs, target))
-            ratios.append(Ratio(f"messages/s: {DEPLOYED} / {name}", figures[DEPLOYED] / theirs))
+            ratios.append(Ratio(f"messages/s: {ours} / {name}", rate / theirs, of_one))
+            ratios.append(Ratio(f"messages/s: {DEPLOYED} / {name}", figures[DEPLOYED] / theirs, of_two))
+    if ON_POSTGRESQL in figures:
+        ratios.append(Ratio(f"messages/s: {ON_POSTGRESQL} / {ours}", figures[ON_POSTGRESQL] / rate, 0.6))
+    cpu = figures[f"{ours}: CPU"]
     node, _ = _best(results, NODEMAILER)
     if node:
-        cheaper = figures[f"{ours}: CPU"] / figures[f"{node}: CPU"]
-        ratios.append(Ratio(f"CPU per message: {ours} / {node}", cheaper, 0.1, at_most=True))
+        ratios.append(Ratio(f"CPU per message: {ours} / {node}", cpu / figures[f"{node}: CPU"], 0.1, at_most=True))
+    ratios.append(Ratio(f"CPU per message in ms: {ours}", cpu / 1000, 0.055, at_most=True))
     return tuple(ratios)
 
 
@@ -94,9 +132,9 @@ def _notes(bench: Bench) -> tuple[str, ...]:
     notes = [
         f"{scale.recipients:,} recipients for mailer and smtp-source, {scale.peer_messages:,} messages for Nodemailer, "
         f"{scale.slow_messages:,} for the slow ones; a message of the service has {message_size():,} octets.",
-        "mailer: gunicorn with so many worker processes, SQLite, every outcome on record; two processes are what the "
-        "checked-in settings start. The others record nothing, and smtp-source personalises nothing: it is the limit, "
-        "not a mailer.",
+        "mailer: gunicorn with so many worker processes, SQLite unless said otherwise, every outcome on record; two "
+        "processes are what the checked-in settings start. django-post_office queues and records in SQLite too. The "
+        "others record nothing, and smtp-source personalises nothing: it is the limit, not a mailer.",
         "CPU is that of the sending processes, not of smtp-sink.",
     ]
     return (*notes, *(f"Left out: {name}." for name in missing()))

@@ -1,4 +1,4 @@
-"""The peers, each in a process of its own: `python -m bench.peers NAME COUNT PORT_OR_FOLDER` prints its `Cost`.
+"""The peers, each in a process of its own: `python -m bench.peers NAME COUNT PORT_OR_FOLDER [FOLDER]` prints a `Cost`.
 
 What is timed begins with the first connection and ends with the last reply; imports and start-up are not counted.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import smtplib
 import sys
 import time
@@ -24,7 +25,14 @@ from bench.newsletter import HTML, SENDER, SENDER_NAME, SUBJECT, TEXT, Person, f
 
 FROM = formataddr((SENDER_NAME, SENDER))
 AT_ONCE = 100
-NEEDS = {"smtplib": "smtplib", "aiosmtplib": "aiosmtplib", "django": "django", "django-files": "django"}
+QUEUE = "django-post_office"
+NEEDS = {
+    "smtplib": "smtplib",
+    "aiosmtplib": "aiosmtplib",
+    "django": "django",
+    "django-files": "django",
+    QUEUE: "post_office",
+}
 
 
 def installed(peer: str) -> bool:
@@ -111,6 +119,48 @@ def by_django_files(count: int, folder: str) -> None:
         message.send()
 
 
+def post_office(count: int, port: int, folder: Path) -> Callable[[], None]:
+    """django-post_office, which queues in the database and records each outcome there, with its own defaults."""
+    import django  # noqa: PLC0415 - may not be installed
+    from django.conf import settings  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "post_office.db"}
+    settings.configure(
+        USE_TZ=True,
+        DEFAULT_CHARSET="utf-8",
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        INSTALLED_APPS=["django.contrib.contenttypes", "post_office"],
+        DATABASES={"default": database},
+        TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+        EMAIL_HOST="127.0.0.1",
+        EMAIL_PORT=port,
+    )
+    logging.disable(logging.INFO)  # it tells of each hundred
+    django.setup()
+    call_command("migrate", verbosity=0)
+    from post_office.mail import send_many, send_queued_mail_until_done  # noqa: PLC0415 - needs the settings
+
+    def run() -> None:
+        send_many([_queued(person) for person in people(count)])
+        send_queued_mail_until_done()
+
+    return run
+
+
+def _queued(person: Person) -> dict[str, Any]:
+    values = fillings(person)
+    return {
+        "recipients": [person.address],
+        "sender": FROM,
+        "subject": filled(SUBJECT, values),
+        "message": filled(TEXT, values),
+        "html_message": filled(HTML, values),
+        "headers": list_headers(person),
+    }
+
+
 def cost(run: Callable[[], None]) -> dict[str, float]:
     """Wall and CPU seconds of `run`."""
     seconds, cpu = time.perf_counter(), time.process_time()
@@ -118,12 +168,14 @@ def cost(run: Callable[[], None]) -> dict[str, float]:
     return {"seconds": time.perf_counter() - seconds, "cpu": time.process_time() - cpu}
 
 
-def main(name: str, count: str, where: str) -> None:
+def main(name: str, count: str, where: str, folder: str = "") -> None:
     """Run one peer."""
     smtp = {"smtplib": by_smtplib, "aiosmtplib": by_aiosmtplib, "django": by_django}
     if name == "django-files":
         Path(where).mkdir(parents=True, exist_ok=True)
         measured = cost(lambda: by_django_files(int(count), where))
+    elif name == QUEUE:
+        measured = cost(post_office(int(count), int(where), Path(folder)))
     else:
         measured = cost(lambda: smtp[name](int(count), int(where)))
     print(json.dumps(measured))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -20,10 +19,11 @@ from bench.contestants import Cost
 from bench.directory import url_of
 from bench.processes import children, cpu_seconds, free_port, memory_mb, running
 from mailer.callers.tokens import Tokens
+from mailer.campaigns.progress import progress
 from mailer.selector import database_at
 
 ROOT = Path(__file__).resolve().parent.parent
-ENDS = ("completed", "completed_with_issues", "cancelled", "paused")
+ENDS = ("paused", "failed")  # without an end that is on record
 POLL_SECONDS = 0.1
 CALLER = "user0000000"
 
@@ -42,17 +42,16 @@ class Sent(Cost):
 class Service:
     """A running service; the database can be looked at past it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, database: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, database_url: str) -> None:
         self._process = process
-        self._database = database
+        self._database_url = database_url
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
     def headers(self) -> dict[str, str]:
         """Credentials that may send."""
-        db = database_at(url_of(self._database))
-        token = Tokens(db).create(CALLER, ["send-mail"])
-        db.close()
+        with closing(database_at(self._database_url)) as db:
+            token = Tokens(db).create(CALLER, ["send-mail"])
         return {"X-User-Id": CALLER, "X-Auth-Token": token}
 
     def pids(self) -> list[int]:
@@ -74,25 +73,21 @@ class Service:
 
     def _wait(self, campaign_id: str, deadline: float) -> tuple[int, int]:
         """When the campaign ended, in ms since 1970, and how many were sent to."""
-        wanted = "SELECT state, finished_at FROM campaigns WHERE id = ?"
-        counts = "SELECT sum(sent), sum(planned) FROM batches WHERE campaign_id = ?"
-        with closing(sqlite3.connect(self._database, timeout=30)) as connection:
-            while time.monotonic() < deadline:
-                state, finished_at = connection.execute(wanted, [campaign_id]).fetchone()
-                if state in ENDS:
-                    sent, planned = connection.execute(counts, [campaign_id]).fetchone()
-                    if state != "completed" or sent != planned:
-                        raise Unfinished(f"{state}, {sent} of {planned} sent")
-                    return finished_at, sent
+        with closing(database_at(self._database_url)) as db:
+            while (now := progress(db, campaign_id)).finished_at is None:
+                if now.state in ENDS or time.monotonic() > deadline:
+                    raise Unfinished(f"{now.state}, {now.sent} of {now.planned} sent")
                 time.sleep(POLL_SECONDS)
-        raise Unfinished(f"still {state}")
+        if now.state != "completed" or now.sent != now.planned:
+            raise Unfinished(f"{now.state}, {now.sent} of {now.planned} sent")
+        return now.finished_at, now.sent
 
 
 @contextmanager
 def serving(
     database: Path, *, processes: int = 1, app: str = "wsgi:app", config: str = "gunicorn.conf.py", **settings: object
 ) -> Iterator[Service]:
-    """gunicorn over the database; `settings` are named without `MAILER_`."""
+    """gunicorn over the SQLite file, or over `database_url`; `settings` are named without `MAILER_`."""
     port = free_port()
     named: dict[str, object] = {
         "database_url": url_of(database),
@@ -107,4 +102,4 @@ def serving(
     output = database.with_name("server.log")
     with running(command, port, output, cwd=ROOT, env=environment) as process:
         requests.get(f"http://127.0.0.1:{port}/healthz", timeout=60)
-        yield Service(process, port, database)
+        yield Service(process, port, str(named["database_url"]))

@@ -5,26 +5,16 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from bench import directory, newsletter
+from bench import directory
 from bench.contestants import postfix_tool
 from bench.figures import Figure, Part
 from bench.processes import smtp_sink
+from bench.road import Road
 from bench.scale import Bench
-from bench.service import CALLER
-from mailer.campaigns.accept import accept
-from mailer.campaigns.draft import Draft, compile_campaign
-from mailer.campaigns.planning import Planner
-from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
-from mailer.messages.addresses import parse_mailbox
-from mailer.messages.links import Links
-from mailer.selector import database_at
-from mailer.settings import Settings
-from mailer.storage.database import Database
 from transports import from_url
 from transports.base import Message, Outcome, Transport
 
@@ -95,27 +85,17 @@ class TimedTransport(Transport):
 
 def _run(bench: Bench, original: Path, url: str) -> Clock:
     clock = Clock()
-    database = directory.copy(original, bench.work / "stages")
-    db = database_at(directory.url_of(database))
-    settings = Settings(secret_key=("k" * 40,), site_url=newsletter.SITE_URL, site_name=newsletter.SITE_NAME)
-    outbox = TimedOutbox(db, lease=settings.lease_seconds * 1000)
-    outbox.clock = clock
-    transport = TimedTransport(from_url(url), clock)
-    links, template_of = Links(settings.secret_key, settings.site_url), partial(compile_campaign, db, settings)
-    deliverer = Deliverer(outbox, transport, links, settings, template_of)
-    sender = parse_mailbox(newsletter.payload()["from"])
-    draft = Draft(sender.name, sender.address, newsletter.SUBJECT, newsletter.HTML, {}, False)
-    accept(db, CALLER, draft)
-    clock.timed("total", lambda: _deliver(db, deliverer, settings, clock))
-    transport.close()
-    db.close()
+    road = Road(directory.copy(original, bench.work / "stages"), TimedTransport(from_url(url), clock), TimedOutbox)
+    road.outbox.clock = clock
+    road.accept()
+    clock.timed("total", lambda: _plan_and_deliver(road, clock))
+    road.close()
     return clock
 
 
-def _deliver(db: Database, deliverer: Deliverer, settings: Settings, clock: Clock) -> None:
-    clock.timed("plan", Planner(db, settings.batch_size, settings.lease_seconds * 1000).plan_next)
-    while deliverer.run_next(lambda: False):
-        pass
+def _plan_and_deliver(road: Road[TimedOutbox], clock: Clock) -> None:
+    clock.timed("plan", road.plan)
+    road.deliver()
 
 
 def _settled(spent: dict[str, float]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The benchmark runs: every part once, with a few messages. No time is asserted."""
 
 import importlib.util
+import json
 import signal
 import socket
 import subprocess
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import accept, audience, chart, end_to_end, engines, files, growth, rendering, stages
+from bench import accept, audience, chart, distant, end_to_end, engines, files, growth, instructions, rendering, stages
 from bench.contestants import has_nodemailer, nodemailer, postfix_tool, python_peer
 from bench.figures import Figure, Part, Ratio, in_turn, number, report, table
 from bench.load import BadAnswer, hammer, request_bytes
 from bench.newsletter import HTML, TEXT, filled, fillings, people
-from bench.peers import email_message
+from bench.peers import QUEUE, email_message, installed
 from bench.processes import children, smtp_sink
 from bench.scale import TINY, Bench
 
@@ -51,12 +52,12 @@ def test_end_to_end_measures_the_service_beside_who_is_there(bench: Bench) -> No
 
 
 @pytest.mark.skipif(SINK is None, reason="no smtp-sink (Debian: postfix)")
-@pytest.mark.parametrize("name", ["smtplib", "aiosmtplib", "django"])
+@pytest.mark.parametrize("name", ["smtplib", "aiosmtplib", "django", QUEUE])
 def test_python_peer_sends(name: str, tmp_path: Path) -> None:
-    if importlib.util.find_spec(name) is None:
+    if not installed(name):
         pytest.skip(f"{name} is not installed")
     with smtp_sink(str(SINK), tmp_path) as port:
-        cost = python_peer(name, 5, port)
+        cost = python_peer(name, 5, port, tmp_path / "queue")
 
     assert cost.count == 5
     assert cost.rate > 0
@@ -229,3 +230,41 @@ def test_chart_is_drawn_from_the_rates(tmp_path: Path) -> None:
 
 def test_chart_is_left_out_when_nothing_was_measured(tmp_path: Path) -> None:
     assert not chart.draw(Part("end_to_end", "Title"), tmp_path / "chart.png")
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(SINK is None, reason="no smtp-sink (Debian: postfix)")
+def test_distant_relay_is_measured(bench: Bench) -> None:
+    assert is_sound(distant.measure(bench))
+
+
+class TestInstructions:
+    """What was counted is compared with what was accepted for the same Python; that it is counted right, CI shows."""
+
+    @pytest.fixture(autouse=True)
+    def counted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+        numbers = dict.fromkeys(instructions.ROWS, 1000.0)
+        stored = tmp_path / "instructions.json"
+        stored.write_text("{}", "utf-8")
+        monkeypatch.setattr(instructions, "BASELINE", stored)
+        monkeypatch.setattr(instructions, "available", str)
+        monkeypatch.setattr(instructions, "count", lambda folder: numbers)
+        return numbers
+
+    def test_without_a_baseline_nothing_is_compared(self) -> None:
+        assert instructions.main([]) == 2
+
+    @pytest.mark.parametrize(("now", "code"), [(900, 0), (1049, 0), (1051, 1)])
+    def test_message_that_has_become_dearer_fails(self, counted: dict[str, float], now: float, code: int) -> None:
+        assert instructions.main(["--accept"]) == 0
+        counted[instructions.ROAD] = now
+        assert instructions.main([]) == code
+        assert instructions.main(["--accept"]) == 0
+        assert instructions.main([]) == 0
+
+    def test_other_pythons_numbers_are_kept_and_not_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert instructions.main(["--accept"]) == 0
+        monkeypatch.setattr(instructions, "key", lambda: "CPython 9.9.9, abacus")
+        assert instructions.main([]) == 2
+        assert instructions.main(["--accept"]) == 0
+        assert len(json.loads(instructions.BASELINE.read_text("utf-8"))) == 2
