@@ -17,7 +17,20 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import accept, audience, chart, distant, end_to_end, engines, files, growth, instructions, rendering, stages
+from bench import (
+    accept,
+    audience,
+    chart,
+    distant,
+    end_to_end,
+    engines,
+    fairness,
+    files,
+    growth,
+    instructions,
+    rendering,
+    stages,
+)
 from bench.contestants import has_nodemailer, install_nodemailer, nodemailer_version
 from bench.figures import Part, report
 from bench.scale import FULL, QUICK, Bench, Scale
@@ -34,8 +47,9 @@ PARTS = (
     "engines",
     "distant",
     "instructions",
+    "fairness",
 )
-NEED_BIG = {"accept", "audience"}
+NEED_BIG = {"accept", "audience", "fairness"}
 
 
 @contextmanager
@@ -67,6 +81,8 @@ def measured(bench: Bench, wanted: tuple[str, ...]) -> Iterator[Part]:
             yield simple[key](bench)
         elif key == "accept":
             yield accept.measure(bench, big)
+        elif key == "fairness":
+            yield fairness.measure(bench, big)
         else:
             yield audience.measure(bench, big, imported)
 

@@ -13,7 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from bench import accept, audience, chart, distant, end_to_end, engines, files, growth, instructions, rendering, stages
+from bench import (
+    accept,
+    audience,
+    chart,
+    distant,
+    end_to_end,
+    engines,
+    fairness,
+    files,
+    growth,
+    instructions,
+    rendering,
+    stages,
+)
 from bench.contestants import has_nodemailer, nodemailer, postfix_tool, python_peer
 from bench.figures import Figure, Part, Ratio, in_turn, number, report, table
 from bench.load import BadAnswer, hammer, request_bytes
@@ -236,6 +249,13 @@ def test_chart_is_left_out_when_nothing_was_measured(tmp_path: Path) -> None:
 @pytest.mark.skipif(SINK is None, reason="no smtp-sink (Debian: postfix)")
 def test_distant_relay_is_measured(bench: Bench) -> None:
     assert is_sound(distant.measure(bench))
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(SINK is None, reason="no smtp-sink (Debian: postfix)")
+def test_turns_are_measured_behind_a_large_campaign(bench: Bench) -> None:
+    big, _ = audience.make_big(bench)
+    assert is_sound(fairness.measure(bench, big))
 
 
 class TestInstructions:
