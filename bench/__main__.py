@@ -28,6 +28,7 @@ from bench import (
     files,
     growth,
     instructions,
+    latency,
     rendering,
     stages,
 )
@@ -48,6 +49,7 @@ PARTS = (
     "distant",
     "instructions",
     "fairness",
+    "latency",
 )
 NEED_BIG = {"accept", "audience", "fairness"}
 
@@ -74,6 +76,7 @@ def measured(bench: Bench, wanted: tuple[str, ...]) -> Iterator[Part]:
         "engines": engines.measure,
         "distant": distant.measure,
         "instructions": instructions.measure,
+        "latency": latency.measure,
     }
     big, imported = audience.make_big(bench) if NEED_BIG & set(wanted) else (bench.work, 0.0)
     for key in wanted:

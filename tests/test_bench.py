@@ -24,6 +24,7 @@ from bench import (
     files,
     growth,
     instructions,
+    latency,
     rendering,
     stages,
 )
@@ -256,6 +257,11 @@ def test_distant_relay_is_measured(bench: Bench) -> None:
 def test_turns_are_measured_behind_a_large_campaign(bench: Bench) -> None:
     big, _ = audience.make_big(bench)
     assert is_sound(fairness.measure(bench, big))
+
+
+@pytest.mark.ci
+def test_message_at_rest_is_measured(bench: Bench) -> None:
+    assert is_sound(latency.measure(bench), rounds=latency.FEW)
 
 
 class TestInstructions:
