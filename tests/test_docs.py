@@ -18,7 +18,8 @@ from mailer import errors
 from mailer.api.errors import HTTP_TYPES
 from mailer.api.schemas import MailerSchema
 from mailer.audit.log import Act
-from mailer.campaigns.progress import BLOCKED, CANCELLING, HELD
+from mailer.campaigns.progress import CANCELLING
+from mailer.campaigns.stops import BLOCKED, HELD
 from mailer.cli import main
 from mailer.delivery import retry
 from mailer.messages.addresses import Mailbox

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqlalchemy import event, update
 
 from app import create_app
 from mailer.callers.tokens import Tokens
+from mailer.campaigns.hold import hold
 from mailer.delivery import circuit_breaker
 from mailer.metrics import database_gauges
 from mailer.metrics.database_gauges import DatabaseGauges
@@ -28,8 +30,10 @@ from mailer.metrics.page import OwnPort
 from mailer.metrics.processes import ProcessGroup
 from mailer.selector import database_at
 from mailer.settings import Settings
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, Campaign, CampaignState
+from mailer.storage.models import Batch, Campaign, CampaignState, Priority
+from mailer.storage.workers import Heartbeat
 from tests.databases import sqlite_work
 from tests.doc_pages import ROOT, codes, prose, table
 from tests.harness import MINUTE, START, Harness
@@ -37,7 +41,7 @@ from tests.service import PAYLOAD
 from transports.base import About, Message, Status, TransportUnavailable
 from transports.memory import MemoryTransport
 
-LABELS = {"status", "about", "endpoint", "method", "code", "state", "priority", "le"}
+LABELS = {"status", "about", "endpoint", "method", "code", "state", "priority", "by", "le"}
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -286,6 +290,45 @@ def test_gauges_say_what_the_database_knows(db: Database, add_users: Callable[..
     assert found[("mailer_oldest_due_batch_seconds",)] == 61
     assert [found[("mailer_circuit_breaker", state)] for state in ("closed", "open", "half_open")] == [0, 0, 1]
     assert (found[("mailer_unsubscribed_users",)], found[("mailer_suppressed_addresses",)]) == (2, 1)
+
+
+def test_what_somebody_has_planned_is_told_apart(db: Database, add_users: Callable[..., Any]) -> None:
+    """Outside the send window nothing but urgent campaigns is due, and in the morning nothing has waited all night."""
+    add_users(db, 3)
+    window = SendWindow.parse("08:00-20:00 UTC")
+    harness = Harness(db, send_window=window)
+    harness.now = int(datetime(2026, 6, 1, 19, 59, tzinfo=UTC).timestamp() * 1000)
+    harness.accept()
+    harness.plan()
+
+    def reading() -> Any:
+        with db.read() as connection:
+            return database_gauges.read(connection, harness.now, window)
+
+    harness.now += MINUTE
+    assert (reading().oldest_due, reading().planned) == (0, {"hold": 0, "send_window": 1, "quota": 0})
+    harness.accept(priority=Priority.URGENT)
+    harness.plan()
+    harness.now += MINUTE
+    assert reading().oldest_due == 60
+    harness.now += 12 * 60 * MINUTE
+    assert (reading().oldest_due, reading().planned) == (60, {"hold": 0, "send_window": 0, "quota": 0})
+    hold(db, "moving")
+    with db.write() as connection:
+        used_up = "the warm-up's share of 5 messages a day for smtp relay is used up until 2026-06-02 00:00 UTC"
+        circuit_breaker.trip(connection, used_up, harness.now, half_open=False)
+    assert reading().planned == {"hold": 1, "send_window": 0, "quota": 1}
+
+
+def test_processes_that_deliver_are_counted(sqlite_db: Database) -> None:
+    harness = Harness(sqlite_db)
+    for number, (engine, role) in enumerate((("celery", "worker"), ("celery", "web"), ("local", "web"))):
+        beats = Heartbeat(sqlite_db, engine=engine, role=role, version="1", doing=str)
+        beats.beat(f"w{number}")
+    for passed, alive in ((MINUTE - 1, 2), (1, 0)):
+        harness.now += passed
+        with sqlite_db.read() as connection:
+            assert database_gauges.read(connection, harness.now).workers == alive
 
 
 def test_a_dry_run_waits_since_it_was_planned(sqlite_db: Database, add_users: Callable[..., Any]) -> None:

@@ -142,3 +142,19 @@ def test_window_that_never_closes_has_no_change() -> None:
 def test_nonsense_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         SendWindow.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "opened"),
+    [
+        ("08:00-20:00 UTC", "2026-06-01 09:30", "2026-06-01 08:00"),
+        ("08:00-20:00 UTC", "2026-06-01 08:00", "2026-06-01 08:00"),
+        ("20:00-06:00 UTC", "2026-06-02 05:00", "2026-06-01 20:00"),
+        ("08:00-12:00, 12:00-20:00 UTC", "2026-06-01 13:00", "2026-06-01 08:00"),
+        ("00:00-24:00 UTC", "2026-06-01 13:00", None),
+    ],
+    ids=["since the morning", "this moment", "over midnight", "through two windows", "always"],
+)
+def test_window_tells_when_it_opened(text: str, now: str, opened: str | None) -> None:
+    moment, expected = (int(datetime.fromisoformat(f"{each}Z").timestamp() * 1000) for each in (now, opened or now))
+    assert SendWindow.parse(text).opened_at(moment) == (expected if opened else 0)

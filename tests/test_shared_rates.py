@@ -106,6 +106,13 @@ def limited(folder: Path, db: Database, options: str) -> Transport:
     return transport
 
 
+def is_planned(db: Database) -> bool:
+    with db.read() as connection:
+        breaker = circuit_breaker.tripped(connection)
+    assert breaker is not None
+    return breaker.is_planned
+
+
 def test_quota_survives_a_restart_and_ends_with_the_day(db: Database, tmp_path: Path, add_users) -> None:
     add_users(db, 30)
     options = "quota=12/day&quota_zone=Europe/Vienna"
@@ -124,6 +131,7 @@ def test_quota_survives_a_restart_and_ends_with_the_day(db: Database, tmp_path: 
     assert shown.state == "blocked"
     assert "the quota of 12 messages a day" in str(shown.reason)
     assert str(shown.reason).endswith("is used up until 2026-06-02 00:00 Europe/Vienna")
+    assert is_planned(db)
     with pytest.raises(TransportUnavailable, match="is used up"):
         limited(tmp_path, db, options).check()
     with db.read() as connection:
@@ -171,7 +179,20 @@ def test_group_goes_on_with_the_member_that_has_quota_left(db: Database, tmp_pat
 
     assert [len(written(tmp_path / name)) for name in "ab"] == [3, 8]
     assert harness.counts() == {"pending": 9, "sent": 11}
+    assert is_planned(db)
     assert [line.rpartition("; ")[2] for line in in_words(db, group)] == ["3 of 3 used today", "8 of 8 used today"]
+
+
+def test_trouble_beside_a_quota_that_is_used_up_is_trouble(db: Database, tmp_path: Path, add_users) -> None:
+    add_users(db, 5)
+    group = from_url(f"failover:(file:{tmp_path}/a?quota=3/day smtp://127.0.0.1:1)")
+    share(group, SharedSlots(db))
+    harness = Harness(db, group)
+    harness.accept()
+    harness.run()
+
+    assert harness.counts() == {"pending": 2, "sent": 3}
+    assert not is_planned(db)
 
 
 def test_warmup_is_recorded_and_shown(db: Database, tmp_path: Path) -> None:

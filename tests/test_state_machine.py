@@ -29,7 +29,8 @@ from sqlalchemy import insert, select, text, update
 
 from mailer.campaigns import control, hold
 from mailer.campaigns.invariants import examine
-from mailer.campaigns.progress import BLOCKED, CANCELLING, HELD, progress
+from mailer.campaigns.progress import CANCELLING, progress
+from mailer.campaigns.stops import BLOCKED, HELD
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.minutes import minutes
 from mailer.delivery.outbox import Checkpoint

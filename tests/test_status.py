@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mailer.campaigns.overview import KINDS, LONG, Overview, Waiting, for_a_pers
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
 from mailer.delivery.circuit_breaker import Tripped
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, CampaignState, ScheduledTask
 from mailer.storage.workers import Heartbeat
@@ -129,6 +131,37 @@ def test_transport_that_is_away_calls_a_person_after_a_while(harness: Harness) -
     assert for_a_person(look(harness.db), delivering=1) == ["the transport has not worked for 5 minutes: no route"]
 
 
+QUOTA = "the quota of 5 messages a day for smtp relay is used up until 2026-06-02 00:00 UTC"
+
+
+def test_quota_that_is_used_up_is_shown_and_calls_nobody(harness: Harness) -> None:
+    harness.accept()
+    harness.plan()
+    with harness.db.write() as connection:
+        circuit_breaker.trip(connection, QUOTA, START, half_open=False)
+    harness.now += LONG
+    seen = look(harness.db)
+    assert [(one.state, one.reason) for one in seen.campaigns] == [("blocked", QUOTA)]
+    assert for_a_person(seen, delivering=1) == []
+    assert f"transport: {QUOTA}" in run(harness.db).stdout
+    assert json.loads(run(harness.db, "--json").stdout)["transport"]["isPlanned"] is True
+
+
+def test_window_that_is_closed_is_shown(harness: Harness) -> None:
+    harness.accept()
+    harness.plan()
+    window = SendWindow.parse(f"{datetime.fromtimestamp(START / 1000 + 3600, UTC):%H:%M}-24:00 UTC")
+    seen = look(harness.db, window)
+    assert [(one.state, one.reason) for one in seen.campaigns] == [("running", window.waits(START))]
+    assert str(window.waits(START)).startswith("waits for the send window until")
+    assert seen.window == window.in_words(START)
+    now = window.in_words(time.time() * 1000)
+    env = {"MAILER_SEND_WINDOW": window.text}
+    assert f"send window: {now}" in run(harness.db, **env).stdout
+    assert json.loads(run(harness.db, "--json", **env).stdout)["sendWindow"] == now
+    assert "send window" not in run(harness.db).stdout
+
+
 def test_campaign_that_the_service_paused_calls_a_person_and_one_that_a_person_paused_does_not(
     harness: Harness,
 ) -> None:
@@ -170,7 +203,12 @@ def test_half_open_breaker_has_been_open_since_its_first_failure() -> None:
 
 def test_hold_is_shown_and_calls_nobody(sqlite_db: Database) -> None:
     hold(sqlite_db, "the relay is being moved")
+    harness = Harness(sqlite_db)
+    harness.accept(dry_run=True)
+    harness.plan()
     seen = look(sqlite_db)
+    assert seen.campaigns[0].state == "held"
+    assert "the relay is being moved" in str(seen.campaigns[0].reason)
     assert (seen.hold and seen.hold.reason) == "the relay is being moved"
     assert for_a_person(seen, delivering=1) == []
     assert "sending: held since" in run(sqlite_db).stdout
@@ -180,8 +218,8 @@ def test_hold_is_shown_and_calls_nobody(sqlite_db: Database) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def run(db: Database, *arguments: str) -> Result:
-    return CliRunner(env={"MAILER_DATABASE_URL": db.url}).invoke(main, ["status", *arguments])
+def run(db: Database, *arguments: str, **settings: str) -> Result:
+    return CliRunner(env={"MAILER_DATABASE_URL": db.url, **settings}).invoke(main, ["status", *arguments])
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ Times are in milliseconds since 1970 by the counter's clock, days are ordinals (
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from transports.base import About, TransportUnavailable
 
 LATE = 0.1  # seconds after its moment for which a slot is good
 DAY = 86_400_000.0  # ms
+_USED_UP = re.compile(r"(?:.*: )?(?:the quota|the warm-up's share) of \d+ messages a day for .+ is used up until .+")
 LONGEST_QUEUE = 1000  # blocks that may be handed out ahead; a record that says more was made for another rate or clock
 
 
@@ -138,6 +140,11 @@ def used_up(limits: Limits, count: Count, now: float) -> QuotaUsedUp | None:
     what = "the warm-up's share of" if limits.warms_up(count.days) else "the quota of"
     words = f"{what} {allowed} messages a day for {limits.key} is used up until {until} {limits.zone}"
     return QuotaUsedUp(words, max(0.0, turn - now) / 1000)
+
+
+def says_used_up(words: str) -> bool:
+    """Whether these words of a transport that is unavailable are those of `used_up`, for each member of a group."""
+    return all(_USED_UP.fullmatch(each) for each in words.split("; "))
 
 
 def hand_out(limits: Limits, count: Count, now: float, wanted: int, unused: Block = NOTHING) -> tuple[Count, Block]:

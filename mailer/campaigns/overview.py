@@ -10,11 +10,12 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from mailer.campaigns import progress
 from mailer.campaigns.control import BY_HAND
-from mailer.campaigns.hold import Hold, current_hold
-from mailer.delivery import circuit_breaker
+from mailer.campaigns.hold import Hold
+from mailer.campaigns.stops import Stops, stops
 from mailer.delivery.circuit_breaker import Tripped
 from mailer.delivery.due_batch import PENDING
 from mailer.delivery.minutes import MINUTE
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import (
     Batch,
@@ -47,8 +48,9 @@ class Waiting:
 class OpenCampaign:
     """A campaign that has not ended. `done` counts its recipients with a final outcome, `sent` those who were sent to.
 
-    `planned` is 0 before it is planned. `by_a_person`: it is paused, and a person did that. `priority` is None until it
-    is known. `seconds_left` follows from its pace in the last minutes; None: it made no progress in them.
+    `state` and `reason` are those that the campaign is shown with, such as `held`. `planned` is 0 before it is planned.
+    `by_a_person`: it is paused, and a person did that. `priority` is None until it is known. `seconds_left` follows
+    from its pace in the last minutes; None: it made no progress in them.
     """
 
     id: str
@@ -79,7 +81,8 @@ class Overview:
     `campaigns` are the oldest of them. `attention` counts by state those that need a person, or soon may. `failing` are
     tasks that failed the last times, with the reason. `due_by_priority` counts the batches that are due by the priority
     of their campaigns. `per_minute` is how many messages were sent a minute lately. `hold` is an operator's hold on all
-    sending; it calls nobody, since a person made it.
+    sending; it calls nobody, since a person made it. `window` says in words until when the send window is open or
+    closed; None: mail goes out at any time.
     """
 
     now: int
@@ -93,20 +96,21 @@ class Overview:
     due_by_priority: Mapping[str, int]
     per_minute: int
     hold: Hold | None = None
+    window: str | None = None
 
 
-def look(db: Database) -> Overview:
-    """Look at the database once."""
+def look(db: Database, window: SendWindow | None = None) -> Overview:
+    """Look at the database once. `window` are the hours in which mail goes out; None: at any time."""
     attention = progress.needing_attention(db)
     with db.read() as connection:
         now = db.clock(connection)
         queue, oldest = _queue(connection, now)
         total = select(func.count()).select_from(Campaign).where(Campaign.state.in_(UNFINISHED))
-        open_, campaigns = connection.scalar(total) or 0, tuple(_open_campaigns(connection, now))
-        breaker, failing = circuit_breaker.tripped(connection), _failing(connection)
+        stopped, failing = stops(connection, now, window), _failing(connection)
+        open_, campaigns = connection.scalar(total) or 0, tuple(_open_campaigns(connection, now, stopped))
         by_priority, pace = _due_by_priority(connection, now), _per_minute(connection, now)
-        held = current_hold(connection)
-    return Overview(now, queue, oldest, open_, campaigns, breaker, attention, failing, by_priority, pace, held)
+    found = (now, queue, oldest, open_, campaigns, stopped.breaker, attention, failing, by_priority, pace, stopped.hold)
+    return Overview(*found, window.in_words(now) if window else None)
 
 
 def _queue(connection: Connection, now: int) -> tuple[dict[str, Waiting], int | None]:
@@ -147,7 +151,7 @@ def _per_minute(connection: Connection, now: int) -> int:
     return 0 if first is None else round(int(sent) * MINUTE / max(now - first, MINUTE))
 
 
-def _open_campaigns(connection: Connection, now: int) -> Iterator[OpenCampaign]:
+def _open_campaigns(connection: Connection, now: int, stopped: Stops) -> Iterator[OpenCampaign]:
     final = Batch.sent + Batch.failed + Batch.skipped
     sums = [
         select(func.coalesce(func.sum(each), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
@@ -161,14 +165,14 @@ def _open_campaigns(connection: Connection, now: int) -> Iterator[OpenCampaign]:
     facts = (Campaign.id, Campaign.caller_id, Campaign.state, Campaign.reason, Campaign.created_at, Campaign.priority)
     query = select(*facts, *sums).where(Campaign.state.in_(UNFINISHED)).order_by(Campaign.id).limit(SHOWN)
     for row in connection.execute(query):
-        yield _open_campaign(now, *row)
+        yield _open_campaign(now, stopped, *row)
 
 
-def _open_campaign(now: int, *row: Any) -> OpenCampaign:
+def _open_campaign(now: int, stopped: Stops, *row: Any) -> OpenCampaign:
     campaign_id, caller_id, state, reason, created_at, priority, planned, done, sent, recent, first = row
     counts = (int(planned), int(done), int(sent))
     seconds = round((counts[0] - counts[1]) * max(now - first, MINUTE) / (1000 * int(recent))) if recent else None
-    about = (campaign_id, caller_id, state, reason, created_at)
+    about = (campaign_id, caller_id, *stopped.shown(state, reason, priority), created_at)
     return OpenCampaign(*about, *counts, reason in BY_HAND, priority, seconds)
 
 
@@ -184,7 +188,7 @@ def for_a_person(seen: Overview, *, delivering: int) -> list[str]:
     work = seen.queue["due"].batches or any(one.state in UNFINISHED[:2] for one in seen.campaigns)
     if work and not delivering:
         said.append("there is work to do, and no worker was seen in the last minute")
-    if seen.breaker is not None and seen.now - seen.breaker.since >= LONG:
+    if seen.breaker is not None and not seen.breaker.is_planned and seen.now - seen.breaker.since >= LONG:
         minutes = (seen.now - seen.breaker.since) // 60_000
         said.append(f"the transport has not worked for {minutes} minutes: {seen.breaker.reason}")
     if seen.attention.get(CampaignState.PAUSED):

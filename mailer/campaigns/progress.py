@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
 from mailer.campaigns.control import BY_HAND
-from mailer.campaigns.hold import Hold, current_hold
+from mailer.campaigns.stops import Stops, stops
 from mailer.errors import NotFound
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, CircuitBreaker, Delivery, Priority
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery
 
-HELD = "held"
-BLOCKED = "blocked"
 CANCELLING = "cancelling"
 MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
 COUNTERS = (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
@@ -79,10 +77,10 @@ def progress(
     wanted = _campaigns(caller_id).where(Campaign.id == campaign_id)
     with db.read() as connection:
         row = connection.execute(wanted).one_or_none()
-        stops = _stops(connection, db, window)
+        stopped = stops(connection, db.clock(connection), window)
     if row is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
-    return _progress(row, stops)
+    return _progress(row, stopped)
 
 
 def recent(
@@ -94,8 +92,8 @@ def recent(
     if caller_id is not None:
         total = total.where(Campaign.caller_id == caller_id)
     with db.read() as connection:
-        stops = _stops(connection, db, window)
-        return [_progress(row, stops) for row in connection.execute(page)], connection.scalar(total) or 0
+        stopped = stops(connection, db.clock(connection), window)
+        return [_progress(row, stopped) for row in connection.execute(page)], connection.scalar(total) or 0
 
 
 def deliveries(
@@ -121,19 +119,15 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
         for counter in COUNTERS
     ]
     identity = (Campaign.id, Campaign.caller_id)
-    facts = (*_takeovers(), *identity, *_state_and_reason(), Campaign.subject, Campaign.dry_run, Campaign.priority)
+    facts = (*_takeovers(), *identity, _state(), Campaign.reason, Campaign.subject, Campaign.dry_run, Campaign.priority)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
 
 
-def _state_and_reason() -> tuple[ColumnElement[str], ColumnElement[str | None]]:
-    """The state and the reason as they are shown: `blocked` and `cancelling` stand in for the state on record."""
-    trouble = select(CircuitBreaker.reason).scalar_subquery()
-    blocked = and_(Campaign.state == CampaignState.RUNNING, trouble.is_not(None))
+def _state() -> ColumnElement[str]:
+    """The state on record, or `cancelling`."""
     in_hand = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.RUNNING)
-    cancelling = and_(Campaign.state == CampaignState.CANCELLED, in_hand)
-    state = case((blocked, BLOCKED), (cancelling, CANCELLING), else_=Campaign.state)
-    return state, case((blocked, trouble), else_=Campaign.reason)
+    return case((and_(Campaign.state == CampaignState.CANCELLED, in_hand), CANCELLING), else_=Campaign.state)
 
 
 def _takeovers() -> list[ColumnElement[int | None]]:
@@ -145,25 +139,10 @@ def _takeovers() -> list[ColumnElement[int | None]]:
     return [worst.with_only_columns(column).scalar_subquery() for column in (Batch.number, Batch.takeovers)]
 
 
-class Stops(NamedTuple):
-    """What stops running campaigns: a hold on all sending; the closed send window, in words, all but urgent ones."""
-
-    hold: Hold | None
-    window: str | None
-
-
-def _stops(connection: Connection, db: Database, window: SendWindow | None) -> Stops:
-    waits = window.waits(db.clock(connection)) if window else None
-    return Stops(current_hold(connection), waits)
-
-
-def _progress(row: AnyRow, stops: Stops) -> Progress:
+def _progress(row: AnyRow, stopped: Stops) -> Progress:
     batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
     counts = map(int, row[-len(COUNTERS) :])
-    if state == CampaignState.RUNNING and reason is None and row.priority != Priority.URGENT:
-        reason = stops.window
-    if stops.hold is not None and state in (CampaignState.RUNNING, BLOCKED):
-        state, reason = HELD, f"all sending is {stops.hold}, by {stops.hold.by}"
+    state, reason = stopped.shown(state, reason, row.priority)
     if takeovers is not None and state == CampaignState.RUNNING:
         reason = (
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from mailer.delivery.retry import told_back_off, transport_back_off
 from mailer.storage.models import CircuitBreaker, SendingHold
+from transports.slots import says_used_up
 
 HELD = exists(select(SendingHold.id))
 """A condition: an operator holds all sending (`campaigns.hold`), whatever the breaker says."""
@@ -40,6 +41,11 @@ class Tripped:
     def is_open(self, now: int) -> bool:
         """Whether nobody may send at `now` (ms since 1970). If this is false, the breaker is half-open."""
         return self.retry_at > now
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether only a quota or a warm-up of the settings is used up for the day, which is no trouble."""
+        return says_used_up(self.reason)
 
 
 def may_send(connection: Connection, now: int) -> bool:

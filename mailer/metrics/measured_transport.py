@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mailer.metrics.database_gauges import DatabaseGauges
 from mailer.metrics.instruments import SENT, Answers, Instruments
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from transports.base import Message, Outcome, Status, Transport
 from transports.rate import Rate, Rated, rates_of
@@ -18,9 +19,9 @@ from transports.rate import Rate, Rated, rates_of
 Told = Callable[[Answers, Sequence[float]], None]
 
 
-def watched(db: Database, transport: Transport) -> tuple[Instruments, Transport]:
+def watched(db: Database, transport: Transport, window: SendWindow | None = None) -> tuple[Instruments, Transport]:
     """Make all that counts in a process, and put it around its transport."""
-    instruments = Instruments(DatabaseGauges(db))
+    instruments = Instruments(DatabaseGauges(db, window))
     return instruments, MeasuredTransport(transport, instruments.answered)
 
 

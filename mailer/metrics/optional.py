@@ -18,7 +18,7 @@ def watched(settings: Settings, db: Database, transport: Transport) -> tuple[Ins
         return None, transport
     from mailer.metrics import measured_transport  # noqa: PLC0415
 
-    return measured_transport.watched(db, transport)
+    return measured_transport.watched(db, transport, settings.send_window)
 
 
 def serve_metrics(settings: Settings, instruments: Instruments | None) -> None:

@@ -66,6 +66,11 @@ class SendWindow:
         times = sorted(time for time in self._boundaries(now) if time > now)
         return next((time for time in times if self.is_open(time) != before), None)
 
+    def opened_at(self, now: float) -> int:
+        """When it opened last, at `now` or before; 0: longer than two days ago."""
+        times = sorted((time for time in self._boundaries(now) if time <= now), reverse=True)
+        return next((time for time in times if self.is_open(time) and not self.is_open(time - 1)), 0)
+
     def in_words(self, now: float) -> str:
         """Whether it is open and until when, for people."""
         state = "open" if self.is_open(now) else "closed"

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Insert, delete, or_, select
+from sqlalchemy import Connection, Insert, delete, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.storage.database import Database
@@ -99,9 +99,13 @@ _COLUMNS = ("host", "pid", "engine", "role", "version", "started_at", "seen_at",
 
 def workers(db: Database) -> list[Worker]:
     """Return the processes that were seen within an hour, by role and host."""
+    with db.read() as connection:
+        return seen(connection, db.clock(connection))
+
+
+def seen(connection: Connection, now: int) -> list[Worker]:
+    """Return what `workers` does; `now` is in ms since 1970."""
     columns = [getattr(SeenWorker, name) for name in _COLUMNS]
     order = (SeenWorker.role, SeenWorker.host, SeenWorker.started_at, SeenWorker.id)
-    with db.read() as connection:
-        now = db.clock(connection)
-        rows = connection.execute(select(*columns).where(SeenWorker.seen_at > now - FORGOTTEN).order_by(*order))
-        return [Worker(**row, alive=row["seen_at"] > now - ALIVE) for row in rows.mappings()]
+    rows = connection.execute(select(*columns).where(SeenWorker.seen_at > now - FORGOTTEN).order_by(*order))
+    return [Worker(**row, alive=row["seen_at"] > now - ALIVE) for row in rows.mappings()]

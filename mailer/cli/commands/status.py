@@ -35,14 +35,14 @@ def status(watch: bool, as_json: bool) -> None:
 
     The service need not run. Exit code 3 if something needs a person.
     """
-    engine = Settings.from_env().engine
+    settings = Settings.from_env()
     with open_database() as db:
         while True:
-            seen, running = look(db), workers(db)
+            seen, running = look(db, settings.send_window), workers(db)
             wrong = for_a_person(seen, delivering=sum(one.delivers for one in running))
             if watch and not as_json:
                 click.clear()
-            (_print_json if as_json else _print)(engine, seen, running, wrong)
+            (_print_json if as_json else _print)(settings.engine, seen, running, wrong)
             if not watch:
                 break
             time.sleep(LOOK_SECONDS)
@@ -64,8 +64,9 @@ def _print_json(engine: str, seen: Overview, running: Sequence[Worker], wrong: S
             "campaigns": [_campaign(one) for one in seen.campaigns],
             "transport": None
             if breaker is None
-            else spelled({**asdict(breaker), "is_open": breaker.is_open(seen.now)}),
+            else spelled({**asdict(breaker), "is_open": breaker.is_open(seen.now), "is_planned": breaker.is_planned}),
             "hold": None if seen.hold is None else spelled(asdict(seen.hold)),
+            "sendWindow": seen.window,
             "failingTasks": dict(seen.failing),
             "needsAPerson": list(wrong),
         }
@@ -108,6 +109,7 @@ def _fields(engine: str, seen: Overview, running: Sequence[Worker]) -> list[tupl
         ("pace", f"{seen.per_minute} messages a minute"),
         ("campaigns", f"{seen.open} open, {resting} of them resting, {paused} paused"),
         ("sending", f"{seen.hold}, by {seen.hold.by}" if seen.hold else "not held"),
+        *([("send window", seen.window)] if seen.window else []),
         ("transport", _transport(seen)),
         *((name, problem) for name, problem in seen.failing.items()),
     ]
@@ -122,6 +124,8 @@ def _transport(seen: Overview) -> str:
     if seen.breaker is None:
         return "ok"
     state = "open" if seen.breaker.is_open(seen.now) else "half-open"
+    if seen.breaker.is_planned:
+        return seen.breaker.reason
     return f"{state} since {moment(seen.breaker.since)}: {seen.breaker.reason}"
 
 
