@@ -17,7 +17,7 @@ from mailer.storage.models import SlotCount
 from transports.slots import Block, Limits, hand_out
 
 GROUP = 500.0  # ms; so long a domain waits after the messages of one claim
-MOST = 50  # messages in one claim
+MAX_PER_CLAIM = 50  # messages in one claim
 _PREFIX = "domain "
 _KNOWN = select(SlotCount.key, SlotCount.next_at_us).where(SlotCount.key.startswith(_PREFIX))
 
@@ -53,7 +53,7 @@ class DomainSlots:
         if self._wait(domain, count.next_at, now):
             return 0
         just_ended = Block(0.0, 0, (count.next_at - now) / 1000, 0)  # so that a worker that comes late costs no slots
-        wanted = max(1, min(MOST, int(GROUP / interval)))
+        wanted = max(1, min(MAX_PER_CLAIM, int(GROUP / interval)))
         begun = replace(count, next_at=min(count.next_at, now))
         count, block = hand_out(Limits(key, interval), begun, now, wanted, just_ended)
         shared_slots.write(connection, key, count)
