@@ -2,10 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_PROCESSES ?= 4
 TESTS ?= not ci
+PAGES := mailer/pages
+PYBABEL := $(CURDIR)/$(BIN)/pybabel -q
 # Many tests start programs. Compiled modules spare each of them the compiling, also where the environment forbids it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install demo run test test-fast test-long lint bench check-mail check-image
+.PHONY: install demo run test test-fast test-long lint bench check-mail check-image translations
 
 install: .venv/installed
 
@@ -52,3 +54,9 @@ check-mail: .venv/installed-bench
 
 check-image: .venv/installed-dev
 	$(BIN)/python -m tests.check_image
+
+# Finds the texts of the pages that have changed, and compiles what is translated. New ones stay English until then.
+translations: .venv/installed-dev
+	cd $(PAGES) && $(PYBABEL) extract -F babel.cfg --no-location -o translations/messages.pot .
+	cd $(PAGES) && $(PYBABEL) update -N --ignore-pot-creation-date -w 110 -i translations/messages.pot -d translations
+	cd $(PAGES) && $(PYBABEL) compile -d translations

@@ -51,6 +51,13 @@ def find_by_address(connection: Connection, wanted: str) -> Recipient | None:
     return Recipient(row.id, row.name, row.email or "") if row else None
 
 
+def language_of(db: Database, user_id: str) -> object:
+    """The language in the user's document, such as `pt-BR`, or whatever stands there; None: nothing, or no user."""
+    with db.read() as connection:
+        document = connection.scalar(select(User.document).where(User.id == user_id))
+    return document.get("language") if document else None
+
+
 def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
@@ -9,9 +10,12 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import PathConverter
 
 from mailer.audit.actor import Actor, Via, acting
+from mailer.directory.users import language_of
 from mailer.messages.links import NOBODY, PATH, PREVIEW, Links
 from mailer.pages.base import STATIC, TEMPLATES, content_policy, private_page, relative_address, show_errors_as_pages
+from mailer.pages.languages import add_translations, reader_language, speaking
 from mailer.storage.database import Database
+from mailer.storage.database_errors import DATABASE_ERRORS
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 
 POLICY = content_policy("style-src 'self'", "img-src data:", "form-action 'self'")
@@ -47,6 +51,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
     @blueprint.record_once
     def add_converter(state: BlueprintSetupState) -> None:
         state.app.url_map.converters["anytext"] = _AnyText
+        add_translations(state.app)
 
     @blueprint.get("/<anytext:token>", merge_slashes=False)  # any text at all gets this page
     def show(token: str) -> Response:
@@ -54,7 +59,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         user_id = links.read(token)
         if user_id is None:
             return _not_valid()
-        return _page("preview" if user_id == PREVIEW else "offer")
+        return _page("preview" if user_id == PREVIEW else "offer", user_id=user_id)
 
     @blueprint.post("/<anytext:token>", merge_slashes=False)
     def change(token: str) -> Response:
@@ -68,12 +73,16 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         with acting(RECIPIENT):
             done = resubscribe(db, user_id, merged=merge) if back else unsubscribe(db, user_id)
         if done:
-            return _page("subscribed" if back else "unsubscribed")
+            return _page("subscribed" if back else "unsubscribed", user_id=user_id)
         return _page("trial") if user_id == OLD_TRIAL else _not_valid()
 
-    def _page(state: str, status: int = HTTPStatus.OK) -> Response:
-        static = relative_address(PATH) + "static/"
-        return private_page("unsubscribe.html", POLICY, status, state=state, site_name=site_name, static=static)
+    def _page(state: str, status: int = HTTPStatus.OK, user_id: str | None = None) -> Response:
+        static, language = relative_address(PATH) + "static/", reader_language(_language(db, user_id))
+        values = {"state": state, "site_name": site_name, "static": static, "language": language}
+        with speaking(language):
+            page = private_page("unsubscribe.html", POLICY, status, **values)
+        page.content_language.add(language)
+        return page
 
     def _not_valid() -> Response:
         # 404: to whoever holds no signed link there is nothing at this address, as with any other wrong one
@@ -81,6 +90,13 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
 
     show_errors_as_pages(blueprint, PATH, lambda status: _page(_error_state(status), status))
     return blueprint
+
+
+def _language(db: Database, user_id: str | None) -> object:
+    """What the directory says of the reader's language; None also while the database is away."""
+    with suppress(*DATABASE_ERRORS):
+        return None if user_id is None else language_of(db, user_id)
+    return None
 
 
 def _error_state(status: int) -> str:
