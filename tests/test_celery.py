@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from kombu import Connection, Queue
 
 from app import build, create_app
+from mailer.cli import main
 from mailer.engines import engine_class
-from mailer.engines.celery.application import TASK, make_application
+from mailer.engines.celery.application import TASK, make_application, queue_of
 from mailer.engines.celery.doorbell import BrokerAway, Doorbell
 from mailer.errors import ConfigError
 from mailer.settings import Settings
+from mailer.storage.workers import Heartbeat
 from tests.celery_engine import RABBITMQ, REDIS, CeleryWorker, CutRabbitMQ, OwnRedis, own_queue
 from tests.conftest import altered
 from tests.drills import rounds
@@ -84,9 +87,13 @@ def test_process_that_only_accepts_answers_and_has_no_worker(tmp_path: Path) -> 
     services.engine.start()
     services.engine.wake()
 
-    answer = app.test_client().get("/readyz")
+    lonely, strict = (app.test_client().get(path) for path in ("/readyz", "/readyz?strict=true"))
+    Heartbeat(services.db, engine="local", role="worker", version="1", doing=str).beat("w1")
+    served = app.test_client().get("/readyz")
 
-    assert (answer.status_code, answer.get_json()["engine"]) == (200, "ok")
+    assert (lonely.status_code, strict.status_code) == (200, 503)
+    assert "engine: no worker is running, and what is accepted waits" in lonely.get_json()["warnings"]
+    assert (served.status_code, served.get_json()["engine"]) == (200, "ok")
     with pytest.raises(ConfigError, match="run `mailer worker` with MAILER_ENGINE="):
         services.engine.work()
     services.db.close()
@@ -301,3 +308,28 @@ def test_worker_that_is_told_to_end_does_so_within_a_checkpoint(
         now = made.progress(campaign_id)
         assert 0 < now.sent < MANY
         assert (now.uncertain, extra_copies(server), len(server.copies())) == (0, 0, now.sent)
+
+
+@pytest.mark.slow
+def test_check_of_the_settings_tries_the_broker(
+    postgresql_url: str, tmp_path: Path, queue: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"engine": "celery", "database_url": postgresql_url, "transport": "memory:", "secret_key": "k" * 40}
+
+    def check(**changes: str) -> Any:
+        named = {f"MAILER_{name.upper()}": text for name, text in {**settings, **queue, **changes}.items()}
+        return CliRunner(env=named).invoke(main, ["config", "check"])
+
+    with make_application(Settings(**queue)).connection_for_write() as connection, connection.channel() as channel:
+        waiting = queue_of(Settings(**queue)).bind(channel)
+        waiting.declare()
+        waiting.purge()
+        well = check()
+        assert waiting.queue_declare().message_count == 0  # it rang for nobody
+    away = check(broker_url="amqp://me:secret@127.0.0.1:1/there")
+
+    assert (well.exit_code, "broker: ok" in well.stdout.splitlines()) == (0, True), well.output
+    assert (away.exit_code, "broker: amqp://127.0.0.1:1/there" in away.stdout.splitlines()) == (1, True)
+    assert "broker: ConnectionRefusedError" in away.stderr
+    assert "secret" not in away.output

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,12 @@ from mailer.campaigns.export import COLUMNS
 from mailer.cli import main
 from mailer.cli.output import moment, print_rows, printable
 from mailer.directory.imports import upsert_documents
+from mailer.pacing.shared_slots import SharedSlots
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from tests.service import BIN
+from transports import Message, from_url
+from transports.rate import share
 
 SAMPLE = str(Path(__file__).resolve().parent.parent / "examples" / "users.json")
 USERS = [
@@ -213,6 +218,27 @@ def test_config_check_shows_limits_and_how_much_is_used(run, monkeypatch: pytest
     monkeypatch.setenv("MAILER_TRANSPORT", f"file:{tmp_path}/out?rate=50/second&quota=10000/day&warmup=200/day*2")
     told = "quota 10000/day, warmup 200/day*2; warm-up since the first message: day 1 with mail; 0 of 200 used today"
     assert f"rates: file {tmp_path}/out: rate 50/second, {told}" in run("config", "check").stdout.splitlines()
+
+
+def test_config_check_shows_when_how_fast_and_for_how_long_where_that_is_set(run, monkeypatch) -> None:
+    given = {"domain_rates": "gmail.com=20/second, b.org=6/minute", "retention": "90d", "metrics": "127.0.0.1:9100"}
+    for name, value in {**given, "send_window": "00:00-24:00 UTC"}.items():
+        monkeypatch.setenv(f"MAILER_{name.upper()}", value)
+    shown = run("config", "check").stdout.splitlines()
+    expected = {"domainRates": "gmail.com 20/second, b.org 0.1/second", "retention": "90 days", "sendWindow": "open"}
+    assert {f"{name}: {value}" for name, value in expected.items()} | {"metrics: 127.0.0.1:9100"} <= set(shown)
+
+
+def test_quota_that_is_used_up_is_no_trouble_with_the_settings(run, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MAILER_TRANSPORT", f"file:{tmp_path}/out?quota=1/day")
+    run("config", "check")  # it makes the database
+    with closing(database_at(f"sqlite:///{tmp_path}/mailer.db")) as db:
+        transport = from_url(f"file:{tmp_path}/out?quota=1/day")
+        share(transport, SharedSlots(db))
+        list(transport.send([Message("1", "a@example.com", "b@example.com", b"x")]))
+    result = run("config", "check")
+    assert (result.exit_code, "transport: ok" in result.stdout.splitlines()) == (0, True)
+    assert "1 of 1 used today" in result.stdout
 
 
 def test_config_check_without_env_file_says_so(run) -> None:

@@ -110,6 +110,12 @@ def test_units_of_a_fleet_differ_from_the_one_in_what_they_run_only() -> None:
     assert len(set(hardened)) == 1
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=name_of)
+def test_unit_may_have_settings_of_its_own_which_win(unit: Path) -> None:
+    """Two processes of a machine cannot have the same address for their metrics."""
+    assert values(unit, "EnvironmentFile") == ["/etc/mailer/settings.env", "-/etc/mailer/%N.env"]
+
+
 def test_settings_file_says_the_same_to_systemd_and_to_a_shell() -> None:
     path = DEPLOY / "systemd" / "settings.env"
     script = f"set -a; . {path}; env"

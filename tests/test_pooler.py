@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 import requests
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select, text, update
 
+from mailer.campaigns.hold import hold, release
+from mailer.campaigns.retention import DAY, TASK
 from mailer.directory.imports import import_users
 from mailer.selector import database_at
 from mailer.storage.database import Database
-from mailer.storage.models import User
+from mailer.storage.models import Campaign, Delivery, ScheduledTask, User
+from mailer.storage.workers import workers
 from mailer.workspace.client import Workspace
 from mailer.workspace.sync import sync_users
 from tests.conftest import user_row
@@ -110,6 +114,31 @@ def test_campaigns_are_accepted_planned_and_delivered(url: str, pooler: Pooler, 
     logged = service.output.read_text()
     assert "trouble" not in logged
     assert "there is a pooler on the way" in logged
+
+
+def test_what_processes_share_is_shared_and_what_is_old_is_forgotten(url: str, tmp_path: Path) -> None:
+    """Rates, those of domains, a hold, the processes seen, and retention: each is a row that a lock or a lease keeps."""
+    settings = {"transport": f"file:{tmp_path}/mail?rate=500/second", "domain_rates": "example.com=20/second"}
+    settings |= {"retention": "1d", "database_prepare": False, "database_url": url, "batch_size": 40, "rate_limit": ""}
+    with Service(tmp_path, workers=2, **settings) as service:
+        add(service.db, 100)
+        headers = service.headers("user00000")
+        hold(service.db, "wait")
+        began = time.monotonic()
+        posted = service.post(headers)
+        release(service.db)
+        assert service.finish(headers, posted)["sent"] == 100
+        assert time.monotonic() - began > 4.4  # at the domain's rate, but for the first half second
+        assert [one.role for one in workers(service.db)] == ["web", "web"]
+        with service.db.write() as connection:
+            connection.execute(update(Campaign).values(finished_at=Campaign.finished_at - 2 * DAY))
+            connection.execute(update(ScheduledTask).where(ScheduledTask.name == TASK).values(due_at=0))
+        for _ in attempts(30, pause=0.2):
+            with service.db.read() as connection:
+                kept = connection.scalar(select(func.count()).where(Delivery.address.is_not(None)))
+                if not kept and connection.scalar(select(Campaign.body)) == "":
+                    break
+        assert (kept, "failed" in service.output.read_text()) == (0, False)
 
 
 def add(db: Database, count: int) -> None:

@@ -14,19 +14,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
+from app import create_app
 from mailer.campaigns.progress import progress
 from mailer.delivery import circuit_breaker
 from mailer.metrics.measured_transport import MeasuredTransport, _Timed
 from mailer.pacing.shared_slots import SharedSlots, in_words
 from mailer.selector.sql.sqlite_functions import add_functions
+from mailer.settings import Settings
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
 from mailer.storage.models import CircuitBreaker, SlotCount, User
 from tests.conftest import user_row
+from tests.databases import migrated_sqlite
 from tests.harness import Harness
 from tests.service import Service
 from tests.test_rate import excess
-from transports import Transport, TransportUnavailable, from_url
+from transports import Message, Transport, TransportUnavailable, from_url
 from transports.held_slots import Slots
 from transports.rate import rates_of, share
 from transports.slots import NOTHING, CounterAway, Limits
@@ -181,6 +184,23 @@ def test_group_goes_on_with_the_member_that_has_quota_left(db: Database, tmp_pat
     assert harness.counts() == {"pending": 9, "sent": 11}
     assert is_planned(db)
     assert [line.rpartition("; ")[2] for line in in_words(db, group)] == ["3 of 3 used today", "8 of 8 used today"]
+
+
+def test_quota_that_is_used_up_is_ready_in_the_strictest_sense(tmp_path: Path) -> None:
+    """An alarm that asks so would call somebody every day of a warm-up."""
+    transport = f"file:{tmp_path}/out?quota=1/day"
+    settings = Settings(migrated_sqlite(tmp_path / "mailer.db"), secret_key=("k" * 40,), transport=transport)
+    app = create_app(settings)
+    services = app.extensions["mailer"]
+    services.engine.start()
+    list(services.transport.send([Message("1", "a@example.com", "b@example.com", b"x")]))
+
+    ready = app.test_client().get("/readyz?strict=true")
+
+    assert ready.status_code == 200
+    assert any("is used up until" in warning for warning in ready.get_json()["warnings"])
+    services.engine.stop(10)
+    services.db.close()
 
 
 def test_trouble_beside_a_quota_that_is_used_up_is_trouble(db: Database, tmp_path: Path, add_users) -> None:

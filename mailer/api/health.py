@@ -18,6 +18,7 @@ from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
 from mailer.storage.health import database_trouble
 from transports.base import Transport, TransportUnavailable
+from transports.slots import says_used_up
 
 Check = Callable[[], Iterable[str]]  # what a person should see to, a sentence each
 Trouble = Callable[[], str | None]  # why a part does not do its work; None: it does
@@ -45,7 +46,8 @@ def make_blueprint(
     Only what a restart may mend is a 503: a database that takes no writes, or delivery threads that have ended. What is
     mended elsewhere, such as a mail server or a broker that is away, or a hold on all sending, is a warning, since to
     restart the process or to take it out of a cluster would only take the unsubscribe page away too. With
-    `?strict=true` a transport or a broker that does not work is a 503 as well. `tasks` are scheduled tasks by name:
+    `?strict=true` a transport or a broker that does not work is a 503 as well, but not a quota that is used up for the
+    day, as somebody has planned. `tasks` are scheduled tasks by name:
     their trouble is a warning too. `warnings` are checks of further parts, by the name of the part. `notes` are told
     as they are, and are neither trouble nor warnings.
     """
@@ -64,7 +66,8 @@ def make_blueprint(
             "engine": engine.trouble(),
         }
         concern = None if trouble["engine"] else _engine_concern(engine)
-        delivering = (trouble["transport"], concern) if asked["strict"] else ()
+        transport_fails = trouble["transport"] and not says_used_up(trouble["transport"])
+        delivering = (transport_fails, concern) if asked["strict"] else ()
         down = any((trouble["database"], trouble["engine"], *delivering))
         trouble["engine"] = trouble["engine"] or concern
         trouble["sending"] = _hold(db)

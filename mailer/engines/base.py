@@ -100,6 +100,13 @@ class Engine(ABC):
         """
         return None
 
+    def unreachable(self) -> Mapping[str, str | None]:
+        """Try what the engine needs beside the database, before it is started; by name, why each does not answer.
+
+        None: it does. For `mailer config check`.
+        """
+        return {}
+
     def work(self) -> str | None:
         """Run in the foreground as `mailer worker` does, until SIGTERM or SIGINT.
 

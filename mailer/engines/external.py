@@ -9,13 +9,16 @@ from typing_extensions import override
 
 from mailer.engines.base import Engine, EngineParts
 from mailer.errors import ConfigError
+from mailer.storage.workers import workers
+
+NOBODY = "no worker is running, and what is accepted waits"
 
 
 class ExternalEngine(Engine):
     """Runs nothing. Workers with another engine look into the database by themselves, so nobody need be told."""
 
     def __init__(self, parts: EngineParts) -> None:
-        """There is nothing to keep."""
+        self._db = parts.db
 
     @override
     def start(self) -> None:
@@ -32,6 +35,11 @@ class ExternalEngine(Engine):
     @override
     def trouble(self) -> str | None:
         return None
+
+    @override
+    def concern(self) -> str | None:
+        """Say that no process delivers: each that does writes several times a minute that it is there."""
+        return None if any(one.delivers for one in workers(self._db)) else NOBODY
 
     @override
     def work(self) -> str | None:

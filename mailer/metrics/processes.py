@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from mailer.settings import share_metrics
+from mailer.settings import metrics_folder, share_metrics
 from mailer.settings.listening import address_of
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 PREFIX = "mailer-metrics-"
 IN_USE = "in-use"  # a file that is locked for as long as a process uses the folder
 READING = "reading"  # a file that is locked while the counts are read, or moved
+LISTENING = "listening"  # a file that is locked by the process that listens for all of them
 TAKE_OVER_SECONDS = 5.0  # between two tries to listen where another process does
 
 
@@ -109,13 +110,14 @@ def listen(registry: CollectorRegistry, address: str) -> None:
     """Answer `GET /metrics` at `address` (HOST:PORT) from a thread of this process, for as long as it lives.
 
     For a process that serves no web, to be called after it was forked. Where processes count together, all of them may
-    call it with the same address: one listens, and another takes over when it has ended.
+    call it with the same address: one listens for all, and another takes over when it has ended.
     """
     host, port = address_of(address)
     threading.Thread(target=_listen, args=(registry, host, port), name="metrics", daemon=True).start()
 
 
 def _listen(registry: CollectorRegistry, host: str, port: int) -> None:
+    _wait_for_my_turn(metrics_folder())
     told = False
     while True:
         try:
@@ -127,3 +129,10 @@ def _listen(registry: CollectorRegistry, host: str, port: int) -> None:
             threading.Event().wait(TAKE_OVER_SECONDS)
         else:
             return
+
+
+def _wait_for_my_turn(folder: Path | None) -> None:
+    """Wait until no other process listens for those that count in the folder; the turn ends with this process."""
+    if folder is not None:
+        turn = os.open(folder / LISTENING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(turn, fcntl.LOCK_EX)

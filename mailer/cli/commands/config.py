@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from urllib.parse import urlsplit
+
 import click
 
 from app import build
@@ -11,8 +14,9 @@ from mailer.errors import ConfigError
 from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
 from mailer.settings.advice import setting_warnings
-from transports import TransportUnavailable
+from transports import Transport, TransportUnavailable
 from transports.registry import shown_url
+from transports.slots import says_used_up
 
 
 @click.group()
@@ -23,7 +27,7 @@ def config() -> None:
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; of a part that works, the problem is null.")
 def check(as_json: bool) -> None:
-    """Show the settings in force and check them, the database and the transport, sending nothing.
+    """Show the settings in force and check them, the database, the transport and the broker, sending nothing.
 
     Exit code 2 if a setting is wrong or is none that there is, 1 if something does not answer.
     """
@@ -34,10 +38,10 @@ def check(as_json: bool) -> None:
     unknown = [str(one) for one in unknown_settings()]
     try:
         settings = Settings.from_env()
-        in_force, problem = _examine(settings)
+        in_force, found = _examine(settings)
     except ConfigError as error:
         raise Misuse("; ".join([str(error), *unknown])) from error
-    problems = {"settings": "; ".join(unknown) or None, "database": None, "transport": problem}
+    problems = {"settings": "; ".join(unknown) or None, "database": None, **found}
     warnings = (*secret_file_warnings(), *setting_warnings(settings))
     if as_json:
         print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings})
@@ -47,22 +51,45 @@ def check(as_json: bool) -> None:
         print_fields((part, "ok") for part, trouble in problems.items() if trouble is None)
     if unknown:
         raise Misuse(str(problems["settings"]))
-    if problem:
-        raise Failure(f"transport: {problem}")
+    if any(found.values()):
+        raise Failure("; ".join(f"{part}: {trouble}" for part, trouble in found.items() if trouble))
 
 
-def _examine(settings: Settings) -> tuple[dict[str, str], str | None]:
-    """What is in force, with no secret in it, and the transport's trouble."""
+def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None]]:
+    """What is in force, with no secret in it, and the trouble of each part beside the database."""
     services = build(settings)
     shown = {"database": services.db.place, "transport": shown_url(settings.transport)}
-    shown |= {"site": settings.site_url, "engine": settings.engine}
+    shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
     try:
         if rates := in_words(services.db, services.transport):
             shown["rates"] = "; ".join(rates)
-        services.transport.check()
+        return shown, {"transport": _trouble_of(services.transport), **services.engine.unreachable()}
     except TransportUnavailable as error:
-        return shown, str(error) or "does not answer"
+        return shown, {"transport": str(error)}
     finally:
         services.transport.close()
         services.db.close()
-    return shown, None
+
+
+def _trouble_of(transport: Transport) -> str | None:
+    """Why the transport does not work. A quota that is used up for the day is none: `rates` tells it."""
+    try:
+        transport.check()
+    except TransportUnavailable as error:
+        words = str(error) or "does not answer"
+        return None if says_used_up(words) else words
+    return None
+
+
+def _shown_if_set(settings: Settings) -> dict[str, str]:
+    """What says where, when and how much is sent, forgotten and counted, as far as it is set."""
+    broker, window = urlsplit(settings.broker_url), settings.send_window
+    rates = [f"{domain} {1000 / interval:g}/second" for domain, interval in settings.domain_rates]
+    shown = {
+        "broker": f"{broker.scheme}://{broker.netloc.rpartition('@')[2]}{broker.path}" if broker.scheme else "",
+        "domainRates": ", ".join(rates),
+        "sendWindow": window.in_words(time.time() * 1000) if window else "",
+        "retention": f"{settings.retention / 86_400:g} days" if settings.retention else "",
+        "metrics": settings.metrics,
+    }
+    return {name: text for name, text in shown.items() if text}

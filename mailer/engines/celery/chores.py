@@ -31,39 +31,45 @@ class ChoreThreads:
 
     def __init__(self, parts: EngineParts, application: Celery) -> None:
         self._stopping = threading.Event()
-        self._ringer = Ringer(Doorbell(application, parts.settings))
-        self._sweep = self._thread("sweep", Sweep(parts.db, self._ringer, parts.deliverer.work_is_due).run)
+        self.ringer = Ringer(Doorbell(application, parts.settings))
+        self._sweep = self._thread("sweep", Sweep(parts.db, self.ringer, parts.deliverer.work_is_due).run)
         shared = {name: task for name, task in parts.tasks.items() if name not in parts.of_each_process}
         self._tasks = [self._thread(name, task) for name, task in shared.items()]
 
     def start(self) -> None:
         """Start all."""
-        self._ringer.start()
+        self.ringer.start()
         for thread in [self._sweep, *self._tasks]:
             thread.start()
 
     def are_well(self) -> bool:
         """Whether the two without which work would not be noticed go on."""
-        return self._sweep.is_alive() and self._ringer.is_alive()
+        return self._sweep.is_alive() and self.ringer.is_alive()
 
     def stop(self, timeout: float) -> bool:
         """End all; return False if the sweep or the ringer still runs after `timeout` seconds for each."""
         self._stopping.set()
         for thread in [self._sweep, *self._tasks]:
             thread.join(timeout)
-        return self._ringer.stop(timeout) and not self._sweep.is_alive()
+        return self.ringer.stop(timeout) and not self._sweep.is_alive()
 
     def _thread(self, name: str, work: Callable[[threading.Event], None]) -> threading.Thread:
         return threading.Thread(target=work, args=(self._stopping,), name=name, daemon=True)
 
 
 class ChoreProcess:
-    """The process. It ends when the worker was `told` to, and when the worker dies."""
+    """The process. It ends when the worker was `told` to, and when the worker dies.
 
-    def __init__(self, parts: EngineParts, application: Celery, told: Callable[[], bool]) -> None:
+    In it, `ring_by` is called with its ringer.
+    """
+
+    def __init__(
+        self, parts: EngineParts, application: Celery, told: Callable[[], bool], ring_by: Callable[[Ringer], None]
+    ) -> None:
         self._parts = parts
         self._application = application
         self._told = told
+        self._ring_by = ring_by
         self._process: ForkProcess | None = None
 
     def keep_running(self) -> None:
@@ -89,6 +95,7 @@ class ChoreProcess:
         set_pdeathsig("SIGTERM")
         self._parts.after_fork()
         threads = ChoreThreads(self._parts, self._application)
+        self._ring_by(threads.ringer)
         threads.start()
         while not (ended.wait(LOOK_SECONDS) or self._told() or os.getppid() != parent) and threads.are_well():
             pass

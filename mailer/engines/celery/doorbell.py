@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
@@ -41,9 +42,16 @@ class Doorbell:
 
         Raises `BrokerAway` after some seconds at most, but for a name that is not resolved.
         """
+        self._try(self._ring)
+
+    def look(self) -> None:
+        """Look at the queue, which is declared, and leave no message. Raises `BrokerAway` as `ring` does."""
+        self._try(self._waiting)
+
+    def _try(self, ask: Callable[[], object]) -> None:
         with self._turn:
             try:
-                self._ring()
+                ask()
             except Exception as error:
                 self.close()
                 if self._is_the_brokers(error):
@@ -57,14 +65,18 @@ class Doorbell:
             connection.collect(broker.ANSWER_SECONDS)  # closes what is open, and raises nothing
 
     def _ring(self) -> None:
+        if not self._waiting():
+            self._publish()
+
+    def _waiting(self) -> int:
+        """How many messages wait in the queue."""
         if self._connection is None:
             self._connection = self._application.connection_for_write(
                 connect_timeout=broker.ANSWER_SECONDS, heartbeat=0, transport_options=self._options
             )
             self._channel = self._connection.channel()
         waiting = self._queue.bind(self._channel).queue_declare()  # each time: a broker may have been wiped
-        if waiting is None or waiting.message_count == 0:
-            self._publish()
+        return 0 if waiting is None else int(waiting.message_count)
 
     def _publish(self) -> None:
         self._application.send_task(

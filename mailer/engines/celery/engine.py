@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from typing_extensions import override
 
 from mailer.engines.base import Engine, EngineParts
 from mailer.engines.celery import broker
 from mailer.engines.celery.application import make_application
-from mailer.engines.celery.doorbell import Doorbell, Ringer
+from mailer.engines.celery.doorbell import BrokerAway, Doorbell, Ringer
 from mailer.engines.celery.sweep import Sweep
 from mailer.settings import Settings
 
@@ -32,6 +34,10 @@ class CeleryEngine(Engine):
         self._ringer = Ringer(Doorbell(make_application(settings), settings))
         self._ringer.start()
 
+    def ring_by(self, ringer: Ringer) -> None:
+        """Ring by this one from now on, in a process of the worker where new work is announced."""
+        self._ringer = ringer
+
     @override
     def wake(self) -> None:
         if self._ringer is not None:
@@ -55,7 +61,19 @@ class CeleryEngine(Engine):
         return None if Sweep.is_held(self._parts.db) else "no worker is running, and what is accepted waits"
 
     @override
+    def unreachable(self) -> Mapping[str, str | None]:
+        settings = self._parts.settings
+        bell = Doorbell(make_application(settings), settings)
+        try:
+            bell.look()
+        except BrokerAway as error:
+            return {"broker": str(error)}
+        finally:
+            bell.close()
+        return {"broker": None}
+
+    @override
     def work(self) -> str | None:
         from mailer.engines.celery import worker  # noqa: PLC0415 - slow to import, and the web never needs it
 
-        return worker.run(self._parts)
+        return worker.run(self._parts, self.ring_by)

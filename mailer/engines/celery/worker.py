@@ -11,6 +11,7 @@ import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
+from billiard import util as billiard
 from celery import Celery, bootsteps, signals
 from celery.apps import worker as handlers
 from celery.worker import WorkController, state
@@ -20,13 +21,17 @@ from mailer.engines.base import EngineParts
 from mailer.engines.celery.application import TASK, make_application
 from mailer.engines.celery.child import Child
 from mailer.engines.celery.chores import ChoreProcess
+from mailer.engines.celery.doorbell import Ringer
+from mailer.logs.configuration import adopt
 
 CHORES_LOOK_SECONDS = 2.0
 WITHOUT = dict.fromkeys(("without_gossip", "without_mingle", "without_heartbeat"), True)
 
 
-def run(parts: EngineParts) -> str | None:
+def run(parts: EngineParts, ring_by: Callable[[Ringer], None]) -> str | None:
     """Run a worker in this process until SIGTERM or SIGINT; return in words what was wrong, None: nothing.
+
+    `ring_by` is called in the process for the chores, with what rings when new work is announced there.
 
     The first of these signals ends it after the checkpoints in hand. SIGQUIT, or SIGINT again, is Celery's cold
     shutdown: it gives up what is running, and leases bring it back.
@@ -34,7 +39,7 @@ def run(parts: EngineParts) -> str | None:
     told = SharedFlag()
     application = make_application(parts.settings)
     child = Child(parts, application, told.is_set)
-    chores = ChoreProcess(parts, application, told.is_set)
+    chores = ChoreProcess(parts, application, told.is_set, ring_by)
     _quiet()
     _connect_signals(child, told)
     parts.db.close()  # what the start has opened; the processes open connections of their own
@@ -44,7 +49,7 @@ def run(parts: EngineParts) -> str | None:
         handlers.install_worker_int_handler,
         handlers.install_worker_term_hard_handler,
     ):
-        install(controller)
+        install(controller, verbose=False)  # it would write past the log
     controller.start()
     told.set()
     chores.join()
@@ -119,9 +124,11 @@ def _connect_signals(child: Child, told: SharedFlag) -> None:
 
 
 def _quiet() -> None:
-    """Log no line for each message: a message is no event, and what it led to is logged elsewhere."""
-    for name in ("celery.app.trace", "celery.worker.strategy"):
+    """Log no line for each message, which is no event: what it led to is logged elsewhere; all else as other lines."""
+    multiprocessing_log = billiard.get_logger()  # it makes the logger, and keeps it apart from all others
+    for name in ("celery.app.trace", "celery.worker.strategy", multiprocessing_log.name):
         logging.getLogger(name).setLevel(logging.WARNING)
+    adopt(multiprocessing_log.name)
 
 
 def _words(controller: Any) -> str | None:
