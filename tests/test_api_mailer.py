@@ -21,6 +21,7 @@ from mailer.api.openapi import FORMS
 from mailer.storage.database import Database
 from mailer.storage.models import AuthToken, Campaign, User
 from tests.conftest import altered, user_row
+from tests.databases import migrated_sqlite
 from tests.service import PAYLOAD, Service
 
 pytestmark = pytest.mark.slow
@@ -413,7 +414,8 @@ def test_every_answer_tells_of_the_tightest_rate(tmp_path, add_users) -> None:
 def test_unwritable_database_is_503_and_nothing_is_accepted(tmp_path, add_users) -> None:
     import sqlite3
 
-    made = Service(tmp_path, transport=f"file:{tmp_path}/mail", rate_limit="")
+    url = migrated_sqlite(tmp_path / "mailer.db")
+    made = Service(tmp_path, database_url=url, transport=f"file:{tmp_path}/mail", rate_limit="")
     add_users(made.db, 1)
     with made as service:
         headers = service.headers("user00000")

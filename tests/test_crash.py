@@ -27,6 +27,7 @@ from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, User
 from tests.conftest import altered, user_row
+from tests.databases import migrated_sqlite
 from tests.drills import rounds
 from tests.killable import Trap, WebServer, Worker, attempts, settings_for
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
@@ -356,7 +357,8 @@ def test_command_line_worker_ends_with_its_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("busy", [0.5, 30.0], ids=["given up and tried again", "waited for"])
 def test_locked_database_loses_nothing_and_doubles_nothing(tmp_path: Path, busy: float) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
-        settings = settings_for(tmp_path, server.url, lease_seconds=2)
+        url = migrated_sqlite(tmp_path / "mailer.db")
+        settings = settings_for(tmp_path, server.url, database_url=url, lease_seconds=2)
         with prepared(settings, 150) as made, WebServer(settings, busy=busy) as web:
             headers = made.headers()
             requests.post(f"{web.url}/api/v1/mailer", json=PAYLOAD, headers=headers, timeout=20)
@@ -419,7 +421,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_full_disk_refuses_posts_and_sends_on_when_there_is_room(tmp_path: Path, small_disk: Path) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
-        settings = settings_for(small_disk, server.url, lease_seconds=2)
+        url = migrated_sqlite(small_disk / "mailer.db")
+        settings = settings_for(small_disk, server.url, database_url=url, lease_seconds=2)
         with prepared(settings, 100) as made, WebServer(settings) as web:
             headers = made.headers()
             requests.post(f"{web.url}/api/v1/mailer", json=PAYLOAD, headers=headers, timeout=20)

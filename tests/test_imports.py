@@ -106,7 +106,8 @@ def test_document_that_is_brought_again_is_unchanged(db: Database, mode: Mode, v
 def test_value_of_another_type_is_another_value(any_db: Database, first: object, again: object) -> None:
     for value in (first, again):
         result = upsert_documents(any_db, [(1, {"_id": "ada", "active": True, "customFields": {"n": value}})])
-    assert result.unchanged == (type(first) is type(again))
+    same_number = not any_db.writes and {first, again} == {1} and bool not in (type(first), type(again))
+    assert result.unchanged == (type(first) is type(again) or same_number)  # 1 and 1.0 are one number to PostgreSQL
 
 
 def test_null_that_was_stored_goes_when_it_is_merged(db: Database) -> None:

@@ -23,6 +23,7 @@ import pytest
 import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from structlog.contextvars import clear_contextvars
 
 from mailer.logs.access import FACTS, access_fields, is_quiet
 from mailer.logs.configuration import ServiceHandler, adopt, configure
@@ -203,6 +204,7 @@ def test_threads_do_not_share_what_a_line_is_about() -> None:
 
 def test_console_line_is_one_line_and_a_traceback_follows() -> None:
     log = logging.getLogger("mailer.test")
+    clear_contextvars()  # a request of an earlier test may not have been read to its end
     with configured("console") as lines, bound(campaign="c1"):
         log.warning("one\ntwo \x1b[31m")
         try:
