@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
@@ -20,6 +21,7 @@ from mailer.campaigns.planning import Planner
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import AuditEntry, AuthToken, Campaign, Delivery, PageSession, User
+from tests.fake_workspace import FakeWorkspace
 
 BODY = "<p>Hi [name] [unsubscribe]</p>"
 
@@ -355,3 +357,49 @@ def test_outcomes_are_listed_page_by_page_and_by_status(
     assert (failed.count("<tr><th"), failed.count("after=")) == (4, 0)
     assert client.get(f"{place}?status=nonsense").text.count("<tr><th") == 101
     assert "Nobody with the outcome" in client.get(f"{place}?status=deferred").text
+
+
+@pytest.fixture
+def workspace(any_db: Database) -> Iterator[tuple[FakeWorkspace, FlaskClient]]:
+    with FakeWorkspace() as fake:
+        fake.passwords = {"ann": "correct horse"}
+        settings = {"auth": "workspace", "workspace_url": fake.url, "secret_key": ("k" * 40,), "rate_limit": ""}
+        yield fake, create_app(Settings(database_url=any_db.url, **settings)).test_client()
+
+
+def test_password_is_the_workspaces_and_is_kept_nowhere(
+    workspace: tuple[FakeWorkspace, FlaskClient], any_db: Database
+) -> None:
+    _, client = workspace
+    asked = client.get("/mailer/sign-in").text
+    assert 'name="password"' in asked
+    given = {"form": form_of(asked), "user": "ann", "password": "wrong"}
+
+    refused = client.post("/mailer/sign-in", data=given)
+    assert (refused.status_code, sessions(any_db)) == (401, 0)
+    assert "The workspace does not let you in" in refused.text
+
+    let_in = client.post("/mailer/sign-in", data={**given, "password": "correct horse"})
+    assert let_in.status_code == 303
+    assert b"correct horse" not in urlsafe_b64decode(client.get_cookie("mailer_session").value)  # type: ignore[union-attr]
+    assert client.get("/mailer/").status_code == 200
+
+
+def test_second_factor_is_asked_for_and_passed_on(workspace: tuple[FakeWorkspace, FlaskClient]) -> None:
+    fake, client = workspace
+    needed = {"success": False, "status": "error", "error": "totp-required", "message": "TOTP Required"}
+    fake.before = lambda _number: (401, needed, {})
+    given = {"form": form_of(client.get("/mailer/sign-in").text), "user": "ann", "password": "correct horse"}
+    assert "asks for a code as well" in client.post("/mailer/sign-in", data=given).text
+    fake.before = lambda _number: None
+    client.post("/mailer/sign-in", data={**given, "code": "123456"})
+    assert client.get("/mailer/").status_code == 200
+
+
+def test_workspace_that_is_away_is_a_page(workspace: tuple[FakeWorkspace, FlaskClient]) -> None:
+    fake, client = workspace
+    form = form_of(client.get("/mailer/sign-in").text)
+    fake.before = lambda _number: (500, b"", {})
+    answer = client.post("/mailer/sign-in", data={"form": form, "user": "ann", "password": "x"})
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert "Not available at the moment" in answer.text
