@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import Flask
+from flask import Blueprint, Flask
 
 from mailer.api import (
     audience,
@@ -31,12 +31,10 @@ from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.audit.retention import audit_retention
 from mailer.callers.client_address import TrustedProxies
+from mailer.callers.page_sessions import PageSessions
 from mailer.callers.rate_limits import RateLimiter
-from mailer.callers.services import ServicesFirst, SessionsOfServices
-from mailer.callers.sessions import LocalSessions, Sessions
-from mailer.callers.tokens import Authenticator, Tokens
-from mailer.callers.workspace_callers import WorkspaceCallers
-from mailer.callers.workspace_sessions import WorkspaceSessions
+from mailer.callers.selection import Callers, callers_for
+from mailer.callers.tokens import Tokens
 from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.retention import retention_task
@@ -50,7 +48,9 @@ from mailer.observer import UNOBSERVED
 from mailer.pacing.admission import Admission
 from mailer.pacing.domain_slots import DomainSlots
 from mailer.pacing.shared_slots import SharedSlots
-from mailer.pages import documentation, unsubscribe
+from mailer.pages import documentation, signed_in_pages, unsubscribe
+from mailer.pages.campaigns import Parts
+from mailer.pages.signed_in import SignIns
 from mailer.selector import database_at
 from mailer.settings import Settings, site_address
 from mailer.settings.advice import settings_with_warnings
@@ -159,16 +159,6 @@ def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, 
     return tasks
 
 
-def _callers(services: Services) -> tuple[Authenticator, Sessions]:
-    settings = services.settings
-    own = LocalSessions(services.db, services.tokens)
-    if settings.auth == "local":
-        return services.tokens, own
-    callers = WorkspaceCallers(settings.workspace_url, settings.send_roles)
-    sessions = WorkspaceSessions(settings.workspace_url, callers)
-    return ServicesFirst(services.tokens, callers), SessionsOfServices(own, sessions)
-
-
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The server starts its engine, `app.extensions["mailer"].engine`, after the fork."""
     settings = settings or settings_with_warnings()
@@ -176,8 +166,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)
-    _add_api(app, services)
-    _add_pages(app, services)
+    callers = callers_for(settings, services.db, services.tokens)
+    _add_api(app, services, callers)
+    _add_pages(app, services, callers)
     if services.instruments is not None:
         from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
 
@@ -197,7 +188,7 @@ def _configure(app: Flask, settings: Settings) -> None:
     tell_requests(app)
 
 
-def _add_api(app: Flask, services: Services) -> None:
+def _add_api(app: Flask, services: Services, callers: Callers) -> None:
     """Add the JSON API, its OpenAPI document, and the health checks, which are part of neither."""
     app.config.update(
         API_TITLE="Mailer",
@@ -208,13 +199,12 @@ def _add_api(app: Flask, services: Services) -> None:
     )
     settings, db, engine = services.settings, services.db, services.engine
     observer = services.instruments or UNOBSERVED
-    callers, logins = _callers(services)
     limiter = RateLimiter(db, settings.rate_limit)
     audience_limiter = RateLimiter(db, settings.audience_rate_limit)
-    guard = Guard(callers, limiter, audience_limiter, TrustedProxies(settings.trusted_proxies))
+    guard = Guard(callers.authenticator, limiter, audience_limiter, TrustedProxies(settings.trusted_proxies))
     api = EnvelopeApi(app, spec_kwargs=spec_options())
     for blueprint in (
-        sessions.make_blueprint(guard, logins),
+        sessions.make_blueprint(guard, callers.sessions),
         mailer.make_blueprint(db, guard, engine, settings, observer),
         audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
         campaigns.make_blueprint(db, guard, settings.send_window),
@@ -232,13 +222,25 @@ def _add_api(app: Flask, services: Services) -> None:
     app.register_blueprint(checks)
 
 
-def _add_pages(app: Flask, services: Services) -> None:
-    """Add the HTML pages."""
+def _add_pages(app: Flask, services: Services, callers: Callers) -> None:
+    """Add the HTML pages. Those for recipients come last, since they have the errors below their own address."""
     settings = services.settings
+    if settings.pages:
+        app.register_blueprint(_signed_in_pages(services, callers))
     app.register_blueprint(
         unsubscribe.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
     )
     app.register_blueprint(documentation.make_blueprint("Mailer"))
+
+
+def _signed_in_pages(services: Services, callers: Callers) -> Blueprint:
+    settings, db = services.settings, services.db
+    kept = PageSessions(db, callers.authenticator, settings.session_lifetime * 1000)
+    secure = settings.site_url.startswith("https:")
+    sign_ins = SignIns(kept, TrustedProxies(settings.trusted_proxies), settings.site_name, secure=secure)
+    parts = Parts(db, services.engine, services.instruments or UNOBSERVED, settings.send_window)
+    limiter = RateLimiter(db, settings.rate_limit)
+    return signed_in_pages.make_blueprint(sign_ins, callers.passwords, limiter, parts)
 
 
 def _warnings(services: Services) -> dict[str, health.Check]:

@@ -52,6 +52,12 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", f"{API}/preview"): "changes nothing",
     ("POST", "/api/v1/login"): "changes nothing here",
     ("POST", "/mailer/unsubscribe/<anytext:token>"): "the recipient's own row says so; it is theirs",
+    ("POST", "/mailer/sign-in"): "a session is a row of its own",
+    ("POST", "/mailer/sign-out"): "a session is a row of its own",
+    **{
+        ("POST", f"/mailer/campaigns/<campaign_id>/{action}"): "in the log as by the API: test_signed_in_pages.py"
+        for action in ("pause", "resume", "cancel", "retry")
+    },
 }
 
 

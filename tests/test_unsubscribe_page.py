@@ -274,7 +274,7 @@ def test_errors_are_pages_for_people(
     assert answer.headers["Cache-Control"] == "no-store"
     assert ("Allow" in answer.headers) == (status == 405)
     assert ("Retry-After" in answer.headers) == (status in (429, 503))
-    assert whole_app.test_client().get("/mailer/elsewhere").is_json
+    assert whole_app.test_client().get("/elsewhere").is_json
 
 
 @pytest.mark.parametrize("path", [PAGE, FOREIGN])

@@ -15,7 +15,7 @@ from mailer.api.requests.bodies import read_whole
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
-from mailer.callers.tokens import MANAGE_CAMPAIGNS, Authenticator, Caller
+from mailer.callers.tokens import Authenticator, Caller
 from mailer.errors import InvalidParams, NotLoggedIn, TooBusy
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -155,5 +155,4 @@ def current_caller() -> Caller:
 
 def campaigns_in_reach() -> str | None:
     """Whose campaigns this request may see and change: the id of their caller, or None for everybody's."""
-    caller = current_caller()
-    return None if MANAGE_CAMPAIGNS in caller.permissions else caller.user_id
+    return current_caller().reach

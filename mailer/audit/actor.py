@@ -19,7 +19,8 @@ class Via(StrEnum):
 
     API = "api"
     CLI = "cli"
-    PAGE = "page"  # recipients, about themselves
+    PAGE = "page"  # a caller who has signed in
+    LINK = "link"  # recipients, about themselves
     SYSTEM = "system"  # nobody: the service by itself
 
 

@@ -88,7 +88,7 @@ def record_addresses(connection: Connection, now: int, act: Act, addresses: Coll
 
 def _add(connection: Connection, now: int, act: Act, about: Collection[str | None], details: Mapping[str, Any]) -> None:
     actor = current_actor()
-    if actor.via is Via.PAGE:
+    if actor.via is Via.LINK:
         return
     by = {"at": now, "who": actor.who, "via": actor.via.value, "origin": actor.origin, "act": act.value}
     connection.execute(_ADD, [{**by, "about": one, "details": dict(details)} for one in about])

@@ -46,6 +46,11 @@ class Caller:
     permissions: frozenset[str]
     service: bool = False
 
+    @property
+    def reach(self) -> str | None:
+        """Whose campaigns they may see and change: their own id, or None for everybody's."""
+        return None if MANAGE_CAMPAIGNS in self.permissions else self.user_id
+
     def require(self, *permissions: str) -> None:
         """Raise `NotAuthorized` unless the token carries one of `permissions`."""
         if self.permissions.isdisjoint(permissions):

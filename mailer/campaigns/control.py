@@ -38,7 +38,7 @@ def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
 def _by(campaign: AnyRow) -> str:
     """Why it is paused: its caller should see when it was somebody else."""
     actor = current_actor()
-    return BY_AN_OPERATOR if actor.via is Via.API and actor.who != campaign.caller_id else BY_A_PERSON
+    return BY_AN_OPERATOR if actor.via in (Via.API, Via.PAGE) and actor.who != campaign.caller_id else BY_A_PERSON
 
 
 def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def content_policy(*allowed: str) -> str:
     return "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "frame-ancestors 'none'"])
 
 
-def private_page(template: str, policy: str, status: int = HTTPStatus.OK, **values: object) -> Response:
+def private_page(template: str, policy: str, values: Mapping[str, object], status: int = HTTPStatus.OK) -> Response:
     """A page that is for its reader alone: nobody stores, frames or indexes it. `values` are for the template."""
     page = make_response(render_template(template, **values), status)
     page.headers.update({"Content-Security-Policy": policy, **PRIVATE_HEADERS})

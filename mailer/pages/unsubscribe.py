@@ -20,7 +20,7 @@ from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 
 POLICY = content_policy("style-src 'self'", "img-src data:", "form-action 'self'")
 OLD_TRIAL = "dry-run"  # the user id in links of dry runs of versions before; a user may have this id as well
-RECIPIENT = Actor("recipient", Via.PAGE, "")
+RECIPIENT = Actor("recipient", Via.LINK, "")
 ERROR_STATES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "not_valid",
     HTTPStatus.TOO_MANY_REQUESTS: "busy",
@@ -80,7 +80,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         static, language = relative_address(PATH) + "static/", reader_language(_language(db, user_id))
         values = {"state": state, "site_name": site_name, "static": static, "language": language}
         with speaking(language):
-            page = private_page("unsubscribe.html", POLICY, status, **values)
+            page = private_page("unsubscribe.html", POLICY, values, status)
         page.content_language.add(language)
         return page
 

@@ -66,6 +66,8 @@ class Settings:
     repeat_window: int = 120  # seconds; 0: off
     audit_retention: int = 730 * 86_400  # seconds
     trusted_proxies: tuple[str, ...] = ()
+    pages: bool = True  # whether people may sign in to `/mailer/`
+    session_lifetime: int = 43_200  # seconds for which they stay signed in
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
     auth: str = "local"
@@ -223,6 +225,8 @@ _READERS: dict[str, readers.Reader] = {
     "planning_timeout": readers.duration(1, 86_400),
     "repeat_window": readers.duration(0, 86_400),
     "audit_retention": readers.duration(86_400, 36_500 * 86_400),
+    "pages": lambda env, name: env.bool(name),
+    "session_lifetime": readers.duration(300, 30 * 86_400),
     "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,

@@ -24,6 +24,17 @@ class AuthToken(Base):
     service: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
 
+class PageSession(Base):
+    """Somebody who has signed in to the pages; only the SHA-256 of the secret in their browser is kept."""
+
+    __tablename__ = "page_sessions"
+
+    digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, index=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
 class RateLimit(Base):
     """A counter of requests, until it expires. All processes of the service share it."""
 

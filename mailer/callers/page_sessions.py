@@ -1,0 +1,94 @@
+"""Who has signed in to the pages, and for how long.
+
+A browser keeps a cookie with a secret of the session and the caller's own credentials, which no script can read. They
+are checked at every request as the API checks them, so a session ends with its token. The database has a digest of the
+secret: a session can be ended there, and nothing in the database opens one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+
+from mailer.callers.tokens import Authenticator, Caller
+from mailer.errors import NotLoggedIn
+from mailer.storage.database import Database
+from mailer.storage.models import PageSession
+
+MAX_COOKIE = 4096  # characters, as browsers take them
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody who has signed in. `secret` is what the forms of their pages prove to know."""
+
+    caller: Caller
+    secret: str
+    token: str
+
+
+class PageSessions:
+    """The sessions in the database. `lifetime` is in ms; `callers` check the credentials."""
+
+    def __init__(self, db: Database, callers: Authenticator, lifetime: int) -> None:
+        self._db = db
+        self._callers = callers
+        self._lifetime = lifetime
+
+    def open(self, user_id: str, token: str) -> str:
+        """Begin a session and return what the cookie says. Raises `NotLoggedIn` for wrong credentials."""
+        caller, secret = self._callers.authenticate(user_id, token), secrets.token_urlsafe(32)
+        with self._db.write() as connection:
+            now = self._db.clock(connection)
+            connection.execute(delete(PageSession).where(PageSession.expires_at <= now))
+            row = {"digest": _digest(secret), "user_id": caller.user_id, "created_at": now}
+            connection.execute(insert(PageSession).values(**row, expires_at=now + self._lifetime))
+        return urlsafe_b64encode(json.dumps([secret, user_id, token]).encode()).decode()
+
+    def read(self, cookie: str) -> SignedIn:
+        """Who sends this cookie. Raises `NotLoggedIn` where the session or the token is over, or never was."""
+        secret, user_id, token = _parts(cookie)
+        mine = select(PageSession.user_id, PageSession.expires_at).where(PageSession.digest == _digest(secret))
+        with self._db.read() as connection:
+            row = connection.execute(mine).one_or_none()
+            over = row is None or row.expires_at <= self._db.clock(connection)
+        if row is None or over or not hmac.compare_digest(row.user_id.encode(), user_id.encode()):
+            raise NotLoggedIn
+        return SignedIn(self._callers.authenticate(user_id, token), secret, token)
+
+    def close(self, one: SignedIn, *, everywhere: bool = False) -> None:
+        """End this session, or all of its user."""
+        which = PageSession.user_id == one.caller.user_id if everywhere else PageSession.digest == _digest(one.secret)
+        with self._db.write() as connection:
+            connection.execute(delete(PageSession).where(which))
+
+
+def form_token(secret: str) -> str:
+    """What a form has in it to show that it is one of ours, made for who has this secret."""
+    return hashlib.sha256(f"form of {secret}".encode()).hexdigest()
+
+
+def is_form_token(secret: str, sent: str) -> bool:
+    """Whether a form that was sent is."""
+    return hmac.compare_digest(form_token(secret).encode(), sent.encode("utf-8", "surrogateescape"))
+
+
+def _parts(cookie: str) -> tuple[str, str, str]:
+    try:
+        found = json.loads(urlsafe_b64decode(cookie[:MAX_COOKIE].encode("ascii")))
+        secret, user_id, token = found
+        if not all(isinstance(part, str) for part in found):
+            raise NotLoggedIn
+    except (TypeError, ValueError) as error:  # wrong base64, wrong JSON, another number of parts
+        raise NotLoggedIn from error
+    return secret, user_id, token
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,53 @@
+"""All pages for people who have signed in, below `/mailer/`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response
+
+from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.sessions import Sessions
+from mailer.pages import campaigns, sign_in
+from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.campaigns import Parts
+from mailer.pages.signed_in import PREFIX, SignIns
+from mailer.times import to_iso
+
+PROBLEMS: dict[int, tuple[str, str]] = {
+    HTTPStatus.BAD_REQUEST: ("That form cannot be taken", "Go back, load the page again, and send it once more."),
+    HTTPStatus.FORBIDDEN: ("Not for you", "Your token does not allow this. It takes the permission send-mail."),
+    HTTPStatus.NOT_FOUND: ("There is nothing here", "It may never have been, or it is not yours."),
+    HTTPStatus.TOO_MANY_REQUESTS: ("Too many tries", "Wait a minute, and try again."),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("Not available at the moment", "Nothing is lost. Try again in a minute."),
+}
+OTHER_PROBLEM = ("Something went wrong", "It is in the service's log. Nothing that was accepted is lost.")
+
+
+def _for_people(milliseconds: int) -> str:
+    """A time to the minute, such as `2026-11-29 07:42 UTC`."""
+    return to_iso(milliseconds)[:16].replace("T", " ") + " UTC"
+
+
+def make_blueprint(sign_ins: SignIns, passwords: Sessions | None, limiter: RateLimiter, parts: Parts) -> Blueprint:
+    """The pages, and every error below their address as a page."""
+    blueprint = Blueprint(
+        "pages",
+        __name__,
+        url_prefix=PREFIX.rstrip("/"),
+        template_folder=str(TEMPLATES),
+        static_folder=str(STATIC / "pages"),
+        static_url_path="/static",
+    )
+    sign_in.add_routes(blueprint, sign_ins, passwords, limiter)
+    campaigns.add_routes(blueprint, sign_ins, parts)
+    blueprint.add_app_template_filter(to_iso, "iso")
+    blueprint.add_app_template_filter(_for_people, "moment")
+    blueprint.add_app_template_filter(lambda number: f"{number:,}", "number")
+
+    def problem(status: int) -> Response:
+        title, advice = PROBLEMS.get(status, OTHER_PROBLEM)
+        return sign_ins.page("problem.html", {"title": title, "advice": advice}, status=status)
+
+    show_errors_as_pages(blueprint, PREFIX, problem)
+    return blueprint
