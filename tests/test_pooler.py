@@ -117,7 +117,7 @@ def test_campaigns_are_accepted_planned_and_delivered(url: str, pooler: Pooler, 
 
 
 def test_what_processes_share_is_shared_and_what_is_old_is_forgotten(url: str, tmp_path: Path) -> None:
-    """Rates, those of domains, a hold, the processes seen, and retention: each is a row that a lock or a lease keeps."""
+    """Rates, those of domains, a hold, the processes seen, retention: each is a row that a lock or a lease keeps."""
     settings = {"transport": f"file:{tmp_path}/mail?rate=500/second", "domain_rates": "example.com=20/second"}
     settings |= {"retention": "1d", "database_prepare": False, "database_url": url, "batch_size": 40, "rate_limit": ""}
     with Service(tmp_path, workers=2, **settings) as service:
