@@ -9,6 +9,7 @@ import atexit
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from celery.concurrency.thread import TaskPool
 from celery.exceptions import WorkerShutdown
 from kombu import Connection, Queue, asynchronous
@@ -38,12 +40,23 @@ from tests.killable import PROCESSES, attempts
 
 RABBITMQ = os.environ.get("TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1")
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
+PORTS = {"amqp": 5672, "redis": 6379}
+VARIABLES = {"amqp": "TEST_RABBITMQ", "redis": "TEST_REDIS"}
+REDIS_SERVER = shutil.which("redis-server")
 _MAKING = threading.Lock()
 
 
 @cache
 def own_queue(broker_url: str) -> dict[str, str]:
-    """The settings of a queue that only this process of the suite uses, and that is deleted at its end."""
+    """The settings of a queue that only this process of the suite uses, and that is deleted at its end.
+
+    Skips the test where no broker answers.
+    """
+    place = urlsplit(broker_url)
+    try:
+        socket.create_connection((place.hostname or "", place.port or PORTS[place.scheme]), timeout=5).close()
+    except OSError:
+        pytest.skip(f"no broker answers at {VARIABLES[place.scheme]}")
     settings = {"broker_url": broker_url, "broker_queue": f"mailer-test-{secrets.token_hex(6)}"}
     atexit.register(_delete, **settings)
     return settings
@@ -163,6 +176,8 @@ class OwnRedis:
     """A Redis of this test's own, which is killed, and forgets everything."""
 
     def __init__(self, folder: Path) -> None:
+        if REDIS_SERVER is None:
+            pytest.skip("no redis-server")
         self._folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -172,7 +187,7 @@ class OwnRedis:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        command = ["redis-server", "--port", str(self._port), "--save", "", "--dir", str(self._folder)]
+        command = [str(REDIS_SERVER), "--port", str(self._port), "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         for _ in attempts(20):
             with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self._port), timeout=5):

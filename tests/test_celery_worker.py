@@ -138,10 +138,15 @@ def test_children_count_together_and_one_of_them_answers(worker: RealWorker, mad
     os.kill(first, signal.SIGKILL)
     until(lambda: value(worker.metrics(), "mailer_outcomes_total", status="sent") == RECIPIENTS)
     assert worker.listening() != first
+    child = next(int(pid) for pid in (one, other) if int(pid) != first)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: not counts_of(worker, {child}))  # they are added to those of all that have ended
+    assert value(worker.metrics(), "mailer_outcomes_total", status="sent") == RECIPIENTS
 
 
 def counts_of(worker: RealWorker, pids: set[int]) -> list[Path]:
-    return [path for path in (worker.folder / "tmp").rglob("counter_*.db") if int(path.stem.split("_")[1]) in pids]
+    names = [f"counter_{pid}.db" for pid in pids]
+    return [path for path in (worker.folder / "tmp").rglob("counter_*.db") if path.name in names]
 
 
 def test_every_line_is_logged_as_all_lines_are(worker: RealWorker, made: Campaigns) -> None:

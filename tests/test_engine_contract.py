@@ -186,6 +186,7 @@ assert engine.trouble() is not None, "it runs in the child only"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("make")  # where no broker answers, it is skipped here
 def test_made_before_a_fork_it_runs_in_the_child_and_only_there(
     case: tuple[str, str], database_url: str, add_users: Callable[..., Any]
 ) -> None:

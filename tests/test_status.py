@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import insert, update
 
 from mailer.campaigns import control
-from mailer.campaigns.hold import hold
+from mailer.campaigns.hold import hold, release
 from mailer.campaigns.overview import KINDS, LONG, Overview, Waiting, for_a_person, look
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
@@ -102,6 +102,9 @@ def test_pace_follows_from_the_last_minutes(harness: Harness) -> None:
     harness.now += 2 * MINUTE
     seen = look(harness.db)
     assert (seen.per_minute, seen.campaigns[0].seconds_left) == (5, 180)
+    hold(harness.db, "for how long, nobody knows")
+    assert look(harness.db).campaigns[0].seconds_left is None
+    release(harness.db)
     harness.now += 5 * MINUTE
     seen = look(harness.db)
     assert (seen.per_minute, seen.campaigns[0].seconds_left) == (0, None)

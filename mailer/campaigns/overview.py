@@ -50,7 +50,7 @@ class OpenCampaign:
 
     `state` and `reason` are those that the campaign is shown with, such as `held`. `planned` is 0 before it is planned.
     `by_a_person`: it is paused, and a person did that. `priority` is None until it is known. `seconds_left` follows
-    from its pace in the last minutes; None: it made no progress in them.
+    from its pace in the last minutes; None: it made no progress in them, or nothing goes out now.
     """
 
     id: str
@@ -171,8 +171,10 @@ def _open_campaigns(connection: Connection, now: int, stopped: Stops) -> Iterato
 def _open_campaign(now: int, stopped: Stops, *row: Any) -> OpenCampaign:
     campaign_id, caller_id, state, reason, created_at, priority, planned, done, sent, recent, first = row
     counts = (int(planned), int(done), int(sent))
-    seconds = round((counts[0] - counts[1]) * max(now - first, MINUTE) / (1000 * int(recent))) if recent else None
-    about = (campaign_id, caller_id, *stopped.shown(state, reason, priority), created_at)
+    shown = stopped.shown(state, reason, priority)
+    goes_on = recent and shown == (CampaignState.RUNNING, reason)
+    seconds = round((counts[0] - counts[1]) * max(now - first, MINUTE) / (1000 * int(recent))) if goes_on else None
+    about = (campaign_id, caller_id, *shown, created_at)
     return OpenCampaign(*about, *counts, reason in BY_HAND, priority, seconds)
 
 

@@ -31,6 +31,7 @@ PREFIX = "mailer-metrics-"
 IN_USE = "in-use"  # a file that is locked for as long as a process uses the folder
 READING = "reading"  # a file that is locked while the counts are read, or moved
 LISTENING = "listening"  # a file that is locked by the process that listens for all of them
+TIDY_SECONDS = 10.0  # between two looks for processes that have ended
 TAKE_OVER_SECONDS = 5.0  # between two tries to listen where another process does
 
 
@@ -52,14 +53,30 @@ class ProcessGroup:
 
     def ended(self, pid: int) -> None:
         """Add the counts of a process that has ended to those of all that ended before, so that no files pile up."""
-        with _locked(self.folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as mine:
-            for path in self.folder.glob(f"*_{pid}.db") if mine else ():
-                _add(path, path.with_name(f"{path.name.partition('_')[0]}_ended.db"))
+        _ended(self.folder, pid)
 
     def close(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._in_use.close()
+
+
+def _ended(folder: Path, pid: int) -> None:
+    with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as mine:
+        for path in folder.glob(f"*_{pid}.db") if mine else ():
+            _add(path, path.with_name(f"{path.name.partition('_')[0]}_ended.db"))
+
+
+def _tidy(folder: Path) -> None:
+    """Do so for all that have ended without anybody who noticed."""
+    names = {path.stem.partition("_")[2] for path in folder.glob("*_*.db")}
+    for pid in map(int, filter(str.isdecimal, names)):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            _ended(folder, pid)
+        except PermissionError:
+            continue  # it is another user's by now, so somebody has its number
 
 
 def _add(counts: Path, to: Path) -> None:
@@ -117,7 +134,8 @@ def listen(registry: CollectorRegistry, address: str) -> None:
 
 
 def _listen(registry: CollectorRegistry, host: str, port: int) -> None:
-    _wait_for_my_turn(metrics_folder())
+    folder = metrics_folder()
+    _wait_for_my_turn(folder)
     told = False
     while True:
         try:
@@ -128,7 +146,10 @@ def _listen(registry: CollectorRegistry, host: str, port: int) -> None:
             told = True
             threading.Event().wait(TAKE_OVER_SECONDS)
         else:
-            return
+            break
+    while folder is not None:
+        threading.Event().wait(TIDY_SECONDS)
+        _tidy(folder)
 
 
 def _wait_for_my_turn(folder: Path | None) -> None:

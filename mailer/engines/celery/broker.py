@@ -20,6 +20,11 @@ def is_redis(settings: Settings) -> bool:
     return urlsplit(settings.broker_url).scheme in ("redis", "rediss")
 
 
+def place(settings: Settings) -> str:
+    """The host and the port of the broker, to be shown."""
+    return urlsplit(settings.broker_url).netloc.rpartition("@")[2]
+
+
 def check(settings: Settings) -> None:
     """Raise `ConfigError` if the engine cannot work with these settings."""
     if make_url(settings.database_url).get_backend_name() == "sqlite":

@@ -23,7 +23,7 @@ LOOK_SECONDS = 30.0  # a broker that is not needed is looked at so often
 
 
 class BrokerAway(Exception):
-    """Nobody could be told; the text says why, without a secret."""
+    """Nobody could be told; the text says where and why, without a secret."""
 
 
 class Doorbell:
@@ -32,6 +32,7 @@ class Doorbell:
     def __init__(self, application: Celery, settings: Settings) -> None:
         self._application = application
         self._queue = queue_of(settings)
+        self._place = broker.place(settings)
         self._options = {**broker.transport_options(settings), **broker.ringing_options(settings)}
         self._turn = threading.Lock()
         self._connection: Connection | None = None
@@ -55,7 +56,7 @@ class Doorbell:
             except Exception as error:
                 self.close()
                 if self._is_the_brokers(error):
-                    raise BrokerAway(_words(error)) from error
+                    raise BrokerAway(f"{self._place}: {_words(error)}") from error
                 raise
 
     def close(self) -> None:
