@@ -24,7 +24,7 @@ from mailer.messages.headers import (
 from mailer.messages.recipient import Recipient
 from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
 from mailer.text import is_one_line, is_storable
-from transports.base import Message
+from transports.base import Message, vouched_message
 
 _ADDRESS = re.compile(r'[^\x00-\x20"(),:;<>@\[\\\]\x7f]{1,64}@[A-Za-z0-9.-]{1,253}')
 _LINK = re.compile(r"https?:[!-;=?-~]{1,900}")  # List-Unsubscribe is one line, and no line is over 998 bytes
@@ -137,7 +137,9 @@ class Template:
         pieces = self._pieces.copy()
         for place, gap in self._gaps:
             pieces[place] = filling[gap]
-        return Message(message_id, self._sender, recipient.address, "".join(pieces).encode())
+        text = "".join(pieces)
+        make = vouched_message if text.isascii() else Message  # the parts have all else that is vouched for
+        return make(message_id, self._sender, recipient.address, text.encode())
 
     def preview(self, recipient: Recipient, link: str) -> Preview:
         """Give what `recipient` will read. Raises as `render` does."""
