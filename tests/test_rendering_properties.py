@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from mailer.messages.addresses import Mailbox, envelope_address, shown_name
 from mailer.messages.headers import phrase_header, quoted_printable, soft_wrapped, text_header
 from mailer.messages.html_part.markup import is_html
+from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import TemplateSource, compile_message
+from mailer.messages.template import compile_message
 from mailer.text import is_one_line
 from tests.drills import rounds
 from transports.base import Message

@@ -170,9 +170,9 @@ def quoted_printable(text: str) -> str:
 def soft_wrapped(text: str) -> str:
     """Break printable ASCII without `=` into lines that quoted-printable allows, as `quoted_printable` would."""
     width = MAX_LINE - 1
-    if len(text) > width:
-        text = SOFT_BREAK.join([text[start : start + width] for start in range(0, len(text), width)])
-    return _without_leading_dots(text)
+    if len(text) <= 2 * width and not text.startswith(".") and not text.startswith(".", width):  # nearly always
+        return f"{text[:width]}{SOFT_BREAK}{text[width:]}" if len(text) > width else text
+    return _without_leading_dots(SOFT_BREAK.join([text[at : at + width] for at in range(0, len(text), width)]))
 
 
 def _encode_line(line: str) -> str:
