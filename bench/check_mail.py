@@ -11,9 +11,10 @@ from pathlib import Path
 from bench import newsletter
 from bench.strangers import STRANGERS, Sample
 from mailer.messages.addresses import Mailbox
+from mailer.messages.layout import TemplateSource
 from mailer.messages.links import Links
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Preview, TemplateSource, compile_message
+from mailer.messages.template import Preview, compile_message
 from transports.base import Message
 from transports.file.transport import FileTransport
 

@@ -13,9 +13,10 @@ from bench.newsletter import Person, people
 from bench.peers import email_message
 from bench.scale import Bench
 from mailer.messages.addresses import Mailbox
+from mailer.messages.layout import TemplateSource
 from mailer.messages.links import Links
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import Template, TemplateSource, compile_message
+from mailer.messages.template import Template, compile_message
 from transports.base import Message
 
 TITLE = "2. Rendering alone"

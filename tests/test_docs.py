@@ -23,8 +23,9 @@ from mailer.campaigns.stops import BLOCKED, HELD
 from mailer.cli import main
 from mailer.delivery import retry
 from mailer.messages.addresses import Mailbox
+from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import TemplateSource, compile_message
+from mailer.messages.template import compile_message
 from mailer.selector import compile_selector, limits, parse_query
 from mailer.settings import SECRET_VARIABLES, Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus

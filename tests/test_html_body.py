@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from mailer.messages.addresses import Mailbox
 from mailer.messages.bodies import LINK, PARAGRAPH, compile_bodies, framed
 from mailer.messages.html_part.markup import tokens
+from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import TemplateSource, compile_message
+from mailer.messages.template import compile_message
 
 SITE = {"Site_Name": "A&B", "Site_URL": "https://mail.example.org"}
 GO = "https://mail.example.org/u/1"

@@ -10,8 +10,9 @@ from email.message import EmailMessage
 import pytest
 
 from mailer.messages.addresses import Mailbox, shown_name
+from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import TemplateSource, UnusableRecipient, UnusableText, compile_message, delivery_id
+from mailer.messages.template import UnusableRecipient, UnusableText, compile_message, delivery_id
 from transports.base import Message
 
 LINK = "https://mail.example.org/mailer/unsubscribe/dTE.c2ln"

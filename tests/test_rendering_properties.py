@@ -4,6 +4,7 @@ import email
 import email.policy
 import quopri
 import re
+from dataclasses import replace
 from email.headerregistry import AddressHeader
 from email.message import EmailMessage
 from html.parser import HTMLParser
@@ -13,12 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.messages.addresses import Mailbox, envelope_address, shown_name
-from mailer.messages.headers import phrase_header, text_header
+from mailer.messages.headers import phrase_header, quoted_printable, soft_wrapped, text_header
 from mailer.messages.html_part.markup import is_html
+from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import TemplateSource, compile_message
+from mailer.messages.template import compile_message
 from mailer.text import is_one_line
 from tests.drills import rounds
+from transports.base import Message
+from transports.smtp.transactions import Extensions, TransactionBuilder
 
 HEADERS = [
     "From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id",
@@ -34,7 +38,8 @@ characters = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
 clean = st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])
 awkward = st.sampled_from(
     (
-        *("=?utf-8?q?x?=", "=?", "?=", '"', "\\", ",", "<a@b.org>", ";", "(", ")", ":", "  ", " ", "=", "=3D", "."),
+        *("=?utf-8?q?x?=", "=?", "?=", '"', "\\", ",", "<a@b.org>", ";", "(", ")", ":", "  ", " ", "=", "=3D"),
+        *(".", ".x", "." * 80),
         *(
             "a@b.org, c@d.org",
             "Ann",
@@ -182,6 +187,22 @@ def check_wire(raw: bytes) -> None:
     assert headers_of(raw) == HEADERS
     assert all(len(line) <= 76 for line in raw.partition(b"\r\n\r\n")[2].split(b"\r\n"))
     assert raw.partition(b"\r\n\r\n")[2].isascii()
+    assert b"\r\n." not in raw
+
+
+FRAMERS = [
+    TransactionBuilder(Extensions()),
+    TransactionBuilder(Extensions(size_known=True, size=3000, dsn=True, utf8=True), notify="FAILURE"),
+    TransactionBuilder(Extensions(chunking=True, eight_bit=True), chunked=True),
+]
+
+
+def check_vouched(message: Message) -> None:
+    """What the renderer vouches for is what a framer would find out that searched the message."""
+    assert message.vouched == message.content.isascii()
+    searched = replace(message)
+    assert not searched.vouched
+    assert [framer.build(message) for framer in FRAMERS] == [framer.build(searched) for framer in FRAMERS]
 
 
 @pytest.mark.drill
@@ -206,6 +227,7 @@ def test_render_of_anything_is_one_sound_message_to_one_recipient(
     message = compile_message(source).render(recipient, LINK, NOW)
 
     check_wire(message.content)
+    check_vouched(message)
     read = parsed(message.content)
     if message.content.isascii():
         assert defects(read) == []
@@ -282,6 +304,7 @@ def test_render_of_a_hostile_directory_is_refused_or_sound(name: str, address: s
     assert is_one_line(address)
     assert mailbox(unfolded(message.content, "To"))[0] == shown_name(name)
     check_wire(message.content)
+    check_vouched(message)
 
 
 @pytest.mark.drill
@@ -296,3 +319,18 @@ def test_headers_of_all_of_unicode_come_back_exactly(text: str, length: int) -> 
         if value:
             assert mailbox(to.replace("\r\n", "").removeprefix("To:")) == (value, "ann@example.org")
         assert not re.search(r"\r\n(?! +\S)", to + subject)
+
+
+dotted = st.lists(st.sampled_from((".", "..", "x", "=", "ü", " ", "." * 74, "x" * 74, "\r\n", ".\r\n")), max_size=20)
+
+
+@pytest.mark.drill
+@settings(max_examples=rounds(200, 5000), deadline=None)
+@given(dotted.map("".join))
+def test_no_line_of_a_body_begins_with_a_dot_however_it_is_broken(text: str) -> None:
+    value = re.sub(r"[^.x]", "", text)
+    for encoded, meant in ((quoted_printable(text), text), (soft_wrapped(value), value)):
+        lines = encoded.split("\r\n")
+        assert not [line for line in lines if line.startswith(".") or len(line) > 76]
+        assert len(lines[-1]) < 76
+        assert quopri.decodestring(encoded).decode() == meant

@@ -21,8 +21,9 @@ from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
 from mailer.errors import IdempotencyConflict
 from mailer.messages.addresses import Mailbox
+from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import TemplateSource, UnusableText, compile_message
+from mailer.messages.template import UnusableText, compile_message
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign

@@ -160,7 +160,9 @@ def converse(form: type[Dialogue], sock: MemorySocket, count: int) -> tuple[list
 
     outcomes: list[Outcome] = []
     try:
-        for outcome in filter(None, form(MemoryConnection(sock), Timeouts()).run(draw)):
+        for outcome in form(MemoryConnection(sock), Timeouts()).run(draw):
+            if not isinstance(outcome, Outcome):
+                continue
             outcomes.append(outcome)
             assert len(drawn) - len(outcomes) <= 1
     except TransportUnavailable as error:

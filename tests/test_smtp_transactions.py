@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transports.base import About, Message, Outcome, Status
+from transports.base import About, Message, Outcome, Status, vouched_message
 from transports.smtp.transactions import Extensions, Transaction, TransactionBuilder
 
 EVERYTHING = Extensions.from_ehlo(
@@ -128,3 +130,23 @@ def test_body_is_the_content_and_ends_once(content: bytes) -> None:
         assert b"." not in lines[:-2]
         received = b"".join(line.removeprefix(b".") + b"\r\n" for line in lines[:-2])
         assert received in {content, content + b"\r\n"}
+
+
+def test_vouched_message_is_not_searched_and_still_measured() -> None:
+    vouched = vouched_message("c-1", "s@example.org", "r@example.org", b"Subject: x\r\n\r\nHi\r\n")
+
+    assert TransactionBuilder(EVERYTHING).build(vouched) == TransactionBuilder(EVERYTHING).build(message())
+    refused = TransactionBuilder(Extensions(size_known=True, size=5)).build(vouched)
+    assert isinstance(refused, Outcome)
+    assert "more than the server takes" in refused.reply
+
+
+@pytest.mark.parametrize("content", [b"a\n.\r\n", b".\r\n", "\u00fc\r\n".encode(), b"no end"])
+def test_nobody_vouches_for_what_another_put_into_a_copy(content: bytes) -> None:
+    vouched = vouched_message("c-1", "s@example.org", "r@example.org", b"Subject: x\r\n\r\nHi\r\n")
+
+    changed = replace(vouched, content=content)
+
+    assert not changed.vouched
+    assert TransactionBuilder(EVERYTHING).build(changed) == TransactionBuilder(EVERYTHING).build(message(content))
+    assert changed == message(content)

@@ -12,8 +12,9 @@ from sqlalchemy import Column, Table, Text, select
 
 from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
+from mailer.messages.layout import TemplateSource
 from mailer.messages.placeholders import UNSUBSCRIBE
-from mailer.messages.template import Template, TemplateSource, compile_message
+from mailer.messages.template import Template, compile_message
 from mailer.selector import compile_selector, parse_query
 from mailer.settings import Settings
 from mailer.storage.database import Database

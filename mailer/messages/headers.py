@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterator
 
 MAX_LINE = 76  # characters without CRLF: what RFC 2045 section 6.7 and RFC 2047 section 2 allow
 MAX_WORD = 900  # characters of a line of a quoted name, whose words cannot be folded; RFC 5322 allows 998 in a line
@@ -157,20 +158,21 @@ def _b_words(octets: bytes, column: int) -> list[str]:
 def quoted_printable(text: str) -> str:
     """Encode UTF-8 text (RFC 2045 section 6.7); every kind of line end becomes CRLF.
 
-    The result starts at the beginning of a line, and its last line has room for the `=` of a soft break.
+    The result starts at the beginning of a line, and its last line has room for the `=` of a soft break. No line begins
+    with a dot, so that nobody on the way has to double one and none is lost.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     encoded = [_encode_line(line) for line in lines]
     encoded[-1] = _leave_room(encoded[-1])
-    return "\r\n".join(encoded)
+    return _without_leading_dots("\r\n".join(encoded))
 
 
 def soft_wrapped(text: str) -> str:
-    """Break printable ASCII without `=` into lines that quoted-printable allows."""
-    if len(text) < MAX_LINE:
-        return text
+    """Break printable ASCII without `=` into lines that quoted-printable allows, as `quoted_printable` would."""
     width = MAX_LINE - 1
-    return SOFT_BREAK.join([text[start : start + width] for start in range(0, len(text), width)])
+    if len(text) <= 2 * width and not text.startswith(".") and not text.startswith(".", width):  # nearly always
+        return f"{text[:width]}{SOFT_BREAK}{text[width:]}" if len(text) > width else text
+    return _without_leading_dots(SOFT_BREAK.join([text[at : at + width] for at in range(0, len(text), width)]))
 
 
 def _encode_line(line: str) -> str:
@@ -182,3 +184,23 @@ def _leave_room(line: str) -> str:
     if len(line) - line.rfind("\n") - 1 < MAX_LINE:
         return line
     return f"{line[:-1]}{SOFT_BREAK}{line[-1]}"  # not inside an escape: b2a_qp breaks a line before one would fill it
+
+
+def _without_leading_dots(encoded: str) -> str:
+    """Write each dot that begins a line as its code; see `quoted_printable`."""
+    if not encoded.startswith(".") and "\r\n." not in encoded:
+        return encoded
+    return "\r\n".join([piece for line in encoded.split("\r\n") for piece in _dot_encoded(line)])
+
+
+def _dot_encoded(line: str) -> Iterator[str]:
+    """The line without a dot at its beginning. Where it becomes too long by that, what is left begins another."""
+    width = MAX_LINE - 1
+    while line.startswith("."):
+        line = f"=2E{line[1:]}"
+        if len(line.removesuffix("=")) > width:
+            escape = line.find("=", width - 2, width)
+            end = width if escape < 0 else escape
+            yield line[:end] + "="
+            line = line[end:]
+    yield line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import binascii
 import html
 import quopri
 import re
@@ -11,7 +11,7 @@ from hashlib import sha256
 from urllib.parse import unquote
 
 from itsdangerous import BadSignature, Signer
-from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous.encoding import base64_decode
 from itsdangerous.exc import BadData
 from itsdangerous.signer import SigningAlgorithm
 from typing_extensions import override
@@ -25,6 +25,7 @@ PREVIEW = "preview\x7f"
 
 _SITE_URL = re.compile(r"https?://[!-;=?-~]+")
 _SALT = b"mailer.unsubscribe"
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 MAX_TOKEN = 4096  # characters: an id of 255 takes at most 1,404, and three times as many where a program encoded each
 
 # The signature has 43 characters. What a mail program appended begins with a character that no token has, or - or _.
@@ -40,13 +41,14 @@ class Links:
         """`keys` are secret: the first signs, all verify. Raises ValueError without a key or an http(s) address."""
         if not keys or not all(keys) or not _SITE_URL.fullmatch(site_url):
             raise ValueError("unsubscribe links need a key and an ASCII http(s) address")
-        self._signers = [_signer(key) for key in keys]
+        self._macs = [_KeyedHMAC(_derived(key)) for key in keys]
+        self._signers = [Signer(b"derived", key_derivation="none", algorithm=mac) for mac in self._macs]
         self._prefix = site_url.rstrip("/") + PATH
 
     def link(self, user_id: str) -> str:
         """Give the address of the page on which the user `user_id` unsubscribes; `NOBODY` and `PREVIEW` have one."""
-        payload = base64_encode(user_id)
-        return f"{self._prefix}{self._signers[0].sign(payload).decode()}"
+        payload = _base64(user_id.encode())
+        return f"{self._prefix}{payload.decode()}.{_base64(self._macs[0].get_signature(b'', payload)).decode()}"
 
     def read(self, token: str) -> str | None:
         """Give the user id for which a link's last part was made; None for a token that this service did not sign.
@@ -94,14 +96,26 @@ def _unquoted(text: str) -> str:
     return quopri.decodestring(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
 
 
-def _signer(key: str) -> Signer:
-    derived = Signer(key, salt=_SALT, key_derivation="hmac", digest_method=sha256).derive_key()
-    return Signer(derived, key_derivation="none", algorithm=_FastHMAC())  # derived once, not once for each link
+def _derived(key: str) -> bytes:
+    return Signer(key, salt=_SALT, key_derivation="hmac", digest_method=sha256).derive_key()
 
 
-class _FastHMAC(SigningAlgorithm):
-    """The same HMAC-SHA-256 (RFC 2104) as itsdangerous makes, in one call, without an object for each link."""
+def _base64(octets: bytes) -> bytes:
+    """The same as itsdangerous' `base64_encode`, in two calls."""
+    return binascii.b2a_base64(octets, newline=False).translate(_URL_SAFE, b"=")
+
+
+class _KeyedHMAC(SigningAlgorithm):
+    """HMAC-SHA-256 (RFC 2104) with one key, which is hashed once and not for each link; any other key is ignored."""
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(sha256().block_size, b"\0")
+        self._inner = sha256(bytes([octet ^ 0x36 for octet in block]))
+        self._outer = sha256(bytes([octet ^ 0x5C for octet in block]))
 
     @override
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, "sha256")
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(value)
+        outer.update(inner.digest())
+        return outer.digest()

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
-from urllib.parse import urlsplit
+from itertools import count
+from operator import itemgetter
 
 from mailer.messages.addresses import Mailbox, shown_name
 from mailer.messages.bodies import Bodies, compile_bodies
-from mailer.messages.headers import (
-    SOFT_BREAK,
-    mailbox_header,
-    phrase_header,
-    quoted_printable,
-    soft_wrapped,
-    text_header,
-)
+from mailer.messages.headers import MAX_LINE, mailbox_header, quoted_printable, soft_wrapped, text_header
+from mailer.messages.layout import TemplateSource, message_pieces
 from mailer.messages.recipient import Recipient
 from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
 from mailer.text import is_one_line, is_storable
-from transports.base import Message
+from transports.base import Message, vouched_message
 
 _ADDRESS = re.compile(r'[^\x00-\x20"(),:;<>@\[\\\]\x7f]{1,64}@[A-Za-z0-9.-]{1,253}')
 _LINK = re.compile(r"https?:[!-;=?-~]{1,900}")  # List-Unsubscribe is one line, and no line is over 998 bytes
 _INERT = re.compile(r"[ !#-%(-;?-~]*")  # stands for itself in HTML, in plain text and in quoted-printable
+_PLAIN_WORD = r"[A-Za-z0-9!#$%*+/^_`{|}~-]++"  # an atom (RFC 5322) that is inert too
+_PLAIN_ADDRESS = r"(?!\.)[A-Za-z0-9!#$%*+/^_`{|}~.-]{1,64}@[A-Za-z0-9.-]++"
+_USUAL = re.compile(rf"{_PLAIN_WORD}(?: {_PLAIN_WORD})*+ <{_PLAIN_ADDRESS}> https?:[!#-%(-;?-~]{{1,900}}")
+_USUAL_ROOM = MAX_LINE - len("To:  <>")
+_SUBJECT_ROOM = MAX_LINE - len("Subject: ")
+_USUAL_ORDER = ("name", "fname", "lname", "email", "unsubscribe", "To", "Subject", "Date", "id", "wrapped link")
+_DIGEST = blake2b(digest_size=10)  # copied, which is quicker than to set one up for each message
 _CAMPAIGN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
-_BOUNDARY = "=_alternative"  # quoted-printable never has "=_", so no part can hold it
 
 
 class UnusableText(ValueError):
@@ -40,24 +41,6 @@ class UnusableText(ValueError):
 
 class UnusableRecipient(ValueError):
     """This recipient's address is not one that a header may hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateSource:
-    """What a campaign's messages are made from. `header` and `footer` are HTML around the body.
-
-    Placeholders work in the subject, the body and what is around it. Answers go to `reply_to`; None: to the sender.
-    """
-
-    campaign_id: str
-    sender: Mailbox
-    subject: str
-    body: str
-    site_name: str
-    site_url: str
-    header: str = ""
-    footer: str = ""
-    reply_to: Mailbox | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +55,9 @@ class Preview:
 
 def delivery_id(campaign_id: str, user_id: str) -> str:
     """Name one campaign's message to one user: the same at every attempt, and safe in a file name."""
-    return f"{campaign_id}.{blake2b(user_id.encode(errors='surrogatepass'), digest_size=10).hexdigest()}"
+    digest = _DIGEST.copy()
+    digest.update(user_id.encode("utf-8", "surrogatepass"))
+    return f"{campaign_id}.{digest.hexdigest()}"
 
 
 def compile_message(source: TemplateSource) -> Template:
@@ -113,14 +98,37 @@ class Template:
         self._shown = [field[:3] for field in named if field[3] == PLAIN]
         self._in_urls = [field for field in named if field[3] != PLAIN]
         self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0].strip(" "))
-        self._pieces = _message(source, self._text, self._html)
+        self._pieces = message_pieces(source, self._text, self._html)
         self._gaps = [(place, self._pieces[place]) for place in range(1, len(self._pieces), 2)]
+        places = _usual_places(self._fields)
+        self._usual, self._usual_subject = _filler(self._pieces, places), _filler(subject, places)
+        self._subject_stays = _stays("x".join(subject[::2]))
+        self._usual_urls = [(places[name], form) for _, _, name, form in self._in_urls]
 
     def render(self, recipient: Recipient, link: str, now_ms: int) -> Message:
         """Give the message for `recipient`. `link` unsubscribes them; `now_ms` (since 1970) becomes its Date.
 
         Raises UnusableRecipient if the address cannot be written, ValueError if the link cannot.
         """
+        user_id, name, address = recipient
+        if len(name) + len(address) > _USUAL_ROOM or not _USUAL.fullmatch(f"{name} <{address}> {link}"):
+            return self._render_any(recipient, link, now_ms)
+        values = (name, name.partition(" ")[0], name.rpartition(" ")[2], address, link)
+        message_id = delivery_id(self._campaign_id, user_id)
+        subject = self._fixed_subject or self._usual_subject_header(values)
+        wrapped = [soft_wrapped(percent_encoded(values[place], form)) for place, form in self._usual_urls]
+        head = (f"To: {name} <{address}>", subject, _date(now_ms // 1000), message_id)
+        text = self._usual((*values, *head, soft_wrapped(link), *wrapped))
+        return self._message(message_id, address, text)
+
+    def _usual_subject_header(self, values: tuple[str, ...]) -> str:
+        subject = self._usual_subject(values)
+        if self._subject_stays and len(subject) <= _SUBJECT_ROOM:
+            return f"Subject: {subject}"
+        return text_header("Subject", subject.strip(" "))
+
+    def _render_any(self, recipient: Recipient, link: str, now_ms: int) -> Message:
+        """The same for every recipient and link, whatever characters they have."""
         values = _values(recipient, link)
         message_id = delivery_id(self._campaign_id, recipient.user_id)
         filling = {
@@ -137,7 +145,11 @@ class Template:
         pieces = self._pieces.copy()
         for place, gap in self._gaps:
             pieces[place] = filling[gap]
-        return Message(message_id, self._sender, recipient.address, "".join(pieces).encode())
+        return self._message(message_id, recipient.address, "".join(pieces))
+
+    def _message(self, message_id: str, address: str, text: str) -> Message:
+        make = vouched_message if text.isascii() else Message  # the pieces have all else that is vouched for
+        return make(message_id, self._sender, address, text.encode())
 
     def preview(self, recipient: Recipient, link: str) -> Preview:
         """Give what `recipient` will read. Raises as `render` does."""
@@ -149,61 +161,6 @@ class Template:
         return Preview(subject, _join(self._html, in_html), _join(self._text, in_text), self._reply_to)
 
 
-def _message(source: TemplateSource, text: list[str], markup: list[str]) -> list[str]:
-    """Lay out the whole message, with gaps for what differs between recipients at the odd places."""
-    sender_domain = source.sender.address.rpartition("@")[2]
-    head = ["\r\n".join([*_whose(source), ""]), "To", "\r\n", "Subject"]
-    head += ["\r\nDate: ", "Date", "\r\nMessage-ID: <", "id", f"@{sender_domain}>\r\nList-Unsubscribe: <", "link"]
-    fixed = [">", *_one_click(source.site_url), phrase_header("List-Id", source.site_name, _list_id(source))]
-    fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]
-    fixed += [f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"', ""]
-    end = f"\r\n--{_BOUNDARY}--\r\n"
-    return _concatenated(
-        [*head, "\r\n".join(fixed)], _part("plain", "text", text), _part("html", "html", markup), [end]
-    )
-
-
-def _whose(source: TemplateSource) -> list[str]:
-    """The header fields that say who writes, and who gets the answers if that is somebody else."""
-    mailboxes = (("From", source.sender), ("Reply-To", source.reply_to))
-    return [mailbox_header(field, mailbox.name, mailbox.address) for field, mailbox in mailboxes if mailbox]
-
-
-def _one_click(site_url: str) -> list[str]:
-    """Without https there is none: RFC 8058 section 3.1."""
-    https = urlsplit(site_url).scheme == "https"
-    return ["List-Unsubscribe-Post: List-Unsubscribe=One-Click"] if https else []
-
-
-def _list_id(source: TemplateSource) -> str:
-    """The site's host, or else the sender's: RFC 2919 section 2."""
-    host = (urlsplit(source.site_url).hostname or "").lower()
-    return f"mailer.{host if _HOST.fullmatch(host) and len(host) < 200 else source.sender.address.rpartition('@')[2]}"
-
-
-def _part(subtype: str, form: str, segments: list[str]) -> list[str]:
-    head = (
-        f"\r\n--{_BOUNDARY}\r\n"
-        f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
-    )
-    pieces = [quoted_printable(literal) for literal in segments[::2]]
-    gaps = [f"{form} {name}" for name in segments[1::2]]
-    encoded = [head + pieces[0] + (SOFT_BREAK if gaps and pieces[0] else "")]
-    for number, gap in enumerate(gaps, start=1):
-        more = SOFT_BREAK if number < len(gaps) and pieces[number] else ""
-        encoded += [gap, SOFT_BREAK + pieces[number] + more]
-    return encoded
-
-
-def _concatenated(*runs: list[str]) -> list[str]:
-    """Join runs that begin and end with a literal into one that alternates."""
-    joined = [""]
-    for run in runs:
-        joined[-1] += run[0]
-        joined += run[1:]
-    return joined
-
-
 def _values(recipient: Recipient, link: str) -> dict[str, str]:
     name, address = shown_name(recipient.name), recipient.address
     if not (_ADDRESS.fullmatch(address) and is_one_line(address)):
@@ -212,6 +169,29 @@ def _values(recipient: Recipient, link: str) -> dict[str, str]:
         raise ValueError("the unsubscribe link is no URL that fits into one line")
     first, last = name.partition(" ")[0], name.rpartition(" ")[2]
     return {"unsubscribe": link, "name": name, "fname": first, "lname": last, "email": address}
+
+
+def _usual_places(fields: Sequence[tuple[str, str, str]]) -> dict[str, int]:
+    """Where `Template.render` has the value of each gap, when all is as usual."""
+    places = {name: place for place, name in enumerate(_USUAL_ORDER)}
+    places["link"] = places["unsubscribe"]  # in the header it is not wrapped
+    in_urls = count(len(places) - 1)
+    for gap, name, form in fields:
+        plain = places["wrapped link" if name == "unsubscribe" else name]
+        places[f"text {gap}"] = places[f"html {gap}"] = plain if form == PLAIN else next(in_urls)
+    return places
+
+
+def _stays(subject: str) -> bool:
+    """Whether a subject is a header as it stands. Of its gaps' values nothing matters, if they are as `_USUAL` says."""
+    return text_header("Subject", subject) == f"Subject: {subject}"
+
+
+def _filler(pieces: Sequence[str], places: Mapping[str, int]) -> Callable[[tuple[str, ...]], str]:
+    """A function that joins `pieces`, given the values for their gaps at `places`."""
+    literals = tuple(pieces[::2])
+    pick = itemgetter(*[places[piece] + len(literals) if at % 2 else at // 2 for at, piece in enumerate(pieces)])
+    return lambda values: "".join(pick(literals + values))
 
 
 def _as_shown(mailbox: Mailbox) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import select
 import socket
 import ssl
@@ -83,18 +82,14 @@ class Connection:
         except OSError as error:
             raise self._lost(reason_of(error), cause_of(error)) from error
 
-    def read_matching(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
-        """Read once and match all of it against `pattern`, without parsing: the quick way when the usual replies come.
+    def read_once(self, timeout: float) -> bytes:
+        """Read what comes first within `timeout` seconds, without parsing it. Only while `is_drained`."""
+        self.start_timeout(timeout)
+        return self._read()
 
-        None where it does not match, and then `read_reply` gives what was read.
-        """
-        if not self._parser.empty:
-            return None
-        data = self._read()
-        match = pattern.fullmatch(data)
-        if match is None:
-            self._parser.feed(data)
-        return match
+    def unread(self, data: bytes) -> None:
+        """Have `read_reply` parse what `read_once` gave, by the same deadline."""
+        self._parser.feed(data)
 
     def read_reply(self) -> Reply:
         """The next reply, by the deadline that `write` or `start_timeout` has set."""

@@ -22,7 +22,8 @@ from transports.smtp.transactions import Transaction
 
 DrawTransaction = Callable[[], Transaction | Outcome | None]
 T = TypeVar("T")
-Paused = Generator[None, None, T]  # yields None while a reply is awaited, and returns its value
+Paused = Generator["ShortWay | None", None, T]  # yields while a reply is awaited, and returns its value
+Steps = Iterator["Outcome | ShortWay | None"]
 
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -44,6 +45,29 @@ class ExchangeResult:
     outcome: Outcome | None = None
     failure: TransportUnavailable | None = None
 
+    def end(self) -> Iterator[Outcome]:
+        """The outcome, if there is one. Raises the failure, if there is one."""
+        if self.outcome is not None:
+            yield self.outcome
+        if self.failure is not None:
+            raise self.failure
+
+
+class ShortWay(ABC):
+    """What a dialogue may yield in place of None: while the usual replies come, it can be gone on with without it.
+
+    A message is written and waits for its reply. `reply` and `write` take turns; after either has given steps, and
+    after a step of the dialogue that yielded this, neither may be called.
+    """
+
+    @abstractmethod
+    def reply(self) -> str | Steps:
+        """The reply with which the message was sent; otherwise the steps with which the full dialogue goes on."""
+
+    @abstractmethod
+    def write(self) -> Steps | None:
+        """Write the next message, which then waits for its reply. The steps of the full dialogue, if that has to."""
+
 
 class Dialogue(ABC):
     """The mail dialogue of one session that is ready for MAIL.
@@ -56,11 +80,11 @@ class Dialogue(ABC):
         self._timeouts = timeouts
 
     @abstractmethod
-    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
+    def run(self, draw: DrawTransaction) -> Steps:
         """Send each transaction that `draw` gives, until it gives None, and yield its outcome.
 
-        `draw` may also give an outcome, of a message that cannot be sent; it is yielded as it is. None is yielded while
-        a reply is awaited; whoever abandons the dialogue then may leave a message uncertain. Raises
+        `draw` may also give an outcome, of a message that cannot be sent; it is yielded as it is. None, or a short way,
+        is yielded while a reply is awaited; whoever abandons the dialogue then may leave a message uncertain. Raises
         `TransportUnavailable`; messages that were drawn and have no outcome were then certainly not handed over.
         """
 
@@ -79,7 +103,7 @@ class Dialogue(ABC):
     def _command(self, command: bytes) -> Paused[Reply]:
         try:
             self._connection.write(command, self._timeouts.command)
-            yield
+            yield None
             self._connection.start_timeout(self._timeouts.command)
             return self._connection.read_reply()
         except ConnectionLost as lost:
@@ -135,7 +159,7 @@ def uncertain(message_id: str, failure: TransportUnavailable) -> ExchangeResult:
 class LockstepDialogue(Dialogue):
     """One command, one reply: for servers without PIPELINING."""
 
-    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
+    def run(self, draw: DrawTransaction) -> Steps:
         """See `Dialogue.run`."""
         while (item := draw()) is not None:
             if isinstance(item, Outcome):
@@ -147,10 +171,7 @@ class LockstepDialogue(Dialogue):
                 yield from self._rset()
                 continue
             result = yield from self._send_data(item)
-            if result.outcome is not None:
-                yield result.outcome
-            if result.failure is not None:
-                raise result.failure
+            yield from result.end()
 
     def _send_envelope(self, transaction: Transaction) -> Paused[Outcome | None]:
         for phase, command in ((Phase.MAIL, transaction.mail), (Phase.RCPT, transaction.rcpt), (Phase.DATA, DATA)):
@@ -163,7 +184,7 @@ class LockstepDialogue(Dialogue):
     def _send_data(self, transaction: Transaction) -> Paused[ExchangeResult]:
         try:
             self._connection.write(transaction.data, self._timeouts.end_of_data)
-            yield
+            yield None
             self._connection.start_timeout(self._timeouts.end_of_data)
             return self._end_of_data(transaction, self._connection.read_reply())
         except ConnectionLost as lost:
@@ -175,7 +196,7 @@ class LockstepDialogue(Dialogue):
 class ChunkedDialogue(Dialogue):
     """MAIL, RCPT and the content as one BDAT chunk in one write (RFC 3030 section 4.2), one message at a time."""
 
-    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
+    def run(self, draw: DrawTransaction) -> Steps:
         """See `Dialogue.run`."""
         self._connection.disable_delayed_ack()
         while (item := draw()) is not None:
@@ -183,10 +204,7 @@ class ChunkedDialogue(Dialogue):
                 yield item
                 continue
             result = yield from self._send(item)
-            if result.outcome is not None:
-                yield result.outcome
-            if result.failure is not None:
-                raise result.failure
+            yield from result.end()
             if result.outcome is not None and result.outcome.status is not Status.SENT:
                 yield from self._rset()  # RFC 3030 section 2: the state after a failed BDAT is not defined
 
@@ -197,7 +215,7 @@ class ChunkedDialogue(Dialogue):
         refusal: Outcome | None = None
         try:
             self._connection.write(data, self._timeouts.end_of_data)
-            yield
+            yield None
             self._connection.start_timeout(self._timeouts.end_of_data)
             refusal = self._outcome(transaction, Phase.MAIL, self._connection.read_reply())
             rcpt = self._connection.read_reply()

@@ -7,107 +7,41 @@ of a message. Here each dialogue yields while it waits for a reply, and the sess
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from operator import length_hint
 from typing import Protocol
 
-from transports.base import About, Message, Outcome, TransportUnavailable
-from transports.rate import Rate
+from transports.base import About, Message, Outcome, Status, TransportUnavailable
+from transports.smtp.dialogue import ShortWay, Steps
 from transports.smtp.errors import PipeliningBroken, SessionEnded
+from transports.smtp.paced_messages import PacedMessages
 from transports.smtp.pool import SessionPool
 from transports.smtp.session import Session
 
-DialogueSteps = Iterator[Outcome | None]  # an outcome, or None while a reply is awaited
+SELDOM = 16  # messages of a session, after which another session is looked for once more
 DrawMessage = Callable[[], Message | None]
 
 
 class StartDialogue(Protocol):
     """Starts the mail dialogue on a session."""
 
-    def __call__(self, session: Session, draw: DrawMessage) -> DialogueSteps:
+    def __call__(self, session: Session, draw: DrawMessage) -> Steps:
         """The steps of a dialogue that sends what `draw` gives, until that is None."""
-
-
-class PacedMessages:
-    """The caller's messages, given out no faster than the rate allows, also by several sessions in turn.
-
-    A message is drawn only when it may go, so that the caller may change its mind until then. While that is awaited,
-    the caller is asked by `operator.length_hint` whether there is still a message to wait for.
-    `drawn`: the ids of the messages that were drawn from the caller and have no outcome yet, in their order.
-    """
-
-    def __init__(self, messages: Iterable[Message], rate: Rate | None) -> None:
-        self._messages = iter(messages)
-        self._rate = rate
-        self._next_message: Message | None = None  # drawn from the caller since it may go, and not given out yet
-        self._returned: deque[Message] = deque()  # given out, counted, and not handed over after all
-        self._ended = False
-        self.drawn: deque[str] = deque()
-
-    def wait(self) -> bool:
-        """Wait until a message may go, as long as the rate asks for. False when there are no more."""
-        if self.has_returned or self._has_drawn:
-            return True
-        if not self._wanted() or (self._rate is not None and not self._rate.wait(self._wanted)):
-            return False
-        return self._draw()
-
-    def ready(self) -> bool:
-        """Whether there is a message that may go at once."""
-        if self.has_returned or self._has_drawn:
-            return True
-        return self._wanted() and (self._rate is None or self._rate.take()) and self._draw()
-
-    def next(self) -> Message | None:
-        """That message, or None if there is none."""
-        if not self.ready():
-            return None
-        if self._returned:
-            return self._returned.popleft()
-        message, self._next_message = self._next_message, None
-        return message
-
-    @property
-    def has_returned(self) -> bool:
-        """Whether messages were given back that may still go."""
-        return bool(self._returned) and not self._ended
-
-    def give_back(self, messages: Iterable[Message]) -> None:
-        """Take back messages that were certainly not handed over. They go next; the order of the outcomes stays."""
-        self._returned.extend(messages)
-
-    def end(self) -> None:
-        """Give out no more messages."""
-        self._ended = True
-
-    @property
-    def _has_drawn(self) -> bool:
-        return self._next_message is not None and not self._ended
-
-    def _wanted(self) -> bool:
-        """Whether the caller may have another message."""
-        return not self._ended and length_hint(self._messages, 1) > 0
-
-    def _draw(self) -> bool:
-        """Draw the next message from the caller, for which the rate has counted one. False when there are no more."""
-        self._next_message = next(self._messages, None)
-        if self._next_message is not None:
-            self.drawn.append(self._next_message.id)
-        elif self._rate is not None:
-            self._rate.give_back()
-        return self._next_message is not None
 
 
 @dataclass(slots=True)
 class ActiveSession:
-    """A session in use and its dialogue. `pending`: the messages it drew that have no outcome yet."""
+    """A session in use and its dialogue.
+
+    `pending`: the messages it drew that have no outcome yet. `short_way`: how its dialogue can go on without `steps`.
+    """
 
     lease: AbstractContextManager[Session]  # leaving it gives the session back to the pool
     session: Session
     messages: PacedMessages
-    steps: DialogueSteps = field(default_factory=lambda: iter(()))
+    steps: Steps = field(default_factory=lambda: iter(()))
+    short_way: ShortWay | None = None
     pending: deque[Message] = field(default_factory=deque)
 
     def draw(self) -> Message | None:
@@ -121,6 +55,10 @@ class ActiveSession:
     def has_sent(self) -> bool:
         """Whether a message before the pending ones has had its outcome on this session."""
         return self.session.transaction_count > len(self.pending)
+
+    def leave_short_way(self, steps: Steps) -> None:
+        """Go on with the full dialogue."""
+        self.short_way, self.steps = None, steps
 
     def release(self, error: BaseException | None = None) -> None:
         """Give the session back to the pool; after an `error` it is dropped."""
@@ -159,6 +97,8 @@ class SessionMultiplexer:
         try:
             self._open(self._pool.session())
             while self._sessions or self._reopen():
+                if self._sessions[0].short_way is not None:
+                    yield from self._send_usual()
                 yield from self._advance(self._sessions.popleft())
                 self._add_session()
             if self._failure is not None:
@@ -168,6 +108,30 @@ class SessionMultiplexer:
             for active in self._sessions:
                 active.release(error)
             raise
+
+    def _send_usual(self) -> Iterator[Outcome]:
+        """Let the sessions take turns on the short way, until the full dialogue of the first has to go on.
+
+        What `_advance` does step by step for whatever may come is done here at once for what nearly always comes.
+        """
+        sessions, known, drawn = self._sessions, self._outcomes, self._messages.drawn
+        while (short_way := sessions[0].short_way) is not None:
+            active = sessions[0]
+            reply = short_way.reply()
+            if not isinstance(reply, str):
+                active.leave_short_way(reply)
+                return
+            sent = active.pending.popleft().id
+            known[sent] = Outcome(sent, Status.SENT, reply)
+            while drawn and drawn[0] in known:
+                yield known.pop(drawn.popleft())
+            steps = short_way.write()
+            if steps is not None:
+                active.leave_short_way(steps)
+                return
+            sessions.rotate(-1)
+            if not active.session.transaction_count % SELDOM:
+                self._add_session()
 
     def _open(self, lease: AbstractContextManager[Session]) -> None:
         active = ActiveSession(lease, lease.__enter__(), self._messages)
@@ -203,7 +167,8 @@ class SessionMultiplexer:
         """Go on with a dialogue until it waits for a reply, and yield the outcomes that are known by then."""
         try:
             for outcome in active.steps:
-                if outcome is None:
+                if not isinstance(outcome, Outcome):
+                    active.short_way = outcome
                     self._sessions.append(active)
                     return
                 active.pending.popleft()

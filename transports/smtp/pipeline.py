@@ -8,12 +8,23 @@ has its outcome, and only then is another message drawn.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transports.base import Outcome, Status, TransportUnavailable
-from transports.smtp.connection import ConnectionLost, LossCause
-from transports.smtp.dialogue import DATA, RSET, Dialogue, DrawTransaction, ExchangeResult, Paused, uncertain
+from transports.base import Outcome, TransportUnavailable
+from transports.smtp.connection import Connection, ConnectionLost, LossCause
+from transports.smtp.dialogue import (
+    DATA,
+    RSET,
+    Dialogue,
+    DrawTransaction,
+    ExchangeResult,
+    Paused,
+    ShortWay,
+    Steps,
+    Timeouts,
+    uncertain,
+)
 from transports.smtp.errors import OutOfSequence, PipeliningBroken
 from transports.smtp.replies import Phase, Reply
 from transports.smtp.transactions import Transaction
@@ -21,13 +32,10 @@ from transports.smtp.transactions import Transaction
 EMPTY_DATA = b".\r\n"
 PIPELINED_REPLY_TIMEOUT = 10.0  # seconds for a reply after the one before it, both to commands of one write
 COMMAND_LOST = frozenset({500, 502, 503})  # bad sequence and the like: the server dropped the command before
-# The replies that nearly always come, in one piece; any others are parsed one by one.
+# The replies that nearly always come, in one piece: to the end of data, MAIL, RCPT and DATA.
 _TEXT = rb" [ -~]{0,998}"
-_END_ACCEPTED = rb"(250%b)\r\n" % _TEXT
-_ENVELOPE_ACCEPTED = rb"250%b\r\n25[01]%b\r\n354%b\r\n" % (_TEXT, _TEXT, _TEXT)
-EXPECTED_END, EXPECTED_ENVELOPE, EXPECTED_BOTH = map(
-    re.compile, (_END_ACCEPTED, _ENVELOPE_ACCEPTED, _END_ACCEPTED + _ENVELOPE_ACCEPTED)
-)
+USUAL_REPLIES = re.compile(rb"250(%b)\r\n250%b\r\n25[01]%b\r\n354%b\r\n" % ((_TEXT,) * 4))
+REMEMBERED = 16  # of them, as octets: most servers always say the same, and some something new each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +60,86 @@ class PipelinedResult(ExchangeResult):
 ENVELOPE_ACCEPTED = EnvelopeResult()
 
 
-class PipelinedDialogue(Dialogue):
+class PipelinedDialogue(Dialogue, ShortWay):
     """The usual form, for servers with PIPELINING."""
 
-    def run(self, draw: DrawTransaction) -> Iterator[Outcome | None]:
-        """See `Dialogue.run`."""
-        item = draw()
-        envelope: EnvelopeResult | None = None
+    _draw: DrawTransaction
+    _in_flight: tuple[Transaction, Transaction]  # the data of the first is written, and the envelope of the second
+
+    def __init__(self, connection: Connection, timeouts: Timeouts) -> None:
+        super().__init__(connection, timeouts)
+        self._usual: dict[bytes, str] = {}  # replies that were recognised, and what the first of them says
+
+    def reply(self) -> str | Steps:
+        """See `ShortWay.reply`."""
+        try:
+            octets = self._connection.read_once(self._timeouts.end_of_data)
+        except ConnectionLost as lost:
+            return self._go_on(self._in_flight[1], lost)
+        words = self._usual.get(octets) or self._recognise(octets)
+        if words is None:
+            self._connection.unread(octets)
+            return self._go_on(self._in_flight[1])
+        return words
+
+    def write(self) -> Steps | None:
+        """See `ShortWay.write`."""
+        transaction, following = self._in_flight[1], self._draw()
+        if not isinstance(following, Transaction):
+            return self._send_from(transaction, ENVELOPE_ACCEPTED, [following])
+        self._in_flight = transaction, following
+        octets = b"".join((transaction.data, following.mail, following.rcpt, DATA))
+        try:
+            self._connection.write(octets, self._timeouts.end_of_data)
+        except ConnectionLost as lost:
+            return self._go_on(following, lost)
+        return None
+
+    def _recognise(self, octets: bytes) -> str | None:
+        match = USUAL_REPLIES.fullmatch(octets)
+        words = str(Reply(250, (match[1].decode(),))) if match else None
+        if words and len(self._usual) < REMEMBERED:
+            self._usual[octets] = words
+        return words
+
+    def run(self, draw: DrawTransaction) -> Steps:
+        """See `Dialogue.run`. The short way is open whenever the next message's envelope went out with the data."""
+        self._draw = draw
+        yield from self._send_from(draw())
+
+    def _go_on(self, following: Transaction, lost: ConnectionLost | None = None) -> Steps:
+        """Go on after what is in flight was written, or the connection was `lost` meanwhile."""
+        result = self._result(*self._in_flight, lost)
+        yield from result.end()
+        yield from self._send_from(following, result.envelope)
+
+    def _send_from(
+        self,
+        item: Transaction | Outcome | None,
+        envelope: EnvelopeResult | None = None,
+        drawn: Sequence[Outcome | None] = (),
+    ) -> Steps:
+        """Send `item`, whose envelope may have been sent already, then what was drawn after it, and what will be."""
+        ahead = list(drawn)
         while item is not None:
             if isinstance(item, Outcome):
                 yield item
-                item = draw()
+                item = self._draw()
                 continue
             if envelope is None:
                 envelope = yield from self._send_envelope(item)
             if envelope.refusal is not None:
                 yield envelope.refusal
-            following = draw()
+            following = ahead.pop() if ahead else self._draw()
             next_transaction = following if isinstance(following, Transaction) else None
             result = yield from self._send_data(item, envelope, next_transaction)
-            if result.outcome is not None:
-                yield result.outcome
-            if result.failure is not None:
-                raise result.failure
+            yield from result.end()
             item, envelope = following, result.envelope
 
     def _send_envelope(self, transaction: Transaction) -> Paused[EnvelopeResult]:
         try:
-            self._connection.write(envelope_commands(transaction), self._timeouts.command)
-            yield
-            self._connection.start_timeout(self._timeouts.command)
-            matched = self._connection.read_matching(EXPECTED_ENVELOPE)
-        except ConnectionLost as lost:
-            raise self._connection_error(lost) from lost
-        if matched:
-            return ENVELOPE_ACCEPTED
-        try:
-            return self._envelope_result(transaction, self._read_reply())
+            mail = yield from self._command(envelope_commands(transaction))
+            return self._envelope_result(transaction, mail)
         except OutOfSequence as error:
             raise PipeliningBroken(str(error)) from error
 
@@ -130,18 +181,27 @@ class PipelinedDialogue(Dialogue):
         data = transaction.data if following is None else transaction.data + envelope_commands(following)
         try:
             self._connection.write(data, self._timeouts.end_of_data)
-            yield
+            if following is not None:
+                self._in_flight = transaction, following
+            yield self if following is not None and self._connection.is_drained else None
             self._connection.start_timeout(self._timeouts.end_of_data)
-            matched = self._connection.read_matching(EXPECTED_END if following is None else EXPECTED_BOTH)
-            if matched is not None:
-                sent = Outcome(transaction.id, Status.SENT, matched[1].decode().strip())
-                return PipelinedResult(sent, envelope=None if following is None else ENVELOPE_ACCEPTED)
-            result = self._end_of_data(transaction, self._connection.read_reply())
         except ConnectionLost as lost:
-            if lost.written < len(transaction.data):
-                result = self._lost_in_data(transaction, lost)
+            return self._result(transaction, following, lost)
+        return self._result(transaction, following)
+
+    def _result(
+        self, transaction: Transaction, following: Transaction | None, lost: ConnectionLost | None = None
+    ) -> PipelinedResult:
+        """Read what came of the data of `transaction` and of the envelope of `following`, unless all is `lost`."""
+        try:
+            if lost is not None:
+                raise lost
+            result = self._end_of_data(transaction, self._connection.read_reply())
+        except ConnectionLost as error:
+            if error.written < len(transaction.data):
+                result = self._lost_in_data(transaction, error)
             else:
-                result = uncertain(transaction.id, self._failed(str(lost)))
+                result = uncertain(transaction.id, self._failed(str(error)))
         return self._with_next_envelope(result, following)
 
     def _end_refused(self, closing: bytes, following: Transaction | None) -> Paused[PipelinedResult]:
@@ -153,7 +213,7 @@ class PipelinedDialogue(Dialogue):
             self._connection.write(
                 closing if following is None else closing + envelope_commands(following), self._timeouts.command
             )
-            yield
+            yield None
             self._connection.start_timeout(self._timeouts.command)
             reply = self._connection.read_reply()
         except ConnectionLost as lost:

@@ -17,6 +17,7 @@ MAILBOX = re.compile(rf"(?:{ATOM}+|{QUOTED})@[^\x00-\x20\x7f-\x9f<>@\"\ud800-\ud
 LONE_CR = re.compile(rb"\r[^\n]")  # in a text that ends with LF
 LONE_LF = re.compile(rb"\n(?<!\r\n)")
 DOT_LINE = re.compile(rb"\r\n\.")
+FINAL_DOT = b".\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,13 @@ class TransactionBuilder:
 
     def build(self, message: Message) -> Transaction | Outcome:
         """The transaction that sends `message`, or the outcome `refused` if this server cannot take it."""
+        if message.vouched and not 0 < self._extensions.size < len(message.content):
+            text = message.content
+            return self._transaction(message, text, last_chunk(text) if self._chunked else text + FINAL_DOT)
+        return self._examined(message)
+
+    def _examined(self, message: Message) -> Transaction | Outcome:
+        """The same for a message that nobody vouches for, which may hold anything."""
         text = message.content if message.content.endswith(b"\r\n") else message.content + b"\r\n"
         plain = text.isascii()
         plain_header = plain or text.partition(b"\r\n\r\n")[0].isascii()
@@ -73,11 +81,18 @@ class TransactionBuilder:
             return Outcome(message.id, Status.REFUSED, problem, About.SENDER)
         if problem := self._recipient_problem(message) or self._content_problem(text, plain, plain_header):
             return Outcome(message.id, Status.REFUSED, problem, About.MESSAGE)
+        data = last_chunk(text) if self._chunked else dot_stuffed(text)
+        return self._transaction(message, text, data, plain=plain, plain_header=plain_header)
+
+    def _transaction(
+        self, message: Message, text: bytes, data: bytes, *, plain: bool = True, plain_header: bool = True
+    ) -> Transaction:
+        options = self._mail_options(message, len(text), plain, plain_header)
         return Transaction(
             message.id,
-            f"MAIL FROM:<{message.sender}>{self._mail_options(message, len(text), plain, plain_header)}\r\n".encode(),
+            f"MAIL FROM:<{message.sender}>{options}\r\n".encode(),
             f"RCPT TO:<{message.recipient}>{self._rcpt_options}\r\n".encode(),
-            last_chunk(text) if self._chunked else dot_stuffed(text),
+            data,
         )
 
     def _sender_problem(self, message: Message) -> str:
@@ -120,7 +135,7 @@ def dot_stuffed(text: bytes) -> bytes:
     """`text` (whole lines) with leading dots doubled, and the final dot added (RFC 5321 section 4.5.2)."""
     if text.startswith(b"."):
         text = b"." + text
-    return DOT_LINE.sub(b"\r\n..", text) + b".\r\n"
+    return DOT_LINE.sub(b"\r\n..", text) + FINAL_DOT
 
 
 def last_chunk(text: bytes) -> bytes:

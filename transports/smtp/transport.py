@@ -17,9 +17,10 @@ from transports import rate_options
 from transports.base import Message, Outcome, Transport, TransportConfigError
 from transports.options import shown_options, split_url
 from transports.rate import Rate, Rated
-from transports.smtp.dialogue import ChunkedDialogue, Dialogue, DrawTransaction, LockstepDialogue
+from transports.smtp.dialogue import ChunkedDialogue, Dialogue, DrawTransaction, LockstepDialogue, Steps
 from transports.smtp.errors import PipeliningBroken
-from transports.smtp.multiplexer import DrawMessage, PacedMessages, SessionMultiplexer
+from transports.smtp.multiplexer import DrawMessage, SessionMultiplexer
+from transports.smtp.paced_messages import PacedMessages
 from transports.smtp.pipeline import PipelinedDialogue
 from transports.smtp.pool import SessionPool
 from transports.smtp.session import Session, open_session
@@ -84,7 +85,7 @@ class SMTPTransport(Transport, Rated):
         """End every session that is not in use with QUIT; those in use end when they are given back."""
         self._pool.close()
 
-    def _start_dialogue(self, session: Session, draw: DrawMessage) -> Iterator[Outcome | None]:
+    def _start_dialogue(self, session: Session, draw: DrawMessage) -> Steps:
         return self._dialogue(session).run(self._draw_transactions(draw, session))
 
     def _on_broken_pipelining(self, failure: PipeliningBroken) -> None:
