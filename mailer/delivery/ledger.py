@@ -10,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Insert,
     Integer,
     Update,
     and_,
@@ -24,8 +23,9 @@ from sqlalchemy import (
     update,
 )
 
+from mailer.delivery.checkpoints import outcomes
 from mailer.delivery.worklist import Claim, Result
-from mailer.storage.dialects import NewRow, RowUpsert
+from mailer.storage.dialects import Statement
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
@@ -49,7 +49,7 @@ def record(
     connection: Connection,
     claim: Claim,
     results: Sequence[Result],
-    attempting: Sequence[str],
+    attempting: str,
     *,
     now: int,
     lease: int,
@@ -61,19 +61,20 @@ def record(
     A lease that has more than half of its time left keeps its end. An index has that column, and PostgreSQL would add
     to the index with each checkpoint; the heartbeat extends the lease often enough.
 
-    `now` is in ms since 1970, `lease` in ms. `attempting` are the user ids that are attempted next. `untried` is how
-    many recipients of the batch have no record yet; `planned` is computed from it, since users come and go while a
-    batch runs. `takeovers` is how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
+    `now` is in ms since 1970, `lease` in ms. `attempting` are the user ids that are attempted next, as a JSON array.
+    `untried` is how many recipients of the batch have no record yet; `planned` is computed from it, since users come
+    and go while a batch runs. `takeovers` is how many processes in a row died while they were sending the batch.
+    Raises `LeaseLost`.
     """
-    changes = Counter(result.status for result in results)
-    changes.subtract(result.item.status for result in results if result.item.status is not None)
-    values = {f"{status}_added": changes[status] for status in COUNTERS}
-    held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
+    changes = Counter(outcomes.counted(results))
+    changes.subtract([result.item.status for result in results if result.item.status is not None])
+    values: dict[str, Any] = {f"{status.value}_added": changes[status] for status in COUNTERS}
+    values |= {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
     values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried, "held_takeovers": takeovers}
-    if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
+    if _RECORD.changed(connection, {**values, "attempting": attempting}) != 1:
         raise LeaseLost
     if results:
-        _write_deliveries(connection, claim.campaign_id, claim.number, results, now)
+        outcomes.write(connection, claim, results, now)
 
 
 def _recording() -> Update:
@@ -86,54 +87,7 @@ def _recording() -> Update:
     return update(Batch).where(held).values(**counts, **rest, planned=planned)
 
 
-_RECORD = _recording()  # built once, like the upsert: every checkpoint runs both
-
-
-def _write_deliveries(
-    connection: Connection, campaign_id: str, batch: int, results: Sequence[Result], now: int
-) -> None:
-    rows = [_row(campaign_id, batch, result, now) for result in results]
-    _UPSERT.run(connection, rows)
-
-
-def _renewing(new: NewRow) -> Insert:
-    changing = ("status", "address", "attempts", "uncertain_attempts", "reply", "updated_at", "due_at")
-    excluded = {name: new.excluded[name] for name in changing}
-    return new.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
-
-
-COLUMNS = (
-    "campaign_id",
-    "user_id",
-    "batch",
-    "status",
-    "address",
-    "attempts",
-    "uncertain_attempts",
-    "reply",
-    "first_at",
-    "updated_at",
-    "due_at",
-)
-_UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
-
-
-def _row(campaign_id: str, batch: int, result: Result, now: int) -> tuple[str | int | None, ...]:
-    item = result.item
-    recipient = item.recipient
-    return (
-        campaign_id,
-        recipient.user_id,
-        batch,
-        result.status.value,
-        recipient.address or None,
-        result.attempts,
-        result.uncertain_attempts,
-        result.reply,
-        item.first_at or now,
-        now,
-        result.due_at,
-    )
+_RECORD = Statement(lambda _kind: _recording())
 
 
 def next_due(connection: Connection, claim: Claim) -> int | None:

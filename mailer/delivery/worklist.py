@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,8 +10,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from mailer.audience.conditions import audience_since
-from mailer.audience.eligibility import among
-from mailer.audience.overlapping_batches import left_to_others
 from mailer.audience.shared_addresses import covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
@@ -95,7 +94,12 @@ class Result(NamedTuple):
 
 
 def address_outcomes(results: Sequence[Result]) -> list[AddressOutcome]:
-    """Return what `results` show about addresses: refusals that count against one, and messages that were taken."""
+    """Return what `results` show about addresses: refusals that count against one, and messages that were taken.
+
+    Nothing, if all that they show is on record: no refusals are, and there were none.
+    """
+    if not any(one.counts or one.item.refused_before for one in results):
+        return []
     return [_address_outcome(one) for one in results if one.counts or one.status is DeliveryStatus.SENT]
 
 
@@ -164,37 +168,9 @@ def untried(items: Sequence[WorkItem], beyond: int = 0) -> int:
     return sum(item.status is None for item in items) + beyond
 
 
-def still_own(connection: Connection, claim: Claim, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
-    """Return those of `items` who still belong to this batch, where others overlap with it."""
-    if not claim.overlaps or not items:
-        return items
-    fresh = [item.recipient.user_id for item in items if item.status is None]
-    gone = left_to_others(connection, claim, fresh)
-    return [item for item in items if item.recipient.user_id not in gone] if gone else items
-
-
-def still_eligible(
-    connection: Connection, claim: Claim, items: Sequence[WorkItem]
-) -> tuple[Sequence[WorkItem], Sequence[Result]]:
-    """Divide `items` into those who may still be written to, and the others, as skipped and with the reason.
-
-    The recipient of a dry run may always be written to.
-    """
-    if claim.dry_run or not items:
-        return items, []
-    ids = [item.recipient.user_id for item in items]
-    eligible = among(connection, claim.campaign_id, ids, merged=claim.merged)
-    refused = eligible.refused
-    if len(refused) == len(ids) and not any(refused.values()):
-        return items, []
-    left = [item for item in items if item.recipient.user_id in refused]
-    known = [item._replace(refused_before=refused[item.recipient.user_id]) for item in left]
-    lost = [item for item in items if item.recipient.user_id not in refused]
-    return known, [_skip(item, eligible.reasons[item.recipient.user_id]) for item in lost]
-
-
-def _skip(item: WorkItem, reason: str) -> Result:
-    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reason)
+def user_ids(items: Sequence[WorkItem]) -> str:
+    """The ids of `items`, as a JSON array."""
+    return json.dumps([item.recipient.user_id for item in items])
 
 
 def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:
