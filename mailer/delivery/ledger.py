@@ -45,6 +45,12 @@ def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
         raise LeaseLost
 
 
+def take(connection: Connection, campaign_id: str, number: int, fence: int, until: int) -> int:
+    """Take a batch that the caller has locked until `until` (ms since 1970), and return its new fence."""
+    _TAKE.changed(connection, {"held_campaign": campaign_id, "held_number": number, "held_fence": fence, "ends": until})
+    return fence + 1
+
+
 def record(
     connection: Connection,
     claim: Claim,
@@ -69,30 +75,50 @@ def record(
     changes = Counter(outcomes.counted(results))
     changes.subtract([result.item.status for result in results if result.item.status is not None])
     values: dict[str, Any] = {f"{status.value}_added": changes[status] for status in COUNTERS}
-    values |= {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
     values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried, "held_takeovers": takeovers}
-    if _RECORD.changed(connection, {**values, "attempting": attempting}) != 1:
+    if _RECORD.changed(connection, {**_held(claim), **values, "attempting": attempting}) != 1:
         raise LeaseLost
     if results:
         outcomes.write(connection, claim, results, now)
 
 
-def _recording() -> Update:
+_HELD = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
+_TAKEN = {"state": BatchState.RUNNING.value, "fence": Batch.fence + 1, "due_at": bindparam("ends")}
+_TAKE = Statement(lambda _kind: update(Batch).where(_HELD).values(_TAKEN))
+
+
+def _recording(_kind: str) -> Update:
     counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
     planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
-    held = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
     enough, renewed = (bindparam(name, type_=BigInteger) for name in ("enough", "renewed"))
     rest: dict[str, Any] = {"due_at": case((Batch.due_at >= enough, Batch.due_at), else_=renewed)}
     rest |= {"attempting": bindparam("attempting"), "takeovers": bindparam("held_takeovers")}
-    return update(Batch).where(held).values(**counts, **rest, planned=planned)
+    return update(Batch).where(_HELD).values(**counts, **rest, planned=planned)
 
 
-_RECORD = Statement(lambda _kind: _recording())
+_RECORD = Statement(_recording)
+_GIVEN_BACK = {"state": bindparam("left"), "due_at": func.coalesce(bindparam("due", type_=BigInteger), Batch.due_at)}
+_GIVE_BACK = Statement(lambda _kind: update(Batch).where(_HELD).values(_GIVEN_BACK))
+
+
+def _in_batch(campaign_id: Any, number: Any, first_id: Any, last_id: Any) -> ColumnElement[bool]:
+    in_range = (Delivery.user_id >= first_id, Delivery.user_id <= last_id)
+    owned = or_(Delivery.batch.is_(None), Delivery.batch == number)
+    return and_(Delivery.campaign_id == campaign_id, *in_range, owned)
+
+
+_IN_BATCH = _in_batch(*map(bindparam, ("campaign", "number", "first", "last")))
+_THE_BATCH = and_(Batch.campaign_id == bindparam("campaign"), Batch.number == bindparam("number"))
+# without any of these there is nothing to look for among its deliveries
+_SOME_AGAIN = exists().where(_THE_BATCH, Batch.deferred + Batch.uncertain > 0)
+_NEXT_DUE = Statement(lambda _kind: select(func.min(Delivery.due_at)).where(_SOME_AGAIN, _IN_BATCH))
 
 
 def next_due(connection: Connection, claim: Claim) -> int | None:
     """Return when the first of the batch's deliveries is to be tried again, in ms since 1970; None: all are final."""
-    return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
+    place = {"campaign": claim.campaign_id, "number": claim.number, "first": claim.first_id, "last": claim.last_id}
+    [due] = _NEXT_DUE.row(connection, place)
+    return None if due is None else int(due)
 
 
 def end_open(connection: Connection, claim: Claim, now: int) -> int:
@@ -100,7 +126,8 @@ def end_open(connection: Connection, claim: Claim, now: int) -> int:
 
     Returns how many were skipped. Raises `LeaseLost`.
     """
-    skipped = _end_deliveries(connection, _deliveries_of(claim), now)
+    theirs = _in_batch(claim.campaign_id, claim.number, claim.first_id, claim.last_id)
+    skipped = _end_deliveries(connection, theirs, now)
     fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
     return skipped
 
@@ -164,22 +191,35 @@ def give_back(connection: Connection, claim: Claim, state: str | None, now: int,
     """
     due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
     if due is not None:
-        fenced(connection, claim, state=BatchState.WAITING, due_at=due)
+        _leave(connection, claim, BatchState.WAITING, due)
         return 0
     skipped = end_open(connection, claim, now) if state == CampaignState.CANCELLED else 0
-    fenced(connection, claim, state=BatchState.DONE)
+    _leave(connection, claim, BatchState.DONE, None)
     complete_campaign(connection, claim.campaign_id, now)
     return skipped
 
 
+def _leave(connection: Connection, claim: Claim, state: BatchState, due: int | None) -> None:
+    if _GIVE_BACK.changed(connection, {**_held(claim), "left": state.value, "due": due}) != 1:
+        raise LeaseLost
+
+
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
     """Complete the campaign if all its batches are done. The caller must hold a lock on the campaign's row."""
-    unfinished = exists().where(Batch.campaign_id == campaign_id, Batch.state != BatchState.DONE)
-    trouble = exists().where(Batch.campaign_id == campaign_id, Batch.failed + Batch.uncertain > 0)
+    _COMPLETE.changed(connection, {"campaign": campaign_id, "now": now})
+
+
+def _completing(_kind: str) -> Update:
+    theirs = Batch.campaign_id == bindparam("campaign")
+    unfinished = exists().where(theirs, Batch.state != BatchState.DONE)
+    trouble = exists().where(theirs, Batch.failed + Batch.uncertain > 0)
     over = case((trouble, CampaignState.COMPLETED_WITH_ISSUES.value), else_=CampaignState.COMPLETED.value)
     ongoing = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED])
-    ended = update(Campaign).where(Campaign.id == campaign_id, ongoing, ~unfinished)
-    connection.execute(ended.values(state=over, finished_at=now, reason=None))
+    ended = update(Campaign).where(Campaign.id == bindparam("campaign"), ongoing, ~unfinished)
+    return ended.values(state=over, finished_at=bindparam("now", type_=BigInteger), reason=None)
+
+
+_COMPLETE = Statement(_completing)
 
 
 def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) -> None:
@@ -196,7 +236,5 @@ def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) 
         connection.execute(update(Campaign).where(mine).values(state=CampaignState.PAUSED, reason=reason))
 
 
-def _deliveries_of(claim: Claim) -> ColumnElement[bool]:
-    in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
-    owned = or_(Delivery.batch.is_(None), Delivery.batch == claim.number)
-    return and_(Delivery.campaign_id == claim.campaign_id, *in_range, owned)
+def _held(claim: Claim) -> dict[str, Any]:
+    return {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}

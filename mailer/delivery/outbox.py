@@ -34,12 +34,14 @@ from mailer.delivery.worklist import (
 from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.admission import Admission
 from mailer.storage.database import AnyRow, Database
+from mailer.storage.dialects import Statement
 from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, Campaign, DeliveryStatus
 from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
+_LOCKED_STATE = Statement(lambda _kind: _STATE.with_for_update(key_share=True))
 
 NOBODY = user_ids([])
 STOPPED_WORKER = "The worker stopped while it was sending this message."
@@ -86,7 +88,7 @@ class Outbox:
                     now = self._db.clock(connection)
                     row = due_batch.lock(connection, choice, now, self._admission)
                     claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
-                    if row and claim:
+                    if row and claim and row.attempting:
                         self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
             except Exception as error:
                 if is_the_campaigns(error):
@@ -97,7 +99,13 @@ class Outbox:
         return None
 
     def _mark_uncertain(
-        self, connection: Connection, claim: Claim, row: AnyRow, now: int, reply: str, outcomes: RecordedOutcomes
+        self,
+        connection: Connection,
+        claim: Claim,
+        row: due_batch.Due | AnyRow,
+        now: int,
+        reply: str,
+        outcomes: RecordedOutcomes,
     ) -> None:
         """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
         items = items_of(connection, claim.campaign_id, row.attempting)
@@ -180,8 +188,8 @@ class Outbox:
         """
         with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
-            lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update(key_share=True)
-            state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
+            # batches that end together wait here, so one sees that all have
+            [state] = _LOCKED_STATE.row(connection, {"campaign": claim.campaign_id})
             same_refusals.judge(connection, claim, results, self._same_refusals)
             self._record(connection, claim, results, NOBODY, outcomes, now=now, untried=untried)
             more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))

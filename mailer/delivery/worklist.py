@@ -14,6 +14,7 @@ from mailer.audience.shared_addresses import covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
+from mailer.storage.dialects import driver_rows
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, Priority, User
 from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
@@ -152,7 +153,8 @@ def due_items(
         untried, again = and_(untried, mine), and_(again, Delivery.batch == claim.number)
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, again))
-    return [_item(row) for row in connection.execute(query.order_by(User.id).limit(limit))]
+    rows = driver_rows(connection, query.order_by(User.id).limit(limit))
+    return [WorkItem(Recipient(row[0], row[1], row[2] or "")) if row[3] is None else _item(row) for row in rows]
 
 
 def within(claim: Claim, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], int]:
@@ -206,14 +208,12 @@ def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     return [_with_past(Recipient(claim.first_id, name, row.sender), row)] if due else []
 
 
-def _item(row: AnyRow) -> WorkItem:
+def _item(row: AnyRow | tuple[Any, ...]) -> WorkItem:
     user_id, name, email, status, attempts, uncertain_attempts, first_at = row
     recipient = Recipient(user_id, name, email or "")
-    return (
-        WorkItem(recipient)
-        if status is None
-        else WorkItem(recipient, DeliveryStatus(status), attempts, uncertain_attempts, first_at)
-    )
+    if status is None:
+        return WorkItem(recipient)
+    return WorkItem(recipient, DeliveryStatus(status), attempts, uncertain_attempts, first_at)
 
 
 def _with_past(recipient: Recipient, past: AnyRow | None) -> WorkItem:

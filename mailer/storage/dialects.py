@@ -6,16 +6,21 @@ reading its result by SQLAlchemy takes about 150,000 instructions, and the drive
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    ClauseElement,
     ColumnElement,
     Connection,
     CursorResult,
     Insert,
+    Select,
+    Text,
+    Update,
+    any_,
     bindparam,
     func,
     literal,
@@ -32,6 +37,12 @@ OnConflict = Callable[[NewRow], Insert]  # completes an insert: what to do if th
 _DIALECTS: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
 _PLACES = {"sqlite": "qmark", "postgresql": "format"}  # how the drivers mark the places for values
 _NAMED_PLACES = {"sqlite": "named", "postgresql": "pyformat"}
+
+
+def new_row(kind: str, table: type[Base]) -> NewRow:
+    """An insert into `table` for the dialect of that name, to be completed by what to do if the row exists."""
+    made: NewRow = _DIALECTS[kind].insert(table)
+    return made
 
 
 def is_postgresql(connection: Connection) -> bool:
@@ -80,7 +91,7 @@ class Statement:
     driver makes of them. Nothing is converted: a JSON column takes text, SQLite's booleans are 1 and 0.
     """
 
-    def __init__(self, build: Callable[[str], ClauseElement]) -> None:
+    def __init__(self, build: Callable[[str], Select[*tuple[Any, ...]] | Insert | Update]) -> None:
         self._build = build
         self._made: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
@@ -88,6 +99,10 @@ class Statement:
         """Execute it and return all rows, as tuples."""
         found: list[Any] = self._execute(connection, values).fetchall()
         return found
+
+    def row(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        """Execute it and return the first row, as a tuple; None if there is none."""
+        return next(iter(self.rows(connection, values)), None)
 
     def changed(self, connection: Connection, values: Mapping[str, Any]) -> int:
         """Execute it and return how many rows it has written."""
@@ -99,13 +114,15 @@ class Statement:
 
     def _make(self, name: str) -> tuple[str, Mapping[str, Any]]:
         dialect = _DIALECTS[name].dialect(paramstyle=_NAMED_PLACES[name])
-        compiled = self._build(name).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        compiled = self._build(name).compile(dialect=dialect)
+        given = [name for name, bind in compiled.binds.items() if bind.required]
+        whole = compiled.construct_expanded_state(dict.fromkeys(given))  # with a place for each value of IN
         constants = {
             name: str(value) if isinstance(value, str) else value
-            for name, value in compiled.params.items()
-            if value is not None
+            for name, value in whole.parameters.items()
+            if name not in given
         }
-        made = self._made[name] = (str(compiled), constants)
+        made = self._made[name] = (whole.statement, constants)
         return made
 
 
@@ -121,12 +138,24 @@ def on_driver(connection: Connection, text: str, values: Mapping[str, Any] | Seq
         connection._handle_dbapi_exception(error, text, None, None, None)
 
 
+def driver_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows of a query that differs each time, as the driver has them: for many rows of texts and numbers."""
+    with closing(connection.execute(query)) as result:
+        rows = [*result.cursor.fetchall()]
+    return rows
+
+
 def one_of(kind: str, column: InstrumentedAttribute[str], name: str) -> ColumnElement[bool]:
     """A condition: `column` is one of the texts in the parameter `name`, which is a JSON array of any length."""
     if kind == "postgresql":
         values = func.jsonb_array_elements_text(bindparam(name, type_=postgresql.JSONB)).column_valued()
-        return column.in_(select(values))
+        return column == any_(func.array(select(values).scalar_subquery(), type_=postgresql.ARRAY(Text)))
     return column.in_(select(func.json_each(bindparam(name)).table_valued("value").c.value))
+
+
+def from_json(value: Any) -> Any:
+    """The value of a JSON column in a row of a `Statement`. PostgreSQL's driver has read it already."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def text_array(values: Sequence[str]) -> str:

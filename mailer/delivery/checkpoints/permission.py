@@ -51,7 +51,7 @@ def ask(
     """Who of those `ahead` may be attempted `now` (ms since 1970). `ids` are their user ids, as a JSON array."""
     if _nothing_in_the_way(connection, claim, len(ahead), ids) and admission.lets(claim.priority, now):
         return Permission(running=True, items=ahead)
-    [(state, held)] = _STATE_AND_HOLD.rows(connection, {"campaign": claim.campaign_id})
+    state, held = _STATE_AND_HOLD.row(connection, {"campaign": claim.campaign_id})
     running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
     if not running or held or not admission.lets(claim.priority, now):
         return Permission(running=False, items=[])
@@ -64,7 +64,7 @@ def _nothing_in_the_way(connection: Connection, claim: Claim, count: int, ids: s
     """Whether the campaign runs, and all `count` of `ids` may be written to, without refusals of theirs on record."""
     if claim.dry_run or claim.merged or claim.overlaps:
         return False
-    [(state, held, eligible, refused)] = _ALL_AT_ONCE.rows(connection, {"campaign": claim.campaign_id, "ids": ids})
+    state, held, eligible, refused = _ALL_AT_ONCE.row(connection, {"campaign": claim.campaign_id, "ids": ids})
     return state == CampaignState.RUNNING and not held and eligible == count and not refused
 
 
