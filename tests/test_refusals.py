@@ -16,7 +16,8 @@ from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.retention import purge
 from mailer.delivery.ledger import LeaseLost
-from mailer.delivery.worklist import Result, still_eligible
+from mailer.delivery.checkpoints.permission import still_eligible
+from mailer.delivery.worklist import Result
 from mailer.messages.addresses import comparable
 from mailer.settings import Settings
 from mailer.storage.database import Database

@@ -58,15 +58,10 @@ _OTHERS = select(Batch.number, Batch.first_id, Batch.last_id, Batch.domain, Batc
     Batch.last_id >= bindparam("first"),
     _OPEN,
 )
-_FOR_DOMAINS = exists().where(
+OVERLAP = exists().where(
     Batch.campaign_id == bindparam("campaign"), Batch.state.in_(list(BatchState)), Batch.domain > ""
 )
-_HAS_FOR_DOMAINS = select(_FOR_DOMAINS)
-
-
-def overlap(connection: Connection, campaign_id: str) -> bool:
-    """Whether the campaign has batches for single domains, so that its batches overlap."""
-    return bool(connection.scalar(_HAS_FOR_DOMAINS, {"campaign": campaign_id}))
+"""A condition: the campaign has batches for single domains, so that its batches overlap."""
 
 
 def is_at(domain: str) -> ColumnElement[bool]:

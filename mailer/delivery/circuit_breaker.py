@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from mailer.delivery.retry import told_back_off, transport_back_off
+from mailer.storage.dialects import Statement
 from mailer.storage.models import CircuitBreaker, SendingHold
 from transports.slots import says_used_up
 
 HELD = exists(select(SendingHold.id))
 """A condition: an operator holds all sending (`campaigns.hold`), whatever the breaker says."""
 
-# built once: every claim runs it
-_OBSTACLES = select(HELD, select(CircuitBreaker.retry_at).scalar_subquery())
+# every claim runs it
+_OBSTACLES = Statement(lambda _kind: select(HELD, select(CircuitBreaker.retry_at).scalar_subquery()))
 _TRIPPED = select(CircuitBreaker.reason, CircuitBreaker.since, CircuitBreaker.failures, CircuitBreaker.retry_at)
 
 
@@ -50,8 +51,13 @@ class Tripped:
 
 def may_send(connection: Connection, now: int) -> bool:
     """Whether anything may be claimed at `now` (ms): the breaker is not open, and nobody holds all sending."""
-    held, retry_at = connection.execute(_OBSTACLES).one()
-    return not held and (retry_at is None or retry_at <= now)
+    return may_try(connection, now)[0]
+
+
+def may_try(connection: Connection, now: int) -> tuple[bool, bool]:
+    """As `may_send`, and whether it would be a try: the breaker is half-open."""
+    held, retry_at = _OBSTACLES.row(connection, {})
+    return not held and (retry_at is None or retry_at <= now), retry_at is not None
 
 
 def tripped(connection: Connection) -> Tripped | None:

@@ -7,9 +7,10 @@ one probe each, and batches behind the first nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -31,11 +32,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from mailer.audience.overlapping_batches import overlap
+from mailer.audience.overlapping_batches import OVERLAP
 from mailer.delivery import circuit_breaker, ledger, resting, turns
 from mailer.delivery.worklist import Claim
 from mailer.pacing.admission import Admission, Admitted
-from mailer.storage.database import AnyRow
+from mailer.storage.dialects import Statement, from_json, one_of
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority, Turn
 from mailer.storage.models.states import ACTIVE
 
@@ -87,36 +88,40 @@ def _ranked() -> Subquery:
 
 
 _RANKED = _ranked()
-_OF_DOMAINS = Batch.domain.in_(bindparam("domains", expanding=True))
-_FIRST = select(literal(1)).where(Batch.campaign_id == _RANKED.c.id, _WAITING, _OF_DOMAINS).limit(1).correlate(_RANKED)
-_HAS_WORK = or_(_RANKED.c.left, _FIRST.scalar_subquery().is_not(None))
 
 
-def _in_turn() -> Select[*tuple[Any, ...]]:
-    return select(_RANKED.c.id).where(_HAS_WORK).limit(CHOICES)
+def _has_work(kind: str) -> ColumnElement[bool]:
+    mine = and_(Batch.campaign_id == _RANKED.c.id, _WAITING, one_of(kind, Batch.domain, "domains"))
+    first = select(literal(1)).where(mine).limit(1).correlate(_RANKED)
+    return or_(_RANKED.c.left, first.scalar_subquery().is_not(None))
 
 
-def _somebody_else() -> Select[*tuple[Any, ...]]:
+def _in_turn(kind: str) -> Select[*tuple[Any, ...]]:
+    return select(_RANKED.c.id).where(_has_work(kind)).limit(CHOICES)
+
+
+def _somebody_else(kind: str) -> Select[*tuple[Any, ...]]:
     used, cost = bindparam("used", type_=BigInteger), bindparam("cost", type_=Integer)
     before_me = and_(_RANKED.c.id != bindparam("mine"), _RANKED.c.used <= used, _RANKED.c.cost < cost)
-    return select(_RANKED.c.id).where(before_me, _HAS_WORK).limit(1)
+    return select(_RANKED.c.id).where(before_me, _has_work(kind)).limit(1)
 
 
-def _due_batch() -> Select[*tuple[Any, ...]]:
+def _due_batch(_kind: str) -> Select[*tuple[Any, ...]]:
     waiting = and_(_WAITING, _GOING, _ADMITTED, Batch.domain == bindparam("domain"))
     due = or_(waiting, and_(_LEFT_BEHIND, or_(_GOING, _STOPPED)))
     mine = and_(Batch.campaign_id == bindparam("campaign"), due)
-    query = select(*_BATCH, *_COUNTS, *_CAMPAIGN, turns.PRIORITY.label("priority"))
+    query = select(*_BATCH, *_COUNTS, *_CAMPAIGN, turns.PRIORITY, OVERLAP.correlate(None))
     query = query.join(Campaign, Campaign.id == Batch.campaign_id).where(mine)
     return query.order_by(Batch.due_at, Batch.number).limit(1).with_for_update(of=Batch, skip_locked=True)
 
 
-# built once: they run for every batch, several times a second beside it, and while there is none
-_IN_TURN = _in_turn()
-_SOMEBODY_ELSE = _somebody_else()
-_DUE_BATCH = _due_batch()
-_OTHERS = select(Campaign.id).where(Campaign.state.in_(ACTIVE), Campaign.id != bindparam("mine")).limit(1)
-_UNPLANNED = select(Campaign.id).where(unplanned(_NOW)).limit(1)
+# they run for every batch, several times a second beside it, and while there is none
+_IN_TURN = Statement(_in_turn)
+_SOMEBODY_ELSE = Statement(_somebody_else)
+_DUE_BATCH = Statement(_due_batch)
+_OTHER = and_(Campaign.state.in_(ACTIVE), Campaign.id != bindparam("mine"))
+_OTHERS = Statement(lambda _kind: select(Campaign.id).where(_OTHER).limit(1))
+_UNPLANNED = Statement(lambda _kind: select(Campaign.id).where(unplanned(_NOW)).limit(1))
 
 
 def choices(connection: Connection, now: int, admission: Admission) -> Sequence[Choice]:
@@ -131,26 +136,56 @@ def _choices(connection: Connection, now: int, admitted: Admitted) -> Sequence[C
     if not circuit_breaker.may_send(connection, now):
         return ()
     base = turns.base(connection)
-    found = connection.scalars(_IN_TURN, {"now": now, "base": base, **_parameters(admitted)})
-    return [Choice(one, base) for one in found]
+    found = _IN_TURN.rows(connection, {"now": now, "base": base, **_parameters(admitted)})
+    return [Choice(one, base) for (one,) in found]
 
 
-def lock(connection: Connection, choice: Choice, now: int, admission: Admission) -> AnyRow | None:
+class Due(NamedTuple):
+    """A batch that is due, and what matters of its campaign. `half_open`: it would try the transport."""
+
+    campaign_id: str
+    number: int
+    fence: int
+    first_id: str
+    last_id: str
+    domain: str
+    attempting: Sequence[str]
+    takeovers: int
+    pending: int
+    dry_run: bool
+    merged: bool
+    state: str
+    errors: int
+    caller_id: str
+    priority: Priority
+    overlaps: bool
+    half_open: bool
+
+
+def lock(connection: Connection, choice: Choice, now: int, admission: Admission) -> Due | None:
     """Lock the batch of the campaign that is due first; None: there is none any more, or others are claiming them.
 
     Batches of domains come first, for as long as those have slots.
     """
-    if not circuit_breaker.may_send(connection, now):
+    may_send, half_open = circuit_breaker.may_try(connection, now)
+    if not may_send:
         return None
     admitted = admission.now(connection, now)
     place = {"campaign": choice.campaign_id, "now": now, "urgent_only": admitted.urgent_only}
-    rows = (connection.execute(_DUE_BATCH, {**place, "domain": one}).one_or_none() for one in admitted.domains)
-    return next((row for row in rows if row is not None), None)
+    rows = (_DUE_BATCH.row(connection, {**place, "domain": one}) for one in admitted.domains)
+    return next((_due(row, half_open=half_open) for row in rows if row is not None), None)
+
+
+def _due(row: tuple[Any, ...], *, half_open: bool) -> Due:
+    *place, attempting, takeovers, pending, dry_run, merged, state, errors, caller_id, priority, overlaps = row
+    counts = (from_json(attempting), takeovers, pending)
+    campaign = (bool(dry_run), bool(merged), state, errors, caller_id, Priority(priority))
+    return Due._make([*place, *counts, *campaign, bool(overlaps), half_open])
 
 
 def alone(connection: Connection, claim: Claim) -> bool:
     """Whether no other campaign is under way, so that nobody's turn can have come."""
-    return connection.scalar(_OTHERS, {"mine": claim.campaign_id}) is None
+    return _OTHERS.row(connection, {"mine": claim.campaign_id}) is None
 
 
 def next_slot(connection: Connection, now: int, admission: Admission) -> float | None:
@@ -160,9 +195,7 @@ def next_slot(connection: Connection, now: int, admission: Admission) -> float |
     return admitted.wait / 1000 if admitted.waiting and _choices(connection, now, waiting) else None
 
 
-def take(
-    connection: Connection, row: AnyRow, choice: Choice, now: int, lease: int, admission: Admission
-) -> Claim | None:
+def take(connection: Connection, row: Due, choice: Choice, now: int, lease: int, admission: Admission) -> Claim | None:
     """Take the batch that was locked, for `lease` ms. None: another worker tries the campaign, or has the slots."""
     room = admission.domains.take(connection, row.domain, now) if row.domain else None
     if room == 0 and not row.attempting:
@@ -170,22 +203,20 @@ def take(
     rests = row.state == CampaignState.RESTING
     if rests and not resting.reserve_try(connection, row.campaign_id, now, now + lease):
         return None
-    half_open = circuit_breaker.tripped(connection) is not None
-    if half_open:
+    if row.half_open:
         circuit_breaker.reserve(connection, now + lease)
-    key = (row.campaign_id, row.number)
-    fence = ledger.LEASES.take(connection, key, row.fence, now + lease, state=BatchState.RUNNING)
-    priority = Priority(row.priority)
-    turns.pay(connection, row.caller_id, priority, choice.base)
+    fence = ledger.take(connection, row.campaign_id, row.number, row.fence, now + lease)
+    turns.pay(connection, row.caller_id, row.priority, choice.base)
+    place = (row.campaign_id, row.number, fence, row.first_id, row.last_id)
     return Claim(
-        *(*key, fence, row.first_id, row.last_id, row.dry_run, half_open, row.merge_addresses, rests, row.errors),
+        *(*place, row.dry_run, row.half_open, row.merged, rests, row.errors),
         takeovers=row.takeovers + 1 if row.attempting else row.takeovers,
         pending=max(0, row.pending - len(row.attempting)),
         caller_id=row.caller_id,
-        priority=priority,
+        priority=row.priority,
         claimed_at=now,
         domain=row.domain,
-        overlaps=not row.dry_run and overlap(connection, row.campaign_id),
+        overlaps=row.overlaps and not row.dry_run,
         room=room,
     )
 
@@ -197,7 +228,7 @@ def work_is_due(connection: Connection, now: int, admission: Admission) -> bool:
     """
     admitted = admission.now(connection, now)
     all_domains = replace(admitted, domains=(*admitted.domains, *admitted.waiting))
-    return connection.scalar(_UNPLANNED, {"now": now}) is not None or bool(_choices(connection, now, all_domains))
+    return _UNPLANNED.row(connection, {"now": now}) is not None or bool(_choices(connection, now, all_domains))
 
 
 def turn_is_over(connection: Connection, claim: Claim, now: int, admission: Admission) -> bool:
@@ -205,15 +236,15 @@ def turn_is_over(connection: Connection, claim: Claim, now: int, admission: Admi
 
     A campaign that waits to be planned may be a small one: whoever gives a batch back plans before claiming again.
     """
-    if connection.scalar(_UNPLANNED, {"now": now}) is not None:
+    if _UNPLANNED.row(connection, {"now": now}) is not None:
         return True
     if not circuit_breaker.may_send(connection, now):
         return False
     base = turns.base(connection)
     place = {"used": turns.standing(connection, claim, now, base), "cost": turns.outranked(claim, now)}
     place |= {"now": now, "base": base, **_parameters(admission.now(connection, now))}
-    return connection.scalar(_SOMEBODY_ELSE, {"mine": claim.campaign_id, **place}) is not None
+    return _SOMEBODY_ELSE.row(connection, {"mine": claim.campaign_id, **place}) is not None
 
 
 def _parameters(admitted: Admitted) -> dict[str, Any]:
-    return {"urgent_only": admitted.urgent_only, "domains": list(admitted.domains)}
+    return {"urgent_only": admitted.urgent_only, "domains": json.dumps(admitted.domains)}

@@ -10,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Insert,
     Integer,
     Update,
     and_,
@@ -24,8 +23,9 @@ from sqlalchemy import (
     update,
 )
 
+from mailer.delivery.checkpoints import outcomes
 from mailer.delivery.worklist import Claim, Result
-from mailer.storage.dialects import NewRow, RowUpsert
+from mailer.storage.dialects import Statement
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 
@@ -45,11 +45,17 @@ def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
         raise LeaseLost
 
 
+def take(connection: Connection, campaign_id: str, number: int, fence: int, until: int) -> int:
+    """Take a batch that the caller has locked until `until` (ms since 1970), and return its new fence."""
+    _TAKE.changed(connection, {"held_campaign": campaign_id, "held_number": number, "held_fence": fence, "ends": until})
+    return fence + 1
+
+
 def record(
     connection: Connection,
     claim: Claim,
     results: Sequence[Result],
-    attempting: Sequence[str],
+    attempting: str,
     *,
     now: int,
     lease: int,
@@ -61,84 +67,58 @@ def record(
     A lease that has more than half of its time left keeps its end. An index has that column, and PostgreSQL would add
     to the index with each checkpoint; the heartbeat extends the lease often enough.
 
-    `now` is in ms since 1970, `lease` in ms. `attempting` are the user ids that are attempted next. `untried` is how
-    many recipients of the batch have no record yet; `planned` is computed from it, since users come and go while a
-    batch runs. `takeovers` is how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
+    `now` is in ms since 1970, `lease` in ms. `attempting` are the user ids that are attempted next, as a JSON array.
+    `untried` is how many recipients of the batch have no record yet; `planned` is computed from it, since users come
+    and go while a batch runs. `takeovers` is how many processes in a row died while they were sending the batch.
+    Raises `LeaseLost`.
     """
-    changes = Counter(result.status for result in results)
-    changes.subtract(result.item.status for result in results if result.item.status is not None)
-    values = {f"{status}_added": changes[status] for status in COUNTERS}
-    held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
+    changes = Counter(outcomes.counted(results))
+    changes.subtract([result.item.status for result in results if result.item.status is not None])
+    values: dict[str, Any] = {f"{status.value}_added": changes[status] for status in COUNTERS}
     values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried, "held_takeovers": takeovers}
-    if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
+    if _RECORD.changed(connection, {**_held(claim), **values, "attempting": attempting}) != 1:
         raise LeaseLost
     if results:
-        _write_deliveries(connection, claim.campaign_id, claim.number, results, now)
+        outcomes.write(connection, claim, results, now)
 
 
-def _recording() -> Update:
+_HELD = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
+_TAKEN = {"state": BatchState.RUNNING.value, "fence": Batch.fence + 1, "due_at": bindparam("ends")}
+_TAKE = Statement(lambda _kind: update(Batch).where(_HELD).values(_TAKEN))
+
+
+def _recording(_kind: str) -> Update:
     counts = {status.value: counter + bindparam(f"{status}_added") for status, counter in COUNTERS.items()}
     planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
-    held = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
     enough, renewed = (bindparam(name, type_=BigInteger) for name in ("enough", "renewed"))
     rest: dict[str, Any] = {"due_at": case((Batch.due_at >= enough, Batch.due_at), else_=renewed)}
     rest |= {"attempting": bindparam("attempting"), "takeovers": bindparam("held_takeovers")}
-    return update(Batch).where(held).values(**counts, **rest, planned=planned)
+    return update(Batch).where(_HELD).values(**counts, **rest, planned=planned)
 
 
-_RECORD = _recording()  # built once, like the upsert: every checkpoint runs both
+_RECORD = Statement(_recording)
+_GIVEN_BACK = {"state": bindparam("left"), "due_at": func.coalesce(bindparam("due", type_=BigInteger), Batch.due_at)}
+_GIVE_BACK = Statement(lambda _kind: update(Batch).where(_HELD).values(_GIVEN_BACK))
 
 
-def _write_deliveries(
-    connection: Connection, campaign_id: str, batch: int, results: Sequence[Result], now: int
-) -> None:
-    rows = [_row(campaign_id, batch, result, now) for result in results]
-    _UPSERT.run(connection, rows)
+def _in_batch(campaign_id: Any, number: Any, first_id: Any, last_id: Any) -> ColumnElement[bool]:
+    in_range = (Delivery.user_id >= first_id, Delivery.user_id <= last_id)
+    owned = or_(Delivery.batch.is_(None), Delivery.batch == number)
+    return and_(Delivery.campaign_id == campaign_id, *in_range, owned)
 
 
-def _renewing(new: NewRow) -> Insert:
-    changing = ("status", "address", "attempts", "uncertain_attempts", "reply", "updated_at", "due_at")
-    excluded = {name: new.excluded[name] for name in changing}
-    return new.on_conflict_do_update(index_elements=["campaign_id", "user_id"], set_=excluded)
-
-
-COLUMNS = (
-    "campaign_id",
-    "user_id",
-    "batch",
-    "status",
-    "address",
-    "attempts",
-    "uncertain_attempts",
-    "reply",
-    "first_at",
-    "updated_at",
-    "due_at",
-)
-_UPSERT = RowUpsert(Delivery, COLUMNS, _renewing)
-
-
-def _row(campaign_id: str, batch: int, result: Result, now: int) -> tuple[str | int | None, ...]:
-    item = result.item
-    recipient = item.recipient
-    return (
-        campaign_id,
-        recipient.user_id,
-        batch,
-        result.status.value,
-        recipient.address or None,
-        result.attempts,
-        result.uncertain_attempts,
-        result.reply,
-        item.first_at or now,
-        now,
-        result.due_at,
-    )
+_IN_BATCH = _in_batch(*map(bindparam, ("campaign", "number", "first", "last")))
+_THE_BATCH = and_(Batch.campaign_id == bindparam("campaign"), Batch.number == bindparam("number"))
+# without any of these there is nothing to look for among its deliveries
+_SOME_AGAIN = exists().where(_THE_BATCH, Batch.deferred + Batch.uncertain > 0)
+_NEXT_DUE = Statement(lambda _kind: select(func.min(Delivery.due_at)).where(_SOME_AGAIN, _IN_BATCH))
 
 
 def next_due(connection: Connection, claim: Claim) -> int | None:
     """Return when the first of the batch's deliveries is to be tried again, in ms since 1970; None: all are final."""
-    return connection.scalar(select(func.min(Delivery.due_at)).where(_deliveries_of(claim)))
+    place = {"campaign": claim.campaign_id, "number": claim.number, "first": claim.first_id, "last": claim.last_id}
+    [due] = _NEXT_DUE.row(connection, place)
+    return None if due is None else int(due)
 
 
 def end_open(connection: Connection, claim: Claim, now: int) -> int:
@@ -146,7 +126,8 @@ def end_open(connection: Connection, claim: Claim, now: int) -> int:
 
     Returns how many were skipped. Raises `LeaseLost`.
     """
-    skipped = _end_deliveries(connection, _deliveries_of(claim), now)
+    theirs = _in_batch(claim.campaign_id, claim.number, claim.first_id, claim.last_id)
+    skipped = _end_deliveries(connection, theirs, now)
     fenced(connection, claim, skipped=Batch.skipped + skipped, deferred=Batch.deferred - skipped)
     return skipped
 
@@ -210,22 +191,35 @@ def give_back(connection: Connection, claim: Claim, state: str | None, now: int,
     """
     due = None if state == CampaignState.CANCELLED else now if more else next_due(connection, claim)
     if due is not None:
-        fenced(connection, claim, state=BatchState.WAITING, due_at=due)
+        _leave(connection, claim, BatchState.WAITING, due)
         return 0
     skipped = end_open(connection, claim, now) if state == CampaignState.CANCELLED else 0
-    fenced(connection, claim, state=BatchState.DONE)
+    _leave(connection, claim, BatchState.DONE, None)
     complete_campaign(connection, claim.campaign_id, now)
     return skipped
 
 
+def _leave(connection: Connection, claim: Claim, state: BatchState, due: int | None) -> None:
+    if _GIVE_BACK.changed(connection, {**_held(claim), "left": state.value, "due": due}) != 1:
+        raise LeaseLost
+
+
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
     """Complete the campaign if all its batches are done. The caller must hold a lock on the campaign's row."""
-    unfinished = exists().where(Batch.campaign_id == campaign_id, Batch.state != BatchState.DONE)
-    trouble = exists().where(Batch.campaign_id == campaign_id, Batch.failed + Batch.uncertain > 0)
+    _COMPLETE.changed(connection, {"campaign": campaign_id, "now": now})
+
+
+def _completing(_kind: str) -> Update:
+    theirs = Batch.campaign_id == bindparam("campaign")
+    unfinished = exists().where(theirs, Batch.state != BatchState.DONE)
+    trouble = exists().where(theirs, Batch.failed + Batch.uncertain > 0)
     over = case((trouble, CampaignState.COMPLETED_WITH_ISSUES.value), else_=CampaignState.COMPLETED.value)
     ongoing = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING, CampaignState.PAUSED])
-    ended = update(Campaign).where(Campaign.id == campaign_id, ongoing, ~unfinished)
-    connection.execute(ended.values(state=over, finished_at=now, reason=None))
+    ended = update(Campaign).where(Campaign.id == bindparam("campaign"), ongoing, ~unfinished)
+    return ended.values(state=over, finished_at=bindparam("now", type_=BigInteger), reason=None)
+
+
+_COMPLETE = Statement(_completing)
 
 
 def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) -> None:
@@ -242,7 +236,5 @@ def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) 
         connection.execute(update(Campaign).where(mine).values(state=CampaignState.PAUSED, reason=reason))
 
 
-def _deliveries_of(claim: Claim) -> ColumnElement[bool]:
-    in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
-    owned = or_(Delivery.batch.is_(None), Delivery.batch == claim.number)
-    return and_(Delivery.campaign_id == claim.campaign_id, *in_range, owned)
+def _held(claim: Claim) -> dict[str, Any]:
+    return {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}

@@ -8,14 +8,15 @@ others.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
 from sqlalchemy import Connection, bindparam, select
 
 from mailer.audience.overlapping_batches import own
-from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals, turns
+from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
+from mailer.delivery.checkpoints import permission
+from mailer.delivery.checkpoints.outcomes import counted
 from mailer.delivery.minutes import RecordedOutcomes, recording
 from mailer.delivery.retry import uncertain_result
 from mailer.delivery.trouble import Trouble, is_the_campaigns
@@ -28,21 +29,21 @@ from mailer.delivery.worklist import (
     address_outcomes,
     due_items,
     items_of,
-    still_eligible,
-    still_own,
+    user_ids,
 )
 from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.admission import Admission
 from mailer.storage.database import AnyRow, Database
+from mailer.storage.dialects import Statement
 from mailer.storage.lease import boot_time
-from mailer.storage.models import Batch, Campaign, CampaignState, DeliveryStatus
+from mailer.storage.models import Batch, Campaign, DeliveryStatus
 from mailer.storage.notifications import announce_work
 from mailer.suppression import refused_addresses
 
-# built once: every checkpoint runs the second
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
-_STATE_AND_HOLD = _STATE.add_columns(circuit_breaker.HELD)
+_LOCKED_STATE = Statement(lambda _kind: _STATE.with_for_update(key_share=True))
 
+NOBODY = user_ids([])
 STOPPED_WORKER = "The worker stopped while it was sending this message."
 LOST_OUTCOME = "The outcome was lost in an unexpected error."
 
@@ -87,7 +88,7 @@ class Outbox:
                     now = self._db.clock(connection)
                     row = due_batch.lock(connection, choice, now, self._admission)
                     claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
-                    if row and claim:
+                    if row and claim and row.attempting:
                         self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
             except Exception as error:
                 if is_the_campaigns(error):
@@ -98,7 +99,13 @@ class Outbox:
         return None
 
     def _mark_uncertain(
-        self, connection: Connection, claim: Claim, row: AnyRow, now: int, reply: str, outcomes: RecordedOutcomes
+        self,
+        connection: Connection,
+        claim: Claim,
+        row: due_batch.Due | AnyRow,
+        now: int,
+        reply: str,
+        outcomes: RecordedOutcomes,
     ) -> None:
         """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
         items = items_of(connection, claim.campaign_id, row.attempting)
@@ -106,7 +113,7 @@ class Outbox:
         untried = row.pending - sum(result.item.status is None for result in lost)
         outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
         kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
-        ledger.record(connection, claim, lost, [], now=now, **kept)
+        ledger.record(connection, claim, lost, NOBODY, now=now, **kept)
 
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
@@ -166,16 +173,12 @@ class Outbox:
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
             same_refusals.judge(connection, claim, results, self._same_refusals)
-            state, held = connection.execute(_STATE_AND_HOLD, {"campaign": claim.campaign_id}).one()
-            running = state == CampaignState.RUNNING or (claim.campaign_rests and state == CampaignState.RESTING)
-            running = running and not held and self._admission.lets(claim.priority, now)
-            mine = still_own(connection, claim, ahead) if running else []
-            items, skipped = still_eligible(connection, claim, mine)
-            untried -= len(ahead) - len(mine) if running else 0
-            untried -= sum(result.item.status is None for result in skipped)
-            intent = [item.recipient.user_id for item in items]
-            self._record(connection, claim, [*results, *skipped], intent, outcomes, now=now, untried=untried)
-        return Checkpoint(since, now, items, running)
+            ids = user_ids(ahead)
+            may = permission.ask(connection, claim, ahead, ids, now, self._admission)
+            intent = ids if may.items is ahead else user_ids(may.items)
+            untried -= may.gone + sum(result.item.status is None for result in may.skipped)
+            self._record(connection, claim, [*results, *may.skipped], intent, outcomes, now=now, untried=untried)
+        return Checkpoint(since, now, may.items, may.running)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be continued, to be retried, or done.
@@ -185,10 +188,10 @@ class Outbox:
         """
         with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
-            lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update(key_share=True)
-            state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
+            # batches that end together wait here, so one sees that all have
+            [state] = _LOCKED_STATE.row(connection, {"campaign": claim.campaign_id})
             same_refusals.judge(connection, claim, results, self._same_refusals)
-            self._record(connection, claim, results, [], outcomes, now=now, untried=untried)
+            self._record(connection, claim, results, NOBODY, outcomes, now=now, untried=untried)
             more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))
             rests = resting.settle(connection, claim, trouble, now, ended=not more)
             skipped = ledger.give_back(connection, claim, state, now, more=more)
@@ -228,18 +231,19 @@ class Outbox:
         connection: Connection,
         claim: Claim,
         results: Sequence[Result],
-        intent: Sequence[str],
+        intent: str,
         outcomes: RecordedOutcomes,
         *,
         now: int,
         untried: int,
     ) -> None:
-        outcomes.add(claim.campaign_id, now, Counter(result.status for result in results))
+        counts = counted(results)
+        outcomes.add(claim.campaign_id, now, counts)
         # outcomes show that this process did not die while sending, so the count of those that did begins anew
         kept = {"lease": self.lease, "untried": untried, "takeovers": 0 if results else claim.takeovers}
         ledger.record(connection, claim, results, intent, now=now, **kept)
         if not claim.dry_run:
             said = address_outcomes(results)
             refused_addresses.count(connection, claim.campaign_id, said, now, self._suppress_after)
-        if any(result.status is DeliveryStatus.FAILED for result in results):
+        if DeliveryStatus.FAILED in counts:
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)

@@ -35,7 +35,7 @@ from sqlalchemy.exc import OperationalError
 
 from mailer.delivery.worklist import Claim
 from mailer.storage.database_errors import own_words
-from mailer.storage.dialects import NewRow, Upsert
+from mailer.storage.dialects import Statement, new_row
 from mailer.storage.models import Campaign, Priority, Turn
 
 log = logging.getLogger(__name__)
@@ -60,12 +60,12 @@ def _lead(priority: Priority, cost: int) -> Any:
 
 
 _LEADS = union_all(*(_lead(priority, cost) for priority, cost in COSTS.items())).subquery()
-_BASE_NOW = select(func.max(_LEADS.c.lead))  # built once, like what is below
+_BASE_NOW = Statement(lambda _kind: select(func.max(_LEADS.c.lead)))
 
 
 def base(connection: Connection) -> int:
     """Return where accounts begin now: what they have used who had the last turns, without these turns."""
-    return max(connection.scalar(_BASE_NOW) or 0, 0)
+    return max(_BASE_NOW.row(connection, {})[0] or 0, 0)
 
 
 ACCOUNT = and_(Turn.caller_id == Campaign.caller_id, Turn.priority == PRIORITY)
@@ -73,23 +73,31 @@ ACCOUNT = and_(Turn.caller_id == Campaign.caller_id, Turn.priority == PRIORITY)
 USED: ColumnElement[int] = case((Turn.used > _BASE, Turn.used), else_=_BASE)
 
 
-def _paying(new: NewRow) -> Insert:
+def _paying(kind: str) -> Insert:
+    new = new_row(kind, Turn)
     price = case({priority.value: TURN * cost for priority, cost in COSTS.items()}, value=new.excluded.priority)
     paid = case((Turn.used + price > new.excluded.used, Turn.used + price), else_=new.excluded.used)
-    return new.on_conflict_do_update(index_elements=["caller_id", "priority"], set_={"used": paid})
+    mine: dict[str, Any] = {
+        "caller_id": bindparam("caller"),
+        "priority": bindparam("of_priority"),
+        "used": bindparam("from_nothing"),
+    }
+    return new.values(mine).on_conflict_do_update(index_elements=["caller_id", "priority"], set_={"used": paid})
 
 
-_PAY = Upsert(Turn, _paying)
+_PAY = Statement(_paying)
 _MINE = (Turn.caller_id == bindparam("caller"), Turn.priority == bindparam("of_priority"))
-_ADD = update(Turn).where(*_MINE).values(used=Turn.used + bindparam("more", type_=BigInteger))
-_LAST = update(Campaign).where(Campaign.id == bindparam("campaign")).values(turn_at=bindparam("at"))
-_USED = select(Turn.used).where(*_MINE)
+_ADD = Statement(lambda _kind: update(Turn).where(*_MINE).values(used=Turn.used + bindparam("more", type_=BigInteger)))
+_THEIRS = Campaign.id == bindparam("campaign")
+_LAST = Statement(lambda _kind: update(Campaign).where(_THEIRS).values(turn_at=bindparam("at")))
+_USED = Statement(lambda _kind: select(Turn.used).where(*_MINE))
 
 
 def pay(connection: Connection, caller_id: str, priority: Priority, since: int) -> None:
     """Have an account pay for a turn in advance. `since` is the `base` at which the turn was found."""
     from_nothing = since + TURN * COSTS[priority]
-    _PAY.run(connection, {"caller_id": caller_id, "priority": priority.value, "used": from_nothing})
+    mine = {"caller": caller_id, "of_priority": priority.value}
+    _PAY.changed(connection, {**mine, "from_nothing": from_nothing})
 
 
 def settle(connection: Connection, claim: Claim, now: int) -> None:
@@ -99,15 +107,15 @@ def settle(connection: Connection, claim: Claim, now: int) -> None:
     """
     took = max(now - claim.claimed_at, LEAST)
     more = (took - TURN) * COSTS[claim.priority]
-    connection.execute(_ADD, {"caller": claim.caller_id, "of_priority": claim.priority.value, "more": more})
-    connection.execute(_LAST, {"campaign": claim.campaign_id, "at": now})
+    _ADD.changed(connection, {"caller": claim.caller_id, "of_priority": claim.priority.value, "more": more})
+    _LAST.changed(connection, {"campaign": claim.campaign_id, "at": now})
 
 
 def standing(connection: Connection, claim: Claim, now: int, since: int) -> int:
     """Return what the account of `claim` would have used, if the turn ended `now`; `since` is the `base`."""
     mine = {"caller": claim.caller_id, "of_priority": claim.priority.value}
-    so_far = max(connection.scalar(_USED, mine) or 0, since)
-    return so_far + (now - claim.claimed_at - TURN) * COSTS[claim.priority]
+    [so_far] = _USED.row(connection, mine) or (0,)
+    return max(so_far, since) + (now - claim.claimed_at - TURN) * COSTS[claim.priority]
 
 
 def outranked(claim: Claim, now: int) -> int:

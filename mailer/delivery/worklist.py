@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,12 +10,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from mailer.audience.conditions import audience_since
-from mailer.audience.eligibility import among
-from mailer.audience.overlapping_batches import left_to_others
 from mailer.audience.shared_addresses import covered_by_another_user
 from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
+from mailer.storage.dialects import driver_rows
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, Priority, User
 from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
@@ -95,7 +95,12 @@ class Result(NamedTuple):
 
 
 def address_outcomes(results: Sequence[Result]) -> list[AddressOutcome]:
-    """Return what `results` show about addresses: refusals that count against one, and messages that were taken."""
+    """Return what `results` show about addresses: refusals that count against one, and messages that were taken.
+
+    Nothing, if all that they show is on record: no refusals are, and there were none.
+    """
+    if not any(one.counts or one.item.refused_before for one in results):
+        return []
     return [_address_outcome(one) for one in results if one.counts or one.status is DeliveryStatus.SENT]
 
 
@@ -148,7 +153,8 @@ def due_items(
         untried, again = and_(untried, mine), and_(again, Delivery.batch == claim.number)
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, again))
-    return [_item(row) for row in connection.execute(query.order_by(User.id).limit(limit))]
+    rows = driver_rows(connection, query.order_by(User.id).limit(limit))
+    return [WorkItem(Recipient(row[0], row[1], row[2] or "")) if row[3] is None else _item(row) for row in rows]
 
 
 def within(claim: Claim, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], int]:
@@ -164,37 +170,9 @@ def untried(items: Sequence[WorkItem], beyond: int = 0) -> int:
     return sum(item.status is None for item in items) + beyond
 
 
-def still_own(connection: Connection, claim: Claim, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
-    """Return those of `items` who still belong to this batch, where others overlap with it."""
-    if not claim.overlaps or not items:
-        return items
-    fresh = [item.recipient.user_id for item in items if item.status is None]
-    gone = left_to_others(connection, claim, fresh)
-    return [item for item in items if item.recipient.user_id not in gone] if gone else items
-
-
-def still_eligible(
-    connection: Connection, claim: Claim, items: Sequence[WorkItem]
-) -> tuple[Sequence[WorkItem], Sequence[Result]]:
-    """Divide `items` into those who may still be written to, and the others, as skipped and with the reason.
-
-    The recipient of a dry run may always be written to.
-    """
-    if claim.dry_run or not items:
-        return items, []
-    ids = [item.recipient.user_id for item in items]
-    eligible = among(connection, claim.campaign_id, ids, merged=claim.merged)
-    refused = eligible.refused
-    if len(refused) == len(ids) and not any(refused.values()):
-        return items, []
-    left = [item for item in items if item.recipient.user_id in refused]
-    known = [item._replace(refused_before=refused[item.recipient.user_id]) for item in left]
-    lost = [item for item in items if item.recipient.user_id not in refused]
-    return known, [_skip(item, eligible.reasons[item.recipient.user_id]) for item in lost]
-
-
-def _skip(item: WorkItem, reason: str) -> Result:
-    return Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reason)
+def user_ids(items: Sequence[WorkItem]) -> str:
+    """The ids of `items`, as a JSON array."""
+    return json.dumps([item.recipient.user_id for item in items])
 
 
 def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:
@@ -230,14 +208,12 @@ def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
     return [_with_past(Recipient(claim.first_id, name, row.sender), row)] if due else []
 
 
-def _item(row: AnyRow) -> WorkItem:
+def _item(row: AnyRow | tuple[Any, ...]) -> WorkItem:
     user_id, name, email, status, attempts, uncertain_attempts, first_at = row
     recipient = Recipient(user_id, name, email or "")
-    return (
-        WorkItem(recipient)
-        if status is None
-        else WorkItem(recipient, DeliveryStatus(status), attempts, uncertain_attempts, first_at)
-    )
+    if status is None:
+        return WorkItem(recipient)
+    return WorkItem(recipient, DeliveryStatus(status), attempts, uncertain_attempts, first_at)
 
 
 def _with_past(recipient: Recipient, past: AnyRow | None) -> WorkItem:

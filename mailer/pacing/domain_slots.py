@@ -13,13 +13,15 @@ from dataclasses import replace
 from sqlalchemy import Connection, select
 
 from mailer.pacing import shared_slots
+from mailer.storage.dialects import Statement
 from mailer.storage.models import SlotCount
 from transports.slots import Block, Limits, hand_out
 
 GROUP = 500.0  # ms; so long a domain waits after the messages of one claim
 MAX_PER_CLAIM = 50  # messages in one claim
 _PREFIX = "domain "
-_KNOWN = select(SlotCount.key, SlotCount.next_at_us).where(SlotCount.key.startswith(_PREFIX))
+# every claim runs it
+_KNOWN = Statement(lambda _kind: select(SlotCount.key, SlotCount.next_at_us).where(SlotCount.key.startswith(_PREFIX)))
 
 
 class DomainSlots:
@@ -40,7 +42,7 @@ class DomainSlots:
 
     def waits(self, connection: Connection, now: int) -> Mapping[str, float]:
         """In how many ms each domain that has batches has its next slot; 0: now, or it has no rate any more."""
-        known = {key.removeprefix(_PREFIX): next_at / 1000 for key, next_at in connection.execute(_KNOWN)}
+        known = {key.removeprefix(_PREFIX): next_at / 1000 for key, next_at in _KNOWN.rows(connection, {})}
         return {domain: self._wait(domain, next_at, now) for domain, next_at in known.items()}
 
     def take(self, connection: Connection, domain: str, now: int) -> int | None:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailer.errors import ConfigError
-from mailer.storage.dialects import in_turn
+from mailer.storage.dialects import in_turn, on_driver
 from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.migrations import served_versions
 from mailer.storage.postgresql import engine_at
@@ -52,7 +52,7 @@ AnyRow = Row[*tuple[Any, ...]]  # columns chosen at run time
 
 def database_time(connection: Connection) -> int:
     """Milliseconds since 1970 by the database's clock: the one clock that all processes share."""
-    return int(connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one())
+    return int(on_driver(connection, _NOW[connection.dialect.name], ()).fetchone()[0])
 
 
 def is_database_trouble(error: BaseException) -> bool:
