@@ -47,7 +47,7 @@ _ONE = and_(Batch.campaign_id == bindparam("campaign"), Batch.number == bindpara
 # who of a batch was being attempted, and how many have no record yet; for whoever holds it
 IN_HAND = select(Batch.attempting, PENDING.label("pending")).where(_ONE)
 _BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.domain, Batch.attempting)
-_COUNTS = (Batch.takeovers, PENDING.label("pending"))
+_COUNTS = (Batch.checkpoint, Batch.takeovers, PENDING.label("pending"))
 _CAMPAIGN = (Campaign.dry_run, Campaign.merge_addresses, Campaign.state, Campaign.errors, Campaign.caller_id)
 _NOW = bindparam("now", type_=BigInteger)
 _GOING = or_(Campaign.state == CampaignState.RUNNING, resting.due(_NOW))
@@ -180,7 +180,7 @@ def take(
     return Claim(
         *(*key, fence, row.first_id, row.last_id, row.dry_run, half_open, row.merge_addresses, rests, row.errors),
         takeovers=row.takeovers + 1 if row.attempting else row.takeovers,
-        pending=max(0, row.pending - len(row.attempting)),
+        pending=row.pending,
         caller_id=row.caller_id,
         priority=priority,
         claimed_at=now,

@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from mailer.delivery.flight.recorder import Intent
 from mailer.delivery.worklist import Claim, Result
 from mailer.storage.dialects import NewRow, RowUpsert
 from mailer.storage.lease import Leases
@@ -49,7 +50,7 @@ def record(
     connection: Connection,
     claim: Claim,
     results: Sequence[Result],
-    attempting: Sequence[str],
+    intent: Intent,
     *,
     now: int,
     lease: int,
@@ -58,19 +59,20 @@ def record(
 ) -> None:
     """Write outcomes, bring the batch's counters up to date, and see that half of its lease is left or more.
 
-    A lease that has more than half of its time left keeps its end. An index has that column, and PostgreSQL would add
-    to the index with each checkpoint; the heartbeat extends the lease often enough.
+    A lease that has more than half of its time left keeps its end: PostgreSQL would add to an index with each
+    checkpoint, and the heartbeat extends the lease often enough.
 
-    `now` is in ms since 1970, `lease` in ms. `attempting` are the user ids that are attempted next. `untried` is how
-    many recipients of the batch have no record yet; `planned` is computed from it, since users come and go while a
-    batch runs. `takeovers` is how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
+    `now` is in ms since 1970, `lease` in ms. `intent` is who is attempted next. `untried` is how many recipients of the
+    batch have no record yet; `planned` is computed from it, since users come and go while a batch runs. `takeovers` is
+    how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
     """
     changes = Counter(result.status for result in results)
     changes.subtract(result.item.status for result in results if result.item.status is not None)
     values = {f"{status}_added": changes[status] for status in COUNTERS}
     held = {"held_campaign": claim.campaign_id, "held_number": claim.number, "held_fence": claim.fence}
-    values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried, "held_takeovers": takeovers}
-    if connection.execute(_RECORD, {**held, **values, "attempting": attempting}).rowcount != 1:
+    values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried}
+    values |= {"held_takeovers": takeovers, "held_checkpoint": intent.number}
+    if connection.execute(_RECORD, {**held, **values, "held_attempting": intent.user_ids}).rowcount != 1:
         raise LeaseLost
     if results:
         _write_deliveries(connection, claim.campaign_id, claim.number, results, now)
@@ -82,7 +84,7 @@ def _recording() -> Update:
     held = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
     enough, renewed = (bindparam(name, type_=BigInteger) for name in ("enough", "renewed"))
     rest: dict[str, Any] = {"due_at": case((Batch.due_at >= enough, Batch.due_at), else_=renewed)}
-    rest |= {"attempting": bindparam("attempting"), "takeovers": bindparam("held_takeovers")}
+    rest |= {name: bindparam(f"held_{name}") for name in ("attempting", "checkpoint", "takeovers")}
     return update(Batch).where(held).values(**counts, **rest, planned=planned)
 
 

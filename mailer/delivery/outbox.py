@@ -2,8 +2,8 @@
 
 A worker takes a batch by moving its `due_at` to the end of a lease and raising its `fence`. Every later write names
 that fence, so a worker that lost the lease can write nothing. A checkpoint is one commit: the outcomes of the messages
-just sent and the user ids about to be attempted. After a kill -9 the recipients with those ids are uncertain, and no
-others.
+just sent and the user ids about to be attempted. After a kill -9 the flight record says which of them are uncertain.
+Without one all of them are, and no others.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sqlalchemy import Connection, bindparam, select
 
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import circuit_breaker, due_batch, ledger, resting, same_refusals, turns
+from mailer.delivery.flight.recorder import NOBODY, Intent, Recorders
+from mailer.delivery.flight.settlement import LOST_OUTCOME, STOPPED_WORKER, Left, settled
 from mailer.delivery.minutes import RecordedOutcomes, recording
-from mailer.delivery.retry import uncertain_result
 from mailer.delivery.trouble import Trouble, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
@@ -27,7 +28,6 @@ from mailer.delivery.worklist import (
     WorkItem,
     address_outcomes,
     due_items,
-    items_of,
     still_eligible,
     still_own,
 )
@@ -43,14 +43,11 @@ from mailer.suppression import refused_addresses
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
 _STATE_AND_HOLD = _STATE.add_columns(circuit_breaker.HELD)
 
-STOPPED_WORKER = "The worker stopped while it was sending this message."
-LOST_OUTCOME = "The outcome was lost in an unexpected error."
-
 
 class Outbox:
     """Batches and deliveries in the database. `lease` is in ms; `observer` is told which outcomes were recorded.
 
-    The other arguments are the settings of that name.
+    `recorders` write the flight records. The other arguments are the settings of that name.
     """
 
     def __init__(
@@ -63,6 +60,7 @@ class Outbox:
         suppress_after: int = 0,
         same_refusals: int = 0,
         admission: Admission | None = None,
+        recorders: Recorders | None = None,
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
@@ -72,13 +70,15 @@ class Outbox:
         self._suppress_after = suppress_after
         self._same_refusals = same_refusals
         self._admission = admission or Admission()
+        self._recorders = recorders or Recorders()
         self.lease = lease
 
     def claim(self) -> Claim | None:
-        """Take the batch whose turn it is; return None if none is due. Whom a dead worker was attempting is uncertain.
+        """Take the batch whose turn it is; return None if none is due.
 
-        Raises `Unclaimable`.
+        What a dead worker was attempting goes on record. Raises `Unclaimable`.
         """
+        recorder = self._recorders.fresh()
         with self._db.read() as connection:
             choices = due_batch.choices(connection, self._db.clock(connection), self._admission)
         for choice in choices:
@@ -88,25 +88,24 @@ class Outbox:
                     row = due_batch.lock(connection, choice, now, self._admission)
                     claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
                     if row and claim:
-                        self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
+                        left = Left(STOPPED_WORKER, self._recorders.places_left(row), recorder.write(claim))
+                        claim = self._settle(connection, claim, row, now, outcomes, left)
             except Exception as error:
                 if is_the_campaigns(error):
                     raise Unclaimable(choice.campaign_id) from error
                 raise
             if claim is not None:
+                recorder.keep()
                 return claim
         return None
 
-    def _mark_uncertain(
-        self, connection: Connection, claim: Claim, row: AnyRow, now: int, reply: str, outcomes: RecordedOutcomes
-    ) -> None:
-        """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
-        items = items_of(connection, claim.campaign_id, row.attempting)
-        lost = [uncertain_result(item, now, reply, policy=self._uncertain) for item in items]
-        untried = row.pending - sum(result.item.status is None for result in lost)
-        outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
-        kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
-        ledger.record(connection, claim, lost, [], now=now, **kept)
+    def _settle(
+        self, connection: Connection, claim: Claim, row: AnyRow, now: int, outcomes: RecordedOutcomes, left: Left
+    ) -> Claim:
+        """Record what came of the attempts that were not recorded, as far as it is known; else they are uncertain."""
+        claim, results, untried = settled(connection, claim, row, now, left, policy=self._uncertain)
+        self._record(connection, claim, results, left.next, outcomes, now=now, untried=untried)
+        return claim
 
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
@@ -163,6 +162,7 @@ class Outbox:
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
         runs or sending is held, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
+        recorder = self._recorders.mine()
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
             same_refusals.judge(connection, claim, results, self._same_refusals)
@@ -173,9 +173,10 @@ class Outbox:
             items, skipped = still_eligible(connection, claim, mine)
             untried -= len(ahead) - len(mine) if running else 0
             untried -= sum(result.item.status is None for result in skipped)
-            intent = [item.recipient.user_id for item in items]
+            intent = recorder.write(claim, [item.recipient.user_id for item in items])
             self._record(connection, claim, [*results, *skipped], intent, outcomes, now=now, untried=untried)
-        return Checkpoint(since, now, items, running)
+        recorder.keep()
+        return Checkpoint(since, now, items, running, intent.places)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be continued, to be retried, or done.
@@ -188,12 +189,13 @@ class Outbox:
             lock = select(Campaign.state).where(Campaign.id == claim.campaign_id).with_for_update(key_share=True)
             state = connection.scalar(lock)  # batches that end together wait here, so one sees that all have
             same_refusals.judge(connection, claim, results, self._same_refusals)
-            self._record(connection, claim, results, [], outcomes, now=now, untried=untried)
+            self._record(connection, claim, results, NOBODY, outcomes, now=now, untried=untried)
             more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))
             rests = resting.settle(connection, claim, trouble, now, ended=not more)
             skipped = ledger.give_back(connection, claim, state, now, more=more)
             outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
             turns.settle(connection, claim, now)
+        self._recorders.mine().wipe()
         return rests
 
     def abandon(self, claim: Claim, error: str) -> int:
@@ -205,10 +207,11 @@ class Outbox:
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(due_batch.IN_HAND, {"campaign": claim.campaign_id, "number": claim.number}).one()
-            self._mark_uncertain(connection, claim, row, now, LOST_OUTCOME, outcomes)
+            self._settle(connection, claim, row, now, outcomes, Left(LOST_OUTCOME))
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             skipped = ledger.give_back(connection, claim, state, now, more=True)
             outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
+        self._recorders.mine().wipe()
         return rests
 
     def rest(self, campaign_id: str, error: str) -> int:
@@ -228,18 +231,20 @@ class Outbox:
         connection: Connection,
         claim: Claim,
         results: Sequence[Result],
-        intent: Sequence[str],
+        intent: Intent,
         outcomes: RecordedOutcomes,
         *,
         now: int,
         untried: int,
     ) -> None:
-        outcomes.add(claim.campaign_id, now, Counter(result.status for result in results))
-        # outcomes show that this process did not die while sending, so the count of those that did begins anew
-        kept = {"lease": self.lease, "untried": untried, "takeovers": 0 if results else claim.takeovers}
+        counts = Counter(result.status for result in results)
+        outcomes.add(claim.campaign_id, now, counts)
+        # an outcome shows that a process did not die while sending, so the count of those that did begins anew
+        takeovers = claim.takeovers if len(results) == counts[DeliveryStatus.UNCERTAIN] else 0
+        kept = {"lease": self.lease, "untried": untried, "takeovers": takeovers}
         ledger.record(connection, claim, results, intent, now=now, **kept)
         if not claim.dry_run:
             said = address_outcomes(results)
             refused_addresses.count(connection, claim.campaign_id, said, now, self._suppress_after)
-        if any(result.status is DeliveryStatus.FAILED for result in results):
+        if counts[DeliveryStatus.FAILED]:
             ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)
