@@ -39,12 +39,29 @@ NOBODY = Intent((), 0, memoryview(bytearray()))
 
 
 class Recorder:
-    """The record of one thread, in `memory` that has two halves. `boot` names the run of the machine."""
+    """The record of one thread, in a file of two halves that is locked for as long as the thread lives.
 
-    def __init__(self, memory: mmap.mmap, boot: bytes) -> None:
-        self._memory = memory
-        self._boot = boot
-        self._starts = (0, len(memory) // 2)  # of the half that is written next, and of the one in hand
+    Without a `folder`, and where no file can be made, it is lost with the process.
+    """
+
+    def __init__(self, folder: RecordFolder | None, size: int) -> None:
+        self._made, self._pid = time.monotonic(), os.getpid()
+        self._boot = folder.boot if folder else b""
+        file = _file(folder, size)
+        self._fd = file[0] if file else None
+        self._memory = mmap.mmap(-1 if self._fd is None else self._fd, size)
+        self._starts = (0, size // 2)  # of the half that is written next, and of the one in hand
+        if file is not None:
+            end = weakref.finalize(self, _end, *file, self._pid)
+            end.atexit = False  # threads may go on until the process ends, and its end takes the lock away
+
+    def is_usable(self) -> bool:
+        """Whether it is this process's and its file can be found, or it is too early to try again to make one."""
+        if self._pid != os.getpid():
+            return False
+        if self._fd is None:
+            return time.monotonic() < self._made + RETRY_SECONDS
+        return os.fstat(self._fd).st_nlink > 0
 
     def write(self, claim: Claim, user_ids: Sequence[str] = ()) -> Intent:
         """Write that these are attempted next, none of whom was drawn yet.
@@ -55,6 +72,8 @@ class Recorder:
         half = Half(claim.campaign_id, claim.number, claim.fence, number, bytes(count))
         content = to_bytes(half, self._boot)
         start = self._starts[0]
+        if len(content) > len(self._memory) // 2:
+            raise ValueError("the checkpoint is larger than there is room for in its flight record")
         self._memory[start : start + len(content)] = content
         places = start + HEAD
         return Intent(user_ids, number, memoryview(self._memory)[places : places + count])
@@ -67,31 +86,6 @@ class Recorder:
         """Note that the thread has no batch any more."""
         for start in self._starts:
             self._memory[start : start + HEAD] = bytes(HEAD)
-
-
-class _File:
-    """A recorder's file, locked for as long as its thread lives. `path` is None where there is none."""
-
-    def __init__(self, folder: RecordFolder | None, size: int) -> None:
-        self.pid, self._opened = os.getpid(), time.monotonic()
-        self._fd: int | None = None
-        try:
-            self._fd, path = folder.create(size) if folder else (None, None)
-        except OSError as error:
-            log.warning("no flight record, so a kill puts a whole checkpoint in doubt: %s", error)
-        memory = mmap.mmap(-1 if self._fd is None else self._fd, size)
-        self.recorder = Recorder(memory, folder.boot if folder else b"")
-        if self._fd is not None and path is not None:
-            end = weakref.finalize(self, _end, self._fd, path, self.pid)
-            end.atexit = False  # threads may go on until the process ends, and its end takes the lock away
-
-    def is_good(self) -> bool:
-        """Whether it is this process's and still has its name, or it is too early to try again."""
-        if self.pid != os.getpid():
-            return False
-        if self._fd is None:
-            return time.monotonic() < self._opened + RETRY_SECONDS
-        return os.fstat(self._fd).st_nlink > 0
 
 
 class Recorders:
@@ -107,21 +101,31 @@ class Recorders:
 
     def mine(self) -> Recorder:
         """The recorder of this thread."""
-        file: _File | None = getattr(self._local, "file", None)
-        return file.recorder if file is not None else self.fresh()
+        recorder: Recorder | None = getattr(self._local, "recorder", None)
+        return recorder or self.fresh()
 
     def fresh(self) -> Recorder:
         """The recorder of this thread, with a new file if the old one is of no use. For a thread without a batch."""
-        file: _File | None = getattr(self._local, "file", None)
-        if file is None or not file.is_good():
-            file = self._local.file = _File(self._folder, self._size)
-        return file.recorder
+        recorder: Recorder | None = getattr(self._local, "recorder", None)
+        if recorder is None or not recorder.is_usable():
+            recorder = self._local.recorder = Recorder(self._folder, self._size)
+        return recorder
 
     def places_left(self, row: AnyRow) -> bytes | None:
         """What whoever held the batch before left on record of the checkpoint in its row; None: nothing of use."""
         if self._folder is None or not row.attempting:
             return None
         return self._folder.places(row.campaign_id, row.number, row.fence, row.checkpoint)
+
+
+def _file(folder: RecordFolder | None, size: int) -> tuple[int, Path] | None:
+    if folder is None:
+        return None
+    try:
+        return folder.create(size)
+    except OSError as error:
+        log.warning("no flight record, so a kill puts a whole checkpoint in doubt: %s", error)
+        return None
 
 
 def _end(fd: int, path: Path, pid: int) -> None:
