@@ -234,6 +234,22 @@ def test_all_killed_again_and_again_reach_all_but_who_was_in_hand_twice(tmp_path
             assert max(copies.values()) <= 2
 
 
+def test_kill_while_one_connection_waits_leaves_what_the_others_have_sent_out_of_doubt(tmp_path: Path) -> None:
+    stuck = Fault("DOT", "250 2.0.0 kept", recipient="user00030@example.com", times=1, delay=20, keep=True)
+    with recording_smtp(tmp_path, stuck) as server:
+        settings = settings_for(tmp_path, server.url, checkpoint=50, lease_seconds=LONG_LEASE)
+        with prepared(settings, 100) as made:
+            campaign_id = made.accept()
+            with Worker(settings) as killed:
+                server.wait_for(2 * IN_HAND)
+                time.sleep(2.0)  # one connection waits, and the others have had time for all they may draw
+                killed.kill()
+            with Worker(settings):
+                assert made.finish(campaign_id, LONG_LEASE / 2).sent == 100
+            assert "user00030@example.com" in made.doubtful()
+            assert extra_copies(server) <= len(made.doubtful()) <= IN_HAND
+
+
 def test_batch_of_a_worker_that_was_killed_goes_on_within_seconds(tmp_path: Path) -> None:
     with recording_smtp(tmp_path, SLOW) as server:
         url = f"{server.url}?connections=1"
