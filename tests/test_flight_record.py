@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mailer.delivery.flight import half as half_module
 from mailer.delivery.flight import recorder as recorder_module
 from mailer.delivery.flight.folder import STALE, RecordFolder, folder_for
 from mailer.delivery.flight.half import HEAD, Half, boot_id, from_bytes, half_size, halves_of, is_blank, to_bytes
@@ -84,6 +85,11 @@ def test_half_from_before_this_boot_is_none() -> None:
 def test_this_boot_has_a_name() -> None:
     assert boot_id() == boot_id()
     assert len(boot_id()) == 16
+
+
+def test_boot_without_a_name_is_nobodys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(half_module, "BOOT_ID", tmp_path / "not here")
+    assert len({boot_id(), boot_id(), boot_id()}) == 3
 
 
 def test_half_that_is_written_only_in_part_is_never_taken_for_another() -> None:

@@ -43,8 +43,14 @@ def new_number() -> int:
 
 
 def boot_id() -> bytes:
-    """Sixteen bytes that name the run of this machine since it booted, and no other machine's. Raises `OSError`."""
-    return bytes.fromhex(BOOT_ID.read_text("ascii").strip().replace("-", ""))
+    """Sixteen bytes that name the run of this machine since it booted, and no other machine's.
+
+    Where it cannot be read, they are some that nobody else has: what is written under them is read by nobody.
+    """
+    try:
+        return bytes.fromhex(BOOT_ID.read_text("ascii").strip().replace("-", ""))
+    except OSError:
+        return secrets.token_bytes(16)
 
 
 def half_size(most: int) -> int:
