@@ -39,6 +39,9 @@ from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.retention import retention_task
 from mailer.delivery.deliverer import Deliverer
+from mailer.delivery.flight.folder import folder_for
+from mailer.delivery.flight.recorder import Recorders
+from mailer.delivery.flight.takeover import Takeover
 from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
@@ -107,7 +110,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     instruments, transport = watched(settings, db, transport)
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
-    domains = DomainSlots(dict(settings.domain_rates))
+    domains, records = DomainSlots(dict(settings.domain_rates)), folder_for(db, settings.state_dir)
     outbox = Outbox(
         db,
         lease=lease,
@@ -116,17 +119,18 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         suppress_after=settings.suppress_after,
         same_refusals=settings.same_refusals,
         observer=observer,
+        recorders=Recorders(records, settings.checkpoint),
         admission=Admission(domains, settings.send_window),
     )
     links = Links(settings.secret_key, settings.site_url)
     deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
-    limit = float(settings.planning_timeout)
-    merge = settings.merge_addresses
+    limit, merge = float(settings.planning_timeout), settings.merge_addresses
     planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains, observer=observer)
     tasks = _scheduled_tasks(db, settings, lease)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
+    loops["flight"] = Takeover(db, records).run_periodically
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     if listener is not None:
@@ -139,7 +143,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         loops,
         observer,
         announced=listener.hears if listener else bool,
-        of_each_process={"workers"},
+        of_each_process={"workers", "flight"},
         after_fork=partial(serve_metrics, settings, instruments),
         before_exit=transport.close,
     )
@@ -190,13 +194,8 @@ def _configure(app: Flask, settings: Settings) -> None:
 
 def _add_api(app: Flask, services: Services, callers: Callers) -> None:
     """Add the JSON API, its OpenAPI document, and the health checks, which are part of neither."""
-    app.config.update(
-        API_TITLE="Mailer",
-        API_VERSION=service_version(),
-        OPENAPI_VERSION="3.0.3",
-        OPENAPI_URL_PREFIX="/docs",
-        OPENAPI_JSON_PATH="openapi.json",
-    )
+    app.config.update(API_TITLE="Mailer", API_VERSION=service_version(), OPENAPI_VERSION="3.0.3")
+    app.config.update(OPENAPI_URL_PREFIX="/docs", OPENAPI_JSON_PATH="openapi.json")
     settings, db, engine = services.settings, services.db, services.engine
     observer = services.instruments or UNOBSERVED
     limiter = RateLimiter(db, settings.rate_limit)
@@ -236,11 +235,10 @@ def _add_pages(app: Flask, services: Services, callers: Callers) -> None:
 def _signed_in_pages(services: Services, callers: Callers) -> Blueprint:
     settings, db = services.settings, services.db
     kept = PageSessions(db, callers.authenticator, settings.session_lifetime * 1000)
-    secure = settings.site_url.startswith("https:")
-    sign_ins = SignIns(kept, TrustedProxies(settings.trusted_proxies), settings.site_name, secure=secure)
+    proxies, secure = TrustedProxies(settings.trusted_proxies), settings.site_url.startswith("https:")
+    sign_ins = SignIns(kept, proxies, settings.site_name, secure=secure)
     parts = Parts(db, services.engine, services.instruments or UNOBSERVED, settings.send_window)
-    limiter = RateLimiter(db, settings.rate_limit)
-    return signed_in_pages.make_blueprint(sign_ins, callers.passwords, limiter, parts)
+    return signed_in_pages.make_blueprint(sign_ins, callers.passwords, RateLimiter(db, settings.rate_limit), parts)
 
 
 def _warnings(services: Services) -> dict[str, health.Check]:

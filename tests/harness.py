@@ -14,6 +14,7 @@ from mailer.campaigns.draft import Draft, compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.progress import Progress, progress
 from mailer.delivery.deliverer import Deliverer
+from mailer.delivery.flight.recorder import Recorders
 from mailer.delivery.outbox import Outbox
 from mailer.messages.links import Links
 from mailer.observer import UNOBSERVED, Observer
@@ -59,6 +60,7 @@ class Harness:
         transport: Transport | None = None,
         *,
         observer: Observer = UNOBSERVED,
+        recorders: Recorders | None = None,
         **settings: Any,
     ) -> None:
         self.now = START
@@ -70,7 +72,7 @@ class Harness:
             name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
         }
         self.domains = DomainSlots(dict(self.settings.domain_rates))
-        limits["admission"] = Admission(self.domains, self.settings.send_window)
+        limits |= {"admission": Admission(self.domains, self.settings.send_window), "recorders": recorders}
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, observer=observer, **limits)
         self.transport = MemoryTransport()
         self.store = self.transport.store

@@ -55,6 +55,7 @@ def settings_for(folder: Path, transport: str, **changes: Any) -> Settings:
     """A service in `folder` with short leases and small checkpoints, over a migrated database."""
     url = changes.pop("database_url", None) or any_database(folder / "mailer.db")
     usual = {"batch_size": 100, "checkpoint": 10, "lease_seconds": 1, "secret_key": ("k" * 40,), "repeat_window": 0}
+    usual["state_dir"] = str(folder)
     return Settings(**{"database_url": url, "transport": transport, **usual, **changes})
 
 

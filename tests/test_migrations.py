@@ -49,7 +49,7 @@ def batch(campaign_id: str, number: int, state: BatchState, *statuses: DeliveryS
     place = {"campaign_id": campaign_id, "number": number, "first_id": ids[0], "last_id": ids[-1]}
     held = {"due_at": 1, "fence": 1, "attempting": ids[-attempting:] if attempting else []}
     deliveries = [delivery(campaign_id, user_id, status) for user_id, status in zip(ids, statuses, strict=False)]
-    return {**place, "state": state, **held, "planned": 5, **counts}, deliveries
+    return {**place, "state": state, **held, "checkpoint": 2**62, "planned": 5, **counts}, deliveries
 
 
 def delivery(campaign_id: str, user_id: str, status: DeliveryStatus) -> dict[str, Any]:

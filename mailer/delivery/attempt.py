@@ -9,19 +9,20 @@ uncertain, since they may have the message.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
 from mailer.delivery.batch_lease import BatchLease, LeasedMessages
-from mailer.delivery.blame import consequence
+from mailer.delivery.blame import consequence, result_of
+from mailer.delivery.flight.places import DRAWN, SENT, ended
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.retry import uncertain_result
 from mailer.delivery.same_refusals import is_pattern
 from mailer.delivery.trouble import BrokenContract, Trouble, describe, one_line
-from mailer.delivery.worklist import Result, WorkItem
+from mailer.delivery.worklist import Checkpoint, Result, WorkItem
 from mailer.messages.links import Links
 from mailer.messages.template import Template
 from mailer.settings import Settings
@@ -32,6 +33,8 @@ CHECKPOINT_SECONDS = 1.0  # after which no more messages of a checkpoint are giv
 
 LOST = "The transport failed in an unexpected way before it gave an outcome for this message."
 NO_REASON = "it gave no reason"
+
+Drawn = tuple[int, WorkItem]  # the place in the checkpoint of a recipient whose message was drawn, and who it is
 
 
 @dataclass(slots=True)
@@ -77,22 +80,23 @@ class Sender:
         self._chance = chance
         self.owes = False
 
-    def send(self, template: Template, lease: BatchLease, items: Sequence[WorkItem], now: int) -> Attempt:
-        """Hand over a message for each of `items` that is asked for in time; `now` is in ms since 1970.
+    def send(self, template: Template, lease: BatchLease, checkpoint: Checkpoint) -> Attempt:
+        """Hand over a message for each of the checkpoint's `items` that is asked for in time.
 
         Raises `LeaseLost` when another worker may have the batch. What the transport raises is kept as trouble.
         """
         attempt = Attempt(ends=time.monotonic() + CHECKPOINT_SECONDS)
-        drawn: dict[str, WorkItem] = {}
+        items, places, now = checkpoint.items, checkpoint.places, checkpoint.now
+        drawn: dict[str, Drawn] = {}
         outcomes: Iterator[Outcome] | None = None
 
         def left() -> int:
             return 0 if attempt.is_over() and not self.owes else len(items) - attempt.begun
 
         try:
-            messages = self._messages(template, items, now, drawn, attempt)
+            messages = self._messages(template, checkpoint, drawn, attempt)
             outcomes = self._transport.send(LeasedMessages(lease, messages, left))
-            self._take(outcomes, drawn, now, attempt)
+            self._take(outcomes, drawn, places, now, attempt)
             _verify_answered(len(items), drawn, attempt)
         except TransportUnavailable as error:
             what = "sender" if error.about is About.SENDER else "transport"
@@ -104,13 +108,14 @@ class Sender:
             attempt.error = error
             attempt.halt(error=describe(error))
             policy = self._settings.uncertain
-            attempt.results += [uncertain_result(item, now, LOST, policy=policy) for item in drawn.values()]
+            attempt.results += [uncertain_result(item, now, LOST, policy=policy) for _, item in drawn.values()]
         return attempt
 
     def _messages(
-        self, template: Template, items: Sequence[WorkItem], now: int, drawn: dict[str, WorkItem], attempt: Attempt
+        self, template: Template, checkpoint: Checkpoint, drawn: dict[str, Drawn], attempt: Attempt
     ) -> Iterator[Message]:
-        for item in items:
+        places, now = checkpoint.places, checkpoint.now
+        for place, item in enumerate(checkpoint.items):
             if attempt.is_over() and not self.owes:
                 self.owes = not attempt.begun
                 return
@@ -125,20 +130,25 @@ class Sender:
                 attempt.results.append(failed)
                 self._halt_if_alike(attempt)
                 continue
-            drawn[message.id] = item
+            drawn[message.id] = place, item
+            places[place] = DRAWN
             yield message
 
-    def _take(self, outcomes: Iterator[Outcome], drawn: dict[str, WorkItem], now: int, attempt: Attempt) -> None:
+    def _take(
+        self, outcomes: Iterator[Outcome], drawn: dict[str, Drawn], places: memoryview, now: int, attempt: Attempt
+    ) -> None:
         for outcome in outcomes:
-            item = _drawn(drawn, outcome)
+            place, item = _drawn(drawn, outcome)
             if outcome.status is Status.SENT:  # the most frequent outcome, so it goes a short way
                 sent = Result(
                     item, DeliveryStatus.SENT, item.attempts + 1, item.uncertain_attempts, one_line(outcome.reply)
                 )
                 attempt.results.append(sent)
                 attempt.got_reply = True
+                places[place] = SENT
             else:
                 self._judge(item, outcome, now, attempt)
+                places[place] = ended(Status(outcome.status), About(outcome.about))
             del drawn[outcome.id]  # not before: after an error above, the recipient is to be uncertain
 
     def _judge(self, item: WorkItem, outcome: Outcome, now: int, attempt: Attempt) -> None:
@@ -150,13 +160,12 @@ class Sender:
             attempt.halt(sender=reply)
         if then.trips_breaker:
             attempt.halt(transport=reply)
-        if then.status is None:
+        result = result_of(item, then, about, reply)
+        if result is None:
             return
-        failed_about = about if then.status is DeliveryStatus.FAILED else None
-        counted = (then.attempts, then.uncertain_attempts, reply, then.due_at, failed_about, then.counts)
-        attempt.results.append(Result(item, then.status, *counted))
-        attempt.got_reply = attempt.got_reply or then.status is not DeliveryStatus.UNCERTAIN
-        if failed_about is not None:
+        attempt.results.append(result)
+        attempt.got_reply = attempt.got_reply or result.status is not DeliveryStatus.UNCERTAIN
+        if result.about is not None:
             self._halt_if_alike(attempt)
 
     def _halt_if_alike(self, attempt: Attempt) -> None:
@@ -166,15 +175,15 @@ class Sender:
             attempt.halted = True
 
 
-def _drawn(drawn: Mapping[str, WorkItem], outcome: Outcome) -> WorkItem:
-    """The recipient whom the outcome is for. Raises `BrokenContract` if nobody waits for it."""
-    item = drawn.get(outcome.id)
-    if item is None:
+def _drawn(drawn: Mapping[str, Drawn], outcome: Outcome) -> Drawn:
+    """The recipient whom the outcome is for, and their place. Raises `BrokenContract` if nobody waits for it."""
+    found = drawn.get(outcome.id)
+    if found is None:
         raise BrokenContract("the transport gave an outcome for a message that it had not drawn, or gave one twice")
-    return item
+    return found
 
 
-def _verify_answered(asked: int, drawn: Mapping[str, WorkItem], attempt: Attempt) -> None:
+def _verify_answered(asked: int, drawn: Mapping[str, Drawn], attempt: Attempt) -> None:
     """Raise `BrokenContract` unless all drawn messages have an outcome, and all messages were drawn."""
     if drawn:
         raise BrokenContract(f"the transport gave no outcome for {len(drawn)} messages that it had drawn")

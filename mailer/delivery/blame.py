@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailer.delivery.retry import next_attempt, uncertain_again
+from mailer.delivery.worklist import Result, WorkItem
 from mailer.storage.models.states import DeliveryStatus
 from transports.base import About, Status
 
@@ -62,3 +63,12 @@ def consequence(
     return Consequence(
         DeliveryStatus.FAILED if due is None else DeliveryStatus.DEFERRED, attempts + 1, uncertain_attempts, due
     )
+
+
+def result_of(item: WorkItem, then: Consequence, about: About, reply: str) -> Result | None:
+    """Return what is recorded of an outcome about `about`; None: nothing, the recipient stays as they were."""
+    if then.status is None:
+        return None
+    failed_about = about if then.status is DeliveryStatus.FAILED else None
+    counted = (then.attempts, then.uncertain_attempts, reply, then.due_at, failed_about, then.counts)
+    return Result(item, then.status, *counted)

@@ -153,7 +153,7 @@ class Deliverer:
             attempt = Attempt()
             if not checkpoint.running:
                 break
-            attempt = sender.send(template, lease, checkpoint.items, checkpoint.now)
+            attempt = sender.send(template, lease, checkpoint)
             if (claim.half_open or claim.campaign_rests) and attempt.got_reply:
                 claim = self._write_until_done(lease, intent, partial(self._record_recovery, claim), stopping)
             attempted = {result.item.recipient.user_id for result in attempt.results}

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from mailer.delivery.checkpoints import outcomes
+from mailer.delivery.flight.recorder import Intent
 from mailer.delivery.worklist import Claim, Result
 from mailer.storage.dialects import Statement
 from mailer.storage.lease import Leases
@@ -45,9 +46,10 @@ def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
         raise LeaseLost
 
 
-def take(connection: Connection, campaign_id: str, number: int, fence: int, until: int) -> int:
+def take(connection: Connection, campaign_id: str, number: int, fence: int, until: int, checkpoint: int) -> int:
     """Take a batch that the caller has locked until `until` (ms since 1970), and return its new fence."""
-    _TAKE.changed(connection, {"held_campaign": campaign_id, "held_number": number, "held_fence": fence, "ends": until})
+    held = {"held_campaign": campaign_id, "held_number": number, "held_fence": fence}
+    _TAKE.changed(connection, {**held, "ends": until, "held_checkpoint": checkpoint})
     return fence + 1
 
 
@@ -55,7 +57,7 @@ def record(
     connection: Connection,
     claim: Claim,
     results: Sequence[Result],
-    attempting: str,
+    intent: Intent,
     *,
     now: int,
     lease: int,
@@ -64,26 +66,32 @@ def record(
 ) -> None:
     """Write outcomes, bring the batch's counters up to date, and see that half of its lease is left or more.
 
-    A lease that has more than half of its time left keeps its end. An index has that column, and PostgreSQL would add
-    to the index with each checkpoint; the heartbeat extends the lease often enough.
+    A lease that has more than half of its time left keeps its end: PostgreSQL would add to an index with each
+    checkpoint, and the heartbeat extends the lease often enough.
 
-    `now` is in ms since 1970, `lease` in ms. `attempting` are the user ids that are attempted next, as a JSON array.
-    `untried` is how many recipients of the batch have no record yet; `planned` is computed from it, since users come
-    and go while a batch runs. `takeovers` is how many processes in a row died while they were sending the batch.
-    Raises `LeaseLost`.
+    `now` is in ms since 1970, `lease` in ms. `intent` is who is attempted next. `untried` is how many recipients of the
+    batch have no record yet; `planned` is computed from it, since users come and go while a batch runs. `takeovers` is
+    how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
     """
     changes = Counter(outcomes.counted(results))
     changes.subtract([result.item.status for result in results if result.item.status is not None])
     values: dict[str, Any] = {f"{status.value}_added": changes[status] for status in COUNTERS}
-    values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried, "held_takeovers": takeovers}
-    if _RECORD.changed(connection, {**_held(claim), **values, "attempting": attempting}) != 1:
+    values |= {"enough": now + lease // 2, "renewed": now + lease, "untried": untried}
+    values |= {"held_takeovers": takeovers, "held_checkpoint": intent.number, "held_attempting": intent.user_ids}
+    if _RECORD.changed(connection, {**_held(claim), **values}) != 1:
         raise LeaseLost
     if results:
         outcomes.write(connection, claim, results, now)
 
 
 _HELD = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))
-_TAKEN = {"state": BatchState.RUNNING.value, "fence": Batch.fence + 1, "due_at": bindparam("ends")}
+_CHECKPOINT = bindparam("held_checkpoint", type_=BigInteger)
+_TAKEN = {
+    "state": BatchState.RUNNING.value,
+    "fence": Batch.fence + 1,
+    "due_at": bindparam("ends"),
+    "checkpoint": _CHECKPOINT,
+}
 _TAKE = Statement(lambda _kind: update(Batch).where(_HELD).values(_TAKEN))
 
 
@@ -92,7 +100,8 @@ def _recording(_kind: str) -> Update:
     planned = sum(counts.values(), start=cast(bindparam("untried"), Integer))
     enough, renewed = (bindparam(name, type_=BigInteger) for name in ("enough", "renewed"))
     rest: dict[str, Any] = {"due_at": case((Batch.due_at >= enough, Batch.due_at), else_=renewed)}
-    rest |= {"attempting": bindparam("attempting"), "takeovers": bindparam("held_takeovers")}
+    rest |= {"attempting": bindparam("held_attempting"), "takeovers": bindparam("held_takeovers")}
+    rest["checkpoint"] = _CHECKPOINT
     return update(Batch).where(_HELD).values(**counts, **rest, planned=planned)
 
 

@@ -2,8 +2,8 @@
 
 A worker takes a batch by moving its `due_at` to the end of a lease and raising its `fence`. Every later write names
 that fence, so a worker that lost the lease can write nothing. A checkpoint is one commit: the outcomes of the messages
-just sent and the user ids about to be attempted. After a kill -9 the recipients with those ids are uncertain, and no
-others.
+just sent and the user ids about to be attempted. After a kill -9 the flight record says which of them are uncertain.
+Without one all of them are, and no others.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from sqlalchemy import Connection, bindparam, select
 
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
-from mailer.delivery.checkpoints import permission
-from mailer.delivery.checkpoints.outcomes import counted
+from mailer.delivery.checkpoints import permission, taking
+from mailer.delivery.checkpoints.records import Records
+from mailer.delivery.flight.half import new_number
+from mailer.delivery.flight.recorder import NOBODY, Recorder, Recorders
+from mailer.delivery.flight.settlement import LOST_OUTCOME, STOPPED_WORKER, Left, settled
 from mailer.delivery.minutes import RecordedOutcomes, recording
-from mailer.delivery.retry import uncertain_result
 from mailer.delivery.trouble import Trouble, is_the_campaigns
 from mailer.delivery.worklist import (
     Checkpoint,
@@ -26,9 +28,7 @@ from mailer.delivery.worklist import (
     Result,
     Unclaimable,
     WorkItem,
-    address_outcomes,
     due_items,
-    items_of,
     user_ids,
 )
 from mailer.observer import UNOBSERVED, Observer
@@ -38,20 +38,15 @@ from mailer.storage.dialects import Statement
 from mailer.storage.lease import boot_time
 from mailer.storage.models import Batch, Campaign, DeliveryStatus
 from mailer.storage.notifications import announce_work
-from mailer.suppression import refused_addresses
 
 _STATE = select(Campaign.state).where(Campaign.id == bindparam("campaign"))
 _LOCKED_STATE = Statement(lambda _kind: _STATE.with_for_update(key_share=True))
-
-NOBODY = user_ids([])
-STOPPED_WORKER = "The worker stopped while it was sending this message."
-LOST_OUTCOME = "The outcome was lost in an unexpected error."
 
 
 class Outbox:
     """Batches and deliveries in the database. `lease` is in ms; `observer` is told which outcomes were recorded.
 
-    The other arguments are the settings of that name.
+    `recorders` write the flight records. The other arguments are the settings of that name.
     """
 
     def __init__(
@@ -64,56 +59,74 @@ class Outbox:
         suppress_after: int = 0,
         same_refusals: int = 0,
         admission: Admission | None = None,
+        recorders: Recorders | None = None,
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
         self._recording = partial(recording, db, observer)
         self._uncertain = uncertain
-        self._max_failure_rate = max_failure_rate
-        self._suppress_after = suppress_after
+        self._records = Records(lease, max_failure_rate, suppress_after)
         self._same_refusals = same_refusals
         self._admission = admission or Admission()
+        self._recorders = recorders or Recorders()
         self.lease = lease
 
     def claim(self) -> Claim | None:
-        """Take the batch whose turn it is; return None if none is due. Whom a dead worker was attempting is uncertain.
+        """Take the batch whose turn it is; return None if none is due.
 
-        Raises `Unclaimable`.
+        What a dead worker was attempting goes on record. Raises `Unclaimable`.
         """
+        recorder = self._recorders.fresh()
         with self._db.read() as connection:
             choices = due_batch.choices(connection, self._db.clock(connection), self._admission)
         for choice in choices:
             try:
                 with self._recording() as (connection, outcomes):
                     now = self._db.clock(connection)
-                    row = due_batch.lock(connection, choice, now, self._admission)
-                    claim = due_batch.take(connection, row, choice, now, self.lease, self._admission) if row else None
-                    if row and claim and row.attempting:
-                        self._mark_uncertain(connection, claim, row, now, STOPPED_WORKER, outcomes)
+                    row = taking.lock(connection, choice, now, self._admission)
+                    claim = self._take(connection, row, choice, now, recorder, outcomes) if row else None
             except Exception as error:
                 if is_the_campaigns(error):
                     raise Unclaimable(choice.campaign_id) from error
                 raise
             if claim is not None:
+                recorder.keep()
                 return claim
         return None
 
-    def _mark_uncertain(
+    def _take(
+        self,
+        connection: Connection,
+        row: taking.Due,
+        choice: due_batch.Choice,
+        now: int,
+        recorder: Recorder,
+        outcomes: RecordedOutcomes,
+    ) -> Claim | None:
+        number = new_number()
+        claim = taking.take(connection, row, choice, now, self.lease, self._admission, checkpoint=number)
+        if claim is None:
+            return None
+        nobody = recorder.write(claim, number=number)
+        if not row.attempting:
+            return claim
+        places = self._recorders.places_left(row.campaign_id, row.number, row.fence, row.checkpoint)
+        left = Left(STOPPED_WORKER, places, nobody)
+        return self._settle(connection, claim, row, now, outcomes, left)
+
+    def _settle(
         self,
         connection: Connection,
         claim: Claim,
-        row: due_batch.Due | AnyRow,
+        row: taking.Due | AnyRow,
         now: int,
-        reply: str,
         outcomes: RecordedOutcomes,
-    ) -> None:
-        """Record deliveries as uncertain whose attempts were not recorded: their messages may have arrived."""
-        items = items_of(connection, claim.campaign_id, row.attempting)
-        lost = [uncertain_result(item, now, reply, policy=self._uncertain) for item in items]
-        untried = row.pending - sum(result.item.status is None for result in lost)
-        outcomes.add(claim.campaign_id, now, {DeliveryStatus.UNCERTAIN: len(lost)})
-        kept = {"lease": self.lease, "untried": untried, "takeovers": claim.takeovers}
-        ledger.record(connection, claim, lost, NOBODY, now=now, **kept)
+        left: Left,
+    ) -> Claim:
+        """Record what came of the attempts that were not recorded, as far as it is known; else they are uncertain."""
+        claim, results, untried = settled(connection, claim, row, now, left, policy=self._uncertain)
+        self._records.write(connection, claim, results, left.next, outcomes, now=now, untried=untried)
+        return claim
 
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
@@ -170,15 +183,17 @@ class Outbox:
         `untried` is how many recipients without a record are left, `ahead` among them. When the campaign no longer
         runs or sending is held, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
+        recorder = self._recorders.mine()
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
             same_refusals.judge(connection, claim, results, self._same_refusals)
             ids = user_ids(ahead)
             may = permission.ask(connection, claim, ahead, ids, now, self._admission)
-            intent = ids if may.items is ahead else user_ids(may.items)
+            intent = recorder.write(claim, ids if may.items is ahead else user_ids(may.items), len(may.items))
             untried -= may.gone + sum(result.item.status is None for result in may.skipped)
-            self._record(connection, claim, [*results, *may.skipped], intent, outcomes, now=now, untried=untried)
-        return Checkpoint(since, now, may.items, may.running)
+            self._records.write(connection, claim, [*results, *may.skipped], intent, outcomes, now=now, untried=untried)
+        recorder.keep()
+        return Checkpoint(since, now, may.items, may.running, intent.places)
 
     def release(self, claim: Claim, results: Sequence[Result], untried: int, trouble: Trouble | None = None) -> int:
         """Commit the last `results` and give the batch back: to be continued, to be retried, or done.
@@ -191,12 +206,13 @@ class Outbox:
             # batches that end together wait here, so one sees that all have
             [state] = _LOCKED_STATE.row(connection, {"campaign": claim.campaign_id})
             same_refusals.judge(connection, claim, results, self._same_refusals)
-            self._record(connection, claim, results, NOBODY, outcomes, now=now, untried=untried)
+            self._records.write(connection, claim, results, NOBODY, outcomes, now=now, untried=untried)
             more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))
             rests = resting.settle(connection, claim, trouble, now, ended=not more)
             skipped = ledger.give_back(connection, claim, state, now, more=more)
             outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
             turns.settle(connection, claim, now)
+        self._recorders.mine().wipe()
         return rests
 
     def abandon(self, claim: Claim, error: str) -> int:
@@ -208,10 +224,11 @@ class Outbox:
             now = self._db.clock(connection)
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(due_batch.IN_HAND, {"campaign": claim.campaign_id, "number": claim.number}).one()
-            self._mark_uncertain(connection, claim, row, now, LOST_OUTCOME, outcomes)
+            self._settle(connection, claim, row, now, outcomes, Left(LOST_OUTCOME))
             state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
             skipped = ledger.give_back(connection, claim, state, now, more=True)
             outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
+        self._recorders.mine().wipe()
         return rests
 
     def rest(self, campaign_id: str, error: str) -> int:
@@ -225,25 +242,3 @@ class Outbox:
         with self._db.write() as connection:
             resting.settle(connection, claim, None, self._db.clock(connection), ended=False, answered=True)
             announce_work(connection)
-
-    def _record(
-        self,
-        connection: Connection,
-        claim: Claim,
-        results: Sequence[Result],
-        intent: str,
-        outcomes: RecordedOutcomes,
-        *,
-        now: int,
-        untried: int,
-    ) -> None:
-        counts = counted(results)
-        outcomes.add(claim.campaign_id, now, counts)
-        # outcomes show that this process did not die while sending, so the count of those that did begins anew
-        kept = {"lease": self.lease, "untried": untried, "takeovers": 0 if results else claim.takeovers}
-        ledger.record(connection, claim, results, intent, now=now, **kept)
-        if not claim.dry_run:
-            said = address_outcomes(results)
-            refused_addresses.count(connection, claim.campaign_id, said, now, self._suppress_after)
-        if DeliveryStatus.FAILED in counts:
-            ledger.pause_if_failing(connection, claim.campaign_id, self._max_failure_rate)

@@ -115,12 +115,14 @@ class Checkpoint:
 
     It does if the campaign still runs and nobody holds all sending.
     `now` is its clock, in ms since 1970. The lease was extended at `since` or later, in seconds of `boot_time`.
+    `places` has a byte of the flight record for each of `items`.
     """
 
     since: float
     now: int
     items: Sequence[WorkItem]
     running: bool
+    places: memoryview
 
 
 _PAST = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.first_at)

@@ -34,6 +34,7 @@ class Settings:
     """The configuration. Each field is read from the variable `MAILER_<FIELD>`; a test builds one without any."""
 
     database_url: str = "sqlite:///instance/mailer.db"
+    state_dir: str = ""  # where flight records are kept; empty: beside a SQLite file, else `instance/`
     database_prepare: bool = True  # whether PostgreSQL keeps prepared statements for each connection
     listen_url: str = ""  # where new work is heard of; empty: `database_url`
     transport: str = "console:"
@@ -194,6 +195,7 @@ _SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url"
 SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in _SECRET))  # each may be given by a file
 _READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
+    "state_dir": readers.text(readers.printable),
     "database_prepare": lambda env, name: env.bool(name),
     "listen_url": readers.text(readers.database),
     "transport": readers.text(readers.printable),

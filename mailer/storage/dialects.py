@@ -141,8 +141,7 @@ def on_driver(connection: Connection, text: str, values: Mapping[str, Any] | Seq
 def driver_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows of a query that differs each time, as the driver has them: for many rows of texts and numbers."""
     with closing(connection.execute(query)) as result:
-        rows = [*result.cursor.fetchall()]
-    return rows
+        return [*result.cursor.fetchall()]
 
 
 def one_of(kind: str, column: InstrumentedAttribute[str], name: str) -> ColumnElement[bool]:

@@ -1,1 +1,1 @@
-"""What a checkpoint asks and what it writes: a short way for the usual case, beside a careful one for all others."""
+"""How a batch is taken, what a checkpoint asks and what it writes: a short way each, beside a careful one."""

@@ -72,6 +72,7 @@ class Batch(Base):
     due_at: Mapped[int] = mapped_column(BigInteger)
     fence: Mapped[int]  # rises with every claim; who has a lower number may write nothing
     attempting: Mapped[list[str]] = mapped_column(Document)  # the user ids of the checkpoint in hand
+    checkpoint: Mapped[int] = mapped_column(BigInteger, default=0)  # its number, by which its flight record is known
     takeovers: Mapped[int] = mapped_column(default=0)  # how many processes in a row died while sending it
     planned: Mapped[int]
     sent: Mapped[int]

@@ -5,7 +5,7 @@ from alembic import op
 
 ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
-revision, down_revision, serves_from = "0019", "0017", "0017"
+revision, down_revision, serves_from = "0019", "0018", "0017"
 
 
 def upgrade() -> None:

@@ -1,0 +1,49 @@
+"""Everything that is recorded when outcomes are: who got what, and what it means for addresses and the campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from mailer.delivery import ledger
+from mailer.delivery.checkpoints.outcomes import counted
+from mailer.delivery.flight.recorder import Intent
+from mailer.delivery.minutes import RecordedOutcomes
+from mailer.delivery.worklist import Claim, Result, address_outcomes
+from mailer.storage.models import DeliveryStatus
+from mailer.suppression import refused_addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Writes it. `lease` is in ms; the others are the settings of that name."""
+
+    lease: int
+    max_failure_rate: float
+    suppress_after: int
+
+    def write(
+        self,
+        connection: Connection,
+        claim: Claim,
+        results: Sequence[Result],
+        intent: Intent,
+        outcomes: RecordedOutcomes,
+        *,
+        now: int,
+        untried: int,
+    ) -> None:
+        """Record `results` and who is attempted next, at `now` (ms since 1970). Raises `ledger.LeaseLost`."""
+        counts = counted(results)
+        outcomes.add(claim.campaign_id, now, counts)
+        # an outcome shows that a process did not die while sending, so the count of those that did begins anew
+        takeovers = claim.takeovers if len(results) == counts.get(DeliveryStatus.UNCERTAIN, 0) else 0
+        kept = {"lease": self.lease, "untried": untried, "takeovers": takeovers}
+        ledger.record(connection, claim, results, intent, now=now, **kept)
+        if not claim.dry_run:
+            said = address_outcomes(results)
+            refused_addresses.count(connection, claim.campaign_id, said, now, self.suppress_after)
+        if DeliveryStatus.FAILED in counts:
+            ledger.pause_if_failing(connection, claim.campaign_id, self.max_failure_rate)
