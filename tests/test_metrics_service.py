@@ -153,6 +153,7 @@ def test_worker_answers_for_itself(service: Watched) -> None:
                 continue
         assert value(found, "mailer_database_up") == 1
         assert value(found, "mailer_campaigns_accepted_total") == 0
+        assert requests.get(f"http://{place}/readyz", timeout=5).status_code == 404
     finally:
         worker.terminate()
         worker.communicate(timeout=30)

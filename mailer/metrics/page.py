@@ -12,13 +12,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from mailer.metrics.instruments import Instruments
+from mailer.metrics.processes import PATH, WSGI, nothing_here
 from mailer.settings.listening import address_of
 
-PATH = "/metrics"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")  # a proxy has passed the request on
-
-WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def add_metrics(app: Flask, instruments: Instruments, place: str) -> None:
@@ -79,8 +77,7 @@ class OwnPort:
         """As WSGI has it."""
         if (_port(environ) == self._port) == (environ.get("PATH_INFO") == PATH):
             return self._app(environ, start_response)
-        start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"There is nothing here at this port.\n"]
+        return nothing_here(environ, start_response)
 
 
 def _port(environ: dict[str, Any]) -> int | None:

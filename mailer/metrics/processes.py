@@ -12,11 +12,12 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server, values
+from prometheus_client import CollectorRegistry, Metric, make_wsgi_app, start_http_server, values
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -27,6 +28,8 @@ from mailer.settings.listening import address_of
 
 log = logging.getLogger(__name__)
 
+PATH = "/metrics"
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 PREFIX = "mailer-metrics-"
 IN_USE = "in-use"  # a file that is locked for as long as a process uses the folder
 READING = "reading"  # a file that is locked while the counts are read, or moved
@@ -139,17 +142,31 @@ def _listen(registry: CollectorRegistry, host: str, port: int) -> None:
     told = False
     while True:
         try:
-            start_http_server(port, host, registry)
+            server, _ = start_http_server(port, host, registry)
         except OSError as error:
             if not told:
                 log.warning("metrics are not served at port %d by process %d: %s", port, os.getpid(), error.strerror)
             told = True
             threading.Event().wait(TAKE_OVER_SECONDS)
         else:
+            server.set_app(_at_its_path(make_wsgi_app(registry)))  # by itself it answers at every path
             break
     while folder is not None:
         threading.Event().wait(TIDY_SECONDS)
         _tidy(folder)
+
+
+def _at_its_path(app: WSGI) -> WSGI:
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return (app if environ.get("PATH_INFO") == PATH else nothing_here)(environ, start_response)
+
+    return answer
+
+
+def nothing_here(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The answer to whatever has no place at this port."""
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"There is nothing here at this port.\n"]
 
 
 def _wait_for_my_turn(folder: Path | None) -> None:
