@@ -32,8 +32,8 @@ from app import build
 from mailer.engines import EngineParts
 from mailer.engines.celery.application import make_application
 from mailer.engines.celery.child import Child
-from mailer.engines.celery.chores import ChoreThreads
 from mailer.engines.celery.engine import CeleryEngine
+from mailer.engines.celery.task_process import TaskThreads
 from mailer.engines.celery.worker import make_controller
 from mailer.settings import Settings
 from tests.killable import PROCESSES, attempts
@@ -97,8 +97,8 @@ class CeleryInThreads(CeleryEngine):
             self._controller = make_controller(application, self._child.answer, pool=OwnThreads)
         self._worker = threading.Thread(target=self._controller.start, name="celery", daemon=True)
         self._worker.start()
-        self._chores = ChoreThreads(self._parts, application)
-        self._chores.start()
+        self._tasks = TaskThreads(self._parts, application)
+        self._tasks.start()
         super().start()
 
     def stop(self, timeout: float) -> bool:
@@ -109,7 +109,7 @@ class CeleryInThreads(CeleryEngine):
         if not self._told.is_set():
             self._told.set()
             self._controller.hub.call_soon(_shut_down)
-        well = self._chores.stop(max(0.0, ends - time.monotonic()))
+        well = self._tasks.stop(max(0.0, ends - time.monotonic()))
         well = super().stop(max(0.0, ends - time.monotonic())) and well
         self._worker.join(max(0.0, ends - time.monotonic()))
         if not self._worker.is_alive():
@@ -131,7 +131,7 @@ class CeleryWorker:
         self.pid = self.process.pid or 0
 
     def pool(self) -> list[int]:
-        """The processes that deliver; the one for the chores has more threads."""
+        """The processes that deliver; the one for scheduled tasks has more threads."""
         found = [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
         return [pid for pid in found if len(list(Path(f"/proc/{pid}/task").iterdir())) < 4]
 

@@ -17,8 +17,8 @@ from sqlalchemy import select
 from app import build
 from mailer.engines.celery import sweep
 from mailer.engines.celery.application import make_application, queue_of
-from mailer.engines.celery.chores import ChoreProcess
 from mailer.engines.celery.engine import CeleryEngine
+from mailer.engines.celery.task_process import TaskProcess
 from mailer.engines.celery.worker import SharedFlag
 from mailer.storage.models import SeenWorker
 from mailer.storage.notifications import announce_work
@@ -173,9 +173,9 @@ def test_work_that_others_announce_is_rung_for_at_once(
     told = SharedFlag()
     assert isinstance(services.engine, CeleryEngine)
     parts = services.engine._parts
-    chores = ChoreProcess(parts, make_application(settings), told.is_set, services.engine.ring_by)
+    tasks = TaskProcess(parts, make_application(settings), told.is_set, services.engine.ring_by)
     services.db.close()
-    chores.keep_running()
+    tasks.keep_running()
     try:
         with make_application(settings).connection_for_write() as connection, connection.channel() as channel:
             waiting = queue_of(settings).bind(channel)
@@ -190,5 +190,5 @@ def test_work_that_others_announce_is_rung_for_at_once(
                 pytest.fail("nobody rang")
     finally:
         told.set()
-        chores.join()
+        tasks.join()
         services.db.close()

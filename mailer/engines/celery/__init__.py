@@ -4,5 +4,5 @@ A message says that there is work, and nothing else. Whoever gets it makes the s
 engine. So a message that is late, lost, doubled or out of order costs time, and no mail.
 
 `engine` is the web's half: it rings. `worker` is the other half: a parent process with Celery's consumer, its children
-(`child`), and a process beside them for what is no mail (`chores`). In it, `sweep` rings for what nobody announced.
+(`child`), and a process beside them for the rest (`task_process`). There `sweep` rings for what nobody announced.
 """

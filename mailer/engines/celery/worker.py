@@ -1,4 +1,4 @@
-"""The worker: Celery's consumer in the parent, prefork children that deliver, and a process for the chores.
+"""The worker: Celery's consumer in the parent, prefork children that deliver, and a process for scheduled tasks.
 
 A signal of the parent sets a flag in memory that all its processes share. Children ask for it at each checkpoint, so a
 worker that is told to end does so within a checkpoint, and not at the end of a slice.
@@ -20,18 +20,18 @@ from celery.worker.consumer import Consumer
 from mailer.engines.base import EngineParts
 from mailer.engines.celery.application import TASK, make_application
 from mailer.engines.celery.child import Child
-from mailer.engines.celery.chores import ChoreProcess
 from mailer.engines.celery.doorbell import Ringer
+from mailer.engines.celery.task_process import TaskProcess
 from mailer.logs.configuration import adopt
 
-CHORES_LOOK_SECONDS = 2.0
+TASKS_LOOK_SECONDS = 2.0
 WITHOUT = dict.fromkeys(("without_gossip", "without_mingle", "without_heartbeat"), True)
 
 
 def run(parts: EngineParts, ring_by: Callable[[Ringer], None]) -> str | None:
     """Run a worker in this process until SIGTERM or SIGINT; return in words what was wrong, None: nothing.
 
-    `ring_by` is called in the process for the chores, with what rings when new work is announced there.
+    `ring_by` is called in the process for scheduled tasks, with what rings when new work is announced there.
 
     The first of these signals ends it after the checkpoints in hand. SIGQUIT, or SIGINT again, is Celery's cold
     shutdown: it gives up what is running, and leases bring it back.
@@ -39,11 +39,11 @@ def run(parts: EngineParts, ring_by: Callable[[Ringer], None]) -> str | None:
     told = SharedFlag()
     application = make_application(parts.settings)
     child = Child(parts, application, told.is_set)
-    chores = ChoreProcess(parts, application, told.is_set, ring_by)
+    tasks = TaskProcess(parts, application, told.is_set, ring_by)
     _quiet()
     _connect_signals(child, told)
     parts.db.close()  # what the start has opened; the processes open connections of their own
-    controller = make_controller(application, child.answer, pool="prefork", chores=chores)
+    controller = make_controller(application, child.answer, pool="prefork", tasks=tasks)
     for install in (
         handlers.install_worker_term_handler,
         handlers.install_worker_int_handler,
@@ -52,30 +52,30 @@ def run(parts: EngineParts, ring_by: Callable[[Ringer], None]) -> str | None:
         install(controller, verbose=False)  # it would write past the log
     controller.start()
     told.set()
-    chores.join()
+    tasks.join()
     return _words(controller)
 
 
 def make_controller(
-    application: Celery, answer: Callable[[], None], *, pool: Any, chores: ChoreProcess | None = None
+    application: Celery, answer: Callable[[], None], *, pool: Any, tasks: TaskProcess | None = None
 ) -> Any:
     """Celery's worker, which calls `answer` in its pool for each message."""
     application.task(name=TASK, shared=False)(answer)
-    if chores is not None:
-        application.steps["worker"].add(type("ChoreStep", (_ChoreStep,), {"chores": chores}))
+    if tasks is not None:
+        application.steps["worker"].add(type("TasksStep", (_TasksStep,), {"tasks": tasks}))
     return WorkController(app=application, pool_cls=pool, optimization="fair", **WITHOUT)
 
 
-class _ChoreStep(bootsteps.StartStopStep):
-    """Keeps the process for the chores alive."""
+class _TasksStep(bootsteps.StartStopStep):
+    """Keeps the process for scheduled tasks alive."""
 
     requires = ("celery.worker.components:Timer",)
-    chores: ChoreProcess
+    tasks: TaskProcess
 
     def start(self, controller: Any) -> None:
         """Start it, and look after it from then on."""
-        self.chores.keep_running()
-        controller.timer.call_repeatedly(CHORES_LOOK_SECONDS, self.chores.keep_running)
+        self.tasks.keep_running()
+        controller.timer.call_repeatedly(TASKS_LOOK_SECONDS, self.tasks.keep_running)
 
 
 class DoorbellConsumer(Consumer):

@@ -26,7 +26,7 @@ LOOK_SECONDS = 0.2  # how late the process notices that the worker was told to e
 STOP_SECONDS = 20.0
 
 
-class ChoreThreads:
+class TaskThreads:
     """The threads: one for each task, one that sweeps, and one that rings."""
 
     def __init__(self, parts: EngineParts, application: Celery) -> None:
@@ -57,7 +57,7 @@ class ChoreThreads:
         return threading.Thread(target=work, args=(self._stopping,), name=name, daemon=True)
 
 
-class ChoreProcess:
+class TaskProcess:
     """The process. It ends when the worker was `told` to, and when the worker dies.
 
     In it, `ring_by` is called with its ringer.
@@ -78,7 +78,7 @@ class ChoreProcess:
             return
         if self._process is not None:
             log.error("the process for the scheduled tasks ended with %s; it is started again", self._process.exitcode)
-        self._process = multiprocessing.get_context("fork").Process(target=self._run, name="chores")
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, name="tasks")
         self._process.start()
 
     def join(self) -> None:
@@ -94,7 +94,7 @@ class ChoreProcess:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent tells this one
         set_pdeathsig("SIGTERM")
         self._parts.after_fork()
-        threads = ChoreThreads(self._parts, self._application)
+        threads = TaskThreads(self._parts, self._application)
         self._ring_by(threads.ringer)
         threads.start()
         while not (ended.wait(LOOK_SECONDS) or self._told() or os.getppid() != parent) and threads.are_well():
