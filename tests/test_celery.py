@@ -33,7 +33,7 @@ from tests.drills import rounds
 from tests.killable import attempts, settings_for
 from tests.recording_smtp import Fault, RecordingServer, recording_smtp
 from tests.service import PAYLOAD
-from tests.test_crash import Campaigns, extra_copies, prepared
+from tests.test_crash import IN_HAND, Campaigns, extra_copies, prepared
 
 POSTGRESQL = "postgresql://db.example.com/mailer"
 BROKERS = {"rabbitmq": RABBITMQ, "redis": REDIS}
@@ -243,7 +243,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 @contextmanager
 def under_fire(
-    tmp_path: Path, broker: Any, postgresql_url: str, recipients: int
+    tmp_path: Path, broker: Any, postgresql_url: str, recipients: int, lease: int = 5
 ) -> Iterator[tuple[Fire, Campaigns, RecordingServer, Settings]]:
     """All that a drill needs."""
     with ExitStack() as stack:
@@ -256,7 +256,7 @@ def under_fire(
             broker_url=broker.url,
             broker_queue=getattr(broker, "queue", "mailer"),
             slice_seconds=2,
-            lease_seconds=5,
+            lease_seconds=lease,
             workers=2,
         )
         made = stack.enter_context(prepared(settings, recipients))
@@ -294,6 +294,21 @@ def test_whatever_dies_nobody_is_lost_and_few_get_it_twice(tmp_path: Path, broke
         assert copies.total() - len(copies) <= fire.killed * settings.checkpoint
         assert max(copies.values()) <= 2
         assert fire.end() == [0, 0]
+
+
+@pytest.mark.slow
+def test_batches_of_killed_children_go_on_before_their_leases_end(
+    tmp_path: Path, broker: Any, postgresql_url: str
+) -> None:
+    with under_fire(tmp_path, broker, postgresql_url, 1000, lease=600) as (fire, made, server, _settings):
+        campaign_id = made.accept()
+        server.wait_for(10, 60)
+        delivering = [pid for worker in fire.workers for pid in worker.pool()]
+        for pid in delivering:
+            os.kill(pid, signal.SIGKILL)
+        end = made.finish(campaign_id, seconds=90)
+        assert end.sent == 1000
+        assert extra_copies(server) <= len(made.doubtful()) <= len(delivering) * IN_HAND
 
 
 @pytest.mark.slow
