@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -23,7 +24,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -141,8 +141,7 @@ def on_driver(connection: Connection, text: str, values: Mapping[str, Any] | Seq
 def driver_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows of a query that differs each time, as the driver has them: for many rows of texts and numbers."""
     with closing(connection.execute(query)) as result:
-        rows = [*result.cursor.fetchall()]
-    return rows
+        return [*result.cursor.fetchall()]
 
 
 def one_of(kind: str, column: InstrumentedAttribute[str], name: str) -> ColumnElement[bool]:
@@ -174,6 +173,17 @@ def in_turn(connection: Connection, about: str | int, *, shared: bool = False) -
     """
     if not is_postgresql(connection):
         return
-    number = literal(about, BigInteger) if isinstance(about, int) else func.hashtextextended(about, 0)
+    _LOCKS[isinstance(about, int), shared].rows(connection, {"about": about})
+
+
+def _locking(_kind: str, *, number: bool, shared: bool) -> Select[*tuple[Any, ...]]:
     lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
-    connection.execute(select(lock(number)))
+    about = bindparam("about", type_=BigInteger) if number else func.hashtextextended(bindparam("about", type_=Text), 0)
+    return select(lock(about))
+
+
+_LOCKS = {
+    (number, shared): Statement(partial(_locking, number=number, shared=shared))
+    for number in (True, False)
+    for shared in (True, False)
+}
