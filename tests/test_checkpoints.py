@@ -33,6 +33,10 @@ words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 )
 past = st.sampled_from([None, DeliveryStatus.DEFERRED, DeliveryStatus.UNCERTAIN])
 
+# status, status before, attempts, attempts without an outcome, when it is due again, when it was first tried
+USUAL = ("sent", None, 1, 0, None, None)
+UNUSUAL = ("failed", DeliveryStatus.DEFERRED, 2, 1, NOW + 5, NOW - 9)
+
 
 class Undone(Exception):
     """Everything that was written is to be forgotten."""
@@ -52,14 +56,15 @@ def undone(db: Database) -> Iterator[Connection]:
 def results(draw: st.DrawFn) -> list[Result]:
     """What came of up to 130 recipients: most were taken at first, and the others are anything."""
     names = draw(st.lists(words, max_size=130, unique=True))
-    usual = st.just(("sent", None, 1, 0, None, None))
+    usual = st.just(USUAL)
+    nearly = st.sampled_from([(*USUAL[:place], value, *USUAL[place + 1 :]) for place, value in enumerate(UNUSUAL)])
     states = st.sampled_from(list(DeliveryStatus))
     numbers = st.integers(0, 3)
     times = st.none() | st.integers(1, NOW)
     strange = st.tuples(states, past, numbers, numbers, times, times)
     found = []
     for name in names:
-        status, before, attempts, doubts, due_at, first_at = draw(usual | usual | strange)
+        status, before, attempts, doubts, due_at, first_at = draw(usual | usual | nearly | strange)
         item = WorkItem(Recipient(name, "Ann", draw(words)), before, attempts - 1, doubts, first_at)
         found.append(Result(item, DeliveryStatus(status), attempts, doubts, draw(words), due_at))
     return found
