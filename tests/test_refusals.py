@@ -15,8 +15,8 @@ from mailer.audience.preview import measure
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.retention import purge
-from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.checkpoints.permission import still_eligible
+from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.worklist import Result
 from mailer.messages.addresses import comparable
 from mailer.settings import Settings
