@@ -66,8 +66,8 @@ def measure(bench: Bench, big: Path) -> Part:
     notes = (
         f"{PROCESSES} gunicorn worker processes with the checked-in settings, {CONNECTIONS} kept connections. The "
         "engine rests, but for the last rows, so that delivering what was accepted is not measured here.",
-        f"The caller's rate is counted as it is by default, but is {RATE}. Repeats are not looked for, since the same is "
-        "posted again and again.",
+        f"The caller's rate is counted as it is by default, but is {RATE}. Repeats are not looked for, since the same "
+        "is posted again and again.",
         "The bare endpoint validates the same body and answers; it has no database and no credentials. The service "
         "answers after its commit is on the disk.",
     )
