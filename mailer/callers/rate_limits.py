@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 
 from limits import RateLimitItem, parse_many
-from sqlalchemy import BigInteger, Insert, bindparam, case
+from sqlalchemy import BigInteger, bindparam, case
+from sqlalchemy.sql.dml import ReturningInsert
 
 from mailer.errors import TooManyRequests
 from mailer.storage.database import Database
-from mailer.storage.dialects import NewRow, Upsert
+from mailer.storage.dialects import Statement, new_row
 from mailer.storage.models import RateLimit
 
 
@@ -28,7 +29,7 @@ class Allowance:
         return {f"X-RateLimit-{name}": str(value) for name, value in told.items()}
 
 
-def _hitting(new: NewRow) -> Insert:
+def _hitting(kind: str) -> ReturningInsert[int, int]:
     """Begin a window with its first request, or count one more in it."""
     ends = bindparam("ends", type_=BigInteger)
     over = RateLimit.expires_at <= bindparam("now", type_=BigInteger)
@@ -36,13 +37,13 @@ def _hitting(new: NewRow) -> Insert:
         "hits": case((over, 1), else_=RateLimit.hits + 1),
         "expires_at": case((over, ends), else_=RateLimit.expires_at),
     }
-    first = new.values(key=bindparam("counted"), hits=1, expires_at=ends)
+    first = new_row(kind, RateLimit).values(key=bindparam("counted"), hits=1, expires_at=ends)
     return first.on_conflict_do_update(index_elements=["key"], set_=counted).returning(
         RateLimit.hits, RateLimit.expires_at
     )
 
 
-_HIT = Upsert(RateLimit, _hitting)
+_HIT = Statement(_hitting)
 
 
 class RateLimiter:
@@ -67,7 +68,7 @@ class RateLimiter:
         with self._db.write(durable=False) as connection:
             now = self._db.clock(connection)
             ends = now + rate.get_expiry() * 1000
-            hits, ends = _HIT.run(connection, {"counted": key, "now": now, "ends": ends}).one()
+            hits, ends = _HIT.row(connection, {"counted": key, "now": now, "ends": ends})
         left = Allowance(rate.amount, max(0, rate.amount - hits), ends)
         if hits > rate.amount:
             raise TooManyRequests(max(1, math.ceil((ends - now) / 1000)), left.headers())

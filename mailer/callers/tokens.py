@@ -21,6 +21,7 @@ from mailer.audit.log import Act, record
 from mailer.directory.documents import SERVICE_PREFIX
 from mailer.errors import InvalidParams, NotAuthorized, NotFound, NotLoggedIn
 from mailer.storage.database import AnyRow, Database
+from mailer.storage.dialects import Statement, from_json
 from mailer.storage.models import AuthToken, User
 
 SEND_MAIL, SEND_URGENT, MANAGE_USERS = "send-mail", "send-urgent-mail", "manage-users"
@@ -29,11 +30,13 @@ PERMISSIONS = (SEND_MAIL, SEND_URGENT, MANAGE_USERS, MANAGE_CAMPAIGNS, VIEW_AUDI
 SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SHOWN_DIGEST = 16  # characters of a token's digest that tell it from others
 
-# built once: every request runs it
-_TOKEN = (
-    select(AuthToken.user_id, AuthToken.permissions, AuthToken.expires_at, AuthToken.service)
-    .outerjoin(User, User.id == AuthToken.user_id)
-    .where(AuthToken.digest == bindparam("digest"), or_(AuthToken.service, User.active))
+# every request runs it
+_TOKEN = Statement(
+    lambda _kind: (
+        select(AuthToken.user_id, AuthToken.permissions, AuthToken.expires_at, AuthToken.service)
+        .outerjoin(User, User.id == AuthToken.user_id)
+        .where(AuthToken.digest == bindparam("digest"), or_(AuthToken.service, User.active))
+    )
 )
 _GONE = (AuthToken.digest, AuthToken.user_id, AuthToken.permissions)
 
@@ -86,11 +89,14 @@ class Tokens:
         if not user_id or not token:
             raise NotLoggedIn
         with self._db.read() as connection:
-            row = connection.execute(_TOKEN, {"digest": _digest(token)}).one_or_none()
-            expired = row and row.expires_at is not None and row.expires_at <= self._db.clock(connection)
-        if row is None or expired or not hmac.compare_digest(row.user_id.encode(), user_id.encode()):
+            row = _TOKEN.row(connection, {"digest": _digest(token)})
+            if row is None:
+                raise NotLoggedIn
+            known_as, permissions, expires_at, service = row
+            expired = expires_at is not None and expires_at <= self._db.clock(connection)
+        if expired or not hmac.compare_digest(known_as.encode(), user_id.encode()):
             raise NotLoggedIn
-        return Caller(row.user_id, frozenset(row.permissions), row.service)
+        return Caller(known_as, frozenset(from_json(permissions)), bool(service))
 
     def create(self, user_id: str, permissions: Sequence[str], expires_in: int | None = None) -> str:
         """Make a token, which can be shown only now. It is valid for `expires_in` ms; None: for good.

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import Connection, Table, and_, insert, select, update
+from sqlalchemy import BigInteger, Connection, Insert, Select, Table, and_, bindparam, insert, select, update
 
-from mailer.campaigns.draft import Draft
+from mailer.campaigns.draft import DRAFT_COLUMNS, Draft
 from mailer.errors import IdempotencyConflict
 from mailer.storage.database import Database
-from mailer.storage.dialects import in_turn
+from mailer.storage.dialects import Statement, in_turn
 from mailer.storage.models import Campaign, CampaignState, IdempotencyKey
 from mailer.storage.notifications import announce_work
 
 ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # whoever posts the same draft after that wants it sent
 KEY_LIFETIME = 24 * 60 * 60 * 1000  # ms
 
-_ACCEPT = cast(Table, Campaign.__table__).insert()  # built once, on the table itself: the ORM would be slower
+_COLUMNS = cast(Table, Campaign.__table__).columns
+_GIVEN = ("id", "caller_id", *DRAFT_COLUMNS, "fingerprint", "state", "created_at", "due_at", "turn_at", "fence")
+_DEFAULTS: dict[str, Any] = {
+    one.key: cast(Any, one.default).arg for one in _COLUMNS if one.default and one.key not in _GIVEN
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,31 @@ def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *
             earlier = None
         if earlier is not None:
             return Accepted(earlier, replayed=True)
-        values = {"id": campaign_id, "caller_id": caller_id, **draft.columns(), "fingerprint": fingerprint}
-        values |= {"state": CampaignState.ACCEPTED, "created_at": now, "due_at": now, "turn_at": now, "fence": 0}
-        connection.execute(_ACCEPT, values)
+        said = draft.columns() | {"query": json.dumps(draft.query), "priority": draft.priority and draft.priority.value}
+        values = {"id": campaign_id, "caller_id": caller_id, **said, "fingerprint": fingerprint}
+        values |= {"state": CampaignState.ACCEPTED.value, "created_at": now, "due_at": now, "turn_at": now, "fence": 0}
+        _ACCEPT.changed(connection, {f"new_{name}": value for name, value in values.items()})
         announce_work(connection)
         return Accepted(campaign_id)
 
     return db.write_shared(write)
+
+
+def _accepting(_kind: str) -> Insert:
+    return insert(Campaign).values({**_DEFAULTS, **{name: bindparam(f"new_{name}") for name in _GIVEN}})
+
+
+def _newest_of_the_same(_kind: str) -> Select[str]:
+    after, before = (bindparam(name, type_=BigInteger) for name in ("after", "before"))
+    lately = and_(Campaign.created_at > after, Campaign.created_at < before)
+    same = (Campaign.caller_id == bindparam("caller"), Campaign.fingerprint == bindparam("said"), lately)
+    newest = select(Campaign.id).where(*same, Campaign.state.not_in(ENDED_EARLY)).order_by(Campaign.id.desc())
+    return newest.limit(1)
+
+
+# every POST runs both
+_ACCEPT = Statement(_accepting)
+_SAME = Statement(_newest_of_the_same)
 
 
 def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int, window: int) -> str | None:
@@ -65,10 +88,9 @@ def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int
     than the window.
     """
     in_turn(connection, f"{caller_id} {fingerprint}")
-    lately = and_(Campaign.created_at > now - window, Campaign.created_at < now + window)
-    same = (Campaign.caller_id == caller_id, Campaign.fingerprint == fingerprint, lately)
-    newest = select(Campaign.id).where(*same, Campaign.state.not_in(ENDED_EARLY)).order_by(Campaign.id.desc())
-    return connection.scalar(newest.limit(1))
+    place = {"caller": caller_id, "said": fingerprint, "after": now - window, "before": now + window}
+    [found] = _SAME.row(connection, place) or (None,)
+    return found
 
 
 def _claim_key(

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any, cast
 
 from sqlalchemy import Column, Table, Text, select
@@ -20,6 +21,7 @@ from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, Priority
 
+MAX_KEPT = 2_000  # characters of a query whose selector is kept
 KEPT = ("dry_run", "priority")  # fields that a purge keeps; it empties every other
 
 
@@ -44,7 +46,7 @@ class Draft:
 
     def columns(self) -> dict[str, Any]:
         """Return the draft as values of the campaign's columns."""
-        return {name: getattr(self, name) for name in _NAMES}
+        return {name: getattr(self, name) for name in DRAFT_COLUMNS}
 
     def fingerprint(self, *, sort_keys: bool = False) -> str:
         """Return a hash that recognises the same draft; with `sort_keys`, whatever the order of keys in its query.
@@ -55,7 +57,7 @@ class Draft:
         return hashlib.sha256(json.dumps(said, sort_keys=sort_keys).encode()).hexdigest()
 
 
-_NAMES = tuple(field.name for field in fields(Draft))
+DRAFT_COLUMNS = tuple(field.name for field in fields(Draft))
 
 
 def make_draft(
@@ -83,11 +85,26 @@ def make_draft(
         raise InvalidFromAddress
     if UNSUBSCRIBE not in body:
         raise MissingUnsubscribeLink
-    selector = parse_query(query)
-    compile_selector(selector)
+    selector = _selected(query)
     reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
     selected = (selector, bool(dry_run))
     return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority)
+
+
+@lru_cache(maxsize=256)
+def _known_selector(query: str) -> Mapping[str, Any]:
+    selector = parse_query(query)
+    compile_selector(selector)
+    return selector
+
+
+def _selected(query: str | None) -> Mapping[str, Any]:
+    """The selector in `query`; programs send the same few again and again. Nobody may change it. Raises `InvalidQuery`.
+
+    Long ones are not kept, so that they take no memory.
+    """
+    text = query or ""
+    return _known_selector(text) if len(text) <= MAX_KEPT else _known_selector.__wrapped__(text)
 
 
 def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Template:
@@ -113,7 +130,7 @@ def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Templat
 
 def compile_campaign(db: Database, settings: Settings, campaign_id: str) -> Template:
     """Compile the message of a campaign on record. Raises what `compile_draft` raises."""
-    wanted = select(*(getattr(Campaign, name) for name in _NAMES)).where(Campaign.id == campaign_id)
+    wanted = select(*(getattr(Campaign, name) for name in DRAFT_COLUMNS)).where(Campaign.id == campaign_id)
     with db.read() as connection:
         row = connection.execute(wanted).one()
     return compile_draft(Draft(*row), campaign_id, settings)
@@ -122,7 +139,7 @@ def compile_campaign(db: Database, settings: Settings, campaign_id: str) -> Temp
 def forgotten() -> dict[str, Any]:
     """Return what a purge writes over a campaign's draft: null, or an empty value in columns that allow no null."""
     columns = cast(Table, Campaign.__table__).columns
-    return {name: _nothing(columns[name]) for name in _NAMES if name not in KEPT}
+    return {name: _nothing(columns[name]) for name in DRAFT_COLUMNS if name not in KEPT}
 
 
 def _nothing(column: Column[Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import lru_cache
 
 NAMES = ("unsubscribe", "name", "fname", "lname", "email", "Site_Name", "Site_URL")
 UNSUBSCRIBE = "[unsubscribe]"  # every body must have it
@@ -44,6 +45,7 @@ def unknown_placeholders(*texts: str) -> list[tuple[str, str | None]]:
     return list(found.items())
 
 
+@lru_cache(maxsize=1024)  # comparing takes a fifth of accepting a campaign, and most words come again
 def _nearest(word: str) -> str | None:
     first = re.split(r"\W", word.strip(), maxsplit=1)[0].lower()  # `fname` of `fname|there`
     letters = _NOT_LETTERS.sub("", word).lower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -23,7 +24,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -173,6 +173,17 @@ def in_turn(connection: Connection, about: str | int, *, shared: bool = False) -
     """
     if not is_postgresql(connection):
         return
-    number = literal(about, BigInteger) if isinstance(about, int) else func.hashtextextended(about, 0)
+    _LOCKS[isinstance(about, int), shared].rows(connection, {"about": about})
+
+
+def _locking(_kind: str, *, number: bool, shared: bool) -> Select[*tuple[Any, ...]]:
     lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
-    connection.execute(select(lock(number)))
+    about = bindparam("about", type_=BigInteger) if number else func.hashtextextended(bindparam("about", type_=Text), 0)
+    return select(lock(about))
+
+
+_LOCKS = {
+    (number, shared): Statement(partial(_locking, number=number, shared=shared))
+    for number in (True, False)
+    for shared in (True, False)
+}

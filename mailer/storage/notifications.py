@@ -17,7 +17,7 @@ from sqlalchemy import Connection, make_url
 from mailer.errors import ConfigError
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
-from mailer.storage.dialects import is_postgresql
+from mailer.storage.dialects import is_postgresql, on_driver
 from mailer.storage.postgresql import connect
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def announce_work(connection: Connection) -> None:
     Not for checkpoints: PostgreSQL lets transactions that announce something commit only one after the other.
     """
     if is_postgresql(connection):
-        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+        on_driver(connection, f"NOTIFY {CHANNEL}", ())
 
 
 def listener_for(db: Database, url: str = "") -> Listener | None:

@@ -65,9 +65,9 @@ def write(connection: Connection, claim: Claim, results: Sequence[Result], now: 
     taken: list[str] = []  # user id, address and reply, one after the other
     others = []
     for result in results:
-        (recipient, past, _, _, first_at, _), status, attempts, doubts, reply, due_at, _, _ = result
-        new = past is None and first_at is None and due_at is None
-        if new and status is DeliveryStatus.SENT and attempts == 1 and doubts == 0 and recipient.address:
+        (recipient, _, _, _, first_at, _), status, attempts, doubts, reply, due_at, _, _ = result
+        first = attempts == 1 and doubts == 0 and first_at is None and due_at is None
+        if first and status is DeliveryStatus.SENT and recipient.address:
             taken += (recipient.user_id, recipient.address, reply)
         else:
             others.append(result)
