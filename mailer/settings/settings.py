@@ -49,7 +49,7 @@ class Settings:
     allow_local_links: bool = False  # whether mail to other machines may have links that only work on this one
     allowed_senders: tuple[str, ...] = ()
     batch_size: int = 500
-    checkpoint: int = 50  # messages
+    checkpoint: int = 100  # messages
     lease_seconds: int = 60
     workers: int = 1
     domain_rates: tuple[tuple[str, float], ...] = ()  # domains, each with the ms between two messages

@@ -70,23 +70,9 @@ def lock(connection: Connection, choice: Choice, now: int, admission: Admission)
 
 
 def _due(row: tuple[Any, ...], *, half_open: bool) -> Due:
-    (
-        *place,
-        attempting,
-        checkpoint,
-        takeovers,
-        pending,
-        dry_run,
-        merged,
-        state,
-        errors,
-        caller_id,
-        priority,
-        overlaps,
-    ) = row
-    counts = (from_json(attempting), checkpoint, takeovers, pending)
-    campaign = (bool(dry_run), bool(merged), state, errors, caller_id, Priority(priority))
-    return Due._make([*place, *counts, *campaign, bool(overlaps), half_open])
+    due = Due._make([*row, half_open])
+    due = due._replace(attempting=from_json(due.attempting), priority=Priority(due.priority))
+    return due._replace(dry_run=bool(due.dry_run), merged=bool(due.merged), overlaps=bool(due.overlaps))
 
 
 def take(
