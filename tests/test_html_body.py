@@ -123,6 +123,8 @@ def test_url_in_text_is_the_same_in_both_parts_and_in_the_link() -> None:
         pytest.param("<br><p [name]>x", f"<br><p {ENCODED}>x", id="where an attribute's name would be"),
         pytest.param("<p title=[name]>x", f'<p title="{ESCAPED}">x', id="without quotes"),
         pytest.param("<p title=a\"[fname]'>x", '<p title="a&quot;Ann\'">x', id="without quotes, with quotes"),
+        pytest.param("<br><A[fname]<p>", "<br>&lt;AAnn<p>", id="in a tag without an end"),
+        pytest.param("<p>1 <b and [fname] <i>2</i>", "<p>1 &lt;b and Ann <i>2</i>", id="behind a tag without an end"),
     ],
 )
 def test_value_never_becomes_markup(source: str, markup: str) -> None:

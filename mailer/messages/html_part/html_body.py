@@ -17,6 +17,8 @@ LINK = "unsubscribe"
 _TO_LINK = re.compile(r"\s*(?:(?i:https?://))?\[unsubscribe\]\s*(?:[?#].*)?", re.DOTALL)
 _BARE_URL = re.compile(f"({URL})")
 _OPEN_END = re.compile(r"<\Z|&[#\w]*\Z")  # with a value after it, it would become a tag or a character reference
+# text to us, but a browser looks for the end of a tag from there on, and would take a value for its attributes
+_STRAY_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _NO_LINK_INSIDE = {"a", "button", "option", "select", "label", "textarea", "title", "summary"}
 _SEEN = {"img", "svg", "input", "video", "picture", "hr"}  # elements that show something without text
 _PLACES = {"srcset": "srcset", "imagesrcset": "srcset", "ping": "ping", "archive": "ping"}
@@ -129,7 +131,7 @@ class _Reader:
         return _unclickable(text_segments(value, self._site, html.escape))
 
     def _text(self, source: str, token: Token) -> None:
-        for number, piece in enumerate(_BARE_URL.split(source)):
+        for number, piece in enumerate(_BARE_URL.split(_STRAY_TAG.sub("&lt;", source))):
             if number % 2:
                 url = trimmed(piece)
                 self._shown(url_segments(url, self._site, escape=html.escape), token)
