@@ -133,7 +133,7 @@ class CeleryWorker:
     def pool(self) -> list[int]:
         """The processes that deliver; the one for scheduled tasks has more threads."""
         found = [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
-        return [pid for pid in found if len(list(Path(f"/proc/{pid}/task").iterdir())) < 4]
+        return [pid for pid in found if len(list(Path(f"/proc/{pid}/task").iterdir())) < 6]
 
     def signal_all(self, signum: int) -> None:
         """Signal every process, as a service manager does."""
