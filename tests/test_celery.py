@@ -106,6 +106,7 @@ def silent_server() -> Iterator[str]:
         yield f"127.0.0.1:{line.getsockname()[1]}"
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "silent"), [("amqp", True), ("redis", True), ("amqp", False)])
 def test_broker_that_is_away_holds_up_nobody_and_is_told(
@@ -296,6 +297,7 @@ def test_whatever_dies_nobody_is_lost_and_few_get_it_twice(tmp_path: Path, broke
         assert fire.end() == [0, 0]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_batches_of_killed_children_go_on_before_their_leases_end(
     tmp_path: Path, broker: Any, postgresql_url: str
@@ -311,6 +313,7 @@ def test_batches_of_killed_children_go_on_before_their_leases_end(
         assert extra_copies(server) <= len(made.doubtful()) <= len(delivering) * IN_HAND
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_worker_that_is_told_to_end_does_so_within_a_checkpoint(
     tmp_path: Path, broker: Any, postgresql_url: str

@@ -121,6 +121,7 @@ def until(found: Callable[[], Any]) -> None:
     raise AssertionError("not within 30 s")
 
 
+@pytest.mark.ci
 def test_children_count_together_and_one_of_them_answers(worker: RealWorker, made: Campaigns) -> None:
     until(lambda: len(delivering(made)) == 2)
     made.finish(made.accept())
@@ -149,6 +150,7 @@ def counts_of(worker: RealWorker, pids: set[int]) -> list[Path]:
     return [path for path in (worker.folder / "tmp").rglob("counter_*.db") if path.name in names]
 
 
+@pytest.mark.ci
 def test_every_line_is_logged_as_all_lines_are(worker: RealWorker, made: Campaigns) -> None:
     until(lambda: len(delivering(made)) == 2)
     os.kill(min(delivering(made)), signal.SIGKILL)

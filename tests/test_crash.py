@@ -180,6 +180,7 @@ def test_kill_at_a_step_leaves_exactly_one_file_each(tmp_path: Path, trap: Trap)
     assert len(list((tmp_path / "mail").glob("*.eml"))) == 30
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_workers_killed_at_random_lose_nobody(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:

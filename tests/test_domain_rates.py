@@ -183,6 +183,7 @@ def test_failures_are_tried_again_by_their_own_batches(db: Database) -> None:
     assert sorted(harness.arrived()) == sorted(addresses)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["gmail.com", "a.example", "outlook.com", None])
 @pytest.mark.parametrize("since", ["gmail.com", "a.example", "outlook.com"])

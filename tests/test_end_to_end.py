@@ -42,6 +42,7 @@ def addresses(count: int) -> list[str]:
     return [f"user{number:05d}@example.com" for number in range(count)]
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 def test_thousands_of_users_through_files_each_exactly_once(tmp_path: Path) -> None:
     made = Service(tmp_path, workers=4, transport=f"file:{tmp_path}/mail")
@@ -57,6 +58,7 @@ def test_thousands_of_users_through_files_each_exactly_once(tmp_path: Path) -> N
     assert len((tmp_path / "mail" / "index.ndjson").read_text().splitlines()) == MANY
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 def test_thousands_of_users_on_the_console_each_exactly_once(tmp_path: Path) -> None:
     made = Service(tmp_path, workers=2, transport="console:?format=line")

@@ -514,6 +514,7 @@ def lines_of_a_batch(machine: Machine) -> list[int]:
     return first
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 @pytest.mark.parametrize("part", range(PARTS))
 def test_kill_at_any_line_costs_at_most_what_was_drawn(tmp_path: Path, add_users, part: int) -> None:

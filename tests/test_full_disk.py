@@ -87,6 +87,7 @@ def put_users(service: Service, count: int) -> None:
         connection.execute(insert(User), [user_row(number) for number in range(count)])
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 def test_every_200_is_in_the_database_while_the_disk_fills_and_is_freed(small_disk: Path, tmp_path: Path) -> None:
     address = migrated_sqlite(small_disk / "mailer.db")
@@ -114,6 +115,7 @@ def test_every_200_is_in_the_database_while_the_disk_fills_and_is_freed(small_di
     assert taken == stored
 
 
+@pytest.mark.ci
 def test_outcomes_wait_for_a_disk_that_is_full(small_disk: Path, tmp_path: Path) -> None:
     settings = {"batch_size": 50, "checkpoint": 10, "site_url": "https://example.com"}
     with recording_smtp(tmp_path) as server:

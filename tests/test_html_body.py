@@ -237,6 +237,7 @@ def test_tokens_of_anything_cover_it_and_nothing_is_lost(source: str) -> None:
     assert ("[unsubscribe]" not in source) or LINK in made.text[1::2]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["<", "<a ", "<a b='", '<a b="', "<!--", "<title>", "</", "<!", "<a =", "<!--[if ", "<p>[name]", "<style>",

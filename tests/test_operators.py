@@ -279,6 +279,7 @@ def sent(service: Service) -> int:
         return connection.scalar(select(func.count()).select_from(Delivery)) or 0
 
 
+@pytest.mark.ci
 def test_hold_is_seen_by_processes_that_start_and_by_all_that_run(
     database_url: str, tmp_path: Path, relay: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

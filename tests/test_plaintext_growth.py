@@ -65,6 +65,7 @@ def work(markup: str) -> tuple[int, int]:
     return calls, sum(map(len, segments))
 
 
+@pytest.mark.ci
 @pytest.mark.drill
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE.keys())
 def test_work_and_length_grow_with_the_source(piece: str) -> None:

@@ -381,6 +381,7 @@ KILLS = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize("traps", KILLS, ids=[" and ".join(map(str, traps)) for traps in KILLS])
 def test_campaign_counts_once_though_its_worker_is_killed(db: Database, add_users, tmp_path: Path, traps) -> None:

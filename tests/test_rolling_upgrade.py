@@ -95,6 +95,7 @@ def versions(database_url: str, tmp_path: Path, add_users: Any) -> Iterator[tupl
         yield made[0], made[1]
 
 
+@pytest.mark.ci
 def test_old_and_new_version_serve_and_deliver_together(versions: tuple[Version, Version]) -> None:
     old, new = (version.service for version in versions)
     draft = Draft("", "news@example.com", "before", "Hello [name] [unsubscribe]", {}, False)

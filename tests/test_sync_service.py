@@ -75,6 +75,7 @@ def readiness(server: WebServer) -> tuple[int, dict[str, str]]:
     return answer.status_code, answer.json()
 
 
+@pytest.mark.ci
 def test_workspace_is_read_once_a_period_by_all_processes_together(deployment: Deployment) -> None:
     with deployment.served(workers=3) as server:
         wait_until(lambda: len(deployment.active()) == len(NAMES))

@@ -132,6 +132,7 @@ def test_planning_past_its_limit_ends_with_the_reason(db: Database) -> None:
     assert not planner.plan_next()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_two_processes_plan_what_takes_longer_than_a_lease_once(database_url: str, tmp_path: Path) -> None:
     """Before, each was fenced off by the other as soon as its lease was over, for ever."""
