@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST_PROCESSES ?= 4
+PYTEST_PROCESSES ?= 5
 TESTS ?= not ci
 PAGES := mailer/pages
 PYBABEL := $(CURDIR)/$(BIN)/pybabel -q

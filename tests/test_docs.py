@@ -39,7 +39,12 @@ from transports.smtp.settings import SMTPSettings
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-SESSIONS = [page for page in PAGES if any(block.words[:1] == ("sh",) for block in blocks(page))]
+LONG = {"operations.md", "engines.md"}  # half a minute of commands
+SESSIONS = [
+    pytest.param(page, marks=pytest.mark.ci if page.name in LONG else (), id=page.name)
+    for page in PAGES
+    if any(block.words[:1] == ("sh",) for block in blocks(page))
+]
 SCHEMES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]["mailer.transports"]
 CLIENT_VARIABLES = {"MAILER_USER_ID", "MAILER_AUTH_TOKEN"}  # of the command line, not of the service
 
@@ -326,7 +331,7 @@ def test_make_targets_exist(page: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(330)  # the longest page starts forty commands, and takes 50 s beside other tests
-@pytest.mark.parametrize("page", SESSIONS, ids=name_of)
+@pytest.mark.parametrize("page", SESSIONS)
 def test_commands_of_page_work_top_to_bottom(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     missing = doc_session.available()
     if missing:

@@ -16,7 +16,7 @@ from mailer.storage.models import User
 from tests.conftest import chromium, user_row
 from tests.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 AXE = Path(__file__).parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
 SECONDS = 30
