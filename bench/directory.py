@@ -50,12 +50,17 @@ def fill(db: Database, count: int) -> None:
             connection.execute(insert(User), rows)
 
 
-def create(path: Path, count: int) -> Path:
-    """A database file with `count` users."""
-    db = database_at(url_of(path))
+def filled(url: str, count: int) -> Database:
+    """The database at `url`, which is empty so far, with `count` users."""
+    db = database_at(url)
     db.migrate()
     fill(db, count)
-    db.close()
+    return db
+
+
+def create(path: Path, count: int) -> Path:
+    """A database file with `count` users."""
+    filled(url_of(path), count).close()
     return path
 
 

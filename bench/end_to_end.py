@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from bench.processes import smtp_sink
 from bench.rendering import message_size
 from bench.scale import Bench
 from bench.service import Sent, serving
-from mailer.selector import database_at
 
 ON_POSTGRESQL = "mailer on PostgreSQL, 1 process"
 SHAPES = {"1 process": (1, 1), "1 process of 2 threads": (1, 2), "2 processes": (2, 1)}
@@ -63,10 +61,8 @@ def _ours(bench: Bench, original: Path, processes: int, threads: int, port: int)
 
 def _on_postgresql(bench: Bench, port: int) -> Sent:
     """The same over a database of its own, which is filled first."""
-    with postgresql() as url, closing(database_at(str(url))) as db:
-        db.migrate()
-        directory.fill(db, bench.scale.recipients)
-        db.close()
+    with postgresql() as url:
+        directory.filled(str(url), bench.scale.recipients).close()
         folder = bench.work / "postgresql"
         folder.mkdir(exist_ok=True)
         settings = {"database_url": url, "workers": 1, "transport": f"smtp://127.0.0.1:{port}"}

@@ -28,7 +28,6 @@ from mailer.campaigns.draft import make_draft
 from mailer.campaigns.progress import progress
 from mailer.engines.celery.application import make_application
 from mailer.engines.celery.doorbell import Doorbell
-from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 
@@ -46,7 +45,8 @@ def measure(bench: Bench) -> Part:
     with postgresql() as mine, postgresql() as theirs:
         if mine is None or theirs is None:
             return Part("engines", TITLE, notes=("Left out: PostgreSQL (none answers at BENCH_POSTGRESQL).",))
-        with closing(_filled(mine, bench)) as one, closing(_filled(theirs, bench)) as other:
+        people = bench.scale.recipients
+        with closing(directory.filled(mine, people)) as one, closing(directory.filled(theirs, people)) as other:
             found = {name: broker for name, broker in BROKERS.items() if _answers(broker)}
             runs = in_turn(bench.scale.rounds, {n: partial(_pair, bench, one, other, b) for n, b in found.items()})
             numbers = {n: partial(_run, bench, one, n, engine="local", workers=1) for n in (1, PROCESSES)}
@@ -55,13 +55,6 @@ def measure(bench: Bench) -> Part:
         _delete(broker)
     figures = (*_figures(runs), *_alone(alone))
     return Part("engines", TITLE, _ratios(runs), figures, _notes(bench, set(BROKERS) - set(found)))
-
-
-def _filled(url: str, bench: Bench) -> Database:
-    db = database_at(url)
-    db.migrate()
-    directory.fill(db, bench.scale.recipients)
-    return db
 
 
 def _pair(bench: Bench, one: Database, other: Database, broker: str) -> Pair:

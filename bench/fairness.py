@@ -15,7 +15,7 @@ from bench.figures import Figure, Part, Ratio
 from bench.processes import smtp_sink
 from bench.scale import Bench
 from bench.service import Service, Unfinished, serving
-from mailer.campaigns.progress import Progress, progress
+from mailer.campaigns.progress import progress
 from mailer.selector import database_at
 from mailer.storage.database import Database
 
@@ -78,16 +78,11 @@ def _post(service: Service, headers: dict[str, str], **changes: str) -> str:
 def _until(db: Database, campaign_id: str, sent: int) -> float:
     """When so many of it were on record as sent."""
     ends = time.monotonic() + SECONDS
-    while _look(db, campaign_id, ends).sent < sent:
+    while (now := progress(db, campaign_id)).sent < sent:
+        if time.monotonic() > ends:
+            raise Unfinished(f"{now.state}, {now.sent} of {now.planned} sent")
         time.sleep(LOOK_SECONDS)
     return time.monotonic()
-
-
-def _look(db: Database, campaign_id: str, ends: float) -> Progress:
-    now = progress(db, campaign_id)
-    if time.monotonic() > ends:
-        raise Unfinished(f"{now.state}, {now.sent} of {now.planned} sent")
-    return now
 
 
 def _rate(db: Database, campaign_id: str, window: float, begun: float, before: int) -> float:

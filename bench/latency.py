@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from bench import directory, newsletter
 from bench.audience import postgresql
 from bench.figures import Figure, Part, Ratio
 from bench.scale import Bench
 from bench.service import Service, serving
-from mailer.selector import database_at
 
 TITLE = "12. At rest: from the POST of a message to one person to its outcome on record"
 USERS = 100
@@ -24,8 +23,8 @@ ONE = json.dumps({"_id": next(newsletter.people(1)).id})
 def measure(bench: Bench) -> Part:
     """On both databases, with the checked-in settings."""
     figures = []
-    with closing(database_at(directory.url_of(directory.create(bench.work / "at-rest.db", USERS)))) as db:
-        figures.append(Figure("SQLite", "ms", _latencies(bench, db.url)))
+    file = directory.create(bench.work / "at-rest.db", USERS)
+    figures.append(Figure("SQLite", "ms", _latencies(bench, directory.url_of(file))))
     with _filled() as url:
         if url is not None:
             figures.append(Figure("PostgreSQL", "ms", _latencies(bench, url)))
@@ -40,9 +39,7 @@ def measure(bench: Bench) -> Part:
 def _filled() -> Iterator[str | None]:
     with postgresql() as url:
         if url is not None:
-            with closing(database_at(url)) as db:
-                db.migrate()
-                directory.fill(db, USERS)
+            directory.filled(url, USERS).close()
         yield url
 
 

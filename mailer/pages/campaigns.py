@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from mailer.campaigns import control, progress
+from mailer.campaigns.stops import BLOCKED, HELD
 from mailer.delivery import minutes
 from mailer.engines import Engine
 from mailer.errors import InvalidState
@@ -17,16 +18,17 @@ from mailer.pages.signed_in import SignIns, signed_in, to_page
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import CampaignState, DeliveryStatus
+from mailer.storage.models.states import ACTIVE, UNFINISHED, WITH_ISSUES
 
 PAGE, OUTCOMES, MINUTES = 50, 100, 1000
 STATUSES = tuple(status.value for status in DeliveryStatus)
-ENDED = (CampaignState.COMPLETED, CampaignState.COMPLETED_WITH_ISSUES, CampaignState.CANCELLED, CampaignState.FAILED)
-STILL = (CampaignState.PAUSED, *ENDED)  # nothing changes until a person does something
+STILL = tuple(state for state in CampaignState if state not in ACTIVE)  # nothing changes until a person does something
+GOING = (CampaignState.RUNNING, HELD, BLOCKED)  # as a running campaign may be shown
 ACTIONS = {
-    "pause": (CampaignState.RUNNING, CampaignState.RESTING, "held", "blocked"),
+    "pause": (*GOING, CampaignState.RESTING),
     "resume": (CampaignState.PAUSED, CampaignState.RESTING),
-    "cancel": ("accepted", "planning", "running", "resting", "paused", "held", "blocked"),
-    "retry": (CampaignState.COMPLETED_WITH_ISSUES, CampaignState.FAILED, CampaignState.PAUSED),
+    "cancel": (*GOING, *UNFINISHED),
+    "retry": (*WITH_ISSUES, CampaignState.PAUSED),
 }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MINUTE = 60_000
+from mailer.delivery.minutes import MINUTE
+
 MOST_BARS = 60
 
 
