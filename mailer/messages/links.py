@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import hmac
 import html
 import quopri
 import re
@@ -109,13 +110,10 @@ class _KeyedHMAC(SigningAlgorithm):
     """HMAC-SHA-256 (RFC 2104) with one key, which is hashed once and not for each link; any other key is ignored."""
 
     def __init__(self, key: bytes) -> None:
-        block = key.ljust(sha256().block_size, b"\0")
-        self._inner = sha256(bytes([octet ^ 0x36 for octet in block]))
-        self._outer = sha256(bytes([octet ^ 0x5C for octet in block]))
+        self._keyed = hmac.new(key, digestmod="sha256")
 
     @override
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(value)
-        outer.update(inner.digest())
-        return outer.digest()
+        mac = self._keyed.copy()
+        mac.update(value)
+        return mac.digest()
