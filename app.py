@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Flask
+from flask import Flask
 
-from mailer.api import (
-    audience,
-    campaigns,
-    control,
-    health,
-    mailer,
-    operators,
-    sessions,
-    suppressed_addresses,
-    unsubscribes,
-    users,
-)
-from mailer.api.errors import EnvelopeApi, protect, register_errors
-from mailer.api.guard import ConcurrencyLimit, Guard, tell_rates
-from mailer.api.openapi import service_version, spec_options
+from mailer.api.errors import protect, register_errors
+from mailer.api.guard import ConcurrencyLimit, tell_rates
+from mailer.api.openapi import service_version
+from mailer.api.registration import ApiParts, add_api
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.audit.retention import audit_retention
-from mailer.callers.client_address import TrustedProxies
-from mailer.callers.page_sessions import PageSessions
-from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers, callers_for
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.draft import compile_campaign
@@ -52,10 +37,9 @@ from mailer.pacing.admission import Admission
 from mailer.pacing.domain_slots import DomainSlots
 from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, signed_in_pages, unsubscribe
-from mailer.pages.campaigns import Parts
-from mailer.pages.signed_in import SignIns
+from mailer.pages.parts import PageParts
 from mailer.selector import database_at
-from mailer.settings import Settings, site_address
+from mailer.settings import Settings
 from mailer.settings.advice import settings_with_warnings
 from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
@@ -171,7 +155,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["mailer"] = services
     _configure(app, settings)
     callers = callers_for(settings, services.db, services.tokens)
-    _add_api(app, services, callers)
+    add_api(app, _api_parts(services, callers))
     _add_pages(app, services, callers)
     if services.instruments is not None:
         from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
@@ -192,55 +176,38 @@ def _configure(app: Flask, settings: Settings) -> None:
     tell_requests(app)
 
 
-def _add_api(app: Flask, services: Services, callers: Callers) -> None:
-    """Add the JSON API, its OpenAPI document, and the health checks, which are part of neither."""
-    app.config.update(API_TITLE="Mailer", API_VERSION=service_version(), OPENAPI_VERSION="3.0.3")
-    app.config.update(OPENAPI_URL_PREFIX="/docs", OPENAPI_JSON_PATH="openapi.json")
-    settings, db, engine = services.settings, services.db, services.engine
-    observer = services.instruments or UNOBSERVED
-    limiter = RateLimiter(db, settings.rate_limit)
-    audience_limiter = RateLimiter(db, settings.audience_rate_limit)
-    guard = Guard(callers.authenticator, limiter, audience_limiter, TrustedProxies(settings.trusted_proxies))
-    api = EnvelopeApi(app, spec_kwargs=spec_options())
-    for blueprint in (
-        sessions.make_blueprint(guard, callers.sessions),
-        mailer.make_blueprint(db, guard, engine, settings, observer),
-        audience.make_blueprint(db, guard, services.directory_reads, settings, links=services.links),
-        campaigns.make_blueprint(db, guard, settings.send_window),
-        unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
-        suppressed_addresses.make_blueprint(db, guard),
-        users.make_blueprint(db, guard),
-        control.make_blueprint(db, guard, engine, observer, settings.send_window),
-        operators.make_blueprint(db, guard, engine),
-    ):
-        api.register_blueprint(blueprint)
-    troubles = {name: task.trouble for name, task in services.tasks.items()}
-    window = settings.send_window
-    notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
-    checks = health.make_blueprint(db, services.transport, engine, troubles, _warnings(services), notes)
-    app.register_blueprint(checks)
+def _api_parts(services: Services, callers: Callers) -> ApiParts:
+    return ApiParts(
+        settings=services.settings,
+        db=services.db,
+        engine=services.engine,
+        transport=services.transport,
+        links=services.links,
+        callers=callers,
+        observer=services.instruments or UNOBSERVED,
+        directory_reads=services.directory_reads,
+        troubles={name: task.trouble for name, task in services.tasks.items()},
+    )
+
+
+def _page_parts(services: Services, callers: Callers) -> PageParts:
+    return PageParts(
+        settings=services.settings,
+        db=services.db,
+        engine=services.engine,
+        transport=services.transport,
+        links=services.links,
+        callers=callers,
+        observer=services.instruments or UNOBSERVED,
+    )
 
 
 def _add_pages(app: Flask, services: Services, callers: Callers) -> None:
     """Add the HTML pages. Those for recipients come last, since they have the errors below their own address."""
     settings = services.settings
     if settings.pages:
-        app.register_blueprint(_signed_in_pages(services, callers))
+        app.register_blueprint(signed_in_pages.make_blueprint(_page_parts(services, callers)))
     app.register_blueprint(
         unsubscribe.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
     )
     app.register_blueprint(documentation.make_blueprint("Mailer"))
-
-
-def _signed_in_pages(services: Services, callers: Callers) -> Blueprint:
-    settings, db = services.settings, services.db
-    kept = PageSessions(db, callers.authenticator, settings.session_lifetime * 1000)
-    proxies, secure = TrustedProxies(settings.trusted_proxies), settings.site_url.startswith("https:")
-    sign_ins = SignIns(kept, proxies, settings.site_name, secure=secure)
-    parts = Parts(db, services.engine, services.instruments or UNOBSERVED, settings.send_window)
-    return signed_in_pages.make_blueprint(sign_ins, callers.passwords, RateLimiter(db, settings.rate_limit), parts)
-
-
-def _warnings(services: Services) -> dict[str, health.Check]:
-    """The checks that find what a person should look into, although the service runs."""
-    return {"site": partial(site_address.warnings_about, services.settings.site_url)}

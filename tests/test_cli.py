@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from mailer.api.campaigns import DeliverySchema
+from mailer.api.resources.campaigns import DeliverySchema
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.export import COLUMNS
 from mailer.cli import main

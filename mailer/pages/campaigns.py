@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
 from mailer.campaigns import control, progress
 from mailer.campaigns.stops import BLOCKED, HELD
 from mailer.delivery import minutes
-from mailer.engines import Engine
 from mailer.errors import InvalidState
-from mailer.observer import Observer
 from mailer.pages.charts import bars
+from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import SignIns, signed_in, to_page
-from mailer.settings.send_window import SendWindow
-from mailer.storage.database import Database
 from mailer.storage.models import CampaignState, DeliveryStatus
 from mailer.storage.models.states import ACTIVE, UNFINISHED, WITH_ISSUES
 
@@ -32,22 +28,12 @@ ACTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the pages work with."""
-
-    db: Database
-    engine: Engine
-    observer: Observer
-    window: SendWindow | None = None
-
-
-def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: Parts) -> None:
+def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> None:
     """Add the routes. A campaign that the reader may not see is answered like one that does not exist."""
     actions = _actions(parts)
 
     def find(campaign_id: str) -> progress.Progress:
-        return progress.progress(parts.db, campaign_id, signed_in().caller.reach, window=parts.window)
+        return progress.progress(parts.db, campaign_id, signed_in().caller.reach, window=parts.settings.send_window)
 
     def show(campaign_id: str, said: str = "", status: int = 200) -> Response:
         found = find(campaign_id)
@@ -70,7 +56,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: Parts) -> None:
     def list_campaigns() -> Response:
         """The newest campaigns, and by `before` the older ones."""
         reach, before = signed_in().caller.reach, request.args.get("before")
-        found = progress.page_before(parts.db, reach, PAGE + 1, before, window=parts.window)
+        found = progress.page_before(parts.db, reach, PAGE + 1, before, window=parts.settings.send_window)
         more = found[PAGE - 1].id if len(found) > PAGE else None
         values = {"found": found[:PAGE], "more": more, "everybody": reach is None, "before": before}
         return sign_ins.page("campaigns.html", values)
@@ -109,7 +95,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: Parts) -> None:
         return to_page(f"campaigns/{campaign_id}")
 
 
-def _actions(parts: Parts) -> dict[str, Callable[[str], None]]:
+def _actions(parts: PageParts) -> dict[str, Callable[[str], None]]:
     def cancel(campaign_id: str) -> None:
         skipped = control.cancel(parts.db, campaign_id, signed_in().caller.reach)
         parts.observer.recorded({DeliveryStatus.SKIPPED: skipped})
@@ -122,6 +108,6 @@ def _actions(parts: Parts) -> dict[str, Callable[[str], None]]:
     }
 
 
-def _retry(parts: Parts, campaign_id: str) -> None:
+def _retry(parts: PageParts, campaign_id: str) -> None:
     again = "uncertain" in request.form
     control.retry_failed(parts.db, campaign_id, signed_in().caller.reach, uncertain=again)

@@ -6,11 +6,11 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response
 
-from mailer.callers.rate_limits import RateLimiter
-from mailer.callers.sessions import Sessions
+from mailer.callers.client_address import TrustedProxies
+from mailer.callers.page_sessions import PageSessions
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
-from mailer.pages.campaigns import Parts
+from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import PREFIX, SignIns
 from mailer.times import to_iso
 
@@ -29,8 +29,9 @@ def _for_people(milliseconds: int) -> str:
     return to_iso(milliseconds)[:16].replace("T", " ") + " UTC"
 
 
-def make_blueprint(sign_ins: SignIns, passwords: Sessions | None, limiter: RateLimiter, parts: Parts) -> Blueprint:
+def make_blueprint(parts: PageParts) -> Blueprint:
     """The pages, and every error below their address as a page."""
+    sign_ins = _sign_ins(parts)
     blueprint = Blueprint(
         "pages",
         __name__,
@@ -39,7 +40,7 @@ def make_blueprint(sign_ins: SignIns, passwords: Sessions | None, limiter: RateL
         static_folder=str(STATIC / "pages"),
         static_url_path="/static",
     )
-    sign_in.add_routes(blueprint, sign_ins, passwords, limiter)
+    sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     campaigns.add_routes(blueprint, sign_ins, parts)
     blueprint.add_app_template_filter(to_iso, "iso")
     blueprint.add_app_template_filter(_for_people, "moment")
@@ -51,3 +52,10 @@ def make_blueprint(sign_ins: SignIns, passwords: Sessions | None, limiter: RateL
 
     show_errors_as_pages(blueprint, PREFIX, problem)
     return blueprint
+
+
+def _sign_ins(parts: PageParts) -> SignIns:
+    settings = parts.settings
+    sessions = PageSessions(parts.db, parts.callers.authenticator, settings.session_lifetime * 1000)
+    secure = settings.site_url.startswith("https:")
+    return SignIns(sessions, TrustedProxies(settings.trusted_proxies), settings.site_name, secure=secure)

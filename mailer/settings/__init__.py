@@ -2,7 +2,6 @@
 
 from mailer.settings.settings import (
     ENV_FILE,
-    SECRET_VARIABLES,
     Settings,
     environment,
     log_settings,
@@ -11,6 +10,7 @@ from mailer.settings.settings import (
     share_metrics,
     unknown_settings,
 )
+from mailer.settings.table import SECRET_VARIABLES
 
 __all__ = [
     "ENV_FILE",

@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from environs import Env, EnvError
-from marshmallow.validate import Range
 from typing_extensions import override
 
 from mailer.errors import ConfigError
-from mailer.settings import domain_rates, env_file, readers, secret_files
+from mailer.settings import env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
 from mailer.settings.send_window import SendWindow
+from mailer.settings.table import LOG_FORMATS, LOG_LEVELS, READERS, SECRET, SECRET_VARIABLES
 
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECRET_KEY_FILE = Path("instance/secret.key")
-LOG_FORMATS = ("console", "json")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -163,10 +161,10 @@ def _is_set(env: Env, name: str) -> bool:
 def _read(env: Env, name: str, from_files: Collection[str]) -> Any:
     variable = f"{PREFIX}{name.upper()}"
     try:
-        return _READERS[name](env, name.upper())
+        return READERS[name](env, name.upper())
     except EnvError as error:
         raw: str = env.str(name.upper())
-        value = "the value" if name in _SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
+        value = "the value" if name in SECRET or (name.endswith("_url") and "@" in raw) else repr(raw)
         problem = " ".join(str(error).partition("invalid: ")[2].strip("[]").split())
         shown = variable + secret_files.SUFFIX if variable in from_files else variable
         raise ConfigError(f"{shown}: {value}: {problem}") from error
@@ -189,57 +187,3 @@ def _kept_secret_key() -> str:
     if len(key) < readers.MIN_SECRET_LENGTH:
         raise ConfigError(f"MAILER_SECRET_KEY: the key kept in {SECRET_KEY_FILE} is too short; delete or restore it")
     return key
-
-
-_SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"}
-SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in _SECRET))  # each may be given by a file
-_READERS: dict[str, readers.Reader] = {
-    "database_url": readers.text(readers.database),
-    "state_dir": readers.text(readers.printable),
-    "database_prepare": lambda env, name: env.bool(name),
-    "listen_url": readers.text(readers.database),
-    "transport": readers.text(readers.printable),
-    "engine": readers.text(readers.printable),
-    "broker_url": readers.text(readers.broker),
-    "broker_queue": readers.text(readers.queue_name),
-    "broker_timeout": readers.duration(30, 7 * 86_400),
-    "slice_seconds": readers.duration(1, 3600),
-    "secret_key": readers.listed(readers.long_enough),
-    "site_url": readers.http_address,
-    "site_name": readers.text(readers.printable),
-    "allow_local_links": lambda env, name: env.bool(name),
-    "allowed_senders": readers.listed(readers.senders),
-    "batch_size": readers.whole(1, 100_000),
-    "checkpoint": readers.whole(1, 1000),
-    "lease_seconds": readers.whole(5, 3600),
-    "workers": readers.whole(1, 64),
-    "domain_rates": readers.parsed(domain_rates.parse),
-    "send_window": readers.parsed(SendWindow.parse),
-    "uncertain": readers.choice("retry", "hold"),
-    "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
-    "suppress_after": readers.whole(0, 100),
-    "same_refusals": readers.whole(0, 1000),
-    "merge_addresses": lambda env, name: env.bool(name),
-    "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
-    "rate_limit": readers.text(readers.rate),
-    "audience_rate_limit": readers.text(readers.rate),
-    "audience_timeout": readers.duration(1, 3600),
-    "planning_timeout": readers.duration(1, 86_400),
-    "repeat_window": readers.duration(0, 86_400),
-    "audit_retention": readers.duration(86_400, 36_500 * 86_400),
-    "pages": lambda env, name: env.bool(name),
-    "session_lifetime": readers.duration(300, 30 * 86_400),
-    "trusted_proxies": readers.listed(readers.proxies),
-    "email_header": readers.contents,
-    "email_footer": readers.contents,
-    "auth": readers.choice("local", "workspace"),
-    "send_roles": readers.listed(readers.roles),
-    "workspace_url": readers.http_address,
-    "workspace_user_id": readers.text(readers.header_value),
-    "workspace_token": readers.text(readers.header_value),
-    "sync_every": readers.duration(60, 365 * 86_400),
-    "retention": readers.duration(86_400, 99_999 * 86_400),
-    "log_format": readers.choice(*LOG_FORMATS),
-    "log_level": readers.choice(*LOG_LEVELS),
-    "metrics": readers.metrics,
-}

@@ -11,8 +11,8 @@ from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import ConcurrencyLimit, Guard
-from mailer.api.mailer import warning_header
 from mailer.api.requests.fields import QueryString, storable
+from mailer.api.resources.mailer import warning_header
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.preview import addressee, first_recipient, measure
 from mailer.campaigns.draft import Draft, compile_draft, make_draft

@@ -1,0 +1,86 @@
+"""The JSON API as a whole: its resources, its OpenAPI document, and the health checks, which are part of neither."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from flask import Blueprint, Flask
+
+from mailer.api import health
+from mailer.api.errors import EnvelopeApi
+from mailer.api.guard import ConcurrencyLimit, Guard
+from mailer.api.openapi import service_version, spec_options
+from mailer.api.resources import (
+    audience,
+    campaigns,
+    control,
+    mailer,
+    operators,
+    sessions,
+    suppressed_addresses,
+    unsubscribes,
+    users,
+)
+from mailer.callers.client_address import TrustedProxies
+from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.selection import Callers
+from mailer.engines import Engine
+from mailer.messages.links import Links
+from mailer.observer import Observer
+from mailer.settings import Settings, site_address
+from mailer.storage.database import Database
+from transports import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """What the API works with. `troubles`: for each task that `/readyz` shows, what keeps it from its work."""
+
+    settings: Settings
+    db: Database
+    engine: Engine
+    transport: Transport
+    links: Links
+    callers: Callers
+    observer: Observer
+    directory_reads: ConcurrencyLimit
+    troubles: Mapping[str, health.Trouble]
+
+
+def add_api(app: Flask, parts: ApiParts) -> None:
+    """Add every resource and the health checks to the app."""
+    app.config.update(API_TITLE="Mailer", API_VERSION=service_version(), OPENAPI_VERSION="3.0.3")
+    app.config.update(OPENAPI_URL_PREFIX="/docs", OPENAPI_JSON_PATH="openapi.json")
+    api = EnvelopeApi(app, spec_kwargs=spec_options())
+    settings, db, engine = parts.settings, parts.db, parts.engine
+    guard = _guard(parts)
+    for blueprint in (
+        sessions.make_blueprint(guard, parts.callers.sessions),
+        mailer.make_blueprint(db, guard, engine, settings, parts.observer),
+        audience.make_blueprint(db, guard, parts.directory_reads, settings, links=parts.links),
+        campaigns.make_blueprint(db, guard, settings.send_window),
+        unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
+        suppressed_addresses.make_blueprint(db, guard),
+        users.make_blueprint(db, guard),
+        control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),
+        operators.make_blueprint(db, guard, engine),
+    ):
+        api.register_blueprint(blueprint)
+    app.register_blueprint(_health(parts))
+
+
+def _guard(parts: ApiParts) -> Guard:
+    settings = parts.settings
+    limiter = RateLimiter(parts.db, settings.rate_limit)
+    audience_limiter = RateLimiter(parts.db, settings.audience_rate_limit)
+    return Guard(parts.callers.authenticator, limiter, audience_limiter, TrustedProxies(settings.trusted_proxies))
+
+
+def _health(parts: ApiParts) -> Blueprint:
+    window = parts.settings.send_window
+    notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
+    warnings = {"site": partial(site_address.warnings_about, parts.settings.site_url)}
+    return health.make_blueprint(parts.db, parts.transport, parts.engine, parts.troubles, warnings, notes)
