@@ -19,6 +19,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/cli/imported_commands.py",
     "mailer/delivery/due_batch.py",
     "mailer/engines/foreground.py",
+    "mailer/engines/presence.py",
     "mailer/logs/context.py",
     "mailer/metrics/optional.py",
     "mailer/observer.py",

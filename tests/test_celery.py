@@ -26,7 +26,7 @@ from mailer.engines.celery.application import TASK, make_application, queue_of
 from mailer.engines.celery.doorbell import BrokerAway, Doorbell
 from mailer.errors import ConfigError
 from mailer.settings import Settings
-from mailer.storage.workers import Heartbeat
+from mailer.storage.workers import Heartbeat, workers
 from tests.celery_engine import RABBITMQ, REDIS, CeleryWorker, CutRabbitMQ, OwnRedis, own_queue
 from tests.conftest import altered
 from tests.drills import rounds
@@ -99,6 +99,23 @@ def test_process_that_only_accepts_answers_and_has_no_worker(tmp_path: Path) -> 
     services.db.close()
 
 
+def shows_itself_until_its_end(settings: Settings) -> None:
+    services = build(settings, role="web")
+    services.engine.start()
+    for _ in attempts(20):
+        if workers(services.db):
+            break
+    (one,) = workers(services.db)
+    assert (one.role, one.engine, one.alive, one.delivers) == ("web", settings.engine, True, False)
+    assert services.engine.stop(20)
+    assert workers(services.db) == []
+    services.db.close()
+
+
+def test_web_that_only_accepts_is_seen_though_nobody_delivers(tmp_path: Path) -> None:
+    shows_itself_until_its_end(settings_for(tmp_path, "memory:", engine="external"))
+
+
 @contextmanager
 def silent_server() -> Iterator[str]:
     """A port that takes connections and never says anything."""
@@ -143,6 +160,14 @@ def test_broker_that_is_away_holds_up_nobody_and_is_told(
 def queue(request: pytest.FixtureRequest) -> dict[str, str]:
     """The settings of a queue, on each broker in turn."""
     return own_queue(BROKERS[request.param])
+
+
+@pytest.mark.slow
+def test_web_of_celery_is_seen_though_it_does_not_deliver(
+    postgresql_url: str, tmp_path: Path, queue: dict[str, str]
+) -> None:
+    settings = settings_for(tmp_path, "memory:", engine="celery", **{**queue, "database_url": postgresql_url})
+    shows_itself_until_its_end(settings)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from mailer.engines.base import Engine, EngineParts
+from mailer.engines.presence import Presence
 from mailer.errors import ConfigError
 from mailer.storage.workers import workers
 
@@ -19,10 +20,12 @@ class ExternalEngine(Engine):
 
     def __init__(self, parts: EngineParts) -> None:
         self._db = parts.db
+        self._presence = Presence(parts)
 
     @override
     def start(self) -> None:
-        """Start nothing."""
+        """Start nothing that delivers."""
+        self._presence.start()
 
     @override
     def wake(self) -> None:
@@ -30,6 +33,7 @@ class ExternalEngine(Engine):
 
     @override
     def stop(self, timeout: float) -> bool:
+        self._presence.stop(timeout)
         return True
 
     @override

@@ -11,6 +11,7 @@ from mailer.engines.celery import broker
 from mailer.engines.celery.application import make_application
 from mailer.engines.celery.doorbell import BrokerAway, Doorbell, Ringer
 from mailer.engines.celery.sweep import Sweep
+from mailer.engines.presence import Presence
 from mailer.settings import Settings
 
 
@@ -26,6 +27,7 @@ class CeleryEngine(Engine):
 
     def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
+        self._presence = Presence(parts)
         self._ringer: Ringer | None = None
 
     @override
@@ -33,6 +35,7 @@ class CeleryEngine(Engine):
         settings = self._parts.settings
         self._ringer = Ringer(Doorbell(make_application(settings), settings))
         self._ringer.start()
+        self._presence.start()
 
     def ring_by(self, ringer: Ringer) -> None:
         """Ring by this one from now on, in a process of the worker where new work is announced."""
@@ -45,7 +48,8 @@ class CeleryEngine(Engine):
 
     @override
     def stop(self, timeout: float) -> bool:
-        return self._ringer is None or self._ringer.stop(timeout)
+        left = self._presence.stop(timeout)
+        return self._ringer is None or self._ringer.stop(left)
 
     @override
     def trouble(self) -> str | None:
