@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from mailer.cli.failures import Failure, Misuse
@@ -32,6 +33,15 @@ RETRIES = Retry(
 )
 
 Json = dict[str, Any]
+
+
+class Refused(Failure):
+    """The service has answered, with a status that is not 200. `retry_after`: seconds that it asks to wait for."""
+
+    def __init__(self, message: str, status: int, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +145,21 @@ def _answer(response: requests.Response) -> Json:
     except requests.JSONDecodeError:
         answer = None
     if not isinstance(answer, dict):
-        raise Failure(f"{response.url} answered {response.status_code} without JSON; is it the mailer?")
+        problem = f"{response.url} answered {response.status_code} without JSON; is it the mailer?"
+        raise Refused(problem, response.status_code, _retry_after(response))
     if response.status_code != 200:
         text = answer.get("error") or answer.get("message") or "no reason given"
-        raise Failure(f"refused with {response.status_code}: {printable(text)}{_wait(response, str(text))}")
+        problem = f"refused with {response.status_code}: {printable(text)}{_wait(response, str(text))}"
+        raise Refused(problem, response.status_code, _retry_after(response))
     return answer
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """The seconds that `Retry-After` asks for, be it a number or a date (RFC 9110, section 10.2.3)."""
+    try:
+        return RETRIES.get_retry_after(response.raw)
+    except InvalidHeader:
+        return None
 
 
 def _wait(response: requests.Response, text: str) -> str:

@@ -10,24 +10,31 @@ from typing import Any
 import click
 import requests
 
-from mailer.cli.client import Client, Json
+from mailer.cli.client import Client, Json, Refused
 from mailer.cli.failures import Failure, Interrupted, unanswered
 from mailer.cli.output import print_notes, printable
 
 POLL_SECONDS = 0.5
+PAUSE_SECONDS = 2.0  # before a service that did not answer is asked again
+PASSING = (429, 502, 503, 504)
 AT_REST = {"completed", "completed_with_issues", "cancelled", "paused", "failed"}  # ended, or waiting for a person
 HELD_UP = {"held", "blocked", "resting", "paused", "cancelling"}  # shown as they occur, with the reason
 COUNTED = ("sent", "failed", "deferred", "uncertain", "skipped")
 WIDTH = 20
 
 Show = Callable[[Json], None]
+Look = Callable[[], Json]
 
 
-def watch(client: Client, campaign_id: str) -> Json:
-    """The campaign at its end, or where it waits for a person. Ctrl-C ends the watching, and never the campaign."""
+def watch(client: Client, campaign_id: str, patience: float = 0) -> Json:
+    """The campaign at its end, or where it waits for a person. Ctrl-C ends the watching, and never the campaign.
+
+    A service that is away or busy is asked again for `patience` seconds, counted from its last answer.
+    """
     goes_on = f"the campaign goes on; `mailer campaigns cancel {campaign_id}` ends it"
     try:
-        campaign = _watch_on_a_terminal(client, campaign_id) if sys.stderr.isatty() else _follow(client, campaign_id)
+        look = _patient(lambda: client.campaign(campaign_id), patience)
+        campaign = _watch_on_a_terminal(look) if sys.stderr.isatty() else _follow(look)
     except KeyboardInterrupt:
         click.echo(err=True)
         raise Interrupted(goes_on) from None
@@ -38,7 +45,22 @@ def watch(client: Client, campaign_id: str) -> Json:
     return campaign
 
 
-def _watch_on_a_terminal(client: Client, campaign_id: str) -> Json:
+def _patient(look: Look, patience: float) -> Look:
+    def again_and_again() -> Json:
+        ends = time.monotonic() + patience
+        while True:
+            try:
+                return look()
+            except (requests.RequestException, Refused) as error:
+                lasting = isinstance(error, Refused) and error.status not in PASSING
+                if lasting or time.monotonic() >= ends:
+                    raise
+            time.sleep(PAUSE_SECONDS)
+
+    return again_and_again
+
+
+def _watch_on_a_terminal(look: Look) -> Json:
     options: dict[str, Any] = {"length": 1, "width": WIDTH, "item_show_func": counts_shown}
     with click.progressbar(**options, update_min_steps=0, file=sys.stderr) as bar:  # shown while nothing moves, too
 
@@ -46,13 +68,13 @@ def _watch_on_a_terminal(client: Client, campaign_id: str) -> Json:
             bar.length = max(1, campaign["planned"])
             bar.update(campaign["planned"] - campaign["pending"] - bar.pos, campaign)
 
-        return _follow(client, campaign_id, show)
+        return _follow(look, show)
 
 
-def _follow(client: Client, campaign_id: str, show: Show = lambda _campaign: None) -> Json:
+def _follow(look: Look, show: Show = lambda _campaign: None) -> Json:
     said: str | None = None
     while True:
-        campaign = client.campaign(campaign_id)
+        campaign = look()
         why = why_it_stands_still(campaign)
         if why != said:
             _say(why or "it goes on")

@@ -13,13 +13,17 @@ from mailer.cli.client import Accepted, Client, Json, connected
 from mailer.cli.commands.campaigns import print_campaign
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
 from mailer.cli.message import MessageOptions, message_options
-from mailer.cli.options import query_text
+from mailer.cli.options import duration, query_text
 from mailer.cli.output import print_notes
+from mailer.cli.posting import LOOK, LOST, new_key, post
 from mailer.cli.watch import watch
 from mailer.storage.models import Priority
-from transports.network_errors import never_arrived
 
-LOST = "it may have been accepted: `mailer campaigns list` shows it"
+
+class AcceptedWithIssues(Failure):
+    """The campaign was accepted. Not everyone was served, or it is not known."""
+
+    exit_code = 6
 
 
 @click.command()
@@ -38,7 +42,12 @@ LOST = "it may have been accepted: `mailer campaigns list` shows it"
 )
 @click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from.")
 @click.option("--idempotency-key", help="Sent twice with the same key, a campaign is accepted once.")
-@click.option("--watch", "watching", is_flag=True, help="Wait for its end; exit code 1 if not everyone was served.")
+@click.option(
+    "--retry-for",
+    callback=duration(("s", "m", "h"), "{} is not such as 90s, 15m or 2h, at most 24h", most=86_400),
+    help="For so long the same request is tried again while the service is away or busy: 15m. It prints its key.",
+)
+@click.option("--watch", "watching", is_flag=True, help="Wait for its end; exit code 6 if not everyone was served.")
 @click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
 @connected
 def send(
@@ -50,6 +59,7 @@ def send(
     priority: str | None,
     dry_run: bool,
     idempotency_key: str | None,
+    retry_for: int | None,
     watching: bool,
     as_json: bool,
     url: str,
@@ -72,14 +82,19 @@ def send(
         _look(client, message, query, asks=asks)
     wishes = {name: wish for name, wish in (("query", query), ("priority", priority)) if wish is not None}
     payload = {**message, "dryrun": dry_run, **wishes}
-    with _interruptible(LOST):
-        accepted = _send(client, payload, idempotency_key)
+    key = idempotency_key or (None if retry_for is None else new_key())
+    if retry_for is not None:
+        click.echo(f"Idempotency-Key: {key}", err=True)
+    patience = (retry_for or 0) / 1000
+    with _interruptible(f"{LOST}: {LOOK}"):
+        accepted = post(client, payload, key, patience)
     _announce(accepted, as_json)
-    campaign_id = accepted.campaign_id
-    campaign = watch(client, campaign_id) if watching else client.campaign(campaign_id)
+    with _accepted(accepted.campaign_id):
+        campaign_id = accepted.campaign_id
+        campaign = watch(client, campaign_id, patience) if watching else client.campaign(campaign_id)
     print_campaign(campaign, as_json, skipping=("_id",))
     if watching and campaign["state"] != "completed":
-        raise Failure(f"the campaign is {campaign['state']}")
+        raise AcceptedWithIssues(f"the campaign is {campaign['state']}")
 
 
 def _on_a_terminal() -> bool:
@@ -96,11 +111,24 @@ def _interruptible(leaves: str) -> Iterator[None]:
         raise Interrupted(leaves) from None
 
 
+@contextmanager
+def _accepted(campaign_id: str) -> Iterator[None]:
+    """What fails from here on leaves a campaign that was accepted."""
+    try:
+        yield
+    except (Interrupted, AcceptedWithIssues):
+        raise
+    except requests.RequestException as error:
+        raise AcceptedWithIssues(f"{unanswered(error)}; the campaign {campaign_id} was accepted") from error
+    except Failure as error:
+        raise AcceptedWithIssues(error.format_message()) from error
+
+
 def _look(client: Client, message: Json, query: str | None, *, asks: bool) -> None:
     """Print what is probably a mistake and, if it `asks`, ask whether to send. Raises `Failure` for a no."""
     try:
         seen = client.audience(query, subject=message["subject"], body=message["body"])
-    except Failure:
+    except (Failure, requests.RequestException):
         if asks:
             raise
         return  # the check is not required; what is wrong with the campaign, the POST's answer tells
@@ -110,15 +138,6 @@ def _look(client: Client, message: Json, query: str | None, *, asks: bool) -> No
     people = "person" if seen["count"] == 1 else "people"
     if not click.confirm(f"Send to {seen['count']:,} {people}?", err=True):
         raise Failure("nothing was sent")
-
-
-def _send(client: Client, payload: Json, key: str | None) -> Accepted:
-    try:
-        return client.send(payload, key)
-    except requests.RequestException as error:
-        if never_arrived(error):
-            raise
-        raise Failure(f"{unanswered(error)}; {LOST}") from error
 
 
 def _announce(accepted: Accepted, as_json: bool) -> None:
