@@ -12,6 +12,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/audit/retention.py",
     "mailer/api/requests/uploads.py",
     "mailer/campaigns/export.py",
+    "mailer/campaigns/recovery/restored.py",
     "mailer/cli/commands/audience.py",
     "mailer/cli/commands/doctor.py",
     "mailer/cli/commands/purge.py",

@@ -35,6 +35,8 @@ class Act(StrEnum):
     CANCEL_CAMPAIGN = "cancel-campaign"
     RETRY_CAMPAIGN = "retry-campaign"
     PURGE_CAMPAIGNS = "purge-campaigns"
+    RECONCILE_CAMPAIGN = "reconcile-campaign"
+    RESTORE = "restore"
     UNSUBSCRIBE = "unsubscribe"
     UNSUBSCRIBE_LIST = "unsubscribe-list"
     SUBSCRIBE_AGAIN = "subscribe-again"

@@ -15,11 +15,12 @@ from mailer.cli.imported_commands import ImportedCommands
 from mailer.settings import unknown_settings
 
 EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong;
-3, of `mailer status`: something needs a person.
+3, of `mailer status`: something needs a person; 4, 5 and 6, of `mailer send`: see its reference.
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
 COMMANDS = {
     "audience": "mailer.cli.commands.audience:audience",
     "audit": "mailer.cli.commands.audit:audit",
+    "backup": "mailer.cli.commands.recovery.backups:backup",
     "campaigns": "mailer.cli.commands.campaigns:campaigns",
     "config": "mailer.cli.commands.config:config",
     "database": "mailer.cli.commands.database:database",
@@ -27,7 +28,9 @@ COMMANDS = {
     "hold": "mailer.cli.commands.hold:hold",
     "preview": "mailer.cli.commands.preview:preview",
     "purge": "mailer.cli.commands.purge:purge",
+    "reconcile": "mailer.cli.commands.recovery.reconcile:reconcile",
     "release": "mailer.cli.commands.hold:release",
+    "restore": "mailer.cli.commands.recovery.backups:restore",
     "send": "mailer.cli.commands.send:send",
     "serve": "mailer.cli.commands.processes.serve:serve",
     "status": "mailer.cli.commands.status:status",

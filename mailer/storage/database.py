@@ -146,6 +146,11 @@ class Database:
             upgrade(connection, current)
         return current is None
 
+    def version(self) -> str | None:
+        """The version of its schema; None: it has none yet."""
+        with self.read() as connection:
+            return _schema_version(connection)
+
     @property
     def place(self) -> str:
         """Where it is, without its password: the whole path of a file, or a server's URL."""

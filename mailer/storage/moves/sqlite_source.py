@@ -30,6 +30,10 @@ class Source:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    def names(self) -> set[str]:
+        """The names of the tables that there are."""
+        return {name for (name,) in self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
     def rows(self, table: Table) -> Iterator[tuple[Value, ...]]:
         """The rows in the order of the primary key, as they are stored: JSON is text, and truth is 0 or 1."""
         names = ", ".join(f'"{column.name}"' for column in table.columns)

@@ -1,0 +1,1 @@
+"""Commands for the day on which a database is lost."""
