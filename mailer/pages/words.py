@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint
-from flask_babel import format_decimal, lazy_gettext
+from flask_babel import format_decimal, format_timedelta, lazy_gettext
 
 from mailer.times import to_iso
 
@@ -44,3 +44,8 @@ def word(name: str) -> str:
 def moment(milliseconds: int) -> str:
     """A time to the minute, such as `2026-11-29 07:42 UTC`."""
     return to_iso(milliseconds)[:16].replace("T", " ") + " UTC"
+
+
+def span(seconds: int) -> str:
+    """A time span in words, such as `40 seconds` or `3 hours`."""
+    return str(format_timedelta(seconds, threshold=1.5))
