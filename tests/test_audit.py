@@ -54,6 +54,7 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", "/mailer/unsubscribe/<anytext:token>"): "the recipient's own row says so; it is theirs",
     ("POST", "/mailer/sign-in"): "a session is a row of its own",
     ("POST", "/mailer/sign-in/<link>"): "in the log: test_login_links.py",
+    **{("POST", f"/mailer/system/{action}"): "in the log: test_system_page.py" for action in ("hold", "release")},
     ("POST", "/mailer/sign-out"): "a session is a row of its own",
     **{
         ("POST", f"/mailer/campaigns/<campaign_id>/{action}"): "in the log as by the API: test_signed_in_pages.py"

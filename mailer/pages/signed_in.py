@@ -13,7 +13,8 @@ from flask import Response, g, redirect, request
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions, SignedIn, form_token, is_form_token
-from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL, VIEW_AUDIT_LOG, Caller
+from mailer.callers.tokens import MANAGE_CAMPAIGNS, MANAGE_USERS, SEND_MAIL, VIEW_AUDIT_LOG, Caller
+from mailer.campaigns.hold import Hold
 from mailer.errors import InvalidParams, MailerError, NotLoggedIn
 from mailer.pages.base import content_policy, private_page, relative_address
 from mailer.pages.languages import prefer_language, signed_in_language
@@ -22,6 +23,7 @@ from mailer.storage.database_errors import DATABASE_ERRORS
 PREFIX = "/mailer/"
 FIRST_PAGES = {  # where one begins, each with the permissions of which it needs one
     "": (SEND_MAIL, MANAGE_CAMPAIGNS),
+    "people/": (MANAGE_USERS,),
     "system": (MANAGE_CAMPAIGNS, VIEW_AUDIT_LOG),
 }
 NEEDED = tuple(permission for permissions in FIRST_PAGES.values() for permission in permissions)
@@ -37,7 +39,8 @@ View = Callable[..., Response]
 class SignIns:
     """Lets in who has signed in, and makes their pages. `secure`: browsers send the cookies over https only.
 
-    `language_of` a user id gives what the directory says of their language.
+    `language_of` a user id gives what the directory says of their language. `held()`: what holds all sending, which
+    every page says.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class SignIns:
         language_of: Callable[[str], object],
         *,
         secure: bool,
+        held: Callable[[], Hold | None],
     ) -> None:
         self.sessions = sessions
         self._language_of = language_of
+        self._held = held
         self._proxies = proxies
         self._site_name = site_name
         self._secure = secure
@@ -104,6 +109,11 @@ class SignIns:
         """What is done meanwhile is on record as done by this user on a page."""
         return acting(Actor(user_id, Via.PAGE, self.client()))
 
+    def _known_hold(self) -> Hold | None:
+        with suppress(*DATABASE_ERRORS):
+            return self._held()
+        return None
+
     def ask(self) -> Response:
         """To the page where one signs in, and from there back to what was asked for."""
         wanted = request.path.removeprefix(PREFIX) if request.method == "GET" else ""
@@ -146,6 +156,7 @@ class SignIns:
             "here": _section(),
             "root": relative_address(PREFIX),
             "caller": one.caller if one else None,
+            "held": self._known_hold() if one else None,
             "home": first_page(one.caller) if one else "",
             "form": form_token(one.secret if one else secret),
         }

@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions
+from mailer.campaigns.hold import held
 from mailer.directory.users import language_of
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
@@ -15,6 +16,7 @@ from mailer.pages.languages import add_translations
 from mailer.pages.parts import PageParts
 from mailer.pages.problems import problem_page
 from mailer.pages.signed_in import PREFIX, SignIns
+from mailer.pages.system import audit_log, now, settings_page
 from mailer.pages.words import add_filters
 
 
@@ -32,6 +34,8 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
     campaigns.add_routes(blueprint, sign_ins, parts)
+    for page in (now, settings_page, audit_log):
+        page.add_routes(blueprint, sign_ins, parts)
     add_filters(blueprint)
     blueprint.record_once(lambda state: add_translations(state.app))
     show_errors_as_pages(blueprint, PREFIX, partial(problem_page, sign_ins))
@@ -42,4 +46,11 @@ def _sign_ins(parts: PageParts) -> SignIns:
     settings = parts.settings
     sessions = PageSessions(parts.db, parts.callers.authenticator, settings.session_lifetime * 1000)
     secure, proxies = settings.site_url.startswith("https:"), TrustedProxies(settings.trusted_proxies)
-    return SignIns(sessions, proxies, settings.site_name, partial(language_of, parts.db), secure=secure)
+    return SignIns(
+        sessions,
+        proxies,
+        settings.site_name,
+        partial(language_of, parts.db),
+        secure=secure,
+        held=partial(held, parts.db),
+    )
