@@ -33,8 +33,10 @@ def reader_language(own: object = None, languages: Sequence[str] = LANGUAGES) ->
     `own` is the reader's language in the directory, such as `pt-BR`, or whatever stands there. If it is none of ours,
     the browser's Accept-Language decides (RFC 9110 section 12.5.4).
     """
-    of_the_reader = LanguageAccept([(own, 1)]) if isinstance(own, str) else LanguageAccept()
-    return of_the_reader.best_match(languages) or request.accept_languages.best_match(languages, languages[0])
+    wanted = [own] if isinstance(own, str) else []
+    wanted += [name for name, quality in request.accept_languages if quality > 0]
+    found = (LanguageAccept([(one, 1)]).best_match(languages) for one in wanted)  # one by one, so that de-AT is de
+    return next(filter(None, found), languages[0])
 
 
 def signed_in_language() -> str:

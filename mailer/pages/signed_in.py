@@ -160,7 +160,9 @@ class SignIns:
             "home": first_page(one.caller) if one else "",
             "form": form_token(one.secret if one else secret),
         }
-        return private_page(template, POLICY, {**frame, **values}, status)
+        page = private_page(template, POLICY, {**frame, **values}, status)
+        page.content_language.add(signed_in_language())
+        return page
 
 
 def signed_in() -> SignedIn:

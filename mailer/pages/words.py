@@ -24,8 +24,11 @@ WORDS = {
     "uncertain": lazy_gettext("uncertain"),
     "skipped": lazy_gettext("skipped"),
     "pending": lazy_gettext("not tried"),
+    "urgent": lazy_gettext("urgent"),
+    "normal": lazy_gettext("normal"),
+    "bulk": lazy_gettext("bulk"),
 }
-"""Each state of a campaign and each outcome."""
+"""Each state of a campaign, each outcome, each priority."""
 
 
 def add_filters(blueprint: Blueprint) -> None:
