@@ -4,6 +4,7 @@ PYTEST_PROCESSES ?= 5
 TESTS ?= not ci
 PAGES := mailer/pages
 PYBABEL := $(CURDIR)/$(BIN)/pybabel -q
+UPDATE := $(PYBABEL) update -N --ignore-pot-creation-date -w 110 -d translations
 # Many tests start programs. Compiled modules spare each of them the compiling, also where the environment forbids it.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -56,7 +57,10 @@ check-image: .venv/installed-dev
 	$(BIN)/python -m tests.check_image
 
 # Finds the texts of the pages that have changed, and compiles what is translated. New ones stay English until then.
+# German has all of them, the other languages those of the page for recipients.
 translations: .venv/installed-dev
-	cd $(PAGES) && $(PYBABEL) extract -F babel.cfg --no-location -o translations/messages.pot .
-	cd $(PAGES) && $(PYBABEL) update -N --ignore-pot-creation-date -w 110 -i translations/messages.pot -d translations
+	cd $(PAGES) && $(PYBABEL) extract -F babel.cfg -k lazy_gettext --no-location -o translations/messages.pot .
+	cd $(PAGES) && $(PYBABEL) extract -F babel.cfg --no-location -o translations/recipients.pot templates/unsubscribe.html
+	cd $(PAGES) && $(UPDATE) -i translations/messages.pot -l de
+	cd $(PAGES) && for one in pt_BR fr es; do $(UPDATE) -i translations/recipients.pot -l $$one; done
 	cd $(PAGES) && $(PYBABEL) compile -d translations

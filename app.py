@@ -33,13 +33,15 @@ from mailer.errors import ConfigError
 from mailer.messages.links import Links
 from mailer.metrics.optional import serve_metrics, watched
 from mailer.observer import UNOBSERVED
+from mailer.operation.health import health_of
+from mailer.operation.standing import Operation
 from mailer.pacing.admission import Admission
 from mailer.pacing.domain_slots import DomainSlots
 from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, signed_in_pages, unsubscribe
 from mailer.pages.parts import PageParts
 from mailer.selector import database_at
-from mailer.settings import Settings
+from mailer.settings import Settings, setting_origins
 from mailer.settings.advice import settings_with_warnings
 from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
@@ -149,14 +151,16 @@ def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The server starts its engine, `app.extensions["mailer"].engine`, after the fork."""
+    origins = setting_origins() if settings is None else {}
     settings = settings or settings_with_warnings()
     services = build(settings, role="web")
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)
     callers = callers_for(settings, services.db, services.tokens)
-    add_api(app, _api_parts(services, callers))
-    _add_pages(app, services, callers)
+    operation = _operation(services, origins)
+    add_api(app, _api_parts(services, callers, operation))
+    _add_pages(app, services, callers, operation)
     if services.instruments is not None:
         from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
 
@@ -176,7 +180,14 @@ def _configure(app: Flask, settings: Settings) -> None:
     tell_requests(app)
 
 
-def _api_parts(services: Services, callers: Callers) -> ApiParts:
+def _operation(services: Services, origins: Mapping[str, str]) -> Operation:
+    settings, db = services.settings, services.db
+    troubles = {name: task.trouble for name, task in services.tasks.items()}
+    health = health_of(settings, db, services.transport, services.engine, troubles)
+    return Operation(db, settings, health, origins)
+
+
+def _api_parts(services: Services, callers: Callers, operation: Operation) -> ApiParts:
     return ApiParts(
         settings=services.settings,
         db=services.db,
@@ -186,11 +197,11 @@ def _api_parts(services: Services, callers: Callers) -> ApiParts:
         callers=callers,
         observer=services.instruments or UNOBSERVED,
         directory_reads=services.directory_reads,
-        troubles={name: task.trouble for name, task in services.tasks.items()},
+        operation=operation,
     )
 
 
-def _page_parts(services: Services, callers: Callers) -> PageParts:
+def _page_parts(services: Services, callers: Callers, operation: Operation) -> PageParts:
     return PageParts(
         settings=services.settings,
         db=services.db,
@@ -199,14 +210,15 @@ def _page_parts(services: Services, callers: Callers) -> PageParts:
         links=services.links,
         callers=callers,
         observer=services.instruments or UNOBSERVED,
+        operation=operation,
     )
 
 
-def _add_pages(app: Flask, services: Services, callers: Callers) -> None:
+def _add_pages(app: Flask, services: Services, callers: Callers, operation: Operation) -> None:
     """Add the HTML pages. Those for recipients come last, since they have the errors below their own address."""
     settings = services.settings
     if settings.pages:
-        app.register_blueprint(signed_in_pages.make_blueprint(_page_parts(services, callers)))
+        app.register_blueprint(signed_in_pages.make_blueprint(_page_parts(services, callers, operation)))
     app.register_blueprint(
         unsubscribe.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
     )

@@ -1,4 +1,4 @@
-"""What `make demo` shows: a fresh database, a dry run, a campaign to the sample users, every message as it goes out.
+"""What `make demo` shows: a link to the pages, a dry run, a campaign to the sample users, every message as it goes out.
 
 It stays up until Ctrl-C. With DEMO_ONCE=1 it ends by itself, with exit code 0 only if everything arrived.
 """
@@ -22,6 +22,7 @@ import requests
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BIN = Path(sys.executable).parent
+PERMISSIONS = ("send-mail", "manage-campaigns", "manage-users", "view-audit-log")
 FINAL = {"completed", "completed_with_issues"}
 PAGE_EXAMPLE = {
     "from": "test.test@test.com",
@@ -112,11 +113,13 @@ class Demo:
         caller = next(user["_id"] for user in json.loads((HERE / "users.json").read_text("utf-8")) if user["active"])
         lines = self.mailer("tokens", "create", "--user", caller, "--permission", "send-mail")
         headers = dict(line.split(": ", 1) for line in lines.splitlines() if line.startswith("X-"))
+        link = self.login_link(caller)
         server = self.serve()
         try:
+            click.secho(f"\nLook at it in a browser; this link lets you in once:\n{link}\n", bold=True)
             campaigns = [self.post(headers, PAGE_EXAMPLE), self.post(headers, CAMPAIGN)]
             arrived = self.arrived(campaigns)
-            self.explain(headers)
+            self.explain(headers, link)
             if "DEMO_ONCE" not in os.environ:
                 server.wait()
         except KeyboardInterrupt:
@@ -140,13 +143,19 @@ class Demo:
         click.secho(f"{planned} planned, {sent} recorded as sent, {self.delivered} seen on the console", bold=True)
         return planned == sent == self.delivered and planned > 1
 
-    def explain(self, headers: dict[str, str]) -> None:
-        """The line to go on with."""
+    def login_link(self, user_id: str) -> str:
+        """A link with which this user may see everything on the pages."""
+        permissions = [word for one in PERMISSIONS for word in ("--permission", one)]
+        return self.mailer("login-link", "--user", user_id, "--expires", "1h", *permissions).strip()
+
+    def explain(self, headers: dict[str, str], link: str) -> None:
+        """What to go on with."""
         headers = {**headers, "Content-Type": "application/json"}
         options = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
         click.echo(f"\nGo on with:\ncurl {self.url}/api/v1/mailer {options} -d '{json.dumps(PAGE_EXAMPLE)}'")
         click.echo(f"The API is described at {self.url}/docs/")
         if "DEMO_ONCE" not in os.environ:
+            click.echo(f"The pages: {link}")
             click.echo("Ctrl-C stops the server.")
 
 

@@ -31,6 +31,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/selector/limits.py",
     "mailer/selector/sql/sqlite_functions.py",
     "mailer/pages/parts.py",
+    "mailer/pages/system/settings_page.py",
     "mailer/settings/combinations.py",
     "mailer/settings/advice.py",
     "mailer/settings/env_file.py",

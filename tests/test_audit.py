@@ -53,6 +53,8 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", "/api/v1/login"): "changes nothing here",
     ("POST", "/mailer/unsubscribe/<anytext:token>"): "the recipient's own row says so; it is theirs",
     ("POST", "/mailer/sign-in"): "a session is a row of its own",
+    ("POST", "/mailer/sign-in/<link>"): "in the log: test_login_links.py",
+    **{("POST", f"/mailer/system/{action}"): "in the log: test_system_page.py" for action in ("hold", "release")},
     ("POST", "/mailer/sign-out"): "a session is a row of its own",
     **{
         ("POST", f"/mailer/campaigns/<campaign_id>/{action}"): "in the log as by the API: test_signed_in_pages.py"
@@ -186,6 +188,7 @@ NO_CHANGE = {  # commands that change nothing in the database, or do so by reque
 CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer hold": (["--reason", "x"], Act.HOLD_SENDING, None),
     "mailer release": ([], Act.RELEASE_SENDING, None),
+    "mailer login-link": (["--user", "user00001"], Act.CREATE_LOGIN_LINK, "user00001"),
     "mailer purge": (["--older-than", "90d"], Act.PURGE_CAMPAIGNS, None),
     "mailer suppressed block": ([ADDRESS, "--reason", "x"], Act.BLOCK_ADDRESSES, digest_of(ADDRESS)),
     "mailer suppressed lift": ([ADDRESS], Act.LIFT_ADDRESSES, digest_of(ADDRESS)),

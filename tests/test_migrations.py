@@ -82,6 +82,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "idempotency_keys": [
         {"caller_id": "user00000", "key": "k", "fingerprint": "f", "campaign_id": "completed", "created_at": START}
     ],
+    "login_links": [
+        {"digest": "d", "user_id": "user00000", "permissions": ["send-mail"], "created_at": 1, "expires_at": 2}
+    ],
     "page_sessions": [{"digest": "d", "user_id": "user00000", "created_at": 1, "expires_at": 2}],
     "rate_limits": [{"key": "k", "hits": 3, "expires_at": 2}],
     "refused_addresses": [

@@ -249,11 +249,33 @@ def test_campaigns_of_others_are_seen_and_changed_by_operators_alone(app: Flask,
         assert connection.execute(paused).one() == ("user00002", "page")
 
 
-def test_token_without_a_permission_for_mail_sees_nothing(client: FlaskClient, any_db: Database) -> None:
-    sign_in(client, "user00000", token_of(any_db, "user00000", "manage-users"))
-    answer = client.get("/mailer/")
+def test_token_without_a_permission_for_any_page_is_refused_at_the_form(client: FlaskClient, any_db: Database) -> None:
+    answer = sign_in(client, "user00000", token_of(any_db, "user00000", "send-urgent-mail"))
     assert answer.status_code == 403
-    assert "Not for you" in answer.text
+    assert "allow nothing here" in answer.text
+    assert 'name="token"' in answer.text
+    assert sessions(any_db) == 0
+
+
+def test_token_that_may_see_other_pages_begins_there_and_signs_out(client: FlaskClient, any_db: Database) -> None:
+    answer = sign_in(client, "user00000", token_of(any_db, "user00000", "view-audit-log"))
+    assert (answer.status_code, answer.headers["Location"]) == (303, "system")
+    refused = client.get("/mailer/")
+    assert refused.status_code == 403
+    assert "Not for you" in refused.text
+    out = client.post("/mailer/sign-out", data={"form": form_of(refused.text)})
+    assert (out.status_code, out.headers["Location"]) == (303, "sign-in")
+    assert sessions(any_db) == 0
+
+
+def test_signing_out_needs_no_permission(client: FlaskClient, any_db: Database) -> None:
+    sign_in(client, "user00000", token_of(any_db, "user00000"))
+    form = form_of(client.get("/mailer/").text)
+    with any_db.write() as connection:
+        connection.execute(update(AuthToken).values(permissions=[]))
+    assert client.get("/mailer/").status_code == 403
+    assert client.post("/mailer/sign-out", data={"form": form}).status_code == 303
+    assert sessions(any_db) == 0
 
 
 def test_campaign_is_paused_resumed_and_cancelled(client: FlaskClient, any_db: Database) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
-from flask import Blueprint, Flask
+from flask import Flask
 
 from mailer.api import health
 from mailer.api.errors import EnvelopeApi
@@ -20,6 +17,7 @@ from mailer.api.resources import (
     mailer,
     operators,
     sessions,
+    status,
     suppressed_addresses,
     unsubscribes,
     users,
@@ -30,14 +28,15 @@ from mailer.callers.selection import Callers
 from mailer.engines import Engine
 from mailer.messages.links import Links
 from mailer.observer import Observer
-from mailer.settings import Settings, site_address
+from mailer.operation.standing import Operation
+from mailer.settings import Settings
 from mailer.storage.database import Database
 from transports import Transport
 
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """What the API works with. `troubles`: for each task that `/readyz` shows, what keeps it from its work."""
+    """What the API works with."""
 
     settings: Settings
     db: Database
@@ -47,7 +46,7 @@ class ApiParts:
     callers: Callers
     observer: Observer
     directory_reads: ConcurrencyLimit
-    troubles: Mapping[str, health.Trouble]
+    operation: Operation
 
 
 def add_api(app: Flask, parts: ApiParts) -> None:
@@ -67,9 +66,10 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         users.make_blueprint(db, guard),
         control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),
         operators.make_blueprint(db, guard, engine),
+        status.make_blueprint(guard, parts.operation),
     ):
         api.register_blueprint(blueprint)
-    app.register_blueprint(_health(parts))
+    app.register_blueprint(health.make_blueprint(parts.operation.health))
 
 
 def _guard(parts: ApiParts) -> Guard:
@@ -77,10 +77,3 @@ def _guard(parts: ApiParts) -> Guard:
     limiter = RateLimiter(parts.db, settings.rate_limit)
     audience_limiter = RateLimiter(parts.db, settings.audience_rate_limit)
     return Guard(parts.callers.authenticator, limiter, audience_limiter, TrustedProxies(settings.trusted_proxies))
-
-
-def _health(parts: ApiParts) -> Blueprint:
-    window = parts.settings.send_window
-    notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
-    warnings = {"site": partial(site_address.warnings_about, parts.settings.site_url)}
-    return health.make_blueprint(parts.db, parts.transport, parts.engine, parts.troubles, warnings, notes)

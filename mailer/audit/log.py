@@ -49,6 +49,8 @@ class Act(StrEnum):
     SYNC_USERS = "sync-users"
     CREATE_TOKEN = "create-token"  # noqa: S105 - the name of an act
     REVOKE_TOKEN = "revoke-token"  # noqa: S105 - as above
+    CREATE_LOGIN_LINK = "create-login-link"
+    USE_LOGIN_LINK = "use-login-link"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,10 @@
 A browser keeps a cookie with a secret of the session and the caller's own credentials, which no script can read. They
 are checked at every request as the API checks them, so a session ends with its token. The database has a digest of the
 secret: a session can be ended there, and nothing in the database opens one.
+
+Who comes by a login link has no credentials, so a token is made for the session. It ends with the session, and the
+session with it: when an operator revokes it, or when its user is deactivated. It is one of our own also where a
+workspace knows the callers, and the API takes it for none there.
 """
 
 from __future__ import annotations
@@ -14,12 +18,14 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
-from mailer.callers.tokens import Authenticator, Caller
+from mailer.audit.log import Act
+from mailer.callers import login_links
+from mailer.callers.tokens import Authenticator, Caller, Tokens, digest_of
 from mailer.errors import NotLoggedIn
 from mailer.storage.database import Database
-from mailer.storage.models import PageSession
+from mailer.storage.models import AuthToken, PageSession
 
 MAX_COOKIE = 4096  # characters, as browsers take them
 
@@ -39,34 +45,55 @@ class PageSessions:
     def __init__(self, db: Database, callers: Authenticator, lifetime: int) -> None:
         self._db = db
         self._callers = callers
+        self._tokens = Tokens(db)
         self._lifetime = lifetime
 
-    def open(self, user_id: str, token: str) -> str:
-        """Begin a session and return what the cookie says. Raises `NotLoggedIn` for wrong credentials."""
-        caller, secret = self._callers.authenticate(user_id, token), secrets.token_urlsafe(32)
+    def open(self, user_id: str, token: str, *needed: str) -> str:
+        """Begin a session and return what the cookie says.
+
+        Raises `NotLoggedIn` for wrong credentials, and `NotAuthorized` for those with none of the permissions `needed`.
+        """
+        caller = self._callers.authenticate(user_id, token)
+        caller.require(*needed)
         with self._db.write() as connection:
-            now = self._db.clock(connection)
-            connection.execute(delete(PageSession).where(PageSession.expires_at <= now))
-            row = {"digest": _digest(secret), "user_id": caller.user_id, "created_at": now}
-            connection.execute(insert(PageSession).values(**row, expires_at=now + self._lifetime))
+            return self._begin(connection, caller.user_id, token)
+
+    def open_by_link(self, link: str) -> str:
+        """The same for who has a login link, which is used up. Raises `NotLoggedIn` where it is not valid."""
+        with self._db.write() as connection:
+            user_id, permissions = login_links.take(connection, self._db.clock(connection), link)
+            token = self._tokens.add(connection, user_id, permissions, self._lifetime, act=Act.USE_LOGIN_LINK)
+            return self._begin(connection, user_id, token, own_token=digest_of(token))
+
+    def _begin(self, connection: Connection, user_id: str, token: str, own_token: str | None = None) -> str:
+        now, secret = self._db.clock(connection), secrets.token_urlsafe(32)
+        over = PageSession.expires_at <= now
+        connection.execute(delete(AuthToken).where(AuthToken.digest.in_(select(PageSession.own_token).where(over))))
+        connection.execute(delete(PageSession).where(over))
+        row = {"digest": _digest(secret), "user_id": user_id, "created_at": now, "expires_at": now + self._lifetime}
+        connection.execute(insert(PageSession).values(**row, own_token=own_token))
         return urlsafe_b64encode(json.dumps([secret, user_id, token]).encode()).decode()
 
     def read(self, cookie: str) -> SignedIn:
         """Who sends this cookie. Raises `NotLoggedIn` where the session or the token is over, or never was."""
         secret, user_id, token = _parts(cookie)
-        mine = select(PageSession.user_id, PageSession.expires_at).where(PageSession.digest == _digest(secret))
+        columns = (PageSession.user_id, PageSession.expires_at, PageSession.own_token)
+        mine = select(*columns).where(PageSession.digest == _digest(secret))
         with self._db.read() as connection:
             row = connection.execute(mine).one_or_none()
             over = row is None or row.expires_at <= self._db.clock(connection)
         if row is None or over or not hmac.compare_digest(row.user_id.encode(), user_id.encode()):
             raise NotLoggedIn
-        return SignedIn(self._callers.authenticate(user_id, token), secret, token)
+        callers = self._callers if row.own_token is None else self._tokens
+        return SignedIn(callers.authenticate(user_id, token), secret, token)
 
     def close(self, one: SignedIn, *, everywhere: bool = False) -> None:
         """End this session, or all of its user."""
         which = PageSession.user_id == one.caller.user_id if everywhere else PageSession.digest == _digest(one.secret)
         with self._db.write() as connection:
-            connection.execute(delete(PageSession).where(which))
+            ended = connection.scalars(delete(PageSession).where(which).returning(PageSession.own_token)).all()
+            if own := [digest for digest in ended if digest is not None]:
+                self._tokens.remove(connection, own)
 
 
 def form_token(secret: str) -> str:

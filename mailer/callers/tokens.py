@@ -89,7 +89,7 @@ class Tokens:
         if not user_id or not token:
             raise NotLoggedIn
         with self._db.read() as connection:
-            row = _TOKEN.row(connection, {"digest": _digest(token)})
+            row = _TOKEN.row(connection, {"digest": digest_of(token)})
             if row is None:
                 raise NotLoggedIn
             known_as, permissions, expires_at, service = row
@@ -106,7 +106,7 @@ class Tokens:
         with self._db.write() as connection:
             if not connection.scalar(select(User.active).where(User.id == user_id)):
                 raise NotFound(f"There is no active user with the id {user_id}.")
-            return self._create(connection, user_id, permissions, expires_in, service=False)
+            return self.add(connection, user_id, permissions, expires_in)
 
     def create_for_service(self, name: str, permissions: Sequence[str], expires_in: int | None = None) -> str:
         """Make a token of the service `name`, which need not be known before.
@@ -117,25 +117,27 @@ class Tokens:
         with self._db.write() as connection:
             if connection.scalar(select(User.id).where(User.id == user_id)) is not None:
                 raise InvalidParams(f"There is a user with the id {user_id}; choose another name.")
-            return self._create(connection, user_id, permissions, expires_in, service=True)
+            return self.add(connection, user_id, permissions, expires_in, service=True)
 
-    def _create(
+    def add(
         self,
         connection: Connection,
         user_id: str,
         permissions: Collection[str],
         expires_in: int | None,
         *,
-        service: bool,
+        service: bool = False,
+        act: Act = Act.CREATE_TOKEN,
     ) -> str:
+        """Make a token for somebody who is known to exist; the audit log calls it `act`."""
         token = secrets.token_urlsafe(32)
         now = self._db.clock(connection)
         permitted = sorted(set(permissions))
-        values: dict[str, Any] = {"digest": _digest(token), "user_id": user_id, "permissions": permitted}
+        values: dict[str, Any] = {"digest": digest_of(token), "user_id": user_id, "permissions": permitted}
         expires_at = None if expires_in is None else now + expires_in
         connection.execute(insert(AuthToken).values(**values, created_at=now, expires_at=expires_at, service=service))
         about = {"token": values["digest"][:SHOWN_DIGEST], "permissions": permitted}
-        record(connection, now, Act.CREATE_TOKEN, user_id, **about, expires_at=expires_at)
+        record(connection, now, act, user_id, **about, expires_at=expires_at)
         return token
 
     def list(self) -> list[TokenInfo]:
@@ -148,8 +150,12 @@ class Tokens:
     def forget(self, token: str) -> None:
         """Delete this token, if there is one."""
         with self._db.write() as connection:
-            gone = delete(AuthToken).where(AuthToken.digest == _digest(token)).returning(*_GONE)
-            self._record_gone(connection, connection.execute(gone).all())
+            self.remove(connection, [digest_of(token)])
+
+    def remove(self, connection: Connection, digests: Collection[str]) -> None:
+        """Delete the tokens with these digests, as far as they are there."""
+        gone = delete(AuthToken).where(AuthToken.digest.in_(digests)).returning(*_GONE)
+        self._record_gone(connection, connection.execute(gone).all())
 
     def revoke(self, digest_prefix: str) -> int:
         """Delete the tokens whose digest starts so; return how many."""
@@ -173,5 +179,6 @@ def service_id(name: str) -> str:
     return SERVICE_PREFIX + name
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
+    """What is kept of a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

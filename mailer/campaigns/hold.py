@@ -16,7 +16,10 @@ from mailer.storage.database import Database
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import Batch, BatchState, SendingHold
 from mailer.storage.notifications import announce_work
+from mailer.text import is_one_line
 from mailer.times import to_iso
+
+MAX_REASON = 1000  # characters
 
 _HOLD = select(SendingHold.since, SendingHold.held_by, SendingHold.reason)
 _FIRST = Upsert(SendingHold, lambda new: new.on_conflict_do_nothing())
@@ -35,10 +38,21 @@ class Hold:
         return f"held since {to_iso(self.since, precision='seconds')}: {self.reason}"
 
 
+def is_reason(text: str) -> bool:
+    """Whether `text` can be why all sending is held: a line with something in it."""
+    return bool(text.strip()) and len(text) <= MAX_REASON and is_one_line(text)
+
+
 def current_hold(connection: Connection) -> Hold | None:
     """The hold on all sending; None: there is none."""
     found = connection.execute(_HOLD).one_or_none()
     return Hold(*found) if found else None
+
+
+def held(db: Database) -> Hold | None:
+    """The same of the database, by itself."""
+    with db.read() as connection:
+        return current_hold(connection)
 
 
 def hold(db: Database, reason: str) -> Hold:

@@ -53,7 +53,7 @@ def spelled(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(name: str, value: Any) -> Any:
-    return to_iso(value) if value is not None and name.endswith(("_at", "_since")) else value
+    return to_iso(value) if value is not None and name.endswith(("_at", "since")) else value
 
 
 def columns(text: str) -> int:

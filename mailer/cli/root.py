@@ -26,6 +26,7 @@ COMMANDS = {
     "database": "mailer.cli.commands.database:database",
     "doctor": "mailer.cli.commands.doctor:doctor",
     "hold": "mailer.cli.commands.hold:hold",
+    "login-link": "mailer.cli.commands.login_link:login_link",
     "preview": "mailer.cli.commands.preview:preview",
     "purge": "mailer.cli.commands.purge:purge",
     "reconcile": "mailer.cli.commands.recovery.reconcile:reconcile",

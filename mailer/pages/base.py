@@ -38,15 +38,15 @@ def private_page(template: str, policy: str, values: Mapping[str, object], statu
     return page
 
 
-def show_errors_as_pages(blueprint: Blueprint, prefix: str, error_page: Callable[[int], Response]) -> None:
-    """Answer every error at an address below `prefix` with `error_page(status)`, also one that the app has raised."""
+def show_errors_as_pages(blueprint: Blueprint, prefix: str, error_page: Callable[[Response], Response]) -> None:
+    """Replace every error at an address below `prefix` by `error_page` of it, also one that the app has raised."""
 
     @blueprint.after_app_request
     def replace(answer: Response) -> Response:
         below = request.path.startswith(prefix) or request.path == prefix.rstrip("/")
         if not below or answer.status_code < HTTPStatus.BAD_REQUEST or MARK in answer.headers:
             return answer
-        page = error_page(answer.status_code)
+        page = error_page(answer)
         page.headers.update({name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers})
         return page
 

@@ -9,6 +9,7 @@ from mailer.callers.selection import Callers
 from mailer.engines import Engine
 from mailer.messages.links import Links
 from mailer.observer import Observer
+from mailer.operation.standing import Operation
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from transports import Transport
@@ -25,6 +26,7 @@ class PageParts:
     links: Links
     callers: Callers
     observer: Observer
+    operation: Operation
 
     def limiter(self) -> RateLimiter:
         """Who asks how often, counted as for the API."""

@@ -1,4 +1,4 @@
-"""Signing in and out, with the credentials of the API or through the workspace."""
+"""Signing in and out: with the credentials of the API, through the workspace, or once with a link from an operator."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import re
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
+from flask_babel import gettext
 
+from mailer.callers import login_links
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import Sessions
-from mailer.errors import NotLoggedIn
-from mailer.pages.signed_in import FIRST_FORM, SESSION, SignIns, signed_in, to_page
+from mailer.errors import NotAuthorized, NotLoggedIn
+from mailer.pages.signed_in import FIRST_FORM, NEEDED, SignIns, signed_in, to_page
+from mailer.storage.database import Database
 
-WRONG = "This user id and token do not belong together, or the token is no longer valid."
-REFUSED = "The workspace does not let you in: user name, password or code are wrong."
 NEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9/_-]{0,200}")  # a place below our pages, and no address of anybody else's
 
 
@@ -21,12 +22,8 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, passwords: Sessions | No
     """Add the routes. `passwords` takes those of a workspace; None: there is none."""
 
     def ask(said: str = "", status: int = HTTPStatus.OK) -> Response:
-        secret, new = sign_ins.first_form()
-        values = {"said": said, "workspace": passwords is not None, "next": _next()}
-        page = sign_ins.page("sign_in.html", values, status=status, secret=secret)
-        if new:
-            sign_ins.keep(page, FIRST_FORM, secret)
-        return page
+        values = {"said": said, "workspace": passwords is not None, "next": _next(), **_shown_again()}
+        return sign_ins.anonymous_page("sign_in.html", values, status=status)
 
     @blueprint.get("/sign-in")
     def show() -> Response:
@@ -39,16 +36,15 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, passwords: Sessions | No
         sign_ins.check_form(request.cookies.get(FIRST_FORM, ""))
         limiter.hit("logins", sign_ins.client())
         try:
-            cookie = sign_ins.sessions.open(*_credentials(passwords))
+            cookie = sign_ins.sessions.open(*_credentials(passwords), *NEEDED)
         except NotLoggedIn as error:
-            said = WRONG if error.text == NotLoggedIn.text else error.text
-            return ask(said, HTTPStatus.UNAUTHORIZED)
-        answer = to_page(_next())
-        sign_ins.keep(answer, SESSION, cookie)
-        return answer
+            return ask(_why_not(error), HTTPStatus.UNAUTHORIZED)
+        except NotAuthorized:
+            return ask(_nothing_to_see(), HTTPStatus.FORBIDDEN)
+        return sign_ins.begin(cookie, _next())
 
     @blueprint.post("/sign-out")
-    @sign_ins.required
+    @sign_ins.requires()
     def sign_out() -> Response:
         """End this session or, with `everywhere`, all of this person's."""
         sign_ins.sessions.close(signed_in(), everywhere="everywhere" in request.form)
@@ -57,11 +53,39 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, passwords: Sessions | No
         return answer
 
 
+def add_link_routes(blueprint: Blueprint, sign_ins: SignIns, db: Database, limiter: RateLimiter) -> None:
+    """Add the page behind a link of `mailer login-link`."""
+
+    def over() -> Response:
+        values: dict[str, object] = {"user_id": None}
+        return sign_ins.anonymous_page("login_link.html", values, status=HTTPStatus.NOT_FOUND)
+
+    @blueprint.get("/sign-in/<link>")
+    def offer(link: str) -> Response:
+        """Show whom the link lets in, and a button. It stays good: mail scanners and chats follow links too."""
+        try:
+            return sign_ins.anonymous_page("login_link.html", {"user_id": login_links.whose(db, link)})
+        except NotLoggedIn:
+            return over()
+
+    @blueprint.post("/sign-in/<link>")
+    def use(link: str) -> Response:
+        """Begin a session, and use the link up."""
+        sign_ins.check_form(request.cookies.get(FIRST_FORM, ""))
+        limiter.hit("logins", sign_ins.client())
+        try:
+            with sign_ins.acting_as(login_links.whose(db, link)):
+                cookie = sign_ins.sessions.open_by_link(link)
+        except NotLoggedIn:  # also where somebody else has pressed the button a moment ago
+            return over()
+        return sign_ins.begin(cookie)
+
+
 def _credentials(passwords: Sessions | None) -> tuple[str, str]:
     """The user id and token of the form, or those that the workspace gives for the password in it."""
     if passwords is None or request.form.get("password") is None:
-        return _own()
-    code = request.form.get("code", "")
+        return request.form.get("user_id", "").strip(), request.form.get("token", "").strip()
+    code = request.form.get("code", "").strip()
     second = {"x-2fa-code": code, "x-2fa-method": "totp"} if code.isdigit() else {}
     answer = passwords.login({"user": request.form.get("user", ""), "password": request.form["password"]}, second)
     data = answer.body.get("data")
@@ -70,13 +94,30 @@ def _credentials(passwords: Sessions | None) -> tuple[str, str]:
     return str(data.get("userId", "")), str(data.get("authToken", ""))
 
 
-def _own() -> tuple[str, str]:
-    return request.form.get("user_id", "").strip(), request.form.get("token", "").strip()
-
-
 def _why(body: dict[str, object]) -> str:
-    second = "totp" in str(body.get("errorType", body.get("error", "")))
-    return "The workspace asks for a code as well: enter it beside your password." if second else REFUSED
+    if "totp" in str(body.get("errorType", body.get("error", ""))):
+        return str(gettext("The workspace asks for a code as well: enter it beside your password."))
+    return str(gettext("The workspace does not let you in: user name, password or code are wrong."))
+
+
+def _why_not(error: NotLoggedIn) -> str:
+    if error.text != NotLoggedIn.text:
+        return error.text
+    return str(gettext("This user id and token do not belong together, or the token is no longer valid."))
+
+
+def _nothing_to_see() -> str:
+    said = gettext(
+        "These credentials are right, and they allow nothing here. An operator can make a token with the permission "
+        "%(permission)s, for example.",
+        permission=NEEDED[0],
+    )
+    return str(said)
+
+
+def _shown_again() -> dict[str, str]:
+    """What was entered, but for secrets."""
+    return {name: request.form.get(name, "") for name in ("user", "user_id")}
 
 
 def _next() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from functools import wraps
 from typing import Any
 
@@ -12,11 +13,20 @@ from flask import Response, g, redirect, request
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions, SignedIn, form_token, is_form_token
-from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
-from mailer.errors import InvalidParams, NotLoggedIn
+from mailer.callers.tokens import MANAGE_CAMPAIGNS, MANAGE_USERS, SEND_MAIL, VIEW_AUDIT_LOG, Caller
+from mailer.campaigns.hold import Hold
+from mailer.errors import InvalidParams, MailerError, NotLoggedIn
 from mailer.pages.base import content_policy, private_page, relative_address
+from mailer.pages.languages import prefer_language, signed_in_language
+from mailer.storage.database_errors import DATABASE_ERRORS
 
 PREFIX = "/mailer/"
+FIRST_PAGES = {  # where one begins, each with the permissions of which it needs one
+    "": (SEND_MAIL, MANAGE_CAMPAIGNS),
+    "people/": (MANAGE_USERS,),
+    "system": (MANAGE_CAMPAIGNS, VIEW_AUDIT_LOG),
+}
+NEEDED = tuple(permission for permissions in FIRST_PAGES.values() for permission in permissions)
 SESSION, FIRST_FORM = "mailer_session", "mailer_form"
 POLICY = content_policy(
     "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'", "form-action 'self'"
@@ -27,30 +37,82 @@ View = Callable[..., Response]
 
 
 class SignIns:
-    """Lets in who has signed in, and makes their pages. `secure`: browsers send the cookies over https only."""
+    """Lets in who has signed in, and makes their pages. `secure`: browsers send the cookies over https only.
 
-    def __init__(self, sessions: PageSessions, proxies: TrustedProxies, site_name: str, *, secure: bool) -> None:
+    `language_of` a user id gives what the directory says of their language. `held()`: what holds all sending, which
+    every page says.
+    """
+
+    def __init__(
+        self,
+        sessions: PageSessions,
+        proxies: TrustedProxies,
+        site_name: str,
+        language_of: Callable[[str], object],
+        *,
+        secure: bool,
+        held: Callable[[], Hold | None],
+    ) -> None:
         self.sessions = sessions
+        self._language_of = language_of
+        self._held = held
         self._proxies = proxies
         self._site_name = site_name
         self._secure = secure
 
     def required(self, view: View) -> View:
-        """Let in who has signed in and may see campaigns; send others to sign in. A POST must come from our form."""
+        """Let in who has signed in and may see campaigns."""
+        return self.requires(SEND_MAIL, MANAGE_CAMPAIGNS)(view)
 
-        @wraps(view)
-        def guarded(*args: Any, **kwargs: Any) -> Response:
-            try:
-                g.signed_in = one = self.sessions.read(request.cookies.get(SESSION, ""))
-            except NotLoggedIn:
-                return self.ask()
-            one.caller.require(SEND_MAIL, MANAGE_CAMPAIGNS)
-            if request.method == "POST":
-                self.check_form(one.secret)
-            with acting(Actor(one.caller.user_id, Via.PAGE, self.client())):
-                return view(*args, **kwargs)
+    def requires(self, *permissions: str) -> Callable[[View], View]:
+        """Let in who has signed in and has one of `permissions`, or anybody who has, where none is named.
 
-        return guarded
+        Others are sent to sign in. A POST must come from our form.
+        """
+
+        def guard(view: View) -> View:
+            @wraps(view)
+            def guarded(*args: Any, **kwargs: Any) -> Response:
+                try:
+                    one = self._read()
+                except NotLoggedIn:
+                    return self.ask()
+                if permissions:
+                    one.caller.require(*permissions)
+                if request.method == "POST":
+                    self.check_form(one.secret)
+                with self.acting_as(one.caller.user_id):
+                    return view(*args, **kwargs)
+
+            return guarded
+
+        return guard
+
+    def recognise(self) -> None:
+        """Know who has signed in, if anybody has, for a page that everybody may see."""
+        with suppress(MailerError, *DATABASE_ERRORS):
+            self._read()
+
+    def _read(self) -> SignedIn:
+        one = self.sessions.read(request.cookies.get(SESSION, ""))
+        prefer_language(self._language_of(one.caller.user_id))
+        g.signed_in = one
+        return one
+
+    def begin(self, cookie: str, place: str = "") -> Response:
+        """Go on as who has just signed in, to `place` or the first page that they may see."""
+        answer = to_page(place or first_page(self.sessions.read(cookie).caller))
+        self._keep(answer, SESSION, cookie)
+        return answer
+
+    def acting_as(self, user_id: str) -> AbstractContextManager[None]:
+        """What is done meanwhile is on record as done by this user on a page."""
+        return acting(Actor(user_id, Via.PAGE, self.client()))
+
+    def _known_hold(self) -> Hold | None:
+        with suppress(*DATABASE_ERRORS):
+            return self._held()
+        return None
 
     def ask(self) -> Response:
         """To the page where one signs in, and from there back to what was asked for."""
@@ -68,12 +130,16 @@ class SignIns:
         """The client's address."""
         return self._proxies.client(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
 
-    def first_form(self) -> tuple[str, bool]:
-        """The secret of a form for somebody who has not signed in, and whether it is new."""
+    def anonymous_page(self, template: str, values: Mapping[str, object], *, status: int = 200) -> Response:
+        """A page with a form for somebody who has not signed in; its secret is kept in a cookie of its own."""
         kept = request.cookies.get(FIRST_FORM, "")
-        return (kept, False) if kept else (secrets.token_urlsafe(32), True)
+        secret = kept or secrets.token_urlsafe(32)
+        page = self.page(template, values, status=status, secret=secret)
+        if not kept:
+            self._keep(page, FIRST_FORM, secret)
+        return page
 
-    def keep(self, answer: Response, name: str, value: str) -> None:
+    def _keep(self, answer: Response, name: str, value: str) -> None:
         """Have the browser keep it, out of reach of scripts and of other sites."""
         answer.set_cookie(name, value, httponly=True, samesite="Strict", secure=self._secure)
 
@@ -86,17 +152,34 @@ class SignIns:
         one: SignedIn | None = g.get("signed_in")
         frame = {
             "site_name": self._site_name,
+            "language": signed_in_language(),
+            "here": _section(),
             "root": relative_address(PREFIX),
             "caller": one.caller if one else None,
+            "held": self._known_hold() if one else None,
+            "home": first_page(one.caller) if one else "",
             "form": form_token(one.secret if one else secret),
         }
-        return private_page(template, POLICY, {**frame, **values}, status)
+        page = private_page(template, POLICY, {**frame, **values}, status)
+        page.content_language.add(signed_in_language())
+        return page
 
 
 def signed_in() -> SignedIn:
     """Who has signed in. Only in a view for which `SignIns.required` asks."""
     one: SignedIn = g.signed_in
     return one
+
+
+def first_page(caller: Caller) -> str:
+    """Where this caller begins: the first of the pages that they may see."""
+    return next((place for place, needed in FIRST_PAGES.items() if not caller.permissions.isdisjoint(needed)), "")
+
+
+def _section() -> str:
+    """Which page of the frame's list is asked for: the first part of the address, "" for the campaigns."""
+    first = request.path.removeprefix(PREFIX).partition("/")[0]
+    return "" if first == "campaigns" else first
 
 
 def to_page(place: str) -> Response:

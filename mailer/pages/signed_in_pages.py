@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from functools import partial
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions
+from mailer.campaigns.hold import held
+from mailer.directory.users import language_of
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.languages import add_translations
 from mailer.pages.parts import PageParts
+from mailer.pages.problems import problem_page
 from mailer.pages.signed_in import PREFIX, SignIns
-from mailer.times import to_iso
-
-PROBLEMS: dict[int, tuple[str, str]] = {
-    HTTPStatus.BAD_REQUEST: ("That form cannot be taken", "Go back, load the page again, and send it once more."),
-    HTTPStatus.FORBIDDEN: ("Not for you", "Your token does not allow this. It takes the permission send-mail."),
-    HTTPStatus.NOT_FOUND: ("There is nothing here", "It may never have been, or it is not yours."),
-    HTTPStatus.TOO_MANY_REQUESTS: ("Too many tries", "Wait a minute, and try again."),
-    HTTPStatus.SERVICE_UNAVAILABLE: ("Not available at the moment", "Nothing is lost. Try again in a minute."),
-}
-OTHER_PROBLEM = ("Something went wrong", "It is in the service's log. Nothing that was accepted is lost.")
-
-
-def _for_people(milliseconds: int) -> str:
-    """A time to the minute, such as `2026-11-29 07:42 UTC`."""
-    return to_iso(milliseconds)[:16].replace("T", " ") + " UTC"
+from mailer.pages.system import audit_log, now, settings_page
+from mailer.pages.words import add_filters
 
 
 def make_blueprint(parts: PageParts) -> Blueprint:
@@ -41,21 +32,25 @@ def make_blueprint(parts: PageParts) -> Blueprint:
         static_url_path="/static",
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
+    sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
     campaigns.add_routes(blueprint, sign_ins, parts)
-    blueprint.add_app_template_filter(to_iso, "iso")
-    blueprint.add_app_template_filter(_for_people, "moment")
-    blueprint.add_app_template_filter(lambda number: f"{number:,}", "number")
-
-    def problem(status: int) -> Response:
-        title, advice = PROBLEMS.get(status, OTHER_PROBLEM)
-        return sign_ins.page("problem.html", {"title": title, "advice": advice}, status=status)
-
-    show_errors_as_pages(blueprint, PREFIX, problem)
+    for page in (now, settings_page, audit_log):
+        page.add_routes(blueprint, sign_ins, parts)
+    add_filters(blueprint)
+    blueprint.record_once(lambda state: add_translations(state.app))
+    show_errors_as_pages(blueprint, PREFIX, partial(problem_page, sign_ins))
     return blueprint
 
 
 def _sign_ins(parts: PageParts) -> SignIns:
     settings = parts.settings
     sessions = PageSessions(parts.db, parts.callers.authenticator, settings.session_lifetime * 1000)
-    secure = settings.site_url.startswith("https:")
-    return SignIns(sessions, TrustedProxies(settings.trusted_proxies), settings.site_name, secure=secure)
+    secure, proxies = settings.site_url.startswith("https:"), TrustedProxies(settings.trusted_proxies)
+    return SignIns(
+        sessions,
+        proxies,
+        settings.site_name,
+        partial(language_of, parts.db),
+        secure=secure,
+        held=partial(held, parts.db),
+    )

@@ -88,7 +88,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         # 404: to whoever holds no signed link there is nothing at this address, as with any other wrong one
         return _page("not_valid", HTTPStatus.NOT_FOUND)
 
-    show_errors_as_pages(blueprint, PATH, lambda status: _page(_error_state(status), status))
+    show_errors_as_pages(blueprint, PATH, lambda error: _page(_error_state(error.status_code), error.status_code))
     return blueprint
 
 

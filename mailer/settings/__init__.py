@@ -7,6 +7,7 @@ from mailer.settings.settings import (
     log_settings,
     metrics_folder,
     secret_file_warnings,
+    setting_origins,
     share_metrics,
     unknown_settings,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "log_settings",
     "metrics_folder",
     "secret_file_warnings",
+    "setting_origins",
     "share_metrics",
     "unknown_settings",
 ]

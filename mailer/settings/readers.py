@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -60,21 +61,24 @@ def _shown(seconds: int) -> str:
     return f"{seconds // 86_400} d" if seconds >= 86_400 else f"{seconds} s"
 
 
-def duration(least: int, most: int) -> Reader:
+@dataclass(frozen=True, slots=True)
+class duration:  # noqa: N801 - a reader like those that are functions
     """Whole seconds from `least` to `most`, given as `parse_duration` reads them: 30s, 5m, 2h, 1d or a bare number.
 
     Not environs' own durations: they would be a second spelling beside that of the transports' options.
     """
 
-    def read(env: Env, name: str) -> int:
-        return int(parse_duration(env.str(name, validate=check)) or 0)
+    least: int
+    most: int
 
-    def check(raw: str) -> None:
+    def __call__(self, env: Env, name: str) -> int:
+        """Read the variable `name`."""
+        return int(parse_duration(env.str(name, validate=self._check)) or 0)
+
+    def _check(self, raw: str) -> None:
         seconds = parse_duration(raw)
-        if seconds is None or not least <= seconds <= most:
-            raise ValidationError(f"Not a duration such as 15m, from {least} s to {_shown(most)}.")
-
-    return read
+        if seconds is None or not self.least <= seconds <= self.most:
+            raise ValidationError(f"Not a duration such as 15m, from {self.least} s to {_shown(self.most)}.")
 
 
 def metrics(env: Env, name: str) -> str:

@@ -119,6 +119,21 @@ def unknown_settings() -> tuple[UnknownName, ...]:
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
 
 
+def setting_origins() -> dict[str, str]:
+    """Where each setting that is set comes from: `environment`, `.env`, or `file` for a secret that a file holds.
+
+    By the names of the fields; the default has none. A key that was not given is kept in a file, which is named.
+    """
+    variables, found = environment(), {"secret_key": str(SECRET_KEY_FILE)}
+    for name in (field.name for field in fields(Settings)):
+        variable = f"{PREFIX}{name.upper()}"
+        if variables.get(variable) or (variable in variables and name.endswith("rate_limit")):
+            found[name] = "environment" if variable in os.environ else str(ENV_FILE)
+        elif variables.get(variable + secret_files.SUFFIX):
+            found[name] = "file"
+    return found
+
+
 def log_settings() -> tuple[str, str]:
     """`MAILER_LOG_FORMAT` and `MAILER_LOG_LEVEL`, to be set up before the settings are read; the defaults for bad ones.
 

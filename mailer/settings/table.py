@@ -62,3 +62,5 @@ READERS: dict[str, readers.Reader] = {
     "log_level": readers.choice(*LOG_LEVELS),
     "metrics": readers.metrics,
 }
+DURATIONS = {name for name, reader in READERS.items() if isinstance(reader, readers.duration)}  # they are seconds
+FILES = {name for name, reader in READERS.items() if reader is readers.contents}  # whose variable names a file

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -154,15 +154,20 @@ class Database:
     @property
     def place(self) -> str:
         """Where it is, without its password: the whole path of a file, or a server's URL."""
-        url = self.engine.url
-        if self.writes is not None:
-            return str(Path(url.database or "").absolute())
-        hidden = {name: "***" for name in url.query if "password" in name}
-        return url.set(drivername="postgresql").update_query_dict(hidden).render_as_string(hide_password=True)
+        return place_of(self.engine.url)
 
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+
+
+def place_of(address: str | URL) -> str:
+    """What of a database's URL may be shown: the whole path of a file, or a server's URL without its password."""
+    url = make_url(address)
+    if url.get_backend_name() == "sqlite":
+        return str(Path(url.database or "").absolute())
+    hidden = {name: "***" for name in url.query if "password" in name}
+    return url.set(drivername="postgresql").update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def newest_version() -> str:

@@ -17,15 +17,13 @@ from mailer.campaigns import hold
 from mailer.engines import Engine
 from mailer.storage.database import Database
 
-MAX_REASON = 1000  # characters
-
 
 class HoldReasonSchema(StrictSchema):
     """Why all sending is held. Callers read it with their campaigns."""
 
     reason = fields.String(
         required=True,
-        validate=[validate.Length(1, MAX_REASON), validate.Regexp(r".*\S", error="Is empty."), one_line],
+        validate=[validate.Length(1, hold.MAX_REASON), validate.Regexp(r".*\S", error="Is empty."), one_line],
     )
 
 

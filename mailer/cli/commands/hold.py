@@ -7,15 +7,12 @@ import click
 from mailer.campaigns import hold as holding
 from mailer.cli.database import open_database
 from mailer.cli.output import printable
-from mailer.text import is_one_line
-
-MAX_REASON = 1000  # characters, as over HTTP
 
 
 def _reason(_context: click.Context, _option: click.Parameter, given: str) -> str:
     text = given.strip()
-    if not text or len(text) > MAX_REASON or not is_one_line(text):
-        raise click.BadParameter(f"not a line of 1 to {MAX_REASON} characters")
+    if not holding.is_reason(text):
+        raise click.BadParameter(f"not a line of 1 to {holding.MAX_REASON} characters")
     return text
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from mailer.campaigns.overview import OpenCampaign, Overview, for_a_person, look
+from mailer.campaigns.overview import OpenCampaign, Overview
 from mailer.cli.database import open_database
 from mailer.cli.failures import Failure
 from mailer.cli.output import moment, print_fields, print_json, print_rows, spelled
+from mailer.operation.standing import standing
 from mailer.settings import Settings
-from mailer.storage.workers import Worker, workers
+from mailer.storage.workers import Worker
 
 LOOK_SECONDS = 2.0  # between two looks
 SHOWN = 20  # campaigns, unless as JSON
@@ -38,16 +39,15 @@ def status(watch: bool, as_json: bool) -> None:
     settings = Settings.from_env()
     with open_database() as db:
         while True:
-            seen, running = look(db, settings.send_window), workers(db)
-            wrong = for_a_person(seen, delivering=sum(one.delivers for one in running))
+            found = standing(db, settings)
             if watch and not as_json:
                 click.clear()
-            (_print_json if as_json else _print)(settings.engine, seen, running, wrong)
+            (_print_json if as_json else _print)(found.engine, found.seen, found.workers, found.needs_a_person)
             if not watch:
                 break
             time.sleep(LOOK_SECONDS)
-    if wrong:
-        raise NeedsAPerson("; ".join(wrong))
+    if found.needs_a_person:
+        raise NeedsAPerson("; ".join(found.needs_a_person))
 
 
 def _print_json(engine: str, seen: Overview, running: Sequence[Worker], wrong: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ Ids are compared by their bytes, so that a range of ids means the same users on 
 
 from mailer.storage.models.audit import AuditEntry
 from mailer.storage.models.base import Base
-from mailer.storage.models.callers import AuthToken, IdempotencyKey, PageSession, RateLimit
+from mailer.storage.models.callers import AuthToken, IdempotencyKey, LoginLink, PageSession, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
 from mailer.storage.models.operation import (
@@ -35,6 +35,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "IdempotencyKey",
+    "LoginLink",
     "PageSession",
     "Priority",
     "RateLimit",

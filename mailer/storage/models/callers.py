@@ -25,12 +25,28 @@ class AuthToken(Base):
 
 
 class PageSession(Base):
-    """Somebody who has signed in to the pages; only the SHA-256 of the secret in their browser is kept."""
+    """Somebody who has signed in to the pages; only the SHA-256 of the secret in their browser is kept.
+
+    `own_token` is the digest of a token that was made for this session, and ends with it.
+    """
 
     __tablename__ = "page_sessions"
 
     digest: Mapped[str] = mapped_column(Text, primary_key=True)
     user_id: Mapped[str] = mapped_column(Id, index=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    own_token: Mapped[str | None] = mapped_column(Text)
+
+
+class LoginLink(Base):
+    """A link with which a user signs in once, with these permissions; only the SHA-256 of its secret is kept."""
+
+    __tablename__ = "login_links"
+
+    digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id)
+    permissions: Mapped[list[str]] = mapped_column(Document)
     created_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
