@@ -17,12 +17,14 @@ from mailer.api.registration import ApiParts, add_api
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
+from mailer.audience.field_values import KnownFieldValues
 from mailer.audit.retention import audit_retention
 from mailer.callers.selection import Callers, callers_for
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.retention import retention_task
+from mailer.campaigns.saved_drafts import draft_retention
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.flight.folder import folder_for
 from mailer.delivery.flight.recorder import Recorders
@@ -71,6 +73,7 @@ class Services:
     engine: Engine
     tasks: Mapping[str, PeriodicTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
+    field_values: KnownFieldValues
     instruments: Instruments | None  # None: nobody counts
 
 
@@ -116,6 +119,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
     loops["flight"] = Takeover(db, records).run_periodically
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
+    loops["drafts"] = draft_retention(db, settings.draft_lifetime * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     if listener is not None:
         loops["listener"] = listener.run
@@ -134,7 +138,8 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     made = engine(parts)
     if listener is not None:
         listener.on_work = made.wake
-    return Services(settings, db, Tokens(db), transport, links, made, tasks, ConcurrencyLimit(), instruments)
+    reads, known = ConcurrencyLimit(), KnownFieldValues(db)
+    return Services(settings, db, Tokens(db), transport, links, made, tasks, reads, known, instruments)
 
 
 def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, PeriodicTask]:
@@ -186,6 +191,7 @@ def _api_parts(services: Services, callers: Callers) -> ApiParts:
         callers=callers,
         observer=services.instruments or UNOBSERVED,
         directory_reads=services.directory_reads,
+        field_values=services.field_values,
         troubles={name: task.trouble for name, task in services.tasks.items()},
     )
 
@@ -199,6 +205,8 @@ def _page_parts(services: Services, callers: Callers) -> PageParts:
         links=services.links,
         callers=callers,
         observer=services.instruments or UNOBSERVED,
+        directory_reads=services.directory_reads,
+        field_values=services.field_values,
     )
 
 

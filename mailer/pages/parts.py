@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailer.api.guard import ConcurrencyLimit
+from mailer.audience.field_values import KnownFieldValues
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
 from mailer.engines import Engine
@@ -25,6 +27,8 @@ class PageParts:
     links: Links
     callers: Callers
     observer: Observer
+    directory_reads: ConcurrencyLimit
+    field_values: KnownFieldValues
 
     def limiter(self) -> RateLimiter:
         """Who asks how often, counted as for the API."""
