@@ -88,6 +88,7 @@ def test_campaign_is_watched_paused_and_resumed_to_its_end(service: Service, tmp
         assert "100 of 100 sent" in browser.find_element(By.CSS_SELECTOR, ".summary").text
         assert browser.current_url == address
         assert browser.find_elements(By.CSS_SELECTOR, ".actions button") == []
+        browser.find_element(By.CSS_SELECTOR, ".account summary").click()
         press(browser, "Sign out")
         browser.get(address)
         assert browser.find_element(By.TAG_NAME, "h1").text == "Sign in"

@@ -15,6 +15,7 @@ from mailer.callers.page_sessions import PageSessions, SignedIn, form_token, is_
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
 from mailer.errors import InvalidParams, NotLoggedIn
 from mailer.pages.base import content_policy, private_page, relative_address
+from mailer.pages.languages import signed_in_language
 
 PREFIX = "/mailer/"
 SESSION, FIRST_FORM = "mailer_session", "mailer_form"
@@ -86,6 +87,8 @@ class SignIns:
         one: SignedIn | None = g.get("signed_in")
         frame = {
             "site_name": self._site_name,
+            "language": signed_in_language(),
+            "here": _section(),
             "root": relative_address(PREFIX),
             "caller": one.caller if one else None,
             "form": form_token(one.secret if one else secret),
@@ -97,6 +100,12 @@ def signed_in() -> SignedIn:
     """Who has signed in. Only in a view for which `SignIns.required` asks."""
     one: SignedIn = g.signed_in
     return one
+
+
+def _section() -> str:
+    """Which page of the frame's list is asked for: the first part of the address, "" for the campaigns."""
+    first = request.path.removeprefix(PREFIX).partition("/")[0]
+    return "" if first == "campaigns" else first
 
 
 def to_page(place: str) -> Response:

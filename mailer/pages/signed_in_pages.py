@@ -10,9 +10,10 @@ from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.languages import add_translations
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import PREFIX, SignIns
-from mailer.times import to_iso
+from mailer.pages.words import add_filters
 
 PROBLEMS: dict[int, tuple[str, str]] = {
     HTTPStatus.BAD_REQUEST: ("That form cannot be taken", "Go back, load the page again, and send it once more."),
@@ -22,11 +23,6 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: ("Not available at the moment", "Nothing is lost. Try again in a minute."),
 }
 OTHER_PROBLEM = ("Something went wrong", "It is in the service's log. Nothing that was accepted is lost.")
-
-
-def _for_people(milliseconds: int) -> str:
-    """A time to the minute, such as `2026-11-29 07:42 UTC`."""
-    return to_iso(milliseconds)[:16].replace("T", " ") + " UTC"
 
 
 def make_blueprint(parts: PageParts) -> Blueprint:
@@ -42,13 +38,12 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     campaigns.add_routes(blueprint, sign_ins, parts)
-    blueprint.add_app_template_filter(to_iso, "iso")
-    blueprint.add_app_template_filter(_for_people, "moment")
-    blueprint.add_app_template_filter(lambda number: f"{number:,}", "number")
+    add_filters(blueprint)
+    blueprint.record_once(lambda state: add_translations(state.app))
 
     def problem(status: int) -> Response:
         title, advice = PROBLEMS.get(status, OTHER_PROBLEM)
-        return sign_ins.page("problem.html", {"title": title, "advice": advice}, status=status)
+        return sign_ins.page("problem.html", {"title": title, "advice": advice, "status": status}, status=status)
 
     show_errors_as_pages(blueprint, PREFIX, problem)
     return blueprint

@@ -1,0 +1,46 @@
+"""How numbers, times, states and outcomes are written for people, in the reader's language."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+from flask_babel import format_decimal, lazy_gettext
+
+from mailer.times import to_iso
+
+WORDS = {
+    "accepted": lazy_gettext("accepted"),
+    "planning": lazy_gettext("planning"),
+    "running": lazy_gettext("running"),
+    "paused": lazy_gettext("paused"),
+    "resting": lazy_gettext("resting"),
+    "held": lazy_gettext("held"),
+    "blocked": lazy_gettext("blocked"),
+    "completed": lazy_gettext("completed"),
+    "completed_with_issues": lazy_gettext("completed with issues"),
+    "cancelled": lazy_gettext("cancelled"),
+    "failed": lazy_gettext("failed"),
+    "sent": lazy_gettext("sent"),
+    "deferred": lazy_gettext("deferred"),
+    "uncertain": lazy_gettext("uncertain"),
+    "skipped": lazy_gettext("skipped"),
+    "pending": lazy_gettext("not tried"),
+}
+"""Each state of a campaign and each outcome."""
+
+
+def add_filters(blueprint: Blueprint) -> None:
+    """Let the templates write `{{ 1234|number }}`, `{{ milliseconds|moment }}`, `|iso` and `{{ one.state|word }}`."""
+    blueprint.add_app_template_filter(to_iso, "iso")
+    blueprint.add_app_template_filter(moment, "moment")
+    blueprint.add_app_template_filter(format_decimal, "number")
+    blueprint.add_app_template_filter(word, "word")
+
+
+def word(name: str) -> str:
+    """A state or an outcome as a word; one that is not known stays what it is."""
+    return str(WORDS.get(name, name.replace("_", " ")))
+
+
+def moment(milliseconds: int) -> str:
+    """A time to the minute, such as `2026-11-29 07:42 UTC`."""
+    return to_iso(milliseconds)[:16].replace("T", " ") + " UTC"
