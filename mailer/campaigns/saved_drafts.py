@@ -5,6 +5,7 @@ A draft is saved with the version that its owner saw. If another tab has saved m
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ TASK = "draft retention"  # its name among the scheduled tasks
 PERIOD = 60 * 60 * 1000  # ms from one look for what is too old to the next
 AFTER_SENDING = 24 * 60 * 60 * 1000  # ms for which it is known what a draft was sent as
 MOST = 100  # drafts of one person
+
+_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,21 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
+def is_free(db: Database, draft_id: str) -> bool:
+    """Whether it is an id as `new_id` makes them, and no draft has it."""
+    with db.read() as connection:
+        taken = connection.scalar(select(SavedDraft.id).where(SavedDraft.id == draft_id)) is not None
+    return not taken and _ID.fullmatch(draft_id) is not None
+
+
 def save(db: Database, caller_id: str, draft_id: str, typed: Typed, version: int) -> Saved:
     """Save what was typed over `version` of the draft; 0: it is new. Returns it with its new version.
 
     Saving the same again changes nothing. A draft that was deleted meanwhile is made anew. Raises `StaleDraft`,
-    `DraftSent`, `TooManyDrafts`, and `NotFound` for a draft of somebody else.
+    `DraftSent`, `TooManyDrafts`, and `NotFound` for a draft of somebody else or an id that none can have.
     """
+    if not _ID.fullmatch(draft_id):
+        raise NotFound("There is no such draft.")
     with db.write() as connection:
         now = db.clock(connection)
         row = _row(connection, draft_id)

@@ -10,6 +10,7 @@ from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.compose import routes as compose
 from mailer.pages.languages import add_translations
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import PREFIX, SignIns
@@ -38,6 +39,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     campaigns.add_routes(blueprint, sign_ins, parts)
+    compose.add_routes(blueprint, sign_ins, parts)
     add_filters(blueprint)
     blueprint.record_once(lambda state: add_translations(state.app))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask_babel import gettext
@@ -50,10 +50,12 @@ def read(fields: MultiDict[str, str]) -> Sent:
     """What the form says."""
     texts = {name: _clean(fields.get(field, "")) for name, field in TEXTS.items()}
     one_line = {name: text.replace("\n", " ").strip() for name, text in texts.items() if name not in ("body", "query")}
-    typed = Typed(**{**texts, **one_line, "dry_run": "dryrun" in fields})
+    values: dict[str, Any] = {**texts, **one_line, "dry_run": "dryrun" in fields}
     version = fields.get("version", "")
     number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
-    return Sent(typed, number, _clean(fields.get("shown", "")), _query_form(fields), fields.get("once", "")[:40])
+    return Sent(
+        Typed(**values), number, _clean(fields.get("shown", "")), _query_form(fields), fields.get("once", "")[:40]
+    )
 
 
 def merged(sent: Sent) -> tuple[str, Problems]:
@@ -66,6 +68,16 @@ def merged(sent: Sent) -> tuple[str, Problems]:
         both = gettext("The form and the text were both changed, and do not say the same. Now the text counts.")
         return sent.typed.query.strip(), {"query": both}
     return query, {}
+
+
+def form_to_show(sent: Sent, problems: Problems) -> QueryForm | None:
+    """The form of the query as it was sent, where something in it has to be mended; None: as the text says."""
+    return sent.form if problems.keys() - {"query"} else None
+
+
+def with_query(typed: Typed, query: str) -> Typed:
+    """The same with another query."""
+    return replace(typed, query=query)
 
 
 def payload_of(typed: Typed) -> dict[str, Any]:
