@@ -17,12 +17,14 @@ from mailer.api.registration import ApiParts, add_api
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
+from mailer.audience.field_values import KnownFieldValues
 from mailer.audit.retention import audit_retention
 from mailer.callers.selection import Callers, callers_for
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.retention import retention_task
+from mailer.campaigns.saved_drafts import draft_retention
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.flight.folder import folder_for
 from mailer.delivery.flight.recorder import Recorders
@@ -73,6 +75,7 @@ class Services:
     engine: Engine
     tasks: Mapping[str, PeriodicTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
+    field_values: KnownFieldValues
     instruments: Instruments | None  # None: nobody counts
 
 
@@ -118,6 +121,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
     loops["flight"] = Takeover(db, records).run_periodically
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
+    loops["drafts"] = draft_retention(db, settings.draft_lifetime * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     if listener is not None:
         loops["listener"] = listener.run
@@ -136,7 +140,8 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     made = engine(parts)
     if listener is not None:
         listener.on_work = made.wake
-    return Services(settings, db, Tokens(db), transport, links, made, tasks, ConcurrencyLimit(), instruments)
+    reads, known = ConcurrencyLimit(), KnownFieldValues(db)
+    return Services(settings, db, Tokens(db), transport, links, made, tasks, reads, known, instruments)
 
 
 def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, PeriodicTask]:
@@ -198,6 +203,7 @@ def _api_parts(services: Services, callers: Callers, operation: Operation) -> Ap
         observer=services.instruments or UNOBSERVED,
         directory_reads=services.directory_reads,
         operation=operation,
+        field_values=services.field_values,
     )
 
 
@@ -211,6 +217,8 @@ def _page_parts(services: Services, callers: Callers, operation: Operation) -> P
         callers=callers,
         observer=services.instruments or UNOBSERVED,
         operation=operation,
+        directory_reads=services.directory_reads,
+        field_values=services.field_values,
     )
 
 

@@ -56,8 +56,8 @@ def test_audience_is_counted_and_sampled_with_masked_addresses(service: Service,
     answer = ask(service, "audience", headers, {})
     body = answer.json()
     assert (answer.status_code, body["success"], body["count"], len(body["sample"])) == (200, True, 23, 10)
-    assert body["sample"][0] == {"name": "Ann 1", "address": "***@example.com"}
-    assert body["sample"][3] == {"name": "Ann 0", "address": "u***@example.com"}
+    assert body["sample"][0] == {"userId": "ann", "name": "Ann 1", "address": "***@example.com"}
+    assert body["sample"][3] == {"userId": "user00000", "name": "Ann 0", "address": "u***@example.com"}
     assert "user00000@" not in answer.text
 
 

@@ -85,6 +85,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "login_links": [
         {"digest": "d", "user_id": "user00000", "permissions": ["send-mail"], "created_at": 1, "expires_at": 2}
     ],
+    "drafts": [
+        {"id": "d", "caller_id": "user00000", "subject": "s", "said": {"body": "b"}, "version": 1, "created_at": 1}
+        | {"saved_at": 1, "sent_as": None}
+    ],
     "page_sessions": [{"digest": "d", "user_id": "user00000", "created_at": 1, "expires_at": 2}],
     "rate_limits": [{"key": "k", "hits": 3, "expires_at": 2}],
     "refused_addresses": [

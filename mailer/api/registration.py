@@ -22,6 +22,7 @@ from mailer.api.resources import (
     unsubscribes,
     users,
 )
+from mailer.audience.field_values import KnownFieldValues
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
@@ -47,6 +48,7 @@ class ApiParts:
     observer: Observer
     directory_reads: ConcurrencyLimit
     operation: Operation
+    field_values: KnownFieldValues
 
 
 def add_api(app: Flask, parts: ApiParts) -> None:
@@ -59,7 +61,9 @@ def add_api(app: Flask, parts: ApiParts) -> None:
     for blueprint in (
         sessions.make_blueprint(guard, parts.callers.sessions),
         mailer.make_blueprint(db, guard, engine, settings, parts.observer),
-        audience.make_blueprint(db, guard, parts.directory_reads, settings, links=parts.links),
+        audience.make_blueprint(
+            db, guard, parts.directory_reads, settings, links=parts.links, known=parts.field_values
+        ),
         campaigns.make_blueprint(db, guard, settings.send_window),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),

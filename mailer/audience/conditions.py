@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, not_, or_, select
 
 from mailer.selector import compile_selector
 from mailer.storage.models import RefusedAddress, User, comparable_address
@@ -58,6 +58,18 @@ def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     """
     addresses = select(func.lower(RefusedAddress.address)).where(RefusedAddress.suppressed_at.is_not(None))
     return and_(subscribed(), comparable_address().in_(addresses), compile_selector(query))
+
+
+def left_out_by_reason(query: Mapping[str, Any]) -> Select[*tuple[Any, ...]]:
+    """Select how many users match `query` and are deactivated, unsubscribed or without an address.
+
+    Each is counted once, by the first of these reasons. The first condition is that of an index which has these users
+    alone, word for word, so that no others are looked at. Raises `InvalidQuery`.
+    """
+    active, wished, none = User.active, User.unsubscribed_at.is_not(None), User.email.is_(None)
+    reasons = (not_(active), and_(active, wished), and_(active, not_(wished), none))
+    counted = [func.count(case((reason, 1))) for reason in reasons]
+    return select(*counted).where(or_(not_(active), none, wished), compile_selector(query))
 
 
 def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User) -> ColumnElement[bool]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
-from mailer.audience.conditions import audience, reachable, suppressed_audience
+from mailer.audience.conditions import audience, left_out_by_reason, reachable, suppressed_audience
 from mailer.audience.shared_addresses import address_unsubscribed, merged_audience
 from mailer.directory.users import find_id
 from mailer.messages.recipient import Recipient
@@ -22,6 +22,7 @@ SAMPLE = 10  # users shown
 class Sampled:
     """A user of an audience as callers may see them: with the address masked."""
 
+    user_id: str
     name: str
     address: str
 
@@ -30,11 +31,18 @@ class Sampled:
 class Audience:
     """How many users would receive a campaign that is accepted now, and some of them.
 
-    `suppressed` is how many more would receive it if their addresses were not suppressed.
+    `suppressed` is how many more would receive it if their addresses were not suppressed. Of the others whom
+    the query selects some are `deactivated`, `unsubscribed` or have `no_address`; each is counted by the first of these
+    reasons. Where addresses are merged, `shared_address` counts those who share one with somebody who receives it, or
+    who has unsubscribed.
     """
 
     count: int
     suppressed: int
+    deactivated: int
+    unsubscribed: int
+    no_address: int
+    shared_address: int
     sample: tuple[Sampled, ...]
 
 
@@ -44,14 +52,19 @@ def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limi
     With `merge`, users who share an address count as one. Raises `InvalidQuery`, and `QueryTimeout` after `limit`
     seconds.
     """
-    who, left_out = merged_audience(query) if merge else audience(query), suppressed_audience(query)
+    who, everyone = merged_audience(query) if merge else audience(query), audience(query)
     with db.read(limit=limit) as connection:
-        count, suppressed = (
-            connection.execute(select(func.count()).select_from(User).where(which)).scalar_one()
-            for which in (who, left_out)
-        )
-        rows = connection.execute(select(User.name, User.email).where(who).order_by(User.id).limit(SAMPLE)).all()
-    return Audience(count, suppressed, tuple(Sampled(row.name, masked(row.email or "")) for row in rows))
+        count, suppressed = (_count(connection, which) for which in (who, suppressed_audience(query)))
+        shared = _count(connection, everyone) - count if merge else 0
+        deactivated, unsubscribed, no_address = connection.execute(left_out_by_reason(query)).one()
+        chosen = select(User.id, User.name, User.email).where(who).order_by(User.id).limit(SAMPLE)
+        rows = connection.execute(chosen).all()
+    sample = tuple(Sampled(row.id, row.name, masked(row.email or "")) for row in rows)
+    return Audience(count, suppressed, deactivated, unsubscribed, no_address, shared, sample)
+
+
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(User).where(which)).scalar_one()
 
 
 def masked(address: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from sqlalchemy import Column, Table, Text, select
 
-from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink
+from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink, NotFound
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
 from mailer.messages.layout import TemplateSource
 from mailer.messages.placeholders import UNSUBSCRIBE
@@ -130,10 +130,19 @@ def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Templat
 
 def compile_campaign(db: Database, settings: Settings, campaign_id: str) -> Template:
     """Compile the message of a campaign on record. Raises what `compile_draft` raises."""
+    return compile_draft(draft_of(db, campaign_id), campaign_id, settings)
+
+
+def draft_of(db: Database, campaign_id: str, caller_id: str | None = None) -> Draft:
+    """What a campaign says. Raises `NotFound` if there is none, or another than `caller_id` owns it."""
     wanted = select(*(getattr(Campaign, name) for name in DRAFT_COLUMNS)).where(Campaign.id == campaign_id)
+    if caller_id is not None:
+        wanted = wanted.where(Campaign.caller_id == caller_id)
     with db.read() as connection:
-        row = connection.execute(wanted).one()
-    return compile_draft(Draft(*row), campaign_id, settings)
+        row = connection.execute(wanted).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return Draft(*row)
 
 
 def forgotten() -> dict[str, Any]:

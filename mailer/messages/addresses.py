@@ -96,6 +96,14 @@ def parse_mailbox(text: str) -> Mailbox:
     return Mailbox(_display_name(name.strip(" ")), address)
 
 
+def written(mailbox: Mailbox) -> str:
+    """Give the text that `parse_mailbox` reads as this mailbox."""
+    name = mailbox.name
+    if any(special in name for special in '<>"\\'):
+        name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
+    return f"{name} <{mailbox.address}>" if name else mailbox.address
+
+
 def _display_name(text: str) -> str:
     quoted = _QUOTED_NAME.fullmatch(text)
     if quoted:

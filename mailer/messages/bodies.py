@@ -52,6 +52,17 @@ def compile_bodies(header: str, body: str, footer: str, site: Mapping[str, str])
     return Bodies([*made.text[:-1], f"{made.text[-1]}\nUnsubscribe: ", LINK, "\n"], made.html)
 
 
+def shows_link(header: str, body: str, footer: str, site: Mapping[str, str]) -> bool | None:
+    """Whether a person can see and click the unsubscribe link where it stands; otherwise a paragraph is added.
+
+    None: there are too many tags to tell.
+    """
+    bodies = _of_html if is_html(body) else _of_plain_text
+    if has_many_tags(header + footer + (body if bodies is _of_html else "")):
+        return None
+    return bodies(header, body, footer, site)[1]
+
+
 def _of_html(header: str, body: str, footer: str, site: Mapping[str, str]) -> tuple[Bodies, bool]:
     template = html_template(framed(header, body, footer), site)
     text = _laid_out(template.layout) or ["\n"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailer.api.guard import ConcurrencyLimit
+from mailer.audience.field_values import KnownFieldValues
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
 from mailer.engines import Engine
@@ -27,6 +29,8 @@ class PageParts:
     callers: Callers
     observer: Observer
     operation: Operation
+    directory_reads: ConcurrencyLimit
+    field_values: KnownFieldValues
 
     def limiter(self) -> RateLimiter:
         """Who asks how often, counted as for the API."""

@@ -12,6 +12,7 @@ from mailer.campaigns.hold import held
 from mailer.directory.users import language_of
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.compose import routes as compose
 from mailer.pages.languages import add_translations
 from mailer.pages.parts import PageParts
 from mailer.pages.problems import problem_page
@@ -36,6 +37,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     campaigns.add_routes(blueprint, sign_ins, parts)
     for page in (now, settings_page, audit_log):
         page.add_routes(blueprint, sign_ins, parts)
+    compose.add_routes(blueprint, sign_ins, parts)
     add_filters(blueprint)
     blueprint.record_once(lambda state: add_translations(state.app))
     show_errors_as_pages(blueprint, PREFIX, partial(problem_page, sign_ins))

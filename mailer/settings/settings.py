@@ -67,6 +67,8 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     pages: bool = True  # whether people may sign in to `/mailer/`
     session_lifetime: int = 43_200  # seconds for which they stay signed in
+    confirm_above: int = 100  # people; who writes to more types the number
+    draft_lifetime: int = 90 * 86_400  # seconds after which a draft that nobody saves is deleted
     email_header: str = ""  # HTML, read from the file that the variable names
     email_footer: str = ""
     auth: str = "local"

@@ -48,6 +48,8 @@ READERS: dict[str, readers.Reader] = {
     "audit_retention": readers.duration(86_400, 36_500 * 86_400),
     "pages": lambda env, name: env.bool(name),
     "session_lifetime": readers.duration(300, 30 * 86_400),
+    "confirm_above": readers.whole(0, 1_000_000_000),
+    "draft_lifetime": readers.duration(86_400, 3650 * 86_400),
     "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,

@@ -46,9 +46,14 @@ class StrictParser(FlaskParser):
 
     def handle_error(self, error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Name the first field at fault in the text and all of them in the details."""
-        messages = _by_field(error.messages)
-        field, problem = next(iter(messages.items()))
-        raise InvalidParams(f"{field}: {problem}", field=field, fields=messages) from error
+        raise refusal(error.messages) from error
+
+
+def refusal(messages: Any) -> InvalidParams:
+    """The error for what a schema has found, as marshmallow's messages tell it."""
+    named = _by_field(messages)
+    field, problem = next(iter(named.items()))
+    return InvalidParams(f"{field}: {problem}", field=field, fields=named)
 
 
 def _twice(repeated: strict_json.RepeatedName) -> InvalidParams:

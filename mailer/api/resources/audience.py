@@ -14,9 +14,11 @@ from mailer.api.guard import ConcurrencyLimit, Guard
 from mailer.api.requests.fields import QueryString, storable
 from mailer.api.resources.mailer import warning_header
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
+from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, first_recipient, measure
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
-from mailer.campaigns.lint import about_directory, about_placeholders
+from mailer.campaigns.lint import about_directory
+from mailer.campaigns.message_checks import about_message
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
 from mailer.messages.recipient import Recipient
@@ -45,12 +47,14 @@ class AudienceSchema(StrictSchema):
 class SampledSchema(Schema):
     """One of those who would receive it."""
 
+    user_id = fields.String(data_key="userId")
     name = fields.String()
     address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
 
 
 def _warnings() -> fields.Field[Any]:
-    about = "What is probably a slip: fields that no user has, `[words]` that are no placeholders. A sentence each."
+    about = "What is probably a slip, a sentence each: fields that no user has, `[words]` that are no placeholders, a "
+    about += "hidden unsubscribe link, links without https, a message that Gmail cuts, images without alt text."
     return fields.List(fields.String(), metadata={"description": about})
 
 
@@ -59,8 +63,34 @@ class AudienceAnswerSchema(SuccessSchema):
 
     count = fields.Integer()
     suppressed = fields.Integer(metadata={"description": "How many more, were their addresses not suppressed."})
+    deactivated = fields.Integer(metadata={"description": "Whom the query selects and who is not active."})
+    unsubscribed = fields.Integer(metadata={"description": "Whom it selects, and who wants no mail."})
+    no_address = fields.Integer(data_key="noAddress", metadata={"description": "Whom it selects, without an address."})
+    shared_address = fields.Integer(
+        data_key="sharedAddress",
+        metadata={"description": "Who shares an address with another, where addresses are merged."},
+    )
     sample = fields.List(fields.Nested(SampledSchema))
     warnings = _warnings()
+
+
+class CountedValueSchema(Schema):
+    """A value of a field, and how many have it."""
+
+    value = fields.Raw(metadata={"description": "A string, number or boolean."})
+    count = fields.Integer()
+
+
+class FieldValuesSchema(SuccessSchema):
+    """What a query may ask for, of those who may be written to: the most frequent values of each field."""
+
+    exact = fields.Boolean(metadata={"description": "False: the counts are estimated from some thousand users."})
+    roles = fields.List(fields.Nested(CountedValueSchema))
+    languages = fields.List(fields.Nested(CountedValueSchema))
+    domains = fields.List(fields.Nested(CountedValueSchema))
+    custom_fields = fields.Dict(
+        keys=fields.String(), values=fields.List(fields.Nested(CountedValueSchema)), data_key="customFields"
+    )
 
 
 class PreviewSchema(MailerSchema):
@@ -95,9 +125,15 @@ class PreviewAnswerSchema(SuccessSchema):
 
 
 def make_blueprint(
-    db: Database, guard: Guard, concurrency: ConcurrencyLimit, settings: Settings, *, links: Links
+    db: Database,
+    guard: Guard,
+    concurrency: ConcurrencyLimit,
+    settings: Settings,
+    *,
+    links: Links,
+    known: KnownFieldValues,
 ) -> Blueprint:
-    """Look, without sending."""
+    """Look, without sending. `known` are the values that the fields of the users have."""
     limit = float(settings.audience_timeout)
     blueprint = ApiBlueprint("Audience", __name__, url_prefix="/api/v1/mailer")
 
@@ -113,8 +149,18 @@ def make_blueprint(
         with concurrency.slot():
             found = measure(db, query, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
-        warnings = [*about_fields, *about_placeholders(payload["subject"], payload["body"])]
+        warnings = [*about_fields, *about_message(settings, payload["subject"], payload["body"])]
         return {"success": True, **asdict(found), "warnings": warnings}
+
+    @blueprint.route("/audience/fields", methods=["GET"])
+    @guard.requires("send-mail", audience_limited=True)
+    @blueprint.response(200, FieldValuesSchema)
+    def list_field_values() -> Any:
+        """Which roles, languages, domains and custom fields there are; some minutes old, at most 20 values each."""
+        found = known.now()
+        custom = {name.removeprefix(CUSTOM): _listed(values) for name, values in found.custom_fields.items()}
+        usual = {name: _listed(getattr(found, name)) for name in ("roles", "languages", "domains")}
+        return {"success": True, "exact": found.exact, **usual, "custom_fields": custom}
 
     @blueprint.route("/preview", methods=["POST"])
     @guard.requires("send-mail", audience_limited=True)
@@ -146,10 +192,14 @@ def make_blueprint(
             content = template.render(recipient, link, now).content
             return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft)})
         seen = asdict(template.preview(recipient, link))
-        warnings = about_placeholders(draft.subject, draft.body)
+        warnings = about_message(settings, draft.subject, draft.body)
         return {"success": True, "user_id": recipient.user_id, **seen, "warnings": warnings}, {"Vary": "Accept"}
 
     return blueprint
+
+
+def _listed(values: Counted) -> list[dict[str, Any]]:
+    return [{"value": value, "count": count} for value, count in values]
 
 
 def _recipient(db: Database, draft: Draft, user_id: str | None, settings: Settings) -> Recipient:

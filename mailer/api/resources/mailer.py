@@ -10,16 +10,15 @@ from flask_smorest import Blueprint
 from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import Guard, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
-from mailer.callers.tokens import SEND_MAIL, SEND_URGENT
-from mailer.campaigns.accept import accept
-from mailer.campaigns.draft import Draft, make_draft
+from mailer.api.submissions import Submissions
+from mailer.callers.tokens import SEND_MAIL
+from mailer.campaigns.draft import Draft
 from mailer.campaigns.lint import about_placeholders
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
 from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Priority
 from mailer.suppression.unsubscribes import unsubscribe_matching
 
 EXAMPLE = {
@@ -65,6 +64,7 @@ def make_blueprint(
     db: Database, guard: Guard, engine: Engine, settings: Settings, observer: Observer = UNOBSERVED
 ) -> Blueprint:
     """The endpoint that the service exists for. `observer` is told of each campaign that is accepted."""
+    submissions = Submissions(db, settings, engine, observer)
     blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
@@ -82,15 +82,8 @@ def make_blueprint(
     )
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
-        if payload["priority"] is Priority.URGENT:
-            current_caller().require(SEND_URGENT)
-        draft = make_draft(settings, **payload)
-        accepted = accept(
-            db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000
-        )
-        if not accepted.replayed:
-            observer.accepted()
-        engine.wake()
+        draft = submissions.checked(current_caller(), payload)
+        accepted = submissions.accepted(current_caller(), draft, _idempotency_key())
         headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(draft)}
         return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 

@@ -8,6 +8,8 @@ from mailer.cli.client import Client, connected
 from mailer.cli.options import query_text
 from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 
+LEFT_OUT = ("suppressed", "deactivated", "unsubscribed", "noAddress", "sharedAddress")
+
 
 @click.command()
 @click.option("--query", callback=query_text, help="A MongoDB selector, as for `mailer send`. Default: everyone.")
@@ -17,8 +19,8 @@ def audience(query: str | None, as_json: bool, url: str, user_id: str, token: st
     """Show how many would receive a campaign now, and ten of them. Sends nothing."""
     found = Client(url, user_id, token).audience(query)
     if as_json:
-        print_json({name: found[name] for name in ("count", "suppressed", "sample", "warnings")})
+        print_json({name: found[name] for name in ("count", *LEFT_OUT, "sample", "warnings")})
         return
     print_notes(found["warnings"])
-    print_fields((name, found[name]) for name in ("count", "suppressed"))
+    print_fields((name, found[name]) for name in ("count", *LEFT_OUT))
     print_rows(("name", "address"), [(one["name"], one["address"]) for one in found["sample"]])

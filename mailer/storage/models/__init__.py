@@ -8,6 +8,7 @@ from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, LoginLink, PageSession, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
+from mailer.storage.models.drafts import SavedDraft
 from mailer.storage.models.operation import (
     CircuitBreaker,
     ClockMark,
@@ -41,6 +42,7 @@ __all__ = [
     "RateLimit",
     "RefusedAddress",
     "SameRefusals",
+    "SavedDraft",
     "ScheduledTask",
     "SeenWorker",
     "SendingHold",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Index, Text, and_, func
+from sqlalchemy import BigInteger, ColumnElement, Index, Text, and_, func, not_, or_
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import SchemaItem
 
@@ -52,6 +52,12 @@ class User(Base):
         ),
         Index("ix_users_username", "username"),
         *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
+        Index(
+            "ix_users_left_out",
+            *("id", "created_at", "roles", "email", "unsubscribed_at", "active"),
+            sqlite_where=or_(not_(active), email.is_(None), unsubscribed_at.is_not(None)),
+            postgresql_where=or_(not_(active), email.is_(None), unsubscribed_at.is_not(None)),
+        ),
         Index("ix_users_unlisted", "id", sqlite_where=roles.is_(None), postgresql_where=roles.is_(None)),
     )
 

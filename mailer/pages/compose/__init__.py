@@ -1,0 +1,1 @@
+"""Write a campaign, look at it from all sides, and send it."""

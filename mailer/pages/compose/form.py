@@ -1,0 +1,150 @@
+"""The form of a campaign: what a browser sends of it, and the same as a request to the API."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask_babel import gettext
+from werkzeug.datastructures import MultiDict
+
+from mailer.api.submissions import Submissions, read_fields
+from mailer.audience.field_values import Value
+from mailer.callers.tokens import Caller
+from mailer.campaigns.draft import Draft
+from mailer.campaigns.saved_drafts import Typed
+from mailer.errors import (
+    InvalidFromAddress,
+    InvalidParams,
+    InvalidQuery,
+    MailerError,
+    MissingUnsubscribeLink,
+    NotAuthorized,
+)
+from mailer.pages.compose.query_form import NotReadable, QueryForm, reconciled
+
+CHOSEN, OTHER = "is.", "other."  # before a field's name: the values that were ticked, and one that was typed
+TEXTS = {"sender": "from", "reply_to": "replyTo", "subject": "subject", "body": "body", "query": "query"}
+TEXTS |= {"priority": "priority", "reached": "reached", "not_reached": "notReached"}
+"""The names of the fields in the form, which are those of the API, by those of `Typed`."""
+OPAQUE = ("reached", "notReached")  # JSON that the page only hands on; the API says whether it takes it
+
+Problems = dict[str, str]
+"""What is wrong, by the name of the field at fault. An empty name: none alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A form that was sent. `shown` is the text of the query that its page showed; `once` differs for each page."""
+
+    typed: Typed
+    version: int
+    shown: str
+    form: QueryForm
+    once: str
+
+
+def read(fields: MultiDict[str, str]) -> Sent:
+    """What the form says."""
+    texts = {name: _clean(fields.get(field, "")) for name, field in TEXTS.items()}
+    one_line = {name: text.replace("\n", " ").strip() for name, text in texts.items() if name not in ("body", "query")}
+    values: dict[str, Any] = {**texts, **one_line, "dry_run": "dryrun" in fields}
+    version = fields.get("version", "")
+    number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+    return Sent(
+        Typed(**values), number, _clean(fields.get("shown", "")), _query_form(fields), fields.get("once", "")[:40]
+    )
+
+
+def merged(sent: Sent) -> tuple[str, Problems]:
+    """The query that is meant, of the form and the text; the text, and a problem, where that cannot be told."""
+    try:
+        query = reconciled(sent.typed.query, sent.shown, sent.form)
+    except NotReadable as error:
+        return sent.typed.query, {error.field: str(error)}
+    if query is None:
+        both = gettext("The form and the text were both changed, and do not say the same. Now the text counts.")
+        return sent.typed.query.strip(), {"query": both}
+    return query, {}
+
+
+def form_to_show(sent: Sent, problems: Problems) -> QueryForm | None:
+    """The form of the query as it was sent, where something in it has to be mended; None: as the text says."""
+    return sent.form if problems.keys() - {"query"} else None
+
+
+def with_query(typed: Typed, query: str) -> Typed:
+    """The same with another query."""
+    return replace(typed, query=query)
+
+
+def payload_of(typed: Typed) -> dict[str, Any]:
+    """The same as the JSON of a request to the API, without what is empty."""
+    asked: dict[str, Any] = {field: getattr(typed, name) for name, field in TEXTS.items()}
+    asked |= {field: _object(asked[field]) for field in OPAQUE}
+    needed = {"from": typed.sender, "subject": typed.subject, "body": typed.body, "dryrun": typed.dry_run}
+    return {**{field: value for field, value in asked.items() if value and str(value).strip()}, **needed}
+
+
+def check(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Draft | None, Problems]:
+    """The draft that the API would accept, or all that it would refuse, by field."""
+    problems: Problems = {}
+    try:
+        payload = read_fields(payload_of(typed))
+        return submissions.checked(caller, payload), {}
+    except InvalidParams as error:
+        problems |= error.details.get("fields", {error.details.get("field", ""): error.text})
+    except MailerError as error:
+        problems[_field(error)] = error.text
+    return None, problems
+
+
+def size_of(typed: Typed) -> int:
+    """How many bytes the request to the API would have."""
+    return len(json.dumps(payload_of(typed), ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _field(error: MailerError) -> str:
+    at_fault: dict[type[MailerError], str] = {
+        InvalidFromAddress: "from",
+        MissingUnsubscribeLink: "body",
+        InvalidQuery: "query",
+        NotAuthorized: "priority",
+    }
+    return next((field for kind, field in at_fault.items() if isinstance(error, kind)), "")
+
+
+def _object(text: str) -> object:
+    """What the JSON says, or the text where it is none: the API refuses it, and nobody is written to by mistake."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
+
+
+def _query_form(fields: MultiDict[str, str]) -> QueryForm:
+    chosen: defaultdict[str, list[Value]] = defaultdict(list)
+    for name, values in fields.lists():
+        if name.startswith(CHOSEN):
+            chosen[name.removeprefix(CHOSEN)] += [value for text in values if (value := _value(text)) is not None]
+    for name, text in fields.items():
+        typed = text.strip()
+        if name.startswith(OTHER) and typed and typed not in chosen[name.removeprefix(OTHER)]:
+            chosen[name.removeprefix(OTHER)].append(typed)
+    kept = {name: tuple(values) for name, values in chosen.items() if values}
+    return QueryForm(kept, fields.get("since", "").strip(), fields.get("match") == "any")
+
+
+def _value(text: str) -> Value | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, Value) else None
+
+
+def _clean(text: str) -> str:
+    """Line ends as one character, and no NUL, which no database keeps."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,69 @@
+"""Whom a draft would reach, and what is left out, as the API tells it and within the API's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask_babel import gettext
+
+from mailer.audience.preview import Audience, addressee, first_recipient, measure
+from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.tokens import Caller
+from mailer.campaigns.lint import about_directory
+from mailer.campaigns.saved_drafts import Typed
+from mailer.errors import InvalidQuery, MailerError, NotFound
+from mailer.messages.recipient import Recipient
+from mailer.pages.parts import PageParts
+from mailer.selector import parse_query
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Who would receive it, or the problem that keeps us from knowing. `warnings` are sentences about the query."""
+
+    audience: Audience | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+    status: int = 200
+
+
+class Looks:
+    """Looks at audiences for people; each look counts against the rate that a caller's looks have in the API."""
+
+    def __init__(self, parts: PageParts) -> None:
+        self._parts = parts
+        self._limit = float(parts.settings.audience_timeout)
+        self._limiter = RateLimiter(parts.db, parts.settings.audience_rate_limit)
+
+    def look(self, caller: Caller, typed: Typed) -> Look:
+        """Look at the audience of what was typed, whether the rest could be sent or not."""
+        try:
+            query = parse_query(typed.query)
+            self._limiter.hit("looks", caller.user_id)
+            audience = self.measured(query)
+            with self._parts.directory_reads.slot():
+                return Look(audience, about_directory(self._parts.db, query, limit=self._limit))
+        except InvalidQuery:  # the field itself says what is wrong
+            return Look(problem=gettext("The query cannot be read yet."))
+        except MailerError as error:
+            return Look(problem=error.text, status=error.status)
+
+    def measured(self, query: Mapping[str, Any]) -> Audience:
+        """The audience of a query. Raises `TooBusy` and `QueryTimeout`."""
+        with self._parts.directory_reads.slot():
+            return measure(self._parts.db, query, merge=self._parts.settings.merge_addresses, limit=self._limit)
+
+    def recipient(self, caller: Caller, query: Mapping[str, Any], user_id: str) -> Recipient:
+        """The user with this id, or the first whom the query selects. Raises `NotFound`, and what `look` tells."""
+        self._limiter.hit("looks", caller.user_id)
+        if user_id:
+            found = addressee(self._parts.db, user_id)
+        else:
+            merge = self._parts.settings.merge_addresses
+            with self._parts.directory_reads.slot():
+                found = first_recipient(self._parts.db, query, merge=merge, limit=self._limit)
+        if found is None:
+            raise NotFound(gettext("There is nobody to show it for."))
+        return found

@@ -1,0 +1,200 @@
+// What is typed is saved as a draft a moment later, and the page shows whom it reaches. Everything here can also be done
+// with the buttons of the form. Nothing is lost: what could not be saved is kept in this tab until it is.
+(() => {
+  "use strict";
+  const once = document.querySelector("form[data-once]");
+  if (once) guard(once);
+  const form = document.getElementById("compose");
+  if (!form) return;
+
+  const SOON = 800; // ms after the last key
+  const LATER = 10000; // ms until the next try, where the service was away
+  const KEPT = ["from", "replyTo", "subject", "body", "query", "priority", "reached", "notReached"];
+  const say = form.dataset;
+  const place = `draft ${say.draft}`; // where this tab keeps what is not saved
+  const field = (name) => form.elements.namedItem(name);
+  const status = document.getElementById("saved");
+  let typed = 0; // counts what was typed, to know whether there is more since
+  let savedUpTo = 0;
+  let timer = 0;
+  let busy = null; // the save that is under way
+  let stopped = false; // somebody has to choose first
+  let side = ""; // which side of the query was changed: text or form
+  let queryChanged = field("version").value !== "0"; // a draft that is loaded is looked at once
+  let leaving = null;
+
+  function guard(what) {
+    let sent = false;
+    what.addEventListener("submit", (event) => {
+      if (sent) event.preventDefault();
+      sent = true;
+    });
+    addEventListener("pageshow", () => { sent = false; });
+  }
+
+  function tell(text, link, label) {
+    if (status.textContent.trim() !== text || link) {
+      status.textContent = text;
+      if (link) {
+        const a = document.createElement("a");
+        a.href = link;
+        a.textContent = label;
+        status.append(" ", a);
+      }
+    }
+  }
+
+  function keep() {
+    const values = Object.fromEntries(KEPT.map((name) => [name, field(name).value]));
+    try {
+      sessionStorage.setItem(place, JSON.stringify({ ...values, dryrun: field("dryrun").checked, version: field("version").value }));
+    } catch {
+      // no room, or not allowed: then the page itself is what has it
+    }
+  }
+
+  function forget() {
+    try { sessionStorage.removeItem(place); } catch { /* as above */ }
+  }
+
+  function restore() {
+    let kept = null;
+    try { kept = JSON.parse(sessionStorage.getItem(place)); } catch { /* as above */ }
+    if (!kept) return;
+    if (say.posted || kept.version !== field("version").value) return forget(); // the page has it, or it was saved since
+    const differs = KEPT.some((name) => field(name).value !== kept[name]) || field("dryrun").checked !== kept.dryrun;
+    if (!differs) return forget();
+    for (const name of KEPT) field(name).value = kept[name];
+    field("dryrun").checked = kept.dryrun;
+    side = "text";
+    queryChanged = true;
+    changed();
+    tell(say.restored);
+  }
+
+  function changed() {
+    typed += 1;
+    keep();
+    if (!stopped) wait(SOON);
+  }
+
+  function wait(time) {
+    clearTimeout(timer);
+    timer = setTimeout(save, time);
+  }
+
+  form.addEventListener("input", (event) => {
+    if (event.target.closest("#query-form")) { side = "form"; queryChanged = true; }
+    if (event.target.id === "query") { side = "text"; queryChanged = true; }
+    if (event.target.id === "dryrun") queryChanged = true;
+    changed();
+  });
+
+  async function save(keepalive = false) {
+    clearTimeout(timer);
+    if (busy) {
+      await busy;
+      if (typed === savedUpTo || stopped) return;
+    }
+    busy = send(keepalive).catch(() => away());
+    await busy;
+    busy = null;
+  }
+
+  async function send(keepalive, again = true) {
+    const upTo = typed;
+    const texts = { query: field("query").value };
+    tell(say.saving);
+    const headers = { Accept: "application/json" };
+    const answer = await fetch(form.action, { method: "POST", body: new FormData(form), headers, redirect: "error", cache: "no-store", keepalive });
+    const found = await answer.json();
+    if (answer.ok) return saved(found, upTo, texts);
+    if (found.form && again) { // signed in anew, in another tab
+      field("form").value = found.form;
+      return send(keepalive, false);
+    }
+    if (found.signedOut) return tell(say.signedOut, say.signIn, say.signInAgain);
+    if (answer.status >= 500) return away();
+    stopped = answer.status === 409;
+    if (stopped) return tell(`${found.said} ${say.savedElse}`, found.place ? `${base()}${found.place}` : "", say.see);
+    tell(found.said || say.tooLarge);
+  }
+
+  function saved(found, upTo, texts) {
+    savedUpTo = upTo;
+    field("version").value = found.version;
+    if (typed === upTo) forget();
+    const problem = Object.values(found.problems)[0];
+    tell(problem || `${say.saved} ${new Date(found.savedAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`);
+    if (problem) return look(false);
+    if (field("query").value === texts.query) {
+      field("query").value = found.query;
+      field("shown").value = found.query;
+    }
+    return look(queryChanged);
+  }
+
+  function away() {
+    tell(say.notSaved);
+    wait(LATER);
+  }
+
+  const base = () => form.action.replace(/compose\/[^/]*$/, "");
+
+  async function look(atAudience) {
+    const wanted = side;
+    const upTo = typed;
+    const old = document.getElementById("audience");
+    if (atAudience) old.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(`${form.action}?part=1${atAudience ? "&look=1" : ""}`, { redirect: "error", cache: "no-store" });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      swap(fresh, "checks");
+      if (atAudience) {
+        swap(fresh, "audience");
+        queryChanged = typed !== upTo && queryChanged;
+        if (wanted === "text" && side === "text") swap(fresh, "query-form");
+      }
+    } catch {
+      old.removeAttribute("aria-busy"); // the next one may work
+    }
+  }
+
+  function swap(fresh, id) {
+    const now = fresh.getElementById(id);
+    const old = document.getElementById(id);
+    if (!now || !old || now.isEqualNode(old)) return;
+    const open = new Set([...old.querySelectorAll("details[open] > summary")].map((one) => one.nextElementSibling?.nextElementSibling?.id));
+    old.replaceWith(now);
+    for (const one of now.querySelectorAll("details")) if (open.has(one.querySelector("input:not([type])")?.id)) one.open = true;
+  }
+
+  form.addEventListener("submit", (event) => {
+    if (leaving) return event.preventDefault(); // pressed twice
+    const button = event.submitter;
+    if (busy) { // its answer has the version that this form has to name
+      event.preventDefault();
+      leaving = button || true;
+      busy.finally(() => { leaving = null; busy = null; form.requestSubmit(button); });
+      return;
+    }
+    clearTimeout(timer);
+    stopped = true;
+    leaving = button || true;
+    keep();
+  });
+
+  addEventListener("pageshow", (event) => {
+    leaving = null;
+    if (event.persisted) { stopped = false; queryChanged = true; }
+  });
+  addEventListener("pagehide", () => {
+    if (!leaving && !busy && !stopped && typed !== savedUpTo && field("body").value.length < 40000) save(true);
+  });
+  addEventListener("focus", () => {
+    if (typed !== savedUpTo && !stopped) wait(SOON); // perhaps signed in again, in another tab
+  });
+
+  restore();
+  if (queryChanged && typed === 0) look(true);
+})();
