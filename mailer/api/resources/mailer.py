@@ -72,6 +72,7 @@ def make_blueprint(
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
     @blueprint.refuses(400, "Bad Request", INVALID_FROM)
+    @blueprint.refuses(409, "The campaign in `reached` or `notReached` may still send")
     @blueprint.refuses(422, "The key came with another request")
     @blueprint.doc(
         operationId="post-api-v1-mailer",
@@ -85,9 +86,8 @@ def make_blueprint(
         if payload["priority"] is Priority.URGENT:
             current_caller().require(SEND_URGENT)
         draft = make_draft(settings, **payload)
-        accepted = accept(
-            db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000
-        )
+        caller, key, window = current_caller(), _idempotency_key(), settings.repeat_window * 1000
+        accepted = accept(db, caller.user_id, draft, key, repeat_window=window, everybody=caller.reach is None)
         if not accepted.replayed:
             observer.accepted()
         engine.wake()
