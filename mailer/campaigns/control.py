@@ -16,6 +16,7 @@ from mailer.audit.log import Act, record
 from mailer.campaigns import referrals
 from mailer.delivery import ledger, same_refusals
 from mailer.delivery.minutes import RecordedOutcomes
+from mailer.delivery.tallies import answers, domains
 from mailer.errors import InvalidState, NotFound
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
@@ -99,6 +100,7 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
             raise InvalidState("The campaign's body was purged.", state=campaign.state)
         referrals.refuse_if_followed(connection, campaign_id, "tried again", campaign.state)
         now = db.clock(connection)
+        moved = domains.reopening(connection, campaign_id, statuses)
         count = ledger.reopen(connection, campaign_id, statuses, now)
         if count:
             same_refusals.forget(connection, campaign_id)
@@ -107,6 +109,8 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
             _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
             ledger.complete_campaign(connection, campaign_id, now)  # at once, if it failed after its last message
         record(connection, now, Act.RETRY_CAMPAIGN, campaign_id, retried=count, uncertain=uncertain)
+        answers.reopening(connection, campaign_id)
+        domains.add(connection, campaign_id, moved)
     return count
 
 

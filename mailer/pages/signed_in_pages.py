@@ -8,8 +8,9 @@ from flask import Blueprint, Response
 
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions
-from mailer.pages import campaigns, sign_in
+from mailer.pages import sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.campaigns import actions, campaign, listing, message, outcomes
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import PREFIX, SignIns
 from mailer.times import to_iso
@@ -41,7 +42,8 @@ def make_blueprint(parts: PageParts) -> Blueprint:
         static_url_path="/static",
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
-    campaigns.add_routes(blueprint, sign_ins, parts)
+    for page in (listing, campaign, message, outcomes, actions):
+        page.add_routes(blueprint, sign_ins, parts)
     blueprint.add_app_template_filter(to_iso, "iso")
     blueprint.add_app_template_filter(_for_people, "moment")
     blueprint.add_app_template_filter(lambda number: f"{number:,}", "number")

@@ -121,7 +121,7 @@ class CampaignDomain(Base):
     """How many of a campaign's recipients at one domain have each outcome: a part of the sum.
 
     A campaign has rows for its largest domains and, under an empty name, for all others. Like the minutes, a domain has
-    several rows, and their sums count. A part alone may be below zero. `planned` stands in part 0.
+    several rows, and their sums count. A part alone may be below zero.
     """
 
     __tablename__ = "campaign_domains"
@@ -129,12 +129,11 @@ class CampaignDomain(Base):
     campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
     domain: Mapped[str] = mapped_column(Id, primary_key=True)
     part: Mapped[int] = mapped_column(primary_key=True)
-    planned: Mapped[int] = mapped_column(default=0)
-    sent: Mapped[int] = mapped_column(default=0)
-    failed: Mapped[int] = mapped_column(default=0)
-    deferred: Mapped[int] = mapped_column(default=0)
-    uncertain: Mapped[int] = mapped_column(default=0)
-    skipped: Mapped[int] = mapped_column(default=0)
+    sent: Mapped[int]
+    failed: Mapped[int]
+    deferred: Mapped[int]
+    uncertain: Mapped[int]
+    skipped: Mapped[int]
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("campaign_id", ID, nullable=False),
         sa.Column("domain", ID, nullable=False),
         sa.Column("part", sa.Integer(), nullable=False),
-        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("planned", *STATUSES)),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in STATUSES),
         sa.PrimaryKeyConstraint("campaign_id", "domain", "part"),
         sqlite_with_rowid=False,
     )
