@@ -2,7 +2,7 @@
 
 Counting a million deliveries would take a second each time. So each transaction that records outcomes adds them to a
 few rows, as it does with the minutes. A campaign has a row for each of at most `LARGEST` domains, and one for all
-others. Which domains these are is settled with its first outcomes: theirs, and the most frequent ones of their batch.
+others. Which domains these are is settled with its first outcomes, by a sample of its batches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mailer.storage.models import Batch, CampaignDomain, Delivery, DeliveryStatu
 
 LARGEST = 20
 OTHERS = ""
-SAMPLE = 1000  # users of a batch that are looked at
+SAMPLED, SAMPLE = 20, 50  # batches that are looked into, and users of each
 KEPT = 256  # campaigns whose domains a process remembers
 
 Changes = dict[str, list[int]]  # by domain, what is added to the count of each status
@@ -89,13 +89,15 @@ def _domain(address: str) -> str:
 
 
 def _largest(connection: Connection, claim: Claim, results: Iterable[Result]) -> list[str]:
-    """The domains of `results`, the most frequent first, and then those of their batch."""
-    in_range = (User.id >= claim.first_id, User.id <= claim.last_id, User.email.is_not(None))
-    nearby = connection.scalars(select(User.email).where(*in_range).order_by(User.id).limit(SAMPLE))
-    around = Counter(_domain(address or "") for address in nearby)
-    theirs = Counter(_domain(result.item.recipient.address) for result in results)
-    in_order = dict.fromkeys([one for counted in (theirs, around) for one, _ in counted.most_common()])
-    return list(islice((one for one in in_order if one), LARGEST))
+    """The most frequent domains of `results` and of a sample from all batches of the campaign."""
+    mine = select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == claim.campaign_id)
+    ranges = connection.execute(mine.order_by(Batch.number)).all()
+    found = Counter(_domain(result.item.recipient.address) for result in results)
+    for first_id, last_id in ranges[:: len(ranges) // SAMPLED + 1]:
+        in_range = (User.id >= first_id, User.id <= last_id, User.email.is_not(None))
+        some = connection.scalars(select(User.email).where(*in_range).order_by(User.id).limit(SAMPLE))
+        found.update(_domain(address or "") for address in some)
+    return list(islice((one for one, _ in found.most_common() if one), LARGEST))
 
 
 def _adding(new: NewRow) -> Insert:
