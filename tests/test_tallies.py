@@ -1,4 +1,4 @@
-"""What is kept of a campaign by domain and by answer: it adds up with the deliveries at every moment, and has bounds."""
+"""What is kept of a campaign by domain and by answer: it adds up with the deliveries at every step, and has bounds."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from mailer.storage.models import Batch, CampaignDomain, Delivery, DeliveryStatu
 
 LARGEST = 20
 OTHERS = ""
-SAMPLED, SAMPLE = 20, 50  # batches that are looked into, and users of each
+SAMPLED, SAMPLE = 20, 1000  # batches that are looked into, and users in all of them
 KEPT = 256  # campaigns whose domains a process remembers
 
 Changes = dict[str, list[int]]  # by domain, what is added to the count of each status
@@ -93,9 +93,10 @@ def _largest(connection: Connection, claim: Claim, results: Iterable[Result]) ->
     mine = select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == claim.campaign_id)
     ranges = connection.execute(mine.order_by(Batch.number)).all()
     found = Counter(_domain(result.item.recipient.address) for result in results)
-    for first_id, last_id in ranges[:: len(ranges) // SAMPLED + 1]:
+    chosen = ranges[:: len(ranges) // SAMPLED + 1]
+    for first_id, last_id in chosen:
         in_range = (User.id >= first_id, User.id <= last_id, User.email.is_not(None))
-        some = connection.scalars(select(User.email).where(*in_range).order_by(User.id).limit(SAMPLE))
+        some = connection.scalars(select(User.email).where(*in_range).order_by(User.id).limit(SAMPLE // len(chosen)))
         found.update(_domain(address or "") for address in some)
     return list(islice((one for one, _ in found.most_common() if one), LARGEST))
 
