@@ -110,6 +110,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "campaign_minutes": [
         {"campaign_id": "running", "minute": 0, "part": part, **NOTHING, SENT: part + 1} for part in (0, 1)
     ],
+    "campaign_domains": [{"campaign_id": "running", "domain": "example.com", "part": 0, **NOTHING, SENT: 3}],
+    "campaign_answers": [
+        {"campaign_id": "running", "status": "failed", "about": "address", "answer": "550 5.1.1", "count": 1}
+    ],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
     "served_versions": [],  # the migrations fill it

@@ -28,16 +28,21 @@ TABLES = {
 }
 # who it was for, by id, and what came of it: a purge keeps these, and without them the rows are lost
 KEPT = {
-    "campaigns": {"id", "caller_id", "state", "priority"},
+    "campaigns": {"id", "caller_id", "state", "priority", "not_reached"},
     "batches": {"campaign_id", "domain", "first_id", "last_id", "state", "attempting"},
     "deliveries": {"campaign_id", "user_id", "status"},
     "same_refusals": {"campaign_id"},
     "campaign_minutes": {"campaign_id"},
+    "campaign_domains": {"campaign_id", "domain"},  # which goes with its row
+    "campaign_answers": {"campaign_id"},
     "idempotency_keys": {"caller_id", "campaign_id"},
 }
 SHOWN = {
     "": {"campaigns.reason", "campaigns.subject"},
     "/ID": {"campaigns.reason", "campaigns.subject"},
+    "/ID/message": {"campaigns.body", "campaigns.query", "campaigns.sender", "campaigns.sender_name"}
+    | {"campaigns.subject", "campaigns.reply_to", "campaigns.reply_to_name"},
+    "/ID/report": set(),
     "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=csv": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=ndjson": {"deliveries.address", "deliveries.reply"},

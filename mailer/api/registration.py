@@ -16,6 +16,7 @@ from mailer.api.resources import (
     control,
     mailer,
     operators,
+    reports,
     sessions,
     status,
     suppressed_addresses,
@@ -65,6 +66,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
             db, guard, parts.directory_reads, settings, links=parts.links, known=parts.field_values
         ),
         campaigns.make_blueprint(db, guard, settings.send_window),
+        reports.make_blueprint(db, guard, settings.send_window),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marshmallow import RAISE, Schema, fields, validate
 
+from mailer.api.requests.earlier import not_reached_field, reached_field
 from mailer.api.requests.fields import (
     Milliseconds,
     QueryString,
@@ -85,6 +86,8 @@ class MailerSchema(StrictSchema):
             "permission.",
         },
     )
+    reached = reached_field()
+    not_reached = not_reached_field()
 
 
 class UnsubscribeSchema(StrictSchema):

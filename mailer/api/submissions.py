@@ -41,7 +41,8 @@ class Submissions:
     def accepted(self, caller: Caller, draft: Draft, key: str | None) -> Accepted:
         """Accept it; with a `key`, once. Raises `IdempotencyConflict`."""
         window = self.settings.repeat_window * 1000
-        accepted = accept(self.db, caller.user_id, draft, key, repeat_window=window)
+        everybody = caller.reach is None
+        accepted = accept(self.db, caller.user_id, draft, key, repeat_window=window, everybody=everybody)
         if not accepted.replayed:
             self.observer.accepted()
         self.engine.wake()

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, not_, or_, select
 
-from mailer.selector import compile_selector
+from mailer.audience.earlier import selected
 from mailer.storage.models import RefusedAddress, User, comparable_address
 
 
@@ -47,7 +47,7 @@ def audience(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement
     tables and then sort. Raises `InvalidQuery`.
     """
     nobody = ~exists().where(RefusedAddress.suppressed_at.is_not(None))
-    return and_(subscribed(user), compile_selector(query, user), or_(nobody, ~has_suppressed_address(user)))
+    return and_(subscribed(user), selected(query, user), or_(nobody, ~has_suppressed_address(user)))
 
 
 def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -57,7 +57,7 @@ def suppressed_audience(query: Mapping[str, Any]) -> ColumnElement[bool]:
     would use no index and look at all users.
     """
     addresses = select(func.lower(RefusedAddress.address)).where(RefusedAddress.suppressed_at.is_not(None))
-    return and_(subscribed(), comparable_address().in_(addresses), compile_selector(query))
+    return and_(subscribed(), comparable_address().in_(addresses), selected(query))
 
 
 def left_out_by_reason(query: Mapping[str, Any]) -> Select[*tuple[Any, ...]]:
@@ -69,7 +69,7 @@ def left_out_by_reason(query: Mapping[str, Any]) -> Select[*tuple[Any, ...]]:
     active, wished, none = User.active, User.unsubscribed_at.is_not(None), User.email.is_(None)
     reasons = (not_(active), and_(active, wished), and_(active, not_(wished), none))
     counted = [func.count(case((reason, 1))) for reason in reasons]
-    return select(*counted).where(or_(not_(active), none, wished), compile_selector(query))
+    return select(*counted).where(or_(not_(active), none, wished), selected(query))
 
 
 def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User) -> ColumnElement[bool]:
@@ -78,6 +78,4 @@ def audience_since(query: Mapping[str, Any], since: int, user: type[User] = User
     Users who have unsubscribed or were suppressed after that are included, so that they are recorded as skipped.
     """
     then_subscribed = or_(user.unsubscribed_at.is_(None), user.unsubscribed_at >= since)
-    return and_(
-        reachable(user), then_subscribed, compile_selector(query, user), ~has_suppressed_address(user, before=since)
-    )
+    return and_(reachable(user), then_subscribed, selected(query, user), ~has_suppressed_address(user, before=since))

@@ -11,11 +11,14 @@ from mailer.audience.conditions import eligible_and_refused
 from mailer.audience.shared_addresses import ADDRESS_UNSUBSCRIBED, ADDRESS_WRITTEN_TO
 from mailer.storage.models import RefusedAddress, User, comparable_address
 
-UNREACHABLE = "No longer subscribed, active or with an address."
+UNSUBSCRIBED = "Unsubscribed."
+DEACTIVATED = "Deactivated, or no longer in the directory."
+NO_ADDRESS = "No valid address."
 
 # built once: every checkpoint runs the first of them
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 _ELIGIBLE = eligible_and_refused(_AMONG)
+_LOST = select(User.id, User.active, User.unsubscribed_at).where(_AMONG)
 _SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
     _AMONG, RefusedAddress.address == comparable_address(), RefusedAddress.suppressed_at.is_not(None)
 )
@@ -56,7 +59,11 @@ def _barred(connection: Connection, campaign_id: str, ids: Sequence[str]) -> dic
 
 
 def _reasons(connection: Connection, lost: Sequence[str], barred: Mapping[str, str]) -> Mapping[str, str]:
-    reasons = dict.fromkeys(lost, UNREACHABLE) | dict(barred)
+    reasons = dict.fromkeys(lost, DEACTIVATED)
+    for user_id, active, unsubscribed_at in connection.execute(_LOST, {"ids": lost}):
+        if active:
+            reasons[user_id] = NO_ADDRESS if unsubscribed_at is None else UNSUBSCRIBED
+    reasons |= barred
     for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": lost}):
         why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
         reasons[user_id] = f"The address is suppressed: {why}."

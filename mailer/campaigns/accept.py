@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from sqlalchemy import BigInteger, Connection, Insert, Select, Table, and_, bindparam, insert, select, update
 
+from mailer.campaigns import referrals
 from mailer.campaigns.draft import DRAFT_COLUMNS, Draft
 from mailer.errors import IdempotencyConflict
 from mailer.storage.database import Database
@@ -20,7 +21,8 @@ ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # whoever posts t
 KEY_LIFETIME = 24 * 60 * 60 * 1000  # ms
 
 _COLUMNS = cast(Table, Campaign.__table__).columns
-_GIVEN = ("id", "caller_id", *DRAFT_COLUMNS, "fingerprint", "state", "created_at", "due_at", "turn_at", "fence")
+_OWN = ("not_reached", "fingerprint", "state", "created_at", "due_at", "turn_at", "fence")
+_GIVEN = ("id", "caller_id", *DRAFT_COLUMNS, *_OWN)
 _DEFAULTS: dict[str, Any] = {
     one.key: cast(Any, one.default).arg for one in _COLUMNS if one.default and one.key not in _GIVEN
 }
@@ -34,14 +36,26 @@ class Accepted:
     replayed: bool = False
 
 
-def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *, repeat_window: int = 0) -> Accepted:
+def accept(
+    db: Database,
+    caller_id: str,
+    draft: Draft,
+    key: str | None = None,
+    *,
+    repeat_window: int = 0,
+    everybody: bool = False,
+) -> Accepted:
     """Commit the draft as a campaign and return it.
 
     A caller who repeats a draft with the same `key` within 24 hours gets the first campaign again. Another draft under
     that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms also gives
     the first campaign, unless it is a dry run or that campaign was cancelled or failed (`ENDED_EARLY`).
+
+    A campaign that it refers to must be one of the caller's or, with `everybody`, anybody's; `referrals.verify` has
+    the errors.
     """
     fingerprint = None if draft.dry_run else draft.fingerprint()
+    follows = referrals.not_reached_by(draft.query)
 
     def write(connection: Connection) -> Accepted:
         now = db.clock(connection)
@@ -54,8 +68,9 @@ def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *
             earlier = None
         if earlier is not None:
             return Accepted(earlier, replayed=True)
+        referrals.verify(connection, draft.query, None if everybody else caller_id)
         said = draft.columns() | {"query": json.dumps(draft.query), "priority": draft.priority and draft.priority.value}
-        values = {"id": campaign_id, "caller_id": caller_id, **said, "fingerprint": fingerprint}
+        values = {"id": campaign_id, "caller_id": caller_id, **said, "not_reached": follows, "fingerprint": fingerprint}
         values |= {"state": CampaignState.ACCEPTED.value, "created_at": now, "due_at": now, "turn_at": now, "fence": 0}
         _ACCEPT.changed(connection, {f"new_{name}": value for name, value in values.items()})
         announce_work(connection)

@@ -1,7 +1,8 @@
 """Pause a campaign, resume it, cancel it, or try its failures again.
 
 With `caller_id`, only a campaign of this caller is found. Every function raises `NotFound` if there is no such
-campaign, and `InvalidState` if its state does not allow the change.
+campaign, and `InvalidState` if its state does not allow the change. One that another campaign follows, for those who
+have not had it, sends nothing more.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from sqlalchemy import Connection, select, update
 
 from mailer.audit.actor import Via, current_actor
 from mailer.audit.log import Act, record
+from mailer.campaigns import referrals
 from mailer.delivery import ledger, same_refusals
 from mailer.delivery.minutes import RecordedOutcomes
+from mailer.delivery.tallies import answers, domains
 from mailer.errors import InvalidState, NotFound
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
@@ -49,6 +52,7 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
         _require(campaign, "resumed", CampaignState.PAUSED, CampaignState.RESTING)
+        referrals.refuse_if_followed(connection, campaign_id, "resumed", campaign.state)
         paused_itself = campaign.state == CampaignState.PAUSED and campaign.reason not in BY_HAND
         reason = f"resumed by a person; was paused: {campaign.reason}" if paused_itself else None
         known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
@@ -94,7 +98,9 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
         _require(campaign, "tried again", *BEGUN, *WITH_ISSUES)
         if not campaign.body:
             raise InvalidState("The campaign's body was purged.", state=campaign.state)
+        referrals.refuse_if_followed(connection, campaign_id, "tried again", campaign.state)
         now = db.clock(connection)
+        moved = domains.reopening(connection, campaign_id, statuses)
         count = ledger.reopen(connection, campaign_id, statuses, now)
         if count:
             same_refusals.forget(connection, campaign_id)
@@ -103,6 +109,8 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
             _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
             ledger.complete_campaign(connection, campaign_id, now)  # at once, if it failed after its last message
         record(connection, now, Act.RETRY_CAMPAIGN, campaign_id, retried=count, uncertain=uncertain)
+        answers.reopening(connection, campaign_id)
+        domains.add(connection, campaign_id, moved)
     return count
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sqlalchemy import Column, Table, Text, select
 
+from mailer.audience.earlier import Earlier, narrowed
 from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink, NotFound
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
 from mailer.messages.layout import TemplateSource
@@ -29,7 +30,8 @@ KEPT = ("dry_run", "priority")  # fields that a purge keeps; it empties every ot
 class Draft:
     """What a caller asked for, checked. Each field is stored in the campaign's column of the same name.
 
-    `sender` is an address in its envelope form. `query` selects the recipients; a dry run goes to `sender` alone.
+    `sender` is an address in its envelope form. `query` selects the recipients, also by what an earlier campaign has
+    reached (`audience.earlier`); a dry run goes to `sender` alone.
     Recipients answer to the address `reply_to`, or to the sender if it is None; `reply_to_name` may be empty.
     `priority` None: the planner chooses it.
     """
@@ -70,6 +72,8 @@ def make_draft(
     dry_run: bool | None = False,
     reply_to: Mailbox | None = None,
     priority: Priority | None = None,
+    reached: Earlier | None = None,
+    not_reached: Earlier | None = None,
 ) -> Draft:
     """Check a caller's fields, which are named as in `MailerSchema`, and return them as a draft.
 
@@ -85,7 +89,7 @@ def make_draft(
         raise InvalidFromAddress
     if UNSUBSCRIBE not in body:
         raise MissingUnsubscribeLink
-    selector = _selected(query)
+    selector = narrowed(_selected(query), reached, not_reached)
     reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
     selected = (selector, bool(dry_run))
     return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority)

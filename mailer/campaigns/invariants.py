@@ -15,6 +15,7 @@ from mailer.storage.models import (
     Batch,
     BatchState,
     Campaign,
+    CampaignDomain,
     CampaignMinute,
     CampaignState,
     Delivery,
@@ -50,7 +51,7 @@ def examine(db: Database) -> list[Finding]:
 
 @cache
 def _checks() -> dict[str, Query]:
-    return {**_batch_checks(), **_delivery_checks(), **_campaign_checks(), **_minute_checks()}
+    return {**_batch_checks(), **_delivery_checks(), **_campaign_checks(), **_minute_checks(), **_domain_checks()}
 
 
 def _findings(connection: Connection, problem: str, query: Query) -> list[Finding]:
@@ -140,6 +141,14 @@ def _minute_checks() -> dict[str, Query]:
         more = func.sum(getattr(CampaignMinute, status)) > counted.scalar_subquery()
         checks[f"its minutes have more outcomes that are {status} than its batches"] = told.having(more)
     return checks
+
+
+def _domain_checks() -> dict[str, Query]:
+    """Less is no fault here either."""
+    counted = select(func.sum(Batch.sent)).where(Batch.campaign_id == CampaignDomain.campaign_id)
+    told = select(CampaignDomain.campaign_id).group_by(CampaignDomain.campaign_id)
+    more = told.having(func.sum(CampaignDomain.sent) > counted.scalar_subquery())
+    return {"its domains have more outcomes that are sent than its batches": more}
 
 
 def _deliveries(condition: ColumnElement[bool]) -> Query:

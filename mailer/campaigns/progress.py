@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,26 +84,40 @@ def progress(
 
 
 def recent(
-    db: Database, caller_id: str | None, count: int, offset: int, *, window: SendWindow | None = None
+    db: Database,
+    caller_id: str | None,
+    count: int,
+    offset: int,
+    *,
+    states: Collection[CampaignState] = (),
+    window: SendWindow | None = None,
 ) -> tuple[list[Progress], int]:
-    """Return a page of campaigns, newest first, and how many there are in all. `caller_id` None: everybody's."""
-    page = _campaigns(caller_id).order_by(Campaign.id.desc()).limit(count).offset(offset)
-    total = select(func.count()).select_from(Campaign)
-    if caller_id is not None:
-        total = total.where(Campaign.caller_id == caller_id)
+    """Return a page of campaigns, newest first, and how many there are in all. `caller_id` None: everybody's.
+
+    With `states`, only campaigns that have one of them on record.
+    """
+    page = _campaigns(caller_id, states).order_by(Campaign.id.desc()).limit(count).offset(offset)
+    total = select(func.count()).select_from(Campaign).where(*_these(caller_id, states))
     with db.read() as connection:
         stopped = stops(connection, db.clock(connection), window)
         return [_progress(row, stopped) for row in connection.execute(page)], connection.scalar(total) or 0
 
 
 def page_before(
-    db: Database, caller_id: str | None, count: int, before: str | None, *, window: SendWindow | None = None
+    db: Database,
+    caller_id: str | None,
+    count: int,
+    before: str | None,
+    *,
+    states: Collection[CampaignState] = (),
+    window: SendWindow | None = None,
 ) -> Sequence[Progress]:
     """Return at most `count` campaigns, newest first, that are older than the one with the id `before`.
 
-    Unlike a page by its offset and the number of all, it takes no longer with thousands of campaigns.
+    Unlike a page by its offset and the number of all, it takes no longer with thousands of campaigns. With `states`,
+    only campaigns that have one of them on record.
     """
-    page = _campaigns(caller_id).order_by(Campaign.id.desc()).limit(count)
+    page = _campaigns(caller_id, states).order_by(Campaign.id.desc()).limit(count)
     if before is not None:
         page = page.where(Campaign.id < before)
     with db.read() as connection:
@@ -128,7 +142,12 @@ def deliveries(
         return [DeliveryRecord(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
 
 
-def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
+def _these(caller_id: str | None, states: Collection[CampaignState]) -> list[ColumnElement[bool]]:
+    whose = [] if caller_id is None else [Campaign.caller_id == caller_id]
+    return [*whose, *([Campaign.state.in_(states)] if states else [])]
+
+
+def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) -> Select[*tuple[Any, ...]]:
     sums = [
         select(func.coalesce(func.sum(counter), 0)).where(Batch.campaign_id == Campaign.id).scalar_subquery()
         for counter in COUNTERS
@@ -136,7 +155,7 @@ def _campaigns(caller_id: str | None) -> Select[*tuple[Any, ...]]:
     identity = (Campaign.id, Campaign.caller_id)
     facts = (*_takeovers(), *identity, _state(), Campaign.reason, Campaign.subject, Campaign.dry_run, Campaign.priority)
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
-    return query if caller_id is None else query.where(Campaign.caller_id == caller_id)
+    return query.where(*_these(caller_id, states))
 
 
 def _state() -> ColumnElement[str]:

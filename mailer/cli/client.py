@@ -84,9 +84,12 @@ class Client:
         params: Json = {"count": count, "offset": offset, **({"all": "true"} if everybody else {})}
         return _answer(self._request("GET", CAMPAIGNS, params=params))
 
-    def audience(self, query: str | None = None, subject: str = "", body: str = "") -> Json:
-        """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the subject and the body."""
-        return _answer(self._request("POST", AUDIENCE, json={"query": query, "subject": subject, "body": body}))
+    def audience(self, whom: Json, subject: str = "", body: str = "") -> Json:
+        """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the subject and the body.
+
+        `whom` has the fields of a campaign that select its recipients.
+        """
+        return _answer(self._request("POST", AUDIENCE, json={**whom, "subject": subject, "body": body}))
 
     def preview(self, payload: Json) -> Json:
         """What one user would read: `subject`, `html` and `text`."""

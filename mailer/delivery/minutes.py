@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -46,19 +46,26 @@ class RecordedOutcomes:
     campaign_id: str = ""
     now: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    tallies: list[Callable[[Connection], None]] = field(default_factory=list)
 
     def add(self, campaign_id: str, now: int, counts: Mapping[DeliveryStatus, int]) -> None:
         """Count these too."""
         self.campaign_id, self.now = campaign_id, now
         self.counts.update({status.value: count for status, count in counts.items() if count})
 
+    def tally(self, write: Callable[[Connection], None]) -> None:
+        """Have `write` write other counts of them, just before the minute's."""
+        self.tallies.append(write)
+
     def store(self, connection: Connection) -> None:
-        """Add them to their minute, as the last thing that the transaction does.
+        """Add them to their minute and to their other counts, as the last thing that the transaction does.
 
         From here on others may wait for the row, and whoever holds it must not wait for anybody.
         """
         if not self.counts:
             return
+        for write in self.tallies:
+            write(connection)
         part = threading.get_native_id() % PARTS if is_postgresql(connection) else 0
         counts = [self.counts[status.value] for status in DeliveryStatus]
         _ADD.run(connection, [(self.campaign_id, self.now - self.now % MINUTE, part, *counts)])

@@ -10,8 +10,9 @@ from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions
 from mailer.campaigns.hold import held
 from mailer.directory.users import language_of
-from mailer.pages import campaigns, sign_in
+from mailer.pages import sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.campaigns import actions, campaign, listing, message, outcomes
 from mailer.pages.compose import routes as compose
 from mailer.pages.languages import add_translations
 from mailer.pages.parts import PageParts
@@ -34,8 +35,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
-    campaigns.add_routes(blueprint, sign_ins, parts)
-    for page in (now, settings_page, audit_log):
+    for page in (listing, campaign, message, outcomes, actions, now, settings_page, audit_log):
         page.add_routes(blueprint, sign_ins, parts)
     compose.add_routes(blueprint, sign_ins, parts)
     add_filters(blueprint)

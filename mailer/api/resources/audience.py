@@ -10,15 +10,18 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint
-from mailer.api.guard import ConcurrencyLimit, Guard
+from mailer.api.guard import ConcurrencyLimit, Guard, campaigns_in_reach
+from mailer.api.requests.earlier import not_reached_field, reached_field
 from mailer.api.requests.fields import QueryString, storable
 from mailer.api.resources.mailer import warning_header
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
+from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, first_recipient, measure
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.lint import about_directory
 from mailer.campaigns.message_checks import about_message
+from mailer.campaigns.referrals import verify_now
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
 from mailer.messages.recipient import Recipient
@@ -42,6 +45,8 @@ class AudienceSchema(StrictSchema):
     )
     subject = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
     body = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
+    reached = reached_field()
+    not_reached = not_reached_field()
 
 
 class SampledSchema(Schema):
@@ -142,12 +147,15 @@ def make_blueprint(
     @blueprint.arguments(AudienceSchema, example={"query": '{"roles": "newsletter"}'})
     @blueprint.response(200, AudienceAnswerSchema)
     @blueprint.refuses(400, "Bad Request")
+    @blueprint.refuses(409, "The campaign in `reached` or `notReached` may still send")
     @blueprint.refuses(503, "It took too long")
     def show_audience(payload: dict[str, Any]) -> Any:
         """How many would receive a campaign now, and ten of them with masked addresses. Sends nothing."""
         query = parse_query(payload["query"])
+        selector = narrowed(query, payload["reached"], payload["not_reached"])
+        verify_now(db, selector, campaigns_in_reach())
         with concurrency.slot():
-            found = measure(db, query, merge=settings.merge_addresses, limit=limit)
+            found = measure(db, selector, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
         warnings = [*about_fields, *about_message(settings, payload["subject"], payload["body"])]
         return {"success": True, **asdict(found), "warnings": warnings}
@@ -168,6 +176,7 @@ def make_blueprint(
     @blueprint.response(200, PreviewAnswerSchema)
     @blueprint.refuses(400, "Bad Request")
     @blueprint.refuses(404, "Nobody to show it for")
+    @blueprint.refuses(409, "The campaign in `reached` or `notReached` may still send")
     @blueprint.refuses(503, "It took too long")
     def preview(payload: dict[str, Any]) -> Any:
         """What one user would read, as JSON or, with `Accept: message/rfc822`, as the message itself. Sends nothing.
@@ -176,6 +185,7 @@ def make_blueprint(
         """
         user_id = payload.pop("user")
         draft = make_draft(settings, **payload)
+        verify_now(db, draft.query, campaigns_in_reach())
         with concurrency.slot():
             recipient = _recipient(db, draft, user_id, settings)
             try:

@@ -16,7 +16,7 @@ from mailer.campaigns import progress
 from mailer.delivery import minutes
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
-from mailer.storage.models import DeliveryStatus
+from mailer.storage.models import CampaignState, DeliveryStatus
 from mailer.times import to_iso
 
 
@@ -27,6 +27,12 @@ class CampaignsQuerySchema(OffsetSchema):
         data_key="all",
         load_default=False,
         metadata={"type": "boolean", "description": "Everybody's, which takes the permission `manage-campaigns`."},
+    )
+    state = fields.Enum(
+        CampaignState,
+        by_value=True,
+        load_default=None,
+        metadata={"type": "string", "description": "Only these. `held` and `blocked` ones are `running` on record."},
     )
 
 
@@ -105,7 +111,8 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
         if page["everybody"]:
             caller.require(MANAGE_CAMPAIGNS)
         whose = None if page["everybody"] else caller.user_id
-        found, total = progress.recent(db, whose, page["count"], page["offset"], window=window)
+        states = () if page["state"] is None else (page["state"],)
+        found, total = progress.recent(db, whose, page["count"], page["offset"], states=states, window=window)
         paging = {"count": len(found), "offset": page["offset"], "total": total}
         return {"success": True, "campaigns": found, **paging}
 

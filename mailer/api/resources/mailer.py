@@ -72,6 +72,7 @@ def make_blueprint(
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
     @blueprint.refuses(400, "Bad Request", INVALID_FROM)
+    @blueprint.refuses(409, "The campaign in `reached` or `notReached` may still send")
     @blueprint.refuses(422, "The key came with another request")
     @blueprint.doc(
         operationId="post-api-v1-mailer",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import click
 
-from mailer.cli.client import Client, connected
-from mailer.cli.options import query_text
+from mailer.cli.client import Client, Json, connected
 from mailer.cli.output import print_fields, print_json, print_notes, print_rows
+from mailer.cli.whom import whom_options
 
 LEFT_OUT = ("suppressed", "deactivated", "unsubscribed", "noAddress", "sharedAddress")
 
 
 @click.command()
-@click.option("--query", callback=query_text, help="A MongoDB selector, as for `mailer send`. Default: everyone.")
+@whom_options("A MongoDB selector, as for `mailer send`. Default: everyone.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @connected
-def audience(query: str | None, as_json: bool, url: str, user_id: str, token: str) -> None:
+def audience(*, whom: Json, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Show how many would receive a campaign now, and ten of them. Sends nothing."""
-    found = Client(url, user_id, token).audience(query)
+    found = Client(url, user_id, token).audience(whom)
     if as_json:
         print_json({name: found[name] for name in ("count", *LEFT_OUT, "sample", "warnings")})
         return

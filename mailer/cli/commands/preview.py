@@ -8,22 +8,22 @@ import click
 
 from mailer.cli.client import Client, Json, connected
 from mailer.cli.message import MessageOptions, message_options
-from mailer.cli.options import query_text
 from mailer.cli.output import print_fields, print_json, print_notes
+from mailer.cli.whom import whom_options
 
 FORMATS = ("text", "html", "source", "json")
 
 
 @click.command()
 @message_options
-@click.option("--query", callback=query_text, help="Show it for the first whom it selects. Default: everyone.")
+@whom_options("Show it for the first whom it selects. Default: everyone.")
 @click.option("--user", metavar="ID", help="Show it for this user instead; a username will do.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Print this alone. Default: for whom, and the text.")
 @connected
 def preview(
     *,
     given: MessageOptions,
-    query: str | None,
+    whom: Json,
     user: str | None,
     form: str | None,
     url: str,
@@ -31,7 +31,7 @@ def preview(
     token: str,
 ) -> None:
     """Show what one user would read. Sends nothing."""
-    payload = {**given.read(), "query": query, "user": user}
+    payload = {**given.read(), **whom, "user": user}
     client = Client(url, user_id, token)
     if form == "source":
         sys.stdout.buffer.write(client.preview_message(payload))

@@ -13,10 +13,11 @@ from mailer.cli.client import Accepted, Client, Json, connected
 from mailer.cli.commands.campaigns import print_campaign
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
 from mailer.cli.message import MessageOptions, message_options
-from mailer.cli.options import duration, query_text
+from mailer.cli.options import duration
 from mailer.cli.output import print_notes
 from mailer.cli.posting import LOOK, LOST, new_key, post
 from mailer.cli.watch import watch
+from mailer.cli.whom import whom_options
 from mailer.storage.models import Priority
 
 
@@ -26,13 +27,12 @@ class AcceptedWithIssues(Failure):
     exit_code = 6
 
 
+OPTIONS = {"query": "--query", "reached": "--reached", "notReached": "--not-reached"}
+
+
 @click.command()
 @message_options
-@click.option(
-    "--query",
-    callback=query_text,
-    help='Who receives it, a MongoDB selector: \'{"roles": "newsletter"}\'. Default: everyone.',
-)
+@whom_options('Who receives it, a MongoDB selector: \'{"roles": "newsletter"}\'. Default: everyone.')
 @click.option("--everybody", is_flag=True, help="Without --query and without a terminal: yes, everyone is meant.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to send.")
 @click.option(
@@ -53,7 +53,7 @@ class AcceptedWithIssues(Failure):
 def send(
     *,
     given: MessageOptions,
-    query: str | None,
+    whom: Json,
     everybody: bool,
     yes: bool,
     priority: str | None,
@@ -69,19 +69,18 @@ def send(
     """Send a campaign through the HTTP API of a running service.
 
     On a terminal it first says how many people would receive it, and asks. Without one it asks nothing, and takes
-    --query, --everybody or --yes as the answer.
+    --query, --reached, --not-reached, --everybody or --yes as the answer.
     """
-    if everybody and query is not None:
-        raise Misuse("--everybody and --query contradict each other")
+    if everybody and whom:
+        raise Misuse(f"--everybody and {OPTIONS[next(iter(whom))]} contradict each other")
     message = given.read()
     client = Client(url, user_id, token)
     asks = not dry_run and not yes and _on_a_terminal()
-    if not (asks or dry_run or yes or everybody or query is not None):
+    if not (asks or dry_run or yes or everybody or whom):
         raise Misuse("without --query everyone receives it: say --everybody or --yes, since nobody can be asked here")
     with _interruptible("nothing was sent"):
-        _look(client, message, query, asks=asks)
-    wishes = {name: wish for name, wish in (("query", query), ("priority", priority)) if wish is not None}
-    payload = {**message, "dryrun": dry_run, **wishes}
+        _look(client, message, whom, asks=asks)
+    payload = {**message, "dryrun": dry_run, **whom, **({} if priority is None else {"priority": priority})}
     key = idempotency_key or (None if retry_for is None else new_key())
     if retry_for is not None:
         click.echo(f"Idempotency-Key: {key}", err=True)
@@ -124,10 +123,10 @@ def _accepted(campaign_id: str) -> Iterator[None]:
         raise AcceptedWithIssues(error.format_message()) from error
 
 
-def _look(client: Client, message: Json, query: str | None, *, asks: bool) -> None:
+def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> None:
     """Print what is probably a mistake and, if it `asks`, ask whether to send. Raises `Failure` for a no."""
     try:
-        seen = client.audience(query, subject=message["subject"], body=message["body"])
+        seen = client.audience(whom, subject=message["subject"], body=message["body"])
     except (Failure, requests.RequestException):
         if asks:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
@@ -11,6 +11,8 @@ from mailer.delivery import ledger
 from mailer.delivery.checkpoints.outcomes import counted
 from mailer.delivery.flight.recorder import Intent
 from mailer.delivery.minutes import RecordedOutcomes
+from mailer.delivery.tallies import answers
+from mailer.delivery.tallies.domains import DomainTallies
 from mailer.delivery.worklist import Claim, Result, address_outcomes
 from mailer.storage.models import DeliveryStatus
 from mailer.suppression import refused_addresses
@@ -23,6 +25,7 @@ class Records:
     lease: int
     max_failure_rate: float
     suppress_after: int
+    domains: DomainTallies = field(default_factory=DomainTallies)
 
     def write(
         self,
@@ -38,6 +41,7 @@ class Records:
         """Record `results` and who is attempted next, at `now` (ms since 1970). Raises `ledger.LeaseLost`."""
         counts = counted(results)
         outcomes.add(claim.campaign_id, now, counts)
+        outcomes.tally(lambda connection: self._tally(connection, claim, results))
         # an outcome shows that a process did not die while sending, so the count of those that did begins anew
         takeovers = claim.takeovers if len(results) == counts.get(DeliveryStatus.UNCERTAIN, 0) else 0
         kept = {"lease": self.lease, "untried": untried, "takeovers": takeovers}
@@ -47,3 +51,7 @@ class Records:
             refused_addresses.count(connection, claim.campaign_id, said, now, self.suppress_after)
         if DeliveryStatus.FAILED in counts:
             ledger.pause_if_failing(connection, claim.campaign_id, self.max_failure_rate)
+
+    def _tally(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
+        answers.write(connection, claim, results)
+        self.domains.write(connection, claim, results)

@@ -6,7 +6,15 @@ Ids are compared by their bytes, so that a range of ids means the same users on 
 from mailer.storage.models.audit import AuditEntry
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, LoginLink, PageSession, RateLimit
-from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
+from mailer.storage.models.campaigns import (
+    Batch,
+    Campaign,
+    CampaignAnswer,
+    CampaignDomain,
+    CampaignMinute,
+    Delivery,
+    SameRefusals,
+)
 from mailer.storage.models.directory import User, comparable_address
 from mailer.storage.models.drafts import SavedDraft
 from mailer.storage.models.operation import (
@@ -29,6 +37,8 @@ __all__ = [
     "Batch",
     "BatchState",
     "Campaign",
+    "CampaignAnswer",
+    "CampaignDomain",
     "CampaignMinute",
     "CampaignState",
     "CircuitBreaker",

@@ -43,11 +43,20 @@ class Campaign(Base):
     turn_at: Mapped[int] = mapped_column(BigInteger, default=0)
     fence: Mapped[int]
     fingerprint: Mapped[str | None] = mapped_column(Text)  # of its draft, to notice a repeat; None: a dry run
+    # the campaign whose missing recipients its query selects, which therefore sends nothing more
+    not_reached: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),
         Index("ix_campaigns_fingerprint", "fingerprint", "created_at"),
         Index("ix_campaigns_due", "state", "due_at"),
+        Index("ix_campaigns_state", "state", "id"),
+        Index(
+            "ix_campaigns_not_reached",
+            "not_reached",
+            sqlite_where=not_reached.is_not(None),
+            postgresql_where=not_reached.is_not(None),
+        ),
     )
 
 
@@ -104,6 +113,41 @@ class Delivery(Base):
     first_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
     due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: not by itself
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class CampaignDomain(Base):
+    """How many of a campaign's recipients at one domain have each outcome: a part of the sum.
+
+    A campaign has rows for its largest domains and, under an empty name, for all others. Like the minutes, a domain has
+    several rows, and their sums count. A part alone may be below zero.
+    """
+
+    __tablename__ = "campaign_domains"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    domain: Mapped[str] = mapped_column(Id, primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    sent: Mapped[int]
+    failed: Mapped[int]
+    deferred: Mapped[int]
+    uncertain: Mapped[int]
+    skipped: Mapped[int]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class CampaignAnswer(Base):
+    """How many recipients of a campaign failed or were skipped with the same answer, in its normalised form."""
+
+    __tablename__ = "campaign_answers"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    status: Mapped[str] = mapped_column(Id, primary_key=True)  # `failed` or `skipped`
+    about: Mapped[str] = mapped_column(Id, primary_key=True)  # whom a refusal is about; empty: skipped
+    answer: Mapped[str] = mapped_column(Id, primary_key=True)  # empty: all those beyond the most that are kept apart
+    count: Mapped[int]
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

@@ -5,24 +5,32 @@
   const EVERY = 2000;
   const address = new URL(location.href);
   address.search = "?now";
+  address.hash = "";
+  let shown = ""; // as it was fetched last
 
   async function look() {
     const now = document.getElementById("now");
     if (!now || now.hasAttribute("data-still")) return;
     try {
       const answer = await fetch(address, { redirect: "error", cache: "no-store" });
-      if (answer.ok) {
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("now");
-        if (fresh) {
-          const ended = fresh.hasAttribute("data-still");
-          now.replaceWith(fresh);
-          if (ended) location.reload(); // other things can be done with it now
-        }
-      }
+      if (answer.ok) show(now, await answer.text());
     } catch {
       // the service or the network is away: the next look may find it
     }
     setTimeout(look, EVERY);
+  }
+
+  function show(now, text) {
+    if (text === shown) return;
+    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("now");
+    if (!fresh) return;
+    shown = text;
+    const focused = now.contains(document.activeElement) ? document.activeElement.id : "";
+    for (const open of now.querySelectorAll("details[open]")) fresh.querySelector(`#${open.id}`)?.setAttribute("open", "");
+    const ended = fresh.hasAttribute("data-still");
+    now.replaceWith(fresh);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (ended) location.reload(); // other things can be done with it now
   }
 
   setTimeout(look, EVERY);

@@ -1,0 +1,74 @@
+"""Who had an earlier campaign: what `reached` and `notReached` of a POST select, beside its query.
+
+It stands in the stored selector, under `$reached` and `$notReached`. Nobody can write these names in a query. A version
+that does not know them refuses such a campaign, where it would otherwise write to everybody.
+
+Somebody had the campaign whose user id has one of the outcomes, or that of any user who has their address now. So one
+who shares an address, or came back under another id, does not get twice what the address got. It depends on nothing
+that a purge forgets. If there is no record of the campaign at all, nobody is selected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, not_
+from sqlalchemy.orm import aliased
+
+from mailer.selector import compile_selector
+from mailer.storage.models import Campaign, Delivery, DeliveryStatus, User, comparable_address
+
+REACHED, NOT_REACHED = "$reached", "$notReached"
+USUAL = (DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN)  # whoever has one of these may have the message
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Those who have one of `outcomes` in the campaign with this id."""
+
+    campaign_id: str
+    outcomes: Sequence[DeliveryStatus] = USUAL
+
+    def stored(self) -> dict[str, Any]:
+        """As it stands in a stored selector: the same whatever the order of the outcomes, and how often each is."""
+        return {"campaign": self.campaign_id, "outcomes": [one.value for one in DeliveryStatus if one in self.outcomes]}
+
+
+def narrowed(query: Mapping[str, Any], reached: Earlier | None, not_reached: Earlier | None) -> Mapping[str, Any]:
+    """The selector that selects of those whom `query` selects only who were `reached`, and nobody `not_reached`."""
+    asked = {REACHED: reached, NOT_REACHED: not_reached}
+    more = {name: earlier.stored() for name, earlier in asked.items() if earlier is not None}
+    return {**query, **more} if more else query
+
+
+def divided(query: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Earlier]]:
+    """What `narrowed` has joined: the query, and by `REACHED` and `NOT_REACHED` what is asked for beside it."""
+    asked = {name: _read(query[name]) for name in (REACHED, NOT_REACHED) if name in query}
+    return {name: value for name, value in query.items() if name not in asked} if asked else query, asked
+
+
+def _read(stored: Mapping[str, Any]) -> Earlier:
+    return Earlier(stored["campaign"], tuple(map(DeliveryStatus, stored["outcomes"])))
+
+
+def selected(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement[bool]:
+    """A condition: the stored selector selects the user. `user` may be an alias. Raises `InvalidQuery`."""
+    plain, asked = divided(query)
+    conditions = [compile_selector(plain, user)]
+    for name, earlier in asked.items():
+        on_record = exists().where(Campaign.id == earlier.campaign_id)
+        conditions += [on_record, _had(earlier, user) if name == REACHED else not_(_had(earlier, user))]
+    return and_(*conditions)
+
+
+def _had(earlier: Earlier, user: type[User]) -> ColumnElement[bool]:
+    """One look into the index of addresses, which finds the user too, and one into the campaign's deliveries for each.
+
+    The looks are nested, so that SQLite does not begin with the deliveries, of which there may be a million.
+    """
+    twin = aliased(User)
+    theirs = and_(Delivery.campaign_id == earlier.campaign_id, Delivery.user_id == twin.id)
+    outcome = exists().where(theirs, Delivery.status.in_(list(earlier.outcomes)))
+    return exists().where(comparable_address(twin) == comparable_address(user), outcome)

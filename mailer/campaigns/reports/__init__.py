@@ -1,0 +1,1 @@
+"""What a campaign said, and what came of it in numbers."""
