@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 DOCUMENT = sa.JSON().with_variant(JSONB(), "postgresql")
 ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
-revision, down_revision, serves_from = "0024", "0023", "0015"
+revision, down_revision, serves_from = "0024", "0023", "0017"
 
 
 def upgrade() -> None:
