@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app import create_app
 from mailer.audit.actor import Actor, Via, acting, this_machine
-from mailer.audit.log import FEW, Act, Entry, digest_of, entries, names_of, record
+from mailer.audit.log import FEW, Act, Entry, entries, names_of, record
 from mailer.audit.retention import audit_retention, forgetting
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import control
@@ -66,7 +66,7 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
     listed = {"data": "address\n" + ADDRESS, "content_type": "text/csv"}
     users = {"data": json.dumps([user_row(9)["document"]]), "content_type": "application/json"}
     at = f"{API}/campaigns/{campaign_id}"
-    address = digest_of(ADDRESS)
+    address = ADDRESS
     return {
         ("POST", f"{CAMPAIGN}/pause"): (f"{at}/pause", {}, Act.PAUSE_CAMPAIGN, campaign_id),
         ("POST", f"{CAMPAIGN}/resume"): (f"{at}/resume", {}, Act.RESUME_CAMPAIGN, campaign_id),
@@ -91,7 +91,7 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
             f"{API}/wishes/left@example.com",
             {},
             Act.SUBSCRIBE_AGAIN,
-            digest_of("left@example.com"),
+            "left@example.com",
         ),
         ("POST", f"{API}/suppressed-addresses:block"): (
             f"{API}/suppressed-addresses:block",
@@ -154,8 +154,9 @@ def test_every_request_that_changes_something_is_in_the_log(app: Flask, add_user
         answer = app.test_client().open(path, method=verb, headers=headers, **request)
         assert answer.status_code in (200, 201), (path, answer.get_data())
         (found,) = log_of(db)[: len(log_of(db)) - len(before)]
-        shown = (found.act, found.about, found.who, found.via, found.origin)
-        assert shown == (act, about, "service:desk", "api", CLIENT), path
+        assert found.about in (names_of(db, about) if about else (None,)), path
+        assert ("@" in str(about)) == str(found.about).startswith("hmac:"), path
+        assert (found.act, found.who, found.via, found.origin) == (act, "service:desk", "api", CLIENT), path
     assert "@" not in str(log_of(db))
 
 
@@ -186,8 +187,8 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer hold": (["--reason", "x"], Act.HOLD_SENDING, None),
     "mailer release": ([], Act.RELEASE_SENDING, None),
     "mailer purge": (["--older-than", "90d"], Act.PURGE_CAMPAIGNS, None),
-    "mailer suppressed block": ([ADDRESS, "--reason", "x"], Act.BLOCK_ADDRESSES, digest_of(ADDRESS)),
-    "mailer suppressed lift": ([ADDRESS], Act.LIFT_ADDRESSES, digest_of(ADDRESS)),
+    "mailer suppressed block": ([ADDRESS, "--reason", "x"], Act.BLOCK_ADDRESSES, ADDRESS),
+    "mailer suppressed lift": ([ADDRESS], Act.LIFT_ADDRESSES, ADDRESS),
     "mailer tokens create": (["--service", "desk"], Act.CREATE_TOKEN, "service:desk"),
     "mailer tokens revoke": (["DIGEST"], Act.REVOKE_TOKEN, "service:desk"),
     "mailer unsubscribes import": (["LIST"], Act.UNSUBSCRIBE_LIST, None),
@@ -223,8 +224,10 @@ def test_every_command_that_changes_something_is_in_the_log(
             result = CliRunner().invoke(main, [*command.split()[1:], *filled])
             assert result.exit_code == 0, (command, result.output)
             (found,) = log_of(db)[: len(log_of(db)) - len(before)]
-            shown = (found.act, found.about, found.who, found.via, found.origin)
-            assert shown == (act, about, system_user(), "cli", this_machine()), command
+            assert found.about in (names_of(db, about) if about else (None,)), command
+            assert (found.act, found.who, found.via, found.origin) == (act, system_user(), "cli", this_machine()), (
+                command
+            )
     assert "@" not in str(log_of(db))
 
 
@@ -284,7 +287,7 @@ def test_act_about_a_few_addresses_is_found_by_each(db: Database, count: int, ro
     found = log_of(db)
     assert len(found) == rows
     assert found[0].details == {"addresses": count, "lifted": 0}
-    by_address = entries(db, about=names_of("A0@Example.com"))
+    by_address = entries(db, about=names_of(db, "A0@Example.com"))
     assert len(by_address) == (count <= FEW)
 
 

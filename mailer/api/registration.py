@@ -19,6 +19,7 @@ from mailer.api.resources import (
     control,
     mailer,
     operators,
+    people,
     sessions,
     suppressed_addresses,
     unsubscribes,
@@ -65,6 +66,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
+        people.make_blueprint(db, guard, merge=settings.merge_addresses),
         control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),
         operators.make_blueprint(db, guard, engine),
     ):

@@ -8,6 +8,7 @@ from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, PageSession, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
+from mailer.storage.models.erasure import Erased, ErasureKey, PersonNote
 from mailer.storage.models.operation import (
     CircuitBreaker,
     ClockMark,
@@ -34,8 +35,11 @@ __all__ = [
     "ClockMark",
     "Delivery",
     "DeliveryStatus",
+    "Erased",
+    "ErasureKey",
     "IdempotencyKey",
     "PageSession",
+    "PersonNote",
     "Priority",
     "RateLimit",
     "RefusedAddress",
