@@ -58,6 +58,10 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
         ("POST", f"/mailer/campaigns/<campaign_id>/{action}"): "in the log as by the API: test_signed_in_pages.py"
         for action in ("pause", "resume", "cancel", "retry")
     },
+    **{
+        ("POST", f"/mailer/people/<user_id>/{action}"): "in the log as by the API: test_people.py"
+        for action in ("unsubscribe", "subscribe", "block", "lift", "erase")
+    },
 }
 
 
@@ -66,7 +70,8 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
     listed = {"data": "address\n" + ADDRESS, "content_type": "text/csv"}
     users = {"data": json.dumps([user_row(9)["document"]]), "content_type": "application/json"}
     at = f"{API}/campaigns/{campaign_id}"
-    address = ADDRESS
+    address, theirs = ADDRESS, "user00002@example.com"
+    person, note = f"{API}/users/user00002", {"json": {"note": "asked by telephone"}}
     return {
         ("POST", f"{CAMPAIGN}/pause"): (f"{at}/pause", {}, Act.PAUSE_CAMPAIGN, campaign_id),
         ("POST", f"{CAMPAIGN}/resume"): (f"{at}/resume", {}, Act.RESUME_CAMPAIGN, campaign_id),
@@ -115,6 +120,16 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
         ("PATCH", f"{API}/users/<user_id>"): (f"{API}/users/new", {"json": {"name": "M"}}, Act.CHANGE_USER, "new"),
         ("DELETE", f"{API}/users/<user_id>"): (f"{API}/users/new", {}, Act.DEACTIVATE_USER, "new"),
         ("POST", f"{API}/users:import"): (f"{API}/users:import", users, Act.IMPORT_USERS, None),
+        ("POST", f"{API}/users/<user_id>/unsubscribe"): (f"{person}/unsubscribe", note, Act.UNSUBSCRIBE, "user00002"),
+        ("POST", f"{API}/users/<user_id>/subscribe"): (f"{person}/subscribe", note, Act.SUBSCRIBE_AGAIN, "user00002"),
+        ("POST", f"{API}/users/<user_id>/block"): (f"{person}/block", note, Act.BLOCK_ADDRESSES, theirs),
+        ("POST", f"{API}/users/<user_id>/lift"): (f"{person}/lift", note, Act.LIFT_ADDRESSES, theirs),
+        ("POST", f"{API}/users/<user_id>/erase"): (
+            f"{person}/erase",
+            {"json": {"_id": "user00002"}},
+            Act.ERASE_USER,
+            "user00002",
+        ),
         ("POST", "/api/v1/logout"): ("/api/v1/logout", {}, Act.REVOKE_TOKEN, "service:desk"),
     }
 
@@ -181,6 +196,7 @@ NO_CHANGE = {  # commands that change nothing in the database, or do so by reque
     *("mailer campaigns retry-failed", "mailer campaigns export", "mailer serve", "mailer status", "mailer worker"),
     "mailer database copy",  # nothing in the database that is copied
     *("mailer suppressed export", "mailer suppressed list", "mailer tokens list", "mailer users list"),
+    *("mailer users find", "mailer users campaigns"),
     *("mailer users show", "mailer unsubscribes export", "mailer unsubscribes kept", "mailer unsubscribes list"),
 }
 CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
@@ -193,6 +209,12 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer tokens revoke": (["DIGEST"], Act.REVOKE_TOKEN, "service:desk"),
     "mailer unsubscribes import": (["LIST"], Act.UNSUBSCRIBE_LIST, None),
     "mailer unsubscribes remove": (["user00001"], Act.SUBSCRIBE_AGAIN, "user00001"),
+    "mailer users block": (["user00002"], Act.BLOCK_ADDRESSES, "user00002@example.com"),
+    "mailer users lift": (["user00002"], Act.LIFT_ADDRESSES, "user00002@example.com"),
+    "mailer users unsubscribe": (["user00002"], Act.UNSUBSCRIBE, "user00002"),
+    "mailer users subscribe": (["user00002"], Act.SUBSCRIBE_AGAIN, "user00002"),
+    "mailer users export": (["user00002"], Act.EXPORT_USER, "user00002"),
+    "mailer users erase": (["user00002", "--yes"], Act.ERASE_USER, "user00002"),
     "mailer users import": (["FILE"], Act.IMPORT_USERS, None),
     "mailer users sync": ([], Act.SYNC_USERS, None),
 }
@@ -340,7 +362,7 @@ def test_log_on_the_command_line(tmp_path: Path, sqlite_db: Database, monkeypatc
         return CliRunner().invoke(main, ["audit", *arguments])
 
     lines = mailer("--limit", "2").stdout.splitlines()
-    assert lines[0].split() == ["at", "who", "via", "from", "act", "about", "details"]
+    assert lines[0].split() == ["at", "who", "via", "from", "act", "about", "details", "note"]
     assert lines[1].endswith('{"campaigns": 3}')
     assert len(lines) == 3
     found = [json.loads(line) for line in mailer("--json", "--act", "put-user", "--who", "who1").stdout.splitlines()]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 
 from mailer.audience.user_states import UserWithState, users_with
 from mailer.messages.addresses import comparable
@@ -53,11 +53,10 @@ def search(
     if not is_storable(wanted):
         return FoundPeople([], None)
     with db.read() as connection:
-        if after is None and wanted:
-            exact = users_with(connection, _is(wanted), count)
-            if exact:
-                return FoundPeople(exact, "")
-        which = and_(_has(wanted), not_(_is(wanted))) if wanted else true()
+        exact = users_with(connection, _is(wanted), count) if wanted else []
+        if after is None and exact:
+            return FoundPeople(exact, "")
+        which = and_(_has(wanted), User.id.not_in([one.id for one in exact])) if wanted else true()
         ends = clock() + seconds
         ids, following = _look_through(connection, which, after or "", count, lambda: clock() > ends)
         people = users_with(connection, User.id.in_(ids), count) if ids else []

@@ -165,7 +165,8 @@ def due_items(
 
 def _due_without_user(connection: Connection, claim: Claim, again: ColumnElement[bool]) -> list[WorkItem]:
     """Those who are to be tried again and were erased: they have no address, so they are recorded as skipped."""
-    mine = and_(Delivery.campaign_id == claim.campaign_id, Delivery.user_id.between(claim.first_id, claim.last_id))
+    in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
+    mine = and_(Delivery.campaign_id == claim.campaign_id, *in_range)
     gone = ~select(User.id).where(User.id == Delivery.user_id).exists()
     rows = connection.execute(select(Delivery.user_id, *_PAST).where(mine, again, gone).order_by(Delivery.user_id))
     return [_with_past(Recipient(row.user_id, "", ""), row) for row in rows]

@@ -37,20 +37,27 @@ class SignIns:
 
     def required(self, view: View) -> View:
         """Let in who has signed in and may see campaigns; send others to sign in. A POST must come from our form."""
+        return self.requires(SEND_MAIL, MANAGE_CAMPAIGNS)(view)
 
-        @wraps(view)
-        def guarded(*args: Any, **kwargs: Any) -> Response:
-            try:
-                g.signed_in = one = self.sessions.read(request.cookies.get(SESSION, ""))
-            except NotLoggedIn:
-                return self.ask()
-            one.caller.require(SEND_MAIL, MANAGE_CAMPAIGNS)
-            if request.method == "POST":
-                self.check_form(one.secret)
-            with acting(Actor(one.caller.user_id, Via.PAGE, self.client())):
-                return view(*args, **kwargs)
+    def requires(self, *permissions: str) -> Callable[[View], View]:
+        """The same for who has one of `permissions`."""
 
-        return guarded
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(*args: Any, **kwargs: Any) -> Response:
+                try:
+                    g.signed_in = one = self.sessions.read(request.cookies.get(SESSION, ""))
+                except NotLoggedIn:
+                    return self.ask()
+                one.caller.require(*permissions)
+                if request.method == "POST":
+                    self.check_form(one.secret)
+                with acting(Actor(one.caller.user_id, Via.PAGE, self.client())):
+                    return view(*args, **kwargs)
+
+            return guarded
+
+        return decorate
 
     def ask(self) -> Response:
         """To the page where one signs in, and from there back to what was asked for."""

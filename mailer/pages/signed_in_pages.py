@@ -11,12 +11,16 @@ from mailer.callers.page_sessions import PageSessions
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
 from mailer.pages.parts import PageParts
+from mailer.pages.people import erasing, people_search, person
 from mailer.pages.signed_in import PREFIX, SignIns
 from mailer.times import to_iso
 
 PROBLEMS: dict[int, tuple[str, str]] = {
     HTTPStatus.BAD_REQUEST: ("That form cannot be taken", "Go back, load the page again, and send it once more."),
-    HTTPStatus.FORBIDDEN: ("Not for you", "Your token does not allow this. It takes the permission send-mail."),
+    HTTPStatus.FORBIDDEN: (
+        "Not for you",
+        "Your token does not allow this. Campaigns take send-mail, people manage-users.",
+    ),
     HTTPStatus.NOT_FOUND: ("There is nothing here", "It may never have been, or it is not yours."),
     HTTPStatus.TOO_MANY_REQUESTS: ("Too many tries", "Wait a minute, and try again."),
     HTTPStatus.SERVICE_UNAVAILABLE: ("Not available at the moment", "Nothing is lost. Try again in a minute."),
@@ -42,6 +46,9 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     campaigns.add_routes(blueprint, sign_ins, parts)
+    people_search.add_routes(blueprint, sign_ins, parts)
+    person.add_routes(blueprint, sign_ins, parts)
+    erasing.add_routes(blueprint, sign_ins, parts)
     blueprint.add_app_template_filter(to_iso, "iso")
     blueprint.add_app_template_filter(_for_people, "moment")
     blueprint.add_app_template_filter(lambda number: f"{number:,}", "number")

@@ -29,6 +29,8 @@ _COLUMNS = [getattr(Campaign, name) for name in (*SENDERS, *TEXTS, "query", "rea
 
 def mentioning(connection: Connection, addresses: Collection[str]) -> list[str]:
     """The ids of the campaigns that have one of the addresses, whatever its case, in what they say."""
+    if not addresses:
+        return []
     texts: list[ColumnElement[str]] = [getattr(Campaign, name) for name in (*SENDERS, *TEXTS, "reason")]
     plain = [func.lower(column).contains(one, autoescape=True) for column in texts for one in _lower(addresses)]
     query = func.lower(cast(Campaign.query, Text))

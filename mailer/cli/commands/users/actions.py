@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mailer.campaigns.people.actions import Action, act
-from mailer.cli.database import open_database
+from mailer.cli.database import id_of, open_database
 from mailer.settings import Settings
 
 USER_ID = click.argument("user_id", metavar="ID")
@@ -14,7 +14,7 @@ NOTE = click.option("--note", default="", help="Why; shown with the person and i
 
 def _do(user_id: str, action: Action, note: str, done: str) -> None:
     with open_database() as db:
-        known = act(db, user_id, action, note, merged=Settings.from_env().merge_addresses)
+        known = act(db, id_of(db, user_id), action, note, merged=Settings.from_env().merge_addresses)
     click.echo(f"{done}: {known}")
 
 

@@ -9,7 +9,7 @@ import click
 from mailer.audience.user_states import count_users, users_by_id
 from mailer.campaigns.lint import EMPTY
 from mailer.campaigns.people.person import Unsubscription, WrittenNote, person
-from mailer.cli.database import open_database
+from mailer.cli.database import id_of, open_database
 from mailer.cli.options import LIMIT
 from mailer.cli.output import erased_note, moment, print_fields, print_json, print_notes, print_rows
 from mailer.storage.erased.people import count_erased
@@ -41,10 +41,15 @@ def list_(limit: int, as_json: bool) -> None:
 def show(user_id: str, as_json: bool) -> None:
     """Show one user, named by id or username: what a query sees, whether they get mail and why not, and notes."""
     with open_database() as db:
-        found = person(db, user_id)
+        found = person(db, id_of(db, user_id))
     user = found.user
     if not as_json:
-        fields = [("_id", user.id), ("username", user.username), ("name", user.name), ("email", user.email)]
+        fields: list[tuple[str, object]] = [
+            ("_id", user.id),
+            ("username", user.username),
+            ("name", user.name),
+            ("email", user.email),
+        ]
         fields += [("state", user.state), ("created", moment(user.created_at))]
         fields += [("unsubscribed", moment(user.unsubscribed_at)), *_wish_fields(found.unsubscription)]
         print_fields([*fields, *_refusal_fields(found.refusal), *_note_fields(found.notes)])

@@ -50,7 +50,7 @@ def campaigns(user_id: str, limit: int) -> None:
 def export(user_id: str) -> None:
     """Print all that there is about the user ID as one JSON document: what they may ask for."""
     with open_database() as db:
-        print_json(export_person(db, user_id), indent=2)
+        print_json(export_person(db, id_of(db, user_id)), indent=2)
 
 
 @click.command("erase")
