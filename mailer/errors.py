@@ -116,6 +116,14 @@ class InvalidRow(MailerError):
         self.problem = problem
 
 
+class WasErased(MailerError):
+    """The user's id, or an address of theirs, is that of somebody who was erased, and who is not brought back."""
+
+    status = 409
+    error_type = "error-user-erased"
+    text = "This person was erased, and is not brought back: the id or an address is theirs."
+
+
 class DatabaseUnavailable(MailerError):
     """The database cannot be written now; nothing was accepted."""
 

@@ -204,7 +204,7 @@ def test_address_is_blocked_with_a_reason_and_lifted(service: Service, headers: 
 def test_addresses_are_blocked_over_http_and_by_a_list(service: Service, headers: dict[str, str], run) -> None:
     body = {"addresses": ["user00000@example.com"], "reason": "a trap"}
     answer = requests.post(f"{service.url}{PATH}:block", json=body, headers=headers, timeout=30)
-    assert answer.json() == {"success": True, "blocked": 1, "already": 0, "notes": []}
+    assert answer.json() == {"success": True, "blocked": 1, "already": 0, "erased": 0, "notes": []}
     listed = b"sep=;\nE-Mail;reason\nuser00000@example.com;\nuser00003@example.com;competitor\n"
     url = f"{service.url}{PATH}:import?reason=on+the+list"
     answer = requests.post(url, data=listed, headers={**headers, "Content-Type": "text/csv"}, timeout=30)

@@ -67,13 +67,13 @@ def test_export_imports_again(service: Service, headers: dict[str, str]) -> None
         assert exported.headers["Content-Type"].partition(";")[0] == kind
         assert exported.headers["Content-Disposition"] == f'attachment; filename="unsubscribes.{form}"'
         merged = send_list(service, headers, exported.content, kind).json()
-        assert merged == {"success": True, "unsubscribed": 0, "already": 2, "unmatched": 0, "notes": []}
+        assert merged == {"success": True, "unsubscribed": 0, "already": 2, "unmatched": 0, "erased": 0, "notes": []}
 
 
 def test_list_is_merged_as_it_streams_in(service: Service, headers: dict[str, str]) -> None:
     lines = (f"user{number:05d}@example.com\n".encode() for number in range(3000))  # chunked, and over max_body_bytes
     merged = send_list(service, headers, lines, "text/plain").json()
-    assert merged == {"success": True, "unsubscribed": 3, "already": 2, "unmatched": 2995, "notes": []}
+    assert merged == {"success": True, "unsubscribed": 3, "already": 2, "unmatched": 2995, "erased": 0, "notes": []}
     assert len(marked(service)) == 5
 
 

@@ -128,7 +128,7 @@ def test_suppression_list_is_imported_listed_and_exported(local) -> None:
     counted = local("unsubscribes", "import", "list.csv").stdout
     assert counted == "users: 1 unsubscribed, 0 already; rows: 1 unmatched, kept for whoever comes\n"
     again = json.loads(local("unsubscribes", "import", "list.csv", "--json").stdout)
-    assert again == {"unsubscribed": 0, "already": 1, "unmatched": 1}
+    assert again == {"unsubscribed": 0, "already": 1, "unmatched": 1, "erased": 0}
     heading, row = local("unsubscribes", "list").stdout.splitlines()
     assert (heading.split(), row.split()[0], row.split()[2]) == (
         ["_id", "unsubscribed", "address"],
@@ -178,7 +178,15 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MAILER_WORKSPACE_URL", workspace.url)
         del workspace.users["eve"]
         second = json.loads(local("users", "sync", "--json").stdout)
-        assert second == {"created": 0, "updated": 0, "unchanged": 1, "deactivated": 1, "malformed": 0, "problems": []}
+        assert second == {
+            "created": 0,
+            "updated": 0,
+            "unchanged": 1,
+            "deactivated": 1,
+            "malformed": 0,
+            "problems": [],
+            "erased": 0,
+        }
         monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "wrong")
         refused = local("users", "sync")
         assert refused.exit_code == 1

@@ -19,6 +19,7 @@ from mailer.errors import InvalidRow
 from mailer.files.json_streams import MAX_DOCUMENT
 from mailer.selector import database_at
 from mailer.storage.database import Database
+from mailer.storage.erased.key import key_of
 from mailer.storage.models import User
 
 ANN = {
@@ -166,7 +167,7 @@ def test_list_without_ids_finds_users_or_makes_their_ids(known: Database, tmp_pa
     assert counts(result) == (1, 1, 0)
     assert result.notes == ("cells are separated by a semicolon", NO_ID_NOTE)
     assert row(known, "ann").document["name"] == "Ann Miller"
-    bob = derived_id("bob@example.org")
+    bob = derived_id(key_of(known), "bob@example.org")
     assert ids(known) == ["ann", bob]
     assert row(known, bob).document["emails"] == [{"address": "Bob@example.org"}]
     assert "bob" not in bob
@@ -188,7 +189,10 @@ def test_list_without_ids_takes_who_has_no_valid_address(db: Database, tmp_path:
     for created in (3, 0):
         result = bring(db, tmp_path, table, ImportOptions(problems=9))
         assert (result.created, result.unreachable) == (created, 2)
-    assert [one.user_id for one in result.problems] == [derived_id("bob at example.org"), derived_id("cid@")]
+    assert [one.user_id for one in result.problems] == [
+        derived_id(key_of(db), "bob at example.org"),
+        derived_id(key_of(db), "cid@"),
+    ]
 
 
 def test_active_user_comes_first_where_several_share_the_address(db: Database, tmp_path: Path) -> None:
@@ -204,7 +208,7 @@ def test_address_that_a_list_has_twice_is_one_user_and_the_last_row_counts(db: D
     result = bring(db, tmp_path, "email,name\nann@example.org,Ann\nbob@example.org,Bob\nANN@example.org,Ann Lee\n")
     assert counts(result) == (2, 0, 0)
     assert result.notes[-1] == "1 rows repeat a user without an id: the last row of each counts"
-    assert row(db, derived_id("ann@example.org")).name == "Ann Lee"
+    assert row(db, derived_id(key_of(db), "ann@example.org")).name == "Ann Lee"
 
 
 def test_document_without_an_id_is_known_by_its_address(known: Database, tmp_path: Path) -> None:

@@ -125,6 +125,11 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "audit_log": [
         {"at": 1, "who": "root", "via": "cli", "origin": "host", "act": "hold-sending", "about": None, "details": {}}
     ],
+    "erasure_key": [{"id": 1, "key": "0f" * 32}],
+    "erased": [{"digest": "d", "kind": "user", "erased_at": 1}],
+    "person_notes": [
+        {"entry": 1, "user_id": "user00001", "at": 1, "who": "root", "act": "unsubscribe", "note": "by telephone"}
+    ],
     "turns": [{"caller_id": "user00000", "priority": "bulk", "used": 5}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
 }

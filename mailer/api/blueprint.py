@@ -15,6 +15,7 @@ from mailer.api.schemas import ErrorSchema, StrictSchema
 
 Item = TypeVar("Item")
 
+ERASED_HEADER = "Mailer-Erased"
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 DOWNLOADS = {"csv": CSV, "ndjson": NDJSON}  # the parameter `format` of an export, and what its answer is then
 
@@ -76,10 +77,14 @@ def keyset_page(name: str, found: Sequence[Item], count: int, key: Callable[[Ite
     return {"success": True, name: found, "count": len(found), "next": following}
 
 
-def download(pieces: Iterable[str], name: str, form: str) -> Response:
-    """The answer that is a file called `name`, sent piece by piece. `form` is a key of `DOWNLOADS`, and the suffix."""
+def download(pieces: Iterable[str], name: str, form: str, *, erased: int) -> Response:
+    """The answer that is a file called `name`, sent piece by piece. `form` is a key of `DOWNLOADS`, and the suffix.
+
+    A header tells how many people were `erased`, who are in no list, or whose outcomes have no address.
+    """
     answer = Response(pieces, mimetype=DOWNLOADS[form])
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
+    answer.headers[ERASED_HEADER] = str(erased)
     return answer
 
 

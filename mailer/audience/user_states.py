@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from mailer.audience.conditions import has_suppressed_address
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import User
-from mailer.suppression.suppressed_addresses import Refusal, refusal_of
 
 PAGE = 1000  # rows read at a time
 
@@ -48,11 +47,9 @@ def users_by_id(db: Database, limit: int | None = None) -> Iterator[UserWithStat
         yield from map(_with_state, rows)
 
 
-def user_and_refusal(db: Database, user_id: str) -> tuple[UserWithState, Refusal | None]:
-    """Return the user with this id, who must exist, and what is on record of refusals of their address."""
-    with db.read() as connection:
-        row = connection.execute(_users().where(User.id == user_id)).one()
-        return _with_state(row), refusal_of(connection, user_id)
+def users_with(connection: Connection, which: ColumnElement[bool], count: int) -> list[UserWithState]:
+    """The first `count` users by id who meet the condition `which`."""
+    return [_with_state(row) for row in connection.execute(_users().where(which).order_by(User.id).limit(count))]
 
 
 def count_users(db: Database) -> int:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 
+from sqlalchemy import func, select
+
 from mailer.campaigns.progress import DeliveryRecord, deliveries
 from mailer.files.exports import Cell
 from mailer.storage.database import Database
+from mailer.storage.erased.people import anybody_erased
+from mailer.storage.models import Campaign, Delivery, User
 from mailer.times import to_iso
 
 PAGE = 1000  # rows read at a time
@@ -25,6 +29,17 @@ def records(db: Database, campaign_id: str, status: str | None = None) -> Iterat
     while page := deliveries(db, campaign_id, status=status, after=after, count=PAGE):
         yield from page
         after = page[-1].user_id
+
+
+def count_erased(db: Database, campaign_id: str) -> int:
+    """How many of a campaign's outcomes are of people who were erased, and so have no address; of a dry run's, none."""
+    gone = ~select(User.id).where(User.id == Delivery.user_id).exists()
+    sent = select(Campaign.id).where(Campaign.id == campaign_id, ~Campaign.dry_run).exists()
+    with db.read() as connection:
+        if not anybody_erased(connection):
+            return 0
+        theirs = select(func.count()).select_from(Delivery).where(Delivery.campaign_id == campaign_id, gone, sent)
+        return connection.execute(theirs).scalar_one()
 
 
 def cells(record: DeliveryRecord) -> tuple[Cell, ...]:

@@ -14,7 +14,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from mailer.cli.failures import Failure, Misuse
-from mailer.cli.output import printable
+from mailer.cli.output import erased_note, print_notes, printable
 from mailer.settings import Settings, environment
 from mailer.text import is_http_header_value
 
@@ -22,6 +22,7 @@ CAMPAIGNS = "/api/v1/mailer/campaigns"
 AUDIENCE = "/api/v1/mailer/audience"
 PREVIEW = "/api/v1/mailer/preview"
 LOCAL = Settings().site_url
+ERASED = "Mailer-Erased"
 TIMEOUT = (10, 60)  # seconds to connect, and to the answer
 RETRIES = Retry(
     total=4,
@@ -122,11 +123,12 @@ class Client:
         return retried
 
     def export(self, campaign_id: str, form: str, status: str | None = None) -> Iterator[bytes]:
-        """One campaign's outcomes as a file in the format `form`, piece by piece."""
+        """One campaign's outcomes as a file in the format `form`, piece by piece. Who was erased is told on stderr."""
         params = {"format": form, "status": status}
         with self._request("GET", f"{_address(campaign_id)}/export", params=params, stream=True) as response:
             if response.status_code != 200:
                 _answer(response)
+            print_notes(erased_note(int(response.headers.get(ERASED, "0"))))
             yield from response.iter_content(None)
 
     def _change(self, address: str) -> Json:

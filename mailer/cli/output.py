@@ -80,6 +80,11 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
         click.echo(f"{name}: {printable(value)}")
 
 
+def erased_note(people: int) -> Iterable[str]:
+    """The note that goes with a list where `people` were erased; none where nobody was."""
+    return [f"{people} of the people have been erased, and no address of theirs is here"] if people else []
+
+
 def print_notes(notes: Iterable[str]) -> None:
     """Notes, a line each on stderr, so that they do not mix with the output."""
     for note in notes:

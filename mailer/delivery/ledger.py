@@ -63,7 +63,7 @@ def record(
     lease: int,
     untried: int,
     takeovers: int,
-) -> None:
+) -> Sequence[Result]:
     """Write outcomes, bring the batch's counters up to date, and see that half of its lease is left or more.
 
     A lease that has more than half of its time left keeps its end: PostgreSQL would add to an index with each
@@ -71,7 +71,8 @@ def record(
 
     `now` is in ms since 1970, `lease` in ms. `intent` is who is attempted next. `untried` is how many recipients of the
     batch have no record yet; `planned` is computed from it, since users come and go while a batch runs. `takeovers` is
-    how many processes in a row died while they were sending the batch. Raises `LeaseLost`.
+    how many processes in a row died while they were sending the batch. Returns `results` as they were written: without
+    what was erased meanwhile. Raises `LeaseLost`.
     """
     changes = Counter(outcomes.counted(results))
     changes.subtract([result.item.status for result in results if result.item.status is not None])
@@ -80,8 +81,7 @@ def record(
     values |= {"held_takeovers": takeovers, "held_checkpoint": intent.number, "held_attempting": intent.user_ids}
     if _RECORD.changed(connection, {**_held(claim), **values}) != 1:
         raise LeaseLost
-    if results:
-        outcomes.write(connection, claim, results, now)
+    return outcomes.write(connection, claim, results, now) if results else results
 
 
 _HELD = LEASES.mine((bindparam("held_campaign"), bindparam("held_number")), bindparam("held_fence"))

@@ -15,6 +15,7 @@ from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import AnyRow
 from mailer.storage.dialects import driver_rows
+from mailer.storage.erased.people import anybody_erased
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, Priority, User
 from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
@@ -156,7 +157,19 @@ def due_items(
     in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
     query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, again))
     rows = driver_rows(connection, query.order_by(User.id).limit(limit))
-    return [WorkItem(Recipient(row[0], row[1], row[2] or "")) if row[3] is None else _item(row) for row in rows]
+    items = [WorkItem(Recipient(row[0], row[1], row[2] or "")) if row[3] is None else _item(row) for row in rows]
+    if anybody_erased(connection):
+        items = sorted([*items, *_due_without_user(connection, claim, again)], key=lambda item: item.recipient.user_id)
+    return items[:limit]
+
+
+def _due_without_user(connection: Connection, claim: Claim, again: ColumnElement[bool]) -> list[WorkItem]:
+    """Those who are to be tried again and were erased: they have no address, so they are recorded as skipped."""
+    in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
+    mine = and_(Delivery.campaign_id == claim.campaign_id, *in_range)
+    gone = ~select(User.id).where(User.id == Delivery.user_id).exists()
+    rows = connection.execute(select(Delivery.user_id, *_PAST).where(mine, again, gone).order_by(Delivery.user_id))
+    return [_with_past(Recipient(row.user_id, "", ""), row) for row in rows]
 
 
 def within(claim: Claim, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], int]:

@@ -15,6 +15,7 @@ from typing import Any
 from mailer.directory.merge_patch import merged
 from mailer.files.cells import plain_address
 from mailer.messages.addresses import comparable, envelope_address
+from mailer.storage.erased.key import Of, digest
 from mailer.text import is_storable
 
 
@@ -71,13 +72,30 @@ def address_of(given: object) -> str:
         emails = given.get("emails")
         first = emails[0] if isinstance(emails, list) and emails else None
         text = first.get("address") if isinstance(first, dict) else None
-    plain = plain_address(text) if isinstance(text, str) and is_storable(text) else ""
-    return comparable(envelope_address(plain) or plain)
+    return _comparable(text) if isinstance(text, str) and is_storable(text) else ""
 
 
-def derived_id(address: str) -> str:
-    """The id for a user who came without one: a digest of the address, so always the same, and not readable."""
+def derived_id(key: bytes, address: str) -> str:
+    """The id for a user who came without one: a digest of the address, so always the same, and not to be guessed."""
+    return f"mail-{digest(key, Of.NEW_ID, address)[:20]}"
+
+
+def old_derived_id(address: str) -> str:
+    """The same as it was made before there was a key. Whoever has such an id keeps it."""
     return f"mail-{sha256(address.encode()).hexdigest()[:20]}"
+
+
+def addresses_in(document: object) -> set[str]:
+    """All addresses of a user document, checked or not, as `addresses.comparable` has them."""
+    emails = document.get("emails") if isinstance(document, Mapping) else None
+    entries = emails if isinstance(emails, list) else []
+    texts = [entry.get("address") for entry in entries if isinstance(entry, Mapping)]
+    return {_comparable(text) for text in texts if isinstance(text, str) and is_storable(text)} - {""}
+
+
+def _comparable(text: str) -> str:
+    plain = plain_address(text)
+    return comparable(envelope_address(plain) or plain)
 
 
 def _emails(known: object, addresses: Sequence[str]) -> list[dict[str, Any]]:

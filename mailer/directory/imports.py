@@ -18,13 +18,21 @@ from sqlalchemy import Connection
 
 from mailer.audit.log import Act, record
 from mailer.directory.changes import Mode
-from mailer.directory.staged_users import TABLE, MergeCounts, Problem, merge, stage, unreachable
+from mailer.directory.staged_users import (
+    TABLE,
+    MergeCounts,
+    Problem,
+    merge,
+    stage,
+    unreachable,
+)
 from mailer.directory.user_files import DEFAULT_TABLE, UserFile
 from mailer.directory.user_matching import NumberedDocument, UserMatcher
 from mailer.directory.user_tables import TableOptions
 from mailer.files.text_files import TextFile
 from mailer.storage import staging
 from mailer.storage.database import Database
+from mailer.storage.erased.people import leave_out_erased
 from mailer.storage.staging import CHUNK, stage_and_merge
 from mailer.suppression import wishes
 
@@ -34,7 +42,8 @@ class ImportResult:
     """How many users an import created, updated and left unchanged.
 
     `unreachable` of them have no address that can be written to; `problems` names the first of these, as many as the
-    options ask for. `notes` are sentences about what was assumed in reading the file.
+    options ask for. `erased` people were left out besides, because they were erased. `notes` are sentences about what
+    was assumed in reading the file.
     """
 
     created: int
@@ -43,10 +52,11 @@ class ImportResult:
     unreachable: int = 0
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    erased: int = 0
 
     @property
     def total(self) -> int:
-        """How many users the file holds."""
+        """How many users the file holds, without those who were erased."""
         return self.created + self.updated + self.unchanged
 
 
@@ -71,7 +81,8 @@ def import_users(
 
     The file is a JSON array, NDJSON, pages of `users.list` or a table (`user_files`). Users who are not in it stay as
     they are. The unsubscribed stay unsubscribed; users whom Rocket.Chat marks so (`mailer.unsubscribed`), or who come
-    to an address with a wish, become so. The deactivated stay so unless the file says otherwise. `progress` is called
+    to an address with a wish, become so. Who was erased is left out. The deactivated stay so unless the file says
+    otherwise. `progress` is called
     now and then with the number of bytes read.
     """
     with path.open("rb") as file, closing(TextFile(file, options.encoding)) as text:
@@ -109,14 +120,16 @@ def _merged(
 ) -> ImportResult:
     now = db.clock(connection)
     wishes.before_merge(connection)
-    result = _result(merge(connection, now, options.mode), superseded)
+    erased = leave_out_erased(connection, TABLE.name)
+    result = replace(_result(merge(connection, now, options.mode), superseded), erased=erased)
     if options.problems:
         result = replace(result, problems=unreachable(connection, options.problems))
     if then:
         then(connection, result)
     else:
         counts = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
-        record(connection, now, Act.IMPORT_USERS, **counts, mode=options.mode.value)
+        left_out = {"erased": erased} if erased else {}
+        record(connection, now, Act.IMPORT_USERS, **counts, **left_out, mode=options.mode.value)
     wishes.after_merge(connection, now)
     return result
 

@@ -20,7 +20,8 @@ _TYPES = {"id": ID, "document": "json", "active": "boolean", "created_at": "bigi
 TABLE = StagingTable(
     "staged_users",
     {column: _TYPES.get(column, "text") for column in COLUMNS}
-    | {"known": "json", "same": "boolean", "depends": "boolean", "keyed": "boolean", "source_row": "bigint"},
+    | {"known": "json", "same": "boolean", "depends": "boolean", "keyed": "boolean", "source_row": "bigint"}
+    | {"hashes": "json"},
 )
 
 _UPSERT = f"""

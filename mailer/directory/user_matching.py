@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Text, bindparam, cast, select
 
-from mailer.directory.changes import Mode, TableRow, address_of, combined, derived_id
+from mailer.directory.changes import Mode, TableRow, address_of, addresses_in, combined, derived_id, old_derived_id
 from mailer.directory.documents import UserRow, normalise
 from mailer.directory.merge_patch import difference, merged
 from mailer.errors import InvalidRow
 from mailer.storage.database import AnyRow, Database
+from mailer.storage.erased.key import Of, digest, key_of
 from mailer.storage.models import User, comparable_address
 
 AT_ONCE = 200  # users looked up together
@@ -36,6 +37,7 @@ class MergedUser(NamedTuple):
     depends: bool  # `text` depends on what is stored: it is made again if that has changed before the merge
     keyed: bool  # the file names the user by an id; else they were found by username or address
     row: int
+    hashes: str  # of the id, and of the addresses that the user does not have yet: a JSON array
 
 
 class UserMatcher:
@@ -44,6 +46,7 @@ class UserMatcher:
     def __init__(self, db: Database, mode: Mode) -> None:
         self._db = db
         self._mode = mode
+        self._key = key_of(db)
         with db.read() as connection:
             self._nobody = connection.execute(select(User.id).limit(1)).one_or_none() is None
 
@@ -56,7 +59,8 @@ class UserMatcher:
 
     def _with_nobody(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for row, given in documents:
-            yield _joined((row, given), _id(row, given, {}, {}), None, self._depends(given), self._mode)
+            user_id = _id(row, given, {}, {}, self._key)
+            yield self._hashed(_joined((row, given), user_id, None, self._depends(given), self._mode), None)
 
     def _with_known(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for chunk in _chunks(documents):
@@ -64,7 +68,8 @@ class UserMatcher:
             depends = [self._depends(given) for _, given in chunk]
             known = self._known(compress(ids, depends))
             for given, user_id, needed in zip(chunk, ids, depends, strict=True):
-                yield _joined(given, user_id, known.get(user_id), needed, self._mode)
+                before = known.get(user_id)
+                yield self._hashed(_joined(given, user_id, before, needed, self._mode), before)
 
     def _depends(self, given: object) -> bool:
         """Whether the result depends on what is stored about the user."""
@@ -78,7 +83,24 @@ class UserMatcher:
         if unnamed:
             usernames = self._found(User.username, {_username(given) for given in unnamed} - {""})
             addresses = self._found(comparable_address(), {address_of(given) for given in unnamed} - {""})
-        return [_id(row, given, usernames, addresses) for row, given in chunk]
+            addresses = {**self._under_old_ids({address_of(given) for given in unnamed} - {""}), **addresses}
+        return [_id(row, given, usernames, addresses, self._key) for row, given in chunk]
+
+    def _under_old_ids(self, addresses: Collection[str]) -> dict[str, str]:
+        """Who has an id that was made of one of the addresses before there was a key, by the address."""
+        return _by_old_id(addresses, self._found(User.id, {old_derived_id(one) for one in addresses}))
+
+    def _hashed(self, user: MergedUser, before: AnyRow | None) -> MergedUser:
+        """The user with the hashes by which it is known whether they were erased.
+
+        An address that somebody shared with a person who was erased stays theirs, so only new ones are hashed.
+        """
+        hashes = [digest(self._key, Of.USER, user.columns[0])]
+        if not user.same:
+            kept = addresses_in(orjson.loads(before.text)) if before is not None else set()
+            new = addresses_in(orjson.loads(user.text)) - kept
+            hashes += [digest(self._key, Of.ADDRESS, one) for one in sorted(new)]
+        return user._replace(hashes=encode(hashes))
 
     def _found(self, column: Any, values: Collection[str]) -> dict[str, str]:
         """The id of the user with each value; of several users an active one, and among those the first by id."""
@@ -134,15 +156,16 @@ def _joined(given: NumberedDocument, user_id: str, known: AnyRow | None, depends
     row, document = given
     keyed = "_id" in _fields(document)
     if known is not None and _is_written(document, known.text, mode):
-        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row)
+        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row, "")
     before = None if known is None else orjson.loads(known.text)
     after = combined(before, document, mode)
     if isinstance(after, dict) and not keyed and user_id:
         after["_id"] = user_id
     if known is not None and isinstance(before, dict) and _same(after, before):
-        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row)
+        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row, "")
     user = normalise(after, row, before or {})
-    return MergedUser(user[:-1], encode(user.document), known.text if known else None, False, depends, keyed, row)
+    earlier = known.text if known else None
+    return MergedUser(user[:-1], encode(user.document), earlier, False, depends, keyed, row, "")
 
 
 def _is_written(given: object, text: str, mode: Mode) -> bool:
@@ -176,7 +199,11 @@ def _username(given: object) -> str:
     return username if isinstance(username, str) else ""
 
 
-def _id(row: int, given: object, usernames: Mapping[str, str], addresses: Mapping[str, str]) -> str:
+def _by_old_id(addresses: Collection[str], found: Mapping[str, str]) -> dict[str, str]:
+    return {one: old_id for one in addresses if (old_id := found.get(old_derived_id(one)))}
+
+
+def _id(row: int, given: object, usernames: Mapping[str, str], addresses: Mapping[str, str], key: bytes) -> str:
     fields = _fields(given)
     if "_id" in fields:
         return fields["_id"] if isinstance(fields["_id"], str) else ""
@@ -186,4 +213,4 @@ def _id(row: int, given: object, usernames: Mapping[str, str], addresses: Mappin
         return found or ""  # a document without anything to know them by lacks its id
     if not address:
         raise InvalidRow(row, "_id", "is missing, and there is neither an address nor a known username")
-    return addresses.get(address) or derived_id(address)
+    return addresses.get(address) or derived_id(key, address)

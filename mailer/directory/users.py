@@ -1,4 +1,4 @@
-"""Single users found, put, changed and made inactive. Nobody is deleted: deliveries refer to users."""
+"""Single users found, put, changed and made inactive. Nobody is deleted, unless they are erased."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, select, update
 
 from mailer.audit.log import Act, record
-from mailer.directory.changes import Mode, combined
+from mailer.directory.changes import Mode, addresses_in, combined
 from mailer.directory.documents import UserRow, normalise
-from mailer.errors import InvalidParams, NotFound
+from mailer.errors import InvalidParams, NotFound, WasErased
 from mailer.messages.addresses import comparable
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
+from mailer.storage.erased.people import erased_addresses, erased_users
 from mailer.storage.models import User, comparable_address
 from mailer.suppression import wishes
 
@@ -62,18 +63,20 @@ def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 
     An unsubscribed user stays so, and so does an inactive one unless `document` names `active`. Rocket.Chat's own mark
-    (`mailer.unsubscribed`) counts when it is new.
+    (`mailer.unsubscribed`) counts when it is new. Raises `WasErased` for somebody who was.
     """
     with db.write() as connection:
         earlier = _lock(connection, user_id)
         row = _checked(user_id, document, earlier, Mode.REPLACE)
+        _refuse_erased(connection, row, earlier)
         now = db.clock(connection)
         record(connection, now, Act.PUT_USER, user_id, created=earlier is None, active=row.active)
         return _store(connection, row, earlier, now)
 
 
 def patch_user(db: Database, user_id: str, changes: Mapping[str, Any], *, act: Act = Act.CHANGE_USER) -> Stored:
-    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides.
+    """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides,
+    and `WasErased` for a new address that is that of somebody who was.
 
     The user, here and below, may be named by username where nobody has it as `_id`. The audit log calls it `act`.
     """
@@ -84,6 +87,7 @@ def patch_user(db: Database, user_id: str, changes: Mapping[str, Any], *, act: A
             raise NotFound(f"There is no user with the id or the username {user_id}.")
         user_id = found
         row = _checked(user_id, changes, earlier, Mode.MERGE)
+        _refuse_erased(connection, row, earlier)
         now = db.clock(connection)
         record(connection, now, act, user_id, active=row.active)
         return _store(connection, row, earlier, now)
@@ -98,6 +102,13 @@ def _checked(user_id: str, given: Mapping[str, Any], earlier: _Earlier | None, m
     if given.get("_id", user_id) != user_id:
         raise InvalidParams("_id: Is not the one in the address.", field="_id")
     return normalise(combined(earlier.document if earlier else None, {**given, "_id": user_id}, mode), 1)
+
+
+def _refuse_erased(connection: Connection, row: UserRow, earlier: _Earlier | None) -> None:
+    """Raise `WasErased` for an erased id, or for an erased address that the user does not have already."""
+    new = addresses_in(row.document) - addresses_in(earlier.document if earlier else None)
+    if erased_users(connection, [row.id]) or erased_addresses(connection, new):
+        raise WasErased
 
 
 def _lock(connection: Connection, user_id: str) -> _Earlier | None:

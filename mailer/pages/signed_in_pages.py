@@ -16,6 +16,7 @@ from mailer.pages.campaigns import actions, campaign, listing, message, outcomes
 from mailer.pages.compose import routes as compose
 from mailer.pages.languages import add_translations
 from mailer.pages.parts import PageParts
+from mailer.pages.people import erasing, people_search, person
 from mailer.pages.problems import problem_page
 from mailer.pages.signed_in import PREFIX, SignIns
 from mailer.pages.system import audit_log, now, settings_page
@@ -37,7 +38,8 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
     for page in (listing, campaign, message, outcomes, actions, now, settings_page, audit_log):
         page.add_routes(blueprint, sign_ins, parts)
-    compose.add_routes(blueprint, sign_ins, parts)
+    for page in (compose, people_search, person, erasing):
+        page.add_routes(blueprint, sign_ins, parts)
     add_filters(blueprint)
     blueprint.record_once(lambda state: add_translations(state.app))
     show_errors_as_pages(blueprint, PREFIX, partial(problem_page, sign_ins))

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from mailer.audit.log import Act, record_addresses
+from mailer.audit.log import Act, Note, record_addresses
 from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable, envelope_address
 from mailer.storage.database import Database
@@ -107,13 +107,13 @@ def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
     return Refusal(*row) if row else None
 
 
-def lift(db: Database, addresses: Collection[str]) -> Lifted:
-    """Write to these addresses again, whatever their case, and count their refusals anew."""
+def lift(db: Database, addresses: Collection[str], *, note: Note | None = None) -> Lifted:
+    """Write to these addresses again, whatever their case, and count their refusals anew. `note` is kept of it."""
     wanted = {comparable(envelope_address(one) or one) for one in addresses}
     one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
     with db.write() as connection:  # a list may have more than one statement can name
         lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
-        record_addresses(connection, db.clock(connection), Act.LIFT_ADDRESSES, wanted, lifted=lifted)
+        record_addresses(connection, db.clock(connection), Act.LIFT_ADDRESSES, wanted, note, lifted=lifted)
     return Lifted(lifted, unmatched=len(wanted) - lifted)
 
 

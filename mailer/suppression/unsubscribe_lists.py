@@ -6,6 +6,7 @@ that nobody has, are kept as wishes, which mark whoever comes to them later.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -17,6 +18,8 @@ from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable
 from mailer.storage import staging
 from mailer.storage.database import Database
+from mailer.storage.erased.key import Of, digest, key_of
+from mailer.storage.erased.people import leave_out_erased
 from mailer.storage.models import User
 from mailer.storage.staging import ID, StagingTable, stage_and_merge
 from mailer.suppression import wishes
@@ -40,11 +43,15 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribeResult:
-    """What importing a list did: users newly and already unsubscribed, and rows that name nobody in the directory."""
+    """What importing a list did: users newly and already unsubscribed, and rows that name nobody in the directory.
+
+    `erased` rows were left out, since they are about people who were erased: they are not written to anyway.
+    """
 
     unsubscribed: int
     already: int
     unmatched: int
+    erased: int = 0
 
 
 def unsubscribed_users(db: Database, *, after: str | None = None, count: int = 1000) -> list[Unsubscribed]:
@@ -80,29 +87,34 @@ def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str,
     address, now and later. Who brings the list (`by`) and what it is called (`source`) are kept with the wishes.
     """
 
+    key = key_of(db)
+
     def merge(connection: Connection, _: None) -> UnsubscribeResult:
         now = db.clock(connection)
         result = _merge(connection, now, by, source)
         record(connection, now, Act.UNSUBSCRIBE_LIST, **asdict(result))
         return result
 
-    return stage_and_merge(db, lambda connection: _stage(connection, people), merge)
+    return stage_and_merge(db, lambda connection: _stage(connection, key, people), merge)
 
 
-def _stage(connection: Connection, people: Iterable[ListedPerson]) -> None:
+def _stage(connection: Connection, key: bytes, people: Iterable[ListedPerson]) -> None:
     _LIST.create(connection)
-    _LIST.fill(connection, (_row(place, person) for place, person in enumerate(people)))
+    _LIST.fill(connection, (_row(key, place, person) for place, person in enumerate(people)))
     for column in ("user_id", "address"):
         staging.index(connection, _LIST.name, column)
     staging.analyse(connection, _LIST.name)
 
 
-def _row(place: int, person: ListedPerson) -> tuple[int, str | None, str | None, int | None]:
+def _row(key: bytes, place: int, person: ListedPerson) -> tuple[int, str | None, str | None, int | None, str]:
     address = comparable(person.address) if person.address else None
-    return place, person.user_id, address, person.unsubscribed_at
+    known_by = ((Of.USER, person.user_id), (Of.ADDRESS, address))
+    hashes = json.dumps([digest(key, of, text) for of, text in known_by if text is not None])
+    return place, person.user_id, address, person.unsubscribed_at, hashes
 
 
-_LIST = StagingTable("staged_entries", {"place": "bigint", "user_id": ID, "address": ID, "made_at": "bigint"})
+_COLUMNS = {"place": "bigint", "user_id": ID, "address": ID, "made_at": "bigint", "hashes": "json"}
+_LIST = StagingTable("staged_entries", _COLUMNS)
 _MATCHES = "staged_matches"
 _ABOUT_AN_ADDRESS = """
 s.address IS NOT NULL
@@ -136,6 +148,7 @@ ON CONFLICT (kind, value) DO NOTHING
 
 def _merge(connection: Connection, now: int, by: str, source: str) -> UnsubscribeResult:
     wishes.lock(connection, listing=True)
+    erased = leave_out_erased(connection, _LIST.name)
     staging.create_as(connection, _MATCHES, _MATCHING)
     staging.index(connection, _MATCHES, "id")
     rows, matched, users = connection.exec_driver_sql(_COUNT).one()
@@ -144,4 +157,4 @@ def _merge(connection: Connection, now: int, by: str, source: str) -> Unsubscrib
     wishes.keep_inactive_among(connection, now, _MATCHES)
     for name in (_MATCHES, _LIST.name):
         staging.drop(connection, name)
-    return UnsubscribeResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched)
+    return UnsubscribeResult(unsubscribed=marked, already=users - marked, unmatched=rows - matched, erased=erased)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
-from mailer.audit.log import Act, record, record_addresses
+from mailer.audit.log import Act, Note, record, record_addresses
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
+from mailer.storage.erased.people import erased_users
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 from mailer.suppression import wishes
 
 
-def unsubscribe(db: Database, user_id: str) -> bool:
-    """Write to this user no more. The time of the first call stays. Returns whether there is such a user."""
-    return _unsubscribe(db, user_id, User.id == user_id)
+def unsubscribe(db: Database, user_id: str, *, note: str = "") -> bool:
+    """Write to this user no more. The time of the first call stays. Returns whether there is, or was, such a user.
+
+    Who was erased is not written to, so it is done for them already. `note` is what an operator writes down.
+    """
+    return _unsubscribe(db, user_id, User.id == user_id, note)
 
 
 def unsubscribe_matching(db: Database, user_id: str, created_at_ms: int) -> bool:
@@ -21,27 +25,28 @@ def unsubscribe_matching(db: Database, user_id: str, created_at_ms: int) -> bool
     return _unsubscribe(db, user_id, and_(User.id == user_id, User.created_at == created_at_ms))
 
 
-def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool]) -> bool:
+def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool], note: str = "") -> bool:
     with db.write() as connection:
         now = db.clock(connection)
         first_time = func.coalesce(User.unsubscribed_at, now)
         found = connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
         if found:
             wishes.keep_inactive(connection, now, user_id)
-            record(connection, now, Act.UNSUBSCRIBE, user_id)
-        return found
+            record(connection, now, Act.UNSUBSCRIBE, user_id, Note(user_id, note))
+        return found or bool(erased_users(connection, [user_id]))
 
 
-def resubscribe(db: Database, user_id: str, *, merged: bool = False) -> bool:
+def resubscribe(db: Database, user_id: str, *, merged: bool = False, note: str = "") -> bool:
     """Write to this user again, and forget the wishes kept for them. Returns whether there is such a user or wish.
 
-    With `merged`, users who share an address count as one person: all of them are written to again.
+    With `merged`, users who share an address count as one person: all of them are written to again. `note` is what
+    an operator writes down.
     """
     with db.write() as connection:
         user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
         if user is None and not wishes.forget(connection, user_id, None):
             return False
-        record(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, user_id)
+        record(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, user_id, Note(user_id, note))
         if user is None:
             return True
         whose = User.id == user_id

@@ -10,7 +10,7 @@ campaigns that send one message to all who share an address.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,10 +20,12 @@ from mailer.messages.addresses import comparable
 from mailer.storage import staging
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
+from mailer.storage.erased.people import anybody_erased, erased_addresses
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 
 LOCK = 0x77697368  # what `in_turn` is asked about
 LEFT_BEHIND = "left behind"  # the source of a wish whose user has left the address
+OF_ERASED = "erased"  # the source of a wish of somebody who was erased, at an address that others have too
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,10 @@ WHERE u.id = v.id AND u.active AND lower(u.email) = v.address)
 _LEFT_TO_OTHERS = """
 held_wishes v WHERE NOT v.alone AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = v.id AND lower(u.email) = v.address)
 """
+_JUST_LEFT = """
+SELECT w.value FROM wishes w JOIN held_wishes v ON v.address = w.value
+WHERE w.kind <> 'user' AND w.kept_at = :now AND w.source = :source
+"""
 _INACTIVE = f"""
 users v WHERE v.unsubscribed_at IS NOT NULL AND v.email IS NOT NULL AND NOT v.active AND {{scope}} AND {_NOBODY_ELSE}
 """
@@ -115,6 +121,8 @@ def after_merge(connection: Connection, now: int) -> None:
     for kind, holders in ((WishOf.ADDRESS, _LEFT), (WishOf.SHARED, _LEFT_TO_OTHERS)):
         connection.execute(text(_KEEP.format(kind=kind.value, address="v.address", holders=holders)), left)
     keep_inactive_among(connection, now, "staged_users")
+    just_left = connection.execute(text(_JUST_LEFT), left).scalars() if anybody_erased(connection) else ()
+    forget_erased(connection, just_left)
     staging.drop(connection, "held_wishes")
     if connection.scalar(select(Wish.kind).limit(1)) is not None:
         connection.execute(text(_MARK.format(scope=_AMONG.format(table="staged_users"))))
@@ -125,6 +133,7 @@ def after_write(connection: Connection, user_id: str, held: HeldWish | None, now
     if held is not None:
         _leave(connection, user_id, held, now)
     keep_inactive(connection, now, user_id)
+    forget_erased(connection, () if held is None else [comparable(held.address)])
     connection.execute(text(_MARK.format(scope=_ONE)), {"user_id": user_id})
 
 
@@ -136,6 +145,19 @@ def keep_inactive(connection: Connection, now: int, user_id: str) -> None:
 def keep_inactive_among(connection: Connection, now: int, table: str) -> None:
     """The same for all users whose ids are in the temporary `table`."""
     _keep_inactive(connection, _AMONG.format(table=table), {"now": now})
+
+
+def forget_erased(connection: Connection, just_left: Iterable[str]) -> None:
+    """Forget the addresses of people who were erased once nobody in the directory has them any more.
+
+    They are those of shared wishes, and those that others who shared them have `just_left`. From then on the hash alone
+    keeps such an address from being written to.
+    """
+    unused = ~select(User.id).where(comparable_address() == Wish.value).exists()
+    shared = (Wish.kind == WishOf.SHARED, Wish.source == OF_ERASED)
+    connection.execute(delete(Wish).where(*shared, unused))
+    if erased := erased_addresses(connection, just_left):
+        connection.execute(delete(Wish).where(Wish.kind != WishOf.USER, Wish.value.in_(sorted(erased)), unused))
 
 
 def _keep_inactive(connection: Connection, scope: str, values: dict[str, object]) -> None:

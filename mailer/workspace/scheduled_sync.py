@@ -41,9 +41,9 @@ def _quietly(_read: int, _total: int) -> None:
 
 
 def counts(result: SyncResult) -> dict[str, int]:
-    """The counts of a result by their names; `malformed` only if there are any."""
+    """The counts of a result by their names; `malformed` and `erased` only if there are any."""
     found = {name: count for name, count in asdict(result).items() if isinstance(count, int)}
-    return {name: count for name, count in found.items() if count or name != "malformed"}
+    return {name: count for name, count in found.items() if count or name not in ("malformed", "erased")}
 
 
 class SyncTask(PeriodicTask):

@@ -37,6 +37,16 @@ def locked(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def empty(path: Path) -> None:
+    """Delete what a run that was cut off has left in the spool at `path`. A run at work empties it at its own end."""
+    try:
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+    except (FileNotFoundError, BlockingIOError):
+        return
+
+
 def download(workspace: Workspace, file: IO[bytes], progress: Progress, *, after: int, now: int) -> None:
     """Fill the spool with the whole list, going on from what it holds if it was begun after `after` (ms).
 

@@ -18,6 +18,7 @@ from mailer.directory.imports import ImportOptions, ImportResult, upsert_documen
 from mailer.directory.staged_users import Problem, keep_in_step
 from mailer.errors import InvalidRow, WorkspaceUnavailable
 from mailer.storage.database import Database
+from mailer.storage.erased.people import last_erased
 from mailer.workspace import spool
 from mailer.workspace.client import Workspace
 from mailer.workspace.repair import Repaired
@@ -33,7 +34,8 @@ class SyncResult:
     """How many of the workspace's users a sync created, updated and left unchanged, and how many it deactivated.
 
     Users whom the workspace no longer has are deactivated. `malformed` users had something wrong in them (see
-    `workspace.repair`); `problems` names the first of these.
+    `workspace.repair`); `problems` names the first of these. `erased` users were left out, since they were
+    erased here.
     """
 
     created: int
@@ -42,6 +44,7 @@ class SyncResult:
     deactivated: int
     malformed: int = 0
     problems: tuple[Problem, ...] = ()
+    erased: int = 0
 
 
 Seal = Callable[[Connection, SyncResult], None]  # the last step of the transaction
@@ -71,6 +74,7 @@ def sync_users(
 
     with db.read() as connection:
         now = db.clock(connection)
+        since = max(since, last_erased(connection))  # who was erased since is not left in the spool
     with spool.locked(spool_path) as file:
         spool.download(workspace, file, progress, after=max(since, now - RESUMABLE), now=now)
         try:
@@ -123,7 +127,7 @@ class WorkspaceMerge:
         """Call the users the workspace's own, deactivate those it no longer has, and set `result`: the last step."""
         deactivated = keep_in_step(connection, self._workspace)
         counts = (done.created, done.updated, done.unchanged, deactivated)
-        self.result = SyncResult(*counts, self._malformed, tuple(self._problems))
+        self.result = SyncResult(*counts, self._malformed, tuple(self._problems), done.erased)
         self._seal(connection, self.result)
 
     def _note(self, row: int, user: Repaired) -> None:

@@ -107,6 +107,7 @@ def make_blueprint(
         """Every recipient's outcome as CSV or NDJSON, by user id."""
         progress.progress(db, campaign_id, campaigns_in_reach())
         rows = map(export.cells, export.records(db, campaign_id, wanted["status"]))
-        return download(write_rows(wanted["form"], export.COLUMNS, rows), campaign_id, wanted["form"])
+        lines = write_rows(wanted["form"], export.COLUMNS, rows)
+        return download(lines, campaign_id, wanted["form"], erased=export.count_erased(db, campaign_id))
 
     return blueprint

@@ -71,9 +71,12 @@ class EntrySchema(Schema):
     origin = fields.String(data_key="from", metadata={"description": "The client's address, or a machine's name."})
     act = fields.String()
     about = fields.String(
-        allow_none=True, metadata={"description": "An id, or an address as `sha256:` and its digest; null: many."}
+        allow_none=True, metadata={"description": "An id, or an address as `hmac:` and its digest; null: many."}
     )
     details = fields.Dict()
+    note = fields.String(
+        allow_none=True, metadata={"description": "What whoever did it wrote down; addresses in it are masked."}
+    )
 
 
 class AuditAnswerSchema(SuccessSchema):
@@ -127,7 +130,7 @@ def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
     @blueprint.response(200, AuditAnswerSchema)
     def audit_log(wanted: dict[str, Any]) -> Any:
         """What people have changed, the latest first; `after` continues a listing."""
-        about = log.names_of(wanted.pop("about"))
+        about = log.names_of(db, wanted.pop("about"))
         found = log.entries(db, **wanted, about=about)
         return keyset_page("acts", found, wanted["count"], lambda one: str(one.id))
 

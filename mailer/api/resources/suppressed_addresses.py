@@ -25,6 +25,7 @@ from mailer.api.schemas import StrictSchema, SuccessSchema
 from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
+from mailer.storage.erased.people import count_erased
 from mailer.suppression import blocked_addresses, suppressed_addresses
 from mailer.suppression.list_files import ListedAddress, read_addresses
 
@@ -98,6 +99,7 @@ class BlockedSchema(SuccessSchema):
 
     blocked = fields.Integer()
     already = fields.Integer()
+    erased = fields.Integer(metadata={"description": "Of people who were erased, so that nobody writes to them anyway"})
     notes = fields.List(fields.String())
 
 
@@ -122,7 +124,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         """All of them as CSV or NDJSON."""
         rows = (one.cells() for one in suppressed_addresses.all_suppressed_addresses(db))
         lines = write_rows(wanted["form"], suppressed_addresses.SuppressedAddress.COLUMNS, rows, raw=wanted["raw"])
-        return download(lines, "suppressed-addresses", wanted["form"])
+        return download(lines, "suppressed-addresses", wanted["form"], erased=count_erased(db))
 
     @blueprint.route("/suppressed-addresses:lift", methods=["POST"])
     @guard.requires(PERMISSION)

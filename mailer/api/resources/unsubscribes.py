@@ -26,6 +26,7 @@ from mailer.errors import NotFound
 from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
 from mailer.storage.database import Database
+from mailer.storage.erased.people import count_erased
 from mailer.suppression import unsubscribe_lists, wishes
 from mailer.suppression.list_files import read_people
 from mailer.suppression.unsubscribes import resubscribe, resubscribe_address
@@ -86,6 +87,7 @@ class MergedSchema(SuccessSchema):
     unsubscribed = fields.Integer()
     already = fields.Integer()
     unmatched = fields.Integer()
+    erased = fields.Integer(metadata={"description": "Rows about people who were erased, which are left out"})
     notes = fields.List(fields.String())
 
 
@@ -110,7 +112,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
         """All of them, and what is kept for whoever comes, as CSV or NDJSON, which the import reads again."""
         rows = (one.cells() for one in unsubscribe_lists.all_unsubscribed_users_and_wishes(db))
         lines = write_rows(wanted["form"], unsubscribe_lists.Unsubscribed.COLUMNS, rows, raw=wanted["raw"])
-        return download(lines, "unsubscribes", wanted["form"])
+        return download(lines, "unsubscribes", wanted["form"], erased=count_erased(db))
 
     @blueprint.route("/unsubscribes:import", methods=["POST"])
     @guard.requires(PERMISSION, streams=True)

@@ -63,6 +63,7 @@ class ImportedSchema(SuccessSchema):
     created = fields.Integer()
     updated = fields.Integer()
     unchanged = fields.Integer()
+    erased = fields.Integer(metadata={"description": "How many more were left out, because they were erased"})
     unreachable = fields.Integer(metadata={"description": "How many of them have no address to write to"})
     problems = fields.List(fields.Nested(ProblemSchema), metadata={"description": "Who, the first hundred of them"})
     notes = fields.List(fields.String(), metadata={"description": "What was assumed in reading the file"})

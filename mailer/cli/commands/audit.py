@@ -43,12 +43,12 @@ def _since(_context: click.Context, _option: click.Parameter, given: str | None)
 def audit(since: int | None, who: str | None, act: str | None, about: str | None, limit: int, as_json: bool) -> None:
     """Show what people have changed, the latest first: when, who and from where, what, and about whom."""
     with open_database() as db:
-        found = list(_found(db, since, who, act, names_of(about), limit))
+        found = list(_found(db, since, who, act, names_of(db, about), limit))
     if as_json:
         for one in found:
             print_json(_spelled(one))
     else:
-        print_rows(("at", "who", "via", "from", "act", "about", "details"), map(_cells, found))
+        print_rows(("at", "who", "via", "from", "act", "about", "details", "note"), map(_cells, found))
 
 
 def _found(
@@ -68,9 +68,10 @@ def _found(
 
 def _spelled(one: Entry) -> dict[str, object]:
     by = {"who": one.who, "via": one.via, "from": one.origin}
-    return {"_id": one.id, "at": to_iso(one.at), **by, "act": one.act, "about": one.about, "details": one.details}
+    what = {"details": one.details, "note": one.note}
+    return {"_id": one.id, "at": to_iso(one.at), **by, "act": one.act, "about": one.about, **what}
 
 
 def _cells(one: Entry) -> tuple[object, ...]:
     details = json.dumps(one.details, ensure_ascii=False) if one.details else ""
-    return moment(one.at), one.who, one.via, one.origin, one.act, one.about, details
+    return moment(one.at), one.who, one.via, one.origin, one.act, one.about, details, one.note or ""

@@ -12,9 +12,10 @@ from mailer.audit.actor import current_actor
 from mailer.cli.database import open_database
 from mailer.cli.failures import Failure
 from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
-from mailer.cli.output import moment, print_rows
+from mailer.cli.output import erased_note, moment, print_notes, print_rows
 from mailer.files.exports import write_rows
 from mailer.messages.addresses import envelope_address
+from mailer.storage.erased.people import count_erased
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.list_files import ListedAddress, read_addresses
 from mailer.suppression.suppressed_addresses import SuppressedAddress, all_suppressed_addresses, lift_listed
@@ -55,6 +56,7 @@ def export(form: str, *, raw: bool) -> None:
         rows = (one.cells() for one in all_suppressed_addresses(db))
         for line in write_rows(form, SuppressedAddress.COLUMNS, rows, raw=raw):
             click.echo(line, nl=False)
+        print_notes(erased_note(count_erased(db)))
 
 
 def _addresses(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> Sequence[str]:
@@ -80,7 +82,8 @@ def block_(addresses: Sequence[str], file: IO[bytes] | None, reason: str) -> Non
         raise click.BadParameter("is empty", param_hint="--reason")
     with open_database() as db:
         done = block(db, _named(addresses, file), by=current_actor().who, reason=reason.strip())
-    click.echo(f"blocked: {done.blocked}, already: {done.already}")
+    left_out = f", erased and not written to anyway: {done.erased}" if done.erased else ""
+    click.echo(f"blocked: {done.blocked}, already: {done.already}{left_out}")
 
 
 @suppressed.command("lift")

@@ -12,9 +12,10 @@ import click
 from mailer.audit.actor import current_actor
 from mailer.cli.database import id_of, open_database
 from mailer.cli.options import FORMAT, LIMIT, RAW, text_of
-from mailer.cli.output import moment, print_json, print_rows
+from mailer.cli.output import erased_note, moment, print_json, print_notes, print_rows
 from mailer.files.exports import write_rows
 from mailer.settings import Settings
+from mailer.storage.erased.people import count_erased
 from mailer.suppression.list_files import read_people
 from mailer.suppression.unsubscribe_lists import (
     Unsubscribed,
@@ -64,6 +65,7 @@ def export(form: str, *, raw: bool) -> None:
         rows = (one.cells() for one in all_unsubscribed_users_and_wishes(db))
         for line in write_rows(form, Unsubscribed.COLUMNS, rows, raw=raw):
             click.echo(line, nl=False)
+        print_notes(erased_note(count_erased(db)))
 
 
 @unsubscribes.command("import")
@@ -81,7 +83,8 @@ def import_(file: IO[Any], *, as_json: bool) -> None:
         print_json(counts)
     else:
         users = f"users: {counts['unsubscribed']} unsubscribed, {counts['already']} already"
-        click.echo(f"{users}; rows: {counts['unmatched']} unmatched, kept for whoever comes")
+        left_out = f", {counts['erased']} of people who were erased, left out" if counts["erased"] else ""
+        click.echo(f"{users}; rows: {counts['unmatched']} unmatched, kept for whoever comes{left_out}")
 
 
 def _name(file: IO[Any]) -> str:

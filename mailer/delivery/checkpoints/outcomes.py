@@ -14,9 +14,12 @@ from typing import cast
 from sqlalchemy import Connection, Insert, Table
 
 from mailer.delivery.worklist import Claim, Result
+from mailer.messages.recipient import Recipient
 from mailer.storage.dialects import NewRow, RowUpsert, is_postgresql, on_driver, text_array
+from mailer.storage.erased.people import erased_users
 from mailer.storage.models import Delivery, DeliveryStatus
 
+ERASED = "The person was erased."  # in place of a reply, which may quote the address
 ROWS = 50  # in one statement on SQLite, which prepares one for each number of rows
 
 _COLUMNS = (
@@ -60,8 +63,13 @@ def _taking(count: int) -> str:
     return _TAKEN.format(source=source, changes=_CHANGES)
 
 
-def write(connection: Connection, claim: Claim, results: Sequence[Result], now: int) -> None:
-    """Write `results` of the batch, recorded at `now` (ms since 1970)."""
+def write(connection: Connection, claim: Claim, results: Sequence[Result], now: int) -> Sequence[Result]:
+    """Write `results` of the batch, recorded at `now` (ms since 1970); return them as they were written.
+
+    To be called when the transaction has written to the batch: whoever erases somebody waits for that, or is waited
+    for. Of people who were erased meanwhile, no address and no reply is written.
+    """
+    results = _without_erased(connection, results)
     taken: list[str] = []  # user id, address and reply, one after the other
     others = []
     for result in results:
@@ -74,6 +82,19 @@ def write(connection: Connection, claim: Claim, results: Sequence[Result], now: 
     _write_taken(connection, (claim.campaign_id, claim.number, now), taken)
     if others:
         _UPSERT.run(connection, [_row(claim, result, now) for result in others])
+    return results
+
+
+def _without_erased(connection: Connection, results: Sequence[Result]) -> Sequence[Result]:
+    erased = erased_users(connection, [one.item.recipient.user_id for one in results])
+    if not erased:
+        return results
+    return [_nameless(one) if one.item.recipient.user_id in erased else one for one in results]
+
+
+def _nameless(result: Result) -> Result:
+    item = result.item._replace(recipient=Recipient(result.item.recipient.user_id, "", ""), refused_before=False)
+    return result._replace(item=item, reply=ERASED, counts=False)
 
 
 def _write_taken(connection: Connection, same: tuple[str, int, int], taken: list[str]) -> None:

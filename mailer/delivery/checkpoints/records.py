@@ -45,9 +45,9 @@ class Records:
         # an outcome shows that a process did not die while sending, so the count of those that did begins anew
         takeovers = claim.takeovers if len(results) == counts.get(DeliveryStatus.UNCERTAIN, 0) else 0
         kept = {"lease": self.lease, "untried": untried, "takeovers": takeovers}
-        ledger.record(connection, claim, results, intent, now=now, **kept)
+        written = ledger.record(connection, claim, results, intent, now=now, **kept)
         if not claim.dry_run:
-            said = address_outcomes(results)
+            said = address_outcomes(written)
             refused_addresses.count(connection, claim.campaign_id, said, now, self.suppress_after)
         if DeliveryStatus.FAILED in counts:
             ledger.pause_if_failing(connection, claim.campaign_id, self.max_failure_rate)

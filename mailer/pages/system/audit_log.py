@@ -59,7 +59,8 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
 def _entries(parts: PageParts, asked: Filter, before: int | None) -> list[log.Entry]:
     entered = {name: value or None for name, value in asked.entered.items()}
     wanted = {"since": asked.since, "who": entered["who"], "act": entered["act"]}
-    return log.entries(parts.db, **wanted, about=log.names_of(entered["about"]), before=before, count=PAGE + 1)  # type: ignore[arg-type]
+    about = log.names_of(parts.db, entered["about"])
+    return log.entries(parts.db, **wanted, about=about, before=before, count=PAGE + 1)  # type: ignore[arg-type]
 
 
 def _filter() -> Filter:

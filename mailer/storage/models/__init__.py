@@ -17,6 +17,7 @@ from mailer.storage.models.campaigns import (
 )
 from mailer.storage.models.directory import User, comparable_address
 from mailer.storage.models.drafts import SavedDraft
+from mailer.storage.models.erasure import Erased, ErasureKey, PersonNote
 from mailer.storage.models.operation import (
     CircuitBreaker,
     ClockMark,
@@ -45,9 +46,12 @@ __all__ = [
     "ClockMark",
     "Delivery",
     "DeliveryStatus",
+    "Erased",
+    "ErasureKey",
     "IdempotencyKey",
     "LoginLink",
     "PageSession",
+    "PersonNote",
     "Priority",
     "RateLimit",
     "RefusedAddress",

@@ -66,7 +66,7 @@ def _import(db: Database, file: Path, options: ImportOptions) -> ImportResult:
 
 def _as_json(result: ImportResult, list_problems: bool) -> dict[str, object]:
     shown: dict[str, object] = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
-    shown |= {"total": result.total, "unreachable": result.unreachable, "notes": result.notes}
+    shown |= {"total": result.total, "erased": result.erased, "unreachable": result.unreachable, "notes": result.notes}
     problems = [{"_id": one.user_id, "field": one.field, "reason": one.reason} for one in result.problems]
     return {**shown, "problems": problems} if list_problems else shown
 
@@ -77,6 +77,8 @@ def _print(result: ImportResult, list_problems: bool) -> None:
     click.echo(
         f"{result.total} users: {result.created} created, {result.updated} updated, {result.unchanged} unchanged"
     )
+    if result.erased:
+        click.echo(f"{result.erased} more have been erased, and stay so")
     if result.unreachable:
         how = "" if list_problems else "; --list-problems shows which"
         click.echo(f"{result.unreachable} of them without an address that can be written to{how}")

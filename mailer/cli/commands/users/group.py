@@ -7,10 +7,18 @@ import click
 from mailer.cli.imported_commands import ImportedCommands
 
 COMMANDS = {
+    "block": "mailer.cli.commands.users.actions:block",
+    "campaigns": "mailer.cli.commands.users.people:campaigns",
+    "erase": "mailer.cli.commands.users.people:erase_",
+    "export": "mailer.cli.commands.users.people:export",
+    "find": "mailer.cli.commands.users.people:find",
     "import": "mailer.cli.commands.users.file_import:import_",
+    "lift": "mailer.cli.commands.users.actions:lift",
     "list": "mailer.cli.commands.users.listing:list_",
     "show": "mailer.cli.commands.users.listing:show",
+    "subscribe": "mailer.cli.commands.users.actions:subscribe",
     "sync": "mailer.cli.commands.users.sync:sync",
+    "unsubscribe": "mailer.cli.commands.users.actions:unsubscribe",
 }
 
 

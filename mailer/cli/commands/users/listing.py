@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from mailer.audience.user_states import count_users, user_and_refusal, users_by_id
+from mailer.audience.user_states import count_users, users_by_id
 from mailer.campaigns.lint import EMPTY
+from mailer.campaigns.people.person import Unsubscription, WrittenNote, person
 from mailer.cli.database import id_of, open_database
 from mailer.cli.options import LIMIT
-from mailer.cli.output import moment, print_fields, print_json, print_rows
+from mailer.cli.output import erased_note, moment, print_fields, print_json, print_notes, print_rows
+from mailer.storage.erased.people import count_erased
 from mailer.suppression.suppressed_addresses import Refusal
 
 
@@ -25,22 +29,42 @@ def list_(limit: int, as_json: bool) -> None:
             return
         rows = [(user.id, user.username, user.name, user.state) for user in found]
         total = count_users(db)
+        erased = count_erased(db)
     print_rows(("_id", "username", "name", "state"), rows)
     click.echo(f"{len(rows)} of {total} users" if total else EMPTY, err=True)
+    print_notes(erased_note(erased))
 
 
 @click.command("show")
 @click.argument("user_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the document alone.")
 def show(user_id: str, as_json: bool) -> None:
-    """Show one user, named by id or username: what a query sees, and whether they get mail."""
+    """Show one user, named by id or username: what a query sees, whether they get mail and why not, and notes."""
     with open_database() as db:
-        user, refusal = user_and_refusal(db, id_of(db, user_id))
+        found = person(db, id_of(db, user_id))
+    user = found.user
     if not as_json:
-        fields = [("_id", user.id), ("username", user.username), ("name", user.name), ("email", user.email)]
+        fields: list[tuple[str, object]] = [
+            ("_id", user.id),
+            ("username", user.username),
+            ("name", user.name),
+            ("email", user.email),
+        ]
         fields += [("state", user.state), ("created", moment(user.created_at))]
-        print_fields([*fields, ("unsubscribed", moment(user.unsubscribed_at)), *_refusal_fields(refusal)])
+        fields += [("unsubscribed", moment(user.unsubscribed_at)), *_wish_fields(found.unsubscription)]
+        print_fields([*fields, *_refusal_fields(found.refusal), *_note_fields(found.notes)])
     print_json(user.document, indent=2)
+
+
+def _wish_fields(wish: Unsubscription | None) -> list[tuple[str, object]]:
+    if wish is None:
+        return []
+    by = f"{wish.because} ({wish.who})" if wish.who else wish.because.value
+    return [("by", by), *([("list", wish.source)] if wish.source else [])]
+
+
+def _note_fields(notes: Sequence[WrittenNote]) -> list[tuple[str, object]]:
+    return [("note", f"{moment(one.at)} {one.who}, {one.act}: {one.note}") for one in notes]
 
 
 def _refusal_fields(refusal: Refusal | None) -> list[tuple[str, object]]:

@@ -89,7 +89,8 @@ def _status_fields(record: TaskRecord, *, scheduled: bool) -> list[tuple[str, An
 
 
 def _listed(result: Mapping[str, Any]) -> str:
-    counts = {name: count for name, count in result.items() if name != "problems" and (count or name != "malformed")}
+    shown = {name: count for name, count in result.items() if name != "problems"}
+    counts = {name: count for name, count in shown.items() if count or name not in ("malformed", "erased")}
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 

@@ -1,0 +1,71 @@
+"""All that there is about one person, as one JSON document: what the law lets them ask for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from mailer.audit.log import Act, record
+from mailer.campaigns.people.outcomes import PersonOutcome, all_outcomes
+from mailer.campaigns.people.person import Person, read_person
+from mailer.storage.database import Database
+from mailer.times import to_iso
+
+
+def export_person(db: Database, name: str) -> dict[str, Any]:
+    """The person's document, whether they are written to and why not, notes about them, and every outcome.
+
+    Times are ISO 8601 in UTC. That it was exported is written to the audit log. Raises `NotFound`.
+    """
+    with db.write() as connection:
+        one = read_person(connection, name)
+        outcomes = [outcome_as_json(outcome) for outcome in all_outcomes(connection, one.user.id)]
+        record(connection, db.clock(connection), Act.EXPORT_USER, one.user.id)
+    return {**person_as_json(one), "campaigns": outcomes}
+
+
+def person_as_json(one: Person) -> dict[str, Any]:
+    """The person with the names and times of the API."""
+    return {
+        "_id": one.user.id,
+        "state": one.user.state.value,
+        "document": one.user.document,
+        "unsubscribed": _unsubscribed(one),
+        "suppressed": _suppressed(one),
+        "addressUnsubscribed": one.address_unsubscribed,
+        "notes": [{**asdict(note), "at": to_iso(note.at)} for note in one.notes],
+    }
+
+
+def outcome_as_json(one: PersonOutcome) -> dict[str, Any]:
+    """An outcome with the names and times of the API."""
+    return {
+        "campaignId": one.campaign_id,
+        "subject": one.subject,
+        "callerId": one.caller_id,
+        "state": one.state,
+        "dryrun": one.dry_run,
+        "createdAt": to_iso(one.created_at),
+        "status": one.status,
+        "address": one.address,
+        "attempts": one.attempts,
+        "reply": one.reply,
+        "updatedAt": to_iso(one.updated_at),
+        "nextAttemptAt": None if one.next_attempt_at is None else to_iso(one.next_attempt_at),
+    }
+
+
+def _unsubscribed(one: Person) -> dict[str, Any] | None:
+    if one.unsubscription is None:
+        return None
+    found = one.unsubscription
+    return {"since": to_iso(found.since), "because": found.because.value, "by": found.who, "list": found.source}
+
+
+def _suppressed(one: Person) -> dict[str, Any] | None:
+    if one.refusal is None:
+        return None
+    since = one.refusal.suppressed_at
+    refused = {"campaigns": one.refusal.campaigns, "reply": one.refusal.reply}
+    blocked = {"blockedBy": one.refusal.blocked_by, "reason": one.refusal.reason}
+    return {"since": None if since is None else to_iso(since), **refused, **blocked}

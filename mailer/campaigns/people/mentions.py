@@ -1,0 +1,87 @@
+"""What campaigns say of somebody who is erased: their address as a sender, in a query, in a text, in a reason.
+
+A campaign that is over forgets what it said if it was sent as them, as a purge has it forget that. Elsewhere the
+address is replaced. One that is not over cannot change what it says or as whom it is sent, so nobody is erased before
+it has ended; but its query may change, since nobody else is selected by the address.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, or_, select, update
+
+from mailer.campaigns import draft
+from mailer.errors import InvalidState
+from mailer.messages.addresses import comparable
+from mailer.storage.database import AnyRow
+from mailer.storage.models import Campaign, CircuitBreaker, Delivery, SendingHold
+
+GONE = "nobody@erased.invalid"  # in place of an address: a name that nobody can have (RFC 2606)
+SENDERS = ("sender", "reply_to")
+TEXTS = ("sender_name", "subject", "body", "reply_to_name")
+_OTHER_REASONS = (CircuitBreaker, SendingHold)
+_COLUMNS = [getattr(Campaign, name) for name in (*SENDERS, *TEXTS, "query", "reason", "id", "finished_at")]
+
+
+def mentioning(connection: Connection, addresses: Collection[str]) -> list[str]:
+    """The ids of the campaigns that have one of the addresses, whatever its case, in what they say."""
+    if not addresses:
+        return []
+    texts: list[ColumnElement[str]] = [getattr(Campaign, name) for name in (*SENDERS, *TEXTS, "reason")]
+    plain = [func.lower(column).contains(one, autoescape=True) for column in texts for one in _lower(addresses)]
+    query = func.lower(cast(Campaign.query, Text))
+    spelled = {form for one in _lower(addresses) for form in (one, json.dumps(one)[1:-1].lower())}
+    selected = [query.contains(one, autoescape=True) for one in sorted(spelled)]
+    return list(connection.scalars(select(Campaign.id).where(or_(*plain, *selected)).order_by(Campaign.id)))
+
+
+def forget(connection: Connection, campaign_ids: Collection[str], addresses: Collection[str]) -> None:
+    """Take the addresses out of these campaigns and of what stands still. Raises `InvalidState` for one not over."""
+    pattern = _pattern(addresses)
+    for row in connection.execute(select(*_COLUMNS).where(Campaign.id.in_(campaign_ids)).with_for_update()).all():
+        _forget_in(connection, row, pattern, {comparable(one) for one in addresses})
+    for table in _OTHER_REASONS:
+        for reason in connection.scalars(select(table.reason)).all():
+            connection.execute(update(table).values(reason=pattern.sub(GONE, reason)))
+
+
+def _forget_in(connection: Connection, row: AnyRow, pattern: re.Pattern[str], addresses: Collection[str]) -> None:
+    theirs = any(comparable(getattr(row, name) or "") in addresses for name in SENDERS)
+    texts = {name: getattr(row, name) for name in (*SENDERS, *TEXTS)}
+    said = {name: pattern.sub(GONE, text) for name, text in texts.items() if text and pattern.search(text)}
+    if row.finished_at is None and (theirs or said):
+        problem = f"The campaign {row.id} is not over, and has the address in what it says or as its sender."
+        raise InvalidState(f"{problem} Cancel it, or wait until it has ended.", campaign=row.id)
+    changes: dict[str, Any] = {**said, "query": _without(row.query, pattern)}
+    if theirs:
+        changes |= {**draft.forgotten(), "fingerprint": None}
+        mine = (Delivery.campaign_id == row.id, Delivery.address.is_not(None))
+        of_dry_run = select(Campaign.id).where(Campaign.id == row.id, Campaign.dry_run).exists()
+        connection.execute(update(Delivery).where(*mine, of_dry_run).values(address=None, reply=""))
+    if row.reason is not None:
+        changes["reason"] = pattern.sub(GONE, row.reason)
+    connection.execute(update(Campaign).where(Campaign.id == row.id).values(**changes))
+
+
+def _without(value: Any, pattern: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return pattern.sub(GONE, value)
+    if isinstance(value, list):
+        return [_without(one, pattern) for one in value]
+    if isinstance(value, Mapping):
+        return {_without(name, pattern): _without(one, pattern) for name, one in value.items()}
+    return value
+
+
+def _pattern(addresses: Collection[str]) -> re.Pattern[str]:
+    """The addresses as whole words, the longest first, in any case."""
+    any_of = "|".join(re.escape(one) for one in sorted(addresses, key=len, reverse=True))
+    return re.compile(rf"(?<![\w.+-])(?:{any_of})(?![\w-])" if any_of else r"(?!)", re.IGNORECASE)
+
+
+def _lower(addresses: Iterable[str]) -> list[str]:
+    return sorted({form for one in addresses for form in (one.lower(), comparable(one))})

@@ -1,0 +1,1 @@
+"""The people who were erased: known by hashes alone, so that they stay away."""
