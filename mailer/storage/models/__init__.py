@@ -8,6 +8,7 @@ from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, PageSession, RateLimit
 from mailer.storage.models.campaigns import Batch, Campaign, CampaignMinute, Delivery, SameRefusals
 from mailer.storage.models.directory import User, comparable_address
+from mailer.storage.models.mailbox import MailboxArrival, MailboxContent, MailboxMessage
 from mailer.storage.models.operation import (
     CircuitBreaker,
     ClockMark,
@@ -35,6 +36,9 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "IdempotencyKey",
+    "MailboxArrival",
+    "MailboxContent",
+    "MailboxMessage",
     "PageSession",
     "Priority",
     "RateLimit",
