@@ -12,6 +12,7 @@ from flask import Blueprint, Flask
 from mailer.api import health
 from mailer.api.errors import EnvelopeApi
 from mailer.api.guard import ConcurrencyLimit, Guard
+from mailer.api.mailpit import routes as mailpit
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.resources import (
     audience,
@@ -30,7 +31,8 @@ from mailer.callers.selection import Callers
 from mailer.engines import Engine
 from mailer.messages.links import Links
 from mailer.observer import Observer
-from mailer.settings import Settings, site_address
+from mailer.settings import Settings, mailbox, site_address
+from mailer.settings.advice import staging_warnings
 from mailer.storage.database import Database
 from transports import Transport
 
@@ -70,6 +72,8 @@ def add_api(app: Flask, parts: ApiParts) -> None:
     ):
         api.register_blueprint(blueprint)
     app.register_blueprint(_health(parts))
+    if mailbox.kept(settings.mailbox, settings.transport):
+        app.register_blueprint(mailpit.make_blueprint(db, guard, parts.links, settings.site_url))
 
 
 def _guard(parts: ApiParts) -> Guard:
@@ -83,4 +87,5 @@ def _health(parts: ApiParts) -> Blueprint:
     window = parts.settings.send_window
     notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
     warnings = {"site": partial(site_address.warnings_about, parts.settings.site_url)}
+    warnings["staging"] = partial(staging_warnings, parts.settings)
     return health.make_blueprint(parts.db, parts.transport, parts.engine, parts.troubles, warnings, notes)

@@ -16,6 +16,7 @@ from mailer.messages.text_part.plaintext import has_many_tags
 from mailer.messages.text_part.tree import attribute, elements, parse
 from mailer.messages.text_part.visible import shown
 
+VALID, OF_PREVIEW, FOREIGN, FORGED = "valid", "preview", "foreign", "forged"
 _URL = re.compile(URL)
 
 
@@ -23,8 +24,8 @@ _URL = re.compile(URL)
 class Link:
     """A link of a message. `visible`: a reader of the HTML sees something to click on.
 
-    `own` says what a link to this service's page for unsubscribing is worth: "valid", "preview", "somebody else's",
-    "not signed here"; empty for any other link.
+    `own` says what a link to this service's page for unsubscribing is worth: `VALID` for this recipient, `OF_PREVIEW`,
+    `FOREIGN` if it belongs to another user, `FORGED` if it is not signed here; empty for any other link.
     """
 
     url: str
@@ -61,11 +62,11 @@ class LinkChecks:
             return ""
         user_id = self._links.read(url.removeprefix(self._prefix))
         if user_id is None:
-            return "not signed here"
+            return FORGED
         if user_id == PREVIEW:
-            return "preview"
+            return OF_PREVIEW
         campaign_id = message_id.rpartition(".")[0]
-        return "valid" if user_id == NOBODY or delivery_id(campaign_id, user_id) == message_id else "somebody else's"
+        return VALID if user_id == NOBODY or delivery_id(campaign_id, user_id) == message_id else FOREIGN
 
 
 def host_of(url: str) -> str:

@@ -1,4 +1,4 @@
-"""A message taken apart: its fields, its HTML and its text, and what is attached to it. Pure; any bytes can be opened."""
+"""A message taken apart: its fields, its HTML and its text, and what is attached. Pure; any bytes can be opened."""
 
 from __future__ import annotations
 

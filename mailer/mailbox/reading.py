@@ -43,13 +43,6 @@ class Listed(NamedTuple):
     read: bool
 
 
-class Totals(NamedTuple):
-    """How many messages there are, and how many of them nobody has looked at."""
-
-    messages: int
-    unread: int
-
-
 def page(
     db: Database, reach: str | None, search: Search, count: int, *, before: int | None = None, start: int = 0
 ) -> Sequence[Listed]:
@@ -71,18 +64,15 @@ def page(
         sort_in(db, unsorted)
 
 
-def totals(db: Database, reach: str | None, search: Search = EVERYTHING) -> Totals:
+def count(db: Database, reach: str | None, search: Search = EVERYTHING) -> int:
     """Count the messages. With something to look for, all of them are looked at."""
     if search.conditions:
         sort_in_all(db, reach)
     waiting = select(func.coalesce(func.sum(MailboxArrival.messages), 0))
     waiting = waiting if reach is None else waiting.where(MailboxArrival.caller_id == reach)
-    meant = _meant(reach, search)
     with db.read() as connection:
         arrivals = 0 if search.conditions else int(connection.scalar(waiting) or 0)
-        sorted_in = connection.scalar(select(func.count()).select_from(Kept).where(meant)) or 0
-        unread = connection.scalar(select(func.count()).select_from(Kept).where(meant, ~Kept.read)) or 0
-    return Totals(sorted_in + arrivals, unread + arrivals)
+        return arrivals + (connection.scalar(select(func.count()).select_from(Kept).where(_meant(reach, search))) or 0)
 
 
 def one(db: Database, reach: str | None, message: int) -> Listed:

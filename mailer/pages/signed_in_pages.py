@@ -10,8 +10,11 @@ from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions
 from mailer.pages import campaigns, sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
+from mailer.pages.mailbox import lists, message
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import PREFIX, SignIns
+from mailer.settings import mailbox
+from mailer.settings.advice import staging_warnings
 from mailer.times import to_iso
 
 PROBLEMS: dict[int, tuple[str, str]] = {
@@ -42,6 +45,12 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     campaigns.add_routes(blueprint, sign_ins, parts)
+    has_mailbox = bool(mailbox.kept(parts.settings.mailbox, parts.settings.transport))
+    if has_mailbox:
+        lists.add_routes(blueprint, sign_ins, parts)
+        message.add_routes(blueprint, sign_ins, parts)
+    in_frame = {"banners": staging_warnings(parts.settings), "has_mailbox": has_mailbox}
+    blueprint.app_context_processor(lambda: in_frame)
     blueprint.add_app_template_filter(to_iso, "iso")
     blueprint.add_app_template_filter(_for_people, "moment")
     blueprint.add_app_template_filter(lambda number: f"{number:,}", "number")
