@@ -65,7 +65,7 @@ def _words(text: str, zone: ZoneInfo) -> Iterator[ColumnElement[bool]]:
     for word in _WORD.finditer(text):
         without, name, quoted, bare = word.groups()
         value = quoted if quoted is not None else bare
-        if value.strip():
+        if value.strip("-! "):
             condition = _condition((name or "").lower(), value.strip(), zone)
             yield not_(condition) if without else condition
 

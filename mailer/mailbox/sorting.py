@@ -16,7 +16,7 @@ from mailer.storage.database import AnyRow, Database
 from mailer.storage.dialects import RowUpsert
 from mailer.storage.models import MailboxArrival, MailboxContent, MailboxMessage
 
-_COLUMNS = ("id", "campaign_id", "caller_id", "received_at", "message_id", "person", *Head._fields, "read")
+_COLUMNS = ("id", "message_id", "campaign_id", "caller_id", "received_at", "person", *Head._fields, "read")
 _HEADS = RowUpsert(MailboxMessage, _COLUMNS, lambda new: new)
 _CONTENTS = RowUpsert(MailboxContent, ("id", "content"), lambda new: new)
 _NEXT = select(MailboxArrival.id).order_by(MailboxArrival.id.desc()).limit(1)
@@ -63,5 +63,5 @@ def _sort_in(connection: Connection, arrival: int) -> None:
 
 def _row(arrival: AnyRow, number: int, message: Packed) -> tuple[Any, ...]:
     person = campaign_and_person(message.message_id)[1]
-    place = (number, arrival.campaign_id, arrival.caller_id, arrival.received_at)
-    return (*place, message.message_id, person, *head_of(message.content, message.recipient), False)
+    place = (number, message.message_id, arrival.campaign_id, arrival.caller_id, arrival.received_at)
+    return (*place, person, *head_of(message.content, message.recipient), False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -31,6 +32,8 @@ class MailboxStore:
     def __init__(self, db: Database, keep: int) -> None:
         self._db = db
         self._keep = keep
+        self._next_id = 0
+        self._numbering = threading.Lock()
         self._since_trim = 0
         self._trim_after = max(1, min(_LATEST_TRIM, keep // 10))
         self._caller = lru_cache(maxsize=64)(self._asked_caller)
@@ -48,8 +51,15 @@ class MailboxStore:
             if is_postgresql(connection):
                 connection.execute(_RELAXED)
             now = self._db.clock(connection)
-            first = (now << _SHIFT) + (secrets.randbits(_SHIFT // 2) << _SHIFT // 2)
+            first = self._next_ids(now, len(messages))
             _ADD.run(connection, [(first, campaign_id, caller_id, now, len(messages), size, packed)])
+
+    def _next_ids(self, now: int, count: int) -> int:
+        """The first of so many ids, higher than those before. Another process in the same moment has others."""
+        with self._numbering:
+            first = max((now << _SHIFT) + (secrets.randbits(_SHIFT // 2) << _SHIFT // 2), self._next_id)
+            self._next_id = first + count
+        return first
 
     def _trim(self, added: int) -> None:
         self._since_trim += added

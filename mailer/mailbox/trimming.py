@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, func, select
 
-from mailer.storage.database import Database
+from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import MailboxArrival, MailboxMessage
 from mailer.storage.steps.small_steps import Steps, delete_in_steps
 from mailer.storage.steps.stepwise_task import StepwiseTask
 
 TASK = "mailbox"  # its name among the scheduled tasks
 PERIOD = 10 * 60 * 1000  # ms from one look to the next; while messages come, whoever brings them trims
+_HIGHEST = (1 << 63) - 1  # of all ids that can be
 MOST_BYTES = 1 << 30  # of all messages together
 
 
@@ -38,9 +39,11 @@ def _newest_to_go(connection: Connection, keep: int, most_bytes: int) -> int | N
 
     Arrivals are taken as newer than all others, which holds but for some that arrived in the same moment.
     """
+    if not keep:
+        return _HIGHEST
     arrivals = select(MailboxArrival.id, MailboxArrival.messages, MailboxArrival.size)
     room, octets = keep, most_bytes
-    for message, count, size in connection.execute(arrivals.order_by(MailboxArrival.id.desc())).tuples():
+    for message, count, size in connection.execute(arrivals.order_by(MailboxArrival.id.desc())):
         if room <= 0 or octets <= 0:
             return message
         room, octets = room - count, octets - size
@@ -50,14 +53,14 @@ def _newest_to_go(connection: Connection, keep: int, most_bytes: int) -> int | N
 def _newest_beyond(connection: Connection, room: int, octets: int) -> int | None:
     newest_first = select(MailboxMessage.id, MailboxMessage.size).order_by(MailboxMessage.id.desc())
     if (connection.scalar(select(func.sum(MailboxMessage.size))) or 0) > octets:
-        return _beyond_size(connection.execute(newest_first).tuples(), room, octets)
+        return _beyond_size(connection.execute(newest_first), room, octets)
     found: int | None = connection.scalar(newest_first.offset(room).limit(1))
     return found
 
 
-def _beyond_size(found: Iterable[tuple[int, int]], room: int, octets: int) -> int | None:
+def _beyond_size(found: Iterable[AnyRow], room: int, octets: int) -> int | None:
     for number, (message, size) in enumerate(found):
         octets -= size
         if number >= room or octets < 0:
-            return message
+            return int(message)
     return None
