@@ -41,6 +41,7 @@ KEY = "k" * 40
 CLIENT = "192.0.2.7"
 API = "/api/v1/mailer"
 CAMPAIGN = f"{API}/campaigns/<campaign_id>"
+MAILBOX = "/mailer/mailbox/api/v1"
 OPERATOR = Actor("ann", Via.CLI, "host")
 
 Call = tuple[str, dict[str, Any], Act, str | None]
@@ -54,6 +55,9 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", "/mailer/unsubscribe/<anytext:token>"): "the recipient's own row says so; it is theirs",
     ("POST", "/mailer/sign-in"): "a session is a row of its own",
     ("POST", "/mailer/sign-out"): "a session is a row of its own",
+    ("POST", "/mailer/mailbox/delete"): "in the log as by the API: test_mailbox_pages.py",
+    ("POST", "/mailer/mailbox/<int:number>/delete"): "in the log as by the API: test_mailbox_pages.py",
+    ("PUT", "/mailer/mailbox/api/v1/messages"): "whether a message was looked at changes nothing",
     **{
         ("POST", f"/mailer/campaigns/<campaign_id>/{action}"): "in the log as by the API: test_signed_in_pages.py"
         for action in ("pause", "resume", "cancel", "retry")
@@ -115,6 +119,8 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
         ("PATCH", f"{API}/users/<user_id>"): (f"{API}/users/new", {"json": {"name": "M"}}, Act.CHANGE_USER, "new"),
         ("DELETE", f"{API}/users/<user_id>"): (f"{API}/users/new", {}, Act.DEACTIVATE_USER, "new"),
         ("POST", f"{API}/users:import"): (f"{API}/users:import", users, Act.IMPORT_USERS, None),
+        ("DELETE", f"{MAILBOX}/messages"): (f"{MAILBOX}/messages", {}, Act.DELETE_MESSAGES, None),
+        ("DELETE", f"{MAILBOX}/search"): (f"{MAILBOX}/search?query=x", {}, Act.DELETE_MESSAGES, None),
         ("POST", "/api/v1/logout"): ("/api/v1/logout", {}, Act.REVOKE_TOKEN, "service:desk"),
     }
 

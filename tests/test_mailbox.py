@@ -298,7 +298,7 @@ def test_one_sees_the_messages_of_ones_own_campaigns(delivered: Harness) -> None
     mine = reading.latest(db, "user00000")
     with pytest.raises(NotFound):
         reading.one(db, "user00001", mine.id)
-    assert reading.delete(db, "user00001", Search()) == 0
+    assert reading.remove(db, "user00001", Search()) == 0
     assert reading.count(db, "user00000") == 25
 
 
@@ -396,9 +396,9 @@ def test_messages_can_be_marked_and_deleted(db: Database) -> None:
     reading.mark(db, EVERYBODY, reading.with_ids(some), read=True)
 
     assert reading.count(db, EVERYBODY, parse("is:unread")) == 20
-    assert reading.delete(db, EVERYBODY, parse("is:read")) == 10
+    assert reading.remove(db, EVERYBODY, parse("is:read")) == 10
     assert recipients(everything(db))[0] == "user00019@example.com"
-    assert reading.delete(db, EVERYBODY, Search()) == 20
+    assert reading.remove(db, EVERYBODY, Search()) == 20
     assert reading.count(db, EVERYBODY) == 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select, true, update
 
 from mailer.audit.log import Act, record
 from mailer.errors import NotFound
@@ -18,7 +18,6 @@ from mailer.mailbox.sorting import next_unsorted, sort_in, sort_in_all
 from mailer.storage.database import Database
 from mailer.storage.models import MailboxArrival, MailboxContent
 from mailer.storage.models import MailboxMessage as Kept
-from mailer.storage.steps.small_steps import delete_in_steps, run_steps
 
 EVERYTHING = Search()
 _SHOWN = (Kept.id, Kept.message_id, Kept.campaign_id, Kept.received_at, Kept.address, Kept.recipient, Kept.author)
@@ -109,11 +108,16 @@ def mark(db: Database, reach: str | None, search: Search, *, read: bool) -> None
         connection.execute(changed)
 
 
-def delete(db: Database, reach: str | None, search: Search) -> int:
-    """Delete these messages, in small steps, and return how many they were."""
-    sort_in_all(db, reach)
-    gone = run_steps(delete_in_steps(db, Kept, _meant(reach, search)))[Kept.__tablename__]
+def remove(db: Database, reach: str | None, search: Search) -> int:
+    """Delete these messages, and return how many they were."""
+    if search.conditions:
+        sort_in_all(db, reach)
+    mine = true() if reach is None else MailboxArrival.caller_id == reach
     with db.write() as connection:
+        gone = 0
+        if not search.conditions:
+            gone = sum(connection.scalars(delete(MailboxArrival).where(mine).returning(MailboxArrival.messages)))
+        gone += connection.execute(delete(Kept).where(_meant(reach, search))).rowcount
         record(connection, db.clock(connection), Act.DELETE_MESSAGES, None, messages=gone)
     return gone
 

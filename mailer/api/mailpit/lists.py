@@ -61,7 +61,7 @@ def add_routes(blueprint: Blueprint, lets_in: Guarding, db: Database) -> None:
     def delete_messages() -> Response:
         """Delete the messages of these IDs, or all if there is no body or it names none."""
         ids = ASKED.parse(IdsSchema, request)["ids"] if request.content_length else []
-        reading.delete(db, campaigns_in_reach(), reading.with_ids(numbers(ids)) if ids else Search())
+        reading.remove(db, campaigns_in_reach(), reading.with_ids(numbers(ids)) if ids else Search())
         return _done()
 
     @blueprint.delete("/search")
@@ -69,7 +69,7 @@ def add_routes(blueprint: Blueprint, lets_in: Guarding, db: Database) -> None:
     @ASKED.use_args(SearchSchema, location="query")
     def delete_found(asked: dict[str, Any]) -> Response:
         """Delete those that are looked for."""
-        reading.delete(db, campaigns_in_reach(), parse(asked["query"], asked["tz"]))
+        reading.remove(db, campaigns_in_reach(), parse(asked["query"], asked["tz"]))
         return _done()
 
 

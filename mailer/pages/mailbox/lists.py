@@ -40,7 +40,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
     @sign_ins.required
     def delete_messages() -> Response:
         """Delete all messages that one may see; with `q`, those found."""
-        reading.delete(db, signed_in().caller.reach, wanted())
+        reading.remove(db, signed_in().caller.reach, wanted())
         return to_page("mailbox/")
 
 

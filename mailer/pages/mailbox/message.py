@@ -101,7 +101,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         """Delete it."""
         reach = signed_in().caller.reach
         reading.one(db, reach, number)
-        reading.delete(db, reach, reading.with_ids([number]))
+        reading.remove(db, reach, reading.with_ids([number]))
         return to_page("mailbox/")
 
 
