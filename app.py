@@ -32,7 +32,11 @@ from mailer.delivery.flight.takeover import Takeover
 from mailer.delivery.outbox import Outbox
 from mailer.engines import Engine, EngineParts, engine_class
 from mailer.errors import ConfigError
-from mailer.messages.links import Links
+from mailer.interception.rules import interception
+from mailer.interception.transport import intercepted
+from mailer.mailbox.arriving import kept_in_mailbox
+from mailer.mailbox.trimming import mailbox_trimming
+from mailer.messages.links import Links, PreviewLinks
 from mailer.metrics.optional import serve_metrics, watched
 from mailer.observer import UNOBSERVED
 from mailer.operation.health import health_of
@@ -43,7 +47,7 @@ from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, signed_in_pages, unsubscribe
 from mailer.pages.parts import PageParts
 from mailer.selector import database_at
-from mailer.settings import Settings, setting_origins
+from mailer.settings import Settings, mailbox, setting_origins
 from mailer.settings.advice import settings_with_warnings
 from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
@@ -91,12 +95,15 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     engine = engine_class(settings.engine)
     engine.check(settings)
     refuse_impossible(settings)
+    staging, keeps = interception(settings), mailbox.kept(settings.mailbox, settings.transport)
     db = database_at(settings.database_url, prepare=settings.database_prepare)
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
     share(transport, SharedSlots(db))
+    transport = kept_in_mailbox(db, transport, keeps)
     instruments, transport = watched(settings, db, transport)
+    transport = intercepted(transport, staging)
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
     domains, records = DomainSlots(dict(settings.domain_rates)), folder_for(db, settings.state_dir)
@@ -110,9 +117,11 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         observer=observer,
         recorders=Recorders(records, settings.checkpoint),
         admission=Admission(domains, settings.send_window),
+        interception=staging,
     )
     links = Links(settings.secret_key, settings.site_url)
-    deliverer = Deliverer(outbox, transport, links, settings, partial(compile_campaign, db, settings), observer)
+    sent = PreviewLinks(settings.secret_key, settings.site_url) if staging.redirect_to else links
+    deliverer = Deliverer(outbox, transport, sent, settings, partial(compile_campaign, db, settings), observer)
     limit, merge = float(settings.planning_timeout), settings.merge_addresses
     planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains, observer=observer)
     tasks = _scheduled_tasks(db, settings, lease)
@@ -120,6 +129,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
     loops["flight"] = Takeover(db, records).run_periodically
+    loops["mailbox"] = mailbox_trimming(db, keeps, lease).run_periodically
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops["drafts"] = draft_retention(db, settings.draft_lifetime * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}

@@ -10,6 +10,7 @@ SOURCES = [*(ROOT / "mailer").rglob("*.py"), *(ROOT / "transports").rglob("*.py"
 READ_THE_ENVIRONMENT = {"mailer/settings/settings.py"}
 SHORT = {  # a role of its own that takes no more: beside another role it would be hard to find
     "mailer/audit/retention.py",
+    "mailer/api/mailpit/routes.py",
     "mailer/api/requests/uploads.py",
     "mailer/campaigns/export.py",
     "mailer/campaigns/recovery/restored.py",
@@ -22,6 +23,8 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/engines/foreground.py",
     "mailer/engines/presence.py",
     "mailer/logs/context.py",
+    "mailer/interception/redirected.py",
+    "mailer/mailbox/forgetting.py",
     "mailer/metrics/optional.py",
     "mailer/observer.py",
     "mailer/messages/recipient.py",

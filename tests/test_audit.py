@@ -41,6 +41,7 @@ KEY = "k" * 40
 CLIENT = "192.0.2.7"
 API = "/api/v1/mailer"
 CAMPAIGN = f"{API}/campaigns/<campaign_id>"
+MAILBOX = "/mailer/mailbox/api/v1"
 OPERATOR = Actor("ann", Via.CLI, "host")
 
 Call = tuple[str, dict[str, Any], Act, str | None]
@@ -56,6 +57,9 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", "/mailer/sign-in/<link>"): "in the log: test_login_links.py",
     **{("POST", f"/mailer/system/{action}"): "in the log: test_system_page.py" for action in ("hold", "release")},
     ("POST", "/mailer/sign-out"): "a session is a row of its own",
+    ("POST", "/mailer/mailbox/delete"): "in the log as by the API: test_mailbox_pages.py",
+    ("POST", "/mailer/mailbox/<int:number>/delete"): "in the log as by the API: test_mailbox_pages.py",
+    ("PUT", "/mailer/mailbox/api/v1/messages"): "whether a message was looked at changes nothing",
     **{
         ("POST", f"/mailer/campaigns/<campaign_id>/{action}"): "in the log as by the API: test_signed_in_pages.py"
         for action in ("pause", "resume", "cancel", "retry")
@@ -132,6 +136,8 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
             Act.ERASE_USER,
             "user00002",
         ),
+        ("DELETE", f"{MAILBOX}/messages"): (f"{MAILBOX}/messages", {}, Act.DELETE_MESSAGES, None),
+        ("DELETE", f"{MAILBOX}/search"): (f"{MAILBOX}/search?query=x", {}, Act.DELETE_MESSAGES, None),
         ("POST", "/api/v1/logout"): ("/api/v1/logout", {}, Act.REVOKE_TOKEN, "service:desk"),
     }
 

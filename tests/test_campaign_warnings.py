@@ -9,7 +9,7 @@ import pytest
 
 from app import create_app
 from mailer.callers.tokens import Tokens
-from mailer.campaigns.lint import EMPTY, MAX_OF_A_KIND, about_directory, about_placeholders
+from mailer.campaigns.checks.lint import EMPTY, MAX_OF_A_KIND, about_directory, about_placeholders
 from mailer.directory.imports import upsert_documents
 from mailer.selector import fields_of
 from mailer.settings import Settings

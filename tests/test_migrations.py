@@ -130,6 +130,17 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "person_notes": [
         {"entry": 1, "user_id": "user00001", "at": 1, "who": "root", "act": "unsubscribe", "note": "by telephone"}
     ],
+    "mailbox_arrivals": [
+        {"id": 3, "campaign_id": "completed", "caller_id": "user00000", "received_at": 1, "messages": 2, "size": 9}
+        | {"packed": b"\x00\xff"}
+    ],
+    "mailbox_messages": [
+        {"id": number, "message_id": f"completed.{number}", "campaign_id": "completed", "caller_id": "user00000"}
+        | {"received_at": 1, "person": f"{number}", "size": 3, "attachments": 0, "read": number == 1}
+        | dict.fromkeys(("address", "recipient", "author", "addressee", "subject", "snippet", "words"), "a@example.com")
+        for number in (1, 2)
+    ],
+    "mailbox_contents": [{"id": 1, "content": b"\r\n\x00\xff"}],
     "turns": [{"caller_id": "user00000", "priority": "bulk", "used": 5}],
     "transport_health": [{"id": 1, "reason": "away", "since": 1, "step": 1, "blocked_until": 2}],
 }

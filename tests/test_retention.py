@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import JSON, Column, Table, Text, delete, insert, select, update
+from sqlalchemy import JSON, Boolean, Column, LargeBinary, Table, Text, delete, insert, select, update
 
 from app import create_app
 from mailer.callers.tokens import Tokens
@@ -18,7 +18,7 @@ from mailer.campaigns.retention import purge
 from mailer.delivery.minutes import minutes
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Base, SameRefusals
+from mailer.storage.models import Base, MailboxArrival, MailboxMessage, SameRefusals
 from tests.harness import MINUTE, Harness
 from transports.base import Status
 
@@ -36,6 +36,8 @@ KEPT = {
     "campaign_domains": {"campaign_id", "domain"},  # which goes with its row
     "campaign_answers": {"campaign_id"},
     "idempotency_keys": {"caller_id", "campaign_id"},
+    "mailbox_arrivals": {"campaign_id"},
+    "mailbox_messages": {"campaign_id"},
 }
 SHOWN = {
     "": {"campaigns.reason", "campaigns.subject"},
@@ -70,6 +72,13 @@ def everything(db: Database) -> str:
         return repr([connection.execute(select(table)).all() for table in Base.metadata.tables.values()])
 
 
+def in_mailbox(table: type[Base], campaign_id: str) -> dict[str, object]:
+    """A row of this table of the mailbox."""
+    nothing = {Text: "", LargeBinary: b"", Boolean: False}
+    columns = Base.metadata.tables[table.__tablename__].columns
+    return {column.name: nothing.get(type(column.type), 0) for column in columns} | {"campaign_id": campaign_id}
+
+
 @pytest.fixture
 def marked(db: Database, add_users) -> Harness:
     """A campaign that is over, with a mark in every text and JSON column that it does not need to stay in one piece."""
@@ -82,6 +91,8 @@ def marked(db: Database, add_users) -> Harness:
     with db.write() as connection:
         connection.execute(delete(SameRefusals))
         connection.execute(insert(SameRefusals), {**empty, "campaign_id": harness.campaign_id})
+        connection.execute(insert(MailboxArrival), in_mailbox(MailboxArrival, harness.campaign_id))
+        connection.execute(insert(MailboxMessage), in_mailbox(MailboxMessage, harness.campaign_id))
         for table, column in marked_columns():
             value = {mark(column): 1} if isinstance(column.type, JSON) else mark(column)
             assert connection.execute(update(table).values({column: value})).rowcount

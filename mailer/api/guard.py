@@ -36,19 +36,25 @@ class Guard:
         self._proxies = proxies
 
     def requires(
-        self, *permissions: str, limited: bool = False, audience_limited: bool = False, streams: bool = False
+        self,
+        *permissions: str,
+        limited: bool = False,
+        audience_limited: bool = False,
+        streams: bool = False,
+        basic: bool = False,
     ) -> Callable[[View], View]:
         """Let in a caller who is logged in and whose token has one of `permissions`; none named: any token will do.
 
         `limited` counts the request against MAILER_RATE_LIMIT, `audience_limited` against MAILER_AUDIENCE_RATE_LIMIT,
         which is for requests that send nothing. The body is then read whole, unless the view `streams` it, and URL
-        parameters that the view does not take are refused.
+        parameters that the view does not take are refused. With `basic` the credentials may also come as HTTP Basic
+        (RFC 7617), user id and token, for clients that know nothing else.
         """
 
         def decorate(view: View) -> View:
             @wraps(view)
             def guarded(*args: Any, **kwargs: Any) -> Any:
-                g.caller = caller = self._authenticate()
+                g.caller = caller = self._authenticate(basic=basic)
                 if limited:
                     self._hit(self._limiter, "caller", caller.user_id)
                 if audience_limited:
@@ -78,11 +84,13 @@ class Guard:
 
         return decorate
 
-    def _authenticate(self) -> Caller:
+    def _authenticate(self, *, basic: bool) -> Caller:
+        user_id, token = request.headers.get("X-User-Id", ""), request.headers.get("X-Auth-Token", "")
+        sent = request.authorization
+        if basic and not (user_id or token) and sent is not None and sent.type == "basic":
+            user_id, token = sent.username or "", sent.password or ""
         try:
-            return self._callers.authenticate(
-                request.headers.get("X-User-Id", ""), request.headers.get("X-Auth-Token", "")
-            )
+            return self._callers.authenticate(user_id, token)
         except NotLoggedIn:
             self._hit(self._limiter, "failures", self._client())
             raise

@@ -9,6 +9,7 @@ from flask import Flask
 from mailer.api import health
 from mailer.api.errors import EnvelopeApi
 from mailer.api.guard import ConcurrencyLimit, Guard
+from mailer.api.mailpit import routes as mailpit
 from mailer.api.openapi import service_version, spec_options
 from mailer.api.resources import (
     audience,
@@ -32,7 +33,7 @@ from mailer.engines import Engine
 from mailer.messages.links import Links
 from mailer.observer import Observer
 from mailer.operation.standing import Operation
-from mailer.settings import Settings
+from mailer.settings import Settings, mailbox
 from mailer.storage.database import Database
 from transports import Transport
 
@@ -78,6 +79,8 @@ def add_api(app: Flask, parts: ApiParts) -> None:
     ):
         api.register_blueprint(blueprint)
     app.register_blueprint(health.make_blueprint(parts.operation.health))
+    if mailbox.kept(settings.mailbox, settings.transport):
+        app.register_blueprint(mailpit.make_blueprint(db, guard, parts.links, settings.site_url))
 
 
 def _guard(parts: ApiParts) -> Guard:

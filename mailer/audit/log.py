@@ -53,6 +53,7 @@ class Act(StrEnum):
     EXPORT_USER = "export-user"
     IMPORT_USERS = "import-users"
     SYNC_USERS = "sync-users"
+    DELETE_MESSAGES = "delete-messages"
     CREATE_TOKEN = "create-token"  # noqa: S105 - the name of an act
     REVOKE_TOKEN = "revoke-token"  # noqa: S105 - as above
     CREATE_LOGIN_LINK = "create-login-link"

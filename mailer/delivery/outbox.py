@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
-from mailer.delivery.checkpoints import permission, taking
+from mailer.delivery.checkpoints import permission, reach, taking
 from mailer.delivery.checkpoints.records import Records
 from mailer.delivery.flight.half import new_number
 from mailer.delivery.flight.recorder import NOBODY, Recorder, Recorders
@@ -31,6 +31,7 @@ from mailer.delivery.worklist import (
     due_items,
     user_ids,
 )
+from mailer.interception.rules import EVERYBODY, Interception
 from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.admission import Admission
 from mailer.storage.database import AnyRow, Database
@@ -60,12 +61,14 @@ class Outbox:
         same_refusals: int = 0,
         admission: Admission | None = None,
         recorders: Recorders | None = None,
+        interception: Interception = EVERYBODY,
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._db = db
         self._recording = partial(recording, db, observer)
         self._uncertain = uncertain
-        self._records = Records(lease, max_failure_rate, suppress_after)
+        self._interception, addresses = interception, not interception.redirect_to
+        self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=addresses)
         self._same_refusals = same_refusals
         self._admission = admission or Admission()
         self._recorders = recorders or Recorders()
@@ -189,6 +192,7 @@ class Outbox:
             same_refusals.judge(connection, claim, results, self._same_refusals)
             ids = user_ids(ahead)
             may = permission.ask(connection, claim, ahead, ids, now, self._admission)
+            may = reach.within(connection, claim, may, results, self._interception)
             intent = recorder.write(claim, ids if may.items is ahead else user_ids(may.items), len(may.items))
             untried -= may.gone + sum(result.item.status is None for result in may.skipped)
             self._records.write(connection, claim, [*results, *may.skipped], intent, outcomes, now=now, untried=untried)

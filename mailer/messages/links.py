@@ -74,6 +74,16 @@ class Links:
         return None
 
 
+class PreviewLinks(Links):
+    """Makes links that lead to the page and belong to nobody, for messages that do not go to their recipients."""
+
+    @override
+    def link(self, user_id: str) -> str:
+        """Give the address of the page as a preview has it, whoever `user_id` is."""
+        del user_id
+        return super().link(PREVIEW)
+
+
 def _candidates(text: str) -> Iterator[str]:
     """The tokens that `text` may have been before mail programs changed it, the likeliest first."""
     for reading in _readings(text[:MAX_TOKEN]):

@@ -16,6 +16,7 @@ from mailer.campaigns import hold, progress
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
 from mailer.settings import Settings, site_address
+from mailer.settings.advice import staging_warnings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
 from mailer.storage.health import database_trouble
@@ -101,7 +102,8 @@ def health_of(
     """The checks of a service with these settings and parts."""
     window = settings.send_window
     notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
-    warnings = {"site": partial(site_address.warnings_about, settings.site_url)}
+    warnings: dict[str, Check] = {"site": partial(site_address.warnings_about, settings.site_url)}
+    warnings["staging"] = partial(staging_warnings, settings)
     return Health(db, transport, engine, tasks, warnings, notes)
 
 

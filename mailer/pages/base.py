@@ -23,6 +23,7 @@ PRIVATE_HEADERS = {
     "Cache-Control": "no-store",
 }
 MARK = "X-Robots-Tag"  # an answer that has this header is a page already
+FOR_PROGRAMS = "/mailer/mailbox/api/"  # whatever is below answers in JSON
 KEPT_HEADERS = ("Allow", "Retry-After")  # of the error that a page replaces
 
 
@@ -44,6 +45,8 @@ def show_errors_as_pages(blueprint: Blueprint, prefix: str, error_page: Callable
     @blueprint.after_app_request
     def replace(answer: Response) -> Response:
         below = request.path.startswith(prefix) or request.path == prefix.rstrip("/")
+        if request.path.startswith(FOR_PROGRAMS):
+            return answer
         if not below or answer.status_code < HTTPStatus.BAD_REQUEST or MARK in answer.headers:
             return answer
         page = error_page(answer)

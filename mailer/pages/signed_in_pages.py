@@ -15,12 +15,16 @@ from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
 from mailer.pages.campaigns import actions, campaign, listing, message, outcomes
 from mailer.pages.compose import routes as compose
 from mailer.pages.languages import add_translations
+from mailer.pages.mailbox import lists
+from mailer.pages.mailbox import message as mailbox_message
 from mailer.pages.parts import PageParts
 from mailer.pages.people import erasing, people_search, person
 from mailer.pages.problems import problem_page
 from mailer.pages.signed_in import PREFIX, SignIns
 from mailer.pages.system import audit_log, now, settings_page
 from mailer.pages.words import add_filters
+from mailer.settings import mailbox
+from mailer.settings.advice import staging_warnings
 
 
 def make_blueprint(parts: PageParts) -> Blueprint:
@@ -40,6 +44,11 @@ def make_blueprint(parts: PageParts) -> Blueprint:
         page.add_routes(blueprint, sign_ins, parts)
     for page in (compose, people_search, person, erasing):
         page.add_routes(blueprint, sign_ins, parts)
+    has_mailbox = bool(mailbox.kept(parts.settings.mailbox, parts.settings.transport))
+    for page in (lists, mailbox_message) if has_mailbox else ():
+        page.add_routes(blueprint, sign_ins, parts)
+    in_frame = {"banners": staging_warnings(parts.settings), "has_mailbox": has_mailbox}
+    blueprint.app_context_processor(lambda: in_frame)
     add_filters(blueprint)
     blueprint.record_once(lambda state: add_translations(state.app))
     show_errors_as_pages(blueprint, PREFIX, partial(problem_page, sign_ins))

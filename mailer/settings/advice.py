@@ -15,7 +15,16 @@ def setting_warnings(settings: Settings) -> tuple[str, ...]:
     """Return a sentence for each setting that works but is probably a mistake."""
     open_to_all = site_address.smtp_hosts(settings.transport) and not settings.allowed_senders
     senders = ("MAILER_ALLOWED_SENDERS is empty: callers may send as any address",) if open_to_all else ()
-    return (*senders, *site_address.warnings_about(settings.site_url))
+    return (*senders, *site_address.warnings_about(settings.site_url), *staging_warnings(settings))
+
+
+def staging_warnings(settings: Settings) -> tuple[str, ...]:
+    """A sentence if mail does not reach all who should get it, since this is no production. It names no address."""
+    if settings.redirect_to:
+        return ("MAILER_REDIRECT_TO is set: every message goes to one address, and none to its recipient",)
+    if settings.only_to:
+        return ("MAILER_ONLY_TO is set: only some addresses get mail, and all others are skipped",)
+    return ()
 
 
 def settings_with_warnings() -> Settings:

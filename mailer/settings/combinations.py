@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailer.errors import ConfigError
-from mailer.settings import site_address
+from mailer.settings import mailbox, site_address
 from mailer.settings.settings import Settings
 
 
@@ -13,6 +13,10 @@ def refuse_impossible(settings: Settings) -> None:
     if settings.auth == "workspace" and not settings.workspace_url:
         raise ConfigError("MAILER_AUTH: 'workspace' needs MAILER_WORKSPACE_URL")
     _sync(settings)
+    if settings.redirect_to and settings.only_to:
+        raise ConfigError("MAILER_REDIRECT_TO and MAILER_ONLY_TO: only one of them can be set")
+    if settings.mailbox and not mailbox.stays_here(settings.transport):
+        raise ConfigError("MAILER_MAILBOX: only messages of console:, file: and memory: can be kept; leave it out")
 
 
 def _links(settings: Settings) -> None:

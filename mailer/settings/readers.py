@@ -192,6 +192,20 @@ def senders(entries: list[str]) -> None:
             raise ValidationError("Each entry is an address or an @domain.")
 
 
+def address(raw: str) -> None:
+    """A check: it looks like one address. Whether it is one is seen when the service is built."""
+    senders([raw])
+    if raw.strip().startswith("@") or not raw.strip():
+        raise ValidationError("Not an address.")
+
+
+def addresses(entries: list[str]) -> None:
+    """A check: at least one address or @domain, since with an empty list mail would go to everybody."""
+    if not any(map(str.strip, entries)):
+        raise ValidationError("Names no address and no @domain.")
+    senders([entry for entry in entries if entry.strip()])
+
+
 def proxies(entries: list[str]) -> None:
     """A check: addresses, networks, or `unix`."""
     for entry in filter(None, map(str.strip, entries)):

@@ -19,7 +19,7 @@ from mailer.errors import ConfigError
 from mailer.settings import env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
 from mailer.settings.send_window import SendWindow
-from mailer.settings.table import LOG_FORMATS, LOG_LEVELS, READERS, SECRET, SECRET_VARIABLES
+from mailer.settings.table import LOG_FORMATS, LOG_LEVELS, READERS, RESTRAINTS, SECRET, SECRET_VARIABLES
 
 ENV_FILE = Path(".env")
 CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
@@ -80,6 +80,9 @@ class Settings:
     retention: int | None = None  # seconds after which an ended campaign is purged; None: never
     log_format: str = "console"
     log_level: str = "info"
+    mailbox: int | None = None  # how many messages it keeps; 0: none; None: as `settings.mailbox` says
+    redirect_to: str = ""  # the address that gets every message instead of its recipient
+    only_to: tuple[str, ...] = ()  # the addresses and @domains that get mail; none: all
     metrics: str = ""  # `true`: at the service's own address; else HOST:PORT; empty: nowhere
 
     @classmethod
@@ -170,9 +173,12 @@ def metrics_folder() -> Path | None:
 
 
 def _is_set(env: Env, name: str) -> bool:
-    """Whether a variable is set. An empty one is not, except for the rate limits, where it means that there is none."""
+    """Whether a variable is set. An empty one is not, except for the rate limits, where it means that there is none.
+
+    Those that keep mail from people are read too, and refused when empty: they are there, so somebody means them.
+    """
     value: str | None = env.str(name.upper(), None)
-    return value is not None and (value != "" or name.endswith("rate_limit"))
+    return value is not None and (value != "" or name.endswith("rate_limit") or name in RESTRAINTS)
 
 
 def _read(env: Env, name: str, from_files: Collection[str]) -> Any:

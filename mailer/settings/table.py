@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from marshmallow.validate import Range
 
-from mailer.settings import domain_rates, readers
+from mailer.settings import domain_rates, mailbox, readers
 from mailer.settings.names import PREFIX
 from mailer.settings.send_window import SendWindow
 
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+RESTRAINTS = ("redirect_to", "only_to")  # they keep mail from people
 SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"}
 SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in SECRET))  # each may be given by a file
 READERS: dict[str, readers.Reader] = {
@@ -62,6 +63,9 @@ READERS: dict[str, readers.Reader] = {
     "retention": readers.duration(86_400, 99_999 * 86_400),
     "log_format": readers.choice(*LOG_FORMATS),
     "log_level": readers.choice(*LOG_LEVELS),
+    "mailbox": readers.parsed(mailbox.parse),
+    "redirect_to": readers.text(readers.address),
+    "only_to": readers.listed(readers.addresses),
     "metrics": readers.metrics,
 }
 DURATIONS = {name for name, reader in READERS.items() if isinstance(reader, readers.duration)}  # they are seconds

@@ -18,9 +18,9 @@ from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, first_recipient, measure
+from mailer.campaigns.checks.lint import about_directory
+from mailer.campaigns.checks.message_checks import about_message
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
-from mailer.campaigns.lint import about_directory
-from mailer.campaigns.message_checks import about_message
 from mailer.campaigns.referrals import verify_now
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links

@@ -12,8 +12,8 @@ from mailer.api.guard import Guard, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.api.submissions import Submissions
 from mailer.callers.tokens import SEND_MAIL
+from mailer.campaigns.checks.lint import about_placeholders
 from mailer.campaigns.draft import Draft
-from mailer.campaigns.lint import about_placeholders
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
 from mailer.observer import UNOBSERVED, Observer

@@ -20,12 +20,16 @@ from mailer.suppression import refused_addresses
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Writes it. `lease` is in ms; the others are the settings of that name."""
+    """Writes it. `lease` is in ms; the next two are the settings of that name.
+
+    `about_addresses`: what is answered is about the recipients' addresses, and not about one that stands for all.
+    """
 
     lease: int
     max_failure_rate: float
     suppress_after: int
     domains: DomainTallies = field(default_factory=DomainTallies)
+    about_addresses: bool = True
 
     def write(
         self,
@@ -46,7 +50,7 @@ class Records:
         takeovers = claim.takeovers if len(results) == counts.get(DeliveryStatus.UNCERTAIN, 0) else 0
         kept = {"lease": self.lease, "untried": untried, "takeovers": takeovers}
         written = ledger.record(connection, claim, results, intent, now=now, **kept)
-        if not claim.dry_run:
+        if self.about_addresses and not claim.dry_run:
             said = address_outcomes(written)
             refused_addresses.count(connection, claim.campaign_id, said, now, self.suppress_after)
         if DeliveryStatus.FAILED in counts:

@@ -11,7 +11,7 @@ from flask_babel import gettext
 from mailer.audience.preview import Audience, addressee, first_recipient, measure
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Caller
-from mailer.campaigns.lint import about_directory
+from mailer.campaigns.checks.lint import about_directory
 from mailer.campaigns.saved_drafts import Typed
 from mailer.errors import InvalidQuery, MailerError, NotFound
 from mailer.messages.recipient import Recipient

@@ -11,7 +11,7 @@ from flask import Response
 from mailer.api.submissions import Submissions
 from mailer.audience.preview import addressee
 from mailer.callers.tokens import SEND_URGENT, Caller
-from mailer.campaigns.message_checks import Check, checks
+from mailer.campaigns.checks.message_checks import Check, checks
 from mailer.campaigns.saved_drafts import Typed, new_id
 from mailer.messages.addresses import sender_allowed
 from mailer.pages.compose.choices import choices

@@ -18,6 +18,7 @@ from mailer.storage.models.campaigns import (
 from mailer.storage.models.directory import User, comparable_address
 from mailer.storage.models.drafts import SavedDraft
 from mailer.storage.models.erasure import Erased, ErasureKey, PersonNote
+from mailer.storage.models.mailbox import MailboxArrival, MailboxContent, MailboxMessage
 from mailer.storage.models.operation import (
     CircuitBreaker,
     ClockMark,
@@ -50,6 +51,9 @@ __all__ = [
     "ErasureKey",
     "IdempotencyKey",
     "LoginLink",
+    "MailboxArrival",
+    "MailboxContent",
+    "MailboxMessage",
     "PageSession",
     "PersonNote",
     "Priority",

@@ -75,4 +75,6 @@ def _checksum(row: Sequence[Any], documents: Sequence[bool]) -> int:
 def _written(value: Any, document: bool) -> str:
     if value is None:
         return NULL
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"  # as PostgreSQL writes octets
     return "" if document else str(value)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from mailer.audience.user_states import count_users, users_by_id
-from mailer.campaigns.lint import EMPTY
+from mailer.campaigns.checks.lint import EMPTY
 from mailer.campaigns.people.person import Unsubscription, WrittenNote, person
 from mailer.cli.database import id_of, open_database
 from mailer.cli.options import LIMIT

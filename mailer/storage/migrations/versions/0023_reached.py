@@ -7,7 +7,7 @@ by domain and answer.
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, serves_from = "0023", "0021", "0017"
+revision, down_revision, serves_from = "0023", "0022", "0017"
 
 ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 STATUSES = ("sent", "failed", "deferred", "uncertain", "skipped")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mailer.campaigns.lint import about_placeholders
+from mailer.campaigns.checks.lint import about_placeholders
 from mailer.messages.bodies import shows_link
 from mailer.messages.html_part.linkify import URL
 from mailer.messages.html_part.markup import Token, is_html, tokens

@@ -1,0 +1,1 @@
+"""The mailbox for programs, in the words of Mailpit's API."""

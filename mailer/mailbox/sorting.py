@@ -1,0 +1,67 @@
+"""Messages that have arrived get rows of their own, so that they can be listed, found and read.
+
+That is done for whoever looks, and no more than they look at. The row of arrivals is deleted in the transaction that
+writes its messages, so that each is there once, whoever else looks at the same time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from mailer.mailbox.heads import Head, head_of
+from mailer.mailbox.packing import Packed, campaign_and_person, unpack
+from mailer.storage.database import AnyRow, Database
+from mailer.storage.dialects import RowUpsert
+from mailer.storage.models import MailboxArrival, MailboxContent, MailboxMessage
+
+_COLUMNS = ("id", "message_id", "campaign_id", "caller_id", "received_at", "person", *Head._fields, "read")
+_HEADS = RowUpsert(MailboxMessage, _COLUMNS, lambda new: new)
+_CONTENTS = RowUpsert(MailboxContent, ("id", "content"), lambda new: new)
+_NEXT = select(MailboxArrival.id).order_by(MailboxArrival.id.desc()).limit(1)
+
+
+def next_unsorted(connection: Connection, reach: str | None, before: int | None = None) -> int | None:
+    """The newest arrivals with an id below `before`, of campaigns of the caller `reach`; None: everybody's."""
+    wanted = _NEXT if before is None else _NEXT.where(MailboxArrival.id < before)
+    return connection.scalar(wanted if reach is None else wanted.where(MailboxArrival.caller_id == reach))
+
+
+def sort_in(db: Database, arrival: int) -> None:
+    """Give the messages of one row of arrivals rows of their own, if nobody has done so yet."""
+    with db.write(durable=False) as connection:
+        _sort_in(connection, arrival)
+
+
+def sort_in_all(db: Database, reach: str | None) -> None:
+    """Do the same for all arrivals of campaigns of the caller `reach`; None: everybody's. Later ones are left."""
+    arrival: int | None = None
+    while True:
+        with db.read() as connection:
+            arrival = next_unsorted(connection, reach, arrival)
+        if arrival is None:
+            return
+        sort_in(db, arrival)
+
+
+def sort_in_within(connection: Connection) -> None:
+    """Do the same for all arrivals, in the caller's transaction."""
+    for arrival in connection.scalars(select(MailboxArrival.id).order_by(MailboxArrival.id)).all():
+        _sort_in(connection, arrival)
+
+
+def _sort_in(connection: Connection, arrival: int) -> None:
+    taken = delete(MailboxArrival).where(MailboxArrival.id == arrival).returning(MailboxArrival)
+    row = connection.execute(taken).one_or_none()
+    if row is None:
+        return
+    messages = list(enumerate(unpack(row.packed), start=row.id))
+    _HEADS.run(connection, [_row(row, number, message) for number, message in messages])
+    _CONTENTS.run(connection, [(number, message.content) for number, message in messages])
+
+
+def _row(arrival: AnyRow, number: int, message: Packed) -> tuple[Any, ...]:
+    person = campaign_and_person(message.message_id)[1]
+    place = (number, message.message_id, arrival.campaign_id, arrival.caller_id, arrival.received_at)
+    return (*place, person, *head_of(message.content, message.recipient), False)

@@ -1,0 +1,1 @@
+"""The mailbox for people: what was sent in development and staging."""
