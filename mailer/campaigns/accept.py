@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -34,8 +35,18 @@ class Accepted:
     replayed: bool = False
 
 
-def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *, repeat_window: int = 0) -> Accepted:
+def accept(
+    db: Database,
+    caller_id: str,
+    draft: Draft,
+    key: str | None = None,
+    *,
+    repeat_window: int = 0,
+    first: Callable[[Connection, int], object] = lambda _connection, _now: None,
+) -> Accepted:
     """Commit the draft as a campaign and return it.
+
+    What `first` does, at a time in ms since 1970, belongs to the same commit. If it raises, nothing is accepted.
 
     A caller who repeats a draft with the same `key` within 24 hours gets the first campaign again. Another draft under
     that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms also gives
@@ -45,6 +56,7 @@ def accept(db: Database, caller_id: str, draft: Draft, key: str | None = None, *
 
     def write(connection: Connection) -> Accepted:
         now = db.clock(connection)
+        first(connection, now)
         campaign_id = f"{now:011x}{secrets.token_hex(6)}"
         if key is not None:
             earlier = _claim_key(connection, caller_id, key, draft, campaign_id, now)

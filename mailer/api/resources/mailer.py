@@ -8,7 +8,7 @@ from flask import request
 from flask_smorest import Blueprint
 
 from mailer.api.blueprint import ApiBlueprint
-from mailer.api.guard import Guard, current_caller
+from mailer.api.guard import Guard, count_within, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.callers.tokens import SEND_MAIL, SEND_URGENT
 from mailer.campaigns.accept import accept
@@ -68,7 +68,7 @@ def make_blueprint(
     blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
-    @guard.requires(SEND_MAIL, limited=True)
+    @guard.requires(SEND_MAIL, limited=True, counts=True)
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
     @blueprint.refuses(400, "Bad Request", INVALID_FROM)
@@ -85,8 +85,9 @@ def make_blueprint(
         if payload["priority"] is Priority.URGENT:
             current_caller().require(SEND_URGENT)
         draft = make_draft(settings, **payload)
+        window = settings.repeat_window * 1000
         accepted = accept(
-            db, current_caller().user_id, draft, _idempotency_key(), repeat_window=settings.repeat_window * 1000
+            db, current_caller().user_id, draft, _idempotency_key(), repeat_window=window, first=count_within
         )
         if not accepted.replayed:
             observer.accepted()
