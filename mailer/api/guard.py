@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
 from flask import Flask, Response, g, request
 from flask_smorest import Blueprint
 
+from mailer.api.errors import add_absent
 from mailer.api.requests.bodies import read_whole
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.client_address import TrustedProxies
-from mailer.callers.rate_limits import RateLimiter
+from mailer.callers.rate_limits import Allowance, RateLimiter
 from mailer.callers.tokens import Authenticator, Caller
-from mailer.errors import InvalidParams, NotLoggedIn, TooBusy
+from mailer.errors import InvalidParams, NotLoggedIn, TooBusy, TooManyRequests
+from mailer.storage.database_errors import UNAVAILABLE
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -42,28 +44,31 @@ class Guard:
         audience_limited: bool = False,
         streams: bool = False,
         basic: bool = False,
+        counts: bool = False,
     ) -> Callable[[View], View]:
         """Let in a caller who is logged in and whose token has one of `permissions`; none named: any token will do.
 
         `limited` counts the request against MAILER_RATE_LIMIT, `audience_limited` against MAILER_AUDIENCE_RATE_LIMIT,
-        which is for requests that send nothing. The body is then read whole, unless the view `streams` it, and URL
-        parameters that the view does not take are refused. With `basic` the credentials may also come as HTTP Basic
-        (RFC 7617), user id and token, for clients that know nothing else.
+        which is for requests that send nothing. A view that `counts` it in its own transaction does so by
+        `count_within`. The body is then read whole, unless the view `streams` it, and URL parameters that the view does
+        not take are refused. With `basic` the credentials may also come as HTTP Basic (RFC 7617), user id and token,
+        for clients that know nothing else.
         """
 
         def decorate(view: View) -> View:
             @wraps(view)
             def guarded(*args: Any, **kwargs: Any) -> Any:
                 g.caller = caller = self._authenticate(basic=basic)
-                if limited:
+                if limited and not counts:
                     self._hit(self._limiter, "caller", caller.user_id)
                 if audience_limited:
                     self._hit(self._audience_limiter, "looks", caller.user_id)
-                if permissions:
-                    caller.require(*permissions)
-                _check_request(view, streams=streams)
-                with acting(Actor(caller.user_id, Via.API, self._client())):
-                    return view(*args, **kwargs)
+                with self._counted("caller", caller.user_id) if counts else nullcontext():
+                    if permissions:
+                        caller.require(*permissions)
+                    _check_request(view, streams=streams)
+                    with acting(Actor(caller.user_id, Via.API, self._client())):
+                        return view(*args, **kwargs)
 
             return _documented(guarded, limited=limited or audience_limited, security=SECURITY)  # type: ignore[return-value]
 
@@ -96,8 +101,24 @@ class Guard:
             raise
 
     def _hit(self, limiter: RateLimiter, *identity: str) -> None:
-        allowance = limiter.hit(*identity)
-        g.rate_headers = {} if allowance is None else allowance.headers()
+        _tell(limiter.hit(*identity))
+
+    @contextmanager
+    def _counted(self, *identity: str) -> Iterator[None]:
+        """See that the request is counted, whatever becomes of it: by the view, or else in a transaction of its own.
+
+        What the view had counted is rolled back with all else when it raises. A request that fails with the database is
+        not counted, since that would make the caller wait for the database once more.
+        """
+        self._limiter.refuse_again(*identity)
+        g.count = lambda connection, now: self._limiter.hit_within(connection, now, *identity)
+        try:
+            yield
+        except (TooManyRequests, *UNAVAILABLE):
+            raise
+        except Exception:
+            self._hit(self._limiter, *identity)
+            raise
 
     def _client(self) -> str:
         return self._proxies.client(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
@@ -142,8 +163,7 @@ def tell_rates(app: Flask) -> None:
 
     @app.after_request
     def tell(answer: Response) -> Response:
-        for name, value in g.get("rate_headers", {}).items():
-            answer.headers.setdefault(name, value)
+        add_absent(answer, g.get("rate_headers", {}))
         return answer
 
 
@@ -153,6 +173,18 @@ def _check_request(view: Callable[..., Any], *, streams: bool) -> None:
             raise InvalidParams(f"{name[:100]}: Unknown URL parameter.", field=name[:100])
     if not streams:
         read_whole(request)
+
+
+def count_within(connection: Any, now: int) -> None:
+    """Count this request in the view's own transaction, at `now` (ms since 1970). Raises `TooManyRequests`.
+
+    Only in a view whose guard knows that it `counts`. Every request that it answers has to be counted.
+    """
+    _tell(g.count(connection, now))
+
+
+def _tell(allowance: Allowance | None) -> None:
+    g.rate_headers = {} if allowance is None else allowance.headers()
 
 
 def current_caller() -> Caller:

@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 from mailer.api.requests.parser import refusal
 from mailer.api.schemas import MailerSchema
 from mailer.callers.tokens import SEND_URGENT, Caller
-from mailer.campaigns.accept import Accepted, accept
+from mailer.campaigns.accept import Accepted, First, accept, nothing_first
 from mailer.campaigns.draft import Draft, make_draft
 from mailer.engines import Engine
 from mailer.observer import UNOBSERVED, Observer
@@ -38,11 +38,11 @@ class Submissions:
             caller.require(SEND_URGENT)
         return make_draft(self.settings, **payload)
 
-    def accepted(self, caller: Caller, draft: Draft, key: str | None) -> Accepted:
-        """Accept it; with a `key`, once. Raises `IdempotencyConflict`."""
+    def accepted(self, caller: Caller, draft: Draft, key: str | None, *, first: First = nothing_first) -> Accepted:
+        """Accept it; with a `key`, once. `first` is done in the same transaction. Raises `IdempotencyConflict`."""
         window = self.settings.repeat_window * 1000
         everybody = caller.reach is None
-        accepted = accept(self.db, caller.user_id, draft, key, repeat_window=window, everybody=everybody)
+        accepted = accept(self.db, caller.user_id, draft, key, repeat_window=window, everybody=everybody, first=first)
         if not accepted.replayed:
             self.observer.accepted()
         self.engine.wake()

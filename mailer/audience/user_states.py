@@ -43,7 +43,8 @@ class UserWithState:
 def users_by_id(db: Database, limit: int | None = None) -> Iterator[UserWithState]:
     """Yield the users, ordered by id, at most `limit` of them or all; they are read as they are asked for."""
     with db.read() as connection:
-        rows = connection.execution_options(yield_per=PAGE).execute(_users().order_by(User.id).limit(limit))
+        query = _users().order_by(User.id).limit(limit)
+        rows = connection.execute(query, execution_options={"yield_per": PAGE})
         yield from map(_with_state, rows)
 
 

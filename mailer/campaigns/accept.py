@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,6 +28,8 @@ _DEFAULTS: dict[str, Any] = {
     one.key: cast(Any, one.default).arg for one in _COLUMNS if one.default and one.key not in _GIVEN
 }
 
+First = Callable[[Connection, int], object]  # what belongs to the same commit, at a time in ms since 1970
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -34,6 +37,10 @@ class Accepted:
 
     campaign_id: str
     replayed: bool = False
+
+
+def nothing_first(_connection: Connection, _now: int) -> None:
+    """Do nothing before."""
 
 
 def accept(
@@ -44,8 +51,11 @@ def accept(
     *,
     repeat_window: int = 0,
     everybody: bool = False,
+    first: First = nothing_first,
 ) -> Accepted:
     """Commit the draft as a campaign and return it.
+
+    What `first` does, at a time in ms since 1970, belongs to the same commit. If it raises, nothing is accepted.
 
     A caller who repeats a draft with the same `key` within 24 hours gets the first campaign again. Another draft under
     that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms also gives
@@ -59,6 +69,7 @@ def accept(
 
     def write(connection: Connection) -> Accepted:
         now = db.clock(connection)
+        first(connection, now)
         campaign_id = f"{now:011x}{secrets.token_hex(6)}"
         if key is not None:
             earlier = _claim_key(connection, caller_id, key, draft, campaign_id, now)

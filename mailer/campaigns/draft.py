@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, cast
 
@@ -55,7 +55,7 @@ class Draft:
 
         Fields that are None are left out, so that adding a field to `Draft` changes no hash on record.
         """
-        said = {name: value for name, value in asdict(self).items() if value is not None}
+        said = {name: value for name, value in self.columns().items() if value is not None}
         return hashlib.sha256(json.dumps(said, sort_keys=sort_keys).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, RootTransaction, Row, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Row, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -27,7 +27,8 @@ from mailer.storage.dialects import in_turn, on_driver
 from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.migrations import served_versions
 from mailer.storage.postgresql import engine_at
-from mailer.storage.sqlite_writes import SQLiteWrites
+from mailer.storage.sqlite.transactions import KeptConnections, begin_reading, transaction
+from mailer.storage.sqlite.writes import SQLiteWrites
 from mailer.storage.transactions import time_limit, watch
 
 LOCK_TIMEOUT = 30.0  # seconds
@@ -88,6 +89,7 @@ class Database:
         self.clock = clock
         self.engine, self.writes = _engine(url, lock_timeout, on_connect, prepare=prepare)
         watch(self.engine)
+        self._kept = KeptConnections(self.engine) if self.writes else None
         self._shared = SharedWrites(self.write)
 
     @contextmanager
@@ -97,8 +99,8 @@ class Database:
         With a `limit`, a statement that takes more seconds is stopped: `QueryTimeout`.
         """
         with (
-            self.engine.connect() as connection,
-            connection.begin(),
+            self.connection() as connection,
+            self.read_on(connection),
             nullcontext() if limit is None else time_limit(connection, limit),
         ):
             yield connection
@@ -109,7 +111,7 @@ class Database:
 
         Without `durable`, what it wrote on SQLite outlives the process but perhaps not the machine's power.
         """
-        with self._turn(durable), self.engine.connect() as connection, _begin_writing(connection):
+        with self._turn(durable), self.connection() as connection, self._writing(connection):
             yield connection
 
     def write_shared(self, work: Work[T]) -> T:
@@ -122,11 +124,22 @@ class Database:
         with self.write() as connection:
             return work(connection)
 
+    def connection(self) -> AbstractContextManager[Connection]:
+        """A connection in no transaction yet, for several on one: `read_on`, `write_on`."""
+        return self.engine.connect() if self._kept is None else self._kept.connection()
+
+    def read_on(self, connection: Connection) -> AbstractContextManager[Any]:
+        """A transaction as `read` begins it, on a connection that is open already and may have temporary tables."""
+        return connection.begin() if self._kept is None else transaction(connection, begin_reading)
+
     @contextmanager
     def write_on(self, connection: Connection) -> Iterator[None]:
-        """A transaction as `write` begins it, on a connection that is open already and may have temporary tables."""
-        with self._turn(durable=True), _begin_writing(connection):
+        """A transaction as `write` begins it, on a connection as `read_on` takes it."""
+        with self._turn(durable=True), self._writing(connection):
             yield
+
+    def _writing(self, connection: Connection) -> AbstractContextManager[Any]:
+        return connection.begin() if self.writes is None else transaction(connection, self.writes.begin)
 
     def _turn(self, durable: bool) -> AbstractContextManager[None]:
         return self.writes.turn(durable=durable) if self.writes else nullcontext()
@@ -158,6 +171,8 @@ class Database:
 
     def close(self) -> None:
         """Give back all connections."""
+        if self._kept is not None:
+            self._kept.close()
         self.engine.dispose()
 
 
@@ -197,7 +212,6 @@ def _engine(
     writes = SQLiteWrites(Path(parsed.database), lock_timeout)
     engine = create_engine(parsed, connect_args={"timeout": lock_timeout, "check_same_thread": False}, **_ENGINE)
     event.listen(engine, "connect", partial(_prepare_sqlite, on_connect))
-    event.listen(engine, "begin", partial(_begin_sqlite, writes))
     return engine, writes
 
 
@@ -206,15 +220,3 @@ def _prepare_sqlite(on_connect: OnConnect, connection: sqlite3.Connection, _reco
     on_connect(connection)
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-4000"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_writing(connection: Connection) -> RootTransaction:
-    return connection.execution_options(mailer_write=True).begin()
-
-
-def _begin_sqlite(writes: SQLiteWrites, connection: Connection) -> None:
-    driver: Any = connection.connection.driver_connection
-    if connection.get_execution_options().get("mailer_write"):
-        writes.begin(driver)
-    else:
-        driver.execute("BEGIN").close()

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from mailer.storage.dialects import on_driver
 from mailer.storage.transactions import verify_standing
 
 T = TypeVar("T")
@@ -82,12 +83,15 @@ class Job:
         if alone:
             self._value = self._work(connection)
             return
+        verify_standing(connection)
+        on_driver(connection, "SAVEPOINT work", ())
         try:
-            with connection.begin_nested():
-                self._value = self._work(connection)
+            self._value = self._work(connection)
         except Exception as error:  # noqa: BLE001 - raised in the writer's own thread
-            self.error = error
+            on_driver(connection, "ROLLBACK TO work", ())
             verify_standing(connection)
+            self.error = error
+        on_driver(connection, "RELEASE work", ())
 
     def result(self) -> Any:
         """Return what the work returned, or raise what it raised."""

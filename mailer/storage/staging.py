@@ -98,8 +98,8 @@ def stage_and_merge(
     SQLite `stage` has one of its own, which locks nothing, and its tables exist until `merge` drops them. When either
     raises, all that was written to the database is rolled back.
     """
-    with db.engine.connect() as connection:
-        with connection.begin():
+    with db.connection() as connection:
+        with db.read_on(connection):
             staged = stage(connection)
             if is_postgresql(connection):
                 return merge(connection, staged)

@@ -41,7 +41,12 @@ def verify_standing(connection: Connection, *_savepoint: str) -> None:
 
 
 def watch(engine: Engine) -> None:
-    """Have `verify_standing` called before every savepoint and every commit of the engine's connections."""
+    """Have `verify_standing` called before every savepoint and every commit of the engine's connections.
+
+    On SQLite that is so at SQLAlchemy's beginning of a transaction, too. There `Database` has begun it already.
+    """
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "begin", verify_standing)
     event.listen(engine, "savepoint", verify_standing)
     event.listen(engine, "commit", verify_standing)
 

@@ -8,7 +8,7 @@ from flask import request
 from flask_smorest import Blueprint
 
 from mailer.api.blueprint import ApiBlueprint
-from mailer.api.guard import Guard, current_caller
+from mailer.api.guard import Guard, count_within, current_caller
 from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.api.submissions import Submissions
 from mailer.callers.tokens import SEND_MAIL
@@ -68,7 +68,7 @@ def make_blueprint(
     blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
-    @guard.requires(SEND_MAIL, limited=True)
+    @guard.requires(SEND_MAIL, limited=True, counts=True)
     @blueprint.arguments(MailerSchema(), example=EXAMPLE)
     @blueprint.response(200, SuccessSchema, description="OK", example={"success": True}, headers=ACCEPTED)
     @blueprint.refuses(400, "Bad Request", INVALID_FROM)
@@ -84,7 +84,7 @@ def make_blueprint(
     def send(payload: dict[str, Any]) -> Any:
         """Send Mailer Endpoint."""
         draft = submissions.checked(current_caller(), payload)
-        accepted = submissions.accepted(current_caller(), draft, _idempotency_key())
+        accepted = submissions.accepted(current_caller(), draft, _idempotency_key(), first=count_within)
         headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(draft)}
         return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
 

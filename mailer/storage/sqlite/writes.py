@@ -12,7 +12,6 @@ the log anew only when all of it has been synced, copied into the database and s
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import threading
@@ -20,8 +19,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
+
+from mailer.storage.sqlite.write_ahead_log import WriteAheadLog
 
 LOOK_AGAIN_SECONDS = 0.0005
 
@@ -58,14 +61,15 @@ class SQLiteWrites:
             except OSError as error:
                 raise OperationalError("fdatasync", None, error) from error
 
-    def begin(self, connection: sqlite3.Connection) -> None:
+    def begin(self, connection: Connection) -> None:
         """Take the write lock, looking often while another process has it. Raises `OperationalError`."""
-        connection.execute("PRAGMA busy_timeout=0").close()
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA busy_timeout=0").close()
         try:
-            while not self._begun(connection):
+            while not self._begun(driver):
                 time.sleep(LOOK_AGAIN_SECONDS * (1 + random.random()))  # noqa: S311 - so that two do not stay in step
         finally:
-            connection.execute(f"PRAGMA busy_timeout={self.lock_timeout * 1000:.0f}").close()
+            driver.execute(f"PRAGMA busy_timeout={self.lock_timeout * 1000:.0f}").close()
 
     def _begun(self, connection: sqlite3.Connection) -> bool:
         try:
@@ -76,68 +80,3 @@ class SQLiteWrites:
                 raise OperationalError("BEGIN IMMEDIATE", None, error) from error
             return False
         return True
-
-
-class WriteAheadLog:
-    """Syncs the log to the disk in rounds. A round that begins after a commit covers that commit, whoever began it."""
-
-    def __init__(self, database: Path) -> None:
-        self._path = Path(f"{database.resolve()}-wal")  # where SQLite puts it, also for a symbolic link
-        self._changed = threading.Condition()
-        self._begun = 0  # rounds
-        self._ended = 0
-        self._busy = False
-        self._failure: OSError | None = None
-        self._known = 0  # the inode of the log whose name in its folder is on the disk already
-
-    def sync(self) -> None:
-        """Return when everything that was committed before the call is on the disk. Raises OSError.
-
-        After one failure every call fails until the process starts anew. The operating system forgets what it could
-        not write, and would report the next try as a success.
-        """
-        with self._changed:
-            needed = self._begun + 1
-            while self._ended < needed and self._failure is None and self._busy:
-                self._changed.wait()
-            if self._failure is not None:
-                raise self._failure
-            if self._ended >= needed:
-                return
-            self._busy = True
-            self._begun += 1
-        self._lead()
-
-    def _lead(self) -> None:
-        try:
-            self._reach_disk()
-            self._ended = self._begun
-        except OSError as error:
-            self._failure = error
-            raise
-        finally:
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
-
-    def _reach_disk(self) -> None:
-        try:
-            log = os.open(self._path, os.O_RDONLY)
-        except FileNotFoundError:  # the last to close the database has synced it and removed the log
-            return
-        try:
-            os.fdatasync(log)
-            inode = os.fstat(log).st_ino
-        finally:
-            os.close(log)
-        if inode != self._known:
-            _sync_folder(self._path.parent)
-            self._known = inode
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
