@@ -209,6 +209,20 @@ def test_first_page_is_small_and_soon_there(
         record_property("interactive after ms", max(interactive for _, _, interactive in loaded))
 
 
+def test_printed_page_fits_on_paper_without_what_is_for_the_screen(service: Service, tmp_path: Path) -> None:
+    service.post(service.headers("user00000"), subject="A subject of a usual length for a newsletter of ours")
+    with chromium(tmp_path) as browser:
+        enter(browser, service, *PERMISSIONS)
+        paper = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4 without its margins
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        for path in ("", "system/audit-log"):
+            browser.get(f"{service.url}/mailer/{path}")
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 718
+            assert not browser.find_element(By.CSS_SELECTOR, ".top").is_displayed()
+            assert browser.find_element(By.TAG_NAME, "table").is_displayed()
+
+
 def test_keyboard_gets_to_the_content_first_and_focus_is_seen(service: Service, tmp_path: Path) -> None:
     with chromium(tmp_path) as browser:
         enter(browser, service, *PERMISSIONS)
