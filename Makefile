@@ -8,7 +8,7 @@ UPDATE := $(PYBABEL) update -N --ignore-pot-creation-date -w 110 -d translations
 # Many tests start programs. Compiled modules spare each of them the compiling, also where the environment forbids it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install demo run test test-fast test-long lint bench check-mail check-image translations
+.PHONY: install demo run test test-fast test-long lint bench check-mail check-image screenshots translations
 
 install: .venv/installed
 
@@ -55,6 +55,9 @@ check-mail: .venv/installed-bench
 
 check-image: .venv/installed-dev
 	$(BIN)/python -m tests.check_image
+
+screenshots: .venv/installed-dev
+	$(BIN)/python -m tests.screenshots
 
 # Finds the texts of the pages that have changed, and compiles what is translated. New ones stay English until then.
 # German has all of them, the other languages those of the page for recipients.

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
 from selenium.webdriver.support.wait import WebDriverWait
+from sqlalchemy import update
 
+from mailer.callers import login_links
+from mailer.callers.tokens import PERMISSIONS
+from mailer.campaigns.hold import hold
 from mailer.storage.models import User
 from tests.conftest import chromium, user_row
 from tests.service import Service
@@ -44,6 +50,14 @@ def sign_in(browser: webdriver.Chrome, service: Service, headers: dict[str, str]
     browser.find_element(By.ID, "token").send_keys(headers["X-Auth-Token"])
     browser.find_element(By.CSS_SELECTOR, "main button").click()
     WebDriverWait(browser, SECONDS).until(text_to_be_present_in_element((By.TAG_NAME, "h1"), "Campaigns"))
+
+
+def enter(browser: webdriver.Chrome, service: Service, *permissions: str) -> str:
+    """Sign in by a login link; returns it."""
+    link = f"{service.url}/mailer/sign-in/{login_links.make(service.db, 'user00000', permissions, 600_000)}"
+    browser.get(link)
+    browser.find_element(By.CSS_SELECTOR, "main button").click()
+    return link
 
 
 def press(browser: webdriver.Chrome, label: str) -> None:
@@ -99,19 +113,128 @@ def test_campaign_is_watched_paused_and_resumed_to_its_end(service: Service, tmp
 
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core in tests/clients/node_modules")
 def test_pages_are_accessible_and_fit_at_every_width_in_both_schemes(service: Service, tmp_path: Path) -> None:
-    headers = service.headers("user00000", "send-mail", "manage-campaigns")
+    headers = service.headers("user00000", *PERMISSIONS)
     posted = service.post(
         headers, subject="A subject without any place to break: " + "x" * 60, query='{"_id": "user00001"}'
     )
     service.finish(headers, posted)
     campaign_id = posted.headers["Location"].rpartition("/")[2]
     with chromium(tmp_path) as browser:
-        browser.get(f"{service.url}/mailer/sign-in")
-        look(browser)
-        sign_in(browser, service, headers)
-        for path in ("", f"campaigns/{campaign_id}", f"campaigns/{campaign_id}/outcomes", "nowhere"):
+        link = login_links.make(service.db, "user00000", PERMISSIONS, 600_000)
+        for path in ("sign-in", f"sign-in/{link}", "sign-in/used"):
             browser.get(f"{service.url}/mailer/{path}")
             look(browser)
+        browser.get(f"{service.url}/mailer/")
+        press(browser, "Sign in")
+        look(browser)
+        sign_in(browser, service, headers)
+        pages = ["", f"campaigns/{campaign_id}", f"campaigns/{campaign_id}/outcomes", "nowhere"]
+        for path in (*pages, "system", "system/settings", "system/audit-log", "system/audit-log?since=x"):
+            browser.get(f"{service.url}/mailer/{path}")
+            look(browser)
+        hold(service.db, "a reason without any place to break: " + "x" * 60)
+        browser.get(f"{service.url}/mailer/system")
+        browser.find_element(By.CSS_SELECTOR, ".account summary").click()
+        look(browser)
+
+
+def test_german_fits_on_a_phone(service: Service, tmp_path: Path) -> None:
+    with service.db.write() as connection:
+        connection.execute(update(User).values(document={"language": "de"}))
+    with chromium(tmp_path) as browser:
+        enter(browser, service, *PERMISSIONS)
+        for path in ("", "system", "system/settings", "system/audit-log", "nowhere"):
+            browser.get(f"{service.url}/mailer/{path}")
+            assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "de"
+            look(browser)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without"])
+def test_link_lets_one_in_once_and_the_menu_out_again(service: Service, tmp_path: Path, javascript: bool) -> None:
+    with chromium(tmp_path, javascript=javascript) as browser:
+        link = enter(browser, service, "manage-campaigns")
+        assert browser.find_element(By.TAG_NAME, "h1").text == "Campaigns"
+        for place in browser.find_elements(By.CSS_SELECTOR, ".pages a"):
+            assert place.is_displayed()
+        browser.get(link)
+        assert browser.find_element(By.TAG_NAME, "h1").text == "This link is not valid"
+        browser.get(f"{service.url}/mailer/system")
+        browser.find_element(By.CSS_SELECTOR, ".account summary").click()
+        press(browser, "Sign out everywhere")
+        assert browser.find_element(By.TAG_NAME, "h1").text == "Sign in"
+        browser.get(f"{service.url}/mailer/system")
+        assert browser.find_element(By.TAG_NAME, "h1").text == "Sign in"
+
+
+def test_sending_is_held_and_released_by_an_operator(service: Service, tmp_path: Path) -> None:
+    with chromium(tmp_path) as browser:
+        enter(browser, service, *PERMISSIONS)
+        browser.get(f"{service.url}/mailer/system")
+        browser.find_element(By.ID, "reason").send_keys("the relay is moved")
+        press(browser, "Hold all sending")
+        assert "the relay is moved" in browser.find_element(By.CSS_SELECTOR, ".banner").text
+        browser.find_element(By.LINK_TEXT, "Campaigns").click()
+        assert "the relay is moved" in browser.find_element(By.CSS_SELECTOR, ".banner").text
+        browser.find_element(By.LINK_TEXT, "System").click()
+        press(browser, "Let everything go on")
+        assert browser.find_elements(By.CSS_SELECTOR, ".banner") == []
+
+
+def test_too_many_tries_are_a_page(tmp_path: Path) -> None:
+    with Service(tmp_path, transport="memory:", rate_limit="1/minute") as service, chromium(tmp_path) as browser:
+        browser.get(f"{service.url}/mailer/sign-in")
+        for _ in range(2):
+            browser.find_element(By.ID, "user_id").clear()
+            browser.find_element(By.ID, "user_id").send_keys("nobody")
+            browser.find_element(By.ID, "token").send_keys("wrong")
+            press(browser, "Sign in")
+        assert browser.find_element(By.TAG_NAME, "h1").text == "Too many tries"
+        assert "Try again in" in browser.page_source
+
+
+def test_first_page_is_small_and_soon_there(
+    service: Service, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Bytes as they come over the wire. The time is only told: it depends on what else the machine does."""
+    with chromium(tmp_path) as browser:
+        enter(browser, service, *PERMISSIONS)
+        browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+        browser.get(f"{service.url}/mailer/")
+        loaded = browser.execute_script(
+            "return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+            ".map((one) => [one.name, one.transferSize, one.domInteractive ?? 0])"
+        )
+        assert len(loaded) > 1
+        assert sum(size for _, size, _ in loaded) < 100_000, loaded
+        record_property("interactive after ms", max(interactive for _, _, interactive in loaded))
+
+
+def test_printed_page_fits_on_paper_without_what_is_for_the_screen(service: Service, tmp_path: Path) -> None:
+    service.post(service.headers("user00000"), subject="A subject of a usual length for a newsletter of ours")
+    with chromium(tmp_path) as browser:
+        enter(browser, service, *PERMISSIONS)
+        paper = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4 without its margins
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        for path in ("", "system/audit-log"):
+            browser.get(f"{service.url}/mailer/{path}")
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 718
+            assert not browser.find_element(By.CSS_SELECTOR, ".top").is_displayed()
+            assert browser.find_element(By.TAG_NAME, "table").is_displayed()
+
+
+def test_keyboard_gets_to_the_content_first_and_focus_is_seen(service: Service, tmp_path: Path) -> None:
+    with chromium(tmp_path) as browser:
+        enter(browser, service, *PERMISSIONS)
+        browser.get(f"{service.url}/mailer/")
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        first = browser.switch_to.active_element
+        assert (first.text, first.is_displayed()) == ("To the content", True)
+        assert first.rect["x"] >= 0
+        for _ in range(4):
+            ActionChains(browser).send_keys(Keys.TAB).perform()
+            focused = browser.switch_to.active_element
+            assert focused.value_of_css_property("outline-style") == "solid", focused.get_attribute("outerHTML")
 
 
 def look(browser: webdriver.Chrome) -> None:

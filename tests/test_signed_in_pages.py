@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -344,6 +344,81 @@ def test_errors_below_are_pages_and_those_elsewhere_are_not(client: FlaskClient)
     assert client.put("/mailer/sign-in").status_code == 405
     assert client.get("/api/v1/mailer/nothing").is_json
     assert "This link is not valid" in client.get("/mailer/unsubscribe/x").text
+
+
+def test_too_many_tries_are_told_for_how_long_to_wait(client: FlaskClient) -> None:
+    for _ in range(5):
+        sign_in(client, "user00000", "x")
+    answer = sign_in(client, "user00000", "x")
+    assert answer.status_code == 429
+    seconds = int(answer.headers["Retry-After"])
+    assert 0 < seconds <= 60
+    assert re.search(rf"Try again in ({seconds} seconds?|1 minute)\.", answer.text)
+
+
+def test_form_that_is_too_large_is_a_page(client: FlaskClient) -> None:
+    form = form_of(client.get("/mailer/sign-in").text)
+    answer = client.post("/mailer/sign-in", data={"form": form, "user_id": "x" * 2_000_000})
+    assert (answer.status_code, answer.mimetype) == (413, "text/html")
+    assert "That is too large" in answer.text
+    assert "xxxx" not in answer.text
+
+
+def test_defect_and_a_database_that_is_away_are_pages_without_inner_words(
+    app: Flask, client: FlaskClient, any_db: Database
+) -> None:
+    sign_in(client, "user00000", token_of(any_db, "user00000"))
+    with any_db.write() as connection:
+        connection.execute(text("ALTER TABLE campaigns RENAME TO gone"))
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    broken = client.get("/mailer/")
+    assert broken.status_code in (500, 503)
+    assert "user00000" in broken.text, "who has signed in keeps the menu"
+    with any_db.write() as connection:
+        connection.execute(text("ALTER TABLE page_sessions RENAME TO gone_too"))
+    away = client.get("/mailer/")
+    for page in (broken, away):
+        assert page.mimetype == "text/html"
+        assert "Nothing that was accepted is lost" in page.text
+        for inner in ("SELECT", "campaigns RENAME", "no such table", "Traceback", "sqlalchemy"):
+            assert inner not in page.text
+
+
+def test_error_pages_have_the_frame_and_the_headers_of_pages(client: FlaskClient, any_db: Database) -> None:
+    anonymous = client.get("/mailer/nothing")
+    assert "To signing in" in anonymous.text
+    assert "Sign out" not in anonymous.text
+    sign_in(client, "user00000", token_of(any_db, "user00000"))
+    known = client.get("/mailer/nothing")
+    assert "To the first page" in known.text
+    assert "Sign out everywhere" in known.text
+    for page in (anonymous, known):
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Frame-Options"] == "DENY"
+        assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_page_says_where_one_is(client: FlaskClient, any_db: Database) -> None:
+    sign_in(client, "user00000", token_of(any_db, "user00000", "manage-campaigns"))
+    campaign_id = campaign(any_db)
+    for path, current in (("", "Campaigns"), (f"campaigns/{campaign_id}", "Campaigns"), ("system/settings", "System")):
+        navigation = client.get(f"/mailer/{path}").text.partition('class="pages"')[2].partition("</nav>")[0]
+        assert re.findall(r'aria-current="page">(\w+)</a>', navigation) == [current]
+
+
+def test_first_page_is_small(client: FlaskClient, any_db: Database) -> None:
+    for number in range(60):
+        campaign(any_db, subject=f"A subject of the usual length, number {number}")
+    sign_in(client, "user00000", token_of(any_db, "user00000", "manage-campaigns", "send-mail"))
+    page = client.get("/mailer/")
+    size = len(page.data)
+    loaded = re.findall(r'(?:href|src)="(static/[^"]+)"', page.text)
+    assert loaded
+    for path in loaded:
+        with client.get(f"/mailer/{path}") as part:
+            assert part.status_code == 200
+            size += len(part.data)
+    assert size < 100_000
 
 
 def test_pages_can_be_turned_off(any_db: Database) -> None:

@@ -33,9 +33,12 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         with db.read() as connection:
             held = hold.current_hold(connection)
             in_hand = hold.batches_in_hand(connection, db.clock(connection))
+        health = operation.health.look()
+        told = {f"{name}: {trouble}" for name, trouble in health.parts.items()}
         values: dict[str, object] = {
             "standing": operation.standing(),
-            "health": operation.health.look(),
+            "health": health,
+            "further": [warning for warning in health.warnings if warning not in told],
             "held": held,
             "in_hand": in_hand,
             "names": PART_NAMES,
