@@ -170,7 +170,7 @@ def test_every_request_that_changes_something_is_in_the_log(app: Flask, add_user
         assert answer.status_code in (200, 201), (path, answer.get_data())
         (found,) = log_of(db)[: len(log_of(db)) - len(before)]
         assert found.about in (names_of(db, about) if about else (None,)), path
-        assert ("@" in str(about)) == str(found.about).startswith("hmac:"), path
+        assert ("@" in str(about)) == str(found.about).startswith("keyed:"), path
         assert (found.act, found.who, found.via, found.origin) == (act, "service:desk", "api", CLIENT), path
     assert "@" not in str(log_of(db))
 
