@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app import create_app
 from mailer.audit.actor import Actor, Via, acting, this_machine
-from mailer.audit.log import FEW, Act, Entry, entries, names_of, record
+from mailer.audit.log import FEW, Act, Entry, Note, entries, names_of, record
 from mailer.audit.retention import audit_retention, forgetting
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import control
@@ -27,7 +27,7 @@ from mailer.errors import InvalidRow, InvalidState
 from mailer.messages.links import Links
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import AuditEntry, User
+from mailer.storage.models import AuditEntry, PersonNote, User
 from mailer.storage.steps.small_steps import STEP, run_steps
 from mailer.suppression.suppressed_addresses import lift
 from mailer.workspace.sync import sync_users
@@ -178,7 +178,7 @@ def test_every_request_that_changes_something_is_in_the_log(app: Flask, add_user
         assert answer.status_code in (200, 201), (path, answer.get_data())
         (found,) = log_of(db)[: len(log_of(db)) - len(before)]
         assert found.about in (names_of(db, about) if about else (None,)), path
-        assert ("@" in str(about)) == str(found.about).startswith("hmac:"), path
+        assert ("@" in str(about)) == str(found.about).startswith("keyed:"), path
         assert (found.act, found.who, found.via, found.origin) == (act, "service:desk", "api", CLIENT), path
     assert "@" not in str(log_of(db))
 
@@ -390,6 +390,19 @@ def test_log_forgets_what_is_too_old(db: Database) -> None:
         record(connection, now, Act.HOLD_SENDING)
     assert run_steps(forgetting(db, now - 20)) == {"audit_log": 20}
     assert [one.at for one in log_of(db)] == [now, 24, 23, 22, 21, 20]
+
+
+def test_notes_are_forgotten_with_their_acts(db: Database) -> None:
+    now = 1_000_000
+    db.clock = lambda _connection: now
+    with db.write() as connection:
+        for moment in (1, now):
+            record(connection, moment, Act.UNSUBSCRIBE, "ada", Note("ada", f"at {moment}"))
+    assert [one.note for one in log_of(db)] == [f"at {now}", "at 1"]
+    assert run_steps(forgetting(db, now - 20)) == {"audit_log": 1, "person_notes": 1}
+    assert [one.note for one in log_of(db)] == [f"at {now}"]
+    with db.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(PersonNote)) == 1
 
 
 def test_log_is_cleared_by_itself(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mailer.directory.changes import Mode, derived_id, old_derived_id
 from mailer.directory.imports import ImportOptions, import_users, upsert_documents
 from mailer.directory.users import patch_user, put_user
 from mailer.errors import InvalidState, NotFound, WasErased
+from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.erased.key import Of, digest, key_of, known_key, made_key
 from mailer.storage.erased.people import count_erased
@@ -343,6 +345,35 @@ def test_failed_person_who_is_erased_is_skipped_when_the_failed_are_tried_again(
     assert left(db) == []
 
 
+def test_erasure_waits_for_a_checkpoint_that_records_the_first_outcome(
+    postgresql_url: str, add_users: Callable[..., list[str]]
+) -> None:
+    """On SQLite there is one writer at a time anyway. Without the wait, the outcome would keep the address."""
+    db = database_at(postgresql_url)
+    add_users(db, 2)
+    bring(db, DOCUMENT)
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    claim = harness.outbox.claim()
+    assert claim is not None
+    outcome = {"batch": 0, "status": "sent", "address": ADDRESS, "attempts": 1, "uncertain_attempts": 0}
+    outcome |= {"reply": f"250 <{ADDRESS}> ok", "first_at": 1, "updated_at": 1, "due_at": None}
+    erasing = threading.Thread(target=lambda: erase(db, ID, spool_path=NOWHERE))
+    with db.write() as connection:
+        connection.execute(Base.metadata.tables["batches"].update().values(takeovers=0))
+        erasing.start()
+        erasing.join(1)
+        assert erasing.is_alive()
+        row = {**outcome, "campaign_id": harness.campaign_id, "user_id": ID}
+        connection.execute(insert(Delivery), row)
+    erasing.join(30)
+    assert not erasing.is_alive()
+    assert left(db) == []
+    assert harness.delivery(ID).status == "sent"
+    db.close()
+
+
 SAYING = {
     "sender": {"sender": ADDRESS.lower()},
     "answers": {"reply_to": ADDRESS.upper()},
@@ -542,7 +573,7 @@ class Events:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_erased_person_is_never_written_to_and_nowhere_whatever_happens(
     db: Database, add_users: Callable[..., list[str]], tmp_path: Path, seed: int
 ) -> None:

@@ -176,6 +176,7 @@ def test_person_is_shown_with_every_campaign_and_its_answer(db: Database, add_us
     first = harness.accept()
     harness.run()
     unsubscribe(db, "user00001")
+    harness.now += 1000
     second = harness.accept()
     harness.run()
     with db.read() as connection:

@@ -119,9 +119,5 @@ def test_page_of_a_person_works_by_the_keyboard_alone(service: Service, browser:
         browser.switch_to.active_element.send_keys("\ue004")  # Tab
         active = browser.switch_to.active_element
         reached.append(active.get_attribute("id") or active.text or active.get_attribute("name"))
-    assert [one for one in reached if one in ("note", "Unsubscribe", "Block the address", "Export all there is")] == [
-        "note",
-        "Unsubscribe",
-        "Block the address",
-        "Export all there is",
-    ]
+    wanted = ["note", "Unsubscribe", "Block the address", "Export all there is"]
+    assert [one for one in dict.fromkeys(reached) if one in wanted] == wanted

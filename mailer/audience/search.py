@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 from mailer.audience.user_states import UserWithState, users_with
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
+from mailer.storage.dialects import is_postgresql
 from mailer.storage.models import User, comparable_address
 from mailer.text import is_storable
 
@@ -56,7 +57,11 @@ def search(
         exact = users_with(connection, _is(wanted), count) if wanted else []
         if after is None and exact:
             return FoundPeople(exact, "")
-        which = and_(_has(wanted), User.id.not_in([one.id for one in exact])) if wanted else true()
+        which = (
+            and_(_has(wanted, postgresql=is_postgresql(connection)), User.id.not_in([one.id for one in exact]))
+            if wanted
+            else true()
+        )
         ends = clock() + seconds
         ids, following = _look_through(connection, which, after or "", count, lambda: clock() > ends)
         people = users_with(connection, User.id.in_(ids), count) if ids else []
@@ -86,12 +91,20 @@ def _is(wanted: str) -> ColumnElement[bool]:
     return or_(User.id == wanted, User.username == wanted, comparable_address() == comparable(wanted))
 
 
-def _has(wanted: str) -> ColumnElement[bool]:
-    columns = (User.id, User.username, User.name, User.email)
-    return or_(*(func.lower(column).contains(form, autoescape=True) for column in columns for form in _forms(wanted)))
+def _has(wanted: str, *, postgresql: bool) -> ColumnElement[bool]:
+    """A condition: `wanted` stands somewhere, in whatever case. It costs one comparison for each user and spelling."""
+    others = (User.username, User.name, User.email)
+    everything: ColumnElement[str] = func.coalesce(User.id, "")
+    for column in others:
+        everything = everything + "\n" + func.coalesce(column, "")
+    like = everything.ilike if postgresql else everything.like  # SQLite's LIKE takes ASCII letters in any case
+    return or_(*(like(f"%{_literal(one)}%", escape="/") for one in _spellings(wanted)))
 
 
-def _forms(wanted: str) -> Sequence[str]:
-    """How `wanted` may stand in what the database makes of a text in lower case: SQLite leaves all but ASCII."""
-    spelled = [wanted] if wanted.isascii() else [wanted, wanted.lower(), wanted.upper(), wanted.title()]
-    return sorted({comparable(one) for one in spelled} | {wanted.lower()})
+def _literal(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+
+
+def _spellings(wanted: str) -> Sequence[str]:
+    """How `wanted` may be spelled. For SQLite, letters beyond ASCII are others in upper case."""
+    return [wanted] if wanted.isascii() else sorted({wanted, wanted.lower(), wanted.upper(), wanted.title()})

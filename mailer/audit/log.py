@@ -147,7 +147,7 @@ def _noted(note: Note, actor: Actor, now: int, act: Act) -> dict[str, Any]:
 
 def digest_of(key: bytes, address: str) -> str:
     """What stands for an address in the log; `address` is as `addresses.comparable` writes it."""
-    return f"hmac:{digest(key, Of.LOG, address)}"
+    return f"keyed:{digest(key, Of.LOG, address)}"
 
 
 def old_digest_of(address: str) -> str:

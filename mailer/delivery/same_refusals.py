@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from mailer.delivery.worklist import Claim, Result
+from mailer.logs.masking import without_addresses
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus, SameRefusals
 from transports.base import About
 
@@ -85,7 +86,7 @@ def count(connection: Connection, claim: Claim, results: Sequence[Result], size:
     replies += [normalised(result.reply, result.item.recipient.address) for result in refused]
     pattern = most_common_reply(replies[-size:], size, known)
     if pattern is not None:
-        words = said.get(pattern) or pattern or "(no words)"
+        words = without_addresses(said.get(pattern) or pattern or "(no words)")
         reason = f"{replies[-size:].count(pattern)} of the last {size} refusals say the same: {words}"
         _pause(connection, claim.campaign_id, reason)
         replies, known = [], [*known, pattern]

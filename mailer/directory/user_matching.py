@@ -16,6 +16,7 @@ from mailer.directory.changes import Mode, TableRow, address_of, addresses_in, c
 from mailer.directory.documents import UserRow, normalise
 from mailer.directory.merge_patch import difference, merged
 from mailer.errors import InvalidRow
+from mailer.messages.addresses import comparable
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.erased.key import Of, digest, key_of
 from mailer.storage.models import User, comparable_address
@@ -60,7 +61,7 @@ class UserMatcher:
     def _with_nobody(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for row, given in documents:
             user_id = _id(row, given, {}, {}, self._key)
-            yield self._hashed(_joined((row, given), user_id, None, self._depends(given), self._mode), None)
+            yield self._joined((row, given), user_id, None, self._depends(given))
 
     def _with_known(self, documents: Iterable[NumberedDocument]) -> Iterator[MergedUser]:
         for chunk in _chunks(documents):
@@ -68,8 +69,28 @@ class UserMatcher:
             depends = [self._depends(given) for _, given in chunk]
             known = self._known(compress(ids, depends))
             for given, user_id, needed in zip(chunk, ids, depends, strict=True):
-                before = known.get(user_id)
-                yield self._hashed(_joined(given, user_id, before, needed, self._mode), before)
+                yield self._joined(given, user_id, known.get(user_id), needed)
+
+    def _joined(self, given: NumberedDocument, user_id: str, known: AnyRow | None, depends: bool) -> MergedUser:
+        row, document = given
+        keyed = "_id" in _fields(document)
+        if known is not None and _is_written(document, known.text, self._mode):
+            return MergedUser(known[:-1], known.text, None, True, depends, keyed, row, self._hashes(user_id))
+        before = None if known is None else orjson.loads(known.text)
+        after = combined(before, document, self._mode)
+        if isinstance(after, dict) and not keyed and user_id:
+            after["_id"] = user_id
+        if known is not None and isinstance(before, dict) and _same(after, before):
+            return MergedUser(known[:-1], known.text, None, True, depends, keyed, row, self._hashes(user_id))
+        user = normalise(after, row, before or {})
+        earlier = known.text if known else None
+        hashes = self._hashes(user.id, _new_addresses(user, before))
+        return MergedUser(user[:-1], encode(user.document), earlier, False, depends, keyed, row, hashes)
+
+    def _hashes(self, user_id: str, addresses: Iterable[str] = ()) -> str:
+        """A JSON array, by which it is known whether somebody was erased."""
+        hashes = [digest(self._key, Of.USER, user_id), *(digest(self._key, Of.ADDRESS, one) for one in addresses)]
+        return '["' + '", "'.join(hashes) + '"]'
 
     def _depends(self, given: object) -> bool:
         """Whether the result depends on what is stored about the user."""
@@ -89,18 +110,6 @@ class UserMatcher:
     def _under_old_ids(self, addresses: Collection[str]) -> dict[str, str]:
         """Who has an id that was made of one of the addresses before there was a key, by the address."""
         return _by_old_id(addresses, self._found(User.id, {old_derived_id(one) for one in addresses}))
-
-    def _hashed(self, user: MergedUser, before: AnyRow | None) -> MergedUser:
-        """The user with the hashes by which it is known whether they were erased.
-
-        An address that somebody shared with a person who was erased stays theirs, so only new ones are hashed.
-        """
-        hashes = [digest(self._key, Of.USER, user.columns[0])]
-        if not user.same:
-            kept = addresses_in(orjson.loads(before.text)) if before is not None else set()
-            new = addresses_in(orjson.loads(user.text)) - kept
-            hashes += [digest(self._key, Of.ADDRESS, one) for one in sorted(new)]
-        return user._replace(hashes=encode(hashes))
 
     def _found(self, column: Any, values: Collection[str]) -> dict[str, str]:
         """The id of the user with each value; of several users an active one, and among those the first by id."""
@@ -152,20 +161,17 @@ def _chunks(documents: Iterable[NumberedDocument]) -> Iterator[list[NumberedDocu
     yield chunk
 
 
-def _joined(given: NumberedDocument, user_id: str, known: AnyRow | None, depends: bool, mode: Mode) -> MergedUser:
-    row, document = given
-    keyed = "_id" in _fields(document)
-    if known is not None and _is_written(document, known.text, mode):
-        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row, "")
-    before = None if known is None else orjson.loads(known.text)
-    after = combined(before, document, mode)
-    if isinstance(after, dict) and not keyed and user_id:
-        after["_id"] = user_id
-    if known is not None and isinstance(before, dict) and _same(after, before):
-        return MergedUser(known[:-1], known.text, None, True, depends, keyed, row, "")
-    user = normalise(after, row, before or {})
-    earlier = known.text if known else None
-    return MergedUser(user[:-1], encode(user.document), earlier, False, depends, keyed, row, "")
+def _new_addresses(user: UserRow, before: Mapping[str, Any] | None) -> Iterable[str]:
+    """The addresses that the user does not have yet, as `addresses.comparable` has them.
+
+    An address that somebody shares with a person who was erased stays theirs, so only new ones count.
+    """
+    emails = user.document.get("emails")
+    if not emails or (before is not None and before.get("emails") == emails):
+        return ()
+    if before is None and len(emails) == 1 and user.email:  # the usual case
+        return (comparable(user.email),)
+    return sorted(addresses_in(user.document) - addresses_in(before))
 
 
 def _is_written(given: object, text: str, mode: Mode) -> bool:

@@ -71,7 +71,7 @@ class EntrySchema(Schema):
     origin = fields.String(data_key="from", metadata={"description": "The client's address, or a machine's name."})
     act = fields.String()
     about = fields.String(
-        allow_none=True, metadata={"description": "An id, or an address as `hmac:` and its digest; null: many."}
+        allow_none=True, metadata={"description": "An id, or an address as `keyed:` and its digest; null: many."}
     )
     details = fields.Dict()
     note = fields.String(

@@ -66,10 +66,11 @@ def _outcomes(connection: Connection, leaving: Leaving) -> None:
 
     A checkpoint that is being written is waited for, and every later one finds that they were erased.
     """
-    held = select(Batch.number).where(Batch.state == BatchState.RUNNING).order_by(Batch.campaign_id, Batch.number)
-    connection.execute(held.with_for_update())
-    for begin in range(0, len(leaving.campaign_ids), AT_ONCE):
-        some = leaving.campaign_ids[begin : begin + AT_ONCE]
+    held = select(Batch.campaign_id).where(Batch.state == BatchState.RUNNING).order_by(Batch.campaign_id, Batch.number)
+    running = connection.scalars(held.with_for_update()).all()  # they may have got an outcome just now
+    campaign_ids = sorted({*leaving.campaign_ids, *running})
+    for begin in range(0, len(campaign_ids), AT_ONCE):
+        some = campaign_ids[begin : begin + AT_ONCE]
         theirs = (Delivery.campaign_id.in_(some), Delivery.user_id == leaving.user_id)
         connection.execute(update(Delivery).where(*theirs).values(address=None, reply=ERASED))
 
@@ -123,4 +124,5 @@ def _document(connection: Connection, leaving: Leaving) -> None:
     connection.execute(delete(User).where(User.id == leaving.user_id))
 
 
-ERASERS: tuple[Eraser, ...] = (_outcomes, _wishes, _suppression, _log, _notes, _credentials, _texts, _document)
+# whoever ends a batch locks its campaign first, so campaigns come before batches
+ERASERS: tuple[Eraser, ...] = (_texts, _outcomes, _wishes, _suppression, _log, _notes, _credentials, _document)

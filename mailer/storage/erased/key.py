@@ -10,9 +10,9 @@ somebody who has the whole database and guesses addresses.
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from enum import StrEnum
+from hashlib import blake2b
 
 from sqlalchemy import Connection, Insert, select
 
@@ -66,5 +66,8 @@ def key_of(db: Database) -> bytes:
 
 
 def digest(key: bytes, of: Of, text: str) -> str:
-    """The hash of `text` under `key`: 64 hexadecimal digits (HMAC-SHA-256)."""
-    return hmac.digest(key, f"{of}\0{text}".encode(), "sha256").hex()
+    """The hash of `text` under `key`: 64 hexadecimal digits (BLAKE2b with a key, RFC 7693).
+
+    It takes a third of the time of HMAC-SHA-256, and an import hashes every row.
+    """
+    return blake2b(f"{of.value}\0{text}".encode(), digest_size=32, key=key).hexdigest()
