@@ -68,7 +68,8 @@ def _pair(bench: Bench, one: Database, other: Database, broker: str) -> Pair:
 
 def _run(bench: Bench, db: Database, processes: int, **settings: object) -> Cost:
     """One campaign to everybody, from accepting it to its last recorded outcome; CPU of all the workers."""
-    named = {"database_url": db.url, "transport": "memory:?keep=0", "secret_key": "k" * 40, **settings}
+    named = {"database_url": db.url, "transport": "memory:?keep=0", "mailbox": "false", "secret_key": "k" * 40}
+    named |= {name: str(value) for name, value in settings.items()}
     with _workers(bench.work, processes, named) as workers:
         _settle(workers)
         cpu, begun = _cpu(workers), time.time()

@@ -120,6 +120,7 @@ def delivering(db: Database, processes: int, transport: str) -> Iterator[None]:
     """`mailer worker` in so many processes."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
     environment |= {"MAILER_DATABASE_URL": db.url, "MAILER_TRANSPORT": transport, "MAILER_SECRET_KEY": "k" * 40}
+    environment["MAILER_MAILBOX"] = "false"
     environment |= {"MAILER_SITE_URL": newsletter.SITE_URL, "MAILER_SITE_NAME": newsletter.SITE_NAME}
     environment |= {"MAILER_ALLOW_LOCAL_LINKS": "true"}
     command = [Path(sys.executable).with_name("mailer"), "worker"]

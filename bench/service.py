@@ -95,7 +95,8 @@ def serving(
         "repeat_window": 0,  # the same is posted again and again
         "site_url": newsletter.SITE_URL,
     }
-    named |= {"site_name": newsletter.SITE_NAME, "rate_limit": "", "transport": "memory:?keep=0", **settings}
+    named |= {"site_name": newsletter.SITE_NAME, "rate_limit": "", "transport": "memory:?keep=0", "mailbox": "false"}
+    named |= settings
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
     environment = clean | {f"MAILER_{name.upper()}": str(value) for name, value in named.items()}
     command = [sys.executable, "-m", "gunicorn", "-c", config, "-w", str(processes), "-b", f"127.0.0.1:{port}", app]

@@ -54,6 +54,7 @@ def elsewhere() -> Iterator[tuple[str, list[str]]]:
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", asked
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
