@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import random
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -20,12 +21,14 @@ from mailer.audience.earlier import Earlier, narrowed
 from mailer.campaigns import control, progress
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
+from mailer.delivery.tallies.domains import DomainCounts
 from mailer.pages.campaigns.charts import MOST_BARS, bars, domain_bars
 from mailer.pages.campaigns.listing import GROUPS
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, CampaignAnswer, CampaignDomain, CampaignMinute, CampaignState, User
 from tests.conftest import user_row
+from tests.drills import rounds
 from tests.harness import MINUTE, START, Harness
 from tests.test_reached import add_campaign
 from tests.test_signed_in_pages import post, sign_in, token_of
@@ -58,7 +61,7 @@ def words(page: str) -> str:
 
 def ask(client: FlaskClient, db: Database, path: str) -> dict:
     headers = {"X-User-Id": "user00000", "X-Auth-Token": token_of(db, "user00000")}
-    answer = client.get(f"/api/v1/mailer/campaigns/{path}", headers=headers)
+    answer = client.get(f"/api/v1/mailer/campaigns{path and '/'}{path}".replace("/?", "?"), headers=headers)
     assert answer.status_code == 200
     return answer.json or {}
 
@@ -223,8 +226,6 @@ def test_charts_are_well_formed_and_say_what_they_show(client: FlaskClient, any_
 
 
 def test_parts_of_a_domains_bar_are_beside_each_other() -> None:
-    from mailer.delivery.tallies.domains import DomainCounts
-
     (one, two) = domain_bars([DomainCounts("a" * 60, 5, 3, 1, 1, 0), DomainCounts("", 1, 0, 0, 0, 1)])
     assert [part.kind for part in one.segments] == ["sent", "failed", "waiting"]
     assert one.segments[1].x == pytest.approx(one.segments[0].x + one.segments[0].width, abs=0.02)
@@ -486,6 +487,49 @@ def test_nothing_that_people_or_servers_write_becomes_an_element_or_an_attribute
     listed = client.get("/mailer/").text
     assert "<img" not in listed
     assert "alert(1)</script>" not in listed
+
+
+PIECES = [
+    "<",
+    ">",
+    '"',
+    "'",
+    "&",
+    "=",
+    "/",
+    "`",
+    "{{",
+    "}}",
+    "{%",
+    "%}",
+    "--",
+    "]]>",
+    "script",
+    "svg",
+    "onload",
+    " ",
+    "\n",
+]
+
+
+@pytest.mark.drill
+def test_random_domains_and_answers_stay_text(client: FlaskClient, any_db: Database) -> None:
+    chance = random.Random(7)
+
+    def filled(campaign_id: str, values: list[str]) -> str:
+        add_campaign(any_db, campaign_id, state="failed", reason=values[0], subject=values[1])
+        none = {"part": 0, "sent": 1, "failed": 0, "deferred": 0, "uncertain": 0, "skipped": 0}
+        with any_db.write() as connection:
+            domains = [{"campaign_id": campaign_id, "domain": value, **none} for value in values[:20]]
+            connection.execute(insert(CampaignDomain), domains)
+            row = {"campaign_id": campaign_id, "status": "failed", "about": "message", "count": 1}
+            connection.execute(insert(CampaignAnswer), [{**row, "answer": value} for value in values])
+        return show(client, campaign_id)
+
+    plain = Elements(filled("plain", [f"d{number:02}" for number in range(60)])).seen
+    for turn in range(rounds(5, 200)):
+        values = {"".join(chance.choices(PIECES, k=chance.randint(1, 12))) + str(number) for number in range(60)}
+        assert Elements(filled(f"turn{turn}", sorted(values))).seen == plain
 
 
 def test_user_id_with_markup_stays_text_where_outcomes_are(client: FlaskClient, any_db: Database) -> None:

@@ -28,11 +28,18 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
     @sign_ins.required
     def list_campaigns() -> Response:
         """The newest campaigns, and by `before` the older ones; with `state`, those of one of `GROUPS`."""
-        reach, before, group = signed_in().caller.reach, request.args.get("before"), request.args.get("state", "")
-        states = GROUPS[group][1] if group in GROUPS else ()
+        reach, before = signed_in().caller.reach, request.args.get("before")
+        group = _group()
+        states = GROUPS[group][1] if group else ()
         window = parts.settings.send_window
         found = progress.page_before(parts.db, reach, PAGE + 1, before, states=states, window=window)
         more = found[PAGE - 1].id if len(found) > PAGE else None
         values: dict[str, object] = {"found": found[:PAGE], "more": more, "everybody": reach is None, "before": before}
         values |= {"groups": {name: label for name, (label, _states) in GROUPS.items()}}
-        return sign_ins.page("campaigns.html", {**values, "group": group if group in GROUPS else ""})
+        return sign_ins.page("campaigns.html", {**values, "group": group})
+
+
+def _group() -> str:
+    """The group that is asked for; empty: all campaigns."""
+    wanted = request.args.get("state", "")
+    return wanted if wanted in GROUPS else ""

@@ -21,7 +21,7 @@
   }
 
   function show(now, text) {
-    if (text === shown) return;
+    if (text === shown || now.querySelector(":active")) return; // a button that is pressed must not go away
     const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("now");
     if (!fresh) return;
     shown = text;
