@@ -72,7 +72,7 @@ class ComposePages:
             "senders": settings.allowed_senders,
             "offered": [one for one in (*settings.allowed_senders, own) if one and not one.startswith("@")],
             "own": own,
-            "priorities": [one.value for one in Priority if one is not Priority.URGENT or _may_be_urgent(caller)],
+            "priorities": _priorities(caller, shown.typed),
             "once": secrets.token_urlsafe(12),
             "max_bytes": settings.max_body_bytes,
         }
@@ -94,5 +94,8 @@ class ComposePages:
         return checks(self.parts.settings, typed.subject, typed.body) if typed.body.strip() else ()
 
 
-def _may_be_urgent(caller: Caller) -> bool:
-    return SEND_URGENT in caller.permissions
+def _priorities(caller: Caller, typed: Typed) -> list[str]:
+    """Those that this caller may choose, and the one that was chosen."""
+    urgent = SEND_URGENT in caller.permissions
+    offered = [one.value for one in Priority if one is not Priority.URGENT or urgent]
+    return offered if typed.priority in ("", *offered) else [*offered, typed.priority]

@@ -18,7 +18,7 @@
   let savedUpTo = 0;
   let timer = 0;
   let busy = null; // the save that is under way
-  let stopped = false; // somebody has to choose first
+  let stopped = Boolean(say.conflict); // somebody has to choose first
   let side = ""; // which side of the query was changed: text or form
   let queryChanged = field("version").value !== "0"; // a draft that is loaded is looked at once
   let leaving = null;
@@ -74,6 +74,7 @@
 
   function changed() {
     typed += 1;
+    if (say.conflict) return; // what is kept would replace the other text, which nobody has asked for yet
     keep();
     if (!stopped) wait(SOON);
   }
@@ -181,7 +182,7 @@
     clearTimeout(timer);
     stopped = true;
     leaving = button || true;
-    keep();
+    if (!say.conflict) keep();
   });
 
   addEventListener("pageshow", (event) => {
