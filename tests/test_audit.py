@@ -52,6 +52,9 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", f"{API}/preview"): "changes nothing",
     ("POST", "/api/v1/login"): "changes nothing here",
     ("POST", "/mailer/unsubscribe/<anytext:token>"): "the recipient's own row says so; it is theirs",
+    ("POST", "/mailer/compose/<draft_id>"): "a draft is its owner's, and nobody else's concern",
+    ("POST", "/mailer/compose/<draft_id>/delete"): "a draft is its owner's, and nobody else's concern",
+    ("POST", "/mailer/compose/<draft_id>/send"): "the campaign's own row says who sent it, and when",
     ("POST", "/mailer/sign-in"): "a session is a row of its own",
     ("POST", "/mailer/sign-out"): "a session is a row of its own",
     **{

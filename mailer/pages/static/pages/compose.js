@@ -102,7 +102,10 @@
     busy = null;
   }
 
+  const size = () => new Blob(KEPT.map((name) => field(name).value)).size;
+
   async function send(keepalive, again = true) {
+    if (size() > Number(say.max)) return tell(say.tooLarge);
     const upTo = typed;
     const texts = { query: field("query").value };
     tell(say.saving);
@@ -173,6 +176,11 @@
   form.addEventListener("submit", (event) => {
     if (leaving) return event.preventDefault(); // pressed twice
     const button = event.submitter;
+    if (size() > 4 * Number(say.max)) { // more than the service reads, to give it back with its answer
+      event.preventDefault();
+      tell(say.tooLarge);
+      return status.scrollIntoView();
+    }
     if (busy) { // its answer has the version that this form has to name
       event.preventDefault();
       leaving = button || true;
