@@ -27,6 +27,7 @@ from mailer.campaigns.message_checks import GMAIL, about_message, checks
 from mailer.campaigns.saved_drafts import DraftSent, StaleDraft, TooManyDrafts, Typed
 from mailer.errors import NotFound
 from mailer.messages.addresses import Mailbox, parse_mailbox, written
+from mailer.pages.compose import prefill
 from mailer.pages.compose.query_form import NotReadable, QueryForm, from_text, reconciled, to_text
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -977,6 +978,28 @@ def test_campaign_is_written_again_from_what_it_said(app: Flask, client: FlaskCl
     other = entered(app, any_db, user_id="user00001")
     assert opened(other, f"?from-campaign={campaign_id}").status_code == 404
     assert opened(client, "?from-campaign=none").status_code == 404
+
+
+@pytest.mark.parametrize("first_named", ["from-campaign", "not-reached"])
+def test_selection_that_is_asked_for_is_in_the_form_whatever_stands_beside_it(
+    client: FlaskClient, any_db: Database, first_named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefill, "FIELDS", prefill.FIELDS | {"reached", "notReached"})
+    said_before = make_draft(Settings(), sender="news@example.com", subject="Before", body=BODY)
+    campaign_id = accept(any_db, "user00000", said_before).campaign_id
+    names = sorted(["from-campaign", "not-reached"], key=lambda name: name != first_named)
+    page = new(client, "?" + "&".join(f"{name}={campaign_id}" for name in names))
+    assert json.loads(page.fields["notReached"]) == {"campaign": campaign_id, "outcomes": ["sent", "uncertain"]}
+    assert page.fields["reached"] == ""
+    with any_db.write() as connection:
+        narrowed = {"roles": "user", "$notReached": {"campaign": "other", "outcomes": ["sent"]}}
+        connection.execute(update(Campaign).values(query=narrowed))
+    again = new(client, f"?from-campaign={campaign_id}")
+    assert json.loads(again.fields["notReached"]) == {"campaign": "other", "outcomes": ["sent"]}
+    assert json.loads(again.fields["query"]) == {"roles": "user"}
+    assert opened(client, f"?from-campaign={campaign_id}&not-reached={campaign_id}").status_code == 400
+    monkeypatch.setattr(prefill, "FIELDS", prefill.FIELDS - {"reached", "notReached"})
+    assert opened(client, f"?not-reached={campaign_id}").status_code == 404
 
 
 def test_selection_by_an_earlier_campaign_is_never_lost(client: FlaskClient, any_db: Database) -> None:
