@@ -524,9 +524,9 @@ def test_composing_takes_the_permission_to_send(app: Flask, any_db: Database) ->
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
-    "no sender": ({"sender": ""}, "from", "Invalid from address"),
+    "no sender": ({"sender": ""}, "from", "Enter the address to send from."),
     "wrong sender": ({"sender": "nobody"}, "from", "Invalid from address"),
-    "no subject": ({"subject": ""}, "subject", "Shorter than minimum length 1."),
+    "no subject": ({"subject": ""}, "subject", "Enter a subject."),
     "no link": ({"body": "<p>x</p>"}, "body", "You must provide the [unsubscribe] link."),
     "no body": ({"body": ""}, "body", "You must provide the [unsubscribe] link."),
     "query": ({"query": "{"}, "query", "The query is not JSON."),
@@ -550,6 +550,14 @@ def test_what_the_api_refuses_is_told_at_its_field_and_sends_nothing(
     if field != "compose":
         assert f'id="{field}-wrong"' in answer.text
     assert client.get(f"/mailer/{page.path}/send").status_code == 400
+    assert campaigns(any_db) == []
+
+
+def test_all_that_is_wrong_is_told_at_once(make: Callable[..., Flask], any_db: Database) -> None:
+    client = entered(make(allowed_senders=("@example.net",)), any_db)
+    wrong = {"sender": "a@example.org", "subject": "", "body": "x", "query": "{", "replyTo": "x", "priority": "urgent"}
+    answer = begun(client, **wrong).press("send")
+    assert set(re.findall(r'<li><a href="#(\w+)"', answer.text)) == {"from", *wrong} - {"sender"}
     assert campaigns(any_db) == []
 
 
@@ -769,6 +777,22 @@ def test_session_that_ends_while_one_writes_loses_nothing(
     assert "Nothing is lost" in again.text
     assert campaigns(any_db) == []
     assert kept.save().fields["subject"] == NASTY
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_answer_to_the_question_of_a_session_before_sends_nothing_and_empties_nothing(
+    client: FlaskClient, any_db: Database, ended: bool
+) -> None:
+    page = begun(client, query='{"username": "user00001"}')
+    asked = client.get(f"/mailer/{page.path}/send")
+    fields = {"form": form_of(asked.text), **dict(_inputs(asked.text))}
+    end_session(any_db) if ended else sign_in(client, "user00000", token_of(any_db, "user00000"))
+    answer = client.post(f"/mailer/{page.path}/send", data=fields)
+    assert answer.status_code == (303 if ended else 400)
+    assert 'name="version"' not in answer.text
+    sign_in(client, "user00000", token_of(any_db, "user00000"))
+    assert Page(client, client.get(f"/mailer/{page.path}")).fields["body"] == BODY
+    assert campaigns(any_db) == []
 
 
 def test_page_of_the_session_before_is_taken_by_pressing_again(client: FlaskClient, any_db: Database) -> None:

@@ -57,15 +57,15 @@ class ComposePages:
         settings, caller = self.parts.settings, signed_in().caller
         said_form = from_text(shown.typed.query)
         form = shown.form or said_form or QueryForm()
-        own = self.own_address(caller)
+        own, known = self.own_address(caller), self.parts.field_values.now()
         values: dict[str, object] = {
             "shown": shown,
             "typed": shown.typed,
             "problems": shown.problems,
             "query_form": form,
             "can_show": shown.form is not None or said_form is not None,
-            "choices": choices(self.parts.field_values.now(), form),
-            "exact": self.parts.field_values.now().exact,
+            "choices": choices(known, form),
+            "exact": known.exact,
             "checks": self.checks(shown.typed),
             "look": shown.look,
             "merging": settings.merge_addresses,

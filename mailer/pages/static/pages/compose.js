@@ -176,7 +176,7 @@
   form.addEventListener("submit", (event) => {
     if (leaving) return event.preventDefault(); // pressed twice
     const button = event.submitter;
-    if (size() > 4 * Number(say.max)) { // more than the service reads, to give it back with its answer
+    if (size() > 2 * Number(say.max)) { // more than the service reads, to give it back with its answer
       event.preventDefault();
       tell(say.tooLarge);
       return status.scrollIntoView();
