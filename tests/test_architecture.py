@@ -42,6 +42,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/storage/database_errors.py",
     "mailer/storage/health.py",
     "mailer/storage/models/audit.py",
+    "mailer/storage/models/drafts.py",
     "mailer/storage/models/base.py",
     "mailer/storage/models/workers.py",
     "mailer/times.py",

@@ -89,7 +89,7 @@ class CountedValueSchema(Schema):
 class FieldValuesSchema(SuccessSchema):
     """What a query may ask for, of those who may be written to: the most frequent values of each field."""
 
-    exact = fields.Boolean(metadata={"description": "False: the counts are estimated from some thousand users."})
+    exact = fields.Boolean(metadata={"description": "False: the counts are estimated from about 2,000 users."})
     roles = fields.List(fields.Nested(CountedValueSchema))
     languages = fields.List(fields.Nested(CountedValueSchema))
     domains = fields.List(fields.Nested(CountedValueSchema))

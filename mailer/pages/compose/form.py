@@ -23,12 +23,22 @@ from mailer.errors import (
     MissingUnsubscribeLink,
     NotAuthorized,
 )
-from mailer.pages.compose.query_form import NotReadable, QueryForm, reconciled
+from mailer.messages.placeholders import UNSUBSCRIBE
+from mailer.pages.compose.query_form import CREATED, DOMAINS, NotReadable, QueryForm, reconciled
 
 CHOSEN, OTHER = "is.", "other."  # before a field's name: the values that were ticked, and one that was typed
 TEXTS = {"sender": "from", "reply_to": "replyTo", "subject": "subject", "body": "body", "query": "query"}
 TEXTS |= {"priority": "priority", "reached": "reached", "not_reached": "notReached"}
 """The names of the fields in the form, which are those of the API, by those of `Typed`."""
+VALID: dict[str, tuple[str, str]] = {
+    "from": ("sender", "a@example.com"),
+    "replyTo": ("reply_to", ""),
+    "subject": ("subject", "-"),
+    "body": ("body", UNSUBSCRIBE),
+    "query": ("query", ""),
+    "priority": ("priority", ""),
+}
+"""Fields of the form, each with its name in `Typed` and something that the API takes."""
 OPAQUE = ("reached", "notReached")  # JSON that the page only hands on; the API says whether it takes it
 
 Problems = dict[str, str]
@@ -63,7 +73,11 @@ def merged(sent: Sent) -> tuple[str, Problems]:
     try:
         query = reconciled(sent.typed.query, sent.shown, sent.form)
     except NotReadable as error:
-        return sent.typed.query, {error.field: str(error)}
+        wrong = {
+            DOMAINS: gettext("“%(value)s” is no domain, such as example.com.", value=error.value),
+            CREATED: gettext("“%(value)s” is no date, such as 2015-01-31.", value=error.value),
+        }
+        return sent.typed.query, {error.field: wrong[error.field]}
     if query is None:
         both = gettext("The form and the text were both changed, and do not say the same. Now the text counts.")
         return sent.typed.query.strip(), {"query": both}
@@ -89,16 +103,38 @@ def payload_of(typed: Typed) -> dict[str, Any]:
 
 
 def check(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Draft | None, Problems]:
-    """The draft that the API would accept, or all that it would refuse, by field."""
-    problems: Problems = {}
+    """The draft that the API would accept, or all that it would refuse, by field.
+
+    The API names the first mistakes. To find the others, what stands in these fields is replaced by something valid.
+    """
+    draft, found = _checked(submissions, caller, typed)
+    problems = _in_words(typed, found)
+    anybody = replace(submissions, settings=replace(submissions.settings, allowed_senders=()))
+    while found and found.keys() <= VALID.keys():
+        valid: dict[str, Any] = dict(VALID[field] for field in found)
+        typed = replace(typed, **valid)
+        _, found = _checked(anybody if "from" in problems else submissions, caller, typed)
+        problems = {**_in_words(typed, found), **problems}
+    return draft, problems
+
+
+def _checked(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Draft | None, Problems]:
+    """The draft, or the first mistakes."""
     try:
-        payload = read_fields(payload_of(typed))
-        return submissions.checked(caller, payload), {}
+        return submissions.checked(caller, read_fields(payload_of(typed))), {}
     except InvalidParams as error:
-        problems |= error.details.get("fields", {error.details.get("field", ""): error.text})
+        return None, dict(error.details.get("fields", {error.details.get("field", ""): error.text}))
     except MailerError as error:
-        problems[_field(error)] = error.text
-    return None, problems
+        return None, {_field(error): error.text}
+
+
+def _in_words(typed: Typed, found: Problems) -> Problems:
+    """The same; what is simply missing is asked for."""
+    missing = {
+        "from": (typed.sender, gettext("Enter the address to send from.")),
+        "subject": (typed.subject, gettext("Enter a subject.")),
+    }
+    return {field: missing[field][1] if not missing.get(field, ("x",))[0] else told for field, told in found.items()}
 
 
 def size_of(typed: Typed) -> int:

@@ -22,7 +22,7 @@ from mailer.pages.compose import form
 from mailer.pages.compose.page import ComposePages, Shown
 from mailer.pages.signed_in import View, signed_in
 
-ROOM = 4  # times the API's limit: a form that is too large is still read, so that its answer can have the text in it
+ROOM = 2  # times the API's limit: a form that is too large is still read, so that its answer can have the text in it
 MORE_ROOM = 64 * 1024  # bytes, for what is not the text
 
 
@@ -46,9 +46,9 @@ class TextKeeping:
             request.max_content_length = request.max_form_memory_size = self._room
             try:
                 answer = permitted(*args, **kwargs)
-                return self._signed_out() if request.method == "POST" and "signed_in" not in g else answer
+                return answer if "signed_in" in g or "body" not in request.form else self._signed_out()
             except InvalidParams as error:
-                if error.details.get("field") != "form":
+                if error.details.get("field") != "form" or "body" not in request.form:
                     raise
                 return self._of_another_session(**kwargs)
             except RequestEntityTooLarge:

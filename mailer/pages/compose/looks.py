@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask_babel import gettext
 
+from mailer.api.submissions import read_fields
 from mailer.audience.preview import Audience, addressee, first_recipient, measure
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Caller
 from mailer.campaigns.checks.lint import about_directory
+from mailer.campaigns.draft import make_draft
 from mailer.campaigns.saved_drafts import Typed
 from mailer.errors import InvalidQuery, MailerError, NotFound
+from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.messages.recipient import Recipient
+from mailer.pages.compose.form import payload_of
 from mailer.pages.parts import PageParts
 from mailer.selector import parse_query
 
@@ -40,15 +44,22 @@ class Looks:
     def look(self, caller: Caller, typed: Typed) -> Look:
         """Look at the audience of what was typed, whether the rest could be sent or not."""
         try:
-            query = parse_query(typed.query)
+            selector = self._selector(typed)
             self._limiter.hit("looks", caller.user_id)
-            audience = self.measured(query)
+            audience = self.measured(selector)
             with self._parts.directory_reads.slot():
-                return Look(audience, about_directory(self._parts.db, query, limit=self._limit))
+                named = about_directory(self._parts.db, parse_query(typed.query), limit=self._limit)
+            return Look(audience, named)
         except InvalidQuery:  # the field itself says what is wrong
             return Look(problem=gettext("The query cannot be read yet."))
         except MailerError as error:
             return Look(problem=error.text, status=error.status)
+
+    def _selector(self, typed: Typed) -> Mapping[str, Any]:
+        """Whom the API would select for this, whatever else is written or missing. Raises what it refuses."""
+        asked = replace(typed, sender="a@example.com", subject="-", body=UNSUBSCRIBE, reply_to="", priority="")
+        anybody = replace(self._parts.settings, allowed_senders=())
+        return make_draft(anybody, **read_fields(payload_of(asked))).query
 
     def measured(self, query: Mapping[str, Any]) -> Audience:
         """The audience of a query. Raises `TooBusy` and `QueryTimeout`."""

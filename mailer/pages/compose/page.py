@@ -57,22 +57,22 @@ class ComposePages:
         settings, caller = self.parts.settings, signed_in().caller
         said_form = from_text(shown.typed.query)
         form = shown.form or said_form or QueryForm()
-        own = self.own_address(caller)
+        own, known = self.own_address(caller), self.parts.field_values.now()
         values: dict[str, object] = {
             "shown": shown,
             "typed": shown.typed,
             "problems": shown.problems,
             "query_form": form,
             "can_show": shown.form is not None or said_form is not None,
-            "choices": choices(self.parts.field_values.now(), form),
-            "exact": self.parts.field_values.now().exact,
+            "choices": choices(known, form),
+            "exact": known.exact,
             "checks": self.checks(shown.typed),
             "look": shown.look,
             "merging": settings.merge_addresses,
             "senders": settings.allowed_senders,
             "offered": [one for one in (*settings.allowed_senders, own) if one and not one.startswith("@")],
             "own": own,
-            "priorities": [one.value for one in Priority if one is not Priority.URGENT or _may_be_urgent(caller)],
+            "priorities": _priorities(caller, shown.typed),
             "once": secrets.token_urlsafe(12),
             "max_bytes": settings.max_body_bytes,
         }
@@ -94,5 +94,8 @@ class ComposePages:
         return checks(self.parts.settings, typed.subject, typed.body) if typed.body.strip() else ()
 
 
-def _may_be_urgent(caller: Caller) -> bool:
-    return SEND_URGENT in caller.permissions
+def _priorities(caller: Caller, typed: Typed) -> list[str]:
+    """Those that this caller may choose, and the one that was chosen."""
+    urgent = SEND_URGENT in caller.permissions
+    offered = [one.value for one in Priority if one is not Priority.URGENT or urgent]
+    return offered if typed.priority in ("", *offered) else [*offered, typed.priority]

@@ -4,44 +4,60 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from flask import request
 
 from mailer.api.submissions import FIELDS
 from mailer.campaigns.draft import draft_of
 from mailer.campaigns.saved_drafts import Typed
-from mailer.errors import NotFound
+from mailer.errors import InvalidParams, NotFound
 from mailer.messages.addresses import Mailbox, written
 from mailer.pages.compose.page import ComposePages
 from mailer.pages.signed_in import signed_in
 from mailer.storage.database import Database
 
+FROM = "from-campaign"
 HAD_IT = ["sent", "uncertain"]  # the outcomes of those whom a campaign has reached, or may have
 SELECTIONS = {"reached": "reached", "not-reached": "notReached"}  # parameters of the page, and the fields of the API
+STORED = {"$reached": "reached", "$notReached": "not_reached"}  # in a stored selector, beside the query
 
 
 def first(pages: ComposePages) -> Typed:
-    """The draft that the parameters ask for. Raises `NotFound` for a campaign that is not this caller's to see."""
-    for name in ("from-campaign", *SELECTIONS):
-        if campaign_id := request.args.get(name):
-            return _like(pages.parts.db, campaign_id, name)
-    return Typed(sender=pages.usual_sender(signed_in().caller))
+    """The draft that the parameters ask for. Raises `NotFound` for a campaign that is not this caller's to see.
 
-
-def _like(db: Database, campaign_id: str, parameter: str) -> Typed:
-    """What the campaign says; with a selection, to those whom it has reached, or has not."""
-    field = SELECTIONS.get(parameter)
-    if field is not None and field not in FIELDS:
+    Raises `InvalidParams` for a selection beside one of the same kind that the campaign itself has: whoever it leaves
+    out must not get the message after all.
+    """
+    asked = {name: value for name in (FROM, *SELECTIONS) if (value := request.args.get(name))}
+    if not asked:
+        return Typed(sender=pages.usual_sender(signed_in().caller))
+    if any(SELECTIONS.get(name, "from") not in FIELDS for name in asked):
         raise NotFound
+    typed = _like(pages.parts.db, next(iter(asked.values())))
+    selected = {name.replace("-", "_"): _had(asked[name]) for name in SELECTIONS if name in asked}
+    if any(getattr(typed, name) for name in selected):
+        raise InvalidParams("The campaign went to a selection of this kind itself.", field=next(iter(selected)))
+    return replace(typed, **selected)
+
+
+def _had(campaign_id: str) -> Any:
+    return json.dumps({"campaign": campaign_id, "outcomes": HAD_IT})
+
+
+def _like(db: Database, campaign_id: str) -> Typed:
+    """What the campaign says, and to whom."""
     said = draft_of(db, campaign_id, signed_in().caller.reach)
-    typed = Typed(
+    query = {name: value for name, value in said.query.items() if name not in STORED}
+    beside: dict[str, Any] = {
+        field: json.dumps(said.query[name]) for name, field in STORED.items() if name in said.query
+    }
+    return Typed(
         sender=written(Mailbox(said.sender_name, said.sender)),
         reply_to=written(Mailbox(said.reply_to_name or "", said.reply_to)) if said.reply_to else "",
         subject=said.subject,
         body=said.body,
-        query=json.dumps(said.query, ensure_ascii=False) if said.query else "",
+        query=json.dumps(query, ensure_ascii=False) if query else "",
         priority=said.priority or "",
+        **beside,
     )
-    selected = json.dumps({"campaign": campaign_id, "outcomes": HAD_IT})
-    chosen = {field: selected if field else ""}
-    return replace(typed, reached=chosen.get("reached", ""), not_reached=chosen.get("notReached", ""))

@@ -42,11 +42,12 @@ class QueryForm:
 
 
 class NotReadable(ValueError):
-    """A field of the form has what no query can ask for. The text is a sentence; `field` is the field's name."""
+    """What stands in `field` of the form can be asked for by no query: `value` is no domain, or no date."""
 
-    def __init__(self, name: str, problem: str) -> None:
-        super().__init__(problem)
+    def __init__(self, name: str, value: str) -> None:
+        super().__init__(f"{name}: {value}")
         self.field = name
+        self.value = value
 
 
 def to_text(form: QueryForm) -> str:
@@ -106,7 +107,7 @@ def _conditions(form: QueryForm) -> Iterator[dict[str, Any]]:
 def _pattern(domains: tuple[Value, ...]) -> str:
     for domain in map(str, domains):
         if not _DOMAIN.fullmatch(domain):
-            raise NotReadable(DOMAINS, f"“{domain}” is no domain, such as example.com.")
+            raise NotReadable(DOMAINS, domain)
     escaped = [str(domain).lower().replace(".", r"\.") for domain in domains]
     return f"@{escaped[0]}$" if len(escaped) == 1 else f"@(?:{'|'.join(escaped)})$"
 
@@ -115,7 +116,7 @@ def _date(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        raise NotReadable(CREATED, f"“{text}” is no date, such as 2015-01-31.") from error
+        raise NotReadable(CREATED, text) from error
 
 
 def _read(parts: list[Mapping[str, Any]]) -> QueryForm | None:

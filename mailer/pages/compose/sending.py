@@ -56,7 +56,7 @@ def add_routes(blueprint: Blueprint, composing: Callable[[View], View], pages: C
             return _confirm_page(pages, asked, problem, HTTPStatus.BAD_REQUEST)
         try:
             return _accepted(pages, asked)
-        except (TooManyRequests, IdempotencyConflict) as error:
+        except MailerError as error:
             answer = _confirm_page(pages, asked, _why(error), error.status)
             answer.headers.update(error.headers)
             return answer
@@ -163,4 +163,6 @@ def _why(error: MailerError) -> str:
     if isinstance(error, TooManyRequests):
         wait = gettext("You have sent too much in a short time. Wait %(seconds)s seconds; nothing is lost.")
         return str(wait % {"seconds": error.headers["Retry-After"]})
-    return str(gettext("This draft was sent with another text. Copy it into a new one to send it again."))
+    if isinstance(error, IdempotencyConflict):
+        return str(gettext("This draft was sent with another text. Copy it into a new one to send it again."))
+    return error.text

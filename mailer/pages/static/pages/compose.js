@@ -18,7 +18,7 @@
   let savedUpTo = 0;
   let timer = 0;
   let busy = null; // the save that is under way
-  let stopped = false; // somebody has to choose first
+  let stopped = Boolean(say.conflict); // somebody has to choose first
   let side = ""; // which side of the query was changed: text or form
   let queryChanged = field("version").value !== "0"; // a draft that is loaded is looked at once
   let leaving = null;
@@ -74,6 +74,7 @@
 
   function changed() {
     typed += 1;
+    if (say.conflict) return; // what is kept would replace the other text, which nobody has asked for yet
     keep();
     if (!stopped) wait(SOON);
   }
@@ -101,7 +102,10 @@
     busy = null;
   }
 
+  const size = () => new Blob(KEPT.map((name) => field(name).value)).size;
+
   async function send(keepalive, again = true) {
+    if (size() > Number(say.max)) return tell(say.tooLarge);
     const upTo = typed;
     const texts = { query: field("query").value };
     tell(say.saving);
@@ -172,6 +176,11 @@
   form.addEventListener("submit", (event) => {
     if (leaving) return event.preventDefault(); // pressed twice
     const button = event.submitter;
+    if (size() > 2 * Number(say.max)) { // more than the service reads, to give it back with its answer
+      event.preventDefault();
+      tell(say.tooLarge);
+      return status.scrollIntoView();
+    }
     if (busy) { // its answer has the version that this form has to name
       event.preventDefault();
       leaving = button || true;
@@ -181,7 +190,7 @@
     clearTimeout(timer);
     stopped = true;
     leaving = button || true;
-    keep();
+    if (!say.conflict) keep();
   });
 
   addEventListener("pageshow", (event) => {
