@@ -469,6 +469,8 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     schema = spec["components"]["schemas"]["Mailer"]
     assert sorted(schema["required"]) == ["body", "from", "subject"]
     assert [kind["type"] for kind in schema["properties"].pop("dryrun")["oneOf"]] == ["boolean", "string"]
+    earlier = {"$ref": "#/components/schemas/Earlier"}
+    assert all(schema["properties"].pop(name)["allOf"] == [earlier] for name in ("reached", "notReached"))
     assert {name: field["type"] for name, field in schema["properties"].items()} == dict.fromkeys(
         ("from", "subject", "body", "query", "replyTo", "priority"), "string"
     )
