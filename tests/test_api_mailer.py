@@ -454,7 +454,7 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     assert operation["summary"] == "Send Mailer Endpoint"
     assert operation["operationId"] == "post-api-v1-mailer"
     assert operation["tags"] == ["Mailer"]
-    answers = {"200", "400", "401", "403", "413", "422", "429", "503", "default"}
+    answers = {"200", "400", "401", "403", "409", "413", "422", "429", "503", "default"}
     assert set(operation["responses"]) == answers
     rates = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
     assert all(rates <= set(told["headers"]) for code, told in operation["responses"].items() if code != "default")
@@ -469,6 +469,8 @@ def test_documentation_carries_the_page_and_needs_no_internet(service: Service) 
     schema = spec["components"]["schemas"]["Mailer"]
     assert sorted(schema["required"]) == ["body", "from", "subject"]
     assert [kind["type"] for kind in schema["properties"].pop("dryrun")["oneOf"]] == ["boolean", "string"]
+    earlier = {"$ref": "#/components/schemas/Earlier"}
+    assert all(schema["properties"].pop(name)["allOf"] == [earlier] for name in ("reached", "notReached"))
     assert {name: field["type"] for name, field in schema["properties"].items()} == dict.fromkeys(
         ("from", "subject", "body", "query", "replyTo", "priority"), "string"
     )

@@ -229,7 +229,7 @@ def test_parts_of_a_domains_bar_are_beside_each_other() -> None:
     (one, two) = domain_bars([DomainCounts("a" * 60, 5, 3, 1, 1, 0), DomainCounts("", 1, 0, 0, 0, 1)])
     assert [part.kind for part in one.segments] == ["sent", "failed", "waiting"]
     assert one.segments[1].x == pytest.approx(one.segments[0].x + one.segments[0].width, abs=0.02)
-    assert (len(one.label), one.waiting, one.total, two.total) == (15, 2, 10, 2)
+    assert (len(one.label), one.waiting, one.total, two.total) == (14, 2, 10, 2)
     assert domain_bars([]) == ()
 
 

@@ -90,6 +90,7 @@ def test_campaign_is_watched_paused_and_resumed_to_its_end(service: Service, tmp
         browser.refresh()
         browser.find_element(By.LINK_TEXT, "What is on").click()
         address = browser.current_url
+        WebDriverWait(browser, SECONDS).until(reloaded_to("running"))
         press(browser, "Pause")
         await_state(browser, "paused")
         assert "paused by a person" in browser.page_source

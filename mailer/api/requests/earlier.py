@@ -40,8 +40,8 @@ class EarlierField(fields.Nested):
     """
 
     def __init__(self, name: str, about: str) -> None:
-        options: dict[str, Any] = {"data_key": name, "load_default": None, "allow_none": False}
-        super().__init__(EarlierSchema, **options, metadata={"description": about})
+        # a default that is called is not described: null is none that can be sent
+        super().__init__(EarlierSchema, data_key=name, load_default=lambda: None, metadata={"description": about})
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, FormText):

@@ -57,7 +57,8 @@ class DomainTallies:
         changes: Changes = {}
         for result in results:
             domain = _domain(result.item.recipient.address)
-            counts = changes.setdefault(domain if domain in known else OTHERS, [0] * len(_STATUSES))
+            name = domain if domain in known else OTHERS
+            counts = changes.get(name) or changes.setdefault(name, [0] * len(_STATUSES))
             counts[_PLACE[result.status]] += 1
             if result.item.status is not None:
                 counts[_PLACE[result.item.status]] -= 1

@@ -10,7 +10,7 @@ from mailer.delivery.tallies.domains import DomainCounts
 
 MOST_BARS = 60
 LABEL = 38  # percent of the width that the names of domains have
-LONGEST = 15  # characters of a name that fit there on a small screen
+LONGEST = 14  # characters of a name that fit there on a small screen
 
 
 @dataclass(frozen=True, slots=True)
