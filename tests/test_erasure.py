@@ -27,11 +27,25 @@ from mailer.directory.changes import Mode, derived_id, old_derived_id
 from mailer.directory.imports import ImportOptions, import_users, upsert_documents
 from mailer.directory.users import patch_user, put_user
 from mailer.errors import InvalidState, NotFound, WasErased
+from mailer.mailbox.arriving import KeptTransport
+from mailer.mailbox.sorting import sort_in_all
+from mailer.mailbox.store import MailboxStore
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.erased.key import Of, digest, key_of, known_key, made_key
 from mailer.storage.erased.people import count_erased
-from mailer.storage.models import Base, Campaign, Delivery, Erased, PageSession, RefusedAddress, User, Wish
+from mailer.storage.models import (
+    Base,
+    Campaign,
+    Delivery,
+    Erased,
+    MailboxMessage,
+    PageSession,
+    RefusedAddress,
+    SavedDraft,
+    User,
+    Wish,
+)
 from mailer.suppression import wishes
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.list_files import ListedAddress, ListedPerson
@@ -92,6 +106,19 @@ def sent_campaign(db: Database, **changes: Any) -> Harness:
     return harness
 
 
+def keep(db: Database, *addresses: str) -> None:
+    """Send them messages that go into the mailbox."""
+    transport = KeptTransport(MemoryTransport(), MailboxStore(db, 100))
+    content = b"From: n@example.com\r\nSubject: x\r\n\r\nx\r\n"
+    messages = [Message(f"c.{number}", "n@example.com", one, content) for number, one in enumerate(addresses)]
+    assert {outcome.status for outcome in transport.send(messages)} == {Status.SENT}
+
+
+def kept(db: Database) -> list[str]:
+    with db.read() as connection:
+        return list(connection.scalars(select(MailboxMessage.recipient)))
+
+
 def test_nothing_is_left_of_an_erased_person_in_any_column(
     db: Database, add_users: Callable[..., list[str]], tmp_path: Path
 ) -> None:
@@ -114,6 +141,13 @@ def test_nothing_is_left_of_an_erased_person_in_any_column(
         connection.execute(Base.metadata.tables["audit_log"].insert(), row)
         reason = f"2 of the last 5 refusals say the same: 550 <{ADDRESS}>"
         connection.execute(Campaign.__table__.update().where(Campaign.id == second.campaign_id).values(reason=reason))
+        link = {"digest": "l", "user_id": ID, "permissions": ["send-mail"], "created_at": 1, "expires_at": 2}
+        connection.execute(Base.metadata.tables["login_links"].insert(), link)
+        for caller in (ID, "user00001"):
+            said = {"sender": "n@example.com", "query": json.dumps({"emails.address": ADDRESS})}
+            times = {"version": 1, "created_at": 1, "saved_at": 1}
+            draft = {"id": f"d {caller}", "caller_id": caller, "subject": f"For {ADDRESS}", "said": said, **times}
+            connection.execute(Base.metadata.tables["drafts"].insert(), draft)
         hold = {"id": 1, "reason": f"{ADDRESS} complained", "since": 1, "held_by": "x"}
         connection.execute(Base.metadata.tables["sending_hold"].insert(), hold)
     spool = tmp_path / "sync.ndjson"
@@ -122,12 +156,23 @@ def test_nothing_is_left_of_an_erased_person_in_any_column(
     assert places >= {
         *("users.document", "users.name", "users.email", "users.username", "deliveries.address", "campaigns.sender"),
         *("campaigns.sender_name", "campaigns.reply_to", "campaigns.query", "campaigns.reason", "person_notes.note"),
-        *("refused_addresses.address", "sending_hold.reason"),
+        *("refused_addresses.address", "sending_hold.reason", "drafts.subject", "drafts.said"),
     }
+    keep(db, ADDRESS, SECOND)
+    sort_in_all(db, None)
+    keep(db, ADDRESS)  # it is packed when they are erased
+    assert len(kept(db)) == 2
 
     assert erase(db, ID, spool_path=spool) == ErasedPerson(ID, 2)
 
     assert left(db) == []
+    assert kept(db) == []
+    keep(db, ADDRESS, "a@example.com")  # it was on its way
+    sort_in_all(db, None)
+    assert kept(db) == ["a@example.com"]
+    with db.read() as connection:
+        drafts = connection.execute(select(SavedDraft.id, SavedDraft.subject, SavedDraft.version)).all()
+        assert drafts == [("d user00001", f"For {GONE}", 2)]
     assert left(db, old_digest_of(ADDRESS.lower()).removeprefix("sha256:")) == []
     assert user(db) is None
     assert spool.read_text() == ""

@@ -12,8 +12,10 @@ from sqlalchemy import Connection, delete, select
 
 from mailer.mailbox.heads import Head, head_of
 from mailer.mailbox.packing import Packed, campaign_and_person, unpack
+from mailer.messages.addresses import comparable
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.dialects import RowUpsert
+from mailer.storage.erased.people import erased_addresses
 from mailer.storage.models import MailboxArrival, MailboxContent, MailboxMessage
 
 _COLUMNS = ("id", "message_id", "campaign_id", "caller_id", "received_at", "person", *Head._fields, "read")
@@ -56,9 +58,18 @@ def _sort_in(connection: Connection, arrival: int) -> None:
     row = connection.execute(taken).one_or_none()
     if row is None:
         return
-    messages = list(enumerate(unpack(row.packed), start=row.id))
+    messages = _of_the_known(connection, list(enumerate(unpack(row.packed), start=row.id)))
+    if not messages:
+        return
     _HEADS.run(connection, [_row(row, number, message) for number, message in messages])
     _CONTENTS.run(connection, [(number, message.content) for number, message in messages])
+
+
+def _of_the_known(connection: Connection, messages: list[tuple[int, Packed]]) -> list[tuple[int, Packed]]:
+    """Those whose recipients were not erased while their message was on its way."""
+    to = {number: comparable(message.recipient) for number, message in messages}
+    erased = erased_addresses(connection, to.values())
+    return [(number, message) for number, message in messages if to[number] not in erased]
 
 
 def _row(arrival: AnyRow, number: int, message: Packed) -> tuple[Any, ...]:

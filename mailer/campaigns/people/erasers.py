@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 from mailer.audit.log import digest_of, old_digest_of
 from mailer.campaigns.people import mentions
 from mailer.delivery.checkpoints.outcomes import ERASED
+from mailer.mailbox.forgetting import forget as forget_messages
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import (
     AuditEntry,
@@ -22,9 +23,11 @@ from mailer.storage.models import (
     Batch,
     BatchState,
     Delivery,
+    LoginLink,
     PageSession,
     PersonNote,
     RefusedAddress,
+    SavedDraft,
     User,
     Wish,
     WishOf,
@@ -112,12 +115,18 @@ def _notes(connection: Connection, leaving: Leaving) -> None:
 
 
 def _credentials(connection: Connection, leaving: Leaving) -> None:
-    for table in (AuthToken, PageSession):
+    for table in (AuthToken, LoginLink, PageSession):
         connection.execute(delete(table).where(table.user_id == leaving.user_id))
 
 
 def _texts(connection: Connection, leaving: Leaving) -> None:
     mentions.forget(connection, leaving.mentioned_in, leaving.spellings)
+    connection.execute(delete(SavedDraft).where(SavedDraft.caller_id == leaving.user_id))
+    mentions.forget_in_drafts(connection, leaving.spellings)
+
+
+def _mailbox(connection: Connection, leaving: Leaving) -> None:
+    forget_messages(connection, leaving.own, [leaving.user_id])
 
 
 def _document(connection: Connection, leaving: Leaving) -> None:
@@ -125,4 +134,14 @@ def _document(connection: Connection, leaving: Leaving) -> None:
 
 
 # whoever ends a batch locks its campaign first, so campaigns come before batches
-ERASERS: tuple[Eraser, ...] = (_texts, _outcomes, _wishes, _suppression, _log, _notes, _credentials, _document)
+ERASERS: tuple[Eraser, ...] = (
+    _texts,
+    _outcomes,
+    _wishes,
+    _suppression,
+    _log,
+    _notes,
+    _credentials,
+    _mailbox,
+    _document,
+)

@@ -18,7 +18,7 @@ from mailer.campaigns import draft
 from mailer.errors import InvalidState
 from mailer.messages.addresses import comparable
 from mailer.storage.database import AnyRow
-from mailer.storage.models import Campaign, CircuitBreaker, Delivery, SendingHold
+from mailer.storage.models import Campaign, CircuitBreaker, Delivery, SavedDraft, SendingHold
 
 GONE = "nobody@erased.invalid"  # in place of an address: a name that nobody can have (RFC 2606)
 SENDERS = ("sender", "reply_to")
@@ -47,6 +47,16 @@ def forget(connection: Connection, campaign_ids: Collection[str], addresses: Col
     for table in _OTHER_REASONS:
         for reason in connection.scalars(select(table.reason)).all():
             connection.execute(update(table).values(reason=pattern.sub(GONE, reason)))
+
+
+def forget_in_drafts(connection: Connection, addresses: Collection[str]) -> None:
+    """Take the addresses out of what anybody has begun to write. Who has it open is told that it has changed."""
+    pattern = _pattern(addresses)
+    for row in connection.execute(select(SavedDraft.id, SavedDraft.subject, SavedDraft.said).with_for_update()).all():
+        changes = {"subject": pattern.sub(GONE, row.subject), "said": _without(row.said, pattern)}
+        if (changes["subject"], changes["said"]) != (row.subject, row.said):
+            mine = update(SavedDraft).where(SavedDraft.id == row.id)
+            connection.execute(mine.values(**changes, version=SavedDraft.version + 1))
 
 
 def _forget_in(connection: Connection, row: AnyRow, pattern: re.Pattern[str], addresses: Collection[str]) -> None:
