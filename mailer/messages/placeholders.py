@@ -15,9 +15,7 @@ _TAG = re.compile(r"<[^<>]*>")
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _IF = r"\[if\b[^\]<>]{0,200}\]"
 # begins with what can be searched for quickly
-_CONDITION = re.compile(
-    rf"<!(?:--\s{{0,9}}{_IF}>(?:<!-->|-->)?|(?:--<!)?(?:{_IF}|\[endif\])(?:--)?>)", re.IGNORECASE
-)
+_CONDITION = re.compile(rf"<!(?:--\s{{0,9}}{_IF}>(?:<!-->|-->)?|(?:--<!)?(?:{_IF}|\[endif\])(?:--)?>)", re.IGNORECASE)
 _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(style|script)\b.*?(?:</\1|\Z)", re.IGNORECASE | re.DOTALL)
 _LIKE = 0.7  # difflib's least ratio: `nam`, `emial` and `unsubscribe link` are near enough, and so is `game` to `name`
 _ENOUGH = 1000  # different words that are looked at in a text
