@@ -48,7 +48,7 @@ lint: .venv/installed-dev
 	touch $@
 
 bench: .venv/installed-bench
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 check-mail: .venv/installed-bench
 	$(BIN)/python -m bench.check_mail

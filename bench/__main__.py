@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench import (
@@ -52,6 +52,11 @@ PARTS = (
     "latency",
 )
 NEED_BIG = {"accept", "audience", "fairness"}
+LONG = ("engines", "instructions")  # what `--quick` leaves out
+QUICKLY = (
+    "A quick run: one round and small counts, so that nobody knows how far its figures spread, and starting weighs "
+    f"more than in a whole run. Left out: {', '.join(LONG)}; `--only` runs them."
+)
 
 
 @contextmanager
@@ -97,11 +102,12 @@ def machine() -> str:
     return f"{cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}{node}"
 
 
-def save(parts: list[Part], seconds: float, out: Path) -> None:
+def save(parts: list[Part], seconds: float, out: Path, *, quick: bool = False) -> None:
     """Everything, with each round, as JSON; the tables as Markdown; the chart."""
-    content = {"machine": machine(), "seconds": round(seconds), "parts": [asdict(part) for part in parts]}
+    content = {"machine": machine(), "quick": quick, "seconds": round(seconds), "parts": [asdict(one) for one in parts]}
     (out / "results.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    (out / "results.md").write_text("\n\n".join([machine(), *map(report, parts)]) + "\n", "utf-8")
+    blocks = [machine(), *([QUICKLY] if quick else []), *map(report, parts)]
+    (out / "results.md").write_text("\n\n".join(blocks) + "\n", "utf-8")
     for part in parts:
         if part.key == "end_to_end" and not chart.draw(part, out / "performance.png"):
             print("Left out: the chart (pip: .[bench]).")
@@ -112,20 +118,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure beside peers; see docs/performance.md."
     )
-    parser.add_argument("--quick", action="store_true", help="smaller counts: some minutes less, and less to rely on")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of small counts: two minutes, to be relied on less"
+    )
     parser.add_argument("--only", action="append", choices=PARTS, help="measure this part; may be repeated")
     parser.add_argument("--out", type=Path, default=OUT, help="where the results go, and the databases meanwhile")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else the servers would outlive us
     logging.getLogger("alembic").setLevel("WARNING")
     install_nodemailer()
-    begun = time.monotonic()
+    begun = before = time.monotonic()
     parts = []
+    if options.quick:
+        print(QUICKLY, end="\n\n", flush=True)
+    usual = tuple(part for part in PARTS if not (options.quick and part in LONG))
     with workplace(QUICK if options.quick else FULL, options.out) as bench:
-        for part in measured(bench, tuple(options.only or PARTS)):
-            parts.append(part)
-            print(report(part), end="\n\n", flush=True)
-            save(parts, time.monotonic() - begun, options.out)
+        for part in measured(bench, tuple(options.only or usual)):
+            before, took = time.monotonic(), time.monotonic() - before
+            parts.append(replace(part, notes=(*part.notes, f"This part took {took:.0f} s.")))
+            print(report(parts[-1]), end="\n\n", flush=True)
+            save(parts, time.monotonic() - begun, options.out, quick=options.quick)
     print(f"{machine()}; {time.monotonic() - begun:.0f} s; results and chart are in {options.out.name}/")
 
 

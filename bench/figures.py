@@ -87,6 +87,11 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
+def spread(figure: Figure) -> str:
+    """In per cent; of one round nobody knows it."""
+    return f"{figure.spread:.0%}" if len(figure.values) > 1 else "?"
+
+
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table whose columns line up; all but the first to the right."""
     widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
@@ -106,7 +111,7 @@ def report(part: Part) -> str:
         rows = [(ratio.name, number(ratio.value), ratio.wanted, ratio.verdict) for ratio in part.ratios]
         blocks.append(table(("ratio", "measured", "wanted", ""), rows))
     if part.figures:
-        measured = [(f.name, number(f.median), f.unit, f"{f.spread:.0%}", str(len(f.values))) for f in part.figures]
+        measured = [(f.name, number(f.median), f.unit, spread(f), str(len(f.values))) for f in part.figures]
         blocks.append(table(("measured", "median", "unit", "spread", "rounds"), measured))
     blocks += [f"- {note}" for note in part.notes]
     return "\n\n".join(blocks)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from mailer.delivery.checkpoints import outcomes, permission
+from mailer.delivery.checkpoints import outcomes, permission, recipients
 from mailer.delivery.worklist import Claim, Result, WorkItem, user_ids
 from mailer.messages.recipient import Recipient
 from mailer.pacing.admission import Admission
@@ -192,6 +192,56 @@ def test_usual_checkpoint_asks_once(db: Database, add_users: Any, monkeypatch: p
 
     assert list(checkpoint.items) == list(items)
     assert checkpoint.running
+
+
+@st.composite
+def directories(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Up to 40 users of whom some match, some may not be written to, and some share an address."""
+    users = []
+    for number in range(draw(st.integers(0, 40))):
+        fields = {"active": st.sampled_from([True, True, True, False]), "name": words}
+        fields["email"] = st.sampled_from([f"u{number}@example.com", "Same@example.com", "gone@example.com", None])
+        fields["unsubscribed_at"] = st.sampled_from([None, None, NOW - 5, NOW + 5])
+        users.append({**user_row(number), **draw(st.fixed_dictionaries(fields))})
+    return users
+
+
+@SEVERAL
+@given(users=directories(), query=st.sampled_from([{}, {"active": True}, {"_id": {"$gt": "user00007"}}]), st_=st.data())
+def test_whoever_has_no_record_is_found_the_same_with_and_without_a_look_at_records(
+    db: Database, users: list[dict[str, Any]], query: dict[str, Any], st_: st.DataObject
+) -> None:
+    claim = replace(CLAIM, first_id="user00002", last_id="user00030", merged=st_.draw(st.booleans()))
+    limit = st_.draw(st.sampled_from([None, 1, 7]))
+    with undone(db) as connection:
+        text_of = dict.fromkeys(("sender_name", "sender", "subject", "body"), "x") | {"query": query, "dry_run": False}
+        times = {**dict.fromkeys(("created_at", "due_at", "turn_at", "fence"), 1), "started_at": NOW}
+        campaign = {"id": CLAIM.campaign_id, "caller_id": "c", "state": "running", **text_of, **times}
+        connection.execute(insert(Campaign).values(campaign))
+        if users:
+            connection.execute(insert(User), users)
+        refused = {"address": "gone@example.com", "campaigns": 3, "campaign_ids": "a b c", "reply": "no"}
+        connection.execute(insert(RefusedAddress).values(**refused, refused_at=NOW - 1, suppressed_at=NOW - 1))
+        quick = recipients.due_items(connection, claim, NOW, limit=limit)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(recipients._ANY_RECORD, "rows", lambda *_: [(1,)])
+            careful = recipients.due_items(connection, claim, NOW, limit=limit)
+    assert quick == careful
+    assert [type(item) for item in quick] == [WorkItem] * len(quick)
+    assert all(isinstance(item.recipient, Recipient) for item in quick)
+
+
+def test_record_in_the_batch_is_looked_at(db: Database, add_users: Any) -> None:
+    add_users(db, 5)
+    harness = Harness(db)
+    harness.accept(priority=Priority.NORMAL)
+    harness.plan()
+    claim = harness.outbox.claim()
+    items = harness.outbox.due_items(claim)
+    harness.outbox.checkpoint(claim, [Result(items[0], DeliveryStatus.SENT, 1, 0, "250 ok")], items[1:2], 4)
+    assert [item.recipient.user_id for item in harness.outbox.due_items(claim)] == [
+        item.recipient.user_id for item in items[1:]
+    ]
 
 
 def test_error_of_the_driver_is_sqlalchemys_and_tells_no_value(db: Database) -> None:

@@ -1,5 +1,7 @@
 """The commands that work on the database, in process."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -16,6 +18,7 @@ from mailer.callers.tokens import Tokens
 from mailer.campaigns.export import COLUMNS
 from mailer.cli import main
 from mailer.cli.output import moment, print_rows, printable
+from mailer.delivery.flight import trial
 from mailer.directory.imports import upsert_documents
 from mailer.pacing.shared_slots import SharedSlots
 from mailer.selector import database_at
@@ -196,14 +199,45 @@ def test_config_check_shows_what_is_in_force_and_finds_all_well(run, tmp_path: P
         "engine: local",
         "settings: ok",
         "database: ok",
+        "state: ok",
         "transport: ok",
     ]
     assert "Note: MAILER_SITE_URL is not https: http://127.0.0.1:8000" in result.stderr
     answer = json.loads(run("config", "check", "--json").stdout)
-    assert [answer[part] for part in ("settings", "database", "transport")] == [None] * 3
+    assert [answer[part] for part in ("settings", "database", "state", "transport")] == [None] * 4
     assert answer["inForce"]["database"] == f"{tmp_path}/mailer.db"
     assert len(answer["warnings"]) == 2
     assert "hunter2" not in json.dumps(answer) + result.output
+
+
+def test_config_check_tries_the_folder_for_flight_records_and_leaves_nothing_in_it(run, monkeypatch, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path / "file"))
+    assert re.fullmatch(rf"state: {tmp_path}/file/flight/\w+: Not a directory", failed(run("config", "check"), 1))
+    monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path / "state"))
+    assert run("config", "check").exit_code == 0
+    assert [path for path in (tmp_path / "state").rglob("*") if not path.is_dir()] == []
+
+
+def test_folder_without_locks_is_trouble(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # as on some network filesystems: it says yes to everybody
+    assert failed(run("config", "check"), 1).endswith(": its files cannot be locked")
+    refusal = OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(refusal))
+    assert failed(run("config", "check"), 1).endswith(": No locks available")
+
+
+@pytest.mark.parametrize(("kind", "place"), [("tmpfs", "memory"), ("overlay", "the container's own layer")])
+def test_folder_that_goes_away_with_a_container_is_noted(
+    run, monkeypatch, tmp_path: Path, kind: str, place: str
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw shared:1 - {kind} x rw\n")
+    monkeypatch.setattr(trial, "_MOUNTS", mounts)
+    said = [line for line in run("config", "check").stderr.splitlines() if "MAILER_STATE_DIR" in line]
+    assert [f" is in {place} and does not outlive a container; use a volume there" in line for line in said] == [True]
+    mounts.write_text(f"1 0 0:2 / / rw - {kind} x rw\n2 1 8:1 / {tmp_path} rw - ext4 /dev/a rw\n")
+    assert "MAILER_STATE_DIR" not in run("config", "check").stderr
 
 
 def test_password_of_the_database_is_not_shown(run, monkeypatch: pytest.MonkeyPatch, postgresql_url: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 from typing import cast
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.drills import rounds
 from tests.test_smtp_dialogue import GOOD, REPLIES, MemoryConnection, MemorySocket, messages
-from transports.base import Message, Outcome, TransportUnavailable, vouched_message
+from transports.base import Message, Outcome, Status, TransportUnavailable, sent_outcome, vouched_message
 from transports.smtp.dialogue import Steps, Timeouts
 from transports.smtp.multiplexer import DrawMessage, SessionMultiplexer
 from transports.smtp.paced_messages import PacedMessages
@@ -150,3 +150,17 @@ def test_usual_replies_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert len([each for each in seen if "Status.SENT" in str(each)]) == 30
     assert taken == ["250 taken"] * 28  # all but the last of each connection
+
+
+@given(st.text(), st.text(), st.text(), st.binary())
+def test_what_is_made_quickly_is_as_its_constructor_makes_it(one: str, two: str, three: str, content: bytes) -> None:
+    message, outcome = vouched_message(one, two, three, content), sent_outcome(one, two)
+    assert (message, outcome) == (Message(one, two, three, content), Outcome(one, Status.SENT, two))
+    assert (hash(message), repr(outcome)) == (
+        hash(Message(one, two, three, content)),
+        repr(Outcome(one, Status.SENT, two)),
+    )
+    assert (message.vouched, replace(message, content=b"x").vouched) == (True, False)
+    for made in (message, outcome):
+        with pytest.raises(FrozenInstanceError):
+            made.id = "x"  # type: ignore[misc]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Self
 
@@ -62,9 +62,19 @@ def vouched_message(message_id: str, sender: str, recipient: str, content: bytes
     All of it is ASCII. Both addresses can be written in SMTP as they stand. The content ends with CRLF, has no other
     line end, and no line of it begins with a dot.
     """
-    message = Message(message_id, sender, recipient, content)
-    object.__setattr__(message, "vouched", True)
+    message = _new(Message)  # as `Message(…)` would make it, which takes twice as long to write into a frozen instance
+    _set_id(message, message_id)
+    _set_sender(message, sender)
+    _set_recipient(message, recipient)
+    _set_content(message, content)
+    _set_vouched(message, True)
     return message
+
+
+_new = object.__new__
+_set_id, _set_sender, _set_recipient, _set_content, _set_vouched = (
+    getattr(Message, one.name).__set__ for one in fields(Message)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,19 @@ class Outcome:
     status: Status
     reply: str = ""
     about: About = About.MESSAGE
+
+
+def sent_outcome(message_id: str, reply: str) -> Outcome:
+    """The outcome of a message that was sent: the most frequent one, made as quickly as `vouched_message` makes its."""
+    outcome = _new(Outcome)
+    _set_outcome_id(outcome, message_id)
+    _set_status(outcome, Status.SENT)
+    _set_reply(outcome, reply)
+    _set_about(outcome, About.MESSAGE)
+    return outcome
+
+
+_set_outcome_id, _set_status, _set_reply, _set_about = (getattr(Outcome, one.name).__set__ for one in fields(Outcome))
 
 
 class TransportError(Exception):

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
 from mailer.delivery.checkpoints import permission, reach, taking
+from mailer.delivery.checkpoints.recipients import due_items
 from mailer.delivery.checkpoints.records import Records
 from mailer.delivery.flight.half import new_number
 from mailer.delivery.flight.recorder import NOBODY, Recorder, Recorders
@@ -28,7 +29,6 @@ from mailer.delivery.worklist import (
     Result,
     Unclaimable,
     WorkItem,
-    due_items,
     user_ids,
 )
 from mailer.interception.rules import EVERYBODY, Interception

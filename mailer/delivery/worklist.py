@@ -1,22 +1,14 @@
-"""Who in a batch is to be attempted, and what came of it: plain values, and the queries that read them."""
+"""Who in a batch is to be attempted, and what came of it: plain values."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
-
-from mailer.audience.conditions import audience_since
-from mailer.audience.shared_addresses import covered_by_another_user
-from mailer.directory.users import find_by_address
 from mailer.messages.recipient import Recipient
-from mailer.storage.database import AnyRow
-from mailer.storage.dialects import driver_rows
-from mailer.storage.erased.people import anybody_erased
-from mailer.storage.models import Campaign, Delivery, DeliveryStatus, Priority, User
+from mailer.storage.models import DeliveryStatus, Priority
 from mailer.suppression.refused_addresses import AddressOutcome
 from transports.base import About
 
@@ -126,52 +118,6 @@ class Checkpoint:
     places: memoryview
 
 
-_PAST = (Delivery.status, Delivery.attempts, Delivery.uncertain_attempts, Delivery.first_at)
-
-
-def due_items(
-    connection: Connection,
-    claim: Claim,
-    now: int,
-    *,
-    mine: ColumnElement[bool] | None = None,
-    limit: int | None = None,
-) -> list[WorkItem]:
-    """Return everyone in the batch who has no final outcome and is due at `now` (ms), ordered by user id.
-
-    `mine` is a condition on users without a record who are in the range: that they belong to this batch and not to one
-    that overlaps with it. With `limit`, at most so many are returned.
-
-    First run, retry after a soft failure and recovery after a crash all start here.
-    """
-    if claim.dry_run:
-        return _dry_run(connection, claim, now)
-    wanted = select(Campaign.query, Campaign.started_at).where(Campaign.id == claim.campaign_id)
-    campaign = connection.execute(wanted).one()
-    untried = and_(Delivery.user_id.is_(None), audience_since(campaign.query, campaign.started_at))
-    if claim.merged:
-        untried = and_(untried, ~covered_by_another_user(claim.campaign_id, campaign.query, campaign.started_at))
-    again = Delivery.due_at <= now
-    if mine is not None:
-        untried, again = and_(untried, mine), and_(again, Delivery.batch == claim.number)
-    in_range = and_(User.id >= claim.first_id, User.id <= claim.last_id)
-    query = _users_and_past(claim.campaign_id).where(in_range, or_(untried, again))
-    rows = driver_rows(connection, query.order_by(User.id).limit(limit))
-    items = [WorkItem(Recipient(row[0], row[1], row[2] or "")) if row[3] is None else _item(row) for row in rows]
-    if anybody_erased(connection):
-        items = sorted([*items, *_due_without_user(connection, claim, again)], key=lambda item: item.recipient.user_id)
-    return items[:limit]
-
-
-def _due_without_user(connection: Connection, claim: Claim, again: ColumnElement[bool]) -> list[WorkItem]:
-    """Those who are to be tried again and were erased: they have no address, so they are recorded as skipped."""
-    in_range = (Delivery.user_id >= claim.first_id, Delivery.user_id <= claim.last_id)
-    mine = and_(Delivery.campaign_id == claim.campaign_id, *in_range)
-    gone = ~select(User.id).where(User.id == Delivery.user_id).exists()
-    rows = connection.execute(select(Delivery.user_id, *_PAST).where(mine, again, gone).order_by(Delivery.user_id))
-    return [_with_past(Recipient(row.user_id, "", ""), row) for row in rows]
-
-
 def within(claim: Claim, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], int]:
     """Return those of `items` for whom there are slots, and how many more there are without a record."""
     if claim.room is None or len(items) <= claim.room:
@@ -188,50 +134,3 @@ def untried(items: Sequence[WorkItem], beyond: int = 0) -> int:
 def user_ids(items: Sequence[WorkItem]) -> str:
     """The ids of `items`, as a JSON array."""
     return json.dumps([item.recipient.user_id for item in items])
-
-
-def items_of(connection: Connection, campaign_id: str, user_ids: Collection[str]) -> list[WorkItem]:
-    """Return these users with their earlier attempts. One who has left the directory has no name and no address."""
-    rows = connection.execute(_users_and_past(campaign_id).where(User.id.in_(user_ids)))
-    known = {row.id: _item(row) for row in rows}
-    return [known.get(user_id) or _item_without_user(connection, campaign_id, user_id) for user_id in user_ids]
-
-
-def _users_and_past(campaign_id: str) -> Select[*tuple[Any, ...]]:
-    mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id == User.id)
-    return select(User.id, User.name, User.email, *_PAST).outerjoin(Delivery, mine)
-
-
-def _item_without_user(connection: Connection, campaign_id: str, user_id: str) -> WorkItem:
-    mine = and_(Delivery.campaign_id == campaign_id, Delivery.user_id == user_id)
-    past = connection.execute(select(*_PAST).where(mine)).one_or_none()
-    return _with_past(Recipient(user_id, "", ""), past)
-
-
-def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
-    """The sender's own address, subscribed or not, if it is due.
-
-    Its name is that of the user who has the address, or that given with the sender, or the address's local part.
-    """
-    mine = and_(Delivery.campaign_id == Campaign.id, Delivery.user_id == claim.first_id)
-    columns = (Campaign.sender, Campaign.sender_name, Delivery.due_at, *_PAST)
-    query = select(*columns).outerjoin(Delivery, mine).where(Campaign.id == claim.campaign_id)
-    row = connection.execute(query).one()
-    user = find_by_address(connection, row.sender)
-    name = (user and user.name) or row.sender_name or row.sender.rpartition("@")[0]
-    due = row.status is None or (row.due_at is not None and row.due_at <= now)
-    return [_with_past(Recipient(claim.first_id, name, row.sender), row)] if due else []
-
-
-def _item(row: AnyRow | tuple[Any, ...]) -> WorkItem:
-    user_id, name, email, status, attempts, uncertain_attempts, first_at = row
-    recipient = Recipient(user_id, name, email or "")
-    if status is None:
-        return WorkItem(recipient)
-    return WorkItem(recipient, DeliveryStatus(status), attempts, uncertain_attempts, first_at)
-
-
-def _with_past(recipient: Recipient, past: AnyRow | None) -> WorkItem:
-    if past is None or past.status is None:
-        return WorkItem(recipient)
-    return WorkItem(recipient, DeliveryStatus(past.status), past.attempts, past.uncertain_attempts, past.first_at)

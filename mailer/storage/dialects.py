@@ -138,9 +138,11 @@ def on_driver(connection: Connection, text: str, values: Mapping[str, Any] | Seq
         connection._handle_dbapi_exception(error, text, None, None, None)
 
 
-def driver_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The rows of a query that differs each time, as the driver has them: for many rows of texts and numbers."""
-    with closing(connection.execute(query)) as result:
+def driver_rows(
+    connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    """The rows of a query that is not the same for all, as the driver has them: for many rows of texts and numbers."""
+    with closing(connection.execute(query, values)) as result:
         return [*result.cursor.fetchall()]
 
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from transports.base import About, Message, Outcome, Status, TransportUnavailable
+from transports.base import About, Message, Outcome, TransportUnavailable, sent_outcome
 from transports.smtp.dialogue import ShortWay, Steps
 from transports.smtp.errors import PipeliningBroken, SessionEnded
 from transports.smtp.paced_messages import PacedMessages
@@ -122,7 +122,7 @@ class SessionMultiplexer:
                 active.leave_short_way(reply)
                 return
             sent = active.pending.popleft().id
-            known[sent] = Outcome(sent, Status.SENT, reply)
+            known[sent] = sent_outcome(sent, reply)
             while drawn and drawn[0] in known:
                 yield known.pop(drawn.popleft())
             steps = short_way.write()

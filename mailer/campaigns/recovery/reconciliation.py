@@ -12,12 +12,13 @@ from mailer.audience.overlapping_batches import OVERLAP, own
 from mailer.audit.log import Act, record
 from mailer.campaigns.hold import batches_in_hand, current_hold
 from mailer.delivery import ledger
+from mailer.delivery.checkpoints.recipients import due_items, items_of
 from mailer.delivery.checkpoints.records import Records
 from mailer.delivery.flight.half import new_number
 from mailer.delivery.flight.recorder import NOBODY
 from mailer.delivery.flight.settlement import STOPPED_WORKER, Left, settled
 from mailer.delivery.minutes import RecordedOutcomes, recording
-from mailer.delivery.worklist import Claim, Result, WorkItem, due_items, items_of
+from mailer.delivery.worklist import Claim, Result, WorkItem
 from mailer.errors import InvalidState
 from mailer.messages.template import delivery_id
 from mailer.observer import UNOBSERVED

@@ -10,6 +10,8 @@ import click
 from app import build
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
+from mailer.delivery.flight.folder import RecordFolder, folder_for
+from mailer.delivery.flight.trial import passing_place, trouble_with
 from mailer.errors import ConfigError
 from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
@@ -27,7 +29,8 @@ def config() -> None:
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; of a part that works, the problem is null.")
 def check(as_json: bool) -> None:
-    """Show the settings in force and check them, the database, the transport and the broker, sending nothing.
+    """Show the settings in force and check them, the database, the folder for flight records, the transport and the
+    broker, sending nothing.
 
     Exit code 2 if a setting is wrong or is none that there is, 1 if something does not answer.
     """
@@ -38,11 +41,11 @@ def check(as_json: bool) -> None:
     unknown = [str(one) for one in unknown_settings()]
     try:
         settings = Settings.from_env()
-        in_force, found = _examine(settings)
+        in_force, found, notes = _examine(settings)
     except ConfigError as error:
         raise Misuse("; ".join([str(error), *unknown])) from error
     problems = {"settings": "; ".join(unknown) or None, "database": None, **found}
-    warnings = (*secret_file_warnings(), *setting_warnings(settings))
+    warnings = (*secret_file_warnings(), *setting_warnings(settings), *notes)
     if as_json:
         print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings})
     else:
@@ -55,20 +58,28 @@ def check(as_json: bool) -> None:
         raise Failure("; ".join(f"{part}: {trouble}" for part, trouble in found.items() if trouble))
 
 
-def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None]]:
-    """What is in force, with no secret in it, and the trouble of each part beside the database."""
+def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None], tuple[str, ...]]:
+    """What is in force, with no secret in it; the trouble of each part beside the database; and what to think about."""
     services = build(settings)
     shown = {"database": services.db.place, "transport": shown_url(settings.transport)}
     shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
+    records = folder_for(services.db, settings.state_dir)
+    found, notes = {"state": trouble_with(records)}, _notes(records)
     try:
         if rates := in_words(services.db, services.transport):
             shown["rates"] = "; ".join(rates)
-        return shown, {"transport": _trouble_of(services.transport), **services.engine.unreachable()}
+        return shown, {**found, "transport": _trouble_of(services.transport), **services.engine.unreachable()}, notes
     except TransportUnavailable as error:
-        return shown, {"transport": str(error)}
+        return shown, {**found, "transport": str(error)}, notes
     finally:
         services.transport.close()
         services.db.close()
+
+
+def _notes(records: RecordFolder) -> tuple[str, ...]:
+    place = passing_place(records)
+    said = f"MAILER_STATE_DIR: {records.path} is in {place} and does not outlive a container; use a volume there"
+    return (said,) if place else ()
 
 
 def _trouble_of(transport: Transport) -> str | None:

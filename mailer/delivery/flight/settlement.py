@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from mailer.delivery.checkpoints.recipients import items_of
 from mailer.delivery.checkpoints.taking import Due
 from mailer.delivery.flight.places import results_from
 from mailer.delivery.flight.recorder import NOBODY, Intent
-from mailer.delivery.worklist import Claim, Result, items_of
+from mailer.delivery.worklist import Claim, Result
 from mailer.storage.database import AnyRow
 from mailer.storage.models import DeliveryStatus
 

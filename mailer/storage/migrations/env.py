@@ -4,7 +4,8 @@ from alembic import context
 
 from mailer.storage.models import Base
 
-context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Base.metadata, transactional_ddl=False
-)
+connection = context.config.attributes["connection"]
+if not connection.in_transaction():  # alembic would begin its own, and commit it after the first migration
+    connection.begin()
+context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=False)
 context.run_migrations()
