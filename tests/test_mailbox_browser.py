@@ -88,7 +88,8 @@ def test_link_of_a_message_unsubscribes_and_the_message_does_nothing_else(
         sign_in(browser, service, headers)
         browser.get(f"{service.url}/mailer/campaigns/{campaign_id}/outcomes")
         browser.find_element(By.CSS_SELECTOR, "tbody tr:nth-child(2) a").click()
-        assert "user00001@example.com" in browser.find_element(By.CSS_SELECTOR, ".facts").text
+        there = text_to_be_present_in_element((By.CSS_SELECTOR, ".facts"), "user00001@example.com")
+        WebDriverWait(browser, SECONDS).until(there)
         message = browser.current_url
 
         browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe"))
@@ -124,15 +125,18 @@ def test_list_shows_new_messages_by_itself_and_finds_them(service: Service, tmp_
 
         browser.find_element(By.ID, "q").send_keys("to:user00002")
         browser.find_element(By.CSS_SELECTOR, ".find button").click()
+        WebDriverWait(browser, SECONDS).until(lambda one: len(one.find_elements(By.CSS_SELECTOR, ".mails li")) == 1)
         [found] = browser.find_elements(By.CSS_SELECTOR, ".mails li")
         assert "user00002@example.com" in found.text
         found.find_element(By.TAG_NAME, "a").click()
-        assert browser.find_element(By.TAG_NAME, "h1").text == "First"
+        WebDriverWait(browser, SECONDS).until(text_to_be_present_in_element((By.TAG_NAME, "h1"), "First"))
         browser.find_element(By.XPATH, "//button[normalize-space()='Delete this message']").click()
-        assert len(browser.find_elements(By.CSS_SELECTOR, ".mails li")) == 2
+        WebDriverWait(browser, SECONDS).until(lambda one: len(one.find_elements(By.CSS_SELECTOR, ".mails li")) == 2)
         browser.find_element(By.CSS_SELECTOR, "details.more summary").click()
         browser.find_element(By.XPATH, "//button[normalize-space()='Delete all']").click()
-        assert "No message yet" in browser.page_source
+        WebDriverWait(browser, SECONDS).until(
+            text_to_be_present_in_element((By.CSS_SELECTOR, ".empty"), "No message yet")
+        )
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core in tests/clients/node_modules")
