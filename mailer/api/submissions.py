@@ -13,6 +13,7 @@ from mailer.api.schemas import MailerSchema
 from mailer.callers.tokens import SEND_URGENT, Caller
 from mailer.campaigns.accept import Accepted, First, accept, nothing_first
 from mailer.campaigns.draft import Draft, make_draft
+from mailer.campaigns.referrals import verify_now
 from mailer.engines import Engine
 from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
@@ -33,10 +34,15 @@ class Submissions:
     observer: Observer = UNOBSERVED
 
     def checked(self, caller: Caller, payload: Mapping[str, Any]) -> Draft:
-        """The draft of a request that the schema has read. Raises `NotAuthorized` and what `make_draft` raises."""
+        """The draft of a request that the schema has read.
+
+        Raises `NotAuthorized`, and what `make_draft` and `referrals.verify` raise.
+        """
         if payload["priority"] is Priority.URGENT:
             caller.require(SEND_URGENT)
-        return make_draft(self.settings, **payload)
+        draft = make_draft(self.settings, **payload)
+        verify_now(self.db, draft.query, caller.reach)
+        return draft
 
     def accepted(self, caller: Caller, draft: Draft, key: str | None, *, first: First = nothing_first) -> Accepted:
         """Accept it; with a `key`, once. `first` is done in the same transaction. Raises `IdempotencyConflict`."""

@@ -14,6 +14,7 @@ from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Caller
 from mailer.campaigns.checks.lint import about_directory
 from mailer.campaigns.draft import make_draft
+from mailer.campaigns.referrals import verify_now
 from mailer.campaigns.saved_drafts import Typed
 from mailer.errors import InvalidQuery, MailerError, NotFound
 from mailer.messages.placeholders import UNSUBSCRIBE
@@ -45,6 +46,7 @@ class Looks:
         """Look at the audience of what was typed, whether the rest could be sent or not."""
         try:
             selector = self._selector(typed)
+            verify_now(self._parts.db, selector, caller.reach)
             self._limiter.hit("looks", caller.user_id)
             audience = self.measured(selector)
             with self._parts.directory_reads.slot():

@@ -74,7 +74,7 @@ def add_routes(blueprint: Blueprint, composing: Callable[[View], View], pages: C
 
     @blueprint.get("/compose/<draft_id>/preview/html")
     @composing
-    def show_html(draft_id: str) -> Response:
+    def show_preview_html(draft_id: str) -> Response:
         """The HTML alone, for the frame on that page; `scheme` is light or dark."""
         try:
             _, draft = _draft(pages, draft_id)

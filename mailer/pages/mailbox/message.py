@@ -71,7 +71,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
 
     @blueprint.get("/mailbox/<int:number>/html")
     @sign_ins.required
-    def show_html(number: int) -> Response:
+    def show_kept_html(number: int) -> Response:
         """Its HTML, for the frame; with `images` pictures from elsewhere are loaded."""
         message = opened(find(number)[1])
         page = make_response(framed_html(message))
