@@ -62,7 +62,7 @@ screenshots: .venv/installed-dev
 # Finds the texts of the pages that have changed, and compiles what is translated. New ones stay English until then.
 # German has all of them, the other languages those of the page for recipients.
 translations: .venv/installed-dev
-	cd $(PAGES) && $(PYBABEL) extract -F babel.cfg -k lazy_gettext --no-location -o translations/messages.pot .
+	cd $(PAGES) && $(PYBABEL) extract -F babel.cfg -k lazy_gettext --no-location -o translations/messages.pot . ../mailbox
 	cd $(PAGES) && $(PYBABEL) extract -F babel.cfg --no-location -o translations/recipients.pot templates/unsubscribe.html
 	cd $(PAGES) && $(UPDATE) -i translations/messages.pot -l de
 	cd $(PAGES) && for one in pt_BR fr es; do $(UPDATE) -i translations/recipients.pot -l $$one; done
