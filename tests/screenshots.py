@@ -5,6 +5,7 @@ It starts a service over sample data, signs in with a real browser by a login li
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
@@ -22,10 +23,11 @@ from sqlalchemy import insert
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers import login_links
 from mailer.callers.tokens import PERMISSIONS
-from mailer.campaigns import control
+from mailer.campaigns import control, saved_drafts
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import make_draft
 from mailer.directory.documents import role_lines
+from mailer.mailbox import reading
 from mailer.settings import Settings
 from mailer.storage.models import User
 from tests.conftest import chromium
@@ -62,7 +64,8 @@ MINUTE = 60_000
 class Shot:
     """One picture: its file, the page below `/mailer/`, how wide the window is, how high at most, and the scheme.
 
-    In the path, `{running}`, `{issues}` and `{paused}` are ids of campaigns in these states, `{person}` is a user's id.
+    In the path, `{running}`, `{issues}` and `{paused}` are ids of campaigns in these states, `{person}` is a user's id,
+    `{draft}` a draft's, and `{message}` the number of a message in the mailbox.
     `press` is a CSS selector of what is clicked first.
     """
 
@@ -77,9 +80,9 @@ class Shot:
 SHOTS: Sequence[Shot] = (
     Shot("campaigns.png", ""),
     Shot("campaign.png", "campaigns/{running}", scheme="dark"),
-    Shot("outcomes.png", "campaigns/{issues}/outcomes?status=failed"),
-    Shot("system.png", "system"),
-    Shot("audit-log.png", "system/audit-log", scheme="dark"),
+    Shot("compose.png", "compose/{draft}?look=1", height=1000),
+    Shot("mailbox.png", "mailbox/{message}", height=900),
+    Shot("system.png", "system", scheme="dark"),
     Shot("phone.png", "campaigns/{running}", width=390, height=800),
 )
 
@@ -125,6 +128,10 @@ def fill(service: Service) -> dict[str, str]:
     with acting(Actor(WHO, Via.API, "192.0.2.7")):
         control.pause(service.db, ids["paused"], None)
     service.db.clock = clock
+    ids["draft"] = saved_drafts.new_id()
+    query = json.dumps({"roles": "admin", "language": {"$in": ["de", "es"]}})
+    typed = saved_drafts.Typed("News <news@example.com>", "", "Maintenance on [Site_Name]", BODY, query)
+    saved_drafts.save(service.db, WHO, ids["draft"], typed, 0)
     return ids
 
 
@@ -169,6 +176,7 @@ def main() -> int:
             posted = service.post(headers, subject="What is new in November", body=BODY)
             ids["running"] = posted.headers["Location"].rpartition("/")[2]
             time.sleep(20)  # for something to be seen of it, and for the process to say that it is alive
+            ids["message"] = str(reading.latest(service.db, None).id)
             for path in take(service, browser, ids):
                 size = path.stat().st_size
                 click.echo(f"{path.name}: {size} bytes")
