@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import delete, insert, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import SchemaItem
 
 from mailer.errors import ConfigError
@@ -155,3 +156,38 @@ def test_writers_wait_for_each_other(db: Database) -> None:
         thread.join()
     with db.read() as connection:
         assert connection.execute(select(RateLimit.hits)).scalar_one() == 100
+
+
+def test_connection_to_sqlite_is_used_again_unless_it_met_an_error(sqlite_db: Database) -> None:
+    with sqlite_db.read() as first:
+        pass
+    used = []
+    with suppress(RuntimeError), sqlite_db.write() as second:
+        used.append(second)
+        raise RuntimeError
+    assert used == [first]
+    with sqlite_db.write(durable=False) as third:
+        assert third is not first
+        third.execution_options(yield_per=5)  # is of no concern to whoever has the connection next
+    with sqlite_db.read() as fourth:
+        assert fourth is not third
+        assert fourth.get_execution_options() == sqlite_db.engine.get_execution_options()
+
+
+def test_connections_to_sqlite_go_back_to_the_pool_where_somebody_may_wait_for_one(sqlite_db: Database) -> None:
+    pool = sqlite_db.engine.pool
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(sqlite_db.read())
+    assert pool.overflow() <= 0  # type: ignore[attr-defined]
+    assert pool.checkedout() == 0  # type: ignore[attr-defined]
+    with sqlite_db.read():
+        pass
+    assert pool.checkedout() == 1  # type: ignore[attr-defined]
+    sqlite_db.close()
+    assert sqlite_db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_what_is_not_begun_by_the_database_is_refused_on_sqlite(sqlite_db: Database) -> None:
+    with sqlite_db.engine.connect() as connection, pytest.raises(OperationalError, match="rolled back"):
+        connection.execute(select(RateLimit.hits))
