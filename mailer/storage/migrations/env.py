@@ -5,7 +5,7 @@ from alembic import context
 from mailer.storage.models import Base
 
 connection = context.config.attributes["connection"]
-if not connection.in_transaction():  # alembic would begin its own, and commit it after the first migration
+if not connection.in_transaction():  # on SQLite `Database` has begun one past SQLAlchemy; Alembic would begin its own
     connection.begin()
 context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=False)
 context.run_migrations()
