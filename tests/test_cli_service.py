@@ -121,7 +121,7 @@ def test_wrong_token_is_refused_and_not_shown(run, tmp_path: Path) -> None:
 
 
 def test_service_that_is_not_there_is_one_line(run, tmp_path: Path) -> None:
-    assert failed(send(run, tmp_path, MAILER_SITE_URL="http://127.0.0.1:1"), 1).startswith("no answer from http://127.")
+    assert failed(send(run, tmp_path, MAILER_SITE_URL="http://127.0.0.1:1"), 4).startswith("no answer from http://127.")
 
 
 @pytest.mark.parametrize(

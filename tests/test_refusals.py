@@ -337,6 +337,7 @@ def test_campaigns_refused_at_the_same_moment_all_count(db: Database) -> None:
 def test_outcomes_without_a_refusal_ask_nothing_of_the_database(db: Database) -> None:
     with db.write() as closed:
         pass
+    db.close()
     refused_addresses.count(closed, "campaign", [said("sent"), said("sent", "b@x.org")], START, 3)
     for outcome in (said("refused"), AddressOutcome("a@x.org", None, refused_before=True)):
         with pytest.raises(ResourceClosedError):  # where there is something to write it does try
