@@ -133,7 +133,7 @@ def test_what_processes_share_is_shared_and_what_is_old_is_forgotten(url: str, t
         with service.db.write() as connection:
             connection.execute(update(Campaign).values(finished_at=Campaign.finished_at - 2 * DAY))
             connection.execute(update(ScheduledTask).where(ScheduledTask.name == TASK).values(due_at=0))
-        for _ in attempts(30, pause=0.2):
+        for _ in attempts(30):
             with service.db.read() as connection:
                 kept = connection.scalar(select(func.count()).where(Delivery.address.is_not(None)))
                 if not kept and connection.scalar(select(Campaign.body)) == "":
