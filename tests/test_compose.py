@@ -22,8 +22,8 @@ from mailer.audience.field_values import KnownFieldValues, field_values
 from mailer.audience.preview import measure
 from mailer.campaigns import saved_drafts
 from mailer.campaigns.accept import accept
+from mailer.campaigns.checks.message_checks import GMAIL, about_message, checks
 from mailer.campaigns.draft import make_draft
-from mailer.campaigns.message_checks import GMAIL, about_message, checks
 from mailer.campaigns.saved_drafts import DraftSent, StaleDraft, TooManyDrafts, Typed
 from mailer.errors import NotFound
 from mailer.messages.addresses import Mailbox, parse_mailbox, written

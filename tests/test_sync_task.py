@@ -77,7 +77,7 @@ def test_result_is_on_record_with_the_merge(machines: Machines) -> None:
     assert record
     assert (record.done_at, record.error, record.due_at) == (START, None, START + PERIOD)
     counted = {"created": 7, "updated": 0, "unchanged": 0, "deactivated": 0, "malformed": 0}
-    assert record.result == {**counted, "problems": []}
+    assert record.result == {**counted, "erased": 0, "problems": []}
     assert machines.task().trouble() is None
 
 

@@ -13,7 +13,6 @@ from mailer.api.schemas import MailerSchema
 from mailer.callers.tokens import SEND_URGENT, Caller
 from mailer.campaigns.accept import Accepted, First, accept, nothing_first
 from mailer.campaigns.draft import Draft, make_draft
-from mailer.campaigns.referrals import verify_now
 from mailer.engines import Engine
 from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
@@ -34,15 +33,10 @@ class Submissions:
     observer: Observer = UNOBSERVED
 
     def checked(self, caller: Caller, payload: Mapping[str, Any]) -> Draft:
-        """The draft of a request that the schema has read.
-
-        Raises `NotAuthorized`, and what `make_draft` and `referrals.verify` raise.
-        """
+        """The draft of a request that the schema has read. Raises `NotAuthorized` and what `make_draft` raises."""
         if payload["priority"] is Priority.URGENT:
             caller.require(SEND_URGENT)
-        draft = make_draft(self.settings, **payload)
-        verify_now(self.db, draft.query, caller.reach)
-        return draft
+        return make_draft(self.settings, **payload)
 
     def accepted(self, caller: Caller, draft: Draft, key: str | None, *, first: First = nothing_first) -> Accepted:
         """Accept it; with a `key`, once. `first` is done in the same transaction. Raises `IdempotencyConflict`."""

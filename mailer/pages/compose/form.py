@@ -14,6 +14,7 @@ from mailer.api.submissions import Submissions, read_fields
 from mailer.audience.field_values import Value
 from mailer.callers.tokens import Caller
 from mailer.campaigns.draft import Draft
+from mailer.campaigns.referrals import verify_now
 from mailer.campaigns.saved_drafts import Typed
 from mailer.errors import (
     InvalidFromAddress,
@@ -121,7 +122,9 @@ def check(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Draft
 def _checked(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Draft | None, Problems]:
     """The draft, or the first mistakes."""
     try:
-        return submissions.checked(caller, read_fields(payload_of(typed))), {}
+        draft = submissions.checked(caller, read_fields(payload_of(typed)))
+        verify_now(submissions.db, draft.query, caller.reach)
+        return draft, {}
     except InvalidParams as error:
         return None, dict(error.details.get("fields", {error.details.get("field", ""): error.text}))
     except MailerError as error:
