@@ -21,12 +21,21 @@ from mailer.audience.earlier import Earlier, narrowed
 from mailer.campaigns import control, progress
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
+from mailer.campaigns.reports.report import report
 from mailer.delivery.tallies.domains import DomainCounts
 from mailer.pages.campaigns.charts import MOST_BARS, bars, domain_bars
 from mailer.pages.campaigns.listing import GROUPS
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign, CampaignAnswer, CampaignDomain, CampaignMinute, CampaignState, User
+from mailer.storage.models import (
+    Campaign,
+    CampaignAnswer,
+    CampaignDomain,
+    CampaignMinute,
+    CampaignState,
+    RefusedAddress,
+    User,
+)
 from tests.conftest import user_row
 from tests.drills import rounds
 from tests.harness import MINUTE, START, Harness
@@ -134,6 +143,42 @@ def test_who_was_skipped_and_why_is_told_in_numbers(client: FlaskClient, any_db:
     assert ask(client, any_db, f"{harness.campaign_id}/report")["report"]["leftOut"] == [
         {"reason": "Unsubscribed.", "count": 4}
     ]
+
+
+def test_who_was_left_out_from_the_start_is_counted(db: Database) -> None:
+    """Each person once, by the first reason that there is."""
+    harness = Harness(db, **LIMITS)
+    with db.write() as connection:
+        rows = [user_row(number) for number in range(30, 40)]
+        rows[0] |= {"unsubscribed_at": 1, "active": False}
+        rows[1] |= {"unsubscribed_at": 1}
+        rows[2] |= {"email": None}
+        rows[3] |= {"email": "bad@example.com"}
+        connection.execute(insert(User), rows)
+        refused = {"address": "bad@example.com", "campaigns": 1, "refused_at": 1, "suppressed_at": 1}
+        refused |= {"reply": "", "campaign_ids": ""}
+        connection.execute(insert(RefusedAddress), refused)
+    harness.accept({"_id": {"$gte": "user00030"}})
+    harness.run()
+    counts = {"suppressed": 1, "deactivated": 1, "unsubscribed": 1, "no_address": 1}
+    assert report(db, harness.progress()).from_the_start == counts
+    assert harness.progress().planned == 6
+    harness.accept(dry_run=True)
+    harness.run()
+    assert report(db, harness.progress()).from_the_start == {}
+
+
+def test_left_out_from_the_start_is_shown_with_its_reasons(client: FlaskClient, any_db: Database) -> None:
+    campaign_id = add_campaign(
+        any_db, left_out={"suppressed": 2, "deactivated": 0, "unsubscribed": 71, "no_address": 1}
+    )
+    page = words(show(client, campaign_id))
+    assert "Who was left out from the start, and why" in page
+    assert "unsubscribed 71 address suppressed 2 no valid address 1" in page
+    told = ask(client, any_db, f"{campaign_id}/report")["report"]["fromTheStart"]
+    assert told == {"suppressed": 2, "deactivated": 0, "unsubscribed": 71, "noAddress": 1}
+    nothing = add_campaign(any_db, campaign_id="other")
+    assert "from the start" not in words(show(client, nothing))
 
 
 def test_uncertain_is_explained_and_tried_again_only_when_asked_for(client: FlaskClient, any_db: Database) -> None:

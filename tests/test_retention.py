@@ -28,7 +28,7 @@ TABLES = {
 }
 # who it was for, by id, and what came of it: a purge keeps these, and without them the rows are lost
 KEPT = {
-    "campaigns": {"id", "caller_id", "state", "priority", "not_reached"},
+    "campaigns": {"id", "caller_id", "state", "priority", "not_reached", "left_out"},
     "batches": {"campaign_id", "domain", "first_id", "last_id", "state", "attempting"},
     "deliveries": {"campaign_id", "user_id", "status"},
     "same_refusals": {"campaign_id"},

@@ -54,13 +54,21 @@ def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limi
     """
     who, everyone = merged_audience(query) if merge else audience(query), audience(query)
     with db.read(limit=limit) as connection:
-        count, suppressed = (_count(connection, which) for which in (who, suppressed_audience(query)))
+        count = _count(connection, who)
         shared = _count(connection, everyone) - count if merge else 0
-        deactivated, unsubscribed, no_address = connection.execute(left_out_by_reason(query)).one()
+        without = left_out(connection, query)
         chosen = select(User.id, User.name, User.email).where(who).order_by(User.id).limit(SAMPLE)
         rows = connection.execute(chosen).all()
     sample = tuple(Sampled(row.id, row.name, masked(row.email or "")) for row in rows)
-    return Audience(count, suppressed, deactivated, unsubscribed, no_address, shared, sample)
+    return Audience(count, **without, shared_address=shared, sample=sample)
+
+
+def left_out(connection: Connection, query: Mapping[str, Any]) -> dict[str, int]:
+    """How many whom `query` selects are not in its audience, by the reasons that `Audience` has for one person."""
+    deactivated, unsubscribed, no_address = connection.execute(left_out_by_reason(query)).one()
+    suppressed = _count(connection, suppressed_audience(query))
+    counts = {"suppressed": suppressed, "deactivated": deactivated, "unsubscribed": unsubscribed}
+    return {**counts, "no_address": no_address}
 
 
 def _count(connection: Connection, which: ColumnElement[bool]) -> int:

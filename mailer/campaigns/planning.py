@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, insert, or_, select
 
+from mailer.audience.preview import left_out
 from mailer.campaigns import batch_ranges
 from mailer.campaigns.batch_ranges import Range
 from mailer.delivery import resting, turns
@@ -115,11 +116,13 @@ class Planner:
     def _plan(self, campaign: Unplanned) -> None:
         with self._db.read(limit=self._limit) as connection:
             ranges = self._cut(connection, campaign)
+            without = None if campaign.dry_run else left_out(connection, _query(connection, campaign))
         with self._db.write() as connection:
             now = self._db.clock(connection)
             state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
             values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
             values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
+            values |= {} if without is None else {"left_out": without}
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
             if held and ranges:
                 self._domains.register(connection, sorted({one.domain for one in ranges if one.domain}))
@@ -131,9 +134,13 @@ class Planner:
     def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Range]:
         if campaign.dry_run:
             return _dry_run(connection, campaign)
-        query = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
-        domains = self._domains.domains
+        query, domains = _query(connection, campaign), self._domains.domains
         return batch_ranges.cut(connection, query, self._batch_size, merge=self._merge, domains=domains)
+
+
+def _query(connection: Connection, campaign: Unplanned) -> Mapping[str, Any]:
+    query: Mapping[str, Any] = connection.execute(select(Campaign.query).where(Campaign.id == campaign.id)).scalar_one()
+    return query
 
 
 def _rest(db: Database, campaign: Unplanned, error: Exception) -> None:

@@ -48,6 +48,15 @@ class LeftOutSchema(Schema):
     count = fields.Integer()
 
 
+class FromTheStartSchema(Schema):
+    """Whom the query selected, and who could not be written to when it was planned."""
+
+    suppressed = fields.Integer()
+    deactivated = fields.Integer()
+    unsubscribed = fields.Integer()
+    no_address = fields.Integer(data_key="noAddress")
+
+
 class ReportSchema(Schema):
     """The numbers."""
 
@@ -60,6 +69,9 @@ class ReportSchema(Schema):
     domains = fields.List(fields.Nested(DomainSchema))
     failures = fields.List(fields.Nested(FailureSchema))
     left_out = fields.List(fields.Nested(LeftOutSchema), data_key="leftOut")
+    from_the_start = fields.Nested(
+        FromTheStartSchema, data_key="fromTheStart", metadata={"description": "Empty: not planned, or a dry run."}
+    )
 
 
 class ReportAnswerSchema(SuccessSchema):

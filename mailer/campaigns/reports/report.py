@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, func, select
@@ -13,7 +13,7 @@ from mailer.delivery.minutes import MINUTE
 from mailer.delivery.tallies.answers import AnswerCount, answer_counts
 from mailer.delivery.tallies.domains import DomainCounts, domain_counts
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import CampaignMinute, CampaignState, DeliveryStatus
+from mailer.storage.models import Campaign, CampaignMinute, CampaignState, DeliveryStatus
 
 STOPPED = (CampaignState.CANCELLED, CANCELLING)
 CANCELLED = "The campaign was cancelled."  # as the deliveries have it
@@ -43,13 +43,15 @@ class Report:
     """The numbers of one campaign.
 
     `failures` are grouped by the answer, without what differs between recipients. `left_out` are those who were skipped
-    while it was sent. Whoever could not be written to from the start is in no count.
+    while it was sent. `from_the_start` counts by reason whom the query selected and who could not be written to when it
+    was planned; they are in no other count.
     """
 
     pace: Pace
     domains: Sequence[DomainCounts]
     failures: Sequence[AnswerCount]
     left_out: Sequence[LeftOut]
+    from_the_start: Mapping[str, int]
 
 
 def report(db: Database, one: Progress) -> Report:
@@ -58,10 +60,11 @@ def report(db: Database, one: Progress) -> Report:
         now = db.clock(connection)
         pace = _average(connection, one) if one.finished_at is not None else _lately(connection, one, now)
         domains, answers = domain_counts(connection, one.id), answer_counts(connection, one.id)
+        without = connection.scalar(select(Campaign.left_out).where(Campaign.id == one.id))
     if one.state in STOPPED:  # it has skipped whoever was to be tried again
         domains = [replace(each, skipped=each.skipped + each.deferred, deferred=0) for each in domains]
     failures = [each for each in answers if each.status == DeliveryStatus.FAILED]
-    return Report(pace, domains, failures, _left_out(one, answers))
+    return Report(pace, domains, failures, _left_out(one, answers), without or {})
 
 
 def _lately(connection: Connection, one: Progress, now: int) -> Pace:

@@ -44,6 +44,7 @@ class Campaign(Base):
     fence: Mapped[int]
     fingerprint: Mapped[str | None] = mapped_column(Text)  # of its draft, to notice a repeat; None: a dry run
     # the campaign whose missing recipients its query selects, which therefore sends nothing more
+    left_out: Mapped[dict[str, int] | None] = mapped_column(Document)  # how many from the start, by why
     not_reached: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (
