@@ -160,7 +160,7 @@ def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, 
     if settings.sync_every is not None:
         tasks["sync"] = SyncTask(db, settings)
     if settings.retention is not None:
-        tasks["retention"] = retention_task(db, settings.retention * 1000, lease)
+        tasks["retention"] = retention_task(db, settings.retention * 1000, lease, settings.key_lifetime * 1000)
     return tasks
 
 

@@ -14,9 +14,9 @@ from sqlalchemy import func, select, update
 from mailer.campaigns import control
 from mailer.campaigns.accept import Accepted, accept
 from mailer.campaigns.draft import Draft
-from mailer.campaigns.retention import purge
+from mailer.campaigns.retention import DAY, purge
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign
+from mailer.storage.models import Campaign, IdempotencyKey
 from tests.harness import START
 from tests.service import PAYLOAD, Service
 
@@ -177,3 +177,19 @@ def test_window_is_two_minutes_unless_set(tmp_path, add_users) -> None:
     from mailer.settings import Settings
 
     assert Settings().repeat_window == 120
+
+
+def test_key_is_known_for_as_long_as_the_setting_says(db: Database) -> None:
+    draft = Draft("News", "news@example.com", "Hi", "Hello [unsubscribe]", {}, False)
+    now = [START]
+    db.clock = lambda _connection: now[0]
+    first = accept(db, "ann", draft, "monthly", key_lifetime=40 * DAY)
+    now[0] += 39 * DAY
+    purge(db, DAY, 40 * DAY)
+    assert accept(db, "ann", draft, "monthly", key_lifetime=40 * DAY) == Accepted(first.campaign_id, replayed=True)
+    now[0] += 2 * DAY
+    assert not accept(db, "ann", draft, "monthly", key_lifetime=40 * DAY).replayed
+    now[0] += 90 * DAY
+    purge(db, DAY, 40 * DAY)
+    with db.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(IdempotencyKey)) == 0

@@ -40,9 +40,9 @@ class Submissions:
 
     def accepted(self, caller: Caller, draft: Draft, key: str | None, *, first: First = nothing_first) -> Accepted:
         """Accept it; with a `key`, once. `first` is done in the same transaction. Raises `IdempotencyConflict`."""
-        window = self.settings.repeat_window * 1000
+        times = {"repeat_window": self.settings.repeat_window * 1000, "key_lifetime": self.settings.key_lifetime * 1000}
         everybody = caller.reach is None
-        accepted = accept(self.db, caller.user_id, draft, key, repeat_window=window, everybody=everybody, first=first)
+        accepted = accept(self.db, caller.user_id, draft, key, **times, everybody=everybody, first=first)
         if not accepted.replayed:
             self.observer.accepted()
         self.engine.wake()

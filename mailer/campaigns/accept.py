@@ -19,7 +19,7 @@ from mailer.storage.models import Campaign, CampaignState, IdempotencyKey
 from mailer.storage.notifications import announce_work
 
 ENDED_EARLY = (CampaignState.CANCELLED, CampaignState.FAILED)  # whoever posts the same draft after that wants it sent
-KEY_LIFETIME = 24 * 60 * 60 * 1000  # ms
+DAY = 24 * 60 * 60 * 1000  # ms
 
 _COLUMNS = cast(Table, Campaign.__table__).columns
 _OWN = ("not_reached", "fingerprint", "state", "created_at", "due_at", "turn_at", "fence")
@@ -50,6 +50,7 @@ def accept(
     key: str | None = None,
     *,
     repeat_window: int = 0,
+    key_lifetime: int = DAY,
     everybody: bool = False,
     first: First = nothing_first,
 ) -> Accepted:
@@ -57,8 +58,8 @@ def accept(
 
     What `first` does, at a time in ms since 1970, belongs to the same commit. If it raises, nothing is accepted.
 
-    A caller who repeats a draft with the same `key` within 24 hours gets the first campaign again. Another draft under
-    that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms also gives
+    A caller who repeats a draft with the same `key` within `key_lifetime` ms gets the first campaign again. Another
+    draft under that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms also gives
     the first campaign, unless it is a dry run or that campaign was cancelled or failed (`ENDED_EARLY`).
 
     A campaign that it refers to must be one of the caller's or, with `everybody`, anybody's; `referrals.verify` has
@@ -72,7 +73,7 @@ def accept(
         first(connection, now)
         campaign_id = f"{now:011x}{secrets.token_hex(6)}"
         if key is not None:
-            earlier = _claim_key(connection, caller_id, key, draft, campaign_id, now)
+            earlier = _claim_key(connection, caller_id, key, draft, campaign_id, now=now, lifetime=key_lifetime)
         elif fingerprint is not None and repeat_window:
             earlier = _repeated(connection, caller_id, fingerprint, now, repeat_window)
         else:
@@ -120,7 +121,7 @@ def _repeated(connection: Connection, caller_id: str, fingerprint: str, now: int
 
 
 def _claim_key(
-    connection: Connection, caller_id: str, key: str, draft: Draft, campaign_id: str, now: int
+    connection: Connection, caller_id: str, key: str, draft: Draft, campaign_id: str, *, now: int, lifetime: int
 ) -> str | None:
     """Reserve the key for `campaign_id` and return None, or return the campaign that has the key already.
 
@@ -137,7 +138,7 @@ def _claim_key(
     if earlier is None:
         connection.execute(insert(table).values(caller_id=caller_id, key=key, **values))
         return None
-    if earlier.created_at <= now - KEY_LIFETIME:
+    if earlier.created_at <= now - lifetime:
         connection.execute(update(table).where(mine).values(**values))
         return None
     if earlier.fingerprint != fingerprint:

@@ -34,22 +34,24 @@ class Purged:
     deliveries: int
 
 
-def purge(db: Database, older_than: int) -> Purged:
+def purge(db: Database, older_than: int, key_lifetime: int = DAY) -> Purged:
     """Purge as `purging` does, all of it now."""
-    done = run_steps(purging(db, older_than))
+    done = run_steps(purging(db, older_than, key_lifetime))
     purged = {"campaigns": done["campaigns"], "deliveries": done["deliveries"]}
     with db.write() as connection:
         record(connection, db.clock(connection), Act.PURGE_CAMPAIGNS, older_than_days=older_than // DAY, **purged)
     return Purged(done["campaigns"], done["deliveries"])
 
 
-def retention_task(db: Database, older_than: int, lease: int) -> StepwiseTask:
-    """The purge as a task that all processes share; both times are in ms."""
-    return StepwiseTask(db, TASK, lambda: purging(db, older_than), lease=lease, period=PERIOD)
+def retention_task(db: Database, older_than: int, lease: int, key_lifetime: int = DAY) -> StepwiseTask:
+    """The purge as a task that all processes share; all times are in ms."""
+    return StepwiseTask(db, TASK, lambda: purging(db, older_than, key_lifetime), lease=lease, period=PERIOD)
 
 
-def purging(db: Database, older_than: int) -> Steps:
+def purging(db: Database, older_than: int, key_lifetime: int = DAY) -> Steps:
     """Purge every campaign that ended more than `older_than` ms ago, a step at a time.
+
+    An Idempotency-Key stays for `key_lifetime` ms at least, however soon campaigns are purged.
 
     It deletes what the campaign said (its draft), its reason, its minutes, its counts by answer and domain, its
     messages in the mailbox, and the addresses and replies of its deliveries, since replies quote addresses. Ids,
@@ -65,7 +67,8 @@ def purging(db: Database, older_than: int) -> Steps:
     for campaign_id in campaign_ids:
         yield from _strip(db, campaign_id)
     forgotten = and_(RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
-    yield from delete_in_steps(db, IdempotencyKey, IdempotencyKey.created_at < cutoff)
+    expired = IdempotencyKey.created_at < cutoff - max(0, key_lifetime - older_than)
+    yield from delete_in_steps(db, IdempotencyKey, expired)
     yield from delete_in_steps(db, RefusedAddress, forgotten)
     yield from delete_in_steps(db, RateLimit, RateLimit.expires_at < cutoff)
 

@@ -63,6 +63,7 @@ class Settings:
     audience_timeout: int = 20  # seconds
     planning_timeout: int = 300  # seconds
     repeat_window: int = 120  # seconds; 0: off
+    key_lifetime: int = 86_400  # seconds for which an Idempotency-Key is known
     audit_retention: int = 730 * 86_400  # seconds
     trusted_proxies: tuple[str, ...] = ()
     pages: bool = True  # whether people may sign in to `/mailer/`

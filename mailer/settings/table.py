@@ -46,6 +46,7 @@ READERS: dict[str, readers.Reader] = {
     "audience_timeout": readers.duration(1, 3600),
     "planning_timeout": readers.duration(1, 86_400),
     "repeat_window": readers.duration(0, 86_400),
+    "key_lifetime": readers.duration(3600, 366 * 86_400),
     "audit_retention": readers.duration(86_400, 36_500 * 86_400),
     "pages": lambda env, name: env.bool(name),
     "session_lifetime": readers.duration(300, 30 * 86_400),

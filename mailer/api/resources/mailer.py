@@ -44,7 +44,7 @@ MAX_KEY = 255
 KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same key and request within 24 hours is one campaign, however often it is sent.",
+    "description": "The same key and request within MAILER_KEY_LIFETIME is one campaign, however often it is sent.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
 }
 ACCEPTED = {

@@ -7,6 +7,7 @@ import click
 from mailer.campaigns import retention
 from mailer.cli.database import open_database
 from mailer.cli.options import duration
+from mailer.settings import Settings
 
 
 @click.command()
@@ -20,5 +21,5 @@ from mailer.cli.options import duration
 def purge(older_than: int) -> None:
     """Forget what ended campaigns said and to which addresses; ids, states and counts stay."""
     with open_database() as db:
-        purged = retention.purge(db, older_than)
+        purged = retention.purge(db, older_than, Settings.from_env().key_lifetime * 1000)
     click.echo(f"purged {purged.campaigns} campaigns with {purged.deliveries} deliveries")
