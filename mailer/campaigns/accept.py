@@ -59,8 +59,8 @@ def accept(
     What `first` does, at a time in ms since 1970, belongs to the same commit. If it raises, nothing is accepted.
 
     A caller who repeats a draft with the same `key` within `key_lifetime` ms gets the first campaign again. Another
-    draft under that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms also gives
-    the first campaign, unless it is a dry run or that campaign was cancelled or failed (`ENDED_EARLY`).
+    draft under that key raises `IdempotencyConflict`. Without a key, a draft that is repeated within `repeat_window` ms
+    also gives the first campaign, unless it is a dry run or that campaign was cancelled or failed (`ENDED_EARLY`).
 
     A campaign that it refers to must be one of the caller's or, with `everybody`, anybody's; `referrals.verify` has
     the errors.
