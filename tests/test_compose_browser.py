@@ -30,7 +30,11 @@ def member(number: int) -> dict[str, object]:
     roles = ["user", *(["newsletter"] if number % 2 else [])]
     row = user_row(number, roles=role_lines(roles))
     document = dict(row["document"])  # type: ignore[call-overload]
-    document |= {"roles": roles, "language": "de" if number < 3 else "en", "customFields": {"team": f"t{number % 2}"}}
+    document |= {
+        "roles": roles,
+        "language": "de" if number in (1, 2, 4) else "en",
+        "customFields": {"team": f"t{number % 2}"},
+    }
     return {**row, "document": document}
 
 

@@ -402,6 +402,16 @@ def test_messages_can_be_marked_and_deleted(db: Database) -> None:
     assert reading.count(db, EVERYBODY) == 0
 
 
+def test_two_processes_that_choose_the_same_id_lose_no_message(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [5, 5, 7]
+    monkeypatch.setattr("mailer.mailbox.store.secrets.randbits", lambda _bits: chosen.pop(0))
+    db.clock = lambda _connection: 1_700_000_000_000
+    MailboxStore(db, 100).add([letter(1)])
+    MailboxStore(db, 100).add([letter(2)])
+    assert chosen == []
+    assert len(everything(db)) == 2
+
+
 # forgetting
 
 

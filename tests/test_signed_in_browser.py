@@ -61,7 +61,8 @@ def enter(browser: webdriver.Chrome, service: Service, *permissions: str) -> str
 
 
 def press(browser: webdriver.Chrome, label: str) -> None:
-    browser.find_element(By.XPATH, f"//button[normalize-space()='{label}']").click()
+    there = (By.XPATH, f"//button[normalize-space()='{label}']")
+    WebDriverWait(browser, SECONDS).until(lambda one: one.find_elements(*there))[0].click()
 
 
 def await_state(browser: webdriver.Chrome, state: str) -> None:

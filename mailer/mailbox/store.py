@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import groupby
 
 from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
 from mailer.mailbox.packing import campaign_and_person, pack
 from mailer.mailbox.trimming import trimming
@@ -21,6 +22,7 @@ from transports.base import Message
 _SHIFT = 20  # bits of an id below the milliseconds; half of them tell processes apart, and a row has fewer messages
 _LATEST_TRIM = 1000  # messages after which a process trims, or a tenth of what is kept if that is less
 
+TRIES = 3
 _COLUMNS = ("id", "campaign_id", "caller_id", "received_at", "messages", "size", "packed")
 _ADD = RowUpsert(MailboxArrival, _COLUMNS, lambda new: new)
 _RELAXED = text("SET LOCAL synchronous_commit TO off")
@@ -45,6 +47,16 @@ class MailboxStore:
         self._trim(len(messages))
 
     def _add(self, campaign_id: str, messages: Sequence[Message]) -> None:
+        """Try other ids where another process has had the same: once in a thousand moments that two share."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._insert(campaign_id, messages)
+                break
+            except IntegrityError:
+                if not tries_left:
+                    raise
+
+    def _insert(self, campaign_id: str, messages: Sequence[Message]) -> None:
         caller_id, packed = self._caller(campaign_id), pack(messages)
         size = sum(len(message.content) for message in messages)
         with self._db.write(durable=False) as connection:
