@@ -426,6 +426,7 @@ def test_state_without_a_campaign_says_so(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("states", [(), ("paused",), ("completed_with_issues", "failed")])
+@pytest.mark.ci
 def test_page_of_ten_thousand_campaigns_reads_only_its_own(db: Database, states: tuple[CampaignState, ...]) -> None:
     def work(count: int) -> int:
         with db.write() as connection:

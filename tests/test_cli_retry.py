@@ -132,6 +132,7 @@ def meeting(monkeypatch: pytest.MonkeyPatch, *moods: str) -> None:
 @pytest.mark.parametrize(
     "moods", [("lost",), ("gateway", "lost"), ("busy",), ("patience",), ("lost", "busy")], ids="+".join
 )
+@pytest.mark.ci
 def test_whatever_the_tries_meet_there_is_one_campaign(
     front: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moods: tuple[str, ...]
 ) -> None:
@@ -224,6 +225,7 @@ def test_service_that_never_comes_has_accepted_nothing(tmp_path: Path, service: 
 
 
 @pytest.mark.parametrize("given", ["", "15", "25h", "soon", "-1m", "1d"])
+@pytest.mark.ci
 def test_time_that_is_none_or_longer_than_a_key_lasts_is_refused(front: Shell, given: str) -> None:
     refused = front.send("--everybody", "--retry-for", given)
     assert refused.returncode == 2

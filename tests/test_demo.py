@@ -35,6 +35,7 @@ def demo(**environment: str) -> Iterator[subprocess.Popen[str]]:
             running.communicate(timeout=60)
 
 
+@pytest.mark.ci
 def test_demo_prints_a_link_first_which_lets_one_in_to_the_pages() -> None:
     with demo() as running:
         assert running.stdout is not None

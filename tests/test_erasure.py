@@ -619,6 +619,7 @@ class Events:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.ci
 def test_erased_person_is_never_written_to_and_nowhere_whatever_happens(
     db: Database, add_users: Callable[..., list[str]], tmp_path: Path, seed: int
 ) -> None:

@@ -233,6 +233,7 @@ def test_page_touches_no_more_than_it_shows(db: Database) -> None:
     assert reading.count(db, EVERYBODY) == 100
 
 
+@pytest.mark.ci
 def test_first_page_costs_the_same_however_much_there_is(sqlite_db: Database) -> None:
     newest = select(MailboxMessage.id).order_by(MailboxMessage.id.desc()).limit(50)
     mine = newest.where(MailboxMessage.caller_id == "")
@@ -265,6 +266,7 @@ def test_messages_are_there_once_whoever_looks_at_the_same_time(db: Database) ->
     assert len(everything(db)) == 40
 
 
+@pytest.mark.ci
 def test_page_can_be_looked_at_while_messages_arrive(db: Database) -> None:
     over = threading.Event()
     store = MailboxStore(db, 500)

@@ -254,6 +254,7 @@ def test_page_cookie_opens_nothing(app: Flask, client: FlaskClient) -> None:
         ("GET", "/nothing", None, 404, ""),
     ],
 )
+@pytest.mark.ci
 def test_what_cannot_be_is_refused_and_changes_nothing(
     app: Flask, client: FlaskClient, method: str, path: str, body: Any, status: int, field: str
 ) -> None:

@@ -154,6 +154,7 @@ def directory(chance: random.Random) -> list[dict[str, Any]]:
 
 
 @pytest.mark.drill
+@pytest.mark.ci
 def test_whom_it_selects_is_what_a_model_says(db: Database) -> None:
     chance = random.Random(15)
     add_campaign(db)
@@ -411,6 +412,7 @@ WHERE = ["", "/audience", "/preview"]
         (True, ""),
     ],
 )
+@pytest.mark.ci
 def test_mistake_is_a_refusal_that_names_the_field_and_has_no_effect(
     client: FlaskClient, any_db: Database, what: str, field: str, value: Any, named: str
 ) -> None:
@@ -607,6 +609,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_command_line_sends_to_the_rest_and_to_those_who_had_it(shell: Shell, tmp_path: Path) -> None:
     first = json.loads(shell.send("--query", '{"_id": "u1"}', "--watch", "--json").stdout)["_id"]
     for options, planned in (

@@ -265,6 +265,7 @@ class Reconciling(Harness):
 
 
 @pytest.mark.parametrize("seed", range(rounds(12, 100)))
+@pytest.mark.ci
 def test_backup_at_any_moment_restored_and_reconciled_reaches_everybody_once(
     db: Database, add_users: Callable[..., Any], tmp_path: Path, seed: int
 ) -> None:

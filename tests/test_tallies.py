@@ -78,6 +78,7 @@ class Answering(MemoryTransport):
         return Outcome(message.id, Status.REFUSED, self._words(self._count))
 
 
+@pytest.mark.ci
 def test_counts_are_those_of_the_deliveries_after_each_step(db: Database) -> None:
     """Refusals, soft failures, uncertain ones, second tries and a cancellation, at random."""
     chance = random.Random(23)
