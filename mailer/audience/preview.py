@@ -8,14 +8,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from mailer.audience.conditions import audience, left_out_by_reason, reachable, suppressed_audience
+from mailer.audience.conditions import audience, can_get_nothing, left_out_by_reason, reachable, suppressed_audience
 from mailer.audience.shared_addresses import address_unsubscribed, merged_audience
 from mailer.directory.users import find_id
 from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
-from mailer.storage.models import User
+from mailer.storage.models import RefusedAddress, User
 
 SAMPLE = 10  # users shown
+
+_ANYBODY_LEFT_OUT = select(User.id).where(can_get_nothing()).limit(1)
+_ANYBODY_SUPPRESSED = select(RefusedAddress.address).where(RefusedAddress.suppressed_at.is_not(None)).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,11 @@ def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limi
 
 def left_out(connection: Connection, query: Mapping[str, Any]) -> dict[str, int]:
     """How many whom `query` selects are not in its audience, by the reasons that `Audience` has for one person."""
-    deactivated, unsubscribed, no_address = connection.execute(left_out_by_reason(query)).one()
-    suppressed = _count(connection, suppressed_audience(query))
+    deactivated = unsubscribed = no_address = suppressed = 0
+    if connection.scalar(_ANYBODY_LEFT_OUT):  # else there is no need to make a statement of the query
+        deactivated, unsubscribed, no_address = connection.execute(left_out_by_reason(query)).one()
+    if connection.scalar(_ANYBODY_SUPPRESSED):
+        suppressed = _count(connection, suppressed_audience(query))
     counts = {"suppressed": suppressed, "deactivated": deactivated, "unsubscribed": unsubscribed}
     return {**counts, "no_address": no_address}
 

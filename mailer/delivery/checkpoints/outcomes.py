@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Insert, Table
 from mailer.delivery.worklist import Claim, Result
 from mailer.messages.recipient import Recipient
 from mailer.storage.dialects import NewRow, RowUpsert, is_postgresql, on_driver, text_array
-from mailer.storage.erased.people import erased_users
+from mailer.storage.erased.people import anybody_known_erased, erased_users
 from mailer.storage.models import Delivery, DeliveryStatus
 
 ERASED = "The person was erased."  # in place of a reply, which may quote the address
@@ -86,9 +86,9 @@ def write(connection: Connection, claim: Claim, results: Sequence[Result], now: 
 
 
 def _without_erased(connection: Connection, results: Sequence[Result]) -> Sequence[Result]:
-    erased = erased_users(connection, [one.item.recipient.user_id for one in results])
-    if not erased:
+    if not anybody_known_erased(connection):
         return results
+    erased = erased_users(connection, [one.item.recipient.user_id for one in results])
     return [_nameless(one) if one.item.recipient.user_id in erased else one for one in results]
 
 

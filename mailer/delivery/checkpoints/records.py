@@ -45,7 +45,8 @@ class Records:
         """Record `results` and who is attempted next, at `now` (ms since 1970). Raises `ledger.LeaseLost`."""
         counts = counted(results)
         outcomes.add(claim.campaign_id, now, counts)
-        outcomes.tally(lambda connection: self._tally(connection, claim, results))
+        told = not counts.keys().isdisjoint(answers.TOLD)
+        outcomes.tally(lambda connection: self._tally(connection, claim, results, told=told))
         # an outcome shows that a process did not die while sending, so the count of those that did begins anew
         takeovers = claim.takeovers if len(results) == counts.get(DeliveryStatus.UNCERTAIN, 0) else 0
         kept = {"lease": self.lease, "untried": untried, "takeovers": takeovers}
@@ -56,6 +57,7 @@ class Records:
         if DeliveryStatus.FAILED in counts:
             ledger.pause_if_failing(connection, claim.campaign_id, self.max_failure_rate)
 
-    def _tally(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> None:
-        answers.write(connection, claim, results)
+    def _tally(self, connection: Connection, claim: Claim, results: Sequence[Result], *, told: bool) -> None:
+        if told:
+            answers.write(connection, claim, results)
         self.domains.write(connection, claim, results)

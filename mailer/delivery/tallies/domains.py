@@ -54,15 +54,7 @@ class DomainTallies:
         if claim.dry_run or not results:
             return
         known = self._known.get(claim.campaign_id) or self._settled(connection, claim, results)
-        changes: Changes = {}
-        for result in results:
-            domain = _domain(result.item.recipient.address)
-            name = domain if domain in known else OTHERS
-            counts = changes.get(name) or changes.setdefault(name, [0] * len(_STATUSES))
-            counts[_PLACE[result.status]] += 1
-            if result.item.status is not None:
-                counts[_PLACE[result.item.status]] -= 1
-        add(connection, claim.campaign_id, changes)
+        add(connection, claim.campaign_id, _changes(results, known))
 
     def _settled(self, connection: Connection, claim: Claim, results: Sequence[Result]) -> frozenset[str]:
         """The campaign's domains, which are settled here if they are not yet."""
@@ -78,6 +70,30 @@ class DomainTallies:
         rows = [{"campaign_id": claim.campaign_id, "domain": one, "part": 0, **zero} for one in sorted(known)]
         connection.execute(insert(CampaignDomain), rows)
         return known
+
+
+def _changes(results: Sequence[Result], known: Collection[str]) -> Changes:
+    """What `results` add. Most are taken at the first attempt: these are only counted by domain, in one go."""
+    changes: Changes = {}
+    first, others = [], []
+    for result in results:
+        (recipient, past, *_), status = result[0], result[1]
+        if status is DeliveryStatus.SENT and past is None:
+            first.append(recipient[2])
+        else:
+            others.append(result)
+    for domain, count in Counter(map(_domain, first)).items():
+        _of(changes, domain, known)[_PLACE[DeliveryStatus.SENT]] += count
+    for result in others:
+        counts = _of(changes, _domain(result.item.recipient.address), known)
+        counts[_PLACE[result.status]] += 1
+        if result.item.status is not None:
+            counts[_PLACE[result.item.status]] -= 1
+    return changes
+
+
+def _of(changes: Changes, domain: str, known: Collection[str]) -> list[int]:
+    return changes.setdefault(domain if domain in known else OTHERS, [0] * len(_STATUSES))
 
 
 def _on_record(connection: Connection, campaign_id: str) -> frozenset[str]:

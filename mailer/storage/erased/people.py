@@ -27,6 +27,11 @@ _AMONG = Statement(lambda kind: select(Erased.digest).where(one_of(kind, Erased.
 NOBODY: frozenset[str] = frozenset()
 
 
+def anybody_known_erased(connection: Connection) -> bool:
+    """Whether anybody was erased at all, asked in the quick way of a checkpoint."""
+    return _KEY_IF_ANYBODY.row(connection, {}) is not None
+
+
 def erased_users(connection: Connection, user_ids: Sequence[str]) -> frozenset[str]:
     """Which of these users were erased."""
     found = _KEY_IF_ANYBODY.row(connection, {})
