@@ -46,6 +46,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/storage/models/base.py",
     "mailer/storage/models/workers.py",
     "mailer/times.py",
+    "transports/around.py",
     "wsgi.py",
 }
 

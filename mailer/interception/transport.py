@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from operator import length_hint
-from typing import Self
 
 from typing_extensions import override
 
 from mailer.interception.redirected import redirected
 from mailer.interception.rules import NOT_LISTED, Interception
+from transports.around import TransportAround
 from transports.base import Message, Outcome, Status, Transport
-from transports.rate import Rate, Rated, rates_of
 
 
 def intercepted(transport: Transport, interception: Interception) -> Transport:
@@ -20,17 +19,12 @@ def intercepted(transport: Transport, interception: Interception) -> Transport:
     return InterceptingTransport(transport, interception) if interception else transport
 
 
-class InterceptingTransport(Transport, Rated):
+class InterceptingTransport(TransportAround):
     """Redirects every message, or refuses those to addresses that are not listed. It carries nothing by itself."""
 
     def __init__(self, inner: Transport, interception: Interception) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._interception = interception
-
-    @classmethod
-    @override
-    def from_url(cls, url: str) -> Self:
-        raise NotImplementedError("it is made around another transport")
 
     @override
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
@@ -52,18 +46,6 @@ class InterceptingTransport(Transport, Rated):
             if held is None:
                 return
             yield Outcome(held.id, Status.REFUSED, NOT_LISTED)
-
-    @override
-    def check(self) -> None:
-        self._inner.check()
-
-    @override
-    def rates(self) -> Sequence[Rate]:
-        return rates_of(self._inner)
-
-    @override
-    def close(self) -> None:
-        self._inner.close()
 
 
 class _Changed(Iterator[Message]):

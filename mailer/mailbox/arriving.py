@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from operator import length_hint
-from typing import Self
 
 from typing_extensions import override
 
 from mailer.mailbox.store import MailboxStore
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
+from transports.around import TransportAround
 from transports.base import Message, Outcome, Status, Transport
-from transports.rate import Rate, Rated, rates_of
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +45,12 @@ class _Noted(Iterator[Message]):
         return length_hint(self._messages, 1)
 
 
-class KeptTransport(Transport, Rated):
+class KeptTransport(TransportAround):
     """Keeps what `inner` has sent: once for each `send`, which ends with a checkpoint, or for `AT_ONCE` messages."""
 
     def __init__(self, inner: Transport, store: MailboxStore) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._store = store
-
-    @classmethod
-    @override
-    def from_url(cls, url: str) -> Self:
-        raise NotImplementedError("it is made around another transport")
 
     @override
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
@@ -82,15 +76,3 @@ class KeptTransport(Transport, Rated):
                 self._store.add(arrived)
         except DATABASE_ERRORS as error:
             log.warning("%d messages are not in the mailbox: %s", len(arrived), own_words(error))
-
-    @override
-    def check(self) -> None:
-        self._inner.check()
-
-    @override
-    def rates(self) -> Sequence[Rate]:
-        return rates_of(self._inner)
-
-    @override
-    def close(self) -> None:
-        self._inner.close()

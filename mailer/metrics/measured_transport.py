@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import length_hint
-from typing import Self
 
 from typing_extensions import override
 
@@ -13,8 +12,8 @@ from mailer.metrics.database_gauges import DatabaseGauges
 from mailer.metrics.instruments import SENT, Answers, Instruments
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
+from transports.around import TransportAround
 from transports.base import Message, Outcome, Status, Transport
-from transports.rate import Rate, Rated, rates_of
 
 Told = Callable[[Answers, Sequence[float]], None]
 
@@ -42,17 +41,12 @@ class _Timed(Iterator[Message]):
         return length_hint(self._messages, 1)
 
 
-class MeasuredTransport(Transport, Rated):
+class MeasuredTransport(TransportAround):
     """Tells `told` of the answers of `inner`: once for each `send`, which costs less than once for each message."""
 
     def __init__(self, inner: Transport, told: Told) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._told = told
-
-    @classmethod
-    @override
-    def from_url(cls, url: str) -> Self:
-        raise NotImplementedError("it is made around another transport")
 
     @override
     def send(self, messages: Iterable[Message]) -> Iterator[Outcome]:
@@ -79,15 +73,3 @@ class MeasuredTransport(Transport, Rated):
         if sent := len(seconds) - len(others):
             answers[SENT] = sent
         self._told(answers, seconds)
-
-    @override
-    def check(self) -> None:
-        self._inner.check()
-
-    @override
-    def rates(self) -> Sequence[Rate]:
-        return rates_of(self._inner)
-
-    @override
-    def close(self) -> None:
-        self._inner.close()

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, select, update
 from mailer.audience.overlapping_batches import OVERLAP, own
 from mailer.audit.log import Act, record
 from mailer.campaigns.hold import batches_in_hand, current_hold
+from mailer.campaigns.invariants import COUNTED
 from mailer.delivery import ledger
 from mailer.delivery.checkpoints.recipients import due_items, items_of
 from mailer.delivery.checkpoints.records import Records
@@ -137,8 +138,7 @@ class Reconciliation:
         ledger.give_back(connection, taken, CampaignState.PAUSED, now, more=untried > 0)
 
 
-_COUNTED = sum((getattr(Batch, status) for status in DeliveryStatus), start=0 * Batch.planned)
-_PENDING = (Batch.planned - _COUNTED).label("pending")
+_PENDING = (Batch.planned - COUNTED).label("pending")
 
 
 def _batch(campaign_id: str, number: int) -> Any:
