@@ -124,7 +124,7 @@ def test_nothing_of_before_goes_out_until_a_person_decides(full: Database, tmp_p
 def test_backup_is_of_one_moment_while_others_write(db: Database, tmp_path: Path) -> None:
     """Two rows change together all the time, and no backup has one without the other."""
     with db.write() as connection:
-        connection.execute(insert(User), [user_row(0), user_row(1)])
+        connection.execute(insert(User), [user_row(number, name="Name 0") for number in (0, 1)])
     ended, number = threading.Event(), 0
 
     def write() -> None:
