@@ -1,5 +1,6 @@
 """Fixtures shared by the rooms: databases of both kinds, and a directory to send to."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileS
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests first: one that begins at the end would keep everybody waiting."""
     items.sort(key=lambda item: item.nodeid.partition("::")[0] not in APART)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what lives as long as the process: all the tests, and what they import."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

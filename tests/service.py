@@ -73,7 +73,7 @@ class Service:
         while time.monotonic() < ends:
             assert self.process.is_alive(), self.output.read_text()
             try:
-                if requests.get(f"{self.url}/healthz", timeout=5).ok:
+                if requests.get(f"{self.url}/healthz", timeout=30).ok:
                     return self
             except requests.ConnectionError:
                 time.sleep(0.05)

@@ -20,11 +20,10 @@ from tests.harness import MINUTE, START
 from tests.service import Service
 from tests.test_campaign_pages import NASTY
 from tests.test_reached import add_campaign
-from tests.test_signed_in_browser import AXE, await_state, look, press, sign_in
+from tests.test_signed_in_browser import AXE, SECONDS, await_state, look, press, shows, sign_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(400)]
 
-SECONDS = 30
 SCRIPT = "<p>Hi [name]</p><script>document.title = parent.document.title = 'taken over'</script>"
 SCRIPT += "<img src=x onerror=\"parent.location = 'about:blank'\"> [unsubscribe]"
 
@@ -118,7 +117,7 @@ def test_corrected_text_goes_to_the_rest_and_the_stopped_one_cannot_go_on(servic
             time.sleep(0.1)
         service.finish(headers, mended)
         press(browser, "Resume")
-        assert "so it cannot be resumed" in browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
+        shows(browser, "[role=alert]", "so it cannot be resumed")
     first, second = (
         service.get(f"/api/v1/mailer/campaigns/{one}/export?status=sent", headers).text.splitlines()[1:]
         for one in (campaign_id, mended.headers["Location"].rpartition("/")[2])

@@ -305,7 +305,7 @@ def test_whatever_dies_nobody_is_lost_and_few_get_it_twice(tmp_path: Path, broke
             fire.worker_dies,
         ]
         campaigns = []
-        for event in events * rounds(1, 8):
+        for event in events * rounds(1, 2):
             campaigns.append(made.accept())
             for _ in attempts(60):
                 if made.progress(campaigns[-1]).sent:

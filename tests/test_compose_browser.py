@@ -19,7 +19,7 @@ from tests.conftest import chromium, user_row
 from tests.service import Service
 from tests.test_signed_in_browser import AXE, SECONDS, look, press, sign_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(400)]
 
 NAME = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
 SCRIPT = "<p>Hi [name]</p><script>document.title='ran'; parent.document.title='ran'</script><p>[unsubscribe]</p>"

@@ -24,7 +24,7 @@ from tests.test_mailbox import letter
 from tests.test_signed_in_browser import AXE, SECONDS, look
 from transports.base import Message
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(400)]
 
 HOSTILE = """<p>Hello <b>[name]</b></p><script>document.title = "ran"</script>
 <img src="x" onerror="document.title='ran'">

@@ -17,7 +17,7 @@ from tests.conftest import chromium, user_row
 from tests.service import Service
 from tests.test_signed_in_browser import AXE, SECONDS, look, press, sign_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(400)]
 
 LONG = "Maximiliana-Alexandrina " + "Oberhuber" * 8
 PERMISSIONS = ("send-mail", "manage-campaigns", "manage-users")

@@ -17,7 +17,7 @@ from tests.service import Service
 from tests.test_compose_browser import click, field, tick, wait, write
 from tests.test_signed_in_browser import SECONDS, press, sign_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(400)]
 
 PEOPLE = 40
 PERMISSIONS = ("send-mail", "manage-campaigns", "manage-users")

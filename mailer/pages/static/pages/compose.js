@@ -184,6 +184,8 @@
     if (busy) { // its answer has the version that this form has to name
       event.preventDefault();
       leaving = button || true;
+      stopped = true; // a save that waits for this one would name a version after that of the form
+      clearTimeout(timer);
       busy.finally(() => { leaving = null; busy = null; form.requestSubmit(button); });
       return;
     }
