@@ -187,7 +187,7 @@ def test_failures_are_tried_again_by_their_own_batches(db: Database) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["gmail.com", "a.example", "outlook.com", None])
 @pytest.mark.parametrize("since", ["gmail.com", "a.example", "outlook.com"])
-@pytest.mark.parametrize("after", range(0, 8, 2))
+@pytest.mark.parametrize("after", [0, 3])
 def test_nobody_who_changes_the_address_is_lost_or_written_to_twice(
     sqlite_db: Database, since: str, to: str | None, after: int
 ) -> None:

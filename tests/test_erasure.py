@@ -53,6 +53,7 @@ from mailer.suppression.unsubscribe_lists import unsubscribe_listed
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 from mailer.workspace.client import Workspace
 from mailer.workspace.sync import sync_users
+from tests.drills import rounds
 from tests.fake_workspace import FakeWorkspace, member
 from tests.harness import Harness
 from transports.base import Message, Outcome, Status
@@ -618,7 +619,8 @@ class Events:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.drill
+@pytest.mark.parametrize("seed", range(rounds(2, 40)))
 @pytest.mark.ci
 def test_erased_person_is_never_written_to_and_nowhere_whatever_happens(
     db: Database, add_users: Callable[..., list[str]], tmp_path: Path, seed: int

@@ -526,7 +526,7 @@ def test_kill_at_any_line_costs_at_most_what_was_drawn(tmp_path: Path, add_users
     with copied_database(path) as machine:
         lines = lines_of_a_batch(machine)
     assert len(lines) > 200
-    for nth in lines[part :: PARTS * rounds(12, 1)]:
+    for nth in lines[part :: PARTS * rounds(24, 1)]:
         path.write_bytes(begun)
         with copied_database(path) as machine:
             machine.campaign_id = campaign_id
