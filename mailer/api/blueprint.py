@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from flask import Response
@@ -35,6 +36,10 @@ class ApiBlueprint(Blueprint):
             return wrapped
 
         return marking
+
+    def register_views_in_doc(self, api: Any, *document: Any, **place: Any) -> None:
+        """As flask-smorest has it, when the document is asked for."""
+        api.describe_later(partial(super().register_views_in_doc, api, *document, **place))
 
     def refuses(self, status: int, description: str, example: Any = None) -> Any:
         """Describe a refusal with this status in the API's documentation."""

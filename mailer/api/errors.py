@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any
 
 from flask import Flask, Response, jsonify
@@ -32,9 +33,27 @@ PROTECTION = {
 
 
 class EnvelopeApi(Api):
-    """flask-smorest's Api, with every error in the envelope, also those that Flask itself raises."""
+    """flask-smorest's Api, with every error in the envelope, also those that Flask itself raises.
+
+    Its OpenAPI document is made when somebody asks for it. That takes as long as the rest of an app's making.
+    """
 
     ERROR_SCHEMA = ErrorSchema
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._undescribed: list[Callable[[], object]] = []
+        self._describing = Lock()
+        super().__init__(*args, **kwargs)
+
+    def describe_later(self, describe: Callable[[], object]) -> None:
+        """Call `describe`, which adds to the document, before it is first sent."""
+        self._undescribed.append(describe)
+
+    def _openapi_json(self) -> Any:
+        with self._describing:
+            while self._undescribed:
+                self._undescribed.pop(0)()
+            return super()._openapi_json()
 
     def handle_http_exception(self, error: HTTPException) -> Any:
         """404, 405, 413, 500 and the like."""
