@@ -197,12 +197,24 @@ def test_field_that_nobody_has_is_named(shell: Shell) -> None:
     assert shell.run("audience", "--query", query).stderr == note
     assert json.loads(shell.run("audience", "--query", query, "--json").stdout)["warnings"] == [note[6:-1]]
     watched = shell.send("--query", query, "--watch")
-    assert (watched.returncode, watched.stderr) == (0, f"{note}Note: Nobody was to receive it.\n")
+    told = f"{note}Note: Nobody was to receive it.\nError: the campaign was for nobody\n"
+    assert (watched.returncode, watched.stderr) == (7, told)
     terminal = shell.at_terminal("--query", query)
     terminal.wait_for("Send to 0 people? [y/N]")
     terminal.type("\n")
     assert terminal.end() == 1
     assert note in terminal.shown
+
+
+def test_another_number_than_expected_is_paused_and_told_by_the_exit_code(shell: Shell) -> None:
+    told = "3 people would receive it, and its caller expects 150 to 250"
+    watched = shell.send("--yes", "--expect", "150..250", "--watch")
+    assert (watched.returncode, watched.stderr.splitlines()[-1]) == (7, f"Error: the campaign is paused: {told}")
+    newest = shell.campaigns()[0]
+    assert (newest["state"], newest["reason"], newest["sent"]) == ("paused", told, 0)
+    resumed = shell.run("campaigns", "resume", newest["_id"])
+    assert "minRecipients: 150\nmaxRecipients: 250\n" in resumed.stdout
+    assert shell.send("--yes", "--expect", "3", "--watch").returncode == 0
 
 
 def test_bar_says_why_it_stands_still_and_ctrl_c_how_to_cancel(blocked: Service, tmp_path: Path) -> None:

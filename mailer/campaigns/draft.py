@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sqlalchemy import Column, Table, Text, select
 
+from mailer.audience.bounds import Bounds, bounded
 from mailer.audience.earlier import Earlier, narrowed
 from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink, NotFound
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
@@ -31,7 +32,7 @@ class Draft:
     """What a caller asked for, checked. Each field is stored in the campaign's column of the same name.
 
     `sender` is an address in its envelope form. `query` selects the recipients, also by what an earlier campaign has
-    reached (`audience.earlier`); a dry run goes to `sender` alone.
+    reached (`audience.earlier`), and says how many are expected (`audience.bounds`); a dry run goes to `sender` alone.
     Recipients answer to the address `reply_to`, or to the sender if it is None; `reply_to_name` may be empty.
     `priority` None: the planner chooses it.
     """
@@ -74,6 +75,8 @@ def make_draft(
     priority: Priority | None = None,
     reached: Earlier | None = None,
     not_reached: Earlier | None = None,
+    min_recipients: int | None = None,
+    max_recipients: int | None = None,
 ) -> Draft:
     """Check a caller's fields, which are named as in `MailerSchema`, and return them as a draft.
 
@@ -89,7 +92,7 @@ def make_draft(
         raise InvalidFromAddress
     if UNSUBSCRIBE not in body:
         raise MissingUnsubscribeLink
-    selector = narrowed(_selected(query), reached, not_reached)
+    selector = bounded(narrowed(_selected(query), reached, not_reached), Bounds(min_recipients, max_recipients))
     reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
     selected = (selector, bool(dry_run))
     return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority)

@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from mailer.audience.bounds import MOST
 from mailer.messages.addresses import parse_mailbox
 from mailer.text import is_one_line, is_storable
 from mailer.times import from_iso, to_iso
@@ -68,6 +69,19 @@ class QueryString(fields.String):
         if isinstance(value, FormText) and not value.strip():
             raise ValidationError("Is empty; leave it out to write to everybody.")
         return super()._deserialize(value, *args, **kwargs)
+
+
+class WireCount(fields.Field[int]):
+    """How many of something: a whole number from 0 on, as a number or as its digits, since a form has only text.
+
+    Null is refused: it may be a variable that was never set.
+    """
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and int(text) <= MOST):
+            raise ValidationError(f"Not a whole number from 0 to {MOST}.")
+        return int(text)
 
 
 class Milliseconds(fields.Field[int]):

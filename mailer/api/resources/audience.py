@@ -99,12 +99,12 @@ class FieldValuesSchema(SuccessSchema):
 
 
 class PreviewSchema(MailerSchema):
-    """The body of `POST /api/v1/mailer/preview`: a campaign's, without `dryrun` and `priority`."""
+    """The body of `POST /api/v1/mailer/preview`: a campaign's, without what says how it is sent and to how many."""
 
     class Meta(StrictSchema.Meta):
         """marshmallow's options."""
 
-        exclude = ("dry_run", "priority")
+        exclude = ("dry_run", "priority", "min_recipients", "max_recipients")
 
     user = fields.String(
         load_default=None,

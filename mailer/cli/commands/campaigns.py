@@ -9,7 +9,7 @@ import click
 
 from mailer.cli.client import Client, Json, connected
 from mailer.cli.options import FORMAT
-from mailer.cli.output import print_fields, print_json, print_rows
+from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 from mailer.storage.models import DeliveryStatus
 
 UNCERTAIN = """
@@ -117,8 +117,10 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     if as_json:
         print_json(campaign)
         return
+    print_notes(campaign.get("warnings", ()))
     reason = ["reason"] if campaign.get("reason") else []
-    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *COUNTS]
+    bounds = [name for name in ("minRecipients", "maxRecipients") if campaign.get(name) is not None]
+    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *bounds, *COUNTS]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

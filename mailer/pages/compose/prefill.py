@@ -9,6 +9,7 @@ from typing import Any
 from flask import request
 
 from mailer.api.submissions import FIELDS
+from mailer.audience.earlier import divided
 from mailer.campaigns.draft import draft_of
 from mailer.campaigns.saved_drafts import Typed
 from mailer.errors import InvalidParams, NotFound
@@ -48,7 +49,7 @@ def _had(campaign_id: str) -> Any:
 def _like(db: Database, campaign_id: str) -> Typed:
     """What the campaign says, and to whom."""
     said = draft_of(db, campaign_id, signed_in().caller.reach)
-    query = {name: value for name, value in said.query.items() if name not in STORED}
+    query = divided(said.query)[0]
     beside: dict[str, Any] = {
         field: json.dumps(said.query[name]) for name, field in STORED.items() if name in said.query
     }
