@@ -10,6 +10,7 @@ from mailer.api.requests.earlier import not_reached_field, reached_field
 from mailer.api.requests.fields import (
     Milliseconds,
     QueryString,
+    WireAddresses,
     WireBoolean,
     WireCount,
     WireMailbox,
@@ -18,6 +19,7 @@ from mailer.api.requests.fields import (
     storable,
 )
 from mailer.audience.bounds import MOST
+from mailer.audience.named_addresses import MOST as MOST_NAMED
 from mailer.storage.models import CampaignState, Priority
 
 
@@ -100,6 +102,18 @@ class MailerSchema(StrictSchema):
     not_reached = not_reached_field()
     min_recipients = _expected("minRecipients", "fewer")
     max_recipients = _expected("maxRecipients", "more")
+
+    to = WireAddresses(
+        load_default=lambda: None,
+        metadata={
+            "type": "array",
+            "items": {"type": "string", "format": "email"},
+            "minItems": 1,
+            "maxItems": MOST_NAMED,
+            "description": "With `dryrun`: these get the one message, instead of the address in `from`. Who has "
+            "unsubscribed, and a suppressed address, are skipped.",
+        },
+    )
 
     @validates_schema
     def _in_order(self, given: dict[str, Any], **_options: Any) -> None:

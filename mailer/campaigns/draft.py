@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, cast
@@ -13,7 +13,7 @@ from sqlalchemy import Column, Table, Text, select
 
 from mailer.audience.bounds import Bounds, bounded
 from mailer.audience.earlier import Earlier, narrowed
-from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink, NotFound
+from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink, NotFound
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
 from mailer.messages.layout import TemplateSource
 from mailer.messages.placeholders import UNSUBSCRIBE
@@ -34,7 +34,8 @@ class Draft:
     `sender` is an address in its envelope form. `query` selects the recipients, also by what an earlier campaign has
     reached (`audience.earlier`), and says how many are expected (`audience.bounds`); a dry run goes to `sender` alone.
     Recipients answer to the address `reply_to`, or to the sender if it is None; `reply_to_name` may be empty.
-    `priority` None: the planner chooses it.
+    `priority` None: the planner chooses it. A dry run goes to `test_recipients`, in their envelope form, instead of
+    `sender`; None: nobody was named.
     """
 
     sender_name: str
@@ -46,6 +47,7 @@ class Draft:
     reply_to_name: str | None = None
     reply_to: str | None = None
     priority: Priority | None = None
+    test_recipients: Sequence[str] | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the draft as values of the campaign's columns."""
@@ -77,11 +79,12 @@ def make_draft(
     not_reached: Earlier | None = None,
     min_recipients: int | None = None,
     max_recipients: int | None = None,
+    to: Sequence[str] | None = None,
 ) -> Draft:
     """Check a caller's fields, which are named as in `MailerSchema`, and return them as a draft.
 
-    Raises `InvalidFromAddress`, `MissingUnsubscribeLink` or `InvalidQuery`. Where several apply, the first in this
-    order is raised: the contract fixes the order.
+    Raises `InvalidFromAddress`, `MissingUnsubscribeLink`, `InvalidParams` for a `to` without a dry run, or
+    `InvalidQuery`. Where several apply, the first in this order is raised: the contract fixes the order.
     """
     try:
         mailbox = parse_mailbox(sender)
@@ -92,10 +95,12 @@ def make_draft(
         raise InvalidFromAddress
     if UNSUBSCRIBE not in body:
         raise MissingUnsubscribeLink
+    if to is not None and not dry_run:
+        raise InvalidParams("to: Only a dry run goes to those who are named; set dryrun to true.", field="to")
     selector = bounded(narrowed(_selected(query), reached, not_reached), Bounds(min_recipients, max_recipients))
     reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
     selected = (selector, bool(dry_run))
-    return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority)
+    return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority, to)
 
 
 @lru_cache(maxsize=256)

@@ -198,10 +198,14 @@ def _priority(campaign: Unplanned, ranges: Sequence[Range]) -> str:
 
 
 def _dry_run(connection: Connection, campaign: Unplanned) -> Sequence[Range]:
-    """One batch of one: the user who has the sender's address, or `NOBODY` if no user has it."""
-    user = find_by_address(connection, campaign.sender)
-    user_id = user.user_id if user else NOBODY
-    return [Range(user_id, user_id, 1)]
+    """A batch of one for each address, which is the sender's unless others are named: the user who has it.
+
+    If no user has it, it is `NOBODY`, with the batch's number from the second on, since each has an id of its own.
+    """
+    named = connection.scalar(select(Campaign.test_recipients).where(Campaign.id == campaign.id))
+    users = [find_by_address(connection, address) for address in named or [campaign.sender]]
+    ids = [user.user_id if user else f"{NOBODY}{number or ''}" for number, user in enumerate(users)]
+    return [Range(user_id, user_id, 1) for user_id in ids]
 
 
 def _batch(campaign_id: str, number: int, cut: Range, due: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select, true
 
 from mailer.audience.bounds import ANY_NUMBER, RECIPIENTS, Bounds, read_bounds
 from mailer.campaigns.control import BY_HAND
@@ -110,14 +110,17 @@ def recent(
     offset: int,
     *,
     states: Collection[CampaignState] = (),
+    since: int | None = None,
     window: SendWindow | None = None,
 ) -> tuple[list[Progress], int]:
     """Return a page of campaigns, newest first, and how many there are in all. `caller_id` None: everybody's.
 
-    With `states`, only campaigns that have one of them on record.
+    With `states`, only campaigns that have one of them on record; with `since`, only those accepted then or later (ms
+    since 1970).
     """
-    page = _campaigns(caller_id, states).order_by(Campaign.id.desc()).limit(count).offset(offset)
-    total = select(func.count()).select_from(Campaign).where(*_these(caller_id, states))
+    late = true() if since is None else Campaign.created_at >= since
+    page = _campaigns(caller_id, states).where(late).order_by(Campaign.id.desc()).limit(count).offset(offset)
+    total = select(func.count()).select_from(Campaign).where(*_these(caller_id, states), late)
     with db.read() as connection:
         stopped = stops(connection, db.clock(connection), window)
         return [_progress(row, stopped) for row in connection.execute(page)], connection.scalar(total) or 0
@@ -211,7 +214,8 @@ def _progress(row: AnyRow, stopped: Stops) -> Progress:
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "
             "(out of memory, killed) and pause the campaign if it is the cause"
         )
-    return Progress(campaign_id, caller_id, state, reason, *facts, *counts, expected=read_bounds(expected))
+    about: Any = (*facts, *counts)
+    return Progress(campaign_id, caller_id, state, reason, *about, expected=read_bounds(expected))
 
 
 def needing_attention(db: Database) -> Mapping[str, int]:

@@ -8,7 +8,8 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from mailer.audience.bounds import MOST
-from mailer.messages.addresses import parse_mailbox
+from mailer.audience.named_addresses import MOST as MOST_NAMED
+from mailer.messages.addresses import comparable, envelope_address, parse_mailbox
 from mailer.text import is_one_line, is_storable
 from mailer.times import from_iso, to_iso
 
@@ -54,6 +55,25 @@ class WireMailbox(WireString):
             return parse_mailbox(text)
         except ValueError as error:
             raise ValidationError("Neither an email address nor `Name <address>`.") from error
+
+
+class WireAddresses(fields.Field[list[str]]):
+    """A list of bare addresses, or text in which commas divide them; each is taken once, in its envelope form.
+
+    Null, and a list of nobody, are refused: the message would go to somebody else than was meant.
+    """
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> list[str]:
+        given = value.split(",") if isinstance(value, str) else value
+        if not isinstance(given, list) or not 0 < len(given) <= MOST_NAMED:
+            raise ValidationError(f"Not a list of 1 to {MOST_NAMED} addresses.")
+        found: dict[str, str] = {}
+        for one in given:
+            address = envelope_address(one.strip()) if isinstance(one, str) else None
+            if address is None:
+                raise ValidationError("Has something that is no email address.")
+            found.setdefault(comparable(address), address)
+        return list(found.values())
 
 
 class FormText(str):

@@ -104,7 +104,7 @@ class PreviewSchema(MailerSchema):
     class Meta(StrictSchema.Meta):
         """marshmallow's options."""
 
-        exclude = ("dry_run", "priority", "min_recipients", "max_recipients")
+        exclude = ("dry_run", "priority", "min_recipients", "max_recipients", "to")
 
     user = fields.String(
         load_default=None,

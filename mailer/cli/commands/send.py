@@ -47,7 +47,14 @@ OPTIONS = {"query": "--query", "reached": "--reached", "notReached": "--not-reac
     metavar="NUMBER",
     help=f"How many people it is for, {HOW}. For any other number it is paused, and nothing is sent.",
 )
-@click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from.")
+@click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from or in --to.")
+@click.option(
+    "--to",
+    "recipients",
+    metavar="ADDRESS",
+    multiple=True,
+    help="With --dry-run: send it here instead, to at most five; give it once for each.",
+)
 @click.option("--idempotency-key", help="Sent twice with the same key, a campaign is accepted once.")
 @click.option(
     "--retry-for",
@@ -71,6 +78,7 @@ def send(
     priority: str | None,
     expect: Json,
     dry_run: bool,
+    recipients: tuple[str, ...],
     idempotency_key: str | None,
     retry_for: int | None,
     watching: bool,
@@ -86,6 +94,8 @@ def send(
     """
     if everybody and whom:
         raise Misuse(f"--everybody and {OPTIONS[next(iter(whom))]} contradict each other")
+    if recipients and not dry_run:
+        raise Misuse("--to: only with --dry-run; a campaign goes to those whom --query selects")
     message = given.read()
     client = Client(url, user_id, token)
     asks = not dry_run and not yes and _on_a_terminal()
@@ -94,6 +104,7 @@ def send(
     with _interruptible("nothing was sent"):
         _look(client, message, whom, asks=asks)
     payload = {**message, "dryrun": dry_run, **whom, **expect, **({} if priority is None else {"priority": priority})}
+    payload |= {"to": list(recipients)} if recipients else {}
     key = idempotency_key or (None if retry_for is None else new_key())
     if retry_for is not None:
         click.echo(f"Idempotency-Key: {key}", err=True)
