@@ -214,8 +214,8 @@ def _progress(row: AnyRow, stopped: Stops) -> Progress:
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "
             "(out of memory, killed) and pause the campaign if it is the cause"
         )
-    about: Any = (*facts, *counts)
-    return Progress(campaign_id, caller_id, state, reason, *about, expected=read_bounds(expected))
+    about: Any = (*facts, *counts, read_bounds(expected))
+    return Progress(campaign_id, caller_id, state, reason, *about)
 
 
 def needing_attention(db: Database) -> Mapping[str, int]:

@@ -15,7 +15,7 @@ from mailer.cli.expect import HOW, expected, refuse_unexpected
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
 from mailer.cli.message import MessageOptions, message_options
 from mailer.cli.options import duration
-from mailer.cli.output import print_notes
+from mailer.cli.output import print_notes, printable
 from mailer.cli.posting import LOOK, LOST, new_key, post
 from mailer.cli.watch import watch
 from mailer.cli.whom import whom_options
@@ -160,6 +160,8 @@ def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> None:
     print_notes(seen["warnings"])
     if not asks:
         return
+    if "estimate" in seen:
+        click.echo(f"It takes {printable(seen['estimate'])}.", err=True)
     people = "person" if seen["count"] == 1 else "people"
     if not click.confirm(f"Send to {seen['count']:,} {people}?", err=True):
         raise Failure("nothing was sent")

@@ -9,6 +9,7 @@ from typing import Any
 from flask import request
 
 from mailer.api.submissions import FIELDS
+from mailer.audience.bounds import bounds_of
 from mailer.audience.earlier import divided
 from mailer.campaigns.draft import draft_of
 from mailer.campaigns.saved_drafts import Typed
@@ -53,6 +54,7 @@ def _like(db: Database, campaign_id: str) -> Typed:
     beside: dict[str, Any] = {
         field: json.dumps(said.query[name]) for name, field in STORED.items() if name in said.query
     }
+    expected = bounds_of(said.query)
     return Typed(
         sender=written(Mailbox(said.sender_name, said.sender)),
         reply_to=written(Mailbox(said.reply_to_name or "", said.reply_to)) if said.reply_to else "",
@@ -60,5 +62,7 @@ def _like(db: Database, campaign_id: str) -> Typed:
         body=said.body,
         query=json.dumps(query, ensure_ascii=False) if query else "",
         priority=said.priority or "",
+        min_recipients="" if expected.least is None else str(expected.least),
+        max_recipients="" if expected.most is None else str(expected.most),
         **beside,
     )
