@@ -22,6 +22,7 @@ from tests.terminal import CTRL_C, Terminal
 pytestmark = pytest.mark.slow
 
 PEOPLE = [{"_id": f"u{n}", "name": f"User {n}", "emails": [{"address": f"u{n}@example.org"}]} for n in range(3)]
+PEOPLE = [{**one, "roles": ["newsletter"]} for one in PEOPLE]
 MAILER = BIN / "mailer"
 
 
@@ -204,6 +205,38 @@ def test_field_that_nobody_has_is_named(shell: Shell) -> None:
     terminal.type("\n")
     assert terminal.end() == 1
     assert note in terminal.shown
+
+
+def test_dry_run_goes_to_those_who_are_named(shell: Shell) -> None:
+    refused = shell.send("--to", "ann@example.com", "--yes")
+    assert (refused.returncode, "--to: only with --dry-run" in refused.stderr) == (2, True)
+    sent = shell.send("--dry-run", "--to", "ann@example.com", "--to", "ben@example.com", "--watch", "--json")
+    assert (sent.returncode, json.loads(sent.stdout)["sent"]) == (0, 2)
+    wrong = shell.send("--dry-run", "--to", "nobody")
+    assert (wrong.returncode, "to: Has something that is no email address." in wrong.stderr) == (1, True)
+
+
+def test_estimate_comes_before_the_question(shell: Shell) -> None:
+    shell.send("--yes", "--watch")
+    terminal = shell.at_terminal()
+    terminal.wait_for("Send to 3 people? [y/N]")
+    assert re.search(r"^It takes (about|cannot be told now).*\.$", terminal.shown, re.MULTILINE)
+    terminal.type("n\n")
+    terminal.end()
+    audience = json.loads(shell.run("audience", "--json").stdout)
+    assert {"estimatedSeconds", "startsIn", "estimate"} <= audience.keys()
+
+
+def test_list_is_of_a_state_and_of_a_time(shell: Shell) -> None:
+    shell.send("--yes", "--expect", "150..", "--watch")
+
+    def listed(*more: str) -> list[str]:
+        return [one["state"] for one in json.loads(shell.run("campaigns", "list", "--json", *more).stdout)]
+
+    assert set(listed("--state", "paused")) == {"paused"}
+    assert listed("--since", "2100-01-01") == []
+    assert listed("--since", "1h") == listed()
+    assert "neither a date" in shell.run("campaigns", "list", "--since", "soon").stderr
 
 
 def test_another_number_than_expected_is_paused_and_told_by_the_exit_code(shell: Shell) -> None:

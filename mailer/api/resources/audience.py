@@ -10,6 +10,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint
+from mailer.api.estimates import EstimateSchema, estimate_fields, estimate_for
 from mailer.api.guard import ConcurrencyLimit, Guard, campaigns_in_reach, current_caller
 from mailer.api.requests.earlier import not_reached_field, reached_field
 from mailer.api.requests.fields import QueryString, storable
@@ -21,9 +22,9 @@ from mailer.audience.preview import addressee, count, first_recipient, measure
 from mailer.campaigns.checks.lint import about_directory
 from mailer.campaigns.checks.message_checks import about_message
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
-from mailer.campaigns.estimates.estimate import Estimator
+from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
-from mailer.errors import InvalidParams, NotFound, QueryTimeout
+from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
 from mailer.messages.recipient import Recipient
 from mailer.selector import parse_query
@@ -56,24 +57,6 @@ class SampledSchema(Schema):
     user_id = fields.String(data_key="userId")
     name = fields.String()
     address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
-
-
-class EstimateSchema(Schema):
-    """How long it would take, if it were accepted now."""
-
-    estimated_seconds = fields.Integer(
-        data_key="estimatedSeconds",
-        allow_none=True,
-        metadata={"description": "Until everybody has been tried once. Null: it cannot be known, as while it is held."},
-    )
-    starts_in = fields.Integer(
-        data_key="startsIn",
-        allow_none=True,
-        metadata={"description": "Seconds until the first message. Null: unknown."},
-    )
-    estimate = fields.String(
-        metadata={"description": "The same for people: `about 25 s, beside one other campaign of 3,000`."}
-    )
 
 
 def _warnings() -> fields.Field[Any]:
@@ -177,8 +160,9 @@ def make_blueprint(
         with concurrency.slot():
             found = measure(db, selector, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
+        long = estimator.estimate(current_caller().user_id, found.count)
         warnings = [*about_fields, *about_message(settings, payload["subject"], payload["body"])]
-        return {"success": True, **asdict(found), **_estimated(found.count), "warnings": warnings}
+        return {"success": True, **asdict(found), **estimate_fields(long), "warnings": warnings}
 
     @blueprint.route("/audience/fields", methods=["GET"])
     @guard.requires("send-mail", audience_limited=True)
@@ -209,22 +193,18 @@ def make_blueprint(
         with concurrency.slot():
             recipient = _recipient(db, draft, user_id, settings)
             try:
-                return _rendered(draft, recipient, _counted(draft))
+                return _rendered(draft, recipient)
             except ValueError as error:
                 raise InvalidParams(f"This message cannot be written: {error}.") from error
 
-    def _estimated(people: int) -> dict[str, Any]:
-        found = estimator.estimate(current_caller().user_id, people)
-        return {"estimated_seconds": found.estimated_seconds, "starts_in": found.starts_in, "estimate": found.words}
+    def _estimate_for(draft: Draft) -> Estimate:
+        """That of all who would receive it."""
+        merge = settings.merge_addresses
+        return estimate_for(
+            estimator, current_caller().user_id, lambda: count(db, draft.query, merge=merge, limit=limit)
+        )
 
-    def _counted(draft: Draft) -> int | None:
-        """How many would receive it; None: counting them takes too long."""
-        try:
-            return count(db, draft.query, merge=settings.merge_addresses, limit=limit)
-        except QueryTimeout:
-            return None
-
-    def _rendered(draft: Draft, recipient: Recipient, people: int | None) -> Any:
+    def _rendered(draft: Draft, recipient: Recipient) -> Any:
         template = compile_draft(draft, CAMPAIGN_ID, settings)
         link = links.link(PREVIEW)
         if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
@@ -234,12 +214,7 @@ def make_blueprint(
             return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft)})
         seen = asdict(template.preview(recipient, link))
         warnings = about_message(settings, draft.subject, draft.body)
-        nothing = {
-            "estimated_seconds": None,
-            "starts_in": None,
-            "estimate": "cannot be told now: counting takes too long",
-        }
-        long = nothing if people is None else _estimated(people)
+        long = estimate_fields(_estimate_for(draft))
         return {"success": True, "user_id": recipient.user_id, **seen, **long, "warnings": warnings}, {"Vary": "Accept"}
 
     return blueprint
