@@ -220,7 +220,7 @@ def test_estimate_comes_before_the_question(shell: Shell) -> None:
     shell.send("--yes", "--watch")
     terminal = shell.at_terminal()
     terminal.wait_for("Send to 3 people? [y/N]")
-    assert re.search(r"^It takes (about|cannot be told now).*\.$", terminal.shown, re.MULTILINE)
+    assert re.search(r"^(It takes about|How long it takes cannot be told now:) .*\.$", terminal.shown, re.MULTILINE)
     terminal.type("n\n")
     terminal.end()
     audience = json.loads(shell.run("audience", "--json").stdout)

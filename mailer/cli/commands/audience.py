@@ -24,5 +24,5 @@ def audience(*, whom: Json, as_json: bool, url: str, user_id: str, token: str) -
         return
     print_notes(found["warnings"])
     print_fields((name, found[name]) for name in ("count", *LEFT_OUT))
-    print_fields([("it takes", found["estimate"])] if "estimate" in found else [])
+    print_fields([("time", found["estimate"])] if "estimate" in found else [])
     print_rows(("name", "address"), [(one["name"], one["address"]) for one in found["sample"]])

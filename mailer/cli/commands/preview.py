@@ -48,7 +48,7 @@ def _print_preview(seen: Json, form: str | None) -> None:
     print_notes(seen["warnings"])
     if form is None:
         answers = [("reply-to", seen["replyTo"])] if seen["replyTo"] else []
-        takes = [("it takes", seen["estimate"])] if "estimate" in seen else []
+        takes = [("time", seen["estimate"])] if "estimate" in seen else []
         print_fields([("user", seen["userId"]), *answers, ("subject", seen["subject"]), *takes])
         click.echo()
     click.echo(seen[form or "text"])

@@ -161,7 +161,8 @@ def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> None:
     if not asks:
         return
     if "estimate" in seen:
-        click.echo(f"It takes {printable(seen['estimate'])}.", err=True)
+        begin = "How long it takes" if seen["estimatedSeconds"] is None else "It takes"
+        click.echo(f"{begin} {printable(seen['estimate'])}.", err=True)
     people = "person" if seen["count"] == 1 else "people"
     if not click.confirm(f"Send to {seen['count']:,} {people}?", err=True):
         raise Failure("nothing was sent")
