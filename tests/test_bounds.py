@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import requests
 from flask.testing import FlaskClient
 
 from app import create_app
@@ -23,7 +25,8 @@ from mailer.cli.expect import Unexpected, expected, refuse_unexpected
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from tests.harness import Harness
-from tests.service import PAYLOAD
+from tests.service import PAYLOAD, Service
+from tests.test_cli_send import Shell
 
 AddUsers = Callable[..., list[str]]
 QUERY = {"roles": "user"}
@@ -231,3 +234,34 @@ def test_watching_tells_a_number_that_was_not_expected(campaign: dict[str, Any],
     with pytest.raises(Unexpected) as raised:
         refuse_unexpected(campaign)
     assert raised.value.exit_code == 7
+
+
+# --- the whole story --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_typo_in_a_role_of_a_cron_job_sends_nothing_and_is_told(
+    database_url: str, tmp_path: Path, add_users: AddUsers
+) -> None:
+    """By the command line and a running service: the typo, everybody by mistake, and the number that was expected."""
+    with Service(tmp_path, database_url=database_url, transport="memory:", rate_limit="") as service:
+        add_users(service.db, 20)
+        shell = Shell(tmp_path, service, "user00000")
+
+        def sent(query: str, expect: str) -> tuple[int, str]:
+            done = shell.send("--query", query, "--expect", expect, "--watch")
+            return done.returncode, done.stderr.splitlines()[-1] if done.stderr else ""
+
+        typo, everybody = sent('{"roles": "usr"}', "1.."), sent("{}", "..10")
+        assert typo == (7, "Error: the campaign is paused: nobody would receive it, and its caller expects at least 1")
+        assert everybody[0] == 7
+        assert everybody[1].endswith("20 people would receive it, and its caller expects at most 10")
+        paused = shell.campaigns()[0]
+        assert (paused["state"], paused["planned"], paused["sent"]) == ("paused", 20, 0)
+        assert sent('{"roles": "user"}', "15..25") == (0, "")
+
+        assert shell.run("campaigns", "resume", paused["_id"]).returncode == 0
+        address = requests.Response()
+        address.status_code = 200
+        address.headers["Location"] = f"/api/v1/mailer/campaigns/{paused['_id']}"
+        assert service.finish(shell.headers, address)["sent"] == 20

@@ -105,6 +105,16 @@ def test_numbers_of_the_page_are_those_of_the_api(client: FlaskClient, any_db: D
     assert (told["perMinute"], told["secondsLeft"]) == (0, None)
 
 
+def test_page_says_that_a_campaign_was_for_nobody_and_why_one_waits(client: FlaskClient, any_db: Database) -> None:
+    nobody = add_campaign(any_db, "nobody", state="completed")
+    assert "Nobody was to receive it." in words(show(client, nobody))
+    reason = "20 people would receive it, and its caller expects 150 to 250"
+    paused = add_campaign(any_db, "paused", state="paused", reason=reason, finished_at=None)
+    page = words(show(client, paused))
+    assert reason in page
+    assert "Nothing of it is sent until somebody resumes it." in page
+
+
 @pytest.mark.parametrize(
     ("about", "advice"),
     [

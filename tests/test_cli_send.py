@@ -48,12 +48,12 @@ def blocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 class Shell:
     """A folder with a letter in it and the credentials in `.env`, where `mailer` is run."""
 
-    def __init__(self, folder: Path, service: Service) -> None:
+    def __init__(self, folder: Path, service: Service, user_id: str = "u0") -> None:
         self.folder, self.service = folder, service
-        self.headers = service.headers("u0")
+        self.headers = service.headers(user_id)
         self.environment = {k: v for k, v in service.environment.items() if not k.startswith("MAILER_")}
         self.letter(str(PAYLOAD["body"]))
-        names = {"SITE_URL": service.url, "USER_ID": "u0", "AUTH_TOKEN": self.headers["X-Auth-Token"]}
+        names = {"SITE_URL": service.url, "USER_ID": user_id, "AUTH_TOKEN": self.headers["X-Auth-Token"]}
         (folder / ".env").write_text("".join(f"MAILER_{name}={value}\n" for name, value in names.items()))
 
     def letter(self, body: str, subject: str = "Hi [fname]") -> None:
