@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, text, update
 
 from app import create_app
+from mailer.audience.bounds import Bounds, bounded
 from mailer.audience.earlier import Earlier, narrowed
 from mailer.campaigns import control, progress
 from mailer.campaigns.accept import accept
@@ -316,7 +317,7 @@ def test_body_is_a_document_of_its_own_that_can_do_nothing(client: FlaskClient, 
 
 def test_api_has_what_it_said_as_it_can_be_posted_again(client: FlaskClient, any_db: Database) -> None:
     add_campaign(any_db)
-    query = narrowed({"roles": "user"}, None, Earlier("earlier"))
+    query = bounded(narrowed({"roles": "user"}, None, Earlier("earlier")), Bounds(1, 9))
     draft = Draft(
         'Ann "A", Lee', "news@example.com", "Hi", "Hello [unsubscribe]", query, False, "Desk", "d@example.com"
     )
@@ -329,6 +330,9 @@ def test_api_has_what_it_said_as_it_can_be_posted_again(client: FlaskClient, any
         "body": "Hello [unsubscribe]",
         "query": {"roles": "user"},
         "dryrun": False,
+        "to": None,
+        "minRecipients": 1,
+        "maxRecipients": 9,
         "reached": None,
         "notReached": {"campaign": "earlier", "outcomes": ["sent", "uncertain"]},
     }
@@ -341,6 +345,7 @@ def test_api_has_what_it_said_as_it_can_be_posted_again(client: FlaskClient, any
     assert same["message"] == message
     page = words(show(client, campaign_id))
     assert "Nobody who had earlier (sent, uncertain)" in page
+    assert "At least so many people 1 At most so many 9" in page
     assert '{"roles": "user"}' in page
 
 

@@ -714,6 +714,8 @@ def test_campaign_for_another_number_than_the_draft_expects_is_not_sent(client: 
     again = new(client, f"?from-campaign={sent.id}")
     assert (again.fields["minRecipients"], again.fields["maxRecipients"]) == ("1", "1")
     assert "$recipients" not in again.fields["query"]
+    rest = new(client, f"?from-campaign={sent.id}&not-reached={sent.id}")
+    assert (rest.fields["minRecipients"], rest.fields["maxRecipients"]) == ("", "")
 
 
 def test_page_says_how_long_it_takes_or_why_that_is_not_known(client: FlaskClient, any_db: Database) -> None:

@@ -40,7 +40,9 @@ def first(pages: ComposePages) -> Typed:
     selected = {name.replace("-", "_"): _had(asked[name]) for name in SELECTIONS if name in asked}
     if any(getattr(typed, name) for name in selected):
         raise InvalidParams("The campaign went to a selection of this kind itself.", field=next(iter(selected)))
-    return replace(typed, **selected)
+    # how many the whole campaign was for says nothing of a part of them
+    anew: dict[str, Any] = {"min_recipients": "", "max_recipients": ""} if selected else {}
+    return replace(typed, **selected, **anew)
 
 
 def _had(campaign_id: str) -> Any:
