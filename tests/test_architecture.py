@@ -16,7 +16,6 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/campaigns/recovery/restored.py",
     "mailer/cli/commands/audience.py",
     "mailer/cli/commands/doctor.py",
-    "mailer/cli/commands/purge.py",
     "mailer/cli/commands/users/group.py",
     "mailer/cli/imported_commands.py",
     "mailer/delivery/due_batch.py",

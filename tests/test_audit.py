@@ -215,7 +215,7 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer hold": (["--reason", "x"], Act.HOLD_SENDING, None),
     "mailer release": ([], Act.RELEASE_SENDING, None),
     "mailer login-link": (["--user", "user00001"], Act.CREATE_LOGIN_LINK, "user00001"),
-    "mailer purge": (["--older-than", "90d"], Act.PURGE_CAMPAIGNS, None),
+    "mailer purge": (["--older-than", "90d", "--yes"], Act.PURGE_CAMPAIGNS, None),
     "mailer suppressed block": ([ADDRESS, "--reason", "x"], Act.BLOCK_ADDRESSES, ADDRESS),
     "mailer suppressed lift": ([ADDRESS], Act.LIFT_ADDRESSES, ADDRESS),
     "mailer tokens create": (["--service", "desk"], Act.CREATE_TOKEN, "service:desk"),

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, text, update
 
 from app import create_app
+from mailer.audience.bounds import Bounds, bounded
 from mailer.audience.earlier import Earlier, narrowed
 from mailer.campaigns import control, progress
 from mailer.campaigns.accept import accept
@@ -103,6 +104,16 @@ def test_numbers_of_the_page_are_those_of_the_api(client: FlaskClient, any_db: D
         assert f"{group['count']} the message {group['answer']}" in page
     assert told["leftOut"] == []
     assert (told["perMinute"], told["secondsLeft"]) == (0, None)
+
+
+def test_page_says_that_a_campaign_was_for_nobody_and_why_one_waits(client: FlaskClient, any_db: Database) -> None:
+    nobody = add_campaign(any_db, "nobody", state="completed")
+    assert "Nobody was to receive it." in words(show(client, nobody))
+    reason = "20 people would receive it, and its caller expects 150 to 250"
+    paused = add_campaign(any_db, "paused", state="paused", reason=reason, finished_at=None)
+    page = words(show(client, paused))
+    assert reason in page
+    assert "Nothing of it is sent until somebody resumes it." in page
 
 
 @pytest.mark.parametrize(
@@ -306,7 +317,7 @@ def test_body_is_a_document_of_its_own_that_can_do_nothing(client: FlaskClient, 
 
 def test_api_has_what_it_said_as_it_can_be_posted_again(client: FlaskClient, any_db: Database) -> None:
     add_campaign(any_db)
-    query = narrowed({"roles": "user"}, None, Earlier("earlier"))
+    query = bounded(narrowed({"roles": "user"}, None, Earlier("earlier")), Bounds(1, 9))
     draft = Draft(
         'Ann "A", Lee', "news@example.com", "Hi", "Hello [unsubscribe]", query, False, "Desk", "d@example.com"
     )
@@ -319,6 +330,9 @@ def test_api_has_what_it_said_as_it_can_be_posted_again(client: FlaskClient, any
         "body": "Hello [unsubscribe]",
         "query": {"roles": "user"},
         "dryrun": False,
+        "to": None,
+        "minRecipients": 1,
+        "maxRecipients": 9,
         "reached": None,
         "notReached": {"campaign": "earlier", "outcomes": ["sent", "uncertain"]},
     }
@@ -331,6 +345,7 @@ def test_api_has_what_it_said_as_it_can_be_posted_again(client: FlaskClient, any
     assert same["message"] == message
     page = words(show(client, campaign_id))
     assert "Nobody who had earlier (sent, uncertain)" in page
+    assert "At least so many people 1 At most so many 9" in page
     assert '{"roles": "user"}' in page
 
 

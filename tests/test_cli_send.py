@@ -22,6 +22,7 @@ from tests.terminal import CTRL_C, Terminal
 pytestmark = pytest.mark.slow
 
 PEOPLE = [{"_id": f"u{n}", "name": f"User {n}", "emails": [{"address": f"u{n}@example.org"}]} for n in range(3)]
+PEOPLE = [{**one, "roles": ["newsletter"]} for one in PEOPLE]
 MAILER = BIN / "mailer"
 
 
@@ -47,12 +48,12 @@ def blocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 class Shell:
     """A folder with a letter in it and the credentials in `.env`, where `mailer` is run."""
 
-    def __init__(self, folder: Path, service: Service) -> None:
+    def __init__(self, folder: Path, service: Service, user_id: str = "u0") -> None:
         self.folder, self.service = folder, service
-        self.headers = service.headers("u0")
+        self.headers = service.headers(user_id)
         self.environment = {k: v for k, v in service.environment.items() if not k.startswith("MAILER_")}
         self.letter(str(PAYLOAD["body"]))
-        names = {"SITE_URL": service.url, "USER_ID": "u0", "AUTH_TOKEN": self.headers["X-Auth-Token"]}
+        names = {"SITE_URL": service.url, "USER_ID": user_id, "AUTH_TOKEN": self.headers["X-Auth-Token"]}
         (folder / ".env").write_text("".join(f"MAILER_{name}={value}\n" for name, value in names.items()))
 
     def letter(self, body: str, subject: str = "Hi [fname]") -> None:
@@ -197,12 +198,56 @@ def test_field_that_nobody_has_is_named(shell: Shell) -> None:
     assert shell.run("audience", "--query", query).stderr == note
     assert json.loads(shell.run("audience", "--query", query, "--json").stdout)["warnings"] == [note[6:-1]]
     watched = shell.send("--query", query, "--watch")
-    assert (watched.returncode, watched.stderr) == (0, f"{note}Note: Nobody was to receive it.\n")
+    told = f"{note}Note: Nobody was to receive it.\nError: the campaign was for nobody\n"
+    assert (watched.returncode, watched.stderr) == (7, told)
     terminal = shell.at_terminal("--query", query)
     terminal.wait_for("Send to 0 people? [y/N]")
     terminal.type("\n")
     assert terminal.end() == 1
     assert note in terminal.shown
+
+
+def test_dry_run_goes_to_those_who_are_named(shell: Shell) -> None:
+    refused = shell.send("--to", "ann@example.com", "--yes")
+    assert (refused.returncode, "--to: only with --dry-run" in refused.stderr) == (2, True)
+    sent = shell.send("--dry-run", "--to", "ann@example.com", "--to", "ben@example.com", "--watch", "--json")
+    assert (sent.returncode, json.loads(sent.stdout)["sent"]) == (0, 2)
+    wrong = shell.send("--dry-run", "--to", "nobody")
+    assert (wrong.returncode, "to: Has something that is no email address." in wrong.stderr) == (1, True)
+
+
+def test_estimate_comes_before_the_question(shell: Shell) -> None:
+    shell.send("--yes", "--watch")
+    terminal = shell.at_terminal()
+    terminal.wait_for("Send to 3 people? [y/N]")
+    assert re.search(r"^(It takes about|How long it takes cannot be told now:) .*\.$", terminal.shown, re.MULTILINE)
+    terminal.type("n\n")
+    terminal.end()
+    audience = json.loads(shell.run("audience", "--json").stdout)
+    assert {"estimatedSeconds", "startsIn", "estimate"} <= audience.keys()
+
+
+def test_list_is_of_a_state_and_of_a_time(shell: Shell) -> None:
+    shell.send("--yes", "--expect", "150..", "--watch")
+
+    def listed(*more: str) -> list[str]:
+        return [one["state"] for one in json.loads(shell.run("campaigns", "list", "--json", *more).stdout)]
+
+    assert set(listed("--state", "paused")) == {"paused"}
+    assert listed("--since", "2100-01-01") == []
+    assert listed("--since", "1h") == listed()
+    assert "neither a date" in shell.run("campaigns", "list", "--since", "soon").stderr
+
+
+def test_another_number_than_expected_is_paused_and_told_by_the_exit_code(shell: Shell) -> None:
+    told = "3 people would receive it, and its caller expects 150 to 250"
+    watched = shell.send("--yes", "--expect", "150..250", "--watch")
+    assert (watched.returncode, watched.stderr.splitlines()[-1]) == (7, f"Error: the campaign is paused: {told}")
+    newest = shell.campaigns()[0]
+    assert (newest["state"], newest["reason"], newest["sent"]) == ("paused", told, 0)
+    resumed = shell.run("campaigns", "resume", newest["_id"])
+    assert "minRecipients: 150\nmaxRecipients: 250\n" in resumed.stdout
+    assert shell.send("--yes", "--expect", "3", "--watch").returncode == 0
 
 
 def test_bar_says_why_it_stands_still_and_ctrl_c_how_to_cancel(blocked: Service, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from mailer.pages.compose import prefill
 from mailer.pages.compose.query_form import NotReadable, QueryForm, from_text, reconciled, to_text
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign, PageSession, RefusedAddress, SavedDraft, User
+from mailer.storage.models import Batch, Campaign, PageSession, RefusedAddress, SavedDraft, SeenWorker, User
 from mailer.storage.steps.small_steps import run_steps
 from tests.conftest import user_row
 from tests.test_signed_in_pages import form_of, sign_in, token_of
@@ -534,6 +534,8 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "reply": ({"replyTo": "x"}, "replyTo", "Neither an email address nor"),
     "priority": ({"priority": "soon"}, "priority", "Must be one of"),
     "urgent": ({"priority": "urgent"}, "priority", "User does not have the permissions"),
+    "number": ({"minRecipients": "many"}, "minRecipients", "Not a whole number from 0 to"),
+    "order": ({"minRecipients": "3", "maxRecipients": "2"}, "maxRecipients", "Is less than minRecipients."),
     "selection": ({"reached": "{"}, "compose", ""),
 }
 
@@ -679,6 +681,68 @@ def test_test_goes_to_oneself(client: FlaskClient, any_db: Database) -> None:
         Page(client, client.get(f"/mailer/{page.path}")).press("test").status_code == 303
     )  # another page, another test
     assert len(campaigns(any_db)) == 3
+
+
+def test_test_goes_to_those_who_are_named_and_the_campaign_does_not(client: FlaskClient, any_db: Database) -> None:
+    page = begun(client, to="ann@example.org, ben@example.org", query='{"username": "user00001"}')
+    assert page.fields["to"] == "ann@example.org, ben@example.org"
+    assert page.press("test").status_code == 303
+    assert page.press("test-own").status_code == 303
+    assert confirmed(client, page).status_code == 303
+    named = [(one.dry_run, one.test_recipients) for one in campaigns(any_db)]
+    assert named == [(True, ["ann@example.org", "ben@example.org"]), (True, None), (False, None)]
+
+
+def test_named_dry_run_says_to_whom_it_goes(client: FlaskClient, any_db: Database) -> None:
+    page = begun(client, to="ann@example.org,ben@example.org", dryrun="true")
+    asked = client.get(f"/mailer/{page.path}/send").text
+    assert "Send one message to ann@example.org, ben@example.org?" in asked
+    assert confirmed(client, page).status_code == 303
+    wrong = begun(client, to="nobody").press("test")
+    assert (wrong.status_code, 'id="to-wrong"' in wrong.text) == (400, True)
+    assert len(campaigns(any_db)) == 1
+
+
+def test_campaign_for_another_number_than_the_draft_expects_is_not_sent(client: FlaskClient, any_db: Database) -> None:
+    page = begun(client, query='{"username": "user00001"}', minRecipients="2", maxRecipients="")
+    refused = confirmed(client, page)
+    assert (refused.status_code, "expects another number of people" in refused.text) == (400, True)
+    page = page.save(minRecipients="1", maxRecipients="1")
+    assert confirmed(client, page).status_code == 303
+    (sent,) = campaigns(any_db)
+    assert sent.query["$recipients"] == {"min": 1, "max": 1}
+    again = new(client, f"?from-campaign={sent.id}")
+    assert (again.fields["minRecipients"], again.fields["maxRecipients"]) == ("1", "1")
+    assert "$recipients" not in again.fields["query"]
+    rest = new(client, f"?from-campaign={sent.id}&not-reached={sent.id}")
+    assert (rest.fields["minRecipients"], rest.fields["maxRecipients"]) == ("", "")
+
+
+def test_page_says_how_long_it_takes_or_why_that_is_not_known(client: FlaskClient, any_db: Database) -> None:
+    page = begun(client)
+    for place in ("?look=1", "/send"):
+        shown = client.get(f"/mailer/{page.path}{place}").text
+        assert "How long it takes cannot be told now: no worker is running." in shown
+    with any_db.write() as connection:
+        now = any_db.clock(connection)
+        seen = {"id": "w", "host": "h", "pid": 1, "engine": "local", "role": "web", "version": "0", "doing": ""}
+        connection.execute(insert(SeenWorker), {**seen, "started_at": now, "seen_at": now})
+        times = {"started_at": now - 20_000, "finished_at": now - 10_000, "created_at": now, "due_at": now, "fence": 0}
+        what = {"id": "c", "caller_id": "x", "sender_name": "", "sender": "n@example.com", "subject": "s", "body": "b"}
+        one = {**what, "query": {}, "dry_run": False, "state": "completed", **times}
+        connection.execute(insert(Campaign), one)
+        counts = {"planned": 100, "sent": 100, "failed": 0, "deferred": 0, "uncertain": 0, "skipped": 0}
+        place = {"campaign_id": "c", "number": 0, "first_id": "a", "last_id": "b", "due_at": 1, "fence": 0}
+        connection.execute(insert(Batch), {**place, "state": "done", "attempting": [], **counts})
+    for at in ("?look=1", "/send"):
+        assert "Sending it takes about 1 s." in client.get(f"/mailer/{page.path}{at}").text
+
+
+def test_draft_without_the_later_fields_is_stored_as_before(client: FlaskClient, any_db: Database) -> None:
+    begun(client)
+    with any_db.read() as connection:
+        (stored,) = connection.scalars(select(SavedDraft.said)).all()
+    assert not {"min_recipients", "max_recipients", "to"} & stored.keys()
 
 
 def test_test_of_what_cannot_be_sent_says_why(client: FlaskClient, any_db: Database) -> None:

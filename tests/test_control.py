@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mailer.campaigns import control
 from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.progress import DeliveryRecord
-from mailer.campaigns.retention import purge
+from mailer.campaigns.retention import Purged, purge, purgeable
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
 from mailer.errors import InvalidState
@@ -31,7 +32,8 @@ from mailer.storage.database import Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
 from tests.databases import migrated_sqlite
 from tests.harness import MINUTE, START, Harness, planned_for_25
-from tests.service import Service
+from tests.service import BIN, Service
+from tests.terminal import Terminal
 from transports.base import About, Status
 
 pytestmark = pytest.mark.slow
@@ -478,7 +480,47 @@ def test_purge_on_the_command_line(
     monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
     monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 40)
     monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(main, ["purge", "--older-than", given]).exit_code == code
+    assert CliRunner().invoke(main, ["purge", "--older-than", given, "--yes"]).exit_code == code
+
+
+def test_purge_counts_first_and_asks_nobody_where_nobody_is(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.run()
+    monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
+    monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 40)
+    monkeypatch.chdir(tmp_path)
+
+    def purged(*more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["purge", "--older-than", "1d", *more])
+        return done.exit_code, done.stdout
+
+    assert purgeable(harness.db, -1) == Purged(1, 25)
+    assert purged("--dry-run") == (0, "would purge 1 campaigns with 25 deliveries\n")
+    assert purged("--dry-run", "--yes") == purged("--dry-run")
+    assert purged() == (2, "")
+    assert purgeable(harness.db, -1) == Purged(1, 25)
+    assert purged("--yes") == (0, "purged 1 campaigns with 25 deliveries\n")
+    assert purged("--dry-run") == (0, "would purge 0 campaigns with 0 deliveries\n")
+
+
+@pytest.mark.slow
+def test_purge_asks_at_a_terminal(harness: Harness, tmp_path: Path) -> None:
+    harness.run()
+    environment = {"MAILER_DATABASE_URL": harness.db.url, "MAILER_SECRET_KEY": "k" * 40}
+    environment = {**{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}, **environment}
+
+    def asked(answer: str) -> tuple[int, str]:
+        command = [BIN / "mailer", "purge", "--older-than", "1d"]
+        terminal = Terminal(command, cwd=tmp_path, env=environment)
+        terminal.wait_for("Forget the texts and addresses of 1 campaigns with 25 deliveries for good? [y/N]")
+        terminal.type(answer)
+        return terminal.end(), terminal.shown
+
+    code, shown = asked("n\n")
+    assert (code, "nothing was purged" in shown, purgeable(harness.db, -1)) == (1, True, Purged(1, 25))
+    code, shown = asked("y\n")
+    assert (code, "purged 1 campaigns with 25 deliveries" in shown) == (0, True)
 
 
 @pytest.mark.slow

@@ -43,7 +43,8 @@ SHOWN = {
     "": {"campaigns.reason", "campaigns.subject"},
     "/ID": {"campaigns.reason", "campaigns.subject"},
     "/ID/message": {"campaigns.body", "campaigns.query", "campaigns.sender", "campaigns.sender_name"}
-    | {"campaigns.subject", "campaigns.reply_to", "campaigns.reply_to_name"},
+    | {"campaigns.subject", "campaigns.reply_to", "campaigns.reply_to_name"}
+    | {"campaigns.test_recipients"},
     "/ID/report": set(),
     "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=csv": {"deliveries.address", "deliveries.reply"},

@@ -29,6 +29,7 @@ from mailer.audience.field_values import KnownFieldValues
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
+from mailer.campaigns.estimates.estimate import Estimator
 from mailer.engines import Engine
 from mailer.messages.links import Links
 from mailer.observer import Observer
@@ -65,7 +66,13 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         sessions.make_blueprint(guard, parts.callers.sessions),
         mailer.make_blueprint(db, guard, engine, settings, parts.observer),
         audience.make_blueprint(
-            db, guard, parts.directory_reads, settings, links=parts.links, known=parts.field_values
+            db,
+            guard,
+            parts.directory_reads,
+            settings,
+            links=parts.links,
+            known=parts.field_values,
+            estimator=Estimator(db, parts.transport, settings.send_window),
         ),
         campaigns.make_blueprint(db, guard, settings.send_window),
         reports.make_blueprint(db, guard, settings.send_window),

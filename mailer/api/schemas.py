@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from marshmallow import RAISE, Schema, fields, validate
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from mailer.api.requests.earlier import not_reached_field, reached_field
 from mailer.api.requests.fields import (
     Milliseconds,
     QueryString,
+    WireAddresses,
     WireBoolean,
+    WireCount,
     WireMailbox,
     WireString,
     one_line,
     storable,
 )
+from mailer.audience.bounds import MOST
+from mailer.audience.named_addresses import MOST as MOST_NAMED
 from mailer.storage.models import CampaignState, Priority
 
 
@@ -24,6 +30,12 @@ class StrictSchema(Schema):
         """marshmallow's options."""
 
         unknown = RAISE
+
+
+def _expected(name: str, otherwise: str) -> WireCount:
+    about = f"If {otherwise} would receive it, it is paused and nothing is sent. A dry run does not look at it."
+    kind = {"type": "integer", "minimum": 0, "maximum": MOST, "description": about}
+    return WireCount(data_key=name, load_default=lambda: None, metadata=kind)  # a default that is called is not shown
 
 
 class MailerSchema(StrictSchema):
@@ -88,6 +100,26 @@ class MailerSchema(StrictSchema):
     )
     reached = reached_field()
     not_reached = not_reached_field()
+    min_recipients = _expected("minRecipients", "fewer")
+    max_recipients = _expected("maxRecipients", "more")
+
+    to = WireAddresses(
+        load_default=lambda: None,
+        metadata={
+            "type": "array",
+            "items": {"type": "string", "format": "email"},
+            "minItems": 1,
+            "maxItems": MOST_NAMED,
+            "description": "With `dryrun`: these get the one message, instead of the address in `from`. Who has "
+            "unsubscribed, and a suppressed address, are skipped.",
+        },
+    )
+
+    @validates_schema
+    def _in_order(self, given: dict[str, Any], **_options: Any) -> None:
+        least, most = given.get("min_recipients"), given.get("max_recipients")
+        if least is not None and most is not None and least > most:
+            raise ValidationError("Is less than minRecipients.", "maxRecipients")
 
 
 class UnsubscribeSchema(StrictSchema):
@@ -149,6 +181,15 @@ class CampaignSchema(Schema):
         allow_none=True,
         validate=validate.OneOf([priority.value for priority in Priority]),
         metadata={"description": "Null until it is planned, where the request named none. A dry run is `urgent`."},
+    )
+    min_recipients = fields.Integer(
+        data_key="minRecipients", allow_none=True, metadata={"description": "How many its caller expects at least."}
+    )
+    max_recipients = fields.Integer(
+        data_key="maxRecipients", allow_none=True, metadata={"description": "How many its caller expects at most."}
+    )
+    warnings = fields.List(
+        fields.String(), metadata={"description": "What to know though it was completed, such as that nobody got it."}
     )
     planned = fields.Integer()
     pending = fields.Integer()

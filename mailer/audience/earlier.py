@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, not_
 from sqlalchemy.orm import aliased
 
+from mailer.audience.bounds import RECIPIENTS
 from mailer.selector import compile_selector
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, User, comparable_address
 
@@ -44,9 +45,13 @@ def narrowed(query: Mapping[str, Any], reached: Earlier | None, not_reached: Ear
 
 
 def divided(query: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Earlier]]:
-    """What `narrowed` has joined: the query, and by `REACHED` and `NOT_REACHED` what is asked for beside it."""
+    """What `narrowed` has joined: the query, and by `REACHED` and `NOT_REACHED` what is asked for beside it.
+
+    How many people are expected is left out: it selects nobody.
+    """
     asked = {name: _read(query[name]) for name in (REACHED, NOT_REACHED) if name in query}
-    return {name: value for name, value in query.items() if name not in asked} if asked else query, asked
+    beside = {*asked, RECIPIENTS} & query.keys()
+    return {name: value for name, value in query.items() if name not in beside} if beside else query, asked
 
 
 def _read(stored: Mapping[str, Any]) -> Earlier:

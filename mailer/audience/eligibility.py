@@ -65,6 +65,11 @@ def _reasons(connection: Connection, lost: Sequence[str], barred: Mapping[str, s
             reasons[user_id] = NO_ADDRESS if unsubscribed_at is None else UNSUBSCRIBED
     reasons |= barred
     for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": lost}):
-        why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
-        reasons[user_id] = f"The address is suppressed: {why}."
+        reasons[user_id] = suppressed_because(campaigns, blocked)
     return reasons
+
+
+def suppressed_because(campaigns: int, blocked: str | None) -> str:
+    """Why an address is suppressed: so many campaigns had it refused, or an operator has `blocked` it for a reason."""
+    why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
+    return f"The address is suppressed: {why}."

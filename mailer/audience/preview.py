@@ -66,6 +66,12 @@ def measure(db: Database, query: Mapping[str, Any], *, merge: bool = False, limi
     return Audience(count, **without, shared_address=shared, sample=sample)
 
 
+def count(db: Database, query: Mapping[str, Any], *, merge: bool = False, limit: float | None = None) -> int:
+    """How many are in the audience of `query` now. `merge`, `limit` and the errors are those of `measure`."""
+    with db.read(limit=limit) as connection:
+        return _count(connection, merged_audience(query) if merge else audience(query))
+
+
 def left_out(connection: Connection, query: Mapping[str, Any]) -> dict[str, int]:
     """How many whom `query` selects are not in its audience, by the reasons that `Audience` has for one person."""
     deactivated = unsubscribed = no_address = suppressed = 0

@@ -82,6 +82,8 @@ def accept(
             return Accepted(earlier, replayed=True)
         referrals.verify(connection, draft.query, None if everybody else caller_id)
         said = draft.columns() | {"query": json.dumps(draft.query), "priority": draft.priority and draft.priority.value}
+        named = draft.test_recipients
+        said["test_recipients"] = None if named is None else json.dumps(named)
         values = {"id": campaign_id, "caller_id": caller_id, **said, "not_reached": follows, "fingerprint": fingerprint}
         values |= {"state": CampaignState.ACCEPTED.value, "created_at": now, "due_at": now, "turn_at": now, "fence": 0}
         _ACCEPT.changed(connection, {f"new_{name}": value for name, value in values.items()})

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from mailer.audience.bounds import RECIPIENTS
 from mailer.audit.actor import Via, current_actor
 from mailer.audit.log import Act, record
 from mailer.campaigns import referrals
@@ -47,7 +48,8 @@ def _by(campaign: AnyRow) -> str:
 def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
     """Continue a paused or resting campaign at once, where it stopped.
 
-    A campaign that was paused for the share of its failures is not paused for that again.
+    A campaign that was paused for the share of its failures is not paused for that again. One that was paused for the
+    number of its recipients goes to those who were planned.
     """
     with db.write() as connection:
         campaign = _lock(connection, campaign_id, caller_id)
@@ -58,6 +60,8 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
         known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
         now = db.clock(connection)
         _set(connection, campaign_id, reason=reason, **known, **_going(campaign, now))
+        if campaign.expected is not None:
+            ledger.complete_campaign(connection, campaign_id, now)  # at once, if it was planned for nobody
         announce_work(connection)
         record(connection, now, Act.RESUME_CAMPAIGN, campaign_id)
 
@@ -116,7 +120,7 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
 
 def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> AnyRow:
     facts = (Campaign.state, Campaign.reason, Campaign.body, Campaign.started_at, Campaign.caller_id)
-    query = select(*facts).where(Campaign.id == campaign_id)
+    query = select(*facts, Campaign.query[RECIPIENTS].label("expected")).where(Campaign.id == campaign_id)
     if caller_id is not None:
         query = query.where(Campaign.caller_id == caller_id)
     campaign = connection.execute(query.with_for_update(key_share=True)).one_or_none()

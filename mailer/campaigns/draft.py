@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, cast
 
 from sqlalchemy import Column, Table, Text, select
 
+from mailer.audience.bounds import Bounds, bounded
 from mailer.audience.earlier import Earlier, narrowed
-from mailer.errors import InvalidFromAddress, MissingUnsubscribeLink, NotFound
+from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink, NotFound
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
 from mailer.messages.layout import TemplateSource
 from mailer.messages.placeholders import UNSUBSCRIBE
@@ -31,9 +32,10 @@ class Draft:
     """What a caller asked for, checked. Each field is stored in the campaign's column of the same name.
 
     `sender` is an address in its envelope form. `query` selects the recipients, also by what an earlier campaign has
-    reached (`audience.earlier`); a dry run goes to `sender` alone.
+    reached (`audience.earlier`), and says how many are expected (`audience.bounds`); a dry run goes to `sender` alone.
     Recipients answer to the address `reply_to`, or to the sender if it is None; `reply_to_name` may be empty.
-    `priority` None: the planner chooses it.
+    `priority` None: the planner chooses it. A dry run goes to `test_recipients`, in their envelope form, instead of
+    `sender`; None: nobody was named.
     """
 
     sender_name: str
@@ -45,6 +47,7 @@ class Draft:
     reply_to_name: str | None = None
     reply_to: str | None = None
     priority: Priority | None = None
+    test_recipients: Sequence[str] | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the draft as values of the campaign's columns."""
@@ -74,11 +77,14 @@ def make_draft(
     priority: Priority | None = None,
     reached: Earlier | None = None,
     not_reached: Earlier | None = None,
+    min_recipients: int | None = None,
+    max_recipients: int | None = None,
+    to: Sequence[str] | None = None,
 ) -> Draft:
     """Check a caller's fields, which are named as in `MailerSchema`, and return them as a draft.
 
-    Raises `InvalidFromAddress`, `MissingUnsubscribeLink` or `InvalidQuery`. Where several apply, the first in this
-    order is raised: the contract fixes the order.
+    Raises `InvalidFromAddress`, `MissingUnsubscribeLink`, `InvalidParams` for a `to` without a dry run, or
+    `InvalidQuery`. Where several apply, the first in this order is raised: the contract fixes the order.
     """
     try:
         mailbox = parse_mailbox(sender)
@@ -89,10 +95,12 @@ def make_draft(
         raise InvalidFromAddress
     if UNSUBSCRIBE not in body:
         raise MissingUnsubscribeLink
-    selector = narrowed(_selected(query), reached, not_reached)
+    if to is not None and not dry_run:
+        raise InvalidParams("to: Only a dry run goes to those who are named; set dryrun to true.", field="to")
+    selector = bounded(narrowed(_selected(query), reached, not_reached), Bounds(min_recipients, max_recipients))
     reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
     selected = (selector, bool(dry_run))
-    return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority)
+    return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority, to)
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, insert, or_, select
 
+from mailer.audience.bounds import bounds_of, objection
 from mailer.audience.preview import left_out
 from mailer.campaigns import batch_ranges
 from mailer.campaigns.batch_ranges import Range
@@ -116,12 +117,15 @@ class Planner:
     def _plan(self, campaign: Unplanned) -> None:
         with self._db.read(limit=self._limit) as connection:
             ranges = self._cut(connection, campaign)
-            without = None if campaign.dry_run else left_out(connection, _query(connection, campaign))
+            query = {} if campaign.dry_run else _query(connection, campaign)
+            without = None if campaign.dry_run else left_out(connection, query)
+        unexpected = objection(bounds_of(query), sum(one.planned for one in ranges))
         with self._db.write() as connection:
             now = self._db.clock(connection)
-            state = CampaignState.RUNNING if ranges else CampaignState.COMPLETED
-            values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
-            values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
+            state = _state(ranges, unexpected)
+            values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0}
+            finished = now if state == CampaignState.COMPLETED else None
+            values |= {"finished_at": finished, "priority": _priority(campaign, ranges), "reason": unexpected}
             values |= {} if without is None else {"left_out": without}
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
             if held and ranges:
@@ -130,12 +134,21 @@ class Planner:
                 announce_work(connection)  # for the workers of other processes, which could not plan it
         if held:
             self._observer.planned(sum(one.planned for one in ranges))
+            if unexpected is not None:
+                log.warning("campaign %s is paused: %s", campaign.id, unexpected)
 
     def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Range]:
         if campaign.dry_run:
             return _dry_run(connection, campaign)
         query, domains = _query(connection, campaign), self._domains.domains
         return batch_ranges.cut(connection, query, self._batch_size, merge=self._merge, domains=domains)
+
+
+def _state(ranges: Sequence[Range], unexpected: str | None) -> CampaignState:
+    """The state of a campaign that was planned: another number than its caller expects is left to a person."""
+    if unexpected is not None:
+        return CampaignState.PAUSED
+    return CampaignState.RUNNING if ranges else CampaignState.COMPLETED
 
 
 def _query(connection: Connection, campaign: Unplanned) -> Mapping[str, Any]:
@@ -185,10 +198,14 @@ def _priority(campaign: Unplanned, ranges: Sequence[Range]) -> str:
 
 
 def _dry_run(connection: Connection, campaign: Unplanned) -> Sequence[Range]:
-    """One batch of one: the user who has the sender's address, or `NOBODY` if no user has it."""
-    user = find_by_address(connection, campaign.sender)
-    user_id = user.user_id if user else NOBODY
-    return [Range(user_id, user_id, 1)]
+    """A batch of one for each address, which is the sender's unless others are named: the user who has it.
+
+    If no user has it, it is `NOBODY`, with the batch's number from the second on, since each has an id of its own.
+    """
+    named = connection.scalar(select(Campaign.test_recipients).where(Campaign.id == campaign.id))
+    users = [find_by_address(connection, address) for address in named or [campaign.sender]]
+    ids = [user.user_id if user else f"{NOBODY}{number or ''}" for number, user in enumerate(users)]
+    return [Range(user_id, user_id, 1) for user_id in ids]
 
 
 def _batch(campaign_id: str, number: int, cut: Range, due: int) -> dict[str, Any]:

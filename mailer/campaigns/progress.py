@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select, true
 
+from mailer.audience.bounds import ANY_NUMBER, RECIPIENTS, Bounds, read_bounds
 from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.stops import Stops, stops
 from mailer.errors import NotFound
@@ -18,6 +19,7 @@ from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, De
 CANCELLING = "cancelling"
 MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
 COUNTERS = (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
+NOBODY = "Nobody was to receive it."  # no issue for a caller who says that 0 people are expected
 RECENT = 24 * 60 * 60 * 1000  # ms for which a failed campaign counts as needing attention
 
 
@@ -29,6 +31,7 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
+    `expected` is how many people its caller expects.
     """
 
     id: str
@@ -47,6 +50,23 @@ class Progress:
     deferred: int
     uncertain: int
     skipped: int
+    expected: Bounds = ANY_NUMBER
+
+    @property
+    def min_recipients(self) -> int | None:
+        """How many people its caller expects at least."""
+        return self.expected.least
+
+    @property
+    def max_recipients(self) -> int | None:
+        """How many people its caller expects at most."""
+        return self.expected.most
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its caller should know though it was completed, a sentence each."""
+        nobody = self.state == CampaignState.COMPLETED and not self.planned
+        return (NOBODY,) if nobody and self.expected.least != 0 else ()
 
     @property
     def pending(self) -> int:
@@ -90,14 +110,17 @@ def recent(
     offset: int,
     *,
     states: Collection[CampaignState] = (),
+    since: int | None = None,
     window: SendWindow | None = None,
 ) -> tuple[list[Progress], int]:
     """Return a page of campaigns, newest first, and how many there are in all. `caller_id` None: everybody's.
 
-    With `states`, only campaigns that have one of them on record.
+    With `states`, only campaigns that have one of them on record; with `since`, only those accepted then or later (ms
+    since 1970).
     """
-    page = _campaigns(caller_id, states).order_by(Campaign.id.desc()).limit(count).offset(offset)
-    total = select(func.count()).select_from(Campaign).where(*_these(caller_id, states))
+    late = true() if since is None else Campaign.created_at >= since
+    page = _campaigns(caller_id, states).where(late).order_by(Campaign.id.desc()).limit(count).offset(offset)
+    total = select(func.count()).select_from(Campaign).where(*_these(caller_id, states), late)
     with db.read() as connection:
         stopped = stops(connection, db.clock(connection), window)
         return [_progress(row, stopped) for row in connection.execute(page)], connection.scalar(total) or 0
@@ -153,7 +176,16 @@ def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) ->
         for counter in COUNTERS
     ]
     identity = (Campaign.id, Campaign.caller_id)
-    facts = (*_takeovers(), *identity, _state(), Campaign.reason, Campaign.subject, Campaign.dry_run, Campaign.priority)
+    facts = (
+        Campaign.query[RECIPIENTS],
+        *_takeovers(),
+        *identity,
+        _state(),
+        Campaign.reason,
+        Campaign.subject,
+        Campaign.dry_run,
+        Campaign.priority,
+    )
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query.where(*_these(caller_id, states))
 
@@ -174,7 +206,7 @@ def _takeovers() -> list[ColumnElement[int | None]]:
 
 
 def _progress(row: AnyRow, stopped: Stops) -> Progress:
-    batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
+    expected, batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
     counts = map(int, row[-len(COUNTERS) :])
     state, reason = stopped.shown(state, reason, row.priority)
     if takeovers is not None and state == CampaignState.RUNNING:
@@ -182,7 +214,8 @@ def _progress(row: AnyRow, stopped: Stops) -> Progress:
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "
             "(out of memory, killed) and pause the campaign if it is the cause"
         )
-    return Progress(campaign_id, caller_id, state, reason, *facts, *counts)
+    about: Any = (*facts, *counts, read_bounds(expected))
+    return Progress(campaign_id, caller_id, state, reason, *about)
 
 
 def needing_attention(db: Database) -> Mapping[str, int]:

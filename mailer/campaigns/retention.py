@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from mailer.audit.log import Act, record
 from mailer.campaigns import draft
@@ -43,6 +43,16 @@ def purge(db: Database, older_than: int, key_lifetime: int = DAY) -> Purged:
     return Purged(done["campaigns"], done["deliveries"])
 
 
+def purgeable(db: Database, older_than: int) -> Purged:
+    """What `purge` would do to campaigns and their deliveries now. Changes nothing."""
+    with db.read() as connection:
+        over = _over(db.clock(connection) - older_than)
+        campaigns = select(func.count()).select_from(Campaign).where(over)
+        with_text = and_(Delivery.campaign_id == Campaign.id, _has_text())
+        deliveries = select(func.count()).select_from(Campaign).join(Delivery, with_text).where(over)
+        return Purged(connection.scalar(campaigns) or 0, connection.scalar(deliveries) or 0)
+
+
 def retention_task(db: Database, older_than: int, lease: int, key_lifetime: int = DAY) -> StepwiseTask:
     """The purge as a task that all processes share; all times are in ms."""
     return StepwiseTask(db, TASK, lambda: purging(db, older_than, key_lifetime), lease=lease, period=PERIOD)
@@ -62,8 +72,7 @@ def purging(db: Database, older_than: int, key_lifetime: int = DAY) -> Steps:
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
-        over = and_(Campaign.finished_at < cutoff, Campaign.body != "")
-        campaign_ids = connection.scalars(select(Campaign.id).where(over).order_by(Campaign.id)).all()
+        campaign_ids = connection.scalars(select(Campaign.id).where(_over(cutoff)).order_by(Campaign.id)).all()
     for campaign_id in campaign_ids:
         yield from _strip(db, campaign_id)
     forgotten = and_(RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
@@ -71,6 +80,11 @@ def purging(db: Database, older_than: int, key_lifetime: int = DAY) -> Steps:
     yield from delete_in_steps(db, IdempotencyKey, expired)
     yield from delete_in_steps(db, RefusedAddress, forgotten)
     yield from delete_in_steps(db, RateLimit, RateLimit.expires_at < cutoff)
+
+
+def _over(cutoff: int) -> ColumnElement[bool]:
+    """A condition: the campaign ended before `cutoff` (ms since 1970), and is not purged yet."""
+    return and_(Campaign.finished_at < cutoff, Campaign.body != "")
 
 
 def _strip(db: Database, campaign_id: str) -> Iterator[dict[str, int]]:

@@ -25,12 +25,16 @@ PERIOD = 60 * 60 * 1000  # ms from one look for what is too old to the next
 AFTER_SENDING = 24 * 60 * 60 * 1000  # ms for which it is known what a draft was sent as
 MOST = 100  # drafts of one person
 
+_LATER = ("min_recipients", "max_recipients", "to")  # empty, they are not stored: older code does not know them
 _ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """The fields of the form as they were typed, valid or not. `reached` and `not_reached` are JSON, or empty."""
+    """The fields of the form as they were typed, valid or not. `reached` and `not_reached` are JSON, or empty.
+
+    `to` are those whom a test goes to instead of the sender.
+    """
 
     sender: str = ""
     reply_to: str = ""
@@ -41,6 +45,9 @@ class Typed:
     dry_run: bool = False
     reached: str = ""
     not_reached: str = ""
+    min_recipients: str = ""
+    max_recipients: str = ""
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,5 +212,5 @@ def _checked(row: AnyRow, caller_id: str) -> Saved:
 
 
 def _columns(typed: Typed) -> dict[str, Any]:
-    said = asdict(typed)
+    said = {name: text for name, text in asdict(typed).items() if text or name not in _LATER}
     return {"subject": said.pop("subject"), "said": said}

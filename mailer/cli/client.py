@@ -17,6 +17,7 @@ from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import erased_note, print_notes, printable
 from mailer.settings import Settings, environment
 from mailer.text import is_http_header_value
+from mailer.times import to_iso
 
 CAMPAIGNS = "/api/v1/mailer/campaigns"
 AUDIENCE = "/api/v1/mailer/audience"
@@ -80,9 +81,21 @@ class Client:
         campaign: Json = _answer(self._request("GET", _address(campaign_id)))["campaign"]
         return campaign
 
-    def campaigns(self, count: int, offset: int = 0, *, everybody: bool = False) -> Json:
-        """A page of the caller's or everybody's campaigns, newest first, with `campaigns` and `total`."""
-        params: Json = {"count": count, "offset": offset, **({"all": "true"} if everybody else {})}
+    def campaigns(
+        self,
+        count: int,
+        offset: int = 0,
+        *,
+        everybody: bool = False,
+        state: str | None = None,
+        since: int | None = None,
+    ) -> Json:
+        """A page of the caller's or everybody's campaigns, newest first, with `campaigns` and `total`.
+
+        With `state`, only those that have it on record; with `since` (ms since 1970), only those accepted since.
+        """
+        wanted = {"all": "true" if everybody else None, "state": state, "since": since and to_iso(since)}
+        params: Json = {"count": count, "offset": offset, **wanted}
         return _answer(self._request("GET", CAMPAIGNS, params=params))
 
     def audience(self, whom: Json, subject: str = "", body: str = "") -> Json:

@@ -12,7 +12,7 @@ import requests
 
 from mailer.cli.client import Client, Json, Refused
 from mailer.cli.failures import Failure, Interrupted, unanswered
-from mailer.cli.output import print_notes, printable
+from mailer.cli.output import printable
 
 POLL_SECONDS = 0.5
 PAUSE_SECONDS = 2.0  # before a service that did not answer is asked again
@@ -40,8 +40,6 @@ def watch(client: Client, campaign_id: str, patience: float = 0) -> Json:
         raise Interrupted(goes_on) from None
     except requests.RequestException as error:
         raise Failure(f"{unanswered(error)}; {goes_on}") from error
-    if not campaign["planned"] and campaign["state"] == "completed":
-        print_notes(["Nobody was to receive it."])
     return campaign
 
 

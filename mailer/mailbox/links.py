@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from mailer.mailbox.opened import Opened
 from mailer.messages.html_part.linkify import URL, trimmed
-from mailer.messages.links import NOBODY, PATH, PREVIEW, Links
+from mailer.messages.links import PATH, PREVIEW, Links, is_nobody
 from mailer.messages.template import delivery_id
 from mailer.messages.text_part.links import links_of, readable
 from mailer.messages.text_part.plaintext import has_many_tags
@@ -66,7 +66,7 @@ class LinkChecks:
         if user_id == PREVIEW:
             return OF_PREVIEW
         campaign_id = message_id.rpartition(".")[0]
-        return VALID if user_id == NOBODY or delivery_id(campaign_id, user_id) == message_id else FOREIGN
+        return VALID if is_nobody(user_id) or delivery_id(campaign_id, user_id) == message_id else FOREIGN
 
 
 def host_of(url: str) -> str:

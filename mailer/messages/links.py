@@ -35,6 +35,11 @@ _invisible = re.compile(f"{INVISIBLE_CLASS}+")
 _foreign = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
+def is_nobody(user_id: str) -> bool:
+    """Whether an id is one of a dry run's, for an address that no user has: `NOBODY`, alone or with a number."""
+    return user_id.startswith(NOBODY)
+
+
 class Links:
     """Makes and reads unsubscribe links: HMAC-SHA-256, valid as long as the key is known."""
 

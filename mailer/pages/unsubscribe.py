@@ -11,7 +11,7 @@ from werkzeug.routing import PathConverter
 
 from mailer.audit.actor import Actor, Via, acting
 from mailer.directory.users import language_of
-from mailer.messages.links import NOBODY, PATH, PREVIEW, Links
+from mailer.messages.links import PATH, PREVIEW, Links, is_nobody
 from mailer.pages.base import STATIC, TEMPLATES, content_policy, private_page, relative_address, show_errors_as_pages
 from mailer.pages.languages import add_translations, reader_language, speaking
 from mailer.storage.database import Database
@@ -67,7 +67,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         user_id = links.read(token)
         if user_id is None:
             return _not_valid()
-        if user_id in (PREVIEW, NOBODY):
+        if user_id == PREVIEW or is_nobody(user_id):
             return _page("preview" if user_id == PREVIEW else "trial")
         back = request.form.get("action") == "subscribe"
         with acting(RECIPIENT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from flask_babel import format_decimal, format_timedelta, lazy_gettext
 
+from mailer.campaigns.estimates.estimate import duration
 from mailer.times import to_iso
 
 WORDS = {
@@ -37,6 +38,7 @@ def add_filters(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(moment, "moment")
     blueprint.add_app_template_filter(format_decimal, "number")
     blueprint.add_app_template_filter(word, "word")
+    blueprint.add_app_template_filter(duration, "duration")
 
 
 def word(name: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from mailer.messages.addresses import parse_mailbox
+from mailer.audience.bounds import MOST
+from mailer.audience.named_addresses import MOST as MOST_NAMED
+from mailer.messages.addresses import comparable, envelope_address, parse_mailbox
 from mailer.text import is_one_line, is_storable
 from mailer.times import from_iso, to_iso
 
@@ -55,6 +57,25 @@ class WireMailbox(WireString):
             raise ValidationError("Neither an email address nor `Name <address>`.") from error
 
 
+class WireAddresses(fields.Field[list[str]]):
+    """A list of bare addresses, or text in which commas divide them; each is taken once, in its envelope form.
+
+    Null, and a list of nobody, are refused: the message would go to somebody else than was meant.
+    """
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> list[str]:
+        given = value.split(",") if isinstance(value, str) else value
+        if not isinstance(given, list) or not 0 < len(given) <= MOST_NAMED:
+            raise ValidationError(f"Not a list of 1 to {MOST_NAMED} addresses.")
+        found: dict[str, str] = {}
+        for one in given:
+            address = envelope_address(one.strip()) if isinstance(one, str) else None
+            if address is None:
+                raise ValidationError("Has something that is no email address.")
+            found.setdefault(comparable(address), address)
+        return list(found.values())
+
+
 class FormText(str):
     """A field of a form. Text is all that a form can hold: an empty one may have meant something else."""
 
@@ -68,6 +89,19 @@ class QueryString(fields.String):
         if isinstance(value, FormText) and not value.strip():
             raise ValidationError("Is empty; leave it out to write to everybody.")
         return super()._deserialize(value, *args, **kwargs)
+
+
+class WireCount(fields.Field[int]):
+    """How many of something: a whole number from 0 on, as a number or as its digits, since a form has only text.
+
+    Null is refused: it may be a variable that was never set.
+    """
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and int(text) <= MOST):
+            raise ValidationError(f"Not a whole number from 0 to {MOST}.")
+        return int(text)
 
 
 class Milliseconds(fields.Field[int]):

@@ -10,17 +10,19 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint
-from mailer.api.guard import ConcurrencyLimit, Guard, campaigns_in_reach
+from mailer.api.estimates import EstimateSchema, estimate_fields, estimate_for
+from mailer.api.guard import ConcurrencyLimit, Guard, campaigns_in_reach, current_caller
 from mailer.api.requests.earlier import not_reached_field, reached_field
 from mailer.api.requests.fields import QueryString, storable
 from mailer.api.resources.mailer import warning_header
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
-from mailer.audience.preview import addressee, first_recipient, measure
+from mailer.audience.preview import addressee, count, first_recipient, measure
 from mailer.campaigns.checks.lint import about_directory
 from mailer.campaigns.checks.message_checks import about_message
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
+from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
@@ -63,7 +65,7 @@ def _warnings() -> fields.Field[Any]:
     return fields.List(fields.String(), metadata={"description": about})
 
 
-class AudienceAnswerSchema(SuccessSchema):
+class AudienceAnswerSchema(SuccessSchema, EstimateSchema):
     """How many would receive it, and the first of them."""
 
     count = fields.Integer()
@@ -99,12 +101,12 @@ class FieldValuesSchema(SuccessSchema):
 
 
 class PreviewSchema(MailerSchema):
-    """The body of `POST /api/v1/mailer/preview`: a campaign's, without `dryrun` and `priority`."""
+    """The body of `POST /api/v1/mailer/preview`: a campaign's, without what says how it is sent and to how many."""
 
     class Meta(StrictSchema.Meta):
         """marshmallow's options."""
 
-        exclude = ("dry_run", "priority")
+        exclude = ("dry_run", "priority", "min_recipients", "max_recipients", "to")
 
     user = fields.String(
         load_default=None,
@@ -114,7 +116,7 @@ class PreviewSchema(MailerSchema):
     )
 
 
-class PreviewAnswerSchema(SuccessSchema):
+class PreviewAnswerSchema(SuccessSchema, EstimateSchema):
     """A message as its reader would see it."""
 
     user_id = fields.String(data_key="userId")
@@ -137,6 +139,7 @@ def make_blueprint(
     *,
     links: Links,
     known: KnownFieldValues,
+    estimator: Estimator,
 ) -> Blueprint:
     """Look, without sending. `known` are the values that the fields of the users have."""
     limit = float(settings.audience_timeout)
@@ -157,8 +160,9 @@ def make_blueprint(
         with concurrency.slot():
             found = measure(db, selector, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
+        long = estimator.estimate(current_caller().user_id, found.count)
         warnings = [*about_fields, *about_message(settings, payload["subject"], payload["body"])]
-        return {"success": True, **asdict(found), "warnings": warnings}
+        return {"success": True, **asdict(found), **estimate_fields(long), "warnings": warnings}
 
     @blueprint.route("/audience/fields", methods=["GET"])
     @guard.requires("send-mail", audience_limited=True)
@@ -193,6 +197,13 @@ def make_blueprint(
             except ValueError as error:
                 raise InvalidParams(f"This message cannot be written: {error}.") from error
 
+    def _estimate_for(draft: Draft) -> Estimate:
+        """That of all who would receive it."""
+        merge = settings.merge_addresses
+        return estimate_for(
+            estimator, current_caller().user_id, lambda: count(db, draft.query, merge=merge, limit=limit)
+        )
+
     def _rendered(draft: Draft, recipient: Recipient) -> Any:
         template = compile_draft(draft, CAMPAIGN_ID, settings)
         link = links.link(PREVIEW)
@@ -203,7 +214,8 @@ def make_blueprint(
             return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft)})
         seen = asdict(template.preview(recipient, link))
         warnings = about_message(settings, draft.subject, draft.body)
-        return {"success": True, "user_id": recipient.user_id, **seen, "warnings": warnings}, {"Vary": "Accept"}
+        long = estimate_fields(_estimate_for(draft))
+        return {"success": True, "user_id": recipient.user_id, **seen, **long, "warnings": warnings}, {"Vary": "Accept"}
 
     return blueprint
 

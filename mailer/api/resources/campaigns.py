@@ -34,6 +34,10 @@ class CampaignsQuerySchema(OffsetSchema):
         load_default=None,
         metadata={"type": "string", "description": "Only these. `held` and `blocked` ones are `running` on record."},
     )
+    since = Milliseconds(
+        load_default=None,
+        metadata={"type": "string", "format": "date-time", "description": "Only those accepted then or later."},
+    )
 
 
 class DeliveriesQuerySchema(KeysetSchema):
@@ -112,7 +116,9 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
             caller.require(MANAGE_CAMPAIGNS)
         whose = None if page["everybody"] else caller.user_id
         states = () if page["state"] is None else (page["state"],)
-        found, total = progress.recent(db, whose, page["count"], page["offset"], states=states, window=window)
+        found, total = progress.recent(
+            db, whose, page["count"], page["offset"], states=states, since=page["since"], window=window
+        )
         paging = {"count": len(found), "offset": page["offset"], "total": total}
         return {"success": True, "campaigns": found, **paging}
 

@@ -96,6 +96,9 @@ class MessageSchema(Schema):
     body = fields.String()
     query = fields.Dict(metadata={"description": "The selector as an object."})
     dry_run = fields.Boolean(data_key="dryrun")
+    test_recipients = fields.List(fields.String(), data_key="to", allow_none=True)
+    min_recipients = fields.Integer(data_key="minRecipients", allow_none=True)
+    max_recipients = fields.Integer(data_key="maxRecipients", allow_none=True)
     reached = fields.Nested(EarlierAnswerSchema, allow_none=True)
     not_reached = fields.Nested(EarlierAnswerSchema, data_key="notReached", allow_none=True)
 
@@ -125,8 +128,9 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
     def show_message(campaign_id: str) -> Any:
         """What a campaign said and to whom, as it was asked for."""
         found = said(db, campaign_id, campaigns_in_reach())
-        referred = {"reached": _stored(found.reached), "not_reached": _stored(found.not_reached)}
-        names = ("sender", "reply_to", "subject", "body", "query", "dry_run")
+        bounds = {"min_recipients": found.expected.least, "max_recipients": found.expected.most}
+        referred = {**bounds, "reached": _stored(found.reached), "not_reached": _stored(found.not_reached)}
+        names = ("sender", "reply_to", "subject", "body", "query", "dry_run", "test_recipients")
         return {"success": True, "message": {**{name: getattr(found, name) for name in names}, **referred}}
 
     return blueprint

@@ -1,8 +1,8 @@
 """What campaigns say of somebody who is erased: their address as a sender, in a query, in a text, in a reason.
 
-A campaign that is over forgets what it said if it was sent as them, as a purge has it forget that. Elsewhere the
-address is replaced. One that is not over cannot change what it says or as whom it is sent, so nobody is erased before
-it has ended; but its query may change, since nobody else is selected by the address.
+A campaign that is over forgets what it said, as after a purge, if it was sent as them, or to them as a test. Elsewhere
+the address is replaced. One that is not over cannot change what it says or as whom it is sent, so nobody is erased
+before it has ended; but its query may change, since nobody else is selected by the address.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from mailer.storage.models import Campaign, CircuitBreaker, Delivery, SavedDraft
 
 GONE = "nobody@erased.invalid"  # in place of an address: a name that nobody can have (RFC 2606)
 SENDERS = ("sender", "reply_to")
+DOCUMENTS = ("query", "test_recipients")
 TEXTS = ("sender_name", "subject", "body", "reply_to_name")
 _OTHER_REASONS = (CircuitBreaker, SendingHold)
-_COLUMNS = [getattr(Campaign, name) for name in (*SENDERS, *TEXTS, "query", "reason", "id", "finished_at")]
+_COLUMNS = [getattr(Campaign, name) for name in (*SENDERS, *TEXTS, *DOCUMENTS, "reason", "id", "finished_at")]
 
 
 def mentioning(connection: Connection, addresses: Collection[str]) -> list[str]:
@@ -33,9 +34,9 @@ def mentioning(connection: Connection, addresses: Collection[str]) -> list[str]:
         return []
     texts: list[ColumnElement[str]] = [getattr(Campaign, name) for name in (*SENDERS, *TEXTS, "reason")]
     plain = [func.lower(column).contains(one, autoescape=True) for column in texts for one in _lower(addresses)]
-    query = func.lower(cast(Campaign.query, Text))
+    documents = [func.lower(cast(getattr(Campaign, name), Text)) for name in DOCUMENTS]
     spelled = {form for one in _lower(addresses) for form in (one, json.dumps(one)[1:-1].lower())}
-    selected = [query.contains(one, autoescape=True) for one in sorted(spelled)]
+    selected = [document.contains(one, autoescape=True) for document in documents for one in sorted(spelled)]
     return list(connection.scalars(select(Campaign.id).where(or_(*plain, *selected)).order_by(Campaign.id)))
 
 
@@ -60,7 +61,8 @@ def forget_in_drafts(connection: Connection, addresses: Collection[str]) -> None
 
 
 def _forget_in(connection: Connection, row: AnyRow, pattern: re.Pattern[str], addresses: Collection[str]) -> None:
-    theirs = any(comparable(getattr(row, name) or "") in addresses for name in SENDERS)
+    named = (*(getattr(row, name) or "" for name in SENDERS), *(row.test_recipients or ()))
+    theirs = any(comparable(one) in addresses for one in named)
     texts = {name: getattr(row, name) for name in (*SENDERS, *TEXTS)}
     said = {name: pattern.sub(GONE, text) for name, text in texts.items() if text and pattern.search(text)}
     if row.finished_at is None and (theirs or said):

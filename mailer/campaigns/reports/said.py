@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
+from mailer.audience.bounds import Bounds, bounds_of
 from mailer.audience.earlier import NOT_REACHED, REACHED, Earlier, divided
 from mailer.campaigns.draft import DRAFT_COLUMNS, Draft
 from mailer.errors import NotFound
@@ -29,6 +30,8 @@ class Said:
     body: str
     query: Mapping[str, Any]
     dry_run: bool
+    test_recipients: Sequence[str] | None
+    expected: Bounds
     reached: Earlier | None
     not_reached: Earlier | None
     draft: Draft
@@ -50,7 +53,16 @@ def said(db: Database, campaign_id: str, reach: str | None) -> Said:
     query, asked = divided(draft.query)
     answers = None if draft.reply_to is None else _mailbox(draft.reply_to_name, draft.reply_to)
     text = (_mailbox(draft.sender_name, draft.sender), answers, draft.subject, draft.body)
-    return Said(*text, query, draft.dry_run, asked.get(REACHED), asked.get(NOT_REACHED), draft)
+    return Said(
+        *text,
+        query,
+        draft.dry_run,
+        draft.test_recipients,
+        bounds_of(draft.query),
+        asked.get(REACHED),
+        asked.get(NOT_REACHED),
+        draft,
+    )
 
 
 def _mailbox(name: str | None, address: str) -> str:

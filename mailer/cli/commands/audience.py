@@ -9,6 +9,7 @@ from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 from mailer.cli.whom import whom_options
 
 LEFT_OUT = ("suppressed", "deactivated", "unsubscribed", "noAddress", "sharedAddress")
+ESTIMATE = ("estimatedSeconds", "startsIn", "estimate")
 
 
 @click.command()
@@ -19,8 +20,9 @@ def audience(*, whom: Json, as_json: bool, url: str, user_id: str, token: str) -
     """Show how many would receive a campaign now, and ten of them. Sends nothing."""
     found = Client(url, user_id, token).audience(whom)
     if as_json:
-        print_json({name: found[name] for name in ("count", *LEFT_OUT, "sample", "warnings")})
+        print_json({name: found.get(name) for name in ("count", *LEFT_OUT, *ESTIMATE, "sample", "warnings")})
         return
     print_notes(found["warnings"])
     print_fields((name, found[name]) for name in ("count", *LEFT_OUT))
+    print_fields([("time", found["estimate"])] if "estimate" in found else [])
     print_rows(("name", "address"), [(one["name"], one["address"]) for one in found["sample"]])

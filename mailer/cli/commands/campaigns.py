@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container
+from typing import Any
 
 import click
 
 from mailer.cli.client import Client, Json, connected
-from mailer.cli.options import FORMAT
-from mailer.cli.output import print_fields, print_json, print_rows
-from mailer.storage.models import DeliveryStatus
+from mailer.cli.options import FORMAT, SINCE
+from mailer.cli.output import print_fields, print_json, print_notes, print_rows
+from mailer.storage.models import CampaignState, DeliveryStatus
 
 UNCERTAIN = """
 {uncertain} uncertain: they may have arrived. Each was handed over and never answered for, or was in hand when a process
@@ -31,11 +32,23 @@ def campaigns() -> None:
 @campaigns.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
 @click.option("--all", "everybody", is_flag=True, help="Everybody's; the token needs manage-campaigns.")
+@click.option("--state", type=click.Choice([one.value for one in CampaignState]), help="Only those that are so.")
+@SINCE
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @connected
-def list_(limit: int, everybody: bool, as_json: bool, url: str, user_id: str, token: str) -> None:
-    """Show your campaigns, newest first."""
-    found = _newest(Client(url, user_id, token), limit, everybody=everybody)
+def list_(
+    *,
+    limit: int,
+    everybody: bool,
+    state: str | None,
+    since: int | None,
+    as_json: bool,
+    url: str,
+    user_id: str,
+    token: str,
+) -> None:
+    """Show your campaigns, newest first; with --since those that were accepted since then."""
+    found = _newest(Client(url, user_id, token), limit, everybody=everybody, state=state, since=since)
     if as_json:
         print_json(found)
         return
@@ -44,10 +57,10 @@ def list_(limit: int, everybody: bool, as_json: bool, url: str, user_id: str, to
     print_rows(columns, [[campaign.get(column) for column in columns] for campaign in found])
 
 
-def _newest(client: Client, limit: int, *, everybody: bool) -> list[Json]:
+def _newest(client: Client, limit: int, **which: Any) -> list[Json]:
     found: list[Json] = []
     while len(found) < limit:
-        page = client.campaigns(min(PAGE, limit - len(found)), len(found), everybody=everybody)
+        page = client.campaigns(min(PAGE, limit - len(found)), len(found), **which)
         found += page["campaigns"]
         if not page["campaigns"] or len(found) >= page["total"]:
             break
@@ -117,8 +130,10 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     if as_json:
         print_json(campaign)
         return
+    print_notes(campaign.get("warnings", ()))
     reason = ["reason"] if campaign.get("reason") else []
-    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *COUNTS]
+    bounds = [name for name in ("minRecipients", "maxRecipients") if campaign.get(name) is not None]
+    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *bounds, *COUNTS]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

@@ -7,6 +7,7 @@ import sys
 import click
 
 from mailer.cli.client import Client, Json, connected
+from mailer.cli.commands.audience import ESTIMATE
 from mailer.cli.message import MessageOptions, message_options
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.cli.whom import whom_options
@@ -41,11 +42,13 @@ def preview(
 
 def _print_preview(seen: Json, form: str | None) -> None:
     if form == "json":
-        print_json({name: seen[name] for name in ("userId", "replyTo", "subject", "html", "text", "warnings")})
+        names = ("userId", "replyTo", "subject", "html", "text", *ESTIMATE, "warnings")
+        print_json({name: seen.get(name) for name in names})
         return
     print_notes(seen["warnings"])
     if form is None:
         answers = [("reply-to", seen["replyTo"])] if seen["replyTo"] else []
-        print_fields([("user", seen["userId"]), *answers, ("subject", seen["subject"])])
+        takes = [("time", seen["estimate"])] if "estimate" in seen else []
+        print_fields([("user", seen["userId"]), *answers, ("subject", seen["subject"]), *takes])
         click.echo()
     click.echo(seen[form or "text"])

@@ -11,10 +11,11 @@ import requests
 
 from mailer.cli.client import Accepted, Client, Json, connected
 from mailer.cli.commands.campaigns import print_campaign
+from mailer.cli.expect import HOW, expected, refuse_unexpected
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
 from mailer.cli.message import MessageOptions, message_options
 from mailer.cli.options import duration
-from mailer.cli.output import print_notes
+from mailer.cli.output import print_notes, printable
 from mailer.cli.posting import LOOK, LOST, new_key, post
 from mailer.cli.watch import watch
 from mailer.cli.whom import whom_options
@@ -40,14 +41,32 @@ OPTIONS = {"query": "--query", "reached": "--reached", "notReached": "--not-reac
     type=click.Choice([priority.value for priority in Priority]),
     help="How large a share it gets while others wait. Default: by its size. urgent needs a permission.",
 )
-@click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from.")
+@click.option(
+    "--expect",
+    callback=expected,
+    metavar="NUMBER",
+    help=f"How many people it is for, {HOW}. For any other number it is paused, and nothing is sent.",
+)
+@click.option("--dry-run", is_flag=True, help="Send one message only, to the address in --from or in --to.")
+@click.option(
+    "--to",
+    "recipients",
+    metavar="ADDRESS",
+    multiple=True,
+    help="With --dry-run: send it here instead, to at most five; give it once for each.",
+)
 @click.option("--idempotency-key", help="Sent twice with the same key, a campaign is accepted once.")
 @click.option(
     "--retry-for",
     callback=duration(("s", "m", "h"), "{} is not such as 90s, 15m or 2h, at most 24h", most=86_400),
     help="For so long the same request is tried again while the service is away or busy: 15m. It prints its key.",
 )
-@click.option("--watch", "watching", is_flag=True, help="Wait for its end; exit code 6 if not everyone was served.")
+@click.option(
+    "--watch",
+    "watching",
+    is_flag=True,
+    help="Wait for its end; exit code 6 if not everyone was served, 7 if it was for nobody or not for --expect.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
 @connected
 def send(
@@ -57,7 +76,9 @@ def send(
     everybody: bool,
     yes: bool,
     priority: str | None,
+    expect: Json,
     dry_run: bool,
+    recipients: tuple[str, ...],
     idempotency_key: str | None,
     retry_for: int | None,
     watching: bool,
@@ -73,6 +94,8 @@ def send(
     """
     if everybody and whom:
         raise Misuse(f"--everybody and {OPTIONS[next(iter(whom))]} contradict each other")
+    if recipients and not dry_run:
+        raise Misuse("--to: only with --dry-run; a campaign goes to those whom --query selects")
     message = given.read()
     client = Client(url, user_id, token)
     asks = not dry_run and not yes and _on_a_terminal()
@@ -80,7 +103,8 @@ def send(
         raise Misuse("without --query everyone receives it: say --everybody or --yes, since nobody can be asked here")
     with _interruptible("nothing was sent"):
         _look(client, message, whom, asks=asks)
-    payload = {**message, "dryrun": dry_run, **whom, **({} if priority is None else {"priority": priority})}
+    payload = {**message, "dryrun": dry_run, **whom, **expect, **({} if priority is None else {"priority": priority})}
+    payload |= {"to": list(recipients)} if recipients else {}
     key = idempotency_key or (None if retry_for is None else new_key())
     if retry_for is not None:
         click.echo(f"Idempotency-Key: {key}", err=True)
@@ -92,6 +116,8 @@ def send(
         campaign_id = accepted.campaign_id
         campaign = watch(client, campaign_id, patience) if watching else client.campaign(campaign_id)
     print_campaign(campaign, as_json, skipping=("_id",))
+    if watching:
+        refuse_unexpected(campaign)
     if watching and campaign["state"] != "completed":
         raise AcceptedWithIssues(f"the campaign is {campaign['state']}")
 
@@ -134,6 +160,9 @@ def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> None:
     print_notes(seen["warnings"])
     if not asks:
         return
+    if "estimate" in seen:
+        begin = "How long it takes" if seen["estimatedSeconds"] is None else "It takes"
+        click.echo(f"{begin} {printable(seen['estimate'])}.", err=True)
     people = "person" if seen["count"] == 1 else "people"
     if not click.confirm(f"Send to {seen['count']:,} {people}?", err=True):
         raise Failure("nothing was sent")

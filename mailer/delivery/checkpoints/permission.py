@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, func, select
 
 from mailer.audience.conditions import eligible_and_refused
 from mailer.audience.eligibility import among
+from mailer.audience.named_addresses import withheld
 from mailer.audience.overlapping_batches import left_to_others
 from mailer.delivery.circuit_breaker import HELD
 from mailer.delivery.worklist import Claim, Result, WorkItem
@@ -82,9 +83,11 @@ def still_eligible(
 ) -> tuple[Sequence[WorkItem], Sequence[Result]]:
     """Divide `items` into those who may still be written to, and the others, as skipped and with the reason.
 
-    The recipient of a dry run may always be written to.
+    The sender of a dry run may always be written to.
     """
-    if claim.dry_run or not items:
+    if claim.dry_run:
+        return _still_testable(connection, claim, items)
+    if not items:
         return items, []
     ids = [item.recipient.user_id for item in items]
     eligible = among(connection, claim.campaign_id, ids, merged=claim.merged)
@@ -95,6 +98,18 @@ def still_eligible(
     known = [item._replace(refused_before=refused[item.recipient.user_id]) for item in left]
     lost = [item for item in items if item.recipient.user_id not in refused]
     return known, [_skip(item, eligible.reasons[item.recipient.user_id]) for item in lost]
+
+
+def _still_testable(
+    connection: Connection, claim: Claim, items: Sequence[WorkItem]
+) -> tuple[Sequence[WorkItem], Sequence[Result]]:
+    """Those whom the caller has named for a dry run are asked by their address: they need be no users."""
+    if not connection.scalar(select(Campaign.test_recipients).where(Campaign.id == claim.campaign_id)):
+        return items, []
+    reasons = withheld(connection, [item.recipient.address for item in items])
+    left = [item for item in items if item.recipient.address not in reasons]
+    lost = [item for item in items if item.recipient.address in reasons]
+    return left, [_skip(item, reasons[item.recipient.address]) for item in lost]
 
 
 def _skip(item: WorkItem, reason: str) -> Result:

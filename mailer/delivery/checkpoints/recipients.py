@@ -131,18 +131,20 @@ def _item_without_user(connection: Connection, campaign_id: str, user_id: str) -
 
 
 def _dry_run(connection: Connection, claim: Claim, now: int) -> list[WorkItem]:
-    """The sender's own address, subscribed or not, if it is due.
+    """The address of this batch, subscribed or not, if it is due: the sender's own, or the one that is named.
 
     Its name is that of the user who has the address, or that given with the sender, or the address's local part.
     """
     mine = and_(Delivery.campaign_id == Campaign.id, Delivery.user_id == claim.first_id)
-    columns = (Campaign.sender, Campaign.sender_name, Delivery.due_at, *_PAST)
+    columns = (Campaign.sender, Campaign.sender_name, Campaign.test_recipients, Delivery.due_at, *_PAST)
     query = select(*columns).outerjoin(Delivery, mine).where(Campaign.id == claim.campaign_id)
     row = connection.execute(query).one()
-    user = find_by_address(connection, row.sender)
-    name = (user and user.name) or row.sender_name or row.sender.rpartition("@")[0]
+    address = row.test_recipients[claim.number] if row.test_recipients else row.sender
+    user = find_by_address(connection, address)
+    own_name = "" if row.test_recipients else row.sender_name
+    name = (user and user.name) or own_name or address.rpartition("@")[0]
     due = row.status is None or (row.due_at is not None and row.due_at <= now)
-    return [_with_past(Recipient(claim.first_id, name, row.sender), row)] if due else []
+    return [_with_past(Recipient(claim.first_id, name, address), row)] if due else []
 
 
 def _item(row: AnyRow | tuple[Any, ...]) -> WorkItem:

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, request
 from flask_babel import lazy_gettext as _
 
 from mailer.campaigns import progress
+from mailer.campaigns.estimates.estimate import duration
 from mailer.campaigns.reports.report import report
 from mailer.campaigns.reports.said import said
 from mailer.campaigns.stops import BLOCKED, HELD
@@ -84,12 +85,7 @@ def _numbers(parts: PageParts, found: progress.Progress) -> dict[str, object]:
 
 def _duration(seconds: int | None) -> str:
     """Two units at most, so that it can be read at a glance: `3 h 20 min`. Empty for None."""
-    if seconds is None:
-        return ""
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if hours == 0:
-        return f"{minutes} min" if minutes else f"{seconds} s"
-    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+    return "" if seconds is None else duration(seconds)
 
 
 def _said(parts: PageParts, found: progress.Progress) -> object:

@@ -30,6 +30,7 @@ from mailer.pages.compose.query_form import CREATED, DOMAINS, NotReadable, Query
 CHOSEN, OTHER = "is.", "other."  # before a field's name: the values that were ticked, and one that was typed
 TEXTS = {"sender": "from", "reply_to": "replyTo", "subject": "subject", "body": "body", "query": "query"}
 TEXTS |= {"priority": "priority", "reached": "reached", "not_reached": "notReached"}
+TEXTS |= {"min_recipients": "minRecipients", "max_recipients": "maxRecipients", "to": "to"}
 """The names of the fields in the form, which are those of the API, by those of `Typed`."""
 VALID: dict[str, tuple[str, str]] = {
     "from": ("sender", "a@example.com"),
@@ -38,6 +39,9 @@ VALID: dict[str, tuple[str, str]] = {
     "body": ("body", UNSUBSCRIBE),
     "query": ("query", ""),
     "priority": ("priority", ""),
+    "minRecipients": ("min_recipients", ""),
+    "maxRecipients": ("max_recipients", ""),
+    "to": ("to", ""),
 }
 """Fields of the form, each with its name in `Typed` and something that the API takes."""
 OPAQUE = ("reached", "notReached")  # JSON that the page only hands on; the API says whether it takes it
@@ -96,7 +100,8 @@ def with_query(typed: Typed, query: str) -> Typed:
 
 
 def payload_of(typed: Typed) -> dict[str, Any]:
-    """The same as the JSON of a request to the API, without what is empty."""
+    """The same as the JSON of a request to the API, without what is empty. Only a dry run names whom it goes to."""
+    typed = typed if typed.dry_run else replace(typed, to="")
     asked: dict[str, Any] = {field: getattr(typed, name) for name, field in TEXTS.items()}
     asked |= {field: _object(asked[field]) for field in OPAQUE}
     needed = {"from": typed.sender, "subject": typed.subject, "body": typed.body, "dryrun": typed.dry_run}

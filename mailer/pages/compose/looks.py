@@ -14,6 +14,7 @@ from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Caller
 from mailer.campaigns.checks.lint import about_directory
 from mailer.campaigns.draft import make_draft
+from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
 from mailer.campaigns.saved_drafts import Typed
 from mailer.errors import InvalidQuery, MailerError, NotFound
@@ -22,6 +23,7 @@ from mailer.messages.recipient import Recipient
 from mailer.pages.compose.form import payload_of
 from mailer.pages.parts import PageParts
 from mailer.selector import parse_query
+from mailer.storage.models import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Look:
     warnings: tuple[str, ...] = ()
     problem: str = ""
     status: int = 200
+    estimate: Estimate | None = None
 
 
 class Looks:
@@ -40,6 +43,7 @@ class Looks:
     def __init__(self, parts: PageParts) -> None:
         self._parts = parts
         self._limit = float(parts.settings.audience_timeout)
+        self._estimator = Estimator(parts.db, parts.transport, parts.settings.send_window)
         self._limiter = RateLimiter(parts.db, parts.settings.audience_rate_limit)
 
     def look(self, caller: Caller, typed: Typed) -> Look:
@@ -51,15 +55,21 @@ class Looks:
             audience = self.measured(selector)
             with self._parts.directory_reads.slot():
                 named = about_directory(self._parts.db, parse_query(typed.query), limit=self._limit)
-            return Look(audience, named)
+            return Look(audience, named, estimate=self.estimate(caller, typed, audience.count))
         except InvalidQuery:  # the field itself says what is wrong
             return Look(problem=gettext("The query cannot be read yet."))
         except MailerError as error:
             return Look(problem=error.text, status=error.status)
 
+    def estimate(self, caller: Caller, typed: Typed, people: int) -> Estimate:
+        """How long it would take to send it to so many."""
+        chosen = next((one for one in Priority if one.value == typed.priority), None)
+        return self._estimator.estimate(caller.user_id, people, chosen)
+
     def _selector(self, typed: Typed) -> Mapping[str, Any]:
         """Whom the API would select for this, whatever else is written or missing. Raises what it refuses."""
-        asked = replace(typed, sender="a@example.com", subject="-", body=UNSUBSCRIBE, reply_to="", priority="")
+        asked = replace(typed, sender="a@example.com", subject="-", body=UNSUBSCRIBE, reply_to="", priority="", to="")
+        asked = replace(asked, min_recipients="", max_recipients="")
         anybody = replace(self._parts.settings, allowed_senders=())
         return make_draft(anybody, **read_fields(payload_of(asked))).query
 

@@ -9,6 +9,8 @@ from typing import Any
 from flask import request
 
 from mailer.api.submissions import FIELDS
+from mailer.audience.bounds import bounds_of
+from mailer.audience.earlier import divided
 from mailer.campaigns.draft import draft_of
 from mailer.campaigns.saved_drafts import Typed
 from mailer.errors import InvalidParams, NotFound
@@ -38,7 +40,9 @@ def first(pages: ComposePages) -> Typed:
     selected = {name.replace("-", "_"): _had(asked[name]) for name in SELECTIONS if name in asked}
     if any(getattr(typed, name) for name in selected):
         raise InvalidParams("The campaign went to a selection of this kind itself.", field=next(iter(selected)))
-    return replace(typed, **selected)
+    # how many the whole campaign was for says nothing of a part of them
+    anew: dict[str, Any] = {"min_recipients": "", "max_recipients": ""} if selected else {}
+    return replace(typed, **selected, **anew)
 
 
 def _had(campaign_id: str) -> Any:
@@ -48,10 +52,11 @@ def _had(campaign_id: str) -> Any:
 def _like(db: Database, campaign_id: str) -> Typed:
     """What the campaign says, and to whom."""
     said = draft_of(db, campaign_id, signed_in().caller.reach)
-    query = {name: value for name, value in said.query.items() if name not in STORED}
+    query = divided(said.query)[0]
     beside: dict[str, Any] = {
         field: json.dumps(said.query[name]) for name, field in STORED.items() if name in said.query
     }
+    expected = bounds_of(said.query)
     return Typed(
         sender=written(Mailbox(said.sender_name, said.sender)),
         reply_to=written(Mailbox(said.reply_to_name or "", said.reply_to)) if said.reply_to else "",
@@ -59,5 +64,7 @@ def _like(db: Database, campaign_id: str) -> Typed:
         body=said.body,
         query=json.dumps(query, ensure_ascii=False) if query else "",
         priority=said.priority or "",
+        min_recipients="" if expected.least is None else str(expected.least),
+        max_recipients="" if expected.most is None else str(expected.most),
         **beside,
     )

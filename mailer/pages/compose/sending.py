@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
 from flask_babel import gettext
 
+from mailer.audience.bounds import bounds_of
 from mailer.audience.preview import Audience
 from mailer.campaigns import saved_drafts
 from mailer.campaigns.draft import Draft
+from mailer.campaigns.estimates.estimate import Estimate
 from mailer.campaigns.saved_drafts import DraftSent, Saved
 from mailer.errors import IdempotencyConflict, MailerError, TooManyRequests
 from mailer.pages.compose import form
@@ -32,7 +34,12 @@ class Confirmation:
     @property
     def people(self) -> int:
         """How many messages go out."""
-        return 1 if self.audience is None else self.audience.count
+        return len(self.testers) if self.audience is None else self.audience.count
+
+    @property
+    def testers(self) -> Sequence[str]:
+        """Whom a dry run goes to."""
+        return self.draft.test_recipients or [self.draft.sender]
 
 
 def add_routes(blueprint: Blueprint, composing: Callable[[View], View], pages: ComposePages) -> None:
@@ -80,10 +87,10 @@ def go_on(pages: ComposePages, shown: Shown, do: str, once: str) -> Response:
 
 
 def _test(pages: ComposePages, shown: Shown, once: str, *, own: bool) -> Response:
-    """One message to the address in From, as every dry run; with `own` From is one's own address."""
+    """One message to the address in From or to those who are named, as every dry run; with `own` to oneself alone."""
     caller, typed = signed_in().caller, replace(shown.typed, dry_run=True, priority="")
     if own:
-        typed = replace(typed, sender=pages.own_address(caller))
+        typed = replace(typed, sender=pages.own_address(caller), to="")
     draft, problems = form.check(pages.submissions, caller, typed)
     if draft is None:
         return pages.show(replace(shown, problems=problems, status=HTTPStatus.BAD_REQUEST))
@@ -118,10 +125,18 @@ def _confirm_page(pages: ComposePages, asked: Confirmation, problem: str = "", s
     values = {
         "asked": asked,
         "problem": problem,
+        "estimate": _estimate(pages, asked),
         "must_type": _must_type(pages, asked),
         "checks": [one for one in pages.checks(asked.saved.typed) if one.sentences],
     }
     return pages.sign_ins.page("compose/confirm.html", values, status=status)
+
+
+def _estimate(pages: ComposePages, asked: Confirmation) -> Estimate | None:
+    """How long it takes; None: a dry run, which goes out at once, or nobody."""
+    if asked.audience is None or not asked.people:
+        return None
+    return pages.looks.estimate(signed_in().caller, asked.saved.typed, asked.people)
 
 
 def _must_type(pages: ComposePages, asked: Confirmation) -> bool:
@@ -135,6 +150,8 @@ def _objection(pages: ComposePages, asked: Confirmation) -> str:
         return str(gettext("The draft was changed since this page was loaded. Look at it again before you send it."))
     if not asked.people:
         return str(gettext("Nobody would receive it."))
+    if asked.audience is not None and not bounds_of(asked.draft.query).contain(asked.people):
+        return str(gettext("The draft expects another number of people. Change the number, or whom it goes to."))
     if confirmed is None or asked.people > confirmed * GREW:
         return str(gettext("There are more people now than this page had said. Look at the number again."))
     if _must_type(pages, asked) and _number(request.form.get("typed", "")) != confirmed:

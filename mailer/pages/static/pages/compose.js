@@ -9,7 +9,7 @@
 
   const SOON = 800; // ms after the last key
   const LATER = 10000; // ms until the next try, where the service was away
-  const KEPT = ["from", "replyTo", "subject", "body", "query", "priority", "reached", "notReached"];
+  const KEPT = ["from", "replyTo", "subject", "body", "query", "priority", "reached", "notReached", "minRecipients", "maxRecipients", "to"];
   const say = form.dataset;
   const place = `draft ${say.draft}`; // where this tab keeps what is not saved
   const field = (name) => form.elements.namedItem(name);
@@ -62,9 +62,9 @@
     try { kept = JSON.parse(sessionStorage.getItem(place)); } catch { /* as above */ }
     if (!kept) return;
     if (say.posted || kept.version !== field("version").value) return forget(); // the page has it, or it was saved since
-    const differs = KEPT.some((name) => field(name).value !== kept[name]) || field("dryrun").checked !== kept.dryrun;
+    const differs = KEPT.some((name) => field(name).value !== (kept[name] ?? "")) || field("dryrun").checked !== kept.dryrun;
     if (!differs) return forget();
-    for (const name of KEPT) field(name).value = kept[name];
+    for (const name of KEPT) field(name).value = kept[name] ?? "";
     field("dryrun").checked = kept.dryrun;
     side = "text";
     queryChanged = true;

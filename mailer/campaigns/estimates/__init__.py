@@ -1,0 +1,1 @@
+"""How long a campaign would take that is accepted now."""
