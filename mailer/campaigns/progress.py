@@ -13,7 +13,8 @@ from mailer.campaigns.stops import Stops, stops
 from mailer.errors import NotFound
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, UnsubscribeEvent
+from mailer.suppression.history import Event
 
 CANCELLING = "cancelling"
 MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
@@ -29,6 +30,7 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
+    `unsubscribed` is how many people have unsubscribed by the link in its messages, some of them subscribed again.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Progress:
     deferred: int
     uncertain: int
     skipped: int
+    unsubscribed: int = 0
 
     @property
     def pending(self) -> int:
@@ -154,8 +157,14 @@ def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) ->
     ]
     identity = (Campaign.id, Campaign.caller_id)
     facts = (*_takeovers(), *identity, _state(), Campaign.reason, Campaign.subject, Campaign.dry_run, Campaign.priority)
-    query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
+    query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums, _left_by())
     return query.where(*_these(caller_id, states))
+
+
+def _left_by() -> ColumnElement[int]:
+    mine = (UnsubscribeEvent.campaign_id == Campaign.id, UnsubscribeEvent.event == Event.UNSUBSCRIBED)
+    people = func.count(UnsubscribeEvent.user_id.distinct())
+    return select(people).where(*mine).correlate(Campaign).scalar_subquery().label("left_by")
 
 
 def _state() -> ColumnElement[str]:
@@ -174,8 +183,9 @@ def _takeovers() -> list[ColumnElement[int | None]]:
 
 
 def _progress(row: AnyRow, stopped: Stops) -> Progress:
-    batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
-    counts = map(int, row[-len(COUNTERS) :])
+    counted = len(COUNTERS) + 1  # with how many have unsubscribed
+    batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[:-counted]
+    counts = map(int, row[-counted:])
     state, reason = stopped.shown(state, reason, row.priority)
     if takeovers is not None and state == CampaignState.RUNNING:
         reason = (

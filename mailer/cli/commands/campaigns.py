@@ -118,7 +118,7 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
         print_json(campaign)
         return
     reason = ["reason"] if campaign.get("reason") else []
-    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *COUNTS]
+    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *COUNTS, "unsubscribed"]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):
