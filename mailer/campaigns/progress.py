@@ -11,6 +11,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, fu
 from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.stops import Stops, stops
 from mailer.errors import NotFound
+from mailer.messages.addresses import comparable
+from mailer.messages.template import message_id
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, UnsubscribeEvent
@@ -59,7 +61,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow."""
+    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow.
+
+    `message_id` is without brackets, and without a host where the campaign was purged.
+    """
 
     user_id: str
     address: str | None
@@ -68,6 +73,7 @@ class DeliveryRecord:
     reply: str
     updated_at: int
     next_attempt_at: int | None
+    message_id: str
 
 
 def progress(
@@ -129,9 +135,18 @@ def page_before(
 
 
 def deliveries(
-    db: Database, campaign_id: str, *, status: str | None, after: str | None, count: int
+    db: Database,
+    campaign_id: str,
+    *,
+    status: str | None,
+    after: str | None,
+    count: int,
+    user_id: str | None = None,
+    address: str | None = None,
 ) -> Sequence[DeliveryRecord]:
-    """Return at most `count` outcomes, ordered by user id; with `status`, only those that have it.
+    """Return at most `count` outcomes, ordered by user id.
+
+    With `status`, `user_id` or `address`, whatever its case, only those that have it.
 
     `after` is the last user id of the page before. Unlike an offset, it keeps late pages as fast as the first.
     """
@@ -141,8 +156,14 @@ def deliveries(
         query = query.where(Delivery.status == status)
     if after is not None:
         query = query.where(Delivery.user_id > after)
+    if user_id is not None:
+        query = query.where(Delivery.user_id == user_id)
+    if address is not None:
+        query = query.where(func.lower(Delivery.address) == comparable(address))
     with db.read() as connection:
-        return [DeliveryRecord(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
+        sender = connection.scalar(select(Campaign.sender).where(Campaign.id == campaign_id)) or ""
+        rows = connection.execute(query.order_by(Delivery.user_id).limit(count)).all()
+    return [DeliveryRecord(*row, message_id(campaign_id, row.user_id, sender)) for row in rows]
 
 
 def _these(caller_id: str | None, states: Collection[CampaignState]) -> list[ColumnElement[bool]]:

@@ -60,6 +60,15 @@ def delivery_id(campaign_id: str, user_id: str) -> str:
     return f"{campaign_id}.{digest.hexdigest()}"
 
 
+def message_id(campaign_id: str, user_id: str, sender: str) -> str:
+    """The Message-ID of that message, without brackets, as `layout` writes it.
+
+    Where the campaign was purged, `sender` is empty and nobody knows the host behind the `@`.
+    """
+    name, host = delivery_id(campaign_id, user_id), sender.rpartition("@")[2]
+    return f"{name}@{host}" if host else name
+
+
 def compile_message(source: TemplateSource) -> Template:
     """Prepare a campaign's message. Raises UnusableText if it could be sent to nobody."""
     _refuse_unusable(source)

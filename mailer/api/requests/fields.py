@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from mailer.messages.addresses import parse_mailbox
+from mailer.messages.addresses import envelope_address, parse_mailbox
 from mailer.text import is_one_line, is_storable
 from mailer.times import from_iso, to_iso
 
@@ -42,6 +42,16 @@ class WireString(fields.String):
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             value = str(int(value) if value == int(value) else value)
         return super()._deserialize(value, *args, **kwargs)
+
+
+class WireAddress(WireString):
+    """An address, bare; the value is in the form that an envelope takes."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        address = envelope_address(super()._deserialize(value, *args, **kwargs))
+        if address is None:
+            raise ValidationError("Is no valid address.")
+        return address
 
 
 class WireMailbox(WireString):

@@ -104,10 +104,22 @@ def retry_failed(campaign_id: str, uncertain: bool, url: str, user_id: str, toke
 @CAMPAIGN_ID
 @FORMAT
 @click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]), help="Default: all.")
+@click.option("--recipient", metavar="ID", help="Only the outcome of this user.")
+@click.option("--address", help="Only the outcomes at this address.")
 @connected
-def export(campaign_id: str, form: str, status: str | None, url: str, user_id: str, token: str) -> None:
+def export(
+    campaign_id: str,
+    *,
+    form: str,
+    status: str | None,
+    recipient: str | None,
+    address: str | None,
+    url: str,
+    user_id: str,
+    token: str,
+) -> None:
     """Write every recipient's outcome to stdout."""
-    for piece in Client(url, user_id, token).export(campaign_id, form, status):
+    for piece in Client(url, user_id, token).export(campaign_id, form, status, user_id=recipient, address=address):
         sys.stdout.buffer.write(piece)
     sys.stdout.flush()
 
