@@ -65,8 +65,8 @@ def message_id(campaign_id: str, user_id: str, sender: str) -> str:
 
     Where the campaign was purged, `sender` is empty and nobody knows the host behind the `@`.
     """
-    name, host = delivery_id(campaign_id, user_id), sender.rpartition("@")[2]
-    return f"{name}@{host}" if host else name
+    _, at, host = sender.rpartition("@")
+    return delivery_id(campaign_id, user_id) + (f"@{host}" if at else "")
 
 
 def compile_message(source: TemplateSource) -> Template:

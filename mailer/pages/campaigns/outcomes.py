@@ -24,8 +24,9 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
     def list_outcomes(campaign_id: str) -> Response:
         """Its outcomes by user id; `after` continues the list. `whom` asks for one user, or for an address."""
         found, status, after = find(parts, campaign_id), _status(), request.args.get("after")
-        paging = {"status": status, "after": after, "count": OUTCOMES + 1}
-        rows = progress.deliveries(parts.db, campaign_id, **paging, **_whose())
+        user_id, address = _whose()
+        whose = {"user_id": user_id, "address": address}
+        rows = progress.deliveries(parts.db, campaign_id, status=status, after=after, count=OUTCOMES + 1, **whose)
         more = rows[OUTCOMES - 1].user_id if len(rows) > OUTCOMES else None
         values = {"one": found, "rows": rows[:OUTCOMES], "more": more, "status": status, "statuses": STATUSES}
         values["whom"] = _whom()
@@ -34,11 +35,12 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
     @blueprint.get("/campaigns/<campaign_id>/export")
     @sign_ins.required
     def export_outcomes(campaign_id: str) -> Response:
-        """All of them, or those with `status` or of `whom`, as the file that the API makes; `format` is `csv` or `ndjson`."""
+        """All of them, or those with `status` or of `whom`, as the API's file; `format` is `csv` or `ndjson`."""
         find(parts, campaign_id)
         wanted = request.args.get("format", "")
         form = wanted if wanted in FORMATS else FORMATS[0]
-        rows = map(export.cells, export.records(parts.db, campaign_id, _status(), **_whose()))
+        user_id, address = _whose()
+        rows = map(export.cells, export.records(parts.db, campaign_id, _status(), user_id=user_id, address=address))
         answer = Response(write_rows(form, export.COLUMNS, rows), mimetype=TYPES[form])
         answer.headers.update(PRIVATE_HEADERS)
         answer.headers["Content-Disposition"] = f'attachment; filename="outcomes.{form}"'
@@ -50,10 +52,10 @@ def _whom() -> str:
     return request.args.get("whom", "").strip()[:LONGEST]
 
 
-def _whose() -> dict[str, str]:
-    """What `whom` asks for, as `progress.deliveries` takes it."""
-    whom = _whom()
-    return {("address" if "@" in whom else "user_id"): whom} if whom else {}
+def _whose() -> tuple[str | None, str | None]:
+    """The user's id and the address that `whom` asks for: at most one of them."""
+    whom = _whom() or None
+    return (None, whom) if whom and "@" in whom else (whom, None)
 
 
 def _status() -> str | None:
