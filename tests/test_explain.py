@@ -476,4 +476,9 @@ def test_persons_page_shows_the_same_answer(app: Flask, harness: Harness) -> Non
         assert answer.reason.text in page
     german = client.get(f"/mailer/people/{ADA}?every=1", headers={"Accept-Language": "de"}).text
     assert "nicht ausgewählt" in german
+    for whom, rows in ((ADA, 1), (ADDRESS.upper(), 1), ("nobody", 0), ("", 4)):
+        outcomes = client.get(f"/mailer/campaigns/{first}/outcomes", query_string={"whom": whom}).text
+        assert outcomes.count('<th scope="row">') == rows, whom
+        exported = client.get(f"/mailer/campaigns/{first}/export", query_string={"whom": whom}).text
+        assert exported.count("\r\n") == rows + 1, whom
     assert client.get(f"/mailer/campaigns/{first}").text.count('<dd id="unsubscribed">1</dd>') == 1
