@@ -21,6 +21,7 @@ from transports.base import Message
 
 TITLE = "2. Rendering alone"
 NOW = 1_700_000_000_000
+CAMPAIGN = "018bcfe5680" + "0" * 12  # an id as campaigns have it
 LESS_OFTEN = 10  # the slow ones render a tenth
 
 
@@ -28,15 +29,16 @@ def compiled() -> Template:
     """The newsletter, ready for recipients."""
     sender = Mailbox(newsletter.SENDER_NAME, newsletter.SENDER)
     text = (newsletter.SUBJECT, newsletter.HTML, newsletter.SITE_NAME, newsletter.SITE_URL)
-    return compile_message(TemplateSource("campaign", sender, *text))
+    return compile_message(TemplateSource(CAMPAIGN, sender, *text))
 
 
 def messages(count: int) -> Iterator[Message]:
     """Rendered by the service's own code, with links that are signed."""
     template, links = compiled(), Links(("k" * 40,), newsletter.SITE_URL)
+    cause = links.cause(CAMPAIGN)
     for person in people(count):
         recipient = Recipient(person.id, person.name, person.address)
-        yield template.render(recipient, links.link(person.id), NOW)
+        yield template.render(recipient, links.link(person.id, cause), NOW)
 
 
 @cache
@@ -55,10 +57,11 @@ def _per_message(count: int, render: Callable[[Person], object]) -> float:
 
 def _ours(count: int, *, signed: bool) -> float:
     template, links = compiled(), Links(("k" * 40,), newsletter.SITE_URL)
-    fixed = links.link("user0000000")
+    cause = links.cause(CAMPAIGN)
+    fixed = links.link("user0000000", cause)
 
     def render(person: Person) -> Message:
-        link = links.link(person.id) if signed else fixed
+        link = links.link(person.id, cause) if signed else fixed
         return template.render(Recipient(person.id, person.name, person.address), link, NOW)
 
     return _per_message(count, render)

@@ -133,7 +133,7 @@ def test_suppression_list_is_imported_listed_and_exported(local) -> None:
     assert again == {"unsubscribed": 0, "already": 1, "unmatched": 1, "erased": 0}
     heading, row = local("unsubscribes", "list").stdout.splitlines()
     assert (heading.split(), row.split()[0], row.split()[2]) == (
-        ["_id", "unsubscribed", "address"],
+        ["_id", "unsubscribed", "address", "campaign"],
         "bob",
         "bob@example.org",
     )
@@ -155,7 +155,7 @@ def test_removed_unsubscription_is_gone(local) -> None:
     Path("list.csv").write_text("_id\nbob\n")
     local("unsubscribes", "import", "list.csv")
     assert local("unsubscribes", "remove", "bob").stdout == "subscribed: bob\n"
-    assert local("unsubscribes", "export").stdout == "_id,address,unsubscribedAt\n"
+    assert local("unsubscribes", "export").stdout == "_id,address,unsubscribedAt,campaign\n"
     unknown = local("unsubscribes", "remove", "nobody")
     assert (unknown.exit_code, unknown.stderr) == (1, "Error: there is no user with the id or the username nobody\n")
 

@@ -71,6 +71,16 @@ def test_watched_campaign_reaches_everyone(run, tmp_path: Path) -> None:
     assert campaign["dryrun"] is False
 
 
+def test_export_is_narrowed_to_one_recipient(run, tmp_path: Path) -> None:
+    campaign_id = json.loads(send(run, tmp_path, "--watch", "--json").stdout)["_id"]
+    for wanted in (("--recipient", "u1"), ("--address", "U1@example.org")):
+        heading, row = run("campaigns", "export", campaign_id, *wanted).stdout.splitlines()
+        assert heading.endswith(",messageId")
+        assert row.startswith("u1,u1@example.org,sent,")
+        assert row.rpartition(",")[2].startswith(f"{campaign_id}.")
+    assert failed(run("campaigns", "export", campaign_id, "--address", "nonsense"), 1).startswith("refused with 400")
+
+
 def test_query_chooses_who_receives_it(run, tmp_path: Path) -> None:
     result = send(run, tmp_path, "--watch", "--query", '{"_id": {"$in": ["u1", "u2"]}}')
     assert "sent: 2" in result.stdout.splitlines()

@@ -105,6 +105,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"kind": "address", "value": "left@example.com", "unsubscribed_at": 1, "kept_at": 2, "kept_by": "user00000"}
         | {"source": "list.csv"}
     ],
+    "unsubscribe_history": [
+        {"at": 5, "event": "unsubscribed", "means": "link", "user_id": "user00015", "address": "user00015@example.com"}
+        | {"campaign_id": "completed", "who": None, "source": None}
+    ],
     "same_refusals": [{"campaign_id": "running", "answers": ["554 no"], "known": []}],
     "slot_counts": [{"key": "smtp relay:25", "next_at_us": 1500, "day": 1, "used": 2, "first_day": 0, "days": 0}],
     "campaign_minutes": [

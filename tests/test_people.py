@@ -207,7 +207,7 @@ UNSUBSCRIBED: dict[str, tuple[Callable[[Database], object], tuple[Because, str |
     ),
     "by a list with the id": (
         lambda db: unsubscribe_listed(db, [ListedPerson("ada", None)], by="desk", source="left.csv"),
-        (Because.LIST, "desk", None),
+        (Because.LIST, "desk", "left.csv"),
     ),
     "by the directory": (
         lambda db: bring(db, {"_id": "ada", "mailer": {"unsubscribed": True}}),

@@ -36,6 +36,8 @@ KEPT = {
     "campaign_domains": {"campaign_id", "domain"},  # which goes with its row
     "campaign_answers": {"campaign_id"},
     "idempotency_keys": {"caller_id", "campaign_id"},
+    # a wish stays until the person takes it back, and so does what it came from
+    "unsubscribe_history": {"event", "means", "user_id", "address", "campaign_id", "who", "source"},
     "mailbox_arrivals": {"campaign_id"},
     "mailbox_messages": {"campaign_id"},
 }

@@ -237,11 +237,11 @@ def test_export_is_a_list_that_marks_the_same(directory: Database, form: str) ->
 
 def test_csv_runs_no_formula_and_dates_are_iso() -> None:
     lines = list(write_csv(Unsubscribed.COLUMNS, [Unsubscribed("=cmd", "a@b.example", 1_420_070_400_001).cells()]))
-    assert lines == ["_id,address,unsubscribedAt\r\n", "'=cmd,a@b.example,2015-01-01T00:00:00.001Z\r\n"]
+    assert lines == ["_id,address,unsubscribedAt,campaign\r\n", "'=cmd,a@b.example,2015-01-01T00:00:00.001Z,\r\n"]
     raw = list(
         write_csv(Unsubscribed.COLUMNS, [Unsubscribed("=cmd", "+a@b.example", 1_420_070_400_001).cells()], raw=True)
     )
-    assert raw[1] == "=cmd,+a@b.example,2015-01-01T00:00:00.001Z\r\n"
+    assert raw[1] == "=cmd,+a@b.example,2015-01-01T00:00:00.001Z,\r\n"
 
 
 BEFORE = (

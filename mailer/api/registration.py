@@ -79,7 +79,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
         users.make_blueprint(db, guard),
-        people.make_blueprint(db, guard, merge=settings.merge_addresses),
+        people.make_blueprint(db, guard, merge=settings.merge_addresses, window=settings.send_window),
         control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),
         operators.make_blueprint(db, guard, engine),
         status.make_blueprint(guard, parts.operation),

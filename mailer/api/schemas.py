@@ -203,6 +203,9 @@ class CampaignSchema(Schema):
         }
     )
     skipped = fields.Integer()
+    unsubscribed = fields.Integer(
+        metadata={"description": "How many people have unsubscribed by the link in its messages."}
+    )
     created_at = Milliseconds(data_key="createdAt")
     started_at = Milliseconds(data_key="startedAt", allow_none=True)
     finished_at = Milliseconds(data_key="finishedAt", allow_none=True)

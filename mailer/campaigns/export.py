@@ -15,18 +15,29 @@ from mailer.storage.models import Campaign, Delivery, User
 from mailer.times import to_iso
 
 PAGE = 1000  # rows read at a time
-NAMES = {"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"}  # in the API
+NAMES = {  # in the API
+    **{"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"},
+    "message_id": "messageId",
+}
 COLUMNS = tuple(NAMES.get(field.name, field.name) for field in fields(DeliveryRecord))
 TIMES = ("updated_at", "next_attempt_at")
 
 
-def records(db: Database, campaign_id: str, status: str | None = None) -> Iterator[DeliveryRecord]:
-    """Yield all outcomes of a campaign, or those with `status`, ordered by user id.
+def records(
+    db: Database,
+    campaign_id: str,
+    status: str | None = None,
+    *,
+    user_id: str | None = None,
+    address: str | None = None,
+) -> Iterator[DeliveryRecord]:
+    """Yield all outcomes of a campaign, or those with `status`, `user_id` or `address`, ordered by user id.
 
     They are read page by page. Each page shows one moment, and what changes between two pages may be missed.
     """
     after: str | None = None
-    while page := deliveries(db, campaign_id, status=status, after=after, count=PAGE):
+    whose = {"user_id": user_id, "address": address}
+    while page := deliveries(db, campaign_id, status=status, after=after, count=PAGE, **whose):
         yield from page
         after = page[-1].user_id
 

@@ -12,9 +12,12 @@ from mailer.audience.bounds import ANY_NUMBER, RECIPIENTS, Bounds, read_bounds
 from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.stops import Stops, stops
 from mailer.errors import NotFound
+from mailer.messages.addresses import comparable
+from mailer.messages.template import message_id
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery
+from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, UnsubscribeEvent
+from mailer.suppression.history import Event
 
 CANCELLING = "cancelling"
 MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
@@ -31,7 +34,8 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
-    `expected` is how many people its caller expects.
+    `expected` is how many people its caller expects. `unsubscribed` is how many people have unsubscribed by the link
+    in its messages, some of them subscribed again.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Progress:
     deferred: int
     uncertain: int
     skipped: int
+    unsubscribed: int = 0
     expected: Bounds = ANY_NUMBER
 
     @property
@@ -76,7 +81,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow."""
+    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow.
+
+    `message_id` is without brackets, and without a host where the campaign was purged.
+    """
 
     user_id: str
     address: str | None
@@ -85,6 +93,7 @@ class DeliveryRecord:
     reply: str
     updated_at: int
     next_attempt_at: int | None
+    message_id: str
 
 
 def progress(
@@ -149,9 +158,18 @@ def page_before(
 
 
 def deliveries(
-    db: Database, campaign_id: str, *, status: str | None, after: str | None, count: int
+    db: Database,
+    campaign_id: str,
+    *,
+    status: str | None,
+    after: str | None,
+    count: int,
+    user_id: str | None = None,
+    address: str | None = None,
 ) -> Sequence[DeliveryRecord]:
-    """Return at most `count` outcomes, ordered by user id; with `status`, only those that have it.
+    """Return at most `count` outcomes, ordered by user id.
+
+    With `status`, `user_id` or `address`, whatever its case, only those that have it.
 
     `after` is the last user id of the page before. Unlike an offset, it keeps late pages as fast as the first.
     """
@@ -161,8 +179,14 @@ def deliveries(
         query = query.where(Delivery.status == status)
     if after is not None:
         query = query.where(Delivery.user_id > after)
+    if user_id is not None:
+        query = query.where(Delivery.user_id == user_id)
+    if address is not None:
+        query = query.where(func.lower(Delivery.address) == comparable(address))
     with db.read() as connection:
-        return [DeliveryRecord(*row) for row in connection.execute(query.order_by(Delivery.user_id).limit(count))]
+        sender = connection.scalar(select(Campaign.sender).where(Campaign.id == campaign_id)) or ""
+        rows = connection.execute(query.order_by(Delivery.user_id).limit(count)).all()
+    return [DeliveryRecord(*row, message_id(campaign_id, row.user_id, sender)) for row in rows]
 
 
 def _these(caller_id: str | None, states: Collection[CampaignState]) -> list[ColumnElement[bool]]:
@@ -186,8 +210,14 @@ def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) ->
         Campaign.dry_run,
         Campaign.priority,
     )
-    query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
+    query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums, _left_by())
     return query.where(*_these(caller_id, states))
+
+
+def _left_by() -> ColumnElement[int]:
+    mine = (UnsubscribeEvent.campaign_id == Campaign.id, UnsubscribeEvent.event == Event.UNSUBSCRIBED)
+    people = func.count(UnsubscribeEvent.user_id.distinct())
+    return select(people).where(*mine).correlate(Campaign).scalar_subquery().label("left_by")
 
 
 def _state() -> ColumnElement[str]:
@@ -206,8 +236,9 @@ def _takeovers() -> list[ColumnElement[int | None]]:
 
 
 def _progress(row: AnyRow, stopped: Stops) -> Progress:
-    expected, batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
-    counts = map(int, row[-len(COUNTERS) :])
+    counted = len(COUNTERS) + 1  # with how many have unsubscribed
+    expected, batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[:-counted]
+    counts = map(int, row[-counted:])
     state, reason = stopped.shown(state, reason, row.priority)
     if takeovers is not None and state == CampaignState.RUNNING:
         reason = (

@@ -135,9 +135,17 @@ class Client:
         retried: int = answer["retried"]
         return retried
 
-    def export(self, campaign_id: str, form: str, status: str | None = None) -> Iterator[bytes]:
+    def export(
+        self,
+        campaign_id: str,
+        form: str,
+        status: str | None = None,
+        *,
+        user_id: str | None = None,
+        address: str | None = None,
+    ) -> Iterator[bytes]:
         """One campaign's outcomes as a file in the format `form`, piece by piece. Who was erased is told on stderr."""
-        params = {"format": form, "status": status}
+        params = {"format": form, "status": status, "userId": user_id, "address": address}
         with self._request("GET", f"{_address(campaign_id)}/export", params=params, stream=True) as response:
             if response.status_code != 200:
                 _answer(response)

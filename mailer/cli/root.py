@@ -25,6 +25,7 @@ COMMANDS = {
     "config": "mailer.cli.commands.config:config",
     "database": "mailer.cli.commands.database:database",
     "doctor": "mailer.cli.commands.doctor:doctor",
+    "explain": "mailer.cli.commands.users.explain:explain",
     "hold": "mailer.cli.commands.hold:hold",
     "login-link": "mailer.cli.commands.login_link:login_link",
     "preview": "mailer.cli.commands.preview:preview",

@@ -114,7 +114,8 @@ class Sender:
     def _messages(
         self, template: Template, checkpoint: Checkpoint, drawn: dict[str, Drawn], attempt: Attempt
     ) -> Iterator[Message]:
-        places, now = checkpoint.places, checkpoint.now
+        places, now, link = checkpoint.places, checkpoint.now, self._links.link
+        cause = self._links.cause(template.campaign_id)
         for place, item in enumerate(checkpoint.items):
             if attempt.is_over() and not self.owes:
                 self.owes = not attempt.begun
@@ -123,7 +124,7 @@ class Sender:
             attempt.begun += 1
             recipient = item.recipient
             try:
-                message = template.render(recipient, self._links.link(recipient.user_id), now)
+                message = template.render(recipient, link(recipient.user_id, cause), now)
             except ValueError as error:
                 words = (one_line(f"Not sent: {error}"), None, About.MESSAGE)
                 failed = Result(item, DeliveryStatus.FAILED, item.attempts + 1, item.uncertain_attempts, *words)

@@ -34,7 +34,7 @@ from mailer.storage import staging
 from mailer.storage.database import Database
 from mailer.storage.erased.people import leave_out_erased
 from mailer.storage.staging import CHUNK, stage_and_merge
-from mailer.suppression import wishes
+from mailer.suppression import history, wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ def _merged(
 ) -> ImportResult:
     now = db.clock(connection)
     wishes.before_merge(connection)
+    history.before_merge(connection)
     erased = leave_out_erased(connection, TABLE.name)
     result = replace(_result(merge(connection, now, options.mode), superseded), erased=erased)
     if options.problems:
@@ -131,6 +132,7 @@ def _merged(
         left_out = {"erased": erased} if erased else {}
         record(connection, now, Act.IMPORT_USERS, **counts, **left_out, mode=options.mode.value)
     wishes.after_merge(connection, now)
+    history.after_merge(connection)
     return result
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
+from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
 from mailer.directory.changes import Mode, addresses_in, combined
 from mailer.directory.documents import UserRow, normalise
@@ -18,7 +19,8 @@ from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.erased.people import erased_addresses, erased_users
 from mailer.storage.models import User, comparable_address
-from mailer.suppression import wishes
+from mailer.suppression import history, wishes
+from mailer.suppression.history import Cause, Event, Means
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,17 @@ def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: 
     else:
         connection.execute(update(User).where(User.id == row.id).values(**values))
     wishes.after_write(connection, row.id, _wish_held(earlier), now)
+    if earlier is None or earlier.unsubscribed_at is None:
+        _note_mark(connection, row.id)
     return Stored(row.document, created=earlier is None)
+
+
+def _note_mark(connection: Connection, user_id: str) -> None:
+    """Write into the history that what was stored has brought a mark, if it has."""
+    mine = select(User.email, User.unsubscribed_at).where(User.id == user_id, User.unsubscribed_at.is_not(None))
+    for address, since in connection.execute(mine):
+        cause = Cause(Means.DIRECTORY, current_actor().who)
+        history.add(connection, since or 0, Event.UNSUBSCRIBED, cause, [(user_id, address)])
 
 
 def _wish_held(earlier: _Earlier | None) -> wishes.HeldWish | None:

@@ -1,4 +1,11 @@
-"""Signed links that unsubscribe whoever holds them. Pure."""
+"""Signed links that unsubscribe whoever holds them. Pure.
+
+A link's last part is a token: the user id, a dot and its signature. In messages of a campaign a second dot follows, and
+the campaign's id with a signature of its own. The token before it is the same as it always was. So each version reads
+the links of every other, and a mail program that cuts a link short costs the campaign at most, never the wish. The
+second part is the same for all recipients, so a message costs no second signature. Whoever puts two links together
+can only say of themselves that they came by another campaign, and that is compared with its recipients.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +34,13 @@ PREVIEW = "preview\x7f"
 _SITE_URL = re.compile(r"https?://[!-;=?-~]+")
 _SALT = b"mailer.unsubscribe"
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-MAX_TOKEN = 4096  # characters: an id of 255 takes at most 1,404, and three times as many where a program encoded each
+MAX_TOKEN = 4400  # characters: an id of 255 takes at most 1,429, and three times as many where a program encoded each
 
 # The signature has 43 characters. What a mail program appended begins with a character that no token has, or - or _.
 _TOKEN = re.compile(r"[^A-Za-z0-9_-]*([A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43})[_-]*(?![A-Za-z0-9_-])")
+_CAUSE = re.compile(r"\.([A-Za-z0-9_-]{10,96})(?![A-Za-z0-9_-])|\.([A-Za-z0-9_-]{24})")
+_ID = re.compile(r"[0-9a-f]{23}")  # of every campaign that was accepted; 12 octets hold it
+_MAC_SIZE = 6  # octets: whoever guesses right has named a wrong campaign for a wish of their own
 _invisible = re.compile(f"{INVISIBLE_CLASS}+")
 _foreign = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -51,10 +61,18 @@ class Links:
         self._signers = [Signer(b"derived", key_derivation="none", algorithm=mac) for mac in self._macs]
         self._prefix = site_url.rstrip("/") + PATH
 
-    def link(self, user_id: str) -> str:
-        """Give the address of the page on which the user `user_id` unsubscribes; `NOBODY` and `PREVIEW` have one."""
+    def link(self, user_id: str, cause: str = "") -> str:
+        """Give the address of the page on which the user `user_id` unsubscribes; `NOBODY` and `PREVIEW` have one.
+
+        `cause` names the campaign whose message has the link, as the method of that name gives it.
+        """
         payload = _base64(user_id.encode())
-        return f"{self._prefix}{payload.decode()}.{_base64(self._macs[0].get_signature(b'', payload)).decode()}"
+        return f"{self._prefix}{payload.decode()}.{_base64(self._macs[0].get_signature(b'', payload)).decode()}{cause}"
+
+    def cause(self, campaign_id: str) -> str:
+        """Give what stands behind the token in every link of one campaign: made once, and 25 characters for its id."""
+        packed = _packed(campaign_id)
+        return f".{_base64(_shortened(self._macs[0], packed) + packed).decode()}"
 
     def read(self, token: str) -> str | None:
         """Give the user id for which a link's last part was made; None for a token that this service did not sign.
@@ -67,6 +85,30 @@ class Links:
             if user_id is not None:
                 return user_id
         return None
+
+    def campaign(self, token: str) -> str | None:
+        """Give the id of the campaign that a link's last part names; None where it names none that is signed.
+
+        Links of earlier versions name none, and those that were cut short name none any more.
+        """
+        for candidate, behind in _candidates_and_rest(token):
+            if self._verified(candidate) is None:
+                continue
+            found = _CAUSE.match(behind)
+            for text in (found[1], found[1] and found[1][:24], found[2]) if found else ():
+                campaign_id = self._verified_campaign(text) if text else None
+                if campaign_id is not None:
+                    return campaign_id
+        return None
+
+    def _verified_campaign(self, text: str) -> str | None:
+        try:
+            octets = base64_decode(text)
+        except BadData:
+            return None
+        mac, packed = octets[:_MAC_SIZE], octets[_MAC_SIZE:]
+        signed = any(hmac.compare_digest(mac, _shortened(one, packed)) for one in self._macs)
+        return _unpacked(packed) if signed else None
 
     def _verified(self, token: str) -> str | None:
         for signer in self._signers:
@@ -83,18 +125,37 @@ class PreviewLinks(Links):
     """Makes links that lead to the page and belong to nobody, for messages that do not go to their recipients."""
 
     @override
-    def link(self, user_id: str) -> str:
+    def link(self, user_id: str, cause: str = "") -> str:
         """Give the address of the page as a preview has it, whoever `user_id` is."""
-        del user_id
+        del user_id, cause
         return super().link(PREVIEW)
 
 
 def _candidates(text: str) -> Iterator[str]:
     """The tokens that `text` may have been before mail programs changed it, the likeliest first."""
+    return (token for token, _ in _candidates_and_rest(text))
+
+
+def _candidates_and_rest(text: str) -> Iterator[tuple[str, str]]:
+    """The same, each with what stands behind it."""
     for reading in _readings(text[:MAX_TOKEN]):
         found = _TOKEN.match(reading)
         if found:
-            yield found[1]
+            yield found[1], reading[found.end(1) :]
+
+
+def _packed(campaign_id: str) -> bytes:
+    """The id in 12 octets, of which the first is below 16, as no other id's is."""
+    return bytes.fromhex(f"0{campaign_id}") if _ID.fullmatch(campaign_id) else campaign_id.encode()
+
+
+def _unpacked(packed: bytes) -> str:
+    return packed.hex()[1:] if packed[:1] < b"\x10" else packed.decode()
+
+
+def _shortened(mac: SigningAlgorithm, packed: bytes) -> bytes:
+    """A short signature of a campaign's id. No user's token has an octet that is no letter, so it is none of theirs."""
+    return mac.get_signature(b"", b"campaign\0" + packed)[:_MAC_SIZE]
 
 
 def _readings(text: str) -> Iterator[str]:

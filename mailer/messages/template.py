@@ -23,11 +23,11 @@ from mailer.text import is_one_line, is_storable
 from transports.base import Message, vouched_message
 
 _ADDRESS = re.compile(r'[^\x00-\x20"(),:;<>@\[\\\]\x7f]{1,64}@[A-Za-z0-9.-]{1,253}')
-_LINK = re.compile(r"https?:[!-;=?-~]{1,900}")  # List-Unsubscribe is one line, and no line is over 998 bytes
+_LINK = re.compile(r"https?:[!-;=?-~]{1,940}")  # List-Unsubscribe is one line, and no line is over 998 bytes
 _INERT = re.compile(r"[ !#-%(-;?-~]*")  # stands for itself in HTML, in plain text and in quoted-printable
 _PLAIN_WORD = r"[A-Za-z0-9!#$%*+/^_`{|}~-]++"  # an atom (RFC 5322) that is inert too
 _PLAIN_ADDRESS = r"(?!\.)[A-Za-z0-9!#$%*+/^_`{|}~.-]{1,64}@[A-Za-z0-9.-]++"
-_USUAL = re.compile(rf"{_PLAIN_WORD}(?: {_PLAIN_WORD})*+ <{_PLAIN_ADDRESS}> https?:[!#-%(-;?-~]{{1,900}}")
+_USUAL = re.compile(rf"{_PLAIN_WORD}(?: {_PLAIN_WORD})*+ <{_PLAIN_ADDRESS}> https?:[!#-%(-;?-~]{{1,940}}")
 _USUAL_ROOM = MAX_LINE - len("To:  <>")
 _SUBJECT_ROOM = MAX_LINE - len("Subject: ")
 _USUAL_ORDER = ("name", "fname", "lname", "email", "unsubscribe", "To", "Subject", "Date", "id", "wrapped link")
@@ -60,6 +60,15 @@ def delivery_id(campaign_id: str, user_id: str) -> str:
     return f"{campaign_id}.{digest.hexdigest()}"
 
 
+def message_id(campaign_id: str, user_id: str, sender: str) -> str:
+    """The Message-ID of that message, without brackets, as `layout` writes it.
+
+    Where the campaign was purged, `sender` is empty and nobody knows the host behind the `@`.
+    """
+    _, at, host = sender.rpartition("@")
+    return delivery_id(campaign_id, user_id) + (f"@{host}" if at else "")
+
+
 def compile_message(source: TemplateSource) -> Template:
     """Prepare a campaign's message. Raises UnusableText if it could be sent to nobody."""
     _refuse_unusable(source)
@@ -87,7 +96,7 @@ class Template:
     """One campaign's message with gaps. Immutable, so that threads may share it."""
 
     def __init__(self, source: TemplateSource, subject: list[str], bodies: Bodies) -> None:
-        self._campaign_id = source.campaign_id
+        self.campaign_id = source.campaign_id
         self._sender = source.sender.address
         self._reply_to = _as_shown(source.reply_to) if source.reply_to else None
         self._subject = subject
@@ -114,7 +123,7 @@ class Template:
         if len(name) + len(address) > _USUAL_ROOM or not _USUAL.fullmatch(f"{name} <{address}> {link}"):
             return self._render_any(recipient, link, now_ms)
         values = (name, name.partition(" ")[0], name.rpartition(" ")[2], address, link)
-        message_id = delivery_id(self._campaign_id, user_id)
+        message_id = delivery_id(self.campaign_id, user_id)
         subject = self._fixed_subject or self._usual_subject_header(values)
         wrapped = [soft_wrapped(percent_encoded(values[place], form)) for place, form in self._usual_urls]
         head = (f"To: {name} <{address}>", subject, _date(now_ms // 1000), message_id)
@@ -130,7 +139,7 @@ class Template:
     def _render_any(self, recipient: Recipient, link: str, now_ms: int) -> Message:
         """The same for every recipient and link, whatever characters they have."""
         values = _values(recipient, link)
-        message_id = delivery_id(self._campaign_id, recipient.user_id)
+        message_id = delivery_id(self.campaign_id, recipient.user_id)
         filling = {
             "To": mailbox_header("To", values["name"], recipient.address),
             "Subject": self._fixed_subject or text_header("Subject", _joined_subject(self._subject, values)),

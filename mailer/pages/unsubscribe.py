@@ -16,6 +16,7 @@ from mailer.pages.base import STATIC, TEMPLATES, content_policy, private_page, r
 from mailer.pages.languages import add_translations, reader_language, speaking
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
+from mailer.suppression.history import Cause, Means
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 
 POLICY = content_policy("style-src 'self'", "img-src data:", "form-action 'self'")
@@ -70,8 +71,9 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         if user_id == PREVIEW or is_nobody(user_id):
             return _page("preview" if user_id == PREVIEW else "trial")
         back = request.form.get("action") == "subscribe"
+        by = Cause(Means.ONE_CLICK if _is_one_click() else Means.LINK, campaign_id=links.campaign(token))
         with acting(RECIPIENT):
-            done = resubscribe(db, user_id, merged=merge) if back else unsubscribe(db, user_id)
+            done = resubscribe(db, user_id, merged=merge, by=by) if back else unsubscribe(db, user_id, by=by)
         if done:
             return _page("subscribed" if back else "unsubscribed", user_id=user_id)
         return _page("trial") if user_id == OLD_TRIAL else _not_valid()
@@ -90,6 +92,11 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
 
     show_errors_as_pages(blueprint, PATH, lambda error: _page(_error_state(error.status_code), error.status_code))
     return blueprint
+
+
+def _is_one_click() -> bool:
+    """Whether a mail program posts this, and not the page's button."""
+    return request.form.get("List-Unsubscribe") == "One-Click"
 
 
 def _language(db: Database, user_id: str | None) -> object:

@@ -22,23 +22,27 @@ from mailer.storage.erased.key import Of, digest, key_of
 from mailer.storage.erased.people import leave_out_erased
 from mailer.storage.models import User
 from mailer.storage.staging import ID, StagingTable, stage_and_merge
-from mailer.suppression import wishes
+from mailer.suppression import history, wishes
 from mailer.suppression.list_files import ListedPerson
 from mailer.times import to_iso
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """A person who has unsubscribed at `unsubscribed_at` (ms). Without `user_id` it is whoever comes to the address."""
+    """A person who has unsubscribed at `unsubscribed_at` (ms). Without `user_id` it is whoever comes to the address.
 
-    COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt")
+    `campaign_id` is the campaign whose message they left by; None: none, or nobody knows.
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "unsubscribedAt", "campaign")
     user_id: str | None
     address: str | None
     unsubscribed_at: int
+    campaign_id: str | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """In the order of `COLUMNS`; times are ISO 8601 in UTC."""
-        return self.user_id, self.address, to_iso(self.unsubscribed_at)
+        return self.user_id, self.address, to_iso(self.unsubscribed_at), self.campaign_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,13 @@ class UnsubscribeResult:
 
 def unsubscribed_users(db: Database, *, after: str | None = None, count: int = 1000) -> list[Unsubscribed]:
     """A page of the users who have unsubscribed, by id, from the one after `after` on."""
-    query = select(User.id, User.email, User.unsubscribed_at).where(User.unsubscribed_at.is_not(None))
+    query = select(User.id, User.email, User.unsubscribed_at, history.campaign_of_mark().label("campaign_id"))
+    query = query.where(User.unsubscribed_at.is_not(None))
     if after is not None:
         query = query.where(User.id > after)
     with db.read() as connection:
         rows = connection.execute(query.order_by(User.id).limit(count)).all()
-    return [Unsubscribed(row.id, row.email, row.unsubscribed_at or 0) for row in rows]
+    return [Unsubscribed(row.id, row.email, row.unsubscribed_at or 0, row.campaign_id) for row in rows]
 
 
 def all_unsubscribed_users(db: Database) -> Iterator[Unsubscribed]:
@@ -131,8 +136,9 @@ SELECT (SELECT count(*) FROM staged_entries), (SELECT count(DISTINCT place) FROM
 (SELECT count(DISTINCT id) FROM staged_matches)
 """
 _MADE_AT = "coalesce(min(CASE WHEN s.made_at < :now THEN s.made_at ELSE :now END), :now)"
+_MARKED_AT = f"(SELECT {_MADE_AT} FROM staged_matches s WHERE s.id = {{user}})"  # noqa: S608 - no value in it
 _MARK = f"""
-UPDATE users SET unsubscribed_at = (SELECT {_MADE_AT} FROM staged_matches s WHERE s.id = users.id)
+UPDATE users SET unsubscribed_at = {_MARKED_AT.format(user="users.id")}
 WHERE unsubscribed_at IS NULL AND id IN (SELECT id FROM staged_matches)
 """  # noqa: S608 - no value in it
 _KEEP = f"""
@@ -153,6 +159,7 @@ def _merge(connection: Connection, now: int, by: str, source: str) -> Unsubscrib
     staging.index(connection, _MATCHES, "id")
     rows, matched, users = connection.exec_driver_sql(_COUNT).one()
     connection.execute(text(_KEEP), {"now": now, "by": by, "source": source})
+    history.add_listed(connection, _MARKED_AT.format(user="u.id"), now=now, by=by, source=source)
     marked = connection.execute(text(_MARK), {"now": now}).rowcount
     wishes.keep_inactive_among(connection, now, _MATCHES)
     for name in (_MATCHES, _LIST.name):

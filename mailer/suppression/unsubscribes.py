@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from dataclasses import replace
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
 from mailer.audit.log import Act, Note, record, record_addresses
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.erased.people import erased_users
 from mailer.storage.models import User, Wish, WishOf, comparable_address
-from mailer.suppression import wishes
+from mailer.suppression import history, wishes
+from mailer.suppression.history import Cause, Event
 
 
-def unsubscribe(db: Database, user_id: str, *, note: str = "") -> bool:
+def unsubscribe(db: Database, user_id: str, *, note: str = "", by: Cause | None = None) -> bool:
     """Write to this user no more. The time of the first call stays. Returns whether there is, or was, such a user.
 
-    Who was erased is not written to, so it is done for them already. `note` is what an operator writes down.
+    Who was erased is not written to, so it is done for them already. `note` is what an operator writes down. `by` is
+    what the history says of how it came about; None: the current actor does it.
     """
-    return _unsubscribe(db, user_id, User.id == user_id, note)
+    return _unsubscribe(db, user_id, User.id == user_id, note, by)
 
 
 def unsubscribe_matching(db: Database, user_id: str, created_at_ms: int) -> bool:
@@ -25,36 +29,60 @@ def unsubscribe_matching(db: Database, user_id: str, created_at_ms: int) -> bool
     return _unsubscribe(db, user_id, and_(User.id == user_id, User.created_at == created_at_ms))
 
 
-def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool], note: str = "") -> bool:
+def _unsubscribe(
+    db: Database, user_id: str, which: ColumnElement[bool], note: str = "", by: Cause | None = None
+) -> bool:
     with db.write() as connection:
         now = db.clock(connection)
-        first_time = func.coalesce(User.unsubscribed_at, now)
-        found = connection.execute(update(User).where(which).values(unsubscribed_at=first_time)).rowcount > 0
+        marking = update(User).where(which, User.unsubscribed_at.is_(None)).values(unsubscribed_at=now)
+        newly = connection.execute(marking.returning(User.id, User.email)).all()
+        if newly:
+            cause = _of_recipient(connection, by or history.acted(), user_id)
+            history.add(connection, now, Event.UNSUBSCRIBED, cause, [(one.id, one.email) for one in newly])
+        found = bool(newly) or connection.scalar(select(User.id).where(which)) is not None
         if found:
             wishes.keep_inactive(connection, now, user_id)
             record(connection, now, Act.UNSUBSCRIBE, user_id, Note(user_id, note))
         return found or bool(erased_users(connection, [user_id]))
 
 
-def resubscribe(db: Database, user_id: str, *, merged: bool = False, note: str = "") -> bool:
+def _of_recipient(connection: Connection, cause: Cause, user_id: str) -> Cause:
+    """The cause without its campaign, if that has not written to the user."""
+    if cause.campaign_id is None or history.is_recipient(connection, cause.campaign_id, user_id):
+        return cause
+    return replace(cause, campaign_id=None)
+
+
+def resubscribe(db: Database, user_id: str, *, merged: bool = False, note: str = "", by: Cause | None = None) -> bool:
     """Write to this user again, and forget the wishes kept for them. Returns whether there is such a user or wish.
 
     With `merged`, users who share an address count as one person: all of them are written to again. `note` is what
-    an operator writes down.
+    an operator writes down, and `by` as `unsubscribe` has it.
     """
     with db.write() as connection:
+        now = db.clock(connection)
         user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
         if user is None and not wishes.forget(connection, user_id, None):
             return False
-        record(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, user_id, Note(user_id, note))
-        if user is None:
-            return True
-        whose = User.id == user_id
-        if merged and user.email is not None:
-            whose |= comparable_address() == comparable(user.email)
-        connection.execute(update(User).where(whose).values(unsubscribed_at=None))
-        wishes.forget(connection, user_id, user.email)
+        record(connection, now, Act.SUBSCRIBE_AGAIN, user_id, Note(user_id, note))
+        again: list[tuple[str | None, str | None]] = [(user_id, None)]
+        if user is not None:
+            again = _unmark(connection, user_id, user.email, merged=merged)
+            if wishes.forget(connection, user_id, user.email) and not again:
+                again = [(user_id, user.email)]
+        history.add(connection, now, Event.SUBSCRIBED, by or history.acted(), again)
         return True
+
+
+def _unmark(
+    connection: Connection, user_id: str, address: str | None, *, merged: bool
+) -> list[tuple[str | None, str | None]]:
+    """Take the mark from the user and, with `merged`, from all at the address; return who had it."""
+    whose = User.id == user_id
+    if merged and address is not None:
+        whose |= comparable_address() == comparable(address)
+    unmarking = update(User).where(whose, User.unsubscribed_at.is_not(None)).values(unsubscribed_at=None)
+    return [(one.id, one.email) for one in connection.execute(unmarking.returning(User.id, User.email))]
 
 
 def resubscribe_address(db: Database, address: str) -> int | None:
@@ -70,6 +98,9 @@ def resubscribe_address(db: Database, address: str) -> int | None:
         connection.execute(delete(Wish).where(kept))
         marking = [made_at for kind, made_at in times if kind == WishOf.ADDRESS]
         marked = and_(comparable_address() == comparable(address), User.unsubscribed_at.in_(marking))
-        users = connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount
-        record_addresses(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, [comparable(address)], users=users)
-        return users
+        unmarking = update(User).where(marked).values(unsubscribed_at=None)
+        users = [(one.id, one.email) for one in connection.execute(unmarking.returning(User.id, User.email))]
+        now = db.clock(connection)
+        history.add(connection, now, Event.SUBSCRIBED, history.acted(), [*users, (None, address)])
+        record_addresses(connection, now, Act.SUBSCRIBE_AGAIN, [comparable(address)], users=len(users))
+        return len(users)

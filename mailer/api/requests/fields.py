@@ -46,6 +46,16 @@ class WireString(fields.String):
         return super()._deserialize(value, *args, **kwargs)
 
 
+class WireAddress(WireString):
+    """An address, bare; the value is in the form that an envelope takes."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        address = envelope_address(super()._deserialize(value, *args, **kwargs))
+        if address is None:
+            raise ValidationError("Is no valid address.")
+        return address
+
+
 class WireMailbox(WireString):
     """An address, bare or as `Name <address>`; the value is a `Mailbox`."""
 

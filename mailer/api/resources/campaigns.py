@@ -9,7 +9,7 @@ from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint, KeysetSchema, OffsetSchema, keyset_page
 from mailer.api.guard import Guard, campaigns_in_reach, current_caller
-from mailer.api.requests.fields import Milliseconds, WireBoolean
+from mailer.api.requests.fields import Milliseconds, WireAddress, WireBoolean, storable
 from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, StrictSchema, SuccessSchema
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
 from mailer.campaigns import progress
@@ -41,9 +41,11 @@ class CampaignsQuerySchema(OffsetSchema):
 
 
 class DeliveriesQuerySchema(KeysetSchema):
-    """Which outcomes to list, by user id; `status`: only these."""
+    """Which outcomes to list, by user id; `status`, `userId` and `address`: only these."""
 
     status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in DeliveryStatus]))
+    user_id = fields.String(data_key="userId", load_default=None, validate=storable)
+    address = WireAddress(load_default=None, validate=storable, metadata={"description": "In any case."})
 
 
 class CampaignsAnswerSchema(SuccessSchema):
@@ -65,6 +67,10 @@ class DeliverySchema(Schema):
     reply = fields.String()
     updated_at = Milliseconds(data_key="updatedAt")
     next_attempt_at = Milliseconds(data_key="nextAttemptAt", allow_none=True)
+    message_id = fields.String(
+        data_key="messageId",
+        metadata={"description": "Without brackets; without a host once the campaign was purged."},
+    )
 
 
 class MinutesQuerySchema(StrictSchema):
@@ -137,7 +143,7 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
     def list_deliveries(page: dict[str, Any], campaign_id: str) -> Any:
         """A campaign's outcomes by user id; `after` continues a listing."""
         progress.progress(db, campaign_id, campaigns_in_reach())
-        found = progress.deliveries(db, campaign_id, status=page["status"], after=page["after"], count=page["count"])
+        found = progress.deliveries(db, campaign_id, **page)
         return keyset_page("deliveries", found, page["count"], lambda one: one.user_id)
 
     @blueprint.route("/<campaign_id>/minutes")

@@ -17,10 +17,13 @@ from mailer.audit.log import MAX_NOTE
 from mailer.callers.tokens import MANAGE_USERS
 from mailer.campaigns.people.actions import Action, act
 from mailer.campaigns.people.erasure import erase
+from mailer.campaigns.people.explain import explain
+from mailer.campaigns.people.explained import explanation_as_json
 from mailer.campaigns.people.export import export_person, outcome_as_json, person_as_json
 from mailer.campaigns.people.outcomes import page_of_outcomes
 from mailer.campaigns.people.person import person
 from mailer.errors import InvalidParams
+from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 
 
@@ -66,6 +69,26 @@ class OutcomesAnswerSchema(SuccessSchema):
     next = fields.String(allow_none=True)
 
 
+class ExplainSchema(KeysetSchema):
+    """Which campaigns to explain: one, or `count` of them from the one after `after` on, the newest first."""
+
+    campaign = fields.String(load_default=None, validate=storable)
+    count = fields.Integer(load_default=20, validate=validate.Range(1, 100))
+
+
+class ExplanationSchema(SuccessSchema):
+    """The users who are meant, each with all campaigns of the page.
+
+    `address` is what is known of an address that nobody has. `twice` has the ways in which a message may have come
+    twice. `next` is the `after` of the page that follows, null at the end.
+    """
+
+    users = fields.List(fields.Dict())
+    address = fields.Dict(allow_none=True)
+    twice = fields.List(fields.Dict())
+    next = fields.String(allow_none=True)
+
+
 class NoteSchema(StrictSchema):
     """What to write down: why, and who asked for it."""
 
@@ -85,10 +108,13 @@ class ErasedSchema(SuccessSchema):
     campaigns = fields.Integer()
 
 
-def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Blueprint:
-    """Routes about single people. `merge`: users who share an address subscribe again together."""
+def make_blueprint(db: Database, guard: Guard, *, merge: bool = False, window: SendWindow | None = None) -> Blueprint:
+    """Routes about single people. `merge`: users who share an address subscribe again together.
+
+    `window` are the hours in which mail goes out.
+    """
     blueprint = ApiBlueprint("People", __name__, url_prefix="/api/v1/mailer/users")
-    _add_reading(blueprint, db, guard)
+    _add_reading(blueprint, db, guard, window)
 
     for action in Action:
         _add_action(blueprint, db, guard, action, merge=merge)
@@ -109,7 +135,7 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False) -> Bluepr
     return blueprint
 
 
-def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard) -> None:
+def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard, window: SendWindow | None) -> None:
     @blueprint.route("")
     @guard.requires(MANAGE_USERS)
     @blueprint.arguments(SearchSchema, location="query")
@@ -139,6 +165,16 @@ def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard) -> None:
         found = page_of_outcomes(db, known, before=page["after"], count=page["count"])
         following = found[-1].campaign_id if len(found) == page["count"] else None
         return {"success": True, "campaigns": _shown(found), "count": len(found), "next": following}
+
+    @blueprint.route("/<whom>/explain")
+    @guard.requires(MANAGE_USERS)
+    @blueprint.arguments(ExplainSchema, location="query")
+    @blueprint.response(200, ExplanationSchema)
+    @blueprint.refuses(404, "No such user or campaign")
+    def explain_person(page: dict[str, Any], whom: str) -> Any:
+        """What came of somebody in each campaign, and where nothing did, why; by id, user name or address."""
+        wanted = {"campaign_id": page["campaign"], "before": page["after"], "count": page["count"]}
+        return {"success": True, **explanation_as_json(explain(db, whom, **wanted, window=window))}
 
     @blueprint.route("/<user_id>/export")
     @guard.requires(MANAGE_USERS)

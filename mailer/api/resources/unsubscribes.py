@@ -71,6 +71,11 @@ class UnsubscribedSchema(Schema):
     user_id = fields.String(data_key="_id")
     address = fields.String(allow_none=True)
     unsubscribed_at = Milliseconds(data_key="unsubscribedAt")
+    campaign_id = fields.String(
+        data_key="campaign",
+        allow_none=True,
+        metadata={"description": "Whose message had the link. Null: they left otherwise, or nobody knows."},
+    )
 
 
 class UnsubscribesAnswerSchema(SuccessSchema):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, or_, select, update
 
 from mailer.audit.log import digest_of, old_digest_of
 from mailer.campaigns.people import mentions
@@ -28,6 +28,7 @@ from mailer.storage.models import (
     PersonNote,
     RefusedAddress,
     SavedDraft,
+    UnsubscribeEvent,
     User,
     Wish,
     WishOf,
@@ -95,6 +96,17 @@ def _wishes(connection: Connection, leaving: Leaving) -> None:
         _KEEP_SHARED.run(connection, {"kind": WishOf.SHARED.value, "value": address, **times})
 
 
+def _history(connection: Connection, leaving: Leaving) -> None:
+    """Keep by what they left, by their id alone, and forget what is about their addresses. Rows are written anew."""
+    table = cast(Table, UnsubscribeEvent.__table__)
+    theirs = or_(table.c.user_id == leaving.user_id, table.c.user_id.is_(None) & table.c.address.in_(leaving.own))
+    rows = connection.execute(select(table).where(theirs).order_by(table.c.id)).mappings().all()
+    connection.execute(delete(table).where(theirs))
+    kept = [{**row, "address": None, "source": None} for row in rows if row["user_id"] is not None]
+    if kept:
+        connection.execute(table.insert(), kept)
+
+
 def _suppression(connection: Connection, leaving: Leaving) -> None:
     connection.execute(delete(RefusedAddress).where(RefusedAddress.address.in_(leaving.own)))
 
@@ -138,6 +150,7 @@ ERASERS: tuple[Eraser, ...] = (
     _texts,
     _outcomes,
     _wishes,
+    _history,
     _suppression,
     _log,
     _notes,

@@ -9,6 +9,7 @@ from mailer.audit.log import Act, record
 from mailer.campaigns.people.outcomes import PersonOutcome, all_outcomes
 from mailer.campaigns.people.person import Person, read_person
 from mailer.storage.database import Database
+from mailer.suppression.history import PastEvent
 from mailer.times import to_iso
 
 
@@ -33,6 +34,7 @@ def person_as_json(one: Person) -> dict[str, Any]:
         "unsubscribed": _unsubscribed(one),
         "suppressed": _suppressed(one),
         "addressUnsubscribed": one.address_unsubscribed,
+        "history": [event_as_json(event) for event in one.history],
         "notes": [{**asdict(note), "at": to_iso(note.at)} for note in one.notes],
     }
 
@@ -55,11 +57,25 @@ def outcome_as_json(one: PersonOutcome) -> dict[str, Any]:
     }
 
 
+def event_as_json(one: PastEvent) -> dict[str, Any]:
+    """An event of the history of unsubscriptions with the names and times of the API."""
+    return {
+        "at": None if one.at is None else to_iso(one.at),
+        "event": one.event,
+        "means": one.means,
+        "campaignId": one.campaign_id,
+        "address": one.address,
+        "by": one.who,
+        "list": one.source,
+    }
+
+
 def _unsubscribed(one: Person) -> dict[str, Any] | None:
     if one.unsubscription is None:
         return None
     found = one.unsubscription
-    return {"since": to_iso(found.since), "because": found.because.value, "by": found.who, "list": found.source}
+    because = {"because": found.because.value, "by": found.who, "list": found.source}
+    return {"since": to_iso(found.since), **because, "means": found.means.value, "campaignId": found.campaign_id}
 
 
 def _suppressed(one: Person) -> dict[str, Any] | None:

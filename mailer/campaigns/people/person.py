@@ -15,6 +15,7 @@ from mailer.errors import NotFound
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.models import AuditEntry, PersonNote, User, Wish, WishOf
+from mailer.suppression.history import BY_THEMSELVES, Event, Means, PastEvent, events_of, with_unknown
 from mailer.suppression.suppressed_addresses import Refusal, refusal_of
 from mailer.suppression.wishes import of_address
 
@@ -31,14 +32,27 @@ class Because(StrEnum):
     DIRECTORY = "directory"  # an import, a sync or a request brought the mark or came to a kept wish
 
 
+_BECAUSE = {
+    **dict.fromkeys(BY_THEMSELVES, Because.PERSON),
+    **dict.fromkeys((Means.API, Means.OPERATOR, Means.PAGE), Because.OPERATOR),
+    Means.LIST: Because.LIST,
+    Means.DIRECTORY: Because.DIRECTORY,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Unsubscription:
-    """Since when (ms since 1970) somebody has unsubscribed, how it came about, by whom, and from which list."""
+    """Since when (ms since 1970) somebody has unsubscribed, how it came about, by whom, and from which list.
+
+    `means` and `campaign_id` are as the history has them; what happened before there was one has neither.
+    """
 
     since: int
     because: Because
     who: str | None = None
     source: str | None = None
+    means: Means = Means.UNKNOWN
+    campaign_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,7 @@ class Person:
     refusal: Refusal | None
     address_unsubscribed: bool
     notes: Sequence[WrittenNote]
+    history: Sequence[PastEvent] = ()  # how they came to be unsubscribed and subscribed again, the latest first
 
 
 def person(db: Database, name: str) -> Person:
@@ -78,17 +93,30 @@ def read_person(connection: Connection, name: str) -> Person:
         raise NotFound(f"There is no user with the id or the username {name}.")
     (user,) = users_with(connection, User.id == found, 1)
     shared = select(Wish.kind).where(Wish.kind == WishOf.SHARED, Wish.value == comparable(user.email or ""))
+    past = with_unknown(events_of(connection, found, user.email), found, user.email, user.unsubscribed_at)
     return Person(
         user,
-        None if user.unsubscribed_at is None else _unsubscription(connection, user, user.unsubscribed_at),
+        None if user.unsubscribed_at is None else _unsubscription(connection, user, user.unsubscribed_at, past),
         refusal_of(connection, found),
         connection.scalar(shared) is not None,
         _notes(connection, found),
+        past,
     )
 
 
-def _unsubscription(connection: Connection, user: UserWithState, since: int) -> Unsubscription:
-    """How it came about: an act has the time of the mark that it made, and so has a wish that marked whoever came."""
+def _unsubscription(
+    connection: Connection, user: UserWithState, since: int, past: Sequence[PastEvent]
+) -> Unsubscription:
+    """How it came about, as the history has it or, where it does not know, as other traces tell."""
+    for one in past:
+        if one.event == Event.UNSUBSCRIBED and one.at == since and one.means != Means.UNKNOWN:
+            means = Means(one.means)
+            return Unsubscription(since, _BECAUSE[means], one.who, one.source, means, one.campaign_id)
+    return _traced(connection, user, since)
+
+
+def _traced(connection: Connection, user: UserWithState, since: int) -> Unsubscription:
+    """The same without a history: an act has the time of the mark that it made, and a wish that marked whoever came."""
     acts = select(AuditEntry.act, AuditEntry.who, AuditEntry.about).where(AuditEntry.at == since)
     for act, who, about in connection.execute(acts):
         if act == Act.UNSUBSCRIBE and about == user.id:

@@ -117,10 +117,22 @@ def retry_failed(campaign_id: str, uncertain: bool, url: str, user_id: str, toke
 @CAMPAIGN_ID
 @FORMAT
 @click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]), help="Default: all.")
+@click.option("--recipient", metavar="ID", help="Only the outcome of this user.")
+@click.option("--address", help="Only the outcomes at this address.")
 @connected
-def export(campaign_id: str, form: str, status: str | None, url: str, user_id: str, token: str) -> None:
+def export(
+    campaign_id: str,
+    *,
+    form: str,
+    status: str | None,
+    recipient: str | None,
+    address: str | None,
+    url: str,
+    user_id: str,
+    token: str,
+) -> None:
     """Write every recipient's outcome to stdout."""
-    for piece in Client(url, user_id, token).export(campaign_id, form, status):
+    for piece in Client(url, user_id, token).export(campaign_id, form, status, user_id=recipient, address=address):
         sys.stdout.buffer.write(piece)
     sys.stdout.flush()
 
@@ -133,7 +145,7 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     print_notes(campaign.get("warnings", ()))
     reason = ["reason"] if campaign.get("reason") else []
     bounds = [name for name in ("minRecipients", "maxRecipients") if campaign.get(name) is not None]
-    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *bounds, *COUNTS]
+    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *bounds, *COUNTS, "unsubscribed"]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

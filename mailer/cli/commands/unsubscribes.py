@@ -38,8 +38,8 @@ def list_(limit: int) -> None:
     """Show who has unsubscribed, by _id; `kept` shows the addresses and ids that are kept for whoever comes."""
     with open_database() as db:
         found = list(islice(all_unsubscribed_users(db), limit or None))
-    rows = [(one.user_id, moment(one.unsubscribed_at), one.address) for one in found]
-    print_rows(("_id", "unsubscribed", "address"), rows)
+    rows = [(one.user_id, moment(one.unsubscribed_at), one.address, one.campaign_id) for one in found]
+    print_rows(("_id", "unsubscribed", "address", "campaign"), rows)
 
 
 @unsubscribes.command()

@@ -12,6 +12,7 @@ from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import SignIns
 
 OUTCOMES = 100
+LONGEST = 320  # characters of what is looked for
 TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
 
 
@@ -21,25 +22,40 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
     @blueprint.get("/campaigns/<campaign_id>/outcomes")
     @sign_ins.required
     def list_outcomes(campaign_id: str) -> Response:
-        """Its outcomes by user id; `after` continues the list."""
+        """Its outcomes by user id; `after` continues the list. `whom` asks for one user, or for an address."""
         found, status, after = find(parts, campaign_id), _status(), request.args.get("after")
-        rows = progress.deliveries(parts.db, campaign_id, status=status, after=after, count=OUTCOMES + 1)
+        user_id, address = _whose()
+        whose = {"user_id": user_id, "address": address}
+        rows = progress.deliveries(parts.db, campaign_id, status=status, after=after, count=OUTCOMES + 1, **whose)
         more = rows[OUTCOMES - 1].user_id if len(rows) > OUTCOMES else None
         values = {"one": found, "rows": rows[:OUTCOMES], "more": more, "status": status, "statuses": STATUSES}
+        values["whom"] = _whom()
         return sign_ins.page("outcomes.html", values)
 
     @blueprint.get("/campaigns/<campaign_id>/export")
     @sign_ins.required
     def export_outcomes(campaign_id: str) -> Response:
-        """All of them, or those with `status`, as the file that the API makes; `format` is `csv` or `ndjson`."""
+        """All of them, or those with `status` or of `whom`, as the API's file; `format` is `csv` or `ndjson`."""
         find(parts, campaign_id)
         wanted = request.args.get("format", "")
         form = wanted if wanted in FORMATS else FORMATS[0]
-        rows = map(export.cells, export.records(parts.db, campaign_id, _status()))
+        user_id, address = _whose()
+        rows = map(export.cells, export.records(parts.db, campaign_id, _status(), user_id=user_id, address=address))
         answer = Response(write_rows(form, export.COLUMNS, rows), mimetype=TYPES[form])
         answer.headers.update(PRIVATE_HEADERS)
         answer.headers["Content-Disposition"] = f'attachment; filename="outcomes.{form}"'
         return answer
+
+
+def _whom() -> str:
+    """A user's id or an address, as it was typed; empty: everybody."""
+    return request.args.get("whom", "").strip()[:LONGEST]
+
+
+def _whose() -> tuple[str | None, str | None]:
+    """The user's id and the address that `whom` asks for: at most one of them."""
+    whom = _whom() or None
+    return (None, whom) if whom and "@" in whom else (whom, None)
 
 
 def _status() -> str | None:

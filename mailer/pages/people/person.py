@@ -12,12 +12,19 @@ from mailer.callers.tokens import MANAGE_USERS
 from mailer.campaigns.people import export, outcomes
 from mailer.campaigns.people import person as people
 from mailer.campaigns.people.actions import Action, act, possible
+from mailer.campaigns.people.explain import Explanation, explain
 from mailer.errors import InvalidState
 from mailer.pages.parts import PageParts
 from mailer.pages.people.people_search import place_of
 from mailer.pages.signed_in import SignIns, signed_in, to_page
 
 CAMPAIGNS = 25  # on a page
+
+
+def _explained(parts: PageParts, user_id: str) -> Explanation:
+    """Every campaign of the page, also those without an outcome."""
+    before, window = request.args.get("before"), parts.settings.send_window
+    return explain(parts.db, user_id, before=before, count=CAMPAIGNS, window=window)
 
 
 def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> None:
@@ -41,6 +48,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
             "sees_campaigns": {"send-mail", "manage-campaigns"} & caller.permissions,
             "document": json.dumps(found.user.document, ensure_ascii=False, indent=2),
             "longest": MAX_NOTE,
+            "explained": _explained(parts, found.user.id) if "every" in request.args else None,
             "said": said,
             "note": request.form.get("note", ""),
         }
@@ -49,7 +57,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
     @blueprint.get("/people/<user_id>")
     @sign_ins.requires(MANAGE_USERS)
     def show_person(user_id: str) -> Response:
-        """The person with this id or user name; `before` continues their campaigns."""
+        """The person with this id or user name; `before` continues their campaigns, `every` explains all of them."""
         return show(user_id)
 
     @blueprint.post("/people/<user_id>/unsubscribe", defaults={"action": Action.UNSUBSCRIBE})

@@ -29,7 +29,7 @@ from mailer.storage.models.operation import (
     Turn,
 )
 from mailer.storage.models.states import BatchState, CampaignState, DeliveryStatus, Priority
-from mailer.storage.models.suppression import RefusedAddress, Wish, WishOf
+from mailer.storage.models.suppression import RefusedAddress, UnsubscribeEvent, Wish, WishOf
 from mailer.storage.models.workers import SeenWorker
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "ServedVersions",
     "SlotCount",
     "Turn",
+    "UnsubscribeEvent",
     "User",
     "Wish",
     "WishOf",

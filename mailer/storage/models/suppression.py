@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Index, Text
+from sqlalchemy import BigInteger, Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.storage.models.base import Base, Id
@@ -63,4 +63,33 @@ class RefusedAddress(Base):
             postgresql_where=suppressed_at.is_not(None),
         ),
         {"sqlite_with_rowid": False},
+    )
+
+
+class UnsubscribeEvent(Base):
+    """Somebody unsubscribed, or subscribed again. Rows are added; a trigger refuses to change one."""
+
+    __tablename__ = "unsubscribe_history"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)  # the time of the mark or the wish, which a list may have brought
+    event: Mapped[str] = mapped_column(Text)  # `suppression.history.Event`
+    means: Mapped[str] = mapped_column(Text)  # `suppression.history.Means`
+    user_id: Mapped[str | None] = mapped_column(Id)  # None: an address that no user has
+    address: Mapped[str | None] = mapped_column(Id)  # as `addresses.comparable` has it; None: none, or erased
+    campaign_id: Mapped[str | None] = mapped_column(Id)  # whose message had the link; None: not known
+    who: Mapped[str | None] = mapped_column(Id)  # None: the person themselves
+    source: Mapped[str | None] = mapped_column(Text)  # the list's name
+
+    __table_args__ = (
+        Index("ix_unsubscribe_history_user", "user_id", "id"),
+        Index("ix_unsubscribe_history_address", "address", "id"),
+        Index("ix_unsubscribe_history_at", "at"),
+        Index(
+            "ix_unsubscribe_history_campaign",
+            "campaign_id",
+            "user_id",
+            sqlite_where=campaign_id.is_not(None),
+            postgresql_where=campaign_id.is_not(None),
+        ),
     )

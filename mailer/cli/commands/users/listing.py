@@ -13,6 +13,7 @@ from mailer.cli.database import id_of, open_database
 from mailer.cli.options import LIMIT
 from mailer.cli.output import erased_note, moment, print_fields, print_json, print_notes, print_rows
 from mailer.storage.erased.people import count_erased
+from mailer.suppression.history import PastEvent
 from mailer.suppression.suppressed_addresses import Refusal
 
 
@@ -52,6 +53,7 @@ def show(user_id: str, as_json: bool) -> None:
         ]
         fields += [("state", user.state), ("created", moment(user.created_at))]
         fields += [("unsubscribed", moment(user.unsubscribed_at)), *_wish_fields(found.unsubscription)]
+        fields += [("history", told(event)) for event in found.history]
         print_fields([*fields, *_refusal_fields(found.refusal), *_note_fields(found.notes)])
     print_json(user.document, indent=2)
 
@@ -60,7 +62,16 @@ def _wish_fields(wish: Unsubscription | None) -> list[tuple[str, object]]:
     if wish is None:
         return []
     by = f"{wish.because} ({wish.who})" if wish.who else wish.because.value
-    return [("by", by), *([("list", wish.source)] if wish.source else [])]
+    more = (("list", wish.source), ("from the campaign", wish.campaign_id))
+    return [("by", by), *((name, value) for name, value in more if value)]
+
+
+def told(event: PastEvent) -> str:
+    """An event of the history of unsubscriptions in one line, for people to read."""
+    when = moment(event.at) if event.at is not None else "at an unknown time"
+    by = f"{event.means} ({event.who})" if event.who else event.means
+    named = (("from the campaign", event.campaign_id), ("by the list", event.source))
+    return ", ".join([f"{when} {event.event}", f"by {by}", *(f"{what} {name}" for what, name in named if name)])
 
 
 def _note_fields(notes: Sequence[WrittenNote]) -> list[tuple[str, object]]:

@@ -1,0 +1,80 @@
+"""`mailer explain`: what somebody got and did not get, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from mailer.campaigns.people.explain import Answer, ExplainedAddress, ExplainedUser, Explanation
+from mailer.campaigns.people.explain import explain as explained
+from mailer.campaigns.people.explained import explanation_as_json
+from mailer.cli.commands.users.listing import told
+from mailer.cli.database import open_database
+from mailer.cli.failures import Failure
+from mailer.cli.output import moment, print_fields, print_json, print_notes, print_rows
+from mailer.errors import NotFound
+from mailer.settings import Settings
+
+
+@click.command()
+@click.argument("whom", metavar="ADDRESS|USER")
+@click.option("--campaign", "campaign_id", metavar="ID", help="Only this campaign. Default: the latest ones.")
+@click.option(
+    "--limit", type=click.IntRange(min=1, max=1000), default=20, show_default=True, help="How many campaigns."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it all as JSON.")
+def explain(whom: str, campaign_id: str | None, limit: int, as_json: bool) -> None:
+    """Tell what came of somebody in each campaign: tries, the relay's words, the Message-ID or why they got nothing.
+
+    They are named by address, id or user name. It tells besides how somebody may have got a message twice.
+    """
+    window = Settings.from_env().send_window
+    with open_database() as db:
+        try:
+            found = explained(db, whom, campaign_id=campaign_id, count=limit, window=window)
+        except NotFound as error:
+            raise Failure(str(error)) from error
+    if as_json:
+        print_json(explanation_as_json(found), indent=2)
+        return
+    _print(found)
+
+
+def _print(found: Explanation) -> None:
+    if found.address is not None:
+        print_fields(_address_fields(found.address))
+    for one in found.users:
+        print_fields(_user_fields(one))
+        rows = [_row(answer) for answer in one.answers]
+        print_rows(("campaign", "created", "subject", "result", "tries", "at", "Message-ID", "why"), rows)
+    print_fields(("twice", way.text) for way in found.copies)
+    if found.following is not None:
+        print_notes(["there are older campaigns: --limit shows more"])
+
+
+def _address_fields(one: ExplainedAddress) -> Iterator[tuple[str, object]]:
+    yield "user", "nobody has this address"
+    if one.erased:
+        yield "erased", "somebody who had it was erased, and nobody writes to it"
+    if one.suppressed_at is not None:
+        yield "suppressed", moment(one.suppressed_at)
+    for event in one.events:
+        yield "history", told(event)
+
+
+def _user_fields(one: ExplainedUser) -> Iterator[tuple[str, object]]:
+    yield "_id", one.user_id
+    if one.person is None:
+        yield "state", "not in the directory any more"
+        return
+    yield "address", one.person.user.email
+    yield "state", one.person.user.state
+    for event in one.person.history:
+        yield "history", told(event)
+
+
+def _row(one: Answer) -> tuple[object, ...]:
+    outcome = one.outcome
+    about = ("-", "-", "-") if outcome is None else (outcome.attempts, moment(outcome.updated_at), outcome.message_id)
+    return one.campaign_id, moment(one.created_at), one.subject, one.reason.code, *about, one.reason.text
