@@ -55,6 +55,7 @@ from mailer.storage.database import Database
 from mailer.storage.notifications import listener_for
 from mailer.storage.periodic_task import PeriodicTask
 from mailer.storage.workers import Heartbeat
+from mailer.timeline.retention import event_retention
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
 from transports.rate import share
@@ -131,6 +132,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     loops["flight"] = Takeover(db, records).run_periodically
     loops["mailbox"] = mailbox_trimming(db, keeps, lease).run_periodically
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
+    loops["events"] = event_retention(db, settings.event_retention * 1000, lease).run_periodically
     loops["drafts"] = draft_retention(db, settings.draft_lifetime * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     if listener is not None:

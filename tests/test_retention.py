@@ -36,6 +36,7 @@ KEPT = {
     "campaign_domains": {"campaign_id", "domain"},  # which goes with its row
     "campaign_answers": {"campaign_id"},
     "idempotency_keys": {"caller_id", "campaign_id"},
+    "events": {"campaign_id", "kind", "details"},  # without addresses, and with a retention of their own
     "mailbox_arrivals": {"campaign_id"},
     "mailbox_messages": {"campaign_id"},
 }
@@ -45,6 +46,7 @@ SHOWN = {
     "/ID/message": {"campaigns.body", "campaigns.query", "campaigns.sender", "campaigns.sender_name"}
     | {"campaigns.subject", "campaigns.reply_to", "campaigns.reply_to_name"},
     "/ID/report": set(),
+    "/ID/events": set(),
     "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=csv": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=ndjson": {"deliveries.address", "deliveries.reply"},

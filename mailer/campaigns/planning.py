@@ -25,6 +25,7 @@ from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority
 from mailer.storage.notifications import announce_work
+from mailer.timeline.events import Kind, happened
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ class Planner:
             values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
             values |= {} if without is None else {"left_out": without}
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
+            if held:
+                _tell(connection, now, campaign, ranges)
             if held and ranges:
                 self._domains.register(connection, sorted({one.domain for one in ranges if one.domain}))
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
@@ -136,6 +139,12 @@ class Planner:
             return _dry_run(connection, campaign)
         query, domains = _query(connection, campaign), self._domains.domains
         return batch_ranges.cut(connection, query, self._batch_size, merge=self._merge, domains=domains)
+
+
+def _tell(connection: Connection, now: int, campaign: Unplanned, ranges: Sequence[Range]) -> None:
+    happened(connection, now, Kind.PLANNED, campaign.id, recipients=sum(one.planned for one in ranges))
+    if not ranges:
+        happened(connection, now, Kind.COMPLETED, campaign.id)
 
 
 def _query(connection: Connection, campaign: Unplanned) -> Mapping[str, Any]:

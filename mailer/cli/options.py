@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
@@ -12,10 +13,12 @@ import click
 from mailer.cli.output import print_notes
 from mailer.files.exports import FORMATS
 from mailer.files.text_files import TextFile
+from mailer.times import from_iso
 from transports.options import parse_duration
 
 LIMIT = click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
 RAW = click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")
+UNITS = ("m", "h", "d")  # in which it can be said how long ago something was
 FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 
 
@@ -37,6 +40,19 @@ def duration(
         return int(seconds * 1000)
 
     return read
+
+
+def moment_of(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
+    """Milliseconds since 1970 of a date, a time, or of so long ago."""
+    if given is None:
+        return None
+    ago = parse_duration(given, UNITS) if given.isalnum() else None
+    try:
+        return from_iso(given) if ago is None else int((time.time() - ago) * 1000)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{given!r} is neither a date such as 2026-01-31 nor a time span such as 7d"
+        ) from error
 
 
 def query_text(_context: click.Context, _option: click.Parameter, query: str | None) -> str | None:

@@ -189,7 +189,7 @@ class Outbox:
         recorder = self._recorders.mine()
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
-            same_refusals.judge(connection, claim, results, self._same_refusals)
+            same_refusals.judge(connection, claim, results, self._same_refusals, now)
             ids = user_ids(ahead)
             may = permission.ask(connection, claim, ahead, ids, now, self._admission)
             may = reach.within(connection, claim, may, results, self._interception)
@@ -209,7 +209,7 @@ class Outbox:
             now = self._db.clock(connection)
             # batches that end together wait here, so one sees that all have
             [state] = _LOCKED_STATE.row(connection, {"campaign": claim.campaign_id})
-            same_refusals.judge(connection, claim, results, self._same_refusals)
+            same_refusals.judge(connection, claim, results, self._same_refusals, now)
             self._records.write(connection, claim, results, NOBODY, outcomes, now=now, untried=untried)
             more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))
             rests = resting.settle(connection, claim, trouble, now, ended=not more)

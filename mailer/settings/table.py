@@ -48,6 +48,7 @@ READERS: dict[str, readers.Reader] = {
     "repeat_window": readers.duration(0, 86_400),
     "key_lifetime": readers.duration(3600, 366 * 86_400),
     "audit_retention": readers.duration(86_400, 36_500 * 86_400),
+    "event_retention": readers.duration(86_400, 36_500 * 86_400),
     "pages": lambda env, name: env.bool(name),
     "session_lifetime": readers.duration(300, 30 * 86_400),
     "confirm_above": readers.whole(0, 1_000_000_000),

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import click
 
 from mailer.audit.log import Act, Entry, entries, names_of
 from mailer.cli.database import open_database
-from mailer.cli.options import LIMIT
+from mailer.cli.options import LIMIT, moment_of
 from mailer.cli.output import moment, print_json, print_rows
 from mailer.storage.database import Database
-from mailer.times import from_iso, to_iso
-from transports.options import parse_duration
+from mailer.times import to_iso
 
 PAGE = 1000  # rows read at a time
-UNITS = ("m", "h", "d")
-
-
-def _since(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
-    """Milliseconds since 1970 of a date, a time, or of so long ago."""
-    if given is None:
-        return None
-    ago = parse_duration(given, UNITS) if given.isalnum() else None
-    try:
-        return from_iso(given) if ago is None else int((time.time() - ago) * 1000)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{given!r} is neither a date such as 2026-01-31 nor a time span such as 7d"
-        ) from error
 
 
 @click.command()
-@click.option("--since", callback=_since, metavar="WHEN", help="A date, a time, or how long ago: 2026-01-31, 7d.")
+@click.option("--since", callback=moment_of, metavar="WHEN", help="A date, a time, or how long ago: 2026-01-31, 7d.")
 @click.option("--who", metavar="ID", help="A caller's id, or the system's user at the command line.")
 @click.option("--act", type=click.Choice([act.value for act in Act]), help="What was done.")
 @click.option("--about", metavar="ID|ADDRESS", help="A campaign, a user, a caller, or an address.")
