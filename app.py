@@ -52,6 +52,7 @@ from mailer.settings.advice import settings_with_warnings
 from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
+from mailer.storage.journal.writer import journal_at
 from mailer.storage.notifications import listener_for
 from mailer.storage.periodic_task import PeriodicTask
 from mailer.storage.workers import Heartbeat
@@ -101,6 +102,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    db.journal = journal_at(db, settings.journal_dir, settings.journal_retention)
     share(transport, SharedSlots(db))
     transport = kept_in_mailbox(db, transport, keeps)
     instruments, transport = watched(settings, db, transport)

@@ -53,6 +53,8 @@ READERS: dict[str, readers.Reader] = {
     "session_lifetime": readers.duration(300, 30 * 86_400),
     "confirm_above": readers.whole(0, 1_000_000_000),
     "draft_lifetime": readers.duration(86_400, 3650 * 86_400),
+    "journal_dir": readers.text(readers.printable),
+    "journal_retention": readers.duration(86_400, 36_500 * 86_400),
     "trusted_proxies": readers.listed(readers.proxies),
     "email_header": readers.contents,
     "email_footer": readers.contents,

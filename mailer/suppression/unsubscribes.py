@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from mailer.audit.log import Act, Note, record, record_addresses
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.erased.people import erased_users
+from mailer.storage.journal.writer import Wished
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 from mailer.suppression import wishes
 
@@ -33,6 +34,8 @@ def _unsubscribe(db: Database, user_id: str, which: ColumnElement[bool], note: s
         if found:
             wishes.keep_inactive(connection, now, user_id)
             record(connection, now, Act.UNSUBSCRIBE, user_id, Note(user_id, note))
+            if db.journal is not None:
+                db.journal.wish(Wished.UNSUBSCRIBE, now, user_id)
         return found or bool(erased_users(connection, [user_id]))
 
 
@@ -43,18 +46,27 @@ def resubscribe(db: Database, user_id: str, *, merged: bool = False, note: str =
     an operator writes down.
     """
     with db.write() as connection:
-        user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
-        if user is None and not wishes.forget(connection, user_id, None):
-            return False
-        record(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, user_id, Note(user_id, note))
-        if user is None:
-            return True
-        whose = User.id == user_id
-        if merged and user.email is not None:
-            whose |= comparable_address() == comparable(user.email)
-        connection.execute(update(User).where(whose).values(unsubscribed_at=None))
-        wishes.forget(connection, user_id, user.email)
-        return True
+        now = db.clock(connection)
+        found, address = _take_back(connection, now, user_id, merged=merged, note=note)
+    if found and db.journal is not None:  # once it is committed: a wish that is taken back too early would be lost
+        db.journal.wish(Wished.SUBSCRIBE, now, user_id, [address] if merged and address else [])
+    return found
+
+
+def _take_back(connection: Connection, now: int, user_id: str, *, merged: bool, note: str) -> tuple[bool, str | None]:
+    """Whether there is such a user or wish, and the user's address."""
+    user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
+    if user is None and not wishes.forget(connection, user_id, None):
+        return False, None
+    record(connection, now, Act.SUBSCRIBE_AGAIN, user_id, Note(user_id, note))
+    if user is None:
+        return True, None
+    whose = User.id == user_id
+    if merged and user.email is not None:
+        whose |= comparable_address() == comparable(user.email)
+    connection.execute(update(User).where(whose).values(unsubscribed_at=None))
+    wishes.forget(connection, user_id, user.email)
+    return True, None if user.email is None else comparable(user.email)
 
 
 def resubscribe_address(db: Database, address: str) -> int | None:
@@ -71,5 +83,8 @@ def resubscribe_address(db: Database, address: str) -> int | None:
         marking = [made_at for kind, made_at in times if kind == WishOf.ADDRESS]
         marked = and_(comparable_address() == comparable(address), User.unsubscribed_at.in_(marking))
         users = connection.execute(update(User).where(marked).values(unsubscribed_at=None)).rowcount
-        record_addresses(connection, db.clock(connection), Act.SUBSCRIBE_AGAIN, [comparable(address)], users=users)
-        return users
+        now = db.clock(connection)
+        record_addresses(connection, now, Act.SUBSCRIBE_AGAIN, [comparable(address)], users=users)
+    if db.journal is not None:
+        db.journal.wish(Wished.SUBSCRIBE, now, None, [comparable(address)])
+    return users

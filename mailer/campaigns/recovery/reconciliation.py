@@ -29,7 +29,7 @@ from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, Deli
 from mailer.storage.models.states import UNFINISHED
 from mailer.timeline.events import Kind, happened
 
-PROVED = "Taken by the relay, as its log says."
+PROVED = "Taken by the relay, as its log or the journal says."
 EVER = 2**53  # ms since 1970; every attempt is due by then
 NOT_HELD = "Sending is not held. Say `mailer hold` first, so that nothing goes out meanwhile."
 IN_HAND = (

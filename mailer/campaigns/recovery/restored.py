@@ -24,7 +24,7 @@ def stamp(connection: Connection, made_at: int, now: int) -> None:
     reason = f"restored from a backup of {moment}; it may have been sent since: see `mailer reconcile`"
     open_now = Campaign.state.in_(ACTIVE)
     paused = {"state": CampaignState.PAUSED, "reason": reason}
-    happened(connection, now, Kind.RESTORED, made=moment, by=current_actor().who)
+    happened(connection, now, Kind.RESTORED, made=moment, made_at=made_at, by=current_actor().who)
     for campaign_id in connection.scalars(select(Campaign.id).where(open_now)).all():
         happened(connection, now, Kind.PAUSED, campaign_id, reason=reason)
     count = connection.execute(update(Campaign).where(open_now).values(**paused)).rowcount

@@ -9,6 +9,7 @@ from mailer.storage.database import Database
 from mailer.timeline.events import Happened, Kind, latest, of_campaign
 from mailer.times import to_iso
 
+_NAMES = {"held_by": "heldBy"}
 FIRST = 0  # the number of the acceptance, which stands in the campaign's own row
 
 
@@ -29,7 +30,7 @@ def accepted(one: Progress) -> Happened:
 
 def details(event: Happened) -> dict[str, Any]:
     """The details with times as ISO 8601, and names as the API has them."""
-    told = {"heldBy" if name == "held_by" else name: value for name, value in event.details.items()}
+    told = {_NAMES.get(name, name): value for name, value in event.details.items() if name != "made_at"}
     return told | ({"since": to_iso(told["since"])} if "since" in told else {})
 
 

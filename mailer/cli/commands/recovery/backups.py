@@ -40,7 +40,8 @@ def restore(file: Path) -> None:
     """Bring a backup into the database that the settings name, which must be empty, while the service is stopped.
 
     All sending is held afterwards, and each campaign that had not ended is paused: it may have been sent since. Tell it
-    what the relay has taken (`mailer reconcile`), resume or cancel each, and then say `mailer release`.
+    what the relay has taken, and what the journal has (`mailer reconcile`), resume or cancel each, and then say
+    `mailer release`.
     """
     settings = Settings.from_env()
     with closing(database_at(settings.database_url, prepare=settings.database_prepare)) as db, _files():
