@@ -410,6 +410,14 @@ def test_api_answers_503_where_a_wish_cannot_be_journaled(
     assert [one.user_id for one in read([folder]).wishes] == ["user00001"]
 
 
+def test_journal_is_tried_out_before_anything_is_sent(folder: Path) -> None:
+    folder.write_text("in the way")
+    assert "journal" in (Journal(folder, KEY, DAY).trouble() or "")
+    folder.unlink()
+    assert Journal(folder, KEY, DAY).trouble() is None
+    assert read([folder]).wishes == []
+
+
 def test_without_a_journal_none_is_made(sqlite_db: Database) -> None:
     assert journal_at(sqlite_db, "", DAY) is None
     with sqlite_db.write() as connection:

@@ -78,6 +78,14 @@ class Journal:
         except OSError as error:
             raise DatabaseUnavailable from error
 
+    def trouble(self) -> str | None:
+        """Why nothing can be written to it; None: it was tried, and works. A file without entries stays."""
+        try:
+            self._append(b"")
+        except OSError as error:
+            return f"{self.folder}: {error.strerror or error}"
+        return None
+
     def _wish(self, wish: Wished, at: int, user_id: str | None, addresses: Iterable[str]) -> Mapping[str, Any]:
         hashes = [digest(self._key, Of.ADDRESS, one) for one in addresses]
         whose: dict[str, Any] = {} if user_id is None else {"u": user_id}

@@ -18,6 +18,8 @@ from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 from mailer.storage.moves import backup as moves
 from mailer.times import to_iso
 
+NEXT = """Next: mailer reconcile LOG … --journal FOLDER, for what was sent and wished since;
+then mailer campaigns resume or cancel, for each that is paused; then mailer release."""
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -55,6 +57,7 @@ def restore(file: Path) -> None:
     click.echo(
         f"restored from {to_iso(facts.made_at, precision='seconds')}: sending is held, and open campaigns paused"
     )
+    click.echo(NEXT)
 
 
 @contextmanager
