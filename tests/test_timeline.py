@@ -22,6 +22,7 @@ from mailer.campaigns import control
 from mailer.campaigns.hold import hold, release
 from mailer.campaigns.reports.timeline import everything, timeline
 from mailer.cli import main
+from mailer.delivery.circuit_breaker import close, trip
 from mailer.operation.report import night, report
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -31,6 +32,7 @@ from mailer.timeline.events import Kind, happened
 from mailer.timeline.retention import event_retention, forgetting
 from tests.harness import MINUTE, Harness, planned_for_25
 from tests.test_signed_in_pages import sign_in
+from tests.test_status import QUOTA
 from transports.base import About, Status
 
 API = "/api/v1/mailer"
@@ -98,6 +100,22 @@ def test_breaker_tells_from_when_until_when_why_and_how_often_it_was_tried(harne
     assert (closed.at, closed.details["since"], closed.details["tries"]) == (began + 30 * MINUTE, began, 3)
     assert closed.details["reason"].startswith("memory: no route for")
     assert "@" not in str([one.details for one in found])
+    (outage,) = report(harness.db, harness.settings).outages
+    assert (outage.cause, outage.since, outage.until, outage.tries) == ("transport", began, closed.at, 3)
+    (late,) = report(harness.db, harness.settings).late
+    assert (late.late, late.causes) == (30 * MINUTE, ("transport",))
+
+
+def test_quota_that_is_used_up_is_told_as_such(harness: Harness) -> None:
+    with harness.db.write() as connection:
+        trip(connection, QUOTA, harness.now, half_open=False)
+    (outage,) = report(harness.db, harness.settings).outages
+    assert (outage.cause, outage.until) == ("quota", None)
+    with harness.db.write() as connection:
+        close(connection, harness.now + MINUTE)
+    harness.now += MINUTE
+    (outage,) = report(harness.db, harness.settings).outages
+    assert (outage.cause, outage.until) == ("quota", harness.now)
 
 
 def test_rests_and_how_they_end(harness: Harness) -> None:

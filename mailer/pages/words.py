@@ -36,6 +36,7 @@ WORDS = {
     "released": lazy_gettext("released"),
     "restored": lazy_gettext("restored from a backup"),
     "transport": lazy_gettext("transport does not work"),
+    "quota": lazy_gettext("quota used up for the day"),
     "urgent": lazy_gettext("urgent"),
     "normal": lazy_gettext("normal"),
     "bulk": lazy_gettext("bulk"),

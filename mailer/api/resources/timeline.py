@@ -68,7 +68,7 @@ class ReportQuerySchema(StrictSchema):
 class OutageSchema(Schema):
     """A time in which nothing went out, of one campaign or, where it is null, of all."""
 
-    cause = fields.String(metadata={"description": "`transport`, `held`, `paused` or `resting`."})
+    cause = fields.String(metadata={"description": "`transport`, `quota`, `held`, `paused` or `resting`."})
     since = Milliseconds(metadata=WHEN)
     until = Milliseconds(allow_none=True, metadata={**WHEN, "description": "Null: it still lasts."})
     reason = fields.String(allow_none=True)

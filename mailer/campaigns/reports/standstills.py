@@ -12,6 +12,7 @@ from mailer.delivery.circuit_breaker import tripped
 from mailer.storage.database import AnyRow
 from mailer.storage.models import Campaign, Event
 from mailer.timeline.events import OF_THE_SERVICE, Happened, Kind, between
+from transports.slots import says_used_up
 
 MOST = 1000  # campaigns that are looked at, the newest first
 ROWS = 100_000  # events that are read
@@ -19,15 +20,15 @@ LEAST = 60_000  # ms; whoever stood still for less was not late
 
 OPENS = {Kind.RESTED: "resting", Kind.PAUSED: "paused", Kind.FAILED: "failed"}
 CLOSES = (Kind.WENT_ON, Kind.RESUMED, Kind.RETRIED, Kind.CANCELLED, Kind.COMPLETED, *OPENS)
-OVER = {Kind.BREAKER_CLOSED: "transport", Kind.RELEASED: "held"}
+OVER = (Kind.BREAKER_CLOSED, Kind.RELEASED)
 
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
     """From `since` to `until` (ms since 1970; None: still) nothing went out, of one campaign or of all (None).
 
-    `cause` is `transport`, `held`, `paused`, `resting` or `failed`. `tries` is how often in a row it was tried, where
-    it was; `by` is who did it, where somebody did.
+    `cause` is `transport`, `quota` (it, or a warm-up, was used up for the day), `held`, `paused`, `resting` or `failed`.
+    `tries` is how often in a row it was tried, where it was; `by` is who did it, where somebody did.
     """
 
     cause: str
@@ -98,7 +99,7 @@ def _of_the_service(connection: Connection, events: Iterable[Happened]) -> list[
     over = [_over(one) for one in events if one.kind in OVER]
     breaker, hold = tripped(connection), current_hold(connection)
     if breaker is not None:
-        over.append(Standstill("transport", breaker.since, None, breaker.reason, breaker.failures))
+        over.append(Standstill(_of_breaker(breaker.reason), breaker.since, None, breaker.reason, breaker.failures))
     if hold is not None:
         over.append(Standstill("held", hold.since, None, hold.reason, by=hold.by))
     return over
@@ -106,8 +107,12 @@ def _of_the_service(connection: Connection, events: Iterable[Happened]) -> list[
 
 def _over(event: Happened) -> Standstill:
     told = event.details
-    cause, by = OVER[Kind(event.kind)], told.get("held_by")
-    return Standstill(cause, told["since"], event.at, told.get("reason"), told.get("tries"), by)
+    cause = "held" if event.kind == Kind.RELEASED else _of_breaker(told["reason"])
+    return Standstill(cause, told["since"], event.at, told["reason"], told.get("tries"), told.get("held_by"))
+
+
+def _of_breaker(reason: str) -> str:
+    return "quota" if says_used_up(reason) else "transport"
 
 
 def _of_campaigns(events: Iterable[Happened]) -> list[Standstill]:
