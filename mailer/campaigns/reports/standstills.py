@@ -27,8 +27,8 @@ OVER = (Kind.BREAKER_CLOSED, Kind.RELEASED)
 class Standstill:
     """From `since` to `until` (ms since 1970; None: still) nothing went out, of one campaign or of all (None).
 
-    `cause` is `transport`, `quota` (it, or a warm-up, was used up for the day), `held`, `paused`, `resting` or `failed`.
-    `tries` is how often in a row it was tried, where it was; `by` is who did it, where somebody did.
+    `cause` is `transport`, `quota` (it is used up for the day), `held`, `paused`, `resting` or `failed`. `tries` is how
+    often in a row it was tried, where it was; `by` is who did it, where somebody did.
     """
 
     cause: str
