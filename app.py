@@ -52,9 +52,11 @@ from mailer.settings.advice import settings_with_warnings
 from mailer.settings.combinations import refuse_impossible
 from mailer.storage.clock_watch import ClockWatch
 from mailer.storage.database import Database
+from mailer.storage.journal.writer import journal_at
 from mailer.storage.notifications import listener_for
 from mailer.storage.periodic_task import PeriodicTask
 from mailer.storage.workers import Heartbeat
+from mailer.timeline.retention import event_retention
 from mailer.workspace.scheduled_sync import SyncTask
 from transports import Transport, TransportConfigError, from_url
 from transports.rate import share
@@ -100,6 +102,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     listener = listener_for(db, settings.listen_url)
     if db.migrate():
         log.warning("a new database was made: %s", db.place)
+    db.journal = journal_at(db, settings.journal_dir, settings.journal_retention)
     share(transport, SharedSlots(db))
     transport = kept_in_mailbox(db, transport, keeps)
     instruments, transport = watched(settings, db, transport)
@@ -131,6 +134,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     loops["flight"] = Takeover(db, records).run_periodically
     loops["mailbox"] = mailbox_trimming(db, keeps, lease).run_periodically
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
+    loops["events"] = event_retention(db, settings.event_retention * 1000, lease).run_periodically
     loops["drafts"] = draft_retention(db, settings.draft_lifetime * 1000, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
     if listener is not None:

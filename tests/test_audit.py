@@ -205,7 +205,7 @@ NO_CHANGE = {  # commands that change nothing in the database, or do so by reque
     *("mailer audience", "mailer audit", "mailer config check", "mailer doctor", "mailer preview", "mailer send"),
     *(f"mailer campaigns {action}" for action in ("list", "show", "pause", "resume", "cancel")),
     *("mailer campaigns retry-failed", "mailer campaigns export", "mailer serve", "mailer status", "mailer worker"),
-    *("mailer backup", "mailer database copy"),  # nothing in the database that is copied
+    *("mailer backup", "mailer report", "mailer database copy"),  # nothing in the database that is copied
     *("mailer restore", "mailer reconcile"),  # tests/test_recovery.py looks into their logs
     *("mailer suppressed export", "mailer suppressed list", "mailer tokens list", "mailer users list"),
     *("mailer users find", "mailer users campaigns", "mailer explain"),

@@ -114,6 +114,14 @@ def test_campaigns_are_listed_newest_first_and_shown(run, tmp_path: Path) -> Non
     assert f"_id: {first['_id']}" in run("campaigns", "show", first["_id"]).stdout.splitlines()
 
 
+def test_campaign_is_shown_with_what_happened_to_it(run, tmp_path: Path) -> None:
+    campaign_id = json.loads(send(run, tmp_path, "--dry-run", "--watch", "--json").stdout)["_id"]
+    shown = json.loads(run("campaigns", "show", campaign_id, "--events", "--json").stdout)
+    assert [one["kind"] for one in shown["events"]] == ["accepted", "planned", "completed"]
+    printed = run("campaigns", "show", campaign_id, "--events").stdout
+    assert re.search(r"^\S+Z +planned +1 recipients$", printed, re.MULTILINE)
+
+
 @pytest.mark.parametrize("campaign_id", ["nothing", "../../../healthz"])
 def test_unknown_campaign_is_refused(run, campaign_id: str) -> None:
     assert failed(run("campaigns", "show", campaign_id), 1).startswith("refused with 404: ")

@@ -129,6 +129,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "audit_log": [
         {"at": 1, "who": "root", "via": "cli", "origin": "host", "act": "hold-sending", "about": None, "details": {}}
     ],
+    "events": [{"at": 1, "campaign_id": "running", "kind": "planned", "details": {"recipients": 15}}],
     "erasure_key": [{"id": 1, "key": "0f" * 32}],
     "erased": [{"digest": "d", "kind": "user", "erased_at": 1}],
     "person_notes": [

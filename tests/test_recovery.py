@@ -44,7 +44,7 @@ from transports.base import Message
 
 pytestmark = pytest.mark.slow
 
-STAMPED = {"campaigns", "batches", "scheduled_tasks", "workers", "page_sessions", "sending_hold", "audit_log"}
+STAMPED = {"campaigns", "batches", "scheduled_tasks", "workers", "page_sessions", "sending_hold", "audit_log", "events"}
 
 
 def back_up(db: Database, path: Path) -> Path:

@@ -38,6 +38,7 @@ KEPT = {
     "idempotency_keys": {"caller_id", "campaign_id"},
     # a wish stays until the person takes it back, and so does what it came from
     "unsubscribe_history": {"event", "means", "user_id", "address", "campaign_id", "who", "source"},
+    "events": {"campaign_id", "kind", "details"},  # without addresses, and with a retention of their own
     "mailbox_arrivals": {"campaign_id"},
     "mailbox_messages": {"campaign_id"},
 }
@@ -48,6 +49,7 @@ SHOWN = {
     | {"campaigns.subject", "campaigns.reply_to", "campaigns.reply_to_name"}
     | {"campaigns.test_recipients"},
     "/ID/report": set(),
+    "/ID/events": set(),
     "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=csv": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=ndjson": {"deliveries.address", "deliveries.reply"},

@@ -136,7 +136,14 @@ def test_pages_are_accessible_and_fit_at_every_width_in_both_schemes(service: Se
         look(browser)
         sign_in(browser, service, headers)
         pages = ["", f"campaigns/{campaign_id}", f"campaigns/{campaign_id}/outcomes", "nowhere"]
-        for path in (*pages, "system", "system/settings", "system/audit-log", "system/audit-log?since=x"):
+        for path in (
+            *pages,
+            "system",
+            "system/events",
+            "system/settings",
+            "system/audit-log",
+            "system/audit-log?since=x",
+        ):
             browser.get(f"{service.url}/mailer/{path}")
             look(browser)
         hold(service.db, "a reason without any place to break: " + "x" * 60)
@@ -150,7 +157,7 @@ def test_german_fits_on_a_phone(service: Service, tmp_path: Path) -> None:
         connection.execute(update(User).values(document={"language": "de"}))
     with chromium(tmp_path) as browser:
         enter(browser, service, *PERMISSIONS)
-        for path in ("", "system", "system/settings", "system/audit-log", "nowhere"):
+        for path in ("", "system", "system/events", "system/settings", "system/audit-log", "nowhere"):
             browser.get(f"{service.url}/mailer/{path}")
             assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "de"
             look(browser)

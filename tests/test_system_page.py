@@ -63,7 +63,7 @@ def ask(app: Flask, db: Database, path: str, *permissions: str) -> Any:
     return app.test_client().get(API + path, headers=headers)
 
 
-@pytest.mark.parametrize("page", ["system", "system/settings", "system/audit-log"])
+@pytest.mark.parametrize("page", ["system", "system/events", "system/settings", "system/audit-log"])
 def test_pages_are_for_operators(client: FlaskClient, db: Database, page: str) -> None:
     assert client.get(f"/mailer/{page}").status_code == 303
     sign_in(client, "user00000", Tokens(db).create("user00000", ["send-mail"]))

@@ -22,6 +22,7 @@ from mailer.api.resources import (
     sessions,
     status,
     suppressed_addresses,
+    timeline,
     unsubscribes,
     users,
 )
@@ -83,6 +84,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),
         operators.make_blueprint(db, guard, engine),
         status.make_blueprint(guard, parts.operation),
+        timeline.make_blueprint(guard, parts.operation),
     ):
         api.register_blueprint(blueprint)
     app.register_blueprint(health.make_blueprint(parts.operation.health))

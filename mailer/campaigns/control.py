@@ -16,6 +16,7 @@ from mailer.audit.actor import Via, current_actor
 from mailer.audit.log import Act, record
 from mailer.campaigns import referrals
 from mailer.delivery import ledger, same_refusals
+from mailer.delivery.checkpoints.failing import TOO_MANY
 from mailer.delivery.minutes import RecordedOutcomes
 from mailer.delivery.tallies import answers, domains
 from mailer.errors import InvalidState, NotFound
@@ -23,6 +24,7 @@ from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus
 from mailer.storage.models.states import BEGUN, UNFINISHED, WITH_ISSUES
 from mailer.storage.notifications import announce_work
+from mailer.timeline.events import Kind, happened
 
 BY_A_PERSON = "paused by a person"
 BY_AN_OPERATOR = "paused by an operator"
@@ -36,6 +38,7 @@ def pause(db: Database, campaign_id: str, caller_id: str | None = None) -> None:
         _require(campaign, "paused", *BEGUN)
         if campaign.state != CampaignState.PAUSED:
             _set(connection, campaign_id, state=CampaignState.PAUSED, reason=_by(campaign))
+            _tell(connection, db.clock(connection), Kind.PAUSED, campaign_id)
         record(connection, db.clock(connection), Act.PAUSE_CAMPAIGN, campaign_id)
 
 
@@ -57,12 +60,13 @@ def resume(db: Database, campaign_id: str, caller_id: str | None = None) -> None
         referrals.refuse_if_followed(connection, campaign_id, "resumed", campaign.state)
         paused_itself = campaign.state == CampaignState.PAUSED and campaign.reason not in BY_HAND
         reason = f"resumed by a person; was paused: {campaign.reason}" if paused_itself else None
-        known = {"failures_known": True} if ledger.TOO_MANY in (campaign.reason or "") else {}
+        known = {"failures_known": True} if TOO_MANY in (campaign.reason or "") else {}
         now = db.clock(connection)
         _set(connection, campaign_id, reason=reason, **known, **_going(campaign, now))
         if campaign.expected is not None:
             ledger.complete_campaign(connection, campaign_id, now)  # at once, if it was planned for nobody
         announce_work(connection)
+        _tell(connection, now, Kind.RESUMED, campaign_id)
         record(connection, now, Act.RESUME_CAMPAIGN, campaign_id)
 
 
@@ -86,6 +90,7 @@ def cancel(db: Database, campaign_id: str, caller_id: str | None = None) -> int:
         _set(connection, campaign_id, state=CampaignState.CANCELLED, reason=None, finished_at=now)
         outcomes.add(campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
         outcomes.store(connection)
+        _tell(connection, now, Kind.CANCELLED, campaign_id, skipped=skipped)
         record(connection, now, Act.CANCEL_CAMPAIGN, campaign_id)
     return skipped
 
@@ -109,6 +114,8 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
         if count:
             same_refusals.forget(connection, campaign_id)
         announce_work(connection)
+        if count or campaign.state == CampaignState.FAILED:
+            _tell(connection, now, Kind.RETRIED, campaign_id, recipients=count)
         if campaign.state == CampaignState.FAILED or (count and campaign.state in WITH_ISSUES):
             _set(connection, campaign_id, reason=None, finished_at=None, **_going(campaign, now))
             ledger.complete_campaign(connection, campaign_id, now)  # at once, if it failed after its last message
@@ -116,6 +123,10 @@ def retry_failed(db: Database, campaign_id: str, caller_id: str | None = None, *
         answers.reopening(connection, campaign_id)
         domains.add(connection, campaign_id, moved)
     return count
+
+
+def _tell(connection: Connection, now: int, kind: Kind, campaign_id: str, **details: Any) -> None:
+    happened(connection, now, kind, campaign_id, by=current_actor().who, **details)
 
 
 def _lock(connection: Connection, campaign_id: str, caller_id: str | None) -> AnyRow:

@@ -7,6 +7,7 @@ back with nobody's attempts used up. Accepting and planning go on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
@@ -18,6 +19,7 @@ from mailer.storage.dialects import Upsert
 from mailer.storage.models import Batch, BatchState, SendingHold
 from mailer.storage.notifications import announce_work
 from mailer.text import is_one_line
+from mailer.timeline.events import Kind, happened
 from mailer.times import to_iso
 
 MAX_REASON = 1000  # characters
@@ -60,8 +62,10 @@ def hold(db: Database, reason: str) -> Hold:
     """Have nothing sent from the next checkpoint on. If sending is held already, that hold stays; it is returned."""
     with db.write() as connection:
         now = db.clock(connection)
-        by = current_actor().who
+        by, before = current_actor().who, current_hold(connection)
         _FIRST.run(connection, {"id": 1, "reason": reason, "since": now, "held_by": by})
+        if before is None:
+            happened(connection, now, Kind.HELD, reason=reason, by=by)
         record(connection, now, Act.HOLD_SENDING, reason=without_addresses(reason))
         return current_hold(connection) or Hold(now, by, reason)
 
@@ -72,7 +76,11 @@ def release(db: Database) -> Hold | None:
         ended = current_hold(connection)
         connection.execute(delete(SendingHold))
         held = {"since": to_iso(ended.since), "reason": ended.reason} if ended else {}
-        record(connection, db.clock(connection), Act.RELEASE_SENDING, **held)
+        now = db.clock(connection)
+        record(connection, now, Act.RELEASE_SENDING, **held)
+        if ended is not None:
+            told: dict[str, Any] = {"reason": ended.reason, "since": ended.since, "held_by": ended.by}
+            happened(connection, now, Kind.RELEASED, by=current_actor().who, **told)
         announce_work(connection)
         return ended
 

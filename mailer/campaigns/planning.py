@@ -26,6 +26,7 @@ from mailer.storage.database import Database, is_database_trouble
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Priority
 from mailer.storage.notifications import announce_work
+from mailer.timeline.events import Kind, happened
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ class Planner:
             values |= {"finished_at": finished, "priority": _priority(campaign, ranges), "reason": unexpected}
             values |= {} if without is None else {"left_out": without}
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
+            if held:
+                _tell(connection, now, campaign, ranges, unexpected)
             if held and ranges:
                 self._domains.register(connection, sorted({one.domain for one in ranges if one.domain}))
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
@@ -149,6 +152,16 @@ def _state(ranges: Sequence[Range], unexpected: str | None) -> CampaignState:
     if unexpected is not None:
         return CampaignState.PAUSED
     return CampaignState.RUNNING if ranges else CampaignState.COMPLETED
+
+
+def _tell(
+    connection: Connection, now: int, campaign: Unplanned, ranges: Sequence[Range], unexpected: str | None
+) -> None:
+    happened(connection, now, Kind.PLANNED, campaign.id, recipients=sum(one.planned for one in ranges))
+    if unexpected is not None:
+        happened(connection, now, Kind.PAUSED, campaign.id, reason=unexpected, limit="minRecipients, maxRecipients")
+    elif not ranges:
+        happened(connection, now, Kind.COMPLETED, campaign.id)
 
 
 def _query(connection: Connection, campaign: Unplanned) -> Mapping[str, Any]:

@@ -81,6 +81,16 @@ class Client:
         campaign: Json = _answer(self._request("GET", _address(campaign_id)))["campaign"]
         return campaign
 
+    def events(self, campaign_id: str) -> list[Json]:
+        """What happened to one campaign, in order."""
+        found: list[Json] = []
+        page: Json = {"next": None}
+        while not found or page["next"] is not None:
+            params = {"count": 1000, **({"after": page["next"]} if page["next"] else {})}
+            page = _answer(self._request("GET", f"{_address(campaign_id)}/events", params=params))
+            found += page["events"]
+        return found
+
     def campaigns(
         self,
         count: int,

@@ -12,6 +12,7 @@ from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS, own_words
+from mailer.storage.journal.writer import journal_at
 
 
 def created(db: Database) -> str:
@@ -30,6 +31,7 @@ def open_database() -> Iterator[Database]:
     try:
         if db.migrate():
             print_notes([created(db)])
+        db.journal = journal_at(db, settings.journal_dir, settings.journal_retention)
         yield db
     except DATABASE_ERRORS as error:
         raise Failure(f"database: {own_words(error)} ({db.place})") from error

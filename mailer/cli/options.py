@@ -16,14 +16,14 @@ from mailer.files.text_files import TextFile
 from mailer.times import from_iso
 from transports.options import parse_duration
 
-AGO = ("m", "h", "d")  # units of how long ago something was
+UNITS = ("m", "h", "d")  # in which it can be said how long ago something was
 
 
-def _since(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
+def moment_of(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
     """Milliseconds since 1970 of a date, a time, or of so long ago."""
     if given is None:
         return None
-    ago = parse_duration(given, AGO) if given.isalnum() else None
+    ago = parse_duration(given, UNITS) if given.isalnum() else None
     try:
         return from_iso(given) if ago is None else int((time.time() - ago) * 1000)
     except ValueError as error:
@@ -33,7 +33,7 @@ def _since(_context: click.Context, _option: click.Parameter, given: str | None)
 
 
 SINCE = click.option(
-    "--since", callback=_since, metavar="WHEN", help="A date, a time, or how long ago: 2026-01-31, 7d."
+    "--since", callback=moment_of, metavar="WHEN", help="A date, a time, or how long ago: 2026-01-31, 7d."
 )
 LIMIT = click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
 RAW = click.option("--raw", is_flag=True, help="For programs: no ' before what a spreadsheet would take for a formula.")

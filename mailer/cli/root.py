@@ -32,6 +32,7 @@ COMMANDS = {
     "purge": "mailer.cli.commands.purge:purge",
     "reconcile": "mailer.cli.commands.recovery.reconcile:reconcile",
     "release": "mailer.cli.commands.hold:release",
+    "report": "mailer.cli.commands.operation.report:report",
     "restore": "mailer.cli.commands.recovery.backups:restore",
     "send": "mailer.cli.commands.send:send",
     "serve": "mailer.cli.commands.processes.serve:serve",

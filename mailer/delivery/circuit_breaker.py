@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from mailer.delivery.retry import told_back_off, transport_back_off
 from mailer.storage.dialects import Statement
 from mailer.storage.models import CircuitBreaker, SendingHold
+from mailer.timeline.events import Kind, happened
 from transports.slots import says_used_up
 
 HELD = exists(select(SendingHold.id))
@@ -80,8 +81,10 @@ def trip(connection: Connection, reason: str, now: int, *, half_open: bool, retr
     failures = before.failures + 1 if before else 1
     wait = transport_back_off(failures) if retry_after is None else told_back_off(retry_after)
     values = {"reason": reason, "failures": failures, "retry_at": now + wait}
-    close(connection)
+    connection.execute(delete(CircuitBreaker))
     connection.execute(insert(CircuitBreaker).values(id=1, since=before.since if before else now, **values))
+    if before is None:
+        happened(connection, now, Kind.BREAKER_OPENED, reason=reason)
 
 
 def reserve(connection: Connection, until: int) -> None:
@@ -89,6 +92,10 @@ def reserve(connection: Connection, until: int) -> None:
     connection.execute(update(CircuitBreaker).values(retry_at=until))
 
 
-def close(connection: Connection) -> None:
-    """Close the breaker, since the transport works: everybody may send."""
+def close(connection: Connection, now: int) -> None:
+    """Close the breaker at `now` (ms since 1970), since the transport works: everybody may send."""
+    before = tripped(connection)
     connection.execute(delete(CircuitBreaker))
+    if before is not None:
+        was = before.reason
+        happened(connection, now, Kind.BREAKER_CLOSED, reason=was, since=before.since, tries=before.failures)

@@ -29,11 +29,10 @@ from mailer.delivery.worklist import Claim, Result
 from mailer.storage.dialects import Statement
 from mailer.storage.lease import Leases
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus
+from mailer.timeline.events import Kind, happened
 
 COUNTERS = {status: getattr(Batch, status) for status in DeliveryStatus}
 LEASES = Leases(Batch, Batch.campaign_id, Batch.number, ends=Batch.due_at)
-TOO_MANY = "MAILER_MAX_FAILURE_RATE"  # a campaign whose reason names this setting was paused by it
-ENOUGH_TO_JUDGE = 100  # outcomes before a campaign's share of failures means anything
 
 
 class LeaseLost(Exception):
@@ -215,7 +214,8 @@ def _leave(connection: Connection, claim: Claim, state: BatchState, due: int | N
 
 def complete_campaign(connection: Connection, campaign_id: str, now: int) -> None:
     """Complete the campaign if all its batches are done. The caller must hold a lock on the campaign's row."""
-    _COMPLETE.changed(connection, {"campaign": campaign_id, "now": now})
+    if _COMPLETE.changed(connection, {"campaign": campaign_id, "now": now}):
+        happened(connection, now, Kind.COMPLETED, campaign_id)
 
 
 def _completing(_kind: str) -> Update:
@@ -229,20 +229,6 @@ def _completing(_kind: str) -> Update:
 
 
 _COMPLETE = Statement(_completing)
-
-
-def pause_if_failing(connection: Connection, campaign_id: str, max_rate: float) -> None:
-    """Pause the campaign if more than `max_rate`, a share from 0 to 1, of its finished recipients failed for good.
-
-    A campaign that a person has resumed after such a pause goes on.
-    """
-    sums = select(func.sum(Batch.sent), func.sum(Batch.failed)).where(Batch.campaign_id == campaign_id)
-    sent, failed = connection.execute(sums).one()
-    if sent + failed >= ENOUGH_TO_JUDGE and failed > max_rate * (sent + failed):
-        reason = f"{failed} of {sent + failed} recipients failed, more than {TOO_MANY} allows"
-        going = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING])
-        mine = and_(Campaign.id == campaign_id, going, ~Campaign.failures_known)
-        connection.execute(update(Campaign).where(mine).values(state=CampaignState.PAUSED, reason=reason))
 
 
 def _held(claim: Claim) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
 from mailer.delivery.checkpoints import permission, reach, taking
+from mailer.delivery.checkpoints.journaled import journal_sent
 from mailer.delivery.checkpoints.recipients import due_items
 from mailer.delivery.checkpoints.records import Records
 from mailer.delivery.flight.half import new_number
@@ -23,14 +24,7 @@ from mailer.delivery.flight.recorder import NOBODY, Recorder, Recorders
 from mailer.delivery.flight.settlement import LOST_OUTCOME, STOPPED_WORKER, Left, settled
 from mailer.delivery.minutes import RecordedOutcomes, recording
 from mailer.delivery.trouble import Trouble, is_the_campaigns
-from mailer.delivery.worklist import (
-    Checkpoint,
-    Claim,
-    Result,
-    Unclaimable,
-    WorkItem,
-    user_ids,
-)
+from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, WorkItem, user_ids
 from mailer.interception.rules import EVERYBODY, Interception
 from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.admission import Admission
@@ -128,6 +122,7 @@ class Outbox:
     ) -> Claim:
         """Record what came of the attempts that were not recorded, as far as it is known; else they are uncertain."""
         claim, results, untried = settled(connection, claim, row, now, left, policy=self._uncertain)
+        journal_sent(self._db, claim, results)
         self._records.write(connection, claim, results, left.next, outcomes, now=now, untried=untried)
         return claim
 
@@ -187,9 +182,10 @@ class Outbox:
         runs or sending is held, nobody is to be attempted. Raises `ledger.LeaseLost`; then nothing was written.
         """
         recorder = self._recorders.mine()
+        journal_sent(self._db, claim, results)
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
             since, now = boot_time(), self._db.clock(connection)
-            same_refusals.judge(connection, claim, results, self._same_refusals)
+            same_refusals.judge(connection, claim, results, self._same_refusals, now)
             ids = user_ids(ahead)
             may = permission.ask(connection, claim, ahead, ids, now, self._admission)
             may = reach.within(connection, claim, may, results, self._interception)
@@ -205,11 +201,12 @@ class Outbox:
         `trouble` is what ended it early; it opens the transport's circuit breaker or makes the campaign rest. Returns
         how often in a row the campaign has rested; 0: it does not rest. Raises `ledger.LeaseLost`.
         """
+        journal_sent(self._db, claim, results)
         with self._recording() as (connection, outcomes):
             now = self._db.clock(connection)
             # batches that end together wait here, so one sees that all have
             [state] = _LOCKED_STATE.row(connection, {"campaign": claim.campaign_id})
-            same_refusals.judge(connection, claim, results, self._same_refusals)
+            same_refusals.judge(connection, claim, results, self._same_refusals, now)
             self._records.write(connection, claim, results, NOBODY, outcomes, now=now, untried=untried)
             more = bool(untried or (claim.overlaps and self._own(connection, claim, 1)))
             rests = resting.settle(connection, claim, trouble, now, ended=not more)

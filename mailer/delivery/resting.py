@@ -16,8 +16,14 @@ from mailer.delivery.retry import error_back_off, sender_back_off
 from mailer.delivery.trouble import Trouble
 from mailer.delivery.worklist import Claim
 from mailer.storage.models import Batch, Campaign, CampaignState
+from mailer.timeline.events import Kind, happened
 
 AT_WORK = (CampaignState.PLANNING, CampaignState.RUNNING)
+_KINDS = {
+    CampaignState.RESTING: Kind.RESTED,
+    CampaignState.PAUSED: Kind.PAUSED,
+    CampaignState.FAILED: Kind.FAILED,
+}
 
 
 def due(now: ColumnElement[int]) -> ColumnElement[bool]:
@@ -53,6 +59,7 @@ def rest(connection: Connection, campaign_id: str, trouble: Trouble, now: int, *
         step = int(row.rests) + 1
         values = _after_refusal(step, trouble.sender or "", now)
     connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**values))
+    happened(connection, now, _KINDS[values["state"]], campaign_id, reason=values["reason"], tries=step)
     return step
 
 
@@ -83,8 +90,8 @@ def _after_error(step: int, error: str, now: int) -> dict[str, Any]:
     return {"state": CampaignState.FAILED, "errors": step, "finished_at": now, "reason": error}
 
 
-def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool) -> None:
-    """Let a resting campaign go on, and set back the counters of its trouble.
+def end(connection: Connection, campaign_id: str, now: int, *, answered: bool, ended: bool) -> None:
+    """Let a resting campaign go on at `now` (ms since 1970), and set back the counters of its trouble.
 
     `answered`: a recipient got a reply, so the sender is no longer refused. `ended`: a batch was worked off, so there
     are no unexpected errors any more.
@@ -94,7 +101,9 @@ def end(connection: Connection, campaign_id: str, *, answered: bool, ended: bool
     resting = and_(mine, Campaign.state == CampaignState.RESTING)
     if over:
         connection.execute(update(Campaign).where(mine).values(**over))
-    connection.execute(update(Campaign).where(resting).values(state=CampaignState.RUNNING, reason=None))
+    going = update(Campaign).where(resting).values(state=CampaignState.RUNNING, reason=None)
+    if connection.execute(going).rowcount:
+        happened(connection, now, Kind.WENT_ON, campaign_id)
 
 
 def settle(
@@ -113,15 +122,15 @@ def settle(
     """
     if trouble is None:
         if claim.half_open:
-            circuit_breaker.close(connection)
+            circuit_breaker.close(connection, now)
         if claim.campaign_rests or (claim.errors and ended):
-            end(connection, claim.campaign_id, answered=answered, ended=ended)
+            end(connection, claim.campaign_id, now, answered=answered, ended=ended)
         return 0
     if trouble.transport is not None:
         wait = trouble.retry_after
         circuit_breaker.trip(connection, trouble.transport, now, half_open=claim.half_open, retry_after=wait)
     elif claim.half_open and trouble.error is None:
-        circuit_breaker.close(connection)
+        circuit_breaker.close(connection, now)
     if trouble.sender is None and trouble.error is None:
         return 0
     return rest(connection, claim.campaign_id, trouble, now, tried=claim.campaign_rests)

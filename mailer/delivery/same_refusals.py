@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from mailer.delivery.worklist import Claim, Result
 from mailer.logs.masking import without_addresses
 from mailer.storage.models import Campaign, CampaignState, DeliveryStatus, SameRefusals
+from mailer.timeline.events import Kind, happened
 from transports.base import About
 
 LONGEST = 200  # characters of a normalised reply that are kept and compared
@@ -59,22 +60,23 @@ def is_pattern(result: Result) -> bool:
     return result.status is DeliveryStatus.FAILED and result.about is About.MESSAGE
 
 
-def judge(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
-    """Pause the campaign if everybody gets the same reply, before the next recipients are chosen. `size` as in `count`.
+def judge(connection: Connection, claim: Claim, results: Sequence[Result], size: int, now: int) -> None:
+    """Pause the campaign if everybody gets the same reply, before the next recipients are chosen.
 
-    After failures it locks the campaign's row, which is always locked before those of its batches.
+    `size` and `now` are as in `count`. After failures it locks the campaign's row, which is always locked before
+    those of its batches.
     """
     if any(result.status is DeliveryStatus.FAILED for result in results):
         row = select(Campaign.id).where(Campaign.id == claim.campaign_id)
         connection.execute(row.with_for_update(key_share=True))
-        count(connection, claim, results, size)
+        count(connection, claim, results, size, now)
 
 
-def count(connection: Connection, claim: Claim, results: Sequence[Result], size: int) -> None:
+def count(connection: Connection, claim: Claim, results: Sequence[Result], size: int, now: int) -> None:
     """Record the refusals that are not about addresses; pause the campaign when most of the last `size` are the same.
 
     With `size` 0 nothing is recorded. A reply for which the campaign was paused before does not pause it again. The
-    caller must hold a lock on the campaign's row.
+    caller must hold a lock on the campaign's row. `now` is in ms since 1970.
     """
     refused = [result for result in results if is_pattern(result)]
     if claim.dry_run or not size or not refused:
@@ -88,7 +90,7 @@ def count(connection: Connection, claim: Claim, results: Sequence[Result], size:
     if pattern is not None:
         words = without_addresses(said.get(pattern) or pattern or "(no words)")
         reason = f"{replies[-size:].count(pattern)} of the last {size} refusals say the same: {words}"
-        _pause(connection, claim.campaign_id, reason)
+        _pause(connection, claim.campaign_id, reason, now)
         replies, known = [], [*known, pattern]
     values = {"replies": replies[-size:], "known": known}
     change = update(table).where(mine) if row else insert(table)
@@ -106,10 +108,11 @@ def most_common_reply(replies: Sequence[str], size: int, known: Sequence[str]) -
     return reply if 2 * times > size and reply not in known else None
 
 
-def _pause(connection: Connection, campaign_id: str, reason: str) -> None:
+def _pause(connection: Connection, campaign_id: str, reason: str, now: int) -> None:
     going = Campaign.state.in_([CampaignState.RUNNING, CampaignState.RESTING])
     mine = update(Campaign).where(Campaign.id == campaign_id, going)
-    connection.execute(mine.values(state=CampaignState.PAUSED, reason=reason))
+    if connection.execute(mine.values(state=CampaignState.PAUSED, reason=reason)).rowcount:
+        happened(connection, now, Kind.PAUSED, campaign_id, reason=reason, limit="MAILER_SAME_REFUSALS")
 
 
 def forget(connection: Connection, campaign_id: str) -> None:

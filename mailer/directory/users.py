@@ -18,6 +18,7 @@ from mailer.messages.recipient import Recipient
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.erased.people import erased_addresses, erased_users
+from mailer.storage.journal.writer import Wished
 from mailer.storage.models import User, comparable_address
 from mailer.suppression import history, wishes
 from mailer.suppression.history import Cause, Event, Means
@@ -73,6 +74,7 @@ def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
         _refuse_erased(connection, row, earlier)
         now = db.clock(connection)
         record(connection, now, Act.PUT_USER, user_id, created=earlier is None, active=row.active)
+        _journal(db, row, earlier, now)
         return _store(connection, row, earlier, now)
 
 
@@ -92,6 +94,7 @@ def patch_user(db: Database, user_id: str, changes: Mapping[str, Any], *, act: A
         _refuse_erased(connection, row, earlier)
         now = db.clock(connection)
         record(connection, now, act, user_id, active=row.active)
+        _journal(db, row, earlier, now)
         return _store(connection, row, earlier, now)
 
 
@@ -127,8 +130,7 @@ def _lock(connection: Connection, user_id: str) -> _Earlier | None:
 
 def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: int) -> Stored:
     values: dict[str, Any] = row._asdict()
-    newly_marked = _marked_unsubscribed(row.document) and not (earlier and _marked_unsubscribed(earlier.document))
-    if newly_marked and (earlier is None or earlier.unsubscribed_at is None):
+    if _newly_marked(row, earlier) and (earlier is None or earlier.unsubscribed_at is None):
         values["unsubscribed_at"] = now
     if earlier is None:
         connection.execute(insert(User).values(**values))
@@ -146,6 +148,16 @@ def _note_mark(connection: Connection, user_id: str) -> None:
     for address, since in connection.execute(mine):
         cause = Cause(Means.DIRECTORY, current_actor().who)
         history.add(connection, since or 0, Event.UNSUBSCRIBED, cause, [(user_id, address)])
+
+
+def _newly_marked(row: UserRow, earlier: _Earlier | None) -> bool:
+    """Whether the document says now, and did not before, that the user has unsubscribed."""
+    return _marked_unsubscribed(row.document) and not (earlier and _marked_unsubscribed(earlier.document))
+
+
+def _journal(db: Database, row: UserRow, earlier: _Earlier | None, now: int) -> None:
+    if db.journal is not None and _newly_marked(row, earlier):
+        db.journal.wish(Wished.UNSUBSCRIBE, now, row.id)
 
 
 def _wish_held(earlier: _Earlier | None) -> wishes.HeldWish | None:

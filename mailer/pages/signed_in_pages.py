@@ -21,7 +21,7 @@ from mailer.pages.parts import PageParts
 from mailer.pages.people import erasing, people_search, person
 from mailer.pages.problems import problem_page
 from mailer.pages.signed_in import PREFIX, SignIns
-from mailer.pages.system import audit_log, now, settings_page
+from mailer.pages.system import audit_log, events, now, settings_page
 from mailer.pages.words import add_filters
 from mailer.settings import mailbox
 from mailer.settings.advice import staging_warnings
@@ -40,7 +40,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
-    for page in (listing, campaign, message, outcomes, actions, now, settings_page, audit_log):
+    for page in (listing, campaign, message, outcomes, actions, now, events, settings_page, audit_log):
         page.add_routes(blueprint, sign_ins, parts)
     for page in (compose, people_search, person, erasing):
         page.add_routes(blueprint, sign_ins, parts)

@@ -25,11 +25,24 @@ WORDS = {
     "uncertain": lazy_gettext("uncertain"),
     "skipped": lazy_gettext("skipped"),
     "pending": lazy_gettext("not tried"),
+    "planned": lazy_gettext("planned"),
+    "rested": lazy_gettext("rests"),
+    "went-on": lazy_gettext("goes on"),
+    "resumed": lazy_gettext("resumed"),
+    "retried": lazy_gettext("failed ones tried again"),
+    "reconciled": lazy_gettext("reconciled with a relay's log"),
+    "worker-lost": lazy_gettext("worker lost, its batch taken over"),
+    "breaker-opened": lazy_gettext("transport does not work"),
+    "breaker-closed": lazy_gettext("transport works again"),
+    "released": lazy_gettext("released"),
+    "restored": lazy_gettext("restored from a backup"),
+    "transport": lazy_gettext("transport does not work"),
+    "quota": lazy_gettext("quota used up for the day"),
     "urgent": lazy_gettext("urgent"),
     "normal": lazy_gettext("normal"),
     "bulk": lazy_gettext("bulk"),
 }
-"""Each state of a campaign, each outcome, each priority."""
+"""Each state of a campaign, each outcome, each event, each priority."""
 
 
 def add_filters(blueprint: Blueprint) -> None:
@@ -39,6 +52,7 @@ def add_filters(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(format_decimal, "number")
     blueprint.add_app_template_filter(word, "word")
     blueprint.add_app_template_filter(duration, "duration")
+    blueprint.add_app_template_filter(minutes, "minutes")
 
 
 def word(name: str) -> str:
@@ -49,6 +63,11 @@ def word(name: str) -> str:
 def moment(milliseconds: int) -> str:
     """A time to the minute, such as `2026-11-29 07:42 UTC`."""
     return to_iso(milliseconds)[:16].replace("T", " ") + " UTC"
+
+
+def minutes(milliseconds: int) -> str:
+    """A time span of milliseconds in words, such as `3 hours`."""
+    return span(milliseconds // 1000)
 
 
 def span(seconds: int) -> str:

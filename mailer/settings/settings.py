@@ -65,6 +65,9 @@ class Settings:
     repeat_window: int = 120  # seconds; 0: off
     key_lifetime: int = 86_400  # seconds for which an Idempotency-Key is known
     audit_retention: int = 730 * 86_400  # seconds
+    event_retention: int = 365 * 86_400  # seconds
+    journal_dir: str = ""  # where the journal is kept; empty: there is none
+    journal_retention: int = 90 * 86_400  # seconds
     trusted_proxies: tuple[str, ...] = ()
     pages: bool = True  # whether people may sign in to `/mailer/`
     session_lifetime: int = 43_200  # seconds for which they stay signed in

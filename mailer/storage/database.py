@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from mailer.errors import ConfigError
 from mailer.storage.dialects import in_turn, on_driver
 from mailer.storage.group_commit import SharedWrites, T, Work
+from mailer.storage.journal.writer import Journal
 from mailer.storage.migrations import served_versions
 from mailer.storage.postgresql import engine_at
 from mailer.storage.sqlite.transactions import KeptConnections, begin_reading, transaction
@@ -91,6 +92,7 @@ class Database:
         watch(self.engine)
         self._kept = KeptConnections(self.engine) if self.writes else None
         self._shared = SharedWrites(self.write)
+        self.journal: Journal | None = None  # what a restored backup is told; None: nobody writes one
 
     @contextmanager
     def read(self, *, limit: float | None = None) -> Iterator[Connection]:

@@ -46,6 +46,11 @@ class Worker:
         return self.alive and (self.role == "worker" or self.engine not in ACCEPT_ONLY)
 
 
+def this_process() -> str:
+    """The name of this machine and the number of this process, as the lists of workers show them: `HOST:PID`."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 class Heartbeat:
     """Writes that this process runs. `doing` tells what it has in hand; it is asked at each beat."""
 

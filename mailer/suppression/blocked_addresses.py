@@ -17,6 +17,7 @@ from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.erased.people import erased_addresses
+from mailer.storage.journal.writer import Wished
 from mailer.storage.models import RefusedAddress
 from mailer.suppression.list_files import ListedAddress
 from mailer.suppression.wishes import lock
@@ -54,6 +55,8 @@ def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str
             _BLOCK.run(connection, values)
         new = _blocked(connection) - before
         record_addresses(connection, now, Act.BLOCK_ADDRESSES, rows, note, blocked=new)
+        if db.journal is not None:
+            db.journal.wishes(Wished.BLOCK, now, ((None, [address]) for address in rows))
     return Blocked(new, len(rows) - new, len(erased))
 
 

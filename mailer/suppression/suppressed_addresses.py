@@ -12,6 +12,7 @@ from mailer.audit.log import Act, Note, record_addresses
 from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable, envelope_address
 from mailer.storage.database import Database
+from mailer.storage.journal.writer import Wished
 from mailer.storage.models import RefusedAddress, User, comparable_address
 from mailer.suppression.list_files import ListedAddress
 from mailer.times import to_iso
@@ -113,7 +114,10 @@ def lift(db: Database, addresses: Collection[str], *, note: Note | None = None) 
     one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
     with db.write() as connection:  # a list may have more than one statement can name
         lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
-        record_addresses(connection, db.clock(connection), Act.LIFT_ADDRESSES, wanted, note, lifted=lifted)
+        now = db.clock(connection)
+        record_addresses(connection, now, Act.LIFT_ADDRESSES, wanted, note, lifted=lifted)
+    if lifted and db.journal is not None:  # once it is committed, as every taking back
+        db.journal.wishes(Wished.LIFT, now, ((None, [address]) for address in sorted(wanted)))
     return Lifted(lifted, unmatched=len(wanted) - lifted)
 
 

@@ -20,6 +20,7 @@ from mailer.storage import staging
 from mailer.storage.database import Database
 from mailer.storage.erased.key import Of, digest, key_of
 from mailer.storage.erased.people import leave_out_erased
+from mailer.storage.journal.writer import Wished
 from mailer.storage.models import User
 from mailer.storage.staging import ID, StagingTable, stage_and_merge
 from mailer.suppression import history, wishes
@@ -96,8 +97,12 @@ def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str,
 
     def merge(connection: Connection, _: None) -> UnsubscribeResult:
         now = db.clock(connection)
+        listed = [] if db.journal is None else connection.exec_driver_sql(_LISTED).all()
         result = _merge(connection, now, by, source)
         record(connection, now, Act.UNSUBSCRIBE_LIST, **asdict(result))
+        if db.journal is not None:
+            whose = ((user_id, [address] if address else []) for user_id, address in listed)
+            db.journal.wishes(Wished.UNSUBSCRIBE, now, whose)
         return result
 
     return stage_and_merge(db, lambda connection: _stage(connection, key, people), merge)
@@ -121,6 +126,7 @@ def _row(key: bytes, place: int, person: ListedPerson) -> tuple[int, str | None,
 _COLUMNS = {"place": "bigint", "user_id": ID, "address": ID, "made_at": "bigint", "hashes": "json"}
 _LIST = StagingTable("staged_entries", _COLUMNS)
 _MATCHES = "staged_matches"
+_LISTED = "SELECT user_id, address FROM staged_entries ORDER BY place"
 _ABOUT_AN_ADDRESS = """
 s.address IS NOT NULL
 AND NOT EXISTS (SELECT 1 FROM users o WHERE o.id = s.user_id AND lower(o.email) = s.address)

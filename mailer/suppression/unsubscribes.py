@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from mailer.audit.log import Act, Note, record, record_addresses
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.erased.people import erased_users
+from mailer.storage.journal.writer import Wished
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 from mailer.suppression import history, wishes
 from mailer.suppression.history import Cause, Event
@@ -43,6 +44,8 @@ def _unsubscribe(
         if found:
             wishes.keep_inactive(connection, now, user_id)
             record(connection, now, Act.UNSUBSCRIBE, user_id, Note(user_id, note))
+            if db.journal is not None:
+                db.journal.wish(Wished.UNSUBSCRIBE, now, user_id)
         return found or bool(erased_users(connection, [user_id]))
 
 
@@ -61,17 +64,27 @@ def resubscribe(db: Database, user_id: str, *, merged: bool = False, note: str =
     """
     with db.write() as connection:
         now = db.clock(connection)
-        user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
-        if user is None and not wishes.forget(connection, user_id, None):
-            return False
-        record(connection, now, Act.SUBSCRIBE_AGAIN, user_id, Note(user_id, note))
-        again: list[tuple[str | None, str | None]] = [(user_id, None)]
-        if user is not None:
-            again = _unmark(connection, user_id, user.email, merged=merged)
-            if wishes.forget(connection, user_id, user.email) and not again:
-                again = [(user_id, user.email)]
+        found, address, again = _take_back(connection, now, user_id, merged=merged, note=note)
         history.add(connection, now, Event.SUBSCRIBED, by or history.acted(), again)
-        return True
+    if found and db.journal is not None:  # once it is committed: a wish that is taken back too early would be lost
+        db.journal.wish(Wished.SUBSCRIBE, now, user_id, [address] if merged and address else [])
+    return found
+
+
+def _take_back(
+    connection: Connection, now: int, user_id: str, *, merged: bool, note: str
+) -> tuple[bool, str | None, list[tuple[str | None, str | None]]]:
+    """Whether there is such a user or wish, the user's address, and who is subscribed again, for the history."""
+    user = connection.execute(select(User.email).where(User.id == user_id)).one_or_none()
+    if user is None and not wishes.forget(connection, user_id, None):
+        return False, None, []
+    record(connection, now, Act.SUBSCRIBE_AGAIN, user_id, Note(user_id, note))
+    if user is None:
+        return True, None, [(user_id, None)]
+    again = _unmark(connection, user_id, user.email, merged=merged)
+    if wishes.forget(connection, user_id, user.email) and not again:
+        again = [(user_id, user.email)]
+    return True, None if user.email is None else comparable(user.email), again
 
 
 def _unmark(
@@ -103,4 +116,6 @@ def resubscribe_address(db: Database, address: str) -> int | None:
         now = db.clock(connection)
         history.add(connection, now, Event.SUBSCRIBED, history.acted(), [*users, (None, address)])
         record_addresses(connection, now, Act.SUBSCRIBE_AGAIN, [comparable(address)], users=len(users))
-        return len(users)
+    if db.journal is not None:
+        db.journal.wish(Wished.SUBSCRIBE, now, None, [comparable(address)])
+    return len(users)

@@ -24,6 +24,7 @@ from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.erased.key import made_key
 from mailer.storage.erased.people import remember
+from mailer.storage.journal.writer import Wished
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 from mailer.suppression import wishes
 from mailer.workspace import spool
@@ -56,6 +57,8 @@ def erase(db: Database, name: str, *, spool_path: Path = SPOOL) -> ErasedPerson:
         for eraser in ERASERS:
             eraser(connection, leaving)
         record(connection, now, Act.ERASE_USER, user_id, campaigns=len(leaving.campaign_ids))
+        if db.journal is not None:
+            db.journal.wish(Wished.ERASE, now, user_id, sorted(leaving.addresses))
     spool.empty(spool_path)
     return ErasedPerson(user_id, len(leaving.campaign_ids))
 

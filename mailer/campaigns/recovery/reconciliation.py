@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, select, update
 
 from mailer.audience.overlapping_batches import OVERLAP, own
+from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
 from mailer.campaigns.hold import batches_in_hand, current_hold
 from mailer.campaigns.invariants import COUNTED
@@ -26,8 +27,9 @@ from mailer.observer import UNOBSERVED
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Batch, Campaign, CampaignState, Delivery, DeliveryStatus
 from mailer.storage.models.states import UNFINISHED
+from mailer.timeline.events import Kind, happened
 
-PROVED = "Taken by the relay, as its log says."
+PROVED = "Taken by the relay, as its log or the journal says."
 EVER = 2**53  # ms since 1970; every attempt is due by then
 NOT_HELD = "Sending is not held. Say `mailer hold` first, so that nothing goes out meanwhile."
 IN_HAND = (
@@ -85,7 +87,9 @@ class Reconciliation:
         sent = sum(self._batch(campaign.id, number, proved) for number in numbers)
         with self._db.write() as connection:
             rows = connection.execute(select(_PENDING, Batch.deferred).where(mine)).all()
-            record(connection, self._db.clock(connection), Act.RECONCILE_CAMPAIGN, campaign.id, sent=sent)
+            now = self._db.clock(connection)
+            record(connection, now, Act.RECONCILE_CAMPAIGN, campaign.id, sent=sent)
+            happened(connection, now, Kind.RECONCILED, campaign.id, sent=sent, by=current_actor().who)
         return Reconciled(campaign.id, sent, sum(row.pending + row.deferred for row in rows))
 
     def _plan_it(self, campaign: AnyRow) -> None:

@@ -6,12 +6,13 @@ for each campaign, whether it may have been sent already.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
 from mailer.storage.models import Batch, Campaign, CampaignState, PageSession, ScheduledTask, SeenWorker, SendingHold
 from mailer.storage.models.states import ACTIVE
+from mailer.timeline.events import Kind, happened
 from mailer.times import to_iso
 
 EPOCH = 1_000_000  # by which fences rise: no process of before can have come so far, so none can write any more
@@ -23,6 +24,9 @@ def stamp(connection: Connection, made_at: int, now: int) -> None:
     reason = f"restored from a backup of {moment}; it may have been sent since: see `mailer reconcile`"
     open_now = Campaign.state.in_(ACTIVE)
     paused = {"state": CampaignState.PAUSED, "reason": reason}
+    happened(connection, now, Kind.RESTORED, made=moment, made_at=made_at, by=current_actor().who)
+    for campaign_id in connection.scalars(select(Campaign.id).where(open_now)).all():
+        happened(connection, now, Kind.PAUSED, campaign_id, reason=reason)
     count = connection.execute(update(Campaign).where(open_now).values(**paused)).rowcount
     for table in (Campaign, Batch):
         connection.execute(update(table).values(fence=table.fence + EPOCH))
@@ -31,4 +35,5 @@ def stamp(connection: Connection, made_at: int, now: int) -> None:
         connection.execute(delete(gone))
     held = {"reason": f"restored from a backup of {moment}", "since": now, "held_by": current_actor().who}
     connection.execute(insert(SendingHold).values(id=1, **held))
+    happened(connection, now, Kind.HELD, reason=held["reason"], by=held["held_by"])
     record(connection, now, Act.RESTORE, made_at=moment, paused=count)

@@ -69,11 +69,17 @@ def _newest(client: Client, limit: int, **which: Any) -> list[Json]:
 
 @campaigns.command("show")
 @CAMPAIGN_ID
+@click.option("--events", is_flag=True, help="Also what happened to it: planned, paused by whom, outages, its end.")
 @AS_JSON
 @connected
-def show(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
+def show(campaign_id: str, events: bool, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Show one campaign's state and counts."""
-    print_campaign(Client(url, user_id, token).campaign(campaign_id), as_json)
+    client = Client(url, user_id, token)
+    found, told = client.campaign(campaign_id), client.events(campaign_id) if events else []
+    print_campaign({**found, **({"events": told} if events and as_json else {})}, as_json)
+    if events and not as_json:
+        click.echo()
+        print_rows(("at", "what", "details"), [(one["at"], one["kind"], one["text"]) for one in told])
 
 
 @campaigns.command()

@@ -29,8 +29,8 @@ def config() -> None:
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; of a part that works, the problem is null.")
 def check(as_json: bool) -> None:
-    """Show the settings in force and check them, the database, the folder for flight records, the transport and the
-    broker, sending nothing.
+    """Show the settings in force and check them, the database, the folders for flight records and the journal, the
+    transport and the broker, sending nothing.
 
     Exit code 2 if a setting is wrong or is none that there is, 1 if something does not answer.
     """
@@ -65,6 +65,7 @@ def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None],
     shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
     records = folder_for(services.db, settings.state_dir)
     found, notes = {"state": trouble_with(records)}, _notes(records)
+    found |= {"journal": services.db.journal.trouble()} if services.db.journal is not None else {}
     try:
         if rates := in_words(services.db, services.transport):
             shown["rates"] = "; ".join(rates)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from mailer.delivery import ledger
+from mailer.delivery.checkpoints.failing import pause_if_failing
 from mailer.delivery.checkpoints.outcomes import counted
 from mailer.delivery.flight.recorder import Intent
 from mailer.delivery.minutes import RecordedOutcomes
@@ -55,7 +56,7 @@ class Records:
             said = address_outcomes(written)
             refused_addresses.count(connection, claim.campaign_id, said, now, self.suppress_after)
         if DeliveryStatus.FAILED in counts:
-            ledger.pause_if_failing(connection, claim.campaign_id, self.max_failure_rate)
+            pause_if_failing(connection, claim.campaign_id, self.max_failure_rate, now)
 
     def _tally(self, connection: Connection, claim: Claim, results: Sequence[Result], *, told: bool) -> None:
         if told:

@@ -14,6 +14,8 @@ from mailer.delivery.worklist import Claim
 from mailer.pacing.admission import Admission
 from mailer.storage.dialects import Statement, from_json
 from mailer.storage.models import Batch, Campaign, CampaignState, Priority
+from mailer.storage.workers import this_process
+from mailer.timeline.events import Kind, happened
 
 _BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.domain, Batch.attempting)
 _COUNTS = (Batch.checkpoint, Batch.takeovers, PENDING.label("pending"))
@@ -91,6 +93,9 @@ def take(
     if row.half_open:
         circuit_breaker.reserve(connection, now + lease)
     fence = ledger.take(connection, row.campaign_id, row.number, row.fence, now + lease, checkpoint)
+    if row.attempting:  # a batch that waits has nobody in hand: whoever had this one has died, or was frozen
+        found = {"batch": row.number, "recipients": len(row.attempting), "by": this_process()}
+        happened(connection, now, Kind.WORKER_LOST, row.campaign_id, **found)
     turns.pay(connection, row.caller_id, row.priority, choice.base)
     place = (row.campaign_id, row.number, fence, row.first_id, row.last_id)
     return Claim(

@@ -9,6 +9,7 @@ from mailer.campaigns import progress
 from mailer.campaigns.estimates.estimate import duration
 from mailer.campaigns.reports.report import report
 from mailer.campaigns.reports.said import said
+from mailer.campaigns.reports.timeline import timeline
 from mailer.campaigns.stops import BLOCKED, HELD
 from mailer.delivery import minutes
 from mailer.errors import NotFound
@@ -18,6 +19,7 @@ from mailer.pages.signed_in import SignIns, signed_in
 from mailer.storage.models import CampaignState, DeliveryStatus
 from mailer.storage.models.states import ACTIVE, UNFINISHED, WITH_ISSUES
 
+EVENTS = 200  # of its timeline, from the beginning
 MINUTES = 10_000  # with outcomes in them, that the chart shows
 STATUSES = {
     DeliveryStatus.SENT.value: _("sent"),
@@ -80,6 +82,7 @@ def _numbers(parts: PageParts, found: progress.Progress) -> dict[str, object]:
         "by_domain": domain_bars(numbers.domains),
         "time_left": _duration(numbers.pace.seconds_left),
         "report": numbers,
+        "events": timeline(parts.db, found, count=EVENTS),
     }
 
 

@@ -13,12 +13,15 @@ from __future__ import annotations
 import secrets
 from enum import StrEnum
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Insert, select
 
-from mailer.storage.database import Database
 from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import ErasureKey
+
+if TYPE_CHECKING:
+    from mailer.storage.database import Database
 
 BYTES = 32
 _KEY = select(ErasureKey.key)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Insert, func, select
 
 from mailer.storage.database import Database
 from mailer.storage.dialects import NewRow, Statement, Upsert, one_of
-from mailer.storage.erased.key import Of, digest, known_key
+from mailer.storage.erased.key import Of, digest, known_key, made_key
 from mailer.storage.models import Erased, ErasureKey
 
 AT_ONCE = 500  # people asked about in one statement
@@ -80,6 +80,15 @@ def remember(connection: Connection, key: bytes, now: int, user_id: str, address
     mine = [(Of.USER, user_id), *((Of.ADDRESS, one) for one in sorted(addresses))]
     rows = [{"digest": digest(key, of, text), "kind": of.value, "erased_at": now} for of, text in mine]
     _REMEMBER.run(connection, rows)
+
+
+def remember_hashes(connection: Connection, now: int, user_id: str, hashes: Collection[str]) -> bool:
+    """The same where only the hashes of the addresses are known, under the key of this database; whether it was new."""
+    key = made_key(connection)
+    rows = [(digest(key, Of.USER, user_id), Of.USER), *((one, Of.ADDRESS) for one in sorted(hashes))]
+    new = bool({one for one, _ in rows} - set(_known(connection, [one for one, _ in rows])))
+    _REMEMBER.run(connection, [{"digest": one, "kind": of.value, "erased_at": now} for one, of in rows])
+    return new
 
 
 def count_erased(db: Database) -> int:

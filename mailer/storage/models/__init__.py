@@ -3,7 +3,7 @@
 Ids are compared by their bytes, so that a range of ids means the same users on every database.
 """
 
-from mailer.storage.models.audit import AuditEntry
+from mailer.storage.models.audit import AuditEntry, Event
 from mailer.storage.models.base import Base
 from mailer.storage.models.callers import AuthToken, IdempotencyKey, LoginLink, PageSession, RateLimit
 from mailer.storage.models.campaigns import (
@@ -49,6 +49,7 @@ __all__ = [
     "DeliveryStatus",
     "Erased",
     "ErasureKey",
+    "Event",
     "IdempotencyKey",
     "LoginLink",
     "MailboxArrival",

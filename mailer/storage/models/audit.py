@@ -1,4 +1,4 @@
-"""The table of the audit log: what people changed, kept apart from what was changed."""
+"""The tables of what happened, kept apart from what was changed: by people, and to campaigns and the service."""
 
 from __future__ import annotations
 
@@ -27,4 +27,21 @@ class AuditEntry(Base):
     __table_args__ = (
         Index("ix_audit_log_at", "at"),
         Index("ix_audit_log_about", "about", "id"),
+    )
+
+
+class Event(Base):
+    """Something that happened to a campaign or, without one, to the service. Only old rows go, as in the audit log."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    campaign_id: Mapped[str | None] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(Text)  # `timeline.events.Kind`
+    details: Mapped[dict[str, Any]] = mapped_column(Document)  # reasons and counts, never an address
+
+    __table_args__ = (
+        Index("ix_events_at", "at"),
+        Index("ix_events_campaign", "campaign_id", "id"),
     )

@@ -18,6 +18,8 @@ from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 from mailer.storage.moves import backup as moves
 from mailer.times import to_iso
 
+NEXT = """Next: mailer reconcile LOG … --journal FOLDER, for what was sent and wished since;
+then mailer campaigns resume or cancel, for each that is paused; then mailer release."""
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -40,7 +42,8 @@ def restore(file: Path) -> None:
     """Bring a backup into the database that the settings name, which must be empty, while the service is stopped.
 
     All sending is held afterwards, and each campaign that had not ended is paused: it may have been sent since. Tell it
-    what the relay has taken (`mailer reconcile`), resume or cancel each, and then say `mailer release`.
+    what the relay has taken, and what the journal has (`mailer reconcile`), resume or cancel each, and then say
+    `mailer release`.
     """
     settings = Settings.from_env()
     with closing(database_at(settings.database_url, prepare=settings.database_prepare)) as db, _files():
@@ -54,6 +57,7 @@ def restore(file: Path) -> None:
     click.echo(
         f"restored from {to_iso(facts.made_at, precision='seconds')}: sending is held, and open campaigns paused"
     )
+    click.echo(NEXT)
 
 
 @contextmanager

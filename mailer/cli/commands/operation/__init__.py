@@ -1,0 +1,1 @@
+"""Commands that tell operators what went on."""
