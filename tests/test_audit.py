@@ -88,6 +88,12 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
         ("POST", f"{CAMPAIGN}/cancel"): (f"{at}/cancel", {}, Act.CANCEL_CAMPAIGN, campaign_id),
         ("POST", f"{API}/sending:hold"): (f"{API}/sending:hold", {"json": {"reason": "x"}}, Act.HOLD_SENDING, None),
         ("POST", f"{API}/sending:release"): (f"{API}/sending:release", {}, Act.RELEASE_SENDING, None),
+        ("POST", f"{API}/campaigns:transfer"): (
+            f"{API}/campaigns:transfer",
+            {"json": {"from": "user00000", "to": "service:desk"}},
+            Act.TRANSFER_CAMPAIGNS,
+            "user00000",
+        ),
         ("POST", "/api/v1/mailer.unsubscribe"): (
             "/api/v1/mailer.unsubscribe",
             {"json": {"_id": "user00001", "createdAt": "1420070400001"}},
@@ -203,7 +209,7 @@ def test_what_is_on_record_elsewhere_is_not_in_the_log(app: Flask, add_users) ->
 
 NO_CHANGE = {  # commands that change nothing in the database, or do so by requests that are tested above
     *("mailer audience", "mailer audit", "mailer config check", "mailer doctor", "mailer preview", "mailer send"),
-    *(f"mailer campaigns {action}" for action in ("list", "show", "pause", "resume", "cancel")),
+    *(f"mailer campaigns {action}" for action in ("list", "show", "pause", "resume", "cancel", "transfer")),
     *("mailer campaigns retry-failed", "mailer campaigns export", "mailer serve", "mailer status", "mailer worker"),
     *("mailer backup", "mailer database copy"),  # nothing in the database that is copied
     *("mailer restore", "mailer reconcile"),  # tests/test_recovery.py looks into their logs
@@ -222,6 +228,7 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer tokens revoke": (["DIGEST"], Act.REVOKE_TOKEN, "service:desk"),
     "mailer unsubscribes import": (["LIST"], Act.UNSUBSCRIBE_LIST, None),
     "mailer unsubscribes remove": (["user00001"], Act.SUBSCRIBE_AGAIN, "user00001"),
+    "mailer users deactivate": (["user00001"], Act.DEACTIVATE_USER, "user00001"),
     "mailer users block": (["user00002"], Act.BLOCK_ADDRESSES, "user00002@example.com"),
     "mailer users lift": (["user00002"], Act.LIFT_ADDRESSES, "user00002@example.com"),
     "mailer users unsubscribe": (["user00002"], Act.UNSUBSCRIBE, "user00002"),

@@ -71,7 +71,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         reports.make_blueprint(db, guard, settings.send_window),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
-        users.make_blueprint(db, guard),
+        users.make_blueprint(db, guard, pause=settings.owner_deactivated == "pause"),
         people.make_blueprint(db, guard, merge=settings.merge_addresses),
         control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),
         operators.make_blueprint(db, guard, engine),

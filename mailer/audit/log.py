@@ -38,6 +38,7 @@ class Act(StrEnum):
     RESUME_CAMPAIGN = "resume-campaign"
     CANCEL_CAMPAIGN = "cancel-campaign"
     RETRY_CAMPAIGN = "retry-campaign"
+    TRANSFER_CAMPAIGNS = "transfer-campaigns"
     PURGE_CAMPAIGNS = "purge-campaigns"
     RECONCILE_CAMPAIGN = "reconcile-campaign"
     RESTORE = "restore"

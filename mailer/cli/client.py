@@ -115,6 +115,11 @@ class Client:
         """End a campaign for good."""
         return self._change(f"{_address(campaign_id)}/cancel")
 
+    def transfer(self, giver: str, receiver: str) -> Json:
+        """Hand all campaigns of `giver` over to `receiver`; return how many, and the ids of the `open` ones."""
+        path = f"{CAMPAIGNS}:transfer"
+        return _answer(self._request("POST", path, json={"from": giver, "to": receiver}))
+
     def retry_failed(self, campaign_id: str, *, uncertain: bool) -> int:
         """Try everyone again who failed, with `uncertain` also who may have it already. Return how many."""
         params = {"uncertain": str(uncertain).lower()}

@@ -57,6 +57,7 @@ class Settings:
     suppress_after: int = 3  # campaigns; 0: never
     same_refusals: int = 20  # the last answers of a campaign that are compared; 0: none
     merge_addresses: bool = False
+    owner_deactivated: str = "pause"  # what happens to their open campaigns: `pause` or `continue`
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
     audience_rate_limit: str = "120/minute"

@@ -40,6 +40,7 @@ READERS: dict[str, readers.Reader] = {
     "suppress_after": readers.whole(0, 100),
     "same_refusals": readers.whole(0, 1000),
     "merge_addresses": lambda env, name: env.bool(name),
+    "owner_deactivated": readers.choice("pause", "continue"),
     "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
     "rate_limit": readers.text(readers.rate),
     "audience_rate_limit": readers.text(readers.rate),

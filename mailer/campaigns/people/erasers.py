@@ -16,6 +16,7 @@ from mailer.audit.log import digest_of, old_digest_of
 from mailer.campaigns.people import mentions
 from mailer.delivery.checkpoints.outcomes import ERASED
 from mailer.mailbox.forgetting import forget as forget_messages
+from mailer.ownership.leaving import settle
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import (
     AuditEntry,
@@ -114,6 +115,11 @@ def _notes(connection: Connection, leaving: Leaving) -> None:
     connection.execute(delete(PersonNote).where(PersonNote.user_id == leaving.user_id))
 
 
+def _owned(connection: Connection, leaving: Leaving) -> None:
+    """Pause their open campaigns, whatever the setting: nobody is left who answers for them. End their tokens."""
+    settle(connection, [leaving.user_id], leaving.now, pause=True)
+
+
 def _credentials(connection: Connection, leaving: Leaving) -> None:
     for table in (AuthToken, LoginLink, PageSession):
         connection.execute(delete(table).where(table.user_id == leaving.user_id))
@@ -136,6 +142,7 @@ def _document(connection: Connection, leaving: Leaving) -> None:
 # whoever ends a batch locks its campaign first, so campaigns come before batches
 ERASERS: tuple[Eraser, ...] = (
     _texts,
+    _owned,
     _outcomes,
     _wishes,
     _suppression,

@@ -9,7 +9,7 @@ import click
 
 from mailer.cli.client import Client, Json, connected
 from mailer.cli.options import FORMAT
-from mailer.cli.output import print_fields, print_json, print_rows
+from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 from mailer.storage.models import DeliveryStatus
 
 UNCERTAIN = """
@@ -88,6 +88,20 @@ def resume(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) 
 def cancel(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) -> None:
     """Send nothing more of a campaign, for good."""
     print_campaign(Client(url, user_id, token).cancel(campaign_id), as_json)
+
+
+@campaigns.command()
+@click.option("--from", "giver", metavar="USER", required=True, help="Whose: a user's id or username, or service:NAME.")
+@click.option("--to", "receiver", metavar="USER", required=True, help="To whom: an active user, or service:NAME.")
+@connected
+def transfer(giver: str, receiver: str, url: str, user_id: str, token: str) -> None:
+    """Hand all campaigns of somebody over to somebody else; the token needs manage-campaigns.
+
+    A campaign that was paused when its owner was deactivated stays so; `mailer campaigns resume` goes on.
+    """
+    done = Client(url, user_id, token).transfer(giver, receiver)
+    click.echo(f"{done['campaigns']} campaigns of {done['from']} are {done['to']}'s")
+    print_notes(f"not over: campaign {one}" for one in done["open"])
 
 
 @campaigns.command("retry-failed")

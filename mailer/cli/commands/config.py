@@ -64,7 +64,7 @@ def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None],
     shown = {"database": services.db.place, "transport": shown_url(settings.transport)}
     shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
     records = folder_for(services.db, settings.state_dir)
-    found, notes = {"state": trouble_with(records)}, _notes(records)
+    found, notes = {"state": trouble_with(records)}, (*_notes(records), *services.tokens.ending_soon())
     try:
         if rates := in_words(services.db, services.transport):
             shown["rates"] = "; ".join(rates)

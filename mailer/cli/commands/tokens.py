@@ -7,22 +7,33 @@ from dataclasses import asdict
 
 import click
 
-from mailer.callers.tokens import PERMISSIONS, SHOWN_DIGEST, TokenInfo, Tokens, service_id
+from mailer.callers.tokens import MAX_LABEL, PERMISSIONS, TokenInfo, Tokens, service_id
 from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
 from mailer.cli.options import duration
-from mailer.cli.output import moment, print_json, print_rows, spelled
+from mailer.cli.output import moment, print_json, print_notes, print_rows, spelled
+from mailer.directory.documents import SERVICE_PREFIX
+from mailer.ownership.leaving import SHOWN_DIGEST
+from mailer.text import is_one_line
 
+COLUMNS = ("digest", "userId", "permissions", "createdAt", "expiresAt", "lastUsedAt", "label")
 UNITS = ("m", "h", "d", "w")  # seconds are never meant
 NO_SPAN = "{} is no time span such as 90m, 12h, 30d or 8w, of up to 100 years"
 MAX_LIFETIME = 100 * 366 * 86_400  # seconds
 
 
-def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def digest_prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """The beginning of a token's digest, long enough not to match many tokens."""
-    if not re.fullmatch(r"[0-9a-f]{8,64}", value):
+    if value is not None and not re.fullmatch(r"[0-9a-f]{8,64}", value):
         raise click.BadParameter("8 or more of the hexadecimal digits that `mailer tokens list` shows are needed")
     return value
+
+
+def short_line(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A label: one line of a few words."""
+    if value is not None and not (0 < len(value.strip()) <= MAX_LABEL and is_one_line(value)):
+        raise click.BadParameter(f"one line of 1 to {MAX_LABEL} characters is needed")
+    return value and value.strip()
 
 
 @click.group()
@@ -41,7 +52,10 @@ def tokens() -> None:
     callback=duration(UNITS, NO_SPAN, least=60, most=MAX_LIFETIME),
     help="For how long it is good: 12h, 30d; else without end.",
 )
-def create(user_id: str | None, service: str | None, permissions: tuple[str, ...], lifetime: int | None) -> None:
+@click.option("--label", callback=short_line, help="What it is for, to know it again in the list.")
+def create(
+    user_id: str | None, service: str | None, permissions: tuple[str, ...], lifetime: int | None, label: str | None
+) -> None:
     """Make a token and print, this once, the two headers that a caller sends.
 
     With MAILER_AUTH=workspace the workspace knows the users' tokens, and those of services are made here.
@@ -51,10 +65,10 @@ def create(user_id: str | None, service: str | None, permissions: tuple[str, ...
     with open_database() as db:
         if service is not None:
             user_id = service_id(service)
-            token = Tokens(db).create_for_service(service, permissions, lifetime)
+            token = Tokens(db).create_for_service(service, permissions, lifetime, label)
         else:
             user_id = id_of(db, str(user_id))
-            token = Tokens(db).create(user_id, permissions, lifetime)
+            token = Tokens(db).create(user_id, permissions, lifetime, label)
     click.echo(f"X-User-Id: {user_id}\nX-Auth-Token: {token}")
     if not permissions:
         click.echo("This token may do nothing yet: to send mail it takes --permission send-mail.", err=True)
@@ -63,27 +77,39 @@ def create(user_id: str | None, service: str | None, permissions: tuple[str, ...
 @tokens.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_(as_json: bool) -> None:
-    """Show the tokens by the digests that are kept of them."""
+    """Show the tokens by the digests that are kept of them, when each was last used, and which end soon.
+
+    The last use is right to the hour.
+    """
     with open_database() as db:
-        known = Tokens(db).list()
+        known, ending = Tokens(db).list(), Tokens(db).ending_soon()
     if as_json:
         print_json([spelled(asdict(token)) for token in known])
     else:
-        print_rows(("digest", "userId", "permissions", "createdAt", "expiresAt"), map(_cells, known))
+        print_rows(COLUMNS, map(_cells, known))
+    print_notes(ending)
 
 
 def _cells(token: TokenInfo) -> tuple[str, ...]:
     permissions = ",".join(token.permissions) or "-"
-    times = (moment(token.created_at), moment(token.expires_at))
-    return (token.digest[:SHOWN_DIGEST], token.user_id, permissions, *times)
+    times = map(moment, (token.created_at, token.expires_at, token.last_used_at))
+    return (token.digest[:SHOWN_DIGEST], token.user_id, permissions, *times, token.label or "-")
 
 
 @tokens.command()
-@click.argument("digest", callback=digest_prefix)
-def revoke(digest: str) -> None:
-    """Delete the tokens whose digest begins with DIGEST, at once and for good."""
+@click.argument("digest", required=False, callback=digest_prefix)
+@click.option("--user", metavar="ID", help="All tokens of this user, by id or username, or of service:NAME.")
+def revoke(digest: str | None, user: str | None) -> None:
+    """Delete the tokens whose digest begins with DIGEST, or all of one caller, at once and for good."""
+    if (digest is None) == (user is None):
+        raise click.UsageError("one of DIGEST and --user is needed")
     with open_database() as db:
-        revoked = Tokens(db).revoke(digest)
+        tokens_there = Tokens(db)
+        if user is not None:
+            known = user if user.startswith(SERVICE_PREFIX) else id_of(db, user)
+            revoked = tokens_there.revoke_all(known)
+        else:
+            revoked = tokens_there.revoke(str(digest))
     if not revoked:
-        raise Failure("no token has such a digest")
+        raise Failure("no token has such a digest" if user is None else f"{user} has no token")
     click.echo(f"revoked: {revoked}")

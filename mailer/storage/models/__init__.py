@@ -25,6 +25,7 @@ from mailer.storage.models.operation import (
     ScheduledTask,
     SendingHold,
     ServedVersions,
+    SigningKey,
     SlotCount,
     Turn,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "SeenWorker",
     "SendingHold",
     "ServedVersions",
+    "SigningKey",
     "SlotCount",
     "Turn",
     "User",

@@ -46,6 +46,7 @@ class Campaign(Base):
     # the campaign whose missing recipients its query selects, which therefore sends nothing more
     left_out: Mapped[dict[str, int] | None] = mapped_column(Document)  # how many from the start, by why
     not_reached: Mapped[str | None] = mapped_column(Id)
+    signing_key: Mapped[str | None] = mapped_column(Id)  # the fingerprint of the key that signs its links
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),
