@@ -238,13 +238,14 @@ def test_transfer_to_nobody_to_who_is_gone_and_of_nothing_changes_nothing(harnes
 
 def test_use_of_a_token_is_written_once_an_hour(any_db: Database, add_users, monkeypatch) -> None:
     add_users(any_db, 1)
-    any_db.clock = lambda _connection: now
-    tokens, now, writes = Tokens(any_db), START, []
+    time, writes = [START], []
+    any_db.clock = lambda _connection: time[0]
+    tokens = Tokens(any_db)
     token = tokens.create(OWNER, [SEND_MAIL], label="cron on web1")
     assert (tokens.list()[0].label, tokens.list()[0].last_used_at) == ("cron on web1", None)
     note = tokens._note_use
     monkeypatch.setattr(tokens, "_note_use", lambda digest, at: (writes.append(at), note(digest, at)))
-    for now in (START, START + 1, START + USE_NOTED, START + USE_NOTED + 1, START + 2 * USE_NOTED):
+    for time[0] in (START, START + 1, START + USE_NOTED, START + USE_NOTED + 1, START + 2 * USE_NOTED):
         tokens.authenticate(OWNER, token)
     assert writes == [START, START + USE_NOTED + 1]
     assert tokens.list()[0].last_used_at == START + USE_NOTED + 1

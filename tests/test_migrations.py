@@ -117,6 +117,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "campaign_answers": [
         {"campaign_id": "running", "status": "failed", "about": "address", "answer": "550 5.1.1", "count": 1}
     ],
+    "campaign_texts": [
+        {"campaign_id": "paused", "version": 1, "subject": "s", "body": "b", "made_at": 1, "made_by": "user00000"}
+    ],
+    "recent_mails": [{"user_id": "user00001", "campaign_id": "completed", "at": 1}],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
     "signing_keys": [
         {"fingerprint": "f", "known_at": 1, "last_signed_at": 2, "messages": 3, "last_used_at": None},

@@ -28,13 +28,15 @@ TABLES = {
 }
 # who it was for, by id, and what came of it: a purge keeps these, and without them the rows are lost
 KEPT = {
-    "campaigns": {"id", "caller_id", "state", "priority", "not_reached", "left_out"},
+    "campaigns": {"id", "caller_id", "state", "priority", "not_reached", "left_out", "signing_key"},
     "batches": {"campaign_id", "domain", "first_id", "last_id", "state", "attempting"},
     "deliveries": {"campaign_id", "user_id", "status"},
     "same_refusals": {"campaign_id"},
     "campaign_minutes": {"campaign_id"},
     "campaign_domains": {"campaign_id", "domain"},  # which goes with its row
     "campaign_answers": {"campaign_id"},
+    "campaign_texts": {"campaign_id"},
+    "recent_mails": {"campaign_id", "user_id"},  # a task of its own deletes them
     "idempotency_keys": {"caller_id", "campaign_id"},
     "mailbox_arrivals": {"campaign_id"},
     "mailbox_messages": {"campaign_id"},

@@ -162,6 +162,9 @@ class CampaignSchema(Schema):
         }
     )
     skipped = fields.Integer()
+    version = fields.Integer(
+        metadata={"description": "Of its subject and body, which can be replaced while it is paused; 1 is the first."}
+    )
     created_at = Milliseconds(data_key="createdAt")
     started_at = Milliseconds(data_key="startedAt", allow_none=True)
     finished_at = Milliseconds(data_key="finishedAt", allow_none=True)

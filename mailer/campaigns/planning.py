@@ -12,6 +12,7 @@ from sqlalchemy import Connection, case, insert, or_, select
 from mailer.audience.preview import left_out
 from mailer.campaigns import batch_ranges
 from mailer.campaigns.batch_ranges import Range
+from mailer.campaigns.signing.keys import SigningKeys
 from mailer.delivery import resting, turns
 from mailer.delivery.due_batch import unplanned
 from mailer.delivery.trouble import Trouble, describe, full_traceback
@@ -57,9 +58,9 @@ class Planner:
 
     `lease` is in ms. `limit` is how many seconds reading one audience may take; None: any time. With `merge`, users who
     share an address count as one, and this stays so for the whole campaign. Addresses at a domain of `domains` get
-    batches of their own. `observer` is told how many recipients a campaign has. The audience is read outside the write
-    transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the same campaign, only the
-    one with the newer fence can write.
+    batches of their own. `observer` is told how many recipients a campaign has, and `keys` count them. The audience is
+    read outside the write transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the
+    same campaign, only the one with the newer fence can write.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class Planner:
         limit: float | None = None,
         domains: DomainSlots | None = None,
         observer: Observer = UNOBSERVED,
+        keys: SigningKeys | None = None,
     ) -> None:
         self._db = db
         self._observer = observer
+        self._keys = keys
         self._batch_size = batch_size
         self._lease = lease
         self._merge = merge
@@ -123,13 +126,15 @@ class Planner:
             values = {"state": state, "merge_addresses": self._merge, "started_at": now, "errors": 0, "reason": None}
             values |= {"finished_at": None if ranges else now, "priority": _priority(campaign, ranges)}
             values |= {} if without is None else {"left_out": without}
+            count = sum(one.planned for one in ranges)
+            values |= self._keys.planned(connection, count, now) if self._keys else {}
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
             if held and ranges:
                 self._domains.register(connection, sorted({one.domain for one in ranges if one.domain}))
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
                 announce_work(connection)  # for the workers of other processes, which could not plan it
         if held:
-            self._observer.planned(sum(one.planned for one in ranges))
+            self._observer.planned(count)
 
     def _cut(self, connection: Connection, campaign: Unplanned) -> Sequence[Range]:
         if campaign.dry_run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
@@ -29,6 +29,7 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
+    `version` is that of its subject and body, which can be replaced while it is paused.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Progress:
     deferred: int
     uncertain: int
     skipped: int
+    version: int = 1
 
     @property
     def pending(self) -> int:
@@ -56,7 +58,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow."""
+    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow.
+
+    `version` is that of the campaign's text at the last attempt; None: a worker died with it, and nobody knows.
+    """
 
     user_id: str
     address: str | None
@@ -65,6 +70,7 @@ class DeliveryRecord:
     reply: str
     updated_at: int
     next_attempt_at: int | None
+    version: int | None = 1
 
 
 def progress(
@@ -133,7 +139,8 @@ def deliveries(
     `after` is the last user id of the page before. Unlike an offset, it keeps late pages as fast as the first.
     """
     columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
-    query = select(*columns, Delivery.updated_at, Delivery.due_at).where(Delivery.campaign_id == campaign_id)
+    version = func.nullif(func.coalesce(Delivery.version, 1), 0)
+    query = select(*columns, Delivery.updated_at, Delivery.due_at, version).where(Delivery.campaign_id == campaign_id)
     if status is not None:
         query = query.where(Delivery.status == status)
     if after is not None:
@@ -153,7 +160,16 @@ def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) ->
         for counter in COUNTERS
     ]
     identity = (Campaign.id, Campaign.caller_id)
-    facts = (*_takeovers(), *identity, _state(), Campaign.reason, Campaign.subject, Campaign.dry_run, Campaign.priority)
+    facts = (
+        *_takeovers(),
+        Campaign.version,
+        *identity,
+        _state(),
+        Campaign.reason,
+        Campaign.subject,
+        Campaign.dry_run,
+        Campaign.priority,
+    )
     query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
     return query.where(*_these(caller_id, states))
 
@@ -174,7 +190,7 @@ def _takeovers() -> list[ColumnElement[int | None]]:
 
 
 def _progress(row: AnyRow, stopped: Stops) -> Progress:
-    batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
+    batch, takeovers, version, campaign_id, caller_id, state, reason, *facts = row[: -len(COUNTERS)]
     counts = map(int, row[-len(COUNTERS) :])
     state, reason = stopped.shown(state, reason, row.priority)
     if takeovers is not None and state == CampaignState.RUNNING:
@@ -182,7 +198,8 @@ def _progress(row: AnyRow, stopped: Stops) -> Progress:
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "
             "(out of memory, killed) and pause the campaign if it is the cause"
         )
-    return Progress(campaign_id, caller_id, state, reason, *facts, *counts)
+    found = Progress(campaign_id, caller_id, state, reason, *facts, *counts)
+    return replace(found, version=version)
 
 
 def needing_attention(db: Database) -> Mapping[str, int]:

@@ -61,6 +61,10 @@ class DeliverySchema(Schema):
     reply = fields.String()
     updated_at = Milliseconds(data_key="updatedAt")
     next_attempt_at = Milliseconds(data_key="nextAttemptAt", allow_none=True)
+    version = fields.Integer(
+        allow_none=True,
+        metadata={"description": "Of the text at the last attempt. Null: a worker died with it, and nobody knows."},
+    )
 
 
 class MinutesQuerySchema(StrictSchema):

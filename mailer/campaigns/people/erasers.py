@@ -27,6 +27,7 @@ from mailer.storage.models import (
     LoginLink,
     PageSession,
     PersonNote,
+    RecentMail,
     RefusedAddress,
     SavedDraft,
     User,
@@ -120,6 +121,10 @@ def _owned(connection: Connection, leaving: Leaving) -> None:
     settle(connection, [leaving.user_id], leaving.now, pause=True)
 
 
+def _recent(connection: Connection, leaving: Leaving) -> None:
+    connection.execute(delete(RecentMail).where(RecentMail.user_id == leaving.user_id))
+
+
 def _credentials(connection: Connection, leaving: Leaving) -> None:
     for table in (AuthToken, LoginLink, PageSession):
         connection.execute(delete(table).where(table.user_id == leaving.user_id))
@@ -129,6 +134,7 @@ def _texts(connection: Connection, leaving: Leaving) -> None:
     mentions.forget(connection, leaving.mentioned_in, leaving.spellings)
     connection.execute(delete(SavedDraft).where(SavedDraft.caller_id == leaving.user_id))
     mentions.forget_in_drafts(connection, leaving.spellings)
+    mentions.forget_in_texts(connection, leaving.spellings)
 
 
 def _mailbox(connection: Connection, leaving: Leaving) -> None:
@@ -149,6 +155,7 @@ ERASERS: tuple[Eraser, ...] = (
     _log,
     _notes,
     _credentials,
+    _recent,
     _mailbox,
     _document,
 )

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from app import build
+from app import Services, build
+from mailer.campaigns.signing.needed import missing_keys
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.delivery.flight.folder import RecordFolder, folder_for
@@ -64,7 +65,7 @@ def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None],
     shown = {"database": services.db.place, "transport": shown_url(settings.transport)}
     shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
     records = folder_for(services.db, settings.state_dir)
-    found, notes = {"state": trouble_with(records)}, (*_notes(records), *services.tokens.ending_soon())
+    found, notes = {"state": trouble_with(records)}, (*_notes(records), *_notes_on_record(services))
     try:
         if rates := in_words(services.db, services.transport):
             shown["rates"] = "; ".join(rates)
@@ -80,6 +81,10 @@ def _notes(records: RecordFolder) -> tuple[str, ...]:
     place = passing_place(records)
     said = f"MAILER_STATE_DIR: {records.path} is in {place} and does not outlive a container; use a volume there"
     return (said,) if place else ()
+
+
+def _notes_on_record(services: Services) -> tuple[str, ...]:
+    return (*services.tokens.ending_soon(), *missing_keys(services.db, services.keys.fingerprints))
 
 
 def _trouble_of(transport: Transport) -> str | None:

@@ -12,7 +12,9 @@ from mailer.storage.models.campaigns import (
     CampaignAnswer,
     CampaignDomain,
     CampaignMinute,
+    CampaignText,
     Delivery,
+    RecentMail,
     SameRefusals,
 )
 from mailer.storage.models.directory import User, comparable_address
@@ -44,6 +46,7 @@ __all__ = [
     "CampaignDomain",
     "CampaignMinute",
     "CampaignState",
+    "CampaignText",
     "CircuitBreaker",
     "ClockMark",
     "Delivery",
@@ -59,6 +62,7 @@ __all__ = [
     "PersonNote",
     "Priority",
     "RateLimit",
+    "RecentMail",
     "RefusedAddress",
     "SameRefusals",
     "SavedDraft",
