@@ -74,7 +74,7 @@ def test_import_creates_the_database_and_counts(run) -> None:
     again = json.loads(run("users", "import", SAMPLE, "--json").stdout)
     assert again == {"created": 0, "updated": 0, "unchanged": 20, "total": 20, "unreachable": 3, "notes": []} | {
         **{"endedTokens": 0, "pausedCampaigns": [], "ongoingCampaigns": []},
-        "erased": 0
+        "erased": 0,
     }
 
 

@@ -263,6 +263,8 @@ def test_token_is_good_where_its_use_cannot_be_written(any_db: Database, add_use
 
     monkeypatch.setattr(any_db, "write", refuse)
     assert tokens.authenticate(OWNER, token).user_id == OWNER
+    monkeypatch.setattr(any_db, "write", lambda **_options: pytest.fail("it was tried a moment ago"))
+    assert tokens.authenticate(OWNER, token).user_id == OWNER
 
 
 def test_end_of_a_token_is_warned_of(any_db: Database, add_users) -> None:

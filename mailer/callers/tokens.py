@@ -33,6 +33,7 @@ PERMISSIONS = (SEND_MAIL, SEND_URGENT, MANAGE_USERS, MANAGE_CAMPAIGNS, VIEW_AUDI
 SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_LABEL = 100  # characters
 USE_NOTED = 60 * 60 * 1000  # ms: the use of a token is written down once in this time
+NOTED_AGAIN = 60 * 1000  # ms after a try of a process that may have failed
 DAY = 24 * 60 * 60 * 1000  # ms
 SOON = 14 * DAY  # before its end, a token is warned of
 
@@ -99,6 +100,7 @@ class Tokens:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._noting: dict[str, int] = {}  # by digest: when this process last tried to write down the use
 
     def authenticate(self, user_id: str, token: str) -> Caller:
         """Return the caller; raise `NotLoggedIn` for absent, wrong, expired or mismatched credentials."""
@@ -118,7 +120,13 @@ class Tokens:
         return Caller(known_as, frozenset(from_json(permissions)), bool(service))
 
     def _note_use(self, digest: str, now: int) -> None:
-        """Write down when the token was used. A request does not fail because a database takes no writes."""
+        """Write down when the token was used. A request does not fail because a database takes no writes.
+
+        It tries once a minute at most, since a database that is busy may take long to say so.
+        """
+        if 0 <= now - self._noting.get(digest, 0) < NOTED_AGAIN:
+            return
+        self._noting[digest] = now
         with suppress(*DATABASE_ERRORS), self._db.write(durable=False) as connection:
             connection.execute(_USED.values(last_used_at=now), {"used": digest, "before": now - USE_NOTED})
 

@@ -2,7 +2,8 @@
 
 It is a look at a few of those whom the query selects, the first and the last by id, and at a few campaigns. So it takes
 a short time however large the audience is, and tells nothing where the database needs longer. A campaign for single
-people by id, username or address is no mass mail, so nothing is looked for.
+people by id, username or address is no mass mail, so nothing is looked for. A campaign that it refers to, as
+`reached` or `notReached`, is meant.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, or_, select
 
 from mailer.audience.conditions import audience
-from mailer.audience.earlier import selected
+from mailer.audience.earlier import divided, selected
 from mailer.errors import MailerError
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.database_errors import DATABASE_ERRORS
@@ -36,7 +37,8 @@ def overlapping(db: Database, query: Mapping[str, Any], campaign_id: str | None 
     try:
         with db.read(limit=LIMIT) as connection:
             now = db.clock(connection)
-            others = _others(connection, campaign_id, now)
+            meant = {one.campaign_id for one in divided(query)[1].values()}
+            others = [one for one in _others(connection, campaign_id, now) if one.id not in meant]
             people = _some(connection, query) if others else []
             found = [one for one in others if people and _share(connection, one, query, people) >= MOST]
     except (*DATABASE_ERRORS, MailerError):  # it took too long, or a query of before cannot be read any more

@@ -105,6 +105,7 @@ def _shown_if_set(settings: Settings) -> dict[str, str]:
         "broker": f"{broker.scheme}://{broker.netloc.rpartition('@')[2]}{broker.path}" if broker.scheme else "",
         "domainRates": ", ".join(rates),
         "sendWindow": window.in_words(time.time() * 1000) if window else "",
+        "maxPerPerson": str(settings.max_per_person or ""),
         "retention": f"{settings.retention / 86_400:g} days" if settings.retention else "",
         "metrics": settings.metrics,
     }
