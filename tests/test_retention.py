@@ -18,7 +18,7 @@ from mailer.campaigns.retention import purge
 from mailer.delivery.minutes import minutes
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Base, MailboxArrival, MailboxMessage, SameRefusals
+from mailer.storage.models import Base, CampaignText, MailboxArrival, MailboxMessage, SameRefusals
 from tests.harness import MINUTE, Harness
 from transports.base import Status
 
@@ -46,6 +46,7 @@ SHOWN = {
     "/ID": {"campaigns.reason", "campaigns.subject"},
     "/ID/message": {"campaigns.body", "campaigns.query", "campaigns.sender", "campaigns.sender_name"}
     | {"campaigns.subject", "campaigns.reply_to", "campaigns.reply_to_name"},
+    "/ID/versions": {"campaign_texts.subject", "campaign_texts.body", "campaign_texts.made_by"},
     "/ID/report": set(),
     "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
     "/ID/export?format=csv": {"deliveries.address", "deliveries.reply"},
@@ -93,6 +94,15 @@ def marked(db: Database, add_users) -> Harness:
     with db.write() as connection:
         connection.execute(delete(SameRefusals))
         connection.execute(insert(SameRefusals), {**empty, "campaign_id": harness.campaign_id})
+        text = {
+            "campaign_id": harness.campaign_id,
+            "version": 1,
+            "subject": "",
+            "body": "",
+            "made_at": 1,
+            "made_by": "",
+        }
+        connection.execute(insert(CampaignText), text)
         connection.execute(insert(MailboxArrival), in_mailbox(MailboxArrival, harness.campaign_id))
         connection.execute(insert(MailboxMessage), in_mailbox(MailboxMessage, harness.campaign_id))
         for table, column in marked_columns():
