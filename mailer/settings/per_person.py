@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 _FORM = re.compile(r"([1-9][0-9]{0,3})\s*/\s*(hour|day|week)", re.ASCII)
+# the times that a cap may name; a month has no fixed length, and a minute is for machines
 _SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
