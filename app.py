@@ -21,10 +21,11 @@ from mailer.audience.field_values import KnownFieldValues
 from mailer.audit.retention import audit_retention
 from mailer.callers.selection import Callers, callers_for
 from mailer.callers.tokens import Tokens
-from mailer.campaigns.draft import compile_campaign
 from mailer.campaigns.planning import Planner
 from mailer.campaigns.retention import retention_task
 from mailer.campaigns.saved_drafts import draft_retention
+from mailer.campaigns.signing.keys import SigningKeys
+from mailer.delivery.checkpoints.frequency_cap import forgetting_task
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.flight.folder import folder_for
 from mailer.delivery.flight.recorder import Recorders
@@ -78,6 +79,7 @@ class Services:
     tokens: Tokens
     transport: Transport
     links: Links
+    keys: SigningKeys
     engine: Engine
     tasks: Mapping[str, PeriodicTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
@@ -110,6 +112,8 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     observer = instruments or UNOBSERVED
     lease = settings.lease_seconds * 1000
     domains, records = DomainSlots(dict(settings.domain_rates)), folder_for(db, settings.state_dir)
+    links = Links(settings.secret_key, settings.site_url)
+    keys = SigningKeys(db, links.fingerprints, signs=not staging.redirect_to)
     outbox = Outbox(
         db,
         lease=lease,
@@ -121,12 +125,14 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         recorders=Recorders(records, settings.checkpoint),
         admission=Admission(domains, settings.send_window),
         interception=staging,
+        batch_ended=keys.ended_batch,
+        cap=settings.max_per_person,
     )
-    links = Links(settings.secret_key, settings.site_url)
     sent = PreviewLinks(settings.secret_key, settings.site_url) if staging.redirect_to else links
-    deliverer = Deliverer(outbox, transport, sent, settings, partial(compile_campaign, db, settings), observer)
+    deliverer = Deliverer(outbox, transport, sent, settings, partial(keys.template_of, settings), observer)
     limit, merge = float(settings.planning_timeout), settings.merge_addresses
-    planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains, observer=observer)
+    how = (db, settings.batch_size, lease)
+    planner = Planner(*how, merge=merge, limit=limit, domains=domains, observer=observer, keys=keys)
     tasks = _scheduled_tasks(db, settings, lease)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
@@ -136,9 +142,9 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     loops["audit"] = audit_retention(db, settings.audit_retention * 1000, lease).run_periodically
     loops["events"] = event_retention(db, settings.event_retention * 1000, lease).run_periodically
     loops["drafts"] = draft_retention(db, settings.draft_lifetime * 1000, lease).run_periodically
+    loops["recent"] = forgetting_task(db, settings.max_per_person, lease).run_periodically
     loops |= {name: task.run_periodically for name, task in tasks.items()}
-    if listener is not None:
-        loops["listener"] = listener.run
+    loops |= {} if listener is None else {"listener": listener.run}
     parts = EngineParts(
         deliverer,
         planner,
@@ -155,7 +161,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     if listener is not None:
         listener.on_work = made.wake
     reads, known = ConcurrencyLimit(), KnownFieldValues(db)
-    return Services(settings, db, Tokens(db), transport, links, made, tasks, reads, known, instruments)
+    return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, instruments)
 
 
 def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, PeriodicTask]:
@@ -173,6 +179,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     origins = setting_origins() if settings is None else {}
     settings = settings or settings_with_warnings()
     services = build(settings, role="web")
+    services.keys.register()
     app = Flask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)
@@ -202,7 +209,7 @@ def _configure(app: Flask, settings: Settings) -> None:
 def _operation(services: Services, origins: Mapping[str, str]) -> Operation:
     settings, db = services.settings, services.db
     troubles = {name: task.trouble for name, task in services.tasks.items()}
-    health = health_of(settings, db, services.transport, services.engine, troubles)
+    health = health_of(settings, db, services.transport, services.engine, troubles, services.keys.fingerprints)
     return Operation(db, settings, health, origins)
 
 
@@ -241,7 +248,7 @@ def _add_pages(app: Flask, services: Services, callers: Callers, operation: Oper
     settings = services.settings
     if settings.pages:
         app.register_blueprint(signed_in_pages.make_blueprint(_page_parts(services, callers, operation)))
-    app.register_blueprint(
-        unsubscribe.make_blueprint(services.links, services.db, settings.site_name, merge=settings.merge_addresses)
-    )
+    links, used = services.links, partial(services.keys.used, services.links)
+    shared = settings.merge_addresses
+    app.register_blueprint(unsubscribe.make_blueprint(links, services.db, settings.site_name, merge=shared, used=used))
     app.register_blueprint(documentation.make_blueprint("Mailer"))

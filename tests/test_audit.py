@@ -27,7 +27,7 @@ from mailer.errors import InvalidRow, InvalidState
 from mailer.messages.links import Links
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import AuditEntry, PersonNote, User
+from mailer.storage.models import AuditEntry, PersonNote, SigningKey, User
 from mailer.storage.steps.small_steps import STEP, run_steps
 from mailer.suppression.suppressed_addresses import lift
 from mailer.workspace.sync import sync_users
@@ -65,7 +65,7 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("PUT", "/mailer/mailbox/api/v1/messages"): "whether a message was looked at changes nothing",
     **{
         ("POST", f"/mailer/campaigns/<campaign_id>/{action}"): "in the log as by the API: test_signed_in_pages.py"
-        for action in ("pause", "resume", "cancel", "retry")
+        for action in ("pause", "resume", "cancel", "retry", "edit")
     },
     **{
         ("POST", f"/mailer/people/<user_id>/{action}"): "in the log as by the API: test_people.py"
@@ -83,11 +83,18 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
     person, note = f"{API}/users/user00002", {"json": {"note": "asked by telephone"}}
     return {
         ("POST", f"{CAMPAIGN}/pause"): (f"{at}/pause", {}, Act.PAUSE_CAMPAIGN, campaign_id),
+        ("PATCH", CAMPAIGN): (at, {"json": {"subject": "Mended"}}, Act.EDIT_CAMPAIGN, campaign_id),
         ("POST", f"{CAMPAIGN}/resume"): (f"{at}/resume", {}, Act.RESUME_CAMPAIGN, campaign_id),
         ("POST", f"{CAMPAIGN}/retry-failed"): (f"{at}/retry-failed", {}, Act.RETRY_CAMPAIGN, campaign_id),
         ("POST", f"{CAMPAIGN}/cancel"): (f"{at}/cancel", {}, Act.CANCEL_CAMPAIGN, campaign_id),
         ("POST", f"{API}/sending:hold"): (f"{API}/sending:hold", {"json": {"reason": "x"}}, Act.HOLD_SENDING, None),
         ("POST", f"{API}/sending:release"): (f"{API}/sending:release", {}, Act.RELEASE_SENDING, None),
+        ("POST", f"{API}/campaigns:transfer"): (
+            f"{API}/campaigns:transfer",
+            {"json": {"from": "user00000", "to": "service:desk"}},
+            Act.TRANSFER_CAMPAIGNS,
+            "user00000",
+        ),
         ("POST", "/api/v1/mailer.unsubscribe"): (
             "/api/v1/mailer.unsubscribe",
             {"json": {"_id": "user00001", "createdAt": "1420070400001"}},
@@ -203,11 +210,12 @@ def test_what_is_on_record_elsewhere_is_not_in_the_log(app: Flask, add_users) ->
 
 NO_CHANGE = {  # commands that change nothing in the database, or do so by requests that are tested above
     *("mailer audience", "mailer audit", "mailer config check", "mailer doctor", "mailer preview", "mailer send"),
-    *(f"mailer campaigns {action}" for action in ("list", "show", "pause", "resume", "cancel")),
+    *(f"mailer campaigns {action}" for action in ("list", "show", "pause", "resume", "cancel", "edit", "transfer")),
     *("mailer campaigns retry-failed", "mailer campaigns export", "mailer serve", "mailer status", "mailer worker"),
     *("mailer backup", "mailer report", "mailer database copy"),  # nothing in the database that is copied
     *("mailer restore", "mailer reconcile"),  # tests/test_recovery.py looks into their logs
     *("mailer suppressed export", "mailer suppressed list", "mailer tokens list", "mailer users list"),
+    "mailer keys list",
     *("mailer users find", "mailer users campaigns", "mailer explain"),
     *("mailer users show", "mailer unsubscribes export", "mailer unsubscribes kept", "mailer unsubscribes list"),
 }
@@ -220,8 +228,10 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer suppressed lift": ([ADDRESS], Act.LIFT_ADDRESSES, ADDRESS),
     "mailer tokens create": (["--service", "desk"], Act.CREATE_TOKEN, "service:desk"),
     "mailer tokens revoke": (["DIGEST"], Act.REVOKE_TOKEN, "service:desk"),
+    "mailer keys forget": (["ab" * 8], Act.FORGET_KEY, "ab" * 8),
     "mailer unsubscribes import": (["LIST"], Act.UNSUBSCRIBE_LIST, None),
     "mailer unsubscribes remove": (["user00001"], Act.SUBSCRIBE_AGAIN, "user00001"),
+    "mailer users deactivate": (["user00001"], Act.DEACTIVATE_USER, "user00001"),
     "mailer users block": (["user00002"], Act.BLOCK_ADDRESSES, "user00002@example.com"),
     "mailer users lift": (["user00002"], Act.LIFT_ADDRESSES, "user00002@example.com"),
     "mailer users unsubscribe": (["user00002"], Act.UNSUBSCRIBE, "user00002"),
@@ -239,6 +249,8 @@ def test_every_command_that_changes_something_is_in_the_log(
     db = sqlite_db
     add_users(db, 3)
     assert commands(main).keys() == NO_CHANGE | CHANGING.keys()
+    with db.write() as connection:
+        connection.execute(insert(SigningKey).values(fingerprint="ab" * 8, known_at=1, messages=0))
     file = tmp_path / "users.json"
     file.write_text(json.dumps([user_row(9)["document"]]))
     listed = tmp_path / "list.csv"

@@ -73,7 +73,8 @@ def test_import_creates_the_database_and_counts(run) -> None:
     assert unreachable.startswith("3 of them without an address")
     again = json.loads(run("users", "import", SAMPLE, "--json").stdout)
     assert again == {"created": 0, "updated": 0, "unchanged": 20, "total": 20, "unreachable": 3, "notes": []} | {
-        "erased": 0
+        **{"endedTokens": 0, "pausedCampaigns": [], "ongoingCampaigns": []},
+        "erased": 0,
     }
 
 
@@ -409,8 +410,9 @@ def test_name_that_the_output_cannot_hold_is_escaped(run, directory: Database) -
 def test_records_are_spelled_as_in_the_api(run, directory: Database) -> None:
     Tokens(directory).create("ada", ["send-mail"], 1000)
     (token,) = json.loads(run("tokens", "list", "--json").stdout)
-    assert set(token) == {"digest", "userId", "permissions", "createdAt", "expiresAt"}
+    spelled = ("digest", "userId", "permissions", "createdAt", "expiresAt", "lastUsedAt", "label")
+    assert set(token) == {*spelled, "endsSoon"}
     assert re.fullmatch(r"20..-..-..T..:..:..\....Z", token["createdAt"])
-    assert run("tokens", "list").stdout.split()[:5] == ["digest", "userId", "permissions", "createdAt", "expiresAt"]
+    assert run("tokens", "list").stdout.split()[:7] == list(spelled)
     deliveries = DeliverySchema()
     assert {field.data_key or name for name, field in deliveries.fields.items()} == set(COLUMNS)

@@ -188,6 +188,9 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
             "malformed": 0,
             "problems": [],
             "erased": 0,
+            "endedTokens": 0,
+            "pausedCampaigns": [],
+            "ongoingCampaigns": [],
         }
         monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "wrong")
         refused = local("users", "sync")

@@ -75,7 +75,10 @@ BATCHES = [
 ]
 ROWS: dict[str, list[dict[str, Any]]] = {
     "users": [user_row(number, unsubscribed_at=5 if number == 15 else None) for number in range(16)],
-    "auth_tokens": [{"digest": "d", "user_id": "user00000", "permissions": ["send-mail"], "created_at": 1}],
+    "auth_tokens": [
+        {"digest": "d", "user_id": "user00000", "permissions": ["send-mail"], "created_at": 1}
+        | {"label": "cron", "last_used_at": 2}
+    ],
     "campaigns": [campaign(state) for state in CampaignState],
     "batches": [row for row, _ in BATCHES],
     "deliveries": [row for _, rows in BATCHES for row in rows],
@@ -118,7 +121,15 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "campaign_answers": [
         {"campaign_id": "running", "status": "failed", "about": "address", "answer": "550 5.1.1", "count": 1}
     ],
+    "campaign_texts": [
+        {"campaign_id": "paused", "version": 1, "subject": "s", "body": "b", "made_at": 1, "made_by": "user00000"}
+    ],
+    "recent_mails": [{"user_id": "user00001", "campaign_id": "completed", "at": 1}],
     "clock_mark": [{"id": 1, "seen_at": 5, "steps": 0}],
+    "signing_keys": [
+        {"fingerprint": "f", "known_at": 1, "last_signed_at": 2, "messages": 3, "last_used_at": None},
+        {"fingerprint": "g", "known_at": 1, "last_signed_at": None, "messages": 0, "last_used_at": 2},
+    ],
     "scheduled_tasks": [{"name": "sync", "due_at": 1, "fence": 1, "failures": 0}],
     "served_versions": [],  # the migrations fill it
     "workers": [

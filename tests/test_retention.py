@@ -18,7 +18,7 @@ from mailer.campaigns.retention import purge
 from mailer.delivery.minutes import minutes
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Base, MailboxArrival, MailboxMessage, SameRefusals
+from mailer.storage.models import Base, CampaignText, MailboxArrival, MailboxMessage, SameRefusals
 from tests.harness import MINUTE, Harness
 from transports.base import Status
 
@@ -28,13 +28,15 @@ TABLES = {
 }
 # who it was for, by id, and what came of it: a purge keeps these, and without them the rows are lost
 KEPT = {
-    "campaigns": {"id", "caller_id", "state", "priority", "not_reached", "left_out"},
+    "campaigns": {"id", "caller_id", "state", "priority", "not_reached", "left_out", "signing_key"},
     "batches": {"campaign_id", "domain", "first_id", "last_id", "state", "attempting"},
     "deliveries": {"campaign_id", "user_id", "status"},
     "same_refusals": {"campaign_id"},
     "campaign_minutes": {"campaign_id"},
     "campaign_domains": {"campaign_id", "domain"},  # which goes with its row
     "campaign_answers": {"campaign_id"},
+    "campaign_texts": {"campaign_id"},
+    "recent_mails": {"campaign_id", "user_id"},  # a task of its own deletes them
     "idempotency_keys": {"caller_id", "campaign_id"},
     # a wish stays until the person takes it back, and so does what it came from
     "unsubscribe_history": {"event", "means", "user_id", "address", "campaign_id", "who", "source"},
@@ -48,6 +50,7 @@ SHOWN = {
     "/ID/message": {"campaigns.body", "campaigns.query", "campaigns.sender", "campaigns.sender_name"}
     | {"campaigns.subject", "campaigns.reply_to", "campaigns.reply_to_name"}
     | {"campaigns.test_recipients"},
+    "/ID/versions": {"campaign_texts.subject", "campaign_texts.body", "campaign_texts.made_by"},
     "/ID/report": set(),
     "/ID/events": set(),
     "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
@@ -96,6 +99,15 @@ def marked(db: Database, add_users) -> Harness:
     with db.write() as connection:
         connection.execute(delete(SameRefusals))
         connection.execute(insert(SameRefusals), {**empty, "campaign_id": harness.campaign_id})
+        text = {
+            "campaign_id": harness.campaign_id,
+            "version": 1,
+            "subject": "",
+            "body": "",
+            "made_at": 1,
+            "made_by": "",
+        }
+        connection.execute(insert(CampaignText), text)
         connection.execute(insert(MailboxArrival), in_mailbox(MailboxArrival, harness.campaign_id))
         connection.execute(insert(MailboxMessage), in_mailbox(MailboxMessage, harness.campaign_id))
         for table, column in marked_columns():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -53,7 +54,9 @@ def replaced(db: Database, *documents: dict[str, Any]) -> ImportResult:
 
 def synced(db: Database, *documents: dict[str, Any]) -> None:
     merge = WorkspaceMerge("https://chat.example.com", lambda _connection, _result: None)
-    upsert_documents(db, enumerate(documents, 1), ImportOptions(Mode.REPLACE), then=merge.finish)  # as a sync does
+    upsert_documents(
+        db, enumerate(documents, 1), ImportOptions(Mode.REPLACE), then=partial(merge.finish, now=1)
+    )  # as a sync does
 
 
 def listed(db: Database, *entries: ListedPerson | str) -> UnsubscribeResult:

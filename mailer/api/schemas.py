@@ -203,6 +203,9 @@ class CampaignSchema(Schema):
         }
     )
     skipped = fields.Integer()
+    version = fields.Integer(
+        metadata={"description": "Of its subject and body, which can be replaced while it is paused; 1 is the first."}
+    )
     unsubscribed = fields.Integer(
         metadata={"description": "How many people have unsubscribed by the link in its messages."}
     )

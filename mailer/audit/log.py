@@ -38,6 +38,8 @@ class Act(StrEnum):
     RESUME_CAMPAIGN = "resume-campaign"
     CANCEL_CAMPAIGN = "cancel-campaign"
     RETRY_CAMPAIGN = "retry-campaign"
+    EDIT_CAMPAIGN = "edit-campaign"
+    TRANSFER_CAMPAIGNS = "transfer-campaigns"
     PURGE_CAMPAIGNS = "purge-campaigns"
     RECONCILE_CAMPAIGN = "reconcile-campaign"
     RESTORE = "restore"
@@ -56,6 +58,7 @@ class Act(StrEnum):
     DELETE_MESSAGES = "delete-messages"
     CREATE_TOKEN = "create-token"  # noqa: S105 - the name of an act
     REVOKE_TOKEN = "revoke-token"  # noqa: S105 - as above
+    FORGET_KEY = "forget-key"
     CREATE_LOGIN_LINK = "create-login-link"
     USE_LOGIN_LINK = "use-login-link"
 

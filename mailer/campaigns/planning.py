@@ -13,6 +13,7 @@ from mailer.audience.bounds import bounds_of, objection
 from mailer.audience.preview import left_out
 from mailer.campaigns import batch_ranges
 from mailer.campaigns.batch_ranges import Range
+from mailer.campaigns.signing.keys import SigningKeys
 from mailer.delivery import resting, turns
 from mailer.delivery.due_batch import unplanned
 from mailer.delivery.trouble import Trouble, describe, full_traceback
@@ -59,9 +60,9 @@ class Planner:
 
     `lease` is in ms. `limit` is how many seconds reading one audience may take; None: any time. With `merge`, users who
     share an address count as one, and this stays so for the whole campaign. Addresses at a domain of `domains` get
-    batches of their own. `observer` is told how many recipients a campaign has. The audience is read outside the write
-    transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the same campaign, only the
-    one with the newer fence can write.
+    batches of their own. `observer` is told how many recipients a campaign has, and `keys` count them. The audience is
+    read outside the write transaction, so that campaigns can be accepted meanwhile. When two planners come to hold the
+    same campaign, only the one with the newer fence can write.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class Planner:
         limit: float | None = None,
         domains: DomainSlots | None = None,
         observer: Observer = UNOBSERVED,
+        keys: SigningKeys | None = None,
     ) -> None:
         self._db = db
         self._observer = observer
+        self._keys = keys
         self._batch_size = batch_size
         self._lease = lease
         self._merge = merge
@@ -128,6 +131,8 @@ class Planner:
             finished = now if state == CampaignState.COMPLETED else None
             values |= {"finished_at": finished, "priority": _priority(campaign, ranges), "reason": unexpected}
             values |= {} if without is None else {"left_out": without}
+            count = sum(one.planned for one in ranges)
+            values |= self._keys.planned(connection, count, now) if self._keys else {}
             held = _LEASES.write(connection, (campaign.id,), campaign.fence, values)
             if held:
                 _tell(connection, now, campaign, ranges, unexpected)
@@ -136,7 +141,7 @@ class Planner:
                 connection.execute(insert(Batch), [_batch(campaign.id, n, r, now) for n, r in enumerate(ranges)])
                 announce_work(connection)  # for the workers of other processes, which could not plan it
         if held:
-            self._observer.planned(sum(one.planned for one in ranges))
+            self._observer.planned(count)
             if unexpected is not None:
                 log.warning("campaign %s is paused: %s", campaign.id, unexpected)
 

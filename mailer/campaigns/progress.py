@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select, true
@@ -34,8 +34,9 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
-    `expected` is how many people its caller expects. `unsubscribed` is how many people have unsubscribed by the link
-    in its messages, some of them subscribed again.
+    `version` is that of its subject and body, which can be replaced while it is paused. `unsubscribed` is how many
+    people have unsubscribed by the link in its messages, some of them subscribed again. `expected` is how many people
+    its caller expects.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Progress:
     skipped: int
     unsubscribed: int = 0
     expected: Bounds = ANY_NUMBER
+    version: int = 1
 
     @property
     def min_recipients(self) -> int | None:
@@ -84,6 +86,7 @@ class DeliveryRecord:
     """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow.
 
     `message_id` is without brackets, and without a host where the campaign was purged.
+    `version` is that of the campaign's text at the last attempt; None: a worker died with it, and nobody knows.
     """
 
     user_id: str
@@ -94,6 +97,7 @@ class DeliveryRecord:
     updated_at: int
     next_attempt_at: int | None
     message_id: str
+    version: int | None = 1
 
 
 def progress(
@@ -174,7 +178,8 @@ def deliveries(
     `after` is the last user id of the page before. Unlike an offset, it keeps late pages as fast as the first.
     """
     columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
-    query = select(*columns, Delivery.updated_at, Delivery.due_at).where(Delivery.campaign_id == campaign_id)
+    version = func.nullif(func.coalesce(Delivery.version, 1), 0)
+    query = select(*columns, Delivery.updated_at, Delivery.due_at, version).where(Delivery.campaign_id == campaign_id)
     if status is not None:
         query = query.where(Delivery.status == status)
     if after is not None:
@@ -203,6 +208,7 @@ def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) ->
     facts = (
         Campaign.query[RECIPIENTS],
         *_takeovers(),
+        Campaign.version,
         *identity,
         _state(),
         Campaign.reason,
@@ -237,7 +243,7 @@ def _takeovers() -> list[ColumnElement[int | None]]:
 
 def _progress(row: AnyRow, stopped: Stops) -> Progress:
     counted = len(COUNTERS) + 1  # with how many have unsubscribed
-    expected, batch, takeovers, campaign_id, caller_id, state, reason, *facts = row[:-counted]
+    expected, batch, takeovers, version, campaign_id, caller_id, state, reason, *facts = row[:-counted]
     counts = map(int, row[-counted:])
     state, reason = stopped.shown(state, reason, row.priority)
     if takeovers is not None and state == CampaignState.RUNNING:
@@ -245,7 +251,7 @@ def _progress(row: AnyRow, stopped: Stops) -> Progress:
             f"{takeovers} processes in a row died while sending batch {batch}; see why they ended "
             "(out of memory, killed) and pause the campaign if it is the cause"
         )
-    about: Any = (*facts, *counts, read_bounds(expected))
+    about: Any = (*facts, *counts, read_bounds(expected), version)
     return Progress(campaign_id, caller_id, state, reason, *about)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
 from mailer.audit.log import Act, record
 from mailer.campaigns import draft
@@ -16,7 +16,16 @@ from mailer.delivery import minutes, same_refusals
 from mailer.delivery.tallies import answers, domains
 from mailer.mailbox.forgetting import forget_campaign
 from mailer.storage.database import Database
-from mailer.storage.models import Batch, BatchState, Campaign, Delivery, IdempotencyKey, RateLimit, RefusedAddress
+from mailer.storage.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignText,
+    Delivery,
+    IdempotencyKey,
+    RateLimit,
+    RefusedAddress,
+)
 from mailer.storage.steps.small_steps import STEP, Steps, delete_in_steps, run_steps
 from mailer.storage.steps.stepwise_task import StepwiseTask
 
@@ -63,12 +72,12 @@ def purging(db: Database, older_than: int, key_lifetime: int = DAY) -> Steps:
 
     An Idempotency-Key stays for `key_lifetime` ms at least, however soon campaigns are purged.
 
-    It deletes what the campaign said (its draft), its reason, its minutes, its counts by answer and domain, its
-    messages in the mailbox, and the addresses and replies of its deliveries, since replies quote addresses. Ids,
-    states, counts and times stay, so that a later campaign can still be for those who have not had it. Suppressed
-    addresses stay too, until a person lifts them. Recorded refusals of other addresses are deleted when they are as
-    old. A purge that was interrupted can be run again: a campaign's draft goes last, and until then the campaign is
-    found.
+    It deletes what the campaign said (its draft, and each version of its text), its reason, its minutes, its counts by
+    answer and domain, its messages in the mailbox, and the addresses and replies of its deliveries, since replies quote
+    addresses. Ids, states, counts and times stay, so that a later campaign can still be for those who have not had it.
+    Suppressed addresses stay too, until a person lifts them. Recorded refusals of other addresses are deleted when they
+    are as old. A purge that was interrupted can be run again: a campaign's draft goes last, and until then the campaign
+    is found.
     """
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
@@ -124,6 +133,7 @@ def _forget_draft(db: Database, campaign_id: str) -> int:
         minutes.forget(connection, campaign_id)
         answers.forget(connection, campaign_id)
         domains.forget(connection, campaign_id)
+        connection.execute(delete(CampaignText).where(CampaignText.campaign_id == campaign_id))
         forget_campaign(connection, campaign_id)
         return connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**nothing)).rowcount
 

@@ -48,10 +48,14 @@ class Refused(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A campaign that the service has accepted; `replayed`: it had been accepted before."""
+    """A campaign that the service has accepted; `replayed`: it had been accepted before.
+
+    `warning` is what the service says beside that; empty: nothing.
+    """
 
     campaign_id: str
     replayed: bool
+    warning: str = ""
 
 
 class Client:
@@ -74,7 +78,8 @@ class Client:
         response = self._request("POST", "/api/v1/mailer", json=payload, headers=headers)
         _answer(response)
         campaign_id = response.headers.get("Location", "").rpartition("/")[2]
-        return Accepted(campaign_id, response.headers.get("Idempotent-Replayed") == "true")
+        replayed = response.headers.get("Idempotent-Replayed") == "true"
+        return Accepted(campaign_id, replayed, response.headers.get("Mailer-Warning", ""))
 
     def campaign(self, campaign_id: str) -> Json:
         """The state and counts of one campaign."""
@@ -137,6 +142,16 @@ class Client:
     def cancel(self, campaign_id: str) -> Json:
         """End a campaign for good."""
         return self._change(f"{_address(campaign_id)}/cancel")
+
+    def edit(self, campaign_id: str, text: Json) -> Json:
+        """Replace the subject or the body of a paused campaign; return it as it now is."""
+        campaign: Json = _answer(self._request("PATCH", _address(campaign_id), json=text))["campaign"]
+        return campaign
+
+    def transfer(self, giver: str, receiver: str) -> Json:
+        """Hand all campaigns of `giver` over to `receiver`; return how many, and the ids of the `open` ones."""
+        path = f"{CAMPAIGNS}:transfer"
+        return _answer(self._request("POST", path, json={"from": giver, "to": receiver}))
 
     def retry_failed(self, campaign_id: str, *, uncertain: bool) -> int:
         """Try everyone again who failed, with `uncertain` also who may have it already. Return how many."""

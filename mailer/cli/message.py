@@ -12,7 +12,7 @@ import click
 
 from mailer.cli.failures import Failure
 
-_BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
+BODY = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -27,7 +27,7 @@ class MessageOptions:
 
     def read(self) -> dict[str, Any]:
         """The message as the service takes it. Raises `Failure` where the body's file is not UTF-8."""
-        message = {"from": self.sender, "subject": self.subject, "body": _read_body(self.body_file)}
+        message = {"from": self.sender, "subject": self.subject, "body": read_body(self.body_file)}
         return message if self.reply_to is None else {**message, "replyTo": self.reply_to}
 
 
@@ -42,7 +42,7 @@ def message_options(command: Callable[..., None]) -> Callable[..., None]:
     taking: Callable[..., None] = taking_message
     for option in (
         click.option("--reply-to", help="Where answers go, if not to --from: an address, bare or as NAME <ADDRESS>."),
-        click.option("--body-file", required=True, type=_BODY, help="HTML or text with [unsubscribe]; - is stdin."),
+        click.option("--body-file", required=True, type=BODY, help="HTML or text with [unsubscribe]; - is stdin."),
         click.option("--subject", required=True, help="Placeholders work here too."),
         click.option("--from", "sender", required=True, help="An address, bare or as NAME <ADDRESS>."),
     ):
@@ -50,7 +50,7 @@ def message_options(command: Callable[..., None]) -> Callable[..., None]:
     return taking
 
 
-def _read_body(body_file: str) -> str:
+def read_body(body_file: str) -> str:
     """The text of the file, or of stdin for `-`."""
     with click.open_file(body_file, "rb") as file:
         content: bytes = file.read()

@@ -60,7 +60,7 @@ class Deliverer:
         self._links = links
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
-        self._template = lru_cache(maxsize=8)(template_of)
+        self._template = lru_cache(maxsize=8)(lambda campaign_id, _version: template_of(campaign_id))
         self._turns = TurnWatch(outbox.turn_is_over)
 
     def run_next(self, stopping: Callable[[], bool], enough: Callable[[], bool] = lambda: False) -> bool:
@@ -141,7 +141,7 @@ class Deliverer:
         todo, beyond = within(claim, self._outbox.due_items(claim))
         if claim.half_open and not self._transport_works(claim, todo, beyond):
             return
-        template = self._template(claim.campaign_id)
+        template = self._template(claim.campaign_id, claim.version)
         chance = random.random()  # noqa: S311 - jitter; one draw a batch keeps its retries together
         sender = Sender(self._transport, self._links, self._settings, chance)
         attempt = Attempt()

@@ -8,14 +8,15 @@ Without one all of them are, and no others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import Connection, bindparam, select
 
 from mailer.audience.overlapping_batches import own
 from mailer.delivery import due_batch, ledger, resting, same_refusals, turns
-from mailer.delivery.checkpoints import permission, reach, taking
+from mailer.delivery.checkpoints import frequency_cap, permission, reach, taking
 from mailer.delivery.checkpoints.journaled import journal_sent
 from mailer.delivery.checkpoints.recipients import due_items
 from mailer.delivery.checkpoints.records import Records
@@ -28,6 +29,7 @@ from mailer.delivery.worklist import Checkpoint, Claim, Result, Unclaimable, Wor
 from mailer.interception.rules import EVERYBODY, Interception
 from mailer.observer import UNOBSERVED, Observer
 from mailer.pacing.admission import Admission
+from mailer.settings.per_person import FrequencyCap
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.dialects import Statement
 from mailer.storage.lease import boot_time
@@ -41,7 +43,8 @@ _LOCKED_STATE = Statement(lambda _kind: _STATE.with_for_update(key_share=True))
 class Outbox:
     """Batches and deliveries in the database. `lease` is in ms; `observer` is told which outcomes were recorded.
 
-    `recorders` write the flight records. The other arguments are the settings of that name.
+    `recorders` write the flight records. `batch_ended` is called in the transaction that gives a batch back, at a time
+    in ms since 1970. `cap` is `MAILER_MAX_PER_PERSON`. The other arguments are the settings of that name.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class Outbox:
         recorders: Recorders | None = None,
         interception: Interception = EVERYBODY,
         observer: Observer = UNOBSERVED,
+        batch_ended: Callable[[Connection, int], None] = lambda _connection, _now: None,
+        cap: FrequencyCap | None = None,
     ) -> None:
-        self._db = db
+        self._db, self._batch_ended, self._cap = db, batch_ended, cap
         self._recording = partial(recording, db, observer)
         self._uncertain = uncertain
         self._interception, addresses = interception, not interception.redirect_to
@@ -109,7 +114,8 @@ class Outbox:
             return claim
         places = self._recorders.places_left(row.campaign_id, row.number, row.fence, row.checkpoint)
         left = Left(STOPPED_WORKER, places, nobody)
-        return self._settle(connection, claim, row, now, outcomes, left)
+        theirs = claim if claim.version == 1 else replace(claim, version=0)
+        return replace(self._settle(connection, theirs, row, now, outcomes, left), version=claim.version)
 
     def _settle(
         self,
@@ -184,11 +190,13 @@ class Outbox:
         recorder = self._recorders.mine()
         journal_sent(self._db, claim, results)
         with self._recording() as (connection, outcomes):  # waiting for this may take long: the time is taken after it
+            frequency_cap.wait_in_line(connection, claim, self._cap)
             since, now = boot_time(), self._db.clock(connection)
             same_refusals.judge(connection, claim, results, self._same_refusals, now)
             ids = user_ids(ahead)
             may = permission.ask(connection, claim, ahead, ids, now, self._admission)
             may = reach.within(connection, claim, may, results, self._interception)
+            may = frequency_cap.within(connection, claim, may, now, self._cap)
             intent = recorder.write(claim, ids if may.items is ahead else user_ids(may.items), len(may.items))
             untried -= may.gone + sum(result.item.status is None for result in may.skipped)
             self._records.write(connection, claim, [*results, *may.skipped], intent, outcomes, now=now, untried=untried)
@@ -213,6 +221,7 @@ class Outbox:
             skipped = ledger.give_back(connection, claim, state, now, more=more)
             outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
             turns.settle(connection, claim, now)
+            self._batch_ended(connection, now)
         self._recorders.mine().wipe()
         return rests
 

@@ -25,6 +25,8 @@ class Claim:
 
     `domain`: the batch is for addresses at this domain. `overlaps`: other batches of the campaign are for users in the
     same range (`audience.overlapping_batches`). `room`: how many messages may go to the domain now; None: any number.
+
+    `version`: of the campaign's text; 0: not known, of what a dead worker had in hand.
     """
 
     campaign_id: str
@@ -45,6 +47,7 @@ class Claim:
     domain: str = ""
     overlaps: bool = False
     room: int | None = None
+    version: int = 1
 
 
 class Unclaimable(Exception):

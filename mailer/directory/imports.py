@@ -30,6 +30,7 @@ from mailer.directory.user_files import DEFAULT_TABLE, UserFile
 from mailer.directory.user_matching import NumberedDocument, UserMatcher
 from mailer.directory.user_tables import TableOptions
 from mailer.files.text_files import TextFile
+from mailer.ownership.leaving import NOBODY_LEFT, Leaving, Owners, end_left_tokens
 from mailer.storage import staging
 from mailer.storage.database import Database
 from mailer.storage.erased.people import leave_out_erased
@@ -43,7 +44,7 @@ class ImportResult:
 
     `unreachable` of them have no address that can be written to; `problems` names the first of these, as many as the
     options ask for. `erased` people were left out besides, because they were erased. `notes` are sentences about what
-    was assumed in reading the file.
+    was assumed in reading the file. `left`: what became of what those own who became inactive.
     """
 
     created: int
@@ -53,6 +54,7 @@ class ImportResult:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     erased: int = 0
+    left: Leaving = NOBODY_LEFT
 
     @property
     def total(self) -> int:
@@ -62,12 +64,16 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How to import: what happens to fields that are not named, how a table is read, how many problems to name."""
+    """How to import: what happens to fields that are not named, how a table is read, how many problems to name.
+
+    `pause`: the open campaigns of those who become inactive are paused; else they go on.
+    """
 
     mode: Mode = Mode.MERGE
     table: TableOptions = DEFAULT_TABLE
     encoding: str | None = None  # None: told by the file's bytes
     problems: int = 0
+    pause: bool = True
 
 
 AfterMerge = Callable[[Connection, ImportResult], None]
@@ -122,7 +128,10 @@ def _merged(
     wishes.before_merge(connection)
     history.before_merge(connection)
     erased = leave_out_erased(connection, TABLE.name)
+    end_left_tokens(connection, now)
+    owners = Owners(connection)
     result = replace(_result(merge(connection, now, options.mode), superseded), erased=erased)
+    result = replace(result, left=owners.settle(connection, now, pause=options.pause))
     if options.problems:
         result = replace(result, problems=unreachable(connection, options.problems))
     if then:

@@ -15,21 +15,24 @@ from mailer.directory.documents import UserRow, normalise
 from mailer.errors import InvalidParams, NotFound, WasErased
 from mailer.messages.addresses import comparable
 from mailer.messages.recipient import Recipient
+from mailer.ownership import leaving
+from mailer.ownership.leaving import NOBODY_LEFT, Leaving
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.erased.people import erased_addresses, erased_users
 from mailer.storage.journal.writer import Wished
-from mailer.storage.models import User, comparable_address
+from mailer.storage.models import AuthToken, User, comparable_address
 from mailer.suppression import history, wishes
 from mailer.suppression.history import Cause, Event, Means
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A user's document as it is now stored, and whether the user is new."""
+    """A user's document as it is now stored, whether the user is new, and what became of what they own."""
 
     document: Mapping[str, Any]
     created: bool
+    left: Leaving = NOBODY_LEFT
 
 
 class _Earlier(NamedTuple):
@@ -62,11 +65,14 @@ def language_of(db: Database, user_id: str) -> object:
     return document.get("language") if document else None
 
 
-def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
+def put_user(db: Database, user_id: str, document: Mapping[str, Any], *, pause: bool = True) -> Stored:
     """Store `document` as the user's whole document. Raises `InvalidRow`, and `InvalidParams` for another's `_id`.
 
     An unsubscribed user stays so, and so does an inactive one unless `document` names `active`. Rocket.Chat's own mark
     (`mailer.unsubscribed`) counts when it is new. Raises `WasErased` for somebody who was.
+
+    Here and below, whoever becomes inactive has no token any more, and their open campaigns are paused or, without
+    `pause`, go on.
     """
     with db.write() as connection:
         earlier = _lock(connection, user_id)
@@ -75,10 +81,12 @@ def put_user(db: Database, user_id: str, document: Mapping[str, Any]) -> Stored:
         now = db.clock(connection)
         record(connection, now, Act.PUT_USER, user_id, created=earlier is None, active=row.active)
         _journal(db, row, earlier, now)
-        return _store(connection, row, earlier, now)
+        return _store(connection, row, earlier, now, pause=pause)
 
 
-def patch_user(db: Database, user_id: str, changes: Mapping[str, Any], *, act: Act = Act.CHANGE_USER) -> Stored:
+def patch_user(
+    db: Database, user_id: str, changes: Mapping[str, Any], *, act: Act = Act.CHANGE_USER, pause: bool = True
+) -> Stored:
     """Merge `changes` into the user's document (RFC 7396: null removes a field). Raises `NotFound` besides,
     and `WasErased` for a new address that is that of somebody who was.
 
@@ -95,12 +103,12 @@ def patch_user(db: Database, user_id: str, changes: Mapping[str, Any], *, act: A
         now = db.clock(connection)
         record(connection, now, act, user_id, active=row.active)
         _journal(db, row, earlier, now)
-        return _store(connection, row, earlier, now)
+        return _store(connection, row, earlier, now, pause=pause)
 
 
-def deactivate_user(db: Database, user_id: str) -> Stored:
-    """Write to this user no more until `active` is true again; their tokens stop working too. Raises `NotFound`."""
-    return patch_user(db, user_id, {"active": False}, act=Act.DEACTIVATE_USER)
+def deactivate_user(db: Database, user_id: str, *, pause: bool = True) -> Stored:
+    """Write to this user no more until `active` is true again. Raises `NotFound`."""
+    return patch_user(db, user_id, {"active": False}, act=Act.DEACTIVATE_USER, pause=pause)
 
 
 def _checked(user_id: str, given: Mapping[str, Any], earlier: _Earlier | None, mode: Mode) -> UserRow:
@@ -128,7 +136,7 @@ def _lock(connection: Connection, user_id: str) -> _Earlier | None:
     return _Earlier(*row) if row else None
 
 
-def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: int) -> Stored:
+def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: int, *, pause: bool) -> Stored:
     values: dict[str, Any] = row._asdict()
     if _newly_marked(row, earlier) and (earlier is None or earlier.unsubscribed_at is None):
         values["unsubscribed_at"] = now
@@ -139,7 +147,15 @@ def _store(connection: Connection, row: UserRow, earlier: _Earlier | None, now: 
     wishes.after_write(connection, row.id, _wish_held(earlier), now)
     if earlier is None or earlier.unsubscribed_at is None:
         _note_mark(connection, row.id)
-    return Stored(row.document, created=earlier is None)
+    return Stored(row.document, earlier is None, _left(connection, row, earlier, now, pause=pause))
+
+
+def _left(connection: Connection, row: UserRow, earlier: _Earlier | None, now: int, *, pause: bool) -> Leaving:
+    if earlier is not None and not earlier.active:
+        leaving.end_tokens(connection, AuthToken.user_id == row.id, now)  # a version before this one left them
+    elif earlier is not None and not row.active:
+        return leaving.settle(connection, [row.id], now, pause=pause)
+    return NOBODY_LEFT
 
 
 def _note_mark(connection: Connection, user_id: str) -> None:

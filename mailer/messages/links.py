@@ -57,6 +57,7 @@ class Links:
         """`keys` are secret: the first signs, all verify. Raises ValueError without a key or an http(s) address."""
         if not keys or not all(keys) or not _SITE_URL.fullmatch(site_url):
             raise ValueError("unsubscribe links need a key and an ASCII http(s) address")
+        self.fingerprints = [fingerprint(key) for key in keys]
         self._macs = [_KeyedHMAC(_derived(key)) for key in keys]
         self._signers = [Signer(b"derived", key_derivation="none", algorithm=mac) for mac in self._macs]
         self._prefix = site_url.rstrip("/") + PATH
@@ -110,6 +111,14 @@ class Links:
         signed = any(hmac.compare_digest(mac, _shortened(one, packed)) for one in self._macs)
         return _unpacked(packed) if signed else None
 
+    def signed_by(self, token: str) -> str | None:
+        """Give the fingerprint of the key that signed a link's last part, read as `read` does; None: none of ours."""
+        for candidate in dict.fromkeys(_candidates(token)):
+            for name, signer in zip(self.fingerprints, self._signers, strict=True):
+                if signer.validate(candidate):
+                    return name
+        return None
+
     def _verified(self, token: str) -> str | None:
         for signer in self._signers:
             try:
@@ -129,6 +138,11 @@ class PreviewLinks(Links):
         """Give the address of the page as a preview has it, whoever `user_id` is."""
         del user_id, cause
         return super().link(PREVIEW)
+
+
+def fingerprint(key: str) -> str:
+    """What tells a key from others and does not tell the key: 16 hexadecimal digits."""
+    return sha256(b"fingerprint of " + _derived(key)).hexdigest()[:16]
 
 
 def _candidates(text: str) -> Iterator[str]:

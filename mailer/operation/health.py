@@ -8,11 +8,12 @@ restart the process or to take it out of a cluster would only take the unsubscri
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from mailer.campaigns import hold, progress
+from mailer.campaigns.signing.needed import missing_keys
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
 from mailer.settings import Settings, site_address
@@ -97,12 +98,18 @@ class Health:
 
 
 def health_of(
-    settings: Settings, db: Database, transport: Transport, engine: Engine, tasks: Mapping[str, Trouble]
+    settings: Settings,
+    db: Database,
+    transport: Transport,
+    engine: Engine,
+    tasks: Mapping[str, Trouble],
+    keys: Sequence[str] = (),
 ) -> Health:
-    """The checks of a service with these settings and parts."""
+    """The checks of a service with these settings and parts; `keys` are the fingerprints of its signing keys."""
     window = settings.send_window
     notes = {"sendWindow": lambda: window.in_words(time.time() * 1000)} if window else {}
     warnings: dict[str, Check] = {"site": partial(site_address.warnings_about, settings.site_url)}
+    warnings["keys"] = partial(missing_keys, db, keys)
     warnings["staging"] = partial(staging_warnings, settings)
     return Health(db, transport, engine, tasks, warnings, notes)
 

@@ -12,7 +12,7 @@ from mailer.campaigns.hold import held
 from mailer.directory.users import language_of
 from mailer.pages import sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
-from mailer.pages.campaigns import actions, campaign, listing, message, outcomes
+from mailer.pages.campaigns import actions, campaign, edit, listing, message, outcomes
 from mailer.pages.compose import routes as compose
 from mailer.pages.languages import add_translations
 from mailer.pages.mailbox import lists
@@ -40,7 +40,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     )
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
-    for page in (listing, campaign, message, outcomes, actions, now, events, settings_page, audit_log):
+    for page in (listing, campaign, message, outcomes, actions, edit, now, events, settings_page, audit_log):
         page.add_routes(blueprint, sign_ins, parts)
     for page in (compose, people_search, person, erasing):
         page.add_routes(blueprint, sign_ins, parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -35,10 +36,13 @@ class _AnyText(PathConverter):
     regex = r"[^/][\s\S]*?"
 
 
-def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = False) -> Blueprint:
+def make_blueprint(
+    links: Links, db: Database, site_name: str, *, merge: bool = False, used: Callable[[str], object] = str
+) -> Blueprint:
     """Give the page's routes. They need no login and no cookie: the signed link says who is asking, for what.
 
-    With `merge` users who share an address subscribe again together. Every error at an address below is a page too.
+    With `merge` users who share an address subscribe again together. `used` is called with the token of a link that
+    somebody has used. Every error at an address below is a page too.
     """
     blueprint = Blueprint(
         "unsubscribe_page",
@@ -75,6 +79,7 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         with acting(RECIPIENT):
             done = resubscribe(db, user_id, merged=merge, by=by) if back else unsubscribe(db, user_id, by=by)
         if done:
+            used(token)
             return _page("subscribed" if back else "unsubscribed", user_id=user_id)
         return _page("trial") if user_id == OLD_TRIAL else _not_valid()
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 from mailer.errors import ConfigError
 from mailer.settings import env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
+from mailer.settings.per_person import FrequencyCap
 from mailer.settings.send_window import SendWindow
 from mailer.settings.table import LOG_FORMATS, LOG_LEVELS, READERS, RESTRAINTS, SECRET, SECRET_VARIABLES
 
@@ -54,9 +55,11 @@ class Settings:
     send_window: SendWindow | None = None  # None: always
     uncertain: str = "retry"
     max_failure_rate: float = 0.2
+    max_per_person: FrequencyCap | None = None  # None: any number
     suppress_after: int = 3  # campaigns; 0: never
     same_refusals: int = 20  # the last answers of a campaign that are compared; 0: none
     merge_addresses: bool = False
+    owner_deactivated: str = "pause"  # what happens to their open campaigns: `pause` or `continue`
     max_body_bytes: int = 1024 * 1024
     rate_limit: str = "10/minute"
     audience_rate_limit: str = "120/minute"

@@ -6,6 +6,7 @@ from marshmallow.validate import Range
 
 from mailer.settings import domain_rates, mailbox, readers
 from mailer.settings.names import PREFIX
+from mailer.settings.per_person import FrequencyCap
 from mailer.settings.send_window import SendWindow
 
 LOG_FORMATS = ("console", "json")
@@ -37,9 +38,11 @@ READERS: dict[str, readers.Reader] = {
     "send_window": readers.parsed(SendWindow.parse),
     "uncertain": readers.choice("retry", "hold"),
     "max_failure_rate": lambda env, name: env.float(name, validate=Range(0, 1, min_inclusive=False)),
+    "max_per_person": readers.parsed(FrequencyCap.parse),
     "suppress_after": readers.whole(0, 100),
     "same_refusals": readers.whole(0, 1000),
     "merge_addresses": lambda env, name: env.bool(name),
+    "owner_deactivated": readers.choice("pause", "continue"),
     "max_body_bytes": readers.whole(1024, 64 * 1024 * 1024),
     "rate_limit": readers.text(readers.rate),
     "audience_rate_limit": readers.text(readers.rate),

@@ -36,14 +36,17 @@ STOP_POLL_SECONDS = 1.0  # how late a waiting run notices that it must end
 FAILURES = (MailerError, OSError, SQLAlchemyError, psycopg.Error)  # psycopg's own: COPY goes past SQLAlchemy
 
 
+RARE = ("malformed", "erased", "ended_tokens")
+
+
 def _quietly(_read: int, _total: int) -> None:
     """Report no progress."""
 
 
 def counts(result: SyncResult) -> dict[str, int]:
-    """The counts of a result by their names; `malformed` and `erased` only if there are any."""
+    """The counts of a result by their names; those that are seldom above zero only if they are."""
     found = {name: count for name, count in asdict(result).items() if isinstance(count, int)}
-    return {name: count for name, count in found.items() if count or name not in ("malformed", "erased")}
+    return {name: count for name, count in found.items() if count or name not in RARE}
 
 
 class SyncTask(PeriodicTask):
@@ -94,6 +97,8 @@ class SyncTask(PeriodicTask):
         else:
             if result:
                 log.info("synced: %s", ", ".join(f"{count} {name}" for name, count in counts(result).items()))
+                for note in result.left.notes():
+                    log.warning("sync: %s", note)
                 for problem in result.problems:
                     log.warning("sync: %s, field %s: %s", *problem)
 
@@ -115,10 +120,13 @@ class SyncTask(PeriodicTask):
             self._task.done(connection, turn, asdict(result))
 
         settings = self._settings
+        pause = settings.owner_deactivated == "pause"
         credentials = (settings.workspace_user_id, settings.workspace_token)
         workspace = Workspace(settings.workspace_url, *credentials, sleep=run.pause)
         try:
-            return sync_users(self._db, workspace, self._spool, since=turn.last_done_at, progress=run.tell, seal=seal)
+            return sync_users(
+                self._db, workspace, self._spool, since=turn.last_done_at, pause=pause, progress=run.tell, seal=seal
+            )
         finally:
             workspace.close()
 

@@ -17,6 +17,7 @@ from mailer.directory.changes import Mode
 from mailer.directory.imports import ImportOptions, ImportResult, upsert_documents
 from mailer.directory.staged_users import Problem, keep_in_step
 from mailer.errors import InvalidRow, WorkspaceUnavailable
+from mailer.ownership.leaving import Leaving, Owners
 from mailer.storage.database import Database
 from mailer.storage.erased.people import last_erased
 from mailer.workspace import spool
@@ -35,7 +36,8 @@ class SyncResult:
 
     Users whom the workspace no longer has are deactivated. `malformed` users had something wrong in them (see
     `workspace.repair`); `problems` names the first of these. `erased` users were left out, since they were
-    erased here.
+    erased here. The ids of open campaigns whose owners were deactivated: `paused_campaigns`, or `ongoing_campaigns`;
+    and how many tokens of theirs ended.
     """
 
     created: int
@@ -45,6 +47,14 @@ class SyncResult:
     malformed: int = 0
     problems: tuple[Problem, ...] = ()
     erased: int = 0
+    ended_tokens: int = 0
+    paused_campaigns: tuple[str, ...] = ()
+    ongoing_campaigns: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> Leaving:
+        """The last three together."""
+        return Leaving(self.paused_campaigns, self.ongoing_campaigns, self.ended_tokens)
 
 
 Seal = Callable[[Connection, SyncResult], None]  # the last step of the transaction
@@ -56,21 +66,24 @@ def sync_users(
     spool_path: Path,
     *,
     since: int = 0,
+    pause: bool = True,
     progress: Progress = lambda _read, _total: None,
     seal: Seal = lambda _connection, _result: None,
 ) -> SyncResult:
     """Upsert the workspace's users and deactivate those it no longer has, all in one transaction.
 
     Users who did not come from this workspace stay, and so does every unsubscription. A spool begun before `since` (ms)
-    is begun anew: it may be older than the directory. `progress` is called after each page; `seal` is called at the end
+    is begun anew: it may be older than the directory. With `pause` the open campaigns of those who are deactivated are
+    paused; else they go on. `progress` is called after each page; `seal` is called at the end
     of the transaction. If either raises, the run ends and nothing is changed.
     Raises `WorkspaceUnavailable`, `InvalidRow`, and `InvalidState` while another run uses the spool.
     """
-    merge = WorkspaceMerge(workspace.url, seal)
+    merge = WorkspaceMerge(workspace.url, seal, pause=pause)
 
     def finish(connection: Connection, done: ImportResult) -> None:
-        merge.finish(connection, done)
-        _record(connection, db.clock(connection), merge.result)
+        now = db.clock(connection)
+        merge.finish(connection, done, now)
+        _record(connection, now, merge.result)
 
     with db.read() as connection:
         now = db.clock(connection)
@@ -78,7 +91,9 @@ def sync_users(
     with spool.locked(spool_path) as file:
         spool.download(workspace, file, progress, after=max(since, now - RESUMABLE), now=now)
         try:
-            upsert_documents(db, merge.documents(spool.users(file)), ImportOptions(Mode.REPLACE), then=finish)
+            upsert_documents(
+                db, merge.documents(spool.users(file)), ImportOptions(Mode.REPLACE, pause=pause), then=finish
+            )
         except (WorkspaceUnavailable, InvalidRow):
             file.truncate(0)  # the list itself is at fault: the next run must read it again
             raise
@@ -98,8 +113,9 @@ class WorkspaceMerge:
 
     result: SyncResult
 
-    def __init__(self, workspace: str, seal: Seal) -> None:
+    def __init__(self, workspace: str, seal: Seal, *, pause: bool = True) -> None:
         self._workspace = workspace
+        self._pause = pause
         self._seal = seal
         self._malformed = 0
         self._problems: list[Problem] = []
@@ -123,11 +139,14 @@ class WorkspaceMerge:
             problem = "shows no user" if not found else "shows nobody's address"
             raise WorkspaceUnavailable(f"{self._workspace} {problem}: does the token have view-full-other-user-info?")
 
-    def finish(self, connection: Connection, done: ImportResult) -> None:
+    def finish(self, connection: Connection, done: ImportResult, now: int) -> None:
         """Call the users the workspace's own, deactivate those it no longer has, and set `result`: the last step."""
+        owners = Owners(connection)
         deactivated = keep_in_step(connection, self._workspace)
+        left = done.left + owners.settle(connection, now, pause=self._pause)
         counts = (done.created, done.updated, done.unchanged, deactivated)
-        self.result = SyncResult(*counts, self._malformed, tuple(self._problems), done.erased)
+        about = (self._malformed, tuple(self._problems), done.erased)
+        self.result = SyncResult(*counts, *about, left.tokens, left.paused, left.ongoing)
         self._seal(connection, self.result)
 
     def _note(self, row: int, user: Repaired) -> None:

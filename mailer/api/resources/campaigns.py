@@ -67,6 +67,10 @@ class DeliverySchema(Schema):
     reply = fields.String()
     updated_at = Milliseconds(data_key="updatedAt")
     next_attempt_at = Milliseconds(data_key="nextAttemptAt", allow_none=True)
+    version = fields.Integer(
+        allow_none=True,
+        metadata={"description": "Of the text at the last attempt. Null: a worker died with it, and nobody knows."},
+    )
     message_id = fields.String(
         data_key="messageId",
         metadata={"description": "Without brackets; without a host once the campaign was purged."},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import request
@@ -13,6 +14,7 @@ from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.api.submissions import Submissions
 from mailer.callers.tokens import SEND_MAIL
 from mailer.campaigns.checks.lint import about_placeholders
+from mailer.campaigns.checks.overlap import overlapping
 from mailer.campaigns.draft import Draft
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
@@ -54,7 +56,7 @@ ACCEPTED = {
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Mailer-Warning": {
-        "description": "What is probably a slip, in ASCII; absent: nothing.",
+        "description": "What is probably a slip, in ASCII: in the message, or another campaign for the same people.",
         "schema": {"type": "string"},
     },
 }
@@ -85,8 +87,11 @@ def make_blueprint(
         """Send Mailer Endpoint."""
         draft = submissions.checked(current_caller(), payload)
         accepted = submissions.accepted(current_caller(), draft, _idempotency_key(), first=count_within)
-        headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}", **warning_header(draft)}
-        return {"success": True}, {**headers, **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
+        headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}"}
+        if accepted.replayed:
+            return {"success": True}, {**headers, **warning_header(draft), "Idempotent-Replayed": "true"}
+        same = () if draft.dry_run else overlapping(db, draft.query, accepted.campaign_id)
+        return {"success": True}, {**headers, **warning_header(draft, same)}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
     @guard.requires(limited=True)
@@ -101,9 +106,9 @@ def make_blueprint(
     return blueprint
 
 
-def warning_header(draft: Draft) -> dict[str, str]:
-    """`Mailer-Warning`, where something in the message is probably a slip; the answer's body is the contract's."""
-    told = about_placeholders(draft.subject, draft.body)
+def warning_header(draft: Draft, also: Sequence[str] = ()) -> dict[str, str]:
+    """`Mailer-Warning`, where something is probably a slip or `also` is; the answer's body is the contract's."""
+    told = (*about_placeholders(draft.subject, draft.body), *also)
     return {"Mailer-Warning": " ".join(told).encode("ascii", "backslashreplace").decode()} if told else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask_smorest import Blueprint
@@ -15,6 +16,7 @@ from mailer.audit import log
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, VIEW_AUDIT_LOG
 from mailer.campaigns import hold
 from mailer.engines import Engine
+from mailer.ownership.transfer import transfer
 from mailer.storage.database import Database
 
 
@@ -44,6 +46,22 @@ class SendingAnswerSchema(SuccessSchema):
     """The state of all sending."""
 
     sending = fields.Nested(SendingSchema)
+
+
+class TransferSchema(StrictSchema):
+    """Whose campaigns to hand over, and to whom: ids or usernames of users, or ids of services."""
+
+    giver = fields.String(data_key="from", required=True, validate=[validate.Length(1, 255), one_line])
+    receiver = fields.String(data_key="to", required=True, validate=[validate.Length(1, 255), one_line])
+
+
+class TransferredSchema(SuccessSchema):
+    """Who gave campaigns to whom, how many, and the ids of those that are not over."""
+
+    giver = fields.String(data_key="from")
+    receiver = fields.String(data_key="to")
+    campaigns = fields.Integer()
+    open = fields.List(fields.String())
 
 
 class AuditQuerySchema(StrictSchema):
@@ -88,8 +106,17 @@ class AuditAnswerSchema(SuccessSchema):
 
 
 def make_blueprint(db: Database, guard: Guard, engine: Engine) -> Blueprint:
-    """Routes that hold and release all sending, and the one that reads the audit log."""
+    """Routes that hold and release all sending, hand campaigns over, and the one that reads the audit log."""
     blueprint = ApiBlueprint("Operators", __name__, url_prefix="/api/v1/mailer")
+
+    @blueprint.route("/campaigns:transfer", methods=["POST"])
+    @guard.requires(MANAGE_CAMPAIGNS)
+    @blueprint.arguments(TransferSchema, example={"from": "ada", "to": "grace"})
+    @blueprint.response(200, TransferredSchema)
+    @blueprint.refuses(400, "No such user, or nothing to hand over")
+    def transfer_campaigns(whose: dict[str, str]) -> Any:
+        """Hand all campaigns of one caller over to another, who sees and controls them from then on."""
+        return {"success": True, **asdict(transfer(db, **whose))}
 
     def sending() -> dict[str, Any]:
         with db.read() as connection:

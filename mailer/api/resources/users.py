@@ -18,6 +18,7 @@ from mailer.directory.imports import ImportOptions, upsert_documents
 from mailer.directory.user_files import UserFile
 from mailer.directory.user_tables import TableOptions
 from mailer.directory.users import Stored, deactivate_user, patch_user, put_user
+from mailer.ownership.leaving import Leaving
 from mailer.storage.database import Database
 
 PERMISSION = "manage-users"
@@ -35,7 +36,21 @@ class DocumentSchema(Schema):
         unknown = INCLUDE
 
 
-class UserAnswerSchema(SuccessSchema):
+class LeftSchema(SuccessSchema):
+    """What became of what users own who are inactive now, and were active."""
+
+    ended_tokens = fields.Integer(data_key="endedTokens", metadata={"description": "How many tokens of theirs ended."})
+    paused_campaigns = fields.List(
+        fields.String(), data_key="pausedCampaigns", metadata={"description": "Ids of open ones that were paused."}
+    )
+    ongoing_campaigns = fields.List(
+        fields.String(),
+        data_key="ongoingCampaigns",
+        metadata={"description": "Ids of open ones that go on, as `MAILER_OWNER_DEACTIVATED` may say."},
+    )
+
+
+class UserAnswerSchema(LeftSchema):
     """The user's document as a query sees it."""
 
     user = fields.Dict()
@@ -57,7 +72,7 @@ class ProblemSchema(Schema):
     reason = fields.String()
 
 
-class ImportedSchema(SuccessSchema):
+class ImportedSchema(LeftSchema):
     """What became of the users in the stream."""
 
     created = fields.Integer()
@@ -69,8 +84,11 @@ class ImportedSchema(SuccessSchema):
     notes = fields.List(fields.String(), metadata={"description": "What was assumed in reading the file"})
 
 
-def make_blueprint(db: Database, guard: Guard) -> Blueprint:
-    """Routes that put, change and deactivate single users, and import a file of them."""
+def make_blueprint(db: Database, guard: Guard, *, pause: bool = True) -> Blueprint:
+    """Routes that put, change and deactivate single users, and import a file of them.
+
+    `pause`: the open campaigns of those who become inactive are paused.
+    """
     blueprint = ApiBlueprint("Users", __name__, url_prefix="/api/v1/mailer")
 
     @blueprint.route("/users/<user_id>", methods=["PUT"])
@@ -81,7 +99,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.refuses(400, "Not a user document")
     def put(document: dict[str, Any], user_id: str) -> Any:
         """Add this user, or replace their document."""
-        stored = put_user(db, user_id, document)
+        stored = put_user(db, user_id, document, pause=pause)
         return _shown(stored), 201 if stored.created else 200
 
     @blueprint.route("/users/<user_id>", methods=["PATCH"])
@@ -92,7 +110,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.refuses(404, "No such user")
     def patch(changes: dict[str, Any], user_id: str) -> Any:
         """Change some fields of this user's document; null removes one."""
-        return _shown(patch_user(db, user_id, changes))
+        return _shown(patch_user(db, user_id, changes, pause=pause))
 
     @blueprint.route("/users/<user_id>", methods=["DELETE"])
     @guard.requires(PERMISSION)
@@ -100,7 +118,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.refuses(404, "No such user")
     def deactivate(user_id: str) -> Any:
         """Make this user inactive: no mail, and no valid token. What was sent to them stays on record."""
-        return _shown(deactivate_user(db, user_id))
+        return _shown(deactivate_user(db, user_id, pause=pause))
 
     @blueprint.route("/users:import", methods=["POST"])
     @guard.requires(PERMISSION, streams=True)
@@ -115,12 +133,16 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
                 text, SUFFIXES[request.mimetype], TableOptions(wanted["empty_clears"], wanted["ignore_unknown"])
             )
             mode = Mode.REPLACE if wanted["replace"] else Mode.MERGE
-            result = upsert_documents(db, iter(users), ImportOptions(mode, problems=MAX_PROBLEMS))
+            result = upsert_documents(db, iter(users), ImportOptions(mode, problems=MAX_PROBLEMS, pause=pause))
             notes = (*users.notes, *result.notes)
-        return {"success": True, **asdict(result), "problems": result.problems, "notes": notes}
+        return {"success": True, **asdict(result), "problems": result.problems, "notes": notes, **_left(result.left)}
 
     return blueprint
 
 
 def _shown(stored: Stored) -> dict[str, Any]:
-    return {"success": True, "user": stored.document}
+    return {"success": True, "user": stored.document, **_left(stored.left)}
+
+
+def _left(left: Leaving) -> dict[str, Any]:
+    return {"ended_tokens": left.tokens, "paused_campaigns": left.paused, "ongoing_campaigns": left.ongoing}

@@ -16,6 +16,7 @@ from mailer.audit.log import digest_of, old_digest_of
 from mailer.campaigns.people import mentions
 from mailer.delivery.checkpoints.outcomes import ERASED
 from mailer.mailbox.forgetting import forget as forget_messages
+from mailer.ownership.leaving import settle
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import (
     AuditEntry,
@@ -26,6 +27,7 @@ from mailer.storage.models import (
     LoginLink,
     PageSession,
     PersonNote,
+    RecentMail,
     RefusedAddress,
     SavedDraft,
     UnsubscribeEvent,
@@ -126,6 +128,15 @@ def _notes(connection: Connection, leaving: Leaving) -> None:
     connection.execute(delete(PersonNote).where(PersonNote.user_id == leaving.user_id))
 
 
+def _owned(connection: Connection, leaving: Leaving) -> None:
+    """Pause their open campaigns, whatever the setting: nobody is left who answers for them. End their tokens."""
+    settle(connection, [leaving.user_id], leaving.now, pause=True)
+
+
+def _recent(connection: Connection, leaving: Leaving) -> None:
+    connection.execute(delete(RecentMail).where(RecentMail.user_id == leaving.user_id))
+
+
 def _credentials(connection: Connection, leaving: Leaving) -> None:
     for table in (AuthToken, LoginLink, PageSession):
         connection.execute(delete(table).where(table.user_id == leaving.user_id))
@@ -135,6 +146,7 @@ def _texts(connection: Connection, leaving: Leaving) -> None:
     mentions.forget(connection, leaving.mentioned_in, leaving.spellings)
     connection.execute(delete(SavedDraft).where(SavedDraft.caller_id == leaving.user_id))
     mentions.forget_in_drafts(connection, leaving.spellings)
+    mentions.forget_in_texts(connection, leaving.spellings)
 
 
 def _mailbox(connection: Connection, leaving: Leaving) -> None:
@@ -148,6 +160,7 @@ def _document(connection: Connection, leaving: Leaving) -> None:
 # whoever ends a batch locks its campaign first, so campaigns come before batches
 ERASERS: tuple[Eraser, ...] = (
     _texts,
+    _owned,
     _outcomes,
     _wishes,
     _history,
@@ -155,6 +168,7 @@ ERASERS: tuple[Eraser, ...] = (
     _log,
     _notes,
     _credentials,
+    _recent,
     _mailbox,
     _document,
 )

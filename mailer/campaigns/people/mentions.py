@@ -18,7 +18,7 @@ from mailer.campaigns import draft
 from mailer.errors import InvalidState
 from mailer.messages.addresses import comparable
 from mailer.storage.database import AnyRow
-from mailer.storage.models import Campaign, CircuitBreaker, Delivery, SavedDraft, SendingHold
+from mailer.storage.models import Campaign, CampaignText, CircuitBreaker, Delivery, SavedDraft, SendingHold
 
 GONE = "nobody@erased.invalid"  # in place of an address: a name that nobody can have (RFC 2606)
 SENDERS = ("sender", "reply_to")
@@ -58,6 +58,16 @@ def forget_in_drafts(connection: Connection, addresses: Collection[str]) -> None
         if (changes["subject"], changes["said"]) != (row.subject, row.said):
             mine = update(SavedDraft).where(SavedDraft.id == row.id)
             connection.execute(mine.values(**changes, version=SavedDraft.version + 1))
+
+
+def forget_in_texts(connection: Connection, addresses: Collection[str]) -> None:
+    """Take the addresses out of versions of texts, whether or not their campaign is over."""
+    pattern = _pattern(addresses)
+    for row in connection.execute(select(CampaignText.__table__).with_for_update()).all():
+        changes = {"subject": pattern.sub(GONE, row.subject), "body": pattern.sub(GONE, row.body)}
+        if (changes["subject"], changes["body"]) != (row.subject, row.body):
+            mine = (CampaignText.campaign_id == row.campaign_id, CampaignText.version == row.version)
+            connection.execute(update(CampaignText).where(*mine).values(**changes))
 
 
 def _forget_in(connection: Connection, row: AnyRow, pattern: re.Pattern[str], addresses: Collection[str]) -> None:

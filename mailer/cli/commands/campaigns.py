@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Container
 from typing import Any
 
 import click
 
-from mailer.cli.client import Client, Json, connected
+from mailer.cli.client import Client, Json, Refused, connected
+from mailer.cli.message import BODY, read_body
 from mailer.cli.options import FORMAT, SINCE
 from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 from mailer.storage.models import CampaignState, DeliveryStatus
@@ -18,6 +20,7 @@ UNCERTAIN = """
 died. Ask the receiving side by Message-ID and leave them, or send them again, and some get a second copy:
 mailer campaigns retry-failed {campaign_id} --uncertain"""
 COUNTS = ("planned", "pending", "sent", "failed", "deferred", "uncertain", "skipped")
+IN_HAND, IN_HAND_TRIES = "still in hand", 10
 PAGE = 100  # campaigns asked for at once
 
 CAMPAIGN_ID = click.argument("campaign_id", metavar="ID")
@@ -109,6 +112,59 @@ def cancel(campaign_id: str, as_json: bool, url: str, user_id: str, token: str) 
     print_campaign(Client(url, user_id, token).cancel(campaign_id), as_json)
 
 
+@campaigns.command()
+@CAMPAIGN_ID
+@click.option("--subject", help="The new subject.")
+@click.option("--body-file", type=BODY, help="The new body, HTML or text with [unsubscribe]; - is stdin.")
+@click.option("--version", type=click.IntRange(min=1), help="Refuse if the text has another version by now.")
+@AS_JSON
+@connected
+def edit(
+    *,
+    campaign_id: str,
+    subject: str | None,
+    body_file: str | None,
+    version: int | None,
+    as_json: bool,
+    url: str,
+    user_id: str,
+    token: str,
+) -> None:
+    """Replace what a paused campaign says, for whoever is not served yet."""
+    if subject is None and body_file is None:
+        raise click.UsageError("one of --subject and --body-file is needed")
+    body = None if body_file is None else read_body(body_file)
+    text = {"subject": subject, "body": body, "version": version}
+    given = {name: value for name, value in text.items() if value is not None}
+    print_campaign(_edited(Client(url, user_id, token), campaign_id, given), as_json)
+
+
+def _edited(client: Client, campaign_id: str, text: Json) -> Json:
+    """Try again for a few seconds while messages of the campaign, which was just paused, are still in hand."""
+    for _ in range(IN_HAND_TRIES):
+        try:
+            return client.edit(campaign_id, text)
+        except Refused as error:
+            if error.status != 409 or IN_HAND not in error.format_message():
+                raise
+            time.sleep(1)
+    return client.edit(campaign_id, text)
+
+
+@campaigns.command()
+@click.option("--from", "giver", metavar="USER", required=True, help="Whose: a user's id or username, or service:NAME.")
+@click.option("--to", "receiver", metavar="USER", required=True, help="To whom: an active user, or service:NAME.")
+@connected
+def transfer(giver: str, receiver: str, url: str, user_id: str, token: str) -> None:
+    """Hand all campaigns of somebody over to somebody else; the token needs manage-campaigns.
+
+    A campaign that was paused when its owner was deactivated stays so; `mailer campaigns resume` goes on.
+    """
+    done = Client(url, user_id, token).transfer(giver, receiver)
+    click.echo(f"{done['campaigns']} campaigns of {done['from']} are {done['to']}'s")
+    print_notes(f"not over: campaign {one}" for one in done["open"])
+
+
 @campaigns.command("retry-failed")
 @CAMPAIGN_ID
 @click.option("--uncertain", is_flag=True, help="Also those who may have it already: they may get a second copy.")
@@ -150,8 +206,10 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
         return
     print_notes(campaign.get("warnings", ()))
     reason = ["reason"] if campaign.get("reason") else []
+    edited = ["version"] if campaign.get("version", 1) > 1 else []
     bounds = [name for name in ("minRecipients", "maxRecipients") if campaign.get(name) is not None]
-    shown = ["_id", "state", *reason, "callerId", "subject", "dryrun", "priority", *bounds, *COUNTS, "unsubscribed"]
+    shown = ["_id", "state", *reason, "callerId", "subject", *edited, "dryrun", "priority", *bounds, *COUNTS]
+    shown += ["unsubscribed"]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from app import build
+from app import Services, build
+from mailer.campaigns.signing.needed import missing_keys
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.delivery.flight.folder import RecordFolder, folder_for
@@ -64,7 +65,7 @@ def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None],
     shown = {"database": services.db.place, "transport": shown_url(settings.transport)}
     shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
     records = folder_for(services.db, settings.state_dir)
-    found, notes = {"state": trouble_with(records)}, _notes(records)
+    found, notes = {"state": trouble_with(records)}, (*_notes(records), *_notes_on_record(services))
     found |= {"journal": services.db.journal.trouble()} if services.db.journal is not None else {}
     try:
         if rates := in_words(services.db, services.transport):
@@ -81,6 +82,10 @@ def _notes(records: RecordFolder) -> tuple[str, ...]:
     place = passing_place(records)
     said = f"MAILER_STATE_DIR: {records.path} is in {place} and does not outlive a container; use a volume there"
     return (said,) if place else ()
+
+
+def _notes_on_record(services: Services) -> tuple[str, ...]:
+    return (*services.tokens.ending_soon(), *missing_keys(services.db, services.keys.fingerprints))
 
 
 def _trouble_of(transport: Transport) -> str | None:
@@ -101,6 +106,7 @@ def _shown_if_set(settings: Settings) -> dict[str, str]:
         "broker": f"{broker.scheme}://{broker.netloc.rpartition('@')[2]}{broker.path}" if broker.scheme else "",
         "domainRates": ", ".join(rates),
         "sendWindow": window.in_words(time.time() * 1000) if window else "",
+        "maxPerPerson": str(settings.max_per_person or ""),
         "retention": f"{settings.retention / 86_400:g} days" if settings.retention else "",
         "metrics": settings.metrics,
     }

@@ -170,5 +170,7 @@ def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> None:
 
 def _announce(accepted: Accepted, as_json: bool) -> None:
     click.echo(f"_id: {accepted.campaign_id}", err=as_json)
+    if accepted.warning:
+        print_notes([accepted.warning])
     if accepted.replayed:
         print_notes(["It is the campaign that was accepted before; nobody gets it twice."])

@@ -2,7 +2,7 @@
 
 Most messages are taken at the first attempt, and their rows differ in the user, the address and the reply alone. Many
 of them go into one statement, with what they have in common given once. All other rows are executed one by one. Both
-ways leave the same rows.
+ways leave the same rows. Where the campaign's text was replaced, all rows go the second way, with the version.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ def write(connection: Connection, claim: Claim, results: Sequence[Result], now: 
     for. Of people who were erased meanwhile, no address and no reply is written.
     """
     results = _without_erased(connection, results)
+    if claim.version != 1:
+        _REVISED.run(connection, [(*_row(claim, result, now), claim.version) for result in results])
+        return results
     taken: list[str] = []  # user id, address and reply, one after the other
     others = []
     for result in results:
@@ -112,7 +115,15 @@ def _renewing(new: NewRow) -> Insert:
     )
 
 
+def _renewing_version(new: NewRow) -> Insert:
+    names = (*_CHANGING, "version")
+    return new.on_conflict_do_update(
+        index_elements=["campaign_id", "user_id"], set_={name: new.excluded[name] for name in names}
+    )
+
+
 _UPSERT = RowUpsert(Delivery, _COLUMNS, _renewing)
+_REVISED = RowUpsert(Delivery, (*_COLUMNS, "version"), _renewing_version)
 
 
 def _row(claim: Claim, result: Result, now: int) -> tuple[str | int | None, ...]:

@@ -30,7 +30,7 @@ def within(
     if not interception:
         return may
     items = [item for item in may.items if interception.reaches(item.recipient.address)]
-    return _left(may, items, NOT_LISTED)
+    return without_others(may, items, NOT_LISTED)
 
 
 def _first_ones(connection: Connection, claim: Claim, may: Permission, results: Sequence[Result]) -> Permission:
@@ -46,7 +46,7 @@ def _first_ones(connection: Connection, claim: Claim, may: Permission, results: 
             room -= 1
         if item.status is not None or room >= 0:
             items.append(item)
-    return _left(may, items, ENOUGH)
+    return without_others(may, items, ENOUGH)
 
 
 def _tried(connection: Connection, claim: Claim, results: Sequence[Result]) -> int:
@@ -60,7 +60,8 @@ def _tried(connection: Connection, claim: Claim, results: Sequence[Result]) -> i
     return recorded + int(connection.scalar(held) or 0) + mine
 
 
-def _left(may: Permission, items: Sequence[WorkItem], reason: str) -> Permission:
+def without_others(may: Permission, items: Sequence[WorkItem], reason: str) -> Permission:
+    """Return `may` with `items` alone; the others are skipped for this reason."""
     kept = {item.recipient.user_id for item in items}
     lost = [item for item in may.items if item.recipient.user_id not in kept]
     skipped = [Result(item, DeliveryStatus.SKIPPED, item.attempts, item.uncertain_attempts, reason) for item in lost]

@@ -20,13 +20,14 @@ from mailer.timeline.events import Kind, happened
 _BATCH = (Batch.campaign_id, Batch.number, Batch.fence, Batch.first_id, Batch.last_id, Batch.domain, Batch.attempting)
 _COUNTS = (Batch.checkpoint, Batch.takeovers, PENDING.label("pending"))
 _CAMPAIGN = (Campaign.dry_run, Campaign.merge_addresses, Campaign.state, Campaign.errors, Campaign.caller_id)
+_SAYS = (Campaign.version,)
 
 
 def _due_batch(_kind: str) -> Select[*tuple[Any, ...]]:
     waiting = and_(WAITING, GOING, ADMITTED, Batch.domain == bindparam("domain"))
     due = or_(waiting, and_(LEFT_BEHIND, or_(GOING, STOPPED)))
     mine = and_(Batch.campaign_id == bindparam("campaign"), due)
-    query = select(*_BATCH, *_COUNTS, *_CAMPAIGN, turns.PRIORITY, OVERLAP.correlate(None))
+    query = select(*_BATCH, *_COUNTS, *_CAMPAIGN, *_SAYS, turns.PRIORITY, OVERLAP.correlate(None))
     query = query.join(Campaign, Campaign.id == Batch.campaign_id).where(mine)
     return query.order_by(Batch.due_at, Batch.number).limit(1).with_for_update(of=Batch, skip_locked=True)
 
@@ -52,6 +53,7 @@ class Due(NamedTuple):
     state: str
     errors: int
     caller_id: str
+    version: int
     priority: Priority
     overlaps: bool
     half_open: bool
@@ -108,4 +110,5 @@ def take(
         domain=row.domain,
         overlaps=row.overlaps and not row.dry_run,
         room=room,
+        version=row.version,
     )

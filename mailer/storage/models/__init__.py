@@ -12,7 +12,9 @@ from mailer.storage.models.campaigns import (
     CampaignAnswer,
     CampaignDomain,
     CampaignMinute,
+    CampaignText,
     Delivery,
+    RecentMail,
     SameRefusals,
 )
 from mailer.storage.models.directory import User, comparable_address
@@ -25,6 +27,7 @@ from mailer.storage.models.operation import (
     ScheduledTask,
     SendingHold,
     ServedVersions,
+    SigningKey,
     SlotCount,
     Turn,
 )
@@ -43,6 +46,7 @@ __all__ = [
     "CampaignDomain",
     "CampaignMinute",
     "CampaignState",
+    "CampaignText",
     "CircuitBreaker",
     "ClockMark",
     "Delivery",
@@ -59,6 +63,7 @@ __all__ = [
     "PersonNote",
     "Priority",
     "RateLimit",
+    "RecentMail",
     "RefusedAddress",
     "SameRefusals",
     "SavedDraft",
@@ -66,6 +71,7 @@ __all__ = [
     "SeenWorker",
     "SendingHold",
     "ServedVersions",
+    "SigningKey",
     "SlotCount",
     "Turn",
     "UnsubscribeEvent",

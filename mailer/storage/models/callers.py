@@ -22,6 +22,8 @@ class AuthToken(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
     service: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    label: Mapped[str | None] = mapped_column(Text)  # what it is for, in the words of who made it
+    last_used_at: Mapped[int | None] = mapped_column(BigInteger)  # to the hour; None: not known
 
 
 class PageSession(Base):

@@ -47,6 +47,8 @@ class Campaign(Base):
     # the campaign whose missing recipients its query selects, which therefore sends nothing more
     left_out: Mapped[dict[str, int] | None] = mapped_column(Document)  # how many from the start, by why
     not_reached: Mapped[str | None] = mapped_column(Id)
+    signing_key: Mapped[str | None] = mapped_column(Id)  # the fingerprint of the key that signs its links
+    version: Mapped[int] = mapped_column(server_default="1", default=1)  # of its subject and body
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),
@@ -115,8 +117,34 @@ class Delivery(Base):
     first_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
     due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: not by itself
+    version: Mapped[int | None]  # of the text at the last attempt; None: the first; 0: not known, a worker died with it
 
     __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class CampaignText(Base):
+    """One version of a campaign's subject and body. A campaign whose text was never replaced has none of them here."""
+
+    __tablename__ = "campaign_texts"
+
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    made_at: Mapped[int] = mapped_column(BigInteger)
+    made_by: Mapped[str] = mapped_column(Id)  # a caller's id, or the name of the system's user
+
+
+class RecentMail(Base):
+    """A campaign that a person has had lately, or is about to get, while `MAILER_MAX_PER_PERSON` is set."""
+
+    __tablename__ = "recent_mails"
+
+    user_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    campaign_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index("ix_recent_mails_at", "at"), {"sqlite_with_rowid": False})
 
 
 class CampaignDomain(Base):

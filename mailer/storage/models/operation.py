@@ -70,6 +70,18 @@ class ServedVersions(Base):
     __table_args__ = ({"info": OF_THE_SCHEMA},)
 
 
+class SigningKey(Base):
+    """What is known of a key that signs unsubscribe links, by its fingerprint; the key itself is in the settings."""
+
+    __tablename__ = "signing_keys"
+
+    fingerprint: Mapped[str] = mapped_column(Id, primary_key=True)
+    known_at: Mapped[int] = mapped_column(BigInteger)  # when a process first had it in its settings
+    last_signed_at: Mapped[int | None] = mapped_column(BigInteger)  # to the hour; None: not since it is known
+    messages: Mapped[int] = mapped_column(BigInteger)  # recipients of the campaigns that it has signed, at most
+    last_used_at: Mapped[int | None] = mapped_column(BigInteger)  # by a recipient, to the hour
+
+
 class Turn(Base):
     """How much a caller has used of the delivery with one priority; mailer/delivery/turns.py says in which unit."""
 

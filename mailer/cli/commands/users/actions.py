@@ -6,6 +6,8 @@ import click
 
 from mailer.campaigns.people.actions import Action, act
 from mailer.cli.database import id_of, open_database
+from mailer.cli.output import print_notes
+from mailer.directory.users import deactivate_user
 from mailer.settings import Settings
 
 USER_ID = click.argument("user_id", metavar="ID")
@@ -48,3 +50,17 @@ def block(user_id: str, note: str) -> None:
 def lift(user_id: str, note: str) -> None:
     """Write to the address of the user ID again, whether refusals or an operator had it suppressed."""
     _do(user_id, Action.LIFT, note, "lifted")
+
+
+@click.command()
+@USER_ID
+def deactivate(user_id: str) -> None:
+    """Make the user ID inactive: no mail, and no valid token, also when they come back.
+
+    MAILER_OWNER_DEACTIVATED says what becomes of their open campaigns, which are named.
+    """
+    with open_database() as db:
+        known = id_of(db, user_id)
+        done = deactivate_user(db, known, pause=Settings.from_env().owner_deactivated == "pause")
+    click.echo(f"deactivated: {known}")
+    print_notes(done.left.notes())

@@ -9,10 +9,11 @@ import click
 
 from mailer.cli.database import open_database
 from mailer.cli.failures import Misuse
-from mailer.cli.output import print_json, print_rows
+from mailer.cli.output import print_json, print_notes, print_rows
 from mailer.directory.changes import Mode
 from mailer.directory.imports import ImportOptions, ImportResult, import_users
 from mailer.directory.user_tables import TableOptions
+from mailer.settings import Settings
 from mailer.storage.database import Database
 
 ALL = sys.maxsize
@@ -49,7 +50,8 @@ def import_(
     reading = TableOptions(empty_clears=empty_clears, ignore_unknown=ignore_unknown)
     mode = Mode.REPLACE if replace else Mode.MERGE
     with open_database() as db:
-        result = _import(db, file, ImportOptions(mode, reading, encoding, ALL if list_problems else 0))
+        problems, pause = ALL if list_problems else 0, Settings.from_env().owner_deactivated == "pause"
+        result = _import(db, file, ImportOptions(mode, reading, encoding, problems, pause))
     if as_json:
         print_json(_as_json(result, list_problems))
     else:
@@ -67,6 +69,8 @@ def _import(db: Database, file: Path, options: ImportOptions) -> ImportResult:
 def _as_json(result: ImportResult, list_problems: bool) -> dict[str, object]:
     shown: dict[str, object] = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
     shown |= {"total": result.total, "erased": result.erased, "unreachable": result.unreachable, "notes": result.notes}
+    shown |= {"endedTokens": result.left.tokens, "pausedCampaigns": result.left.paused}
+    shown |= {"ongoingCampaigns": result.left.ongoing}
     problems = [{"_id": one.user_id, "field": one.field, "reason": one.reason} for one in result.problems]
     return {**shown, "problems": problems} if list_problems else shown
 
@@ -82,5 +86,6 @@ def _print(result: ImportResult, list_problems: bool) -> None:
     if result.unreachable:
         how = "" if list_problems else "; --list-problems shows which"
         click.echo(f"{result.unreachable} of them without an address that can be written to{how}")
+    print_notes(result.left.notes())
     if result.problems:
         print_rows(("_id", "field", "reason"), result.problems)

@@ -9,6 +9,7 @@ from mailer.cli.imported_commands import ImportedCommands
 COMMANDS = {
     "block": "mailer.cli.commands.users.actions:block",
     "campaigns": "mailer.cli.commands.users.people:campaigns",
+    "deactivate": "mailer.cli.commands.users.actions:deactivate",
     "erase": "mailer.cli.commands.users.people:erase_",
     "export": "mailer.cli.commands.users.people:export",
     "find": "mailer.cli.commands.users.people:find",

@@ -12,11 +12,12 @@ import click
 
 from mailer.cli.database import open_database
 from mailer.cli.failures import Failure, Misuse
-from mailer.cli.output import moment, print_fields, print_json, printable, spelled
+from mailer.cli.output import moment, print_fields, print_json, print_notes, printable, spelled
+from mailer.ownership.leaving import Leaving
 from mailer.settings import Settings
 from mailer.settings.readers import is_http_address
 from mailer.storage.scheduled_tasks import TaskRecord
-from mailer.workspace.scheduled_sync import SyncTask
+from mailer.workspace.scheduled_sync import RARE, SyncTask
 
 
 @click.command()
@@ -61,10 +62,12 @@ def _run(settings: Settings, task: SyncTask) -> Mapping[str, Any]:
 
 def _print_result(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(result)
+        print_json(spelled(result))
     else:
         click.echo(f"users: {_listed(result)}")
         _print_problems(result)
+        left = Leaving(tuple(result.get("paused_campaigns", ())), tuple(result.get("ongoing_campaigns", ())))
+        print_notes(left.notes())
 
 
 def _print_status(settings: Settings, record: TaskRecord | None, as_json: bool) -> None:
@@ -89,9 +92,9 @@ def _status_fields(record: TaskRecord, *, scheduled: bool) -> list[tuple[str, An
 
 
 def _listed(result: Mapping[str, Any]) -> str:
-    shown = {name: count for name, count in result.items() if name != "problems"}
-    counts = {name: count for name, count in shown.items() if count or name not in ("malformed", "erased")}
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    counts = {name: count for name, count in result.items() if isinstance(count, int)}
+    shown = {name.replace("_", " "): count for name, count in counts.items() if count or name not in RARE}
+    return ", ".join(f"{count} {name}" for name, count in shown.items())
 
 
 def _print_problems(result: Mapping[str, Any]) -> None:

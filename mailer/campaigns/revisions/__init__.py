@@ -1,0 +1,1 @@
+"""A campaign's text replaced while it is paused, for whoever is not served yet."""

@@ -1,0 +1,1 @@
+"""`mailer tokens` and `mailer keys`: what callers and links are known by."""

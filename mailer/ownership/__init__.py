@@ -1,0 +1,1 @@
+"""What becomes of campaigns and credentials when who owns them leaves, or hands them over."""

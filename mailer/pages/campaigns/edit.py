@@ -1,0 +1,61 @@
+"""The text of a paused campaign, replaced for whoever is not served yet."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request
+
+from mailer.campaigns.revisions.edit import edit, revisions
+from mailer.errors import InvalidParams, InvalidState, MissingUnsubscribeLink
+from mailer.pages.campaigns.campaign import find
+from mailer.pages.parts import PageParts
+from mailer.pages.signed_in import SignIns, signed_in, to_page
+
+ROOM = 64 * 1024  # bytes of a form beside the body
+REFUSED = (InvalidParams, InvalidState, MissingUnsubscribeLink)
+
+
+def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> None:
+    """Add the routes. A campaign that the reader may not see is answered like one that does not exist."""
+    edit_path = "/campaigns/<campaign_id>/edit"
+
+    @blueprint.before_request
+    def make_room() -> None:
+        if request.endpoint == f"{blueprint.name}.replace_text":  # a body is larger than other forms
+            room = parts.settings.max_body_bytes + ROOM
+            request.max_content_length = request.max_form_memory_size = room
+
+    def show(campaign_id: str, typed: dict[str, str], told: str = "", status: int = HTTPStatus.OK) -> Response:
+        found = find(parts, campaign_id)
+        past = revisions(parts.db, campaign_id, signed_in().caller.reach)
+        values: dict[str, object] = {"one": found, "typed": typed, "told": told, "past": past}
+        return sign_ins.page("campaigns/edit.html", values, status=status)
+
+    @blueprint.get(edit_path)
+    @sign_ins.required
+    def show_text_form(campaign_id: str) -> Response:
+        """The text as it is now, to be changed, and the versions before."""
+        past = revisions(parts.db, campaign_id, signed_in().caller.reach)
+        now = {"subject": past[-1].subject, "body": past[-1].body} if past else {}
+        return show(campaign_id, {**now, "version": str(find(parts, campaign_id).version)})
+
+    @blueprint.post(edit_path)
+    @sign_ins.required
+    def replace_text(campaign_id: str) -> Response:
+        """Replace it, unless it has changed since it was shown, and show the campaign."""
+        typed = {name: request.form.get(name, "") for name in ("subject", "body", "version")}
+        body = typed["body"].replace("\r\n", "\n")  # as browsers send line ends
+        try:
+            version = int(typed["version"]) if typed["version"].isdecimal() else None
+            text = {"subject": _subject(typed["subject"]), "body": body}
+            edit(parts.db, parts.settings, campaign_id, signed_in().caller.reach, **text, version=version)
+        except REFUSED as error:
+            return show(campaign_id, typed, str(error), error.status)
+        return to_page(f"campaigns/{campaign_id}")
+
+
+def _subject(typed: str) -> str:
+    if not typed.strip():
+        raise InvalidParams("subject: Is empty.", field="subject")
+    return typed
