@@ -12,6 +12,7 @@ from mailer.callers import login_links
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import Sessions
 from mailer.errors import NotAuthorized, NotLoggedIn
+from mailer.pages.from_below.translation import translated
 from mailer.pages.signed_in import FIRST_FORM, NEEDED, SignIns, signed_in, to_page
 from mailer.storage.database import Database
 
@@ -102,7 +103,7 @@ def _why(body: dict[str, object]) -> str:
 
 def _why_not(error: NotLoggedIn) -> str:
     if error.text != NotLoggedIn.text:
-        return error.text
+        return translated(error.text)
     return str(gettext("This user id and token do not belong together, or the token is no longer valid."))
 
 

@@ -14,6 +14,7 @@ from mailer.pages import sign_in
 from mailer.pages.base import STATIC, TEMPLATES, show_errors_as_pages
 from mailer.pages.campaigns import actions, campaign, listing, message, outcomes
 from mailer.pages.compose import routes as compose
+from mailer.pages.from_below.translation import translated
 from mailer.pages.languages import add_translations
 from mailer.pages.mailbox import lists
 from mailer.pages.mailbox import message as mailbox_message
@@ -50,6 +51,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     in_frame = {"banners": staging_warnings(parts.settings), "has_mailbox": has_mailbox}
     blueprint.app_context_processor(lambda: in_frame)
     add_filters(blueprint)
+    blueprint.add_app_template_filter(translated, "translated")
     blueprint.record_once(lambda state: add_translations(state.app))
     show_errors_as_pages(blueprint, PREFIX, partial(problem_page, sign_ins))
     return blueprint

@@ -26,6 +26,7 @@ from mailer.errors import (
 )
 from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.pages.compose.query_form import CREATED, DOMAINS, NotReadable, QueryForm, reconciled
+from mailer.pages.from_below.translation import translated
 
 CHOSEN, OTHER = "is.", "other."  # before a field's name: the values that were ticked, and one that was typed
 TEXTS = {"sender": "from", "reply_to": "replyTo", "subject": "subject", "body": "body", "query": "query"}
@@ -126,9 +127,10 @@ def _checked(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Dr
         verify_now(submissions.db, draft.query, caller.reach)
         return draft, {}
     except InvalidParams as error:
-        return None, dict(error.details.get("fields", {error.details.get("field", ""): error.text}))
+        found = error.details.get("fields", {error.details.get("field", ""): error.text})
+        return None, {field: translated(told) for field, told in found.items()}
     except MailerError as error:
-        return None, {_field(error): error.text}
+        return None, {_field(error): translated(error.text)}
 
 
 def _in_words(typed: Typed, found: Problems) -> Problems:

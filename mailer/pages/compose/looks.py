@@ -20,6 +20,7 @@ from mailer.errors import InvalidQuery, MailerError, NotFound
 from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.messages.recipient import Recipient
 from mailer.pages.compose.form import payload_of
+from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
 from mailer.selector import parse_query
 
@@ -55,7 +56,7 @@ class Looks:
         except InvalidQuery:  # the field itself says what is wrong
             return Look(problem=gettext("The query cannot be read yet."))
         except MailerError as error:
-            return Look(problem=error.text, status=error.status)
+            return Look(problem=translated(error.text), status=error.status)
 
     def _selector(self, typed: Typed) -> Mapping[str, Any]:
         """Whom the API would select for this, whatever else is written or missing. Raises what it refuses."""
