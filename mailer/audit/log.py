@@ -50,6 +50,7 @@ class Act(StrEnum):
     CHANGE_USER = "change-user"
     DEACTIVATE_USER = "deactivate-user"
     ERASE_USER = "erase-user"
+    READMIT_USER = "readmit-user"
     EXPORT_USER = "export-user"
     IMPORT_USERS = "import-users"
     SYNC_USERS = "sync-users"

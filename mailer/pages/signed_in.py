@@ -34,6 +34,7 @@ POLICY = content_policy(
 FOREIGN_FORM = "The form is not from this page, or the page has been open for too long. Go back and load it again."
 
 View = Callable[..., Response]
+_SECTIONS = {"campaigns": "", "readmit": "people"}  # pages that are below another one, by the first part of an address
 
 
 class SignIns:
@@ -179,7 +180,7 @@ def first_page(caller: Caller) -> str:
 def _section() -> str:
     """Which page of the frame's list is asked for: the first part of the address, "" for the campaigns."""
     first = request.path.removeprefix(PREFIX).partition("/")[0]
-    return "" if first == "campaigns" else first
+    return _SECTIONS.get(first, first)
 
 
 def to_page(place: str) -> Response:

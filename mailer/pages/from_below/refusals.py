@@ -75,4 +75,8 @@ REFUSALS = (
     N_("%(what)s: not a valid address"),
     N_("body: a NUL or a lone surrogate"),
     N_("address: not in its envelope form"),
+    N_("_id: Name the id or an address of who comes back."),
+    N_("addresses: More than %(count)s."),
+    N_("addresses: Not a valid address."),
+    N_("Nobody who was erased had this id or one of these addresses."),
 )
