@@ -24,12 +24,24 @@ PRIVATE_HEADERS = {
 }
 MARK = "X-Robots-Tag"  # an answer that has this header is a page already
 FOR_PROGRAMS = "/mailer/mailbox/api/"  # whatever is below answers in JSON
+MAX_FORM_BYTES = 16 * 1024  # how large a form may be, but for that of a campaign
 KEPT_HEADERS = ("Allow", "Retry-After")  # of the error that a page replaces
 
 
 def content_policy(*allowed: str) -> str:
     """A Content-Security-Policy: a browser may load and do what the directives in `allowed` name, and nothing else."""
     return "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "frame-ancestors 'none'"])
+
+
+def limit_forms(blueprint: Blueprint) -> None:
+    """Take no body of more than `MAX_FORM_BYTES`, however it is encoded, unless the view says how much it takes.
+
+    A view that reads the form answers 413 to a larger one.
+    """
+
+    @blueprint.before_request
+    def limit() -> None:
+        request.max_content_length = MAX_FORM_BYTES
 
 
 def private_page(template: str, policy: str, values: Mapping[str, object], status: int = HTTPStatus.OK) -> Response:

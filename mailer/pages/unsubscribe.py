@@ -12,7 +12,15 @@ from werkzeug.routing import PathConverter
 from mailer.audit.actor import Actor, Via, acting
 from mailer.directory.users import language_of
 from mailer.messages.links import NOBODY, PATH, PREVIEW, Links
-from mailer.pages.base import STATIC, TEMPLATES, content_policy, private_page, relative_address, show_errors_as_pages
+from mailer.pages.base import (
+    STATIC,
+    TEMPLATES,
+    content_policy,
+    limit_forms,
+    private_page,
+    relative_address,
+    show_errors_as_pages,
+)
 from mailer.pages.languages import add_translations, reader_language, speaking
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
@@ -47,6 +55,8 @@ def make_blueprint(links: Links, db: Database, site_name: str, *, merge: bool = 
         static_folder=str(STATIC / "unsubscribe"),
         static_url_path="/static",
     )
+
+    limit_forms(blueprint)
 
     @blueprint.record_once
     def add_converter(state: BlueprintSetupState) -> None:

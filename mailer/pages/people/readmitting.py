@@ -14,7 +14,7 @@ from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import SignIns, to_page
 from mailer.text import is_storable
 
-LONGEST = 10_000  # characters of the field for addresses
+LONGEST = 5_000  # characters of the field for addresses
 
 
 def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> None:
