@@ -11,7 +11,7 @@ from mailer.callers.page_sessions import PageSessions
 from mailer.campaigns.hold import held
 from mailer.directory.users import language_of
 from mailer.pages import sign_in
-from mailer.pages.base import STATIC, TEMPLATES, limit_forms, show_errors_as_pages
+from mailer.pages.base import STATIC, TEMPLATES, limit_forms, refuse_unstorable, show_errors_as_pages
 from mailer.pages.campaigns import actions, campaign, listing, message, outcomes
 from mailer.pages.compose import routes as compose
 from mailer.pages.from_below.translation import translated
@@ -40,6 +40,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
         static_url_path="/static",
     )
     limit_forms(blueprint)
+    refuse_unstorable(blueprint, audit_log.NAMES)
     sign_in.add_routes(blueprint, sign_ins, parts.callers.passwords, parts.limiter())
     sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
     for page in (listing, campaign, message, outcomes, actions, now, settings_page, audit_log):

@@ -77,4 +77,5 @@ def _page(
 
 def _before() -> int | None:
     text = request.args.get("before", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    return number if number is None or number <= reading.LARGEST else None
