@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from flask_babel import force_locale
 
+from app import create_app
+from mailer.callers.tokens import PERMISSIONS
+from mailer.campaigns import control
+from mailer.delivery import circuit_breaker
 from mailer.pages.from_below.template import Template
 from mailer.pages.from_below.translation import LONGEST, SENTENCES, translated
 from mailer.pages.languages import add_translations
+from mailer.settings import Settings
+from mailer.storage.database import Database
+from tests.harness import Harness
+from tests.test_signed_in_pages import form_of, sign_in, token_of
+from transports.base import Status
 
 ROOT = Path(__file__).resolve().parent.parent
 # where sentences are made that pages show; a folder means all that is in it
@@ -213,3 +224,61 @@ def test_no_sentence_takes_long(app: Flask) -> None:
             began = time.process_time()
             translated((joint * LONGEST)[:LONGEST])
             assert time.process_time() - began < 1
+
+
+@pytest.fixture
+def service(any_db: Database, add_users: Callable[..., list[str]]) -> tuple[Flask, FlaskClient]:
+    """A service, and the browser of somebody who reads German and may see everything."""
+    add_users(any_db, 3)
+    settings = Settings(database_url=any_db.url, secret_key=("k" * 40,), redirect_to="team@example.com", rate_limit="")
+    app = create_app(settings)
+    client = app.test_client()
+    client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "de"
+    sign_in(client, "user00000", token_of(any_db, "user00000", *PERMISSIONS))
+    return app, client
+
+
+def test_pages_say_in_german_what_is_on_record_and_what_is_refused(
+    service: tuple[Flask, FlaskClient], any_db: Database
+) -> None:
+    _, client = service
+    clock = any_db.clock
+    harness = Harness(any_db)
+    harness.store.answer("user00001@example.com", Status.REFUSED, reply="550 5.1.1 paused")
+    campaign_id = harness.accept()
+    harness.plan()
+    control.pause(any_db, campaign_id)
+    place = f"/mailer/campaigns/{campaign_id}"
+    assert "von einem Menschen pausiert" in client.get(place).text
+    form = form_of(client.get("/mailer/").text)
+    refused = client.post(f"{place}/retry", data={"form": form})
+    assert refused.status_code in (303, 409)
+    control.resume(any_db, campaign_id)
+    harness.run()
+    again = client.post(f"{place}/resume", data={"form": form})
+    assert "daher geht das nicht: fortsetzen." in again.text
+    outcomes = client.get(f"{place}/outcomes").text
+    assert "550 5.1.1 paused" in outcomes  # the words of a mail server
+    any_db.clock = clock
+    with any_db.write() as connection:
+        now = any_db.clock(connection)
+        circuit_breaker.trip(connection, "smtp://mail.example.com: timed out", now, half_open=False)
+    system = client.get("/mailer/system").text
+    assert "smtp://mail.example.com: keine Antwort in der Zeit" in system
+    assert "Jede Nachricht geht an eine einzige Adresse" in system
+    assert "MAILER_SITE_URL ist nicht https" in client.get("/mailer/system/settings").text
+    assert "Suche: Nach before: steht kein Datum" in client.get("/mailer/mailbox/?q=before:x").text
+
+
+def test_form_of_a_campaign_says_in_german_what_the_api_refuses(service: tuple[Flask, FlaskClient]) -> None:
+    _, client = service
+    draft = client.get("/mailer/compose").headers["Location"]
+    place = f"/mailer/{draft}"
+    given = {"form": form_of(client.get(place).text), "version": "0", "do": "send", "from": "nonsense", "subject": "x"}
+    answer = client.post(place, data={**given, "body": "x", "query": '{"a": {"$near": 1}}'})
+    for said in (
+        "Ungültige Absenderadresse",
+        "Der Text muss den Link [unsubscribe] enthalten.",
+        "gibt es hier nicht.",
+    ):
+        assert said in html.unescape(answer.text), said
