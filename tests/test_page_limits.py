@@ -206,3 +206,11 @@ def test_cookie_says_that_its_token_is_ours_only_where_it_is(workspace: tuple[Fa
     kept = client.get_cookie("mailer_session")
     assert kept is not None
     assert b'"ours"' not in urlsafe_b64decode(kept.value)
+
+
+def test_form_of_a_campaign_names_the_permission_for_urgent_mail(client: FlaskClient, any_db: Database) -> None:
+    sign_in(client, "user00000", token_of(any_db, "user00000"))
+    place = urljoin("/mailer/", client.get("/mailer/compose").headers["Location"])
+    given = {"from": "a@example.com", "subject": "-", "body": "[unsubscribe]", "priority": "urgent", "do": "send"}
+    answer = client.post(place, data={**given, "form": form_of(client.get(place).text), "version": "0"})
+    assert (answer.status_code, "send-urgent-mail" in answer.text) == (400, True)

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from mailer.api.submissions import Submissions, read_fields
 from mailer.audience.field_values import Value
-from mailer.callers.tokens import Caller
+from mailer.callers.tokens import SEND_URGENT, Caller
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.referrals import verify_now
 from mailer.campaigns.saved_drafts import Typed
@@ -129,6 +129,8 @@ def _checked(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Dr
     except InvalidParams as error:
         found = error.details.get("fields", {error.details.get("field", ""): error.text})
         return None, {field: translated(told) for field, told in found.items()}
+    except NotAuthorized:
+        return None, {"priority": gettext("This takes the permission %(permission)s.", permission=SEND_URGENT)}
     except MailerError as error:
         return None, {_field(error): translated(error.text)}
 
@@ -152,7 +154,6 @@ def _field(error: MailerError) -> str:
         InvalidFromAddress: "from",
         MissingUnsubscribeLink: "body",
         InvalidQuery: "query",
-        NotAuthorized: "priority",
     }
     return next((field for kind, field in at_fault.items() if isinstance(error, kind)), "")
 
