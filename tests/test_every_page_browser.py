@@ -116,6 +116,7 @@ def places(service: Service, folder: Path) -> list[str]:
     return [*found, *MORE]
 
 
+@pytest.mark.timeout(900)  # some thirty pages, each looked at twice
 def test_every_page_is_accessible_fits_on_a_phone_and_shows_where_the_keyboard_is(
     service: Service, tmp_path: Path
 ) -> None:
