@@ -46,6 +46,7 @@ from mailer.pacing.admission import Admission
 from mailer.pacing.domain_slots import DomainSlots
 from mailer.pacing.shared_slots import SharedSlots
 from mailer.pages import documentation, signed_in_pages, unsubscribe
+from mailer.pages.base import MAX_FORM_BYTES
 from mailer.pages.parts import PageParts
 from mailer.selector import database_at
 from mailer.settings import Settings, mailbox, setting_origins
@@ -66,8 +67,6 @@ if TYPE_CHECKING:
     from mailer.metrics.instruments import Instruments
 
 log = logging.getLogger("mailer")
-
-MAX_FORM_BYTES = 16 * 1024  # how large a form that is sent from a page may be
 
 
 @dataclass(frozen=True, slots=True)

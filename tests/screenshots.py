@@ -172,10 +172,11 @@ def main() -> int:
         service = Service(folder, **settings)
         ids = fill(service)
         with service, chromium(folder) as browser:
+            time.sleep((40 - time.time()) % 60)  # so that the campaign goes over two minutes, which makes a chart
             headers = service.headers(WHO, "send-mail")
             posted = service.post(headers, subject="What is new in November", body=BODY)
             ids["running"] = posted.headers["Location"].rpartition("/")[2]
-            time.sleep(20)  # for something to be seen of it, and for the process to say that it is alive
+            time.sleep(25)  # for something to be seen of it, and for the process to say that it is alive
             ids["message"] = str(reading.latest(service.db, None).id)
             for path in take(service, browser, ids):
                 size = path.stat().st_size

@@ -58,6 +58,7 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", "/mailer/compose/<draft_id>/send"): "the campaign's own row says who sent it, and when",
     ("POST", "/mailer/sign-in"): "a session is a row of its own",
     ("POST", "/mailer/sign-in/<link>"): "in the log: test_login_links.py",
+    ("POST", "/mailer/readmit"): "in the log as by the API: test_readmission.py",
     **{("POST", f"/mailer/system/{action}"): "in the log: test_system_page.py" for action in ("hold", "release")},
     ("POST", "/mailer/sign-out"): "a session is a row of its own",
     ("POST", "/mailer/mailbox/delete"): "in the log as by the API: test_mailbox_pages.py",
@@ -144,6 +145,12 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
             f"{person}/erase",
             {"json": {"_id": "user00002"}},
             Act.ERASE_USER,
+            "user00002",
+        ),
+        ("POST", f"{API}/users:readmit"): (
+            f"{API}/users:readmit",
+            {"json": {"_id": "user00002"}},
+            Act.READMIT_USER,
             "user00002",
         ),
         ("DELETE", f"{MAILBOX}/messages"): (f"{MAILBOX}/messages", {}, Act.DELETE_MESSAGES, None),
@@ -238,6 +245,7 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer users subscribe": (["user00002"], Act.SUBSCRIBE_AGAIN, "user00002"),
     "mailer users export": (["user00002"], Act.EXPORT_USER, "user00002"),
     "mailer users erase": (["user00002", "--yes"], Act.ERASE_USER, "user00002"),
+    "mailer users readmit": (["user00002"], Act.READMIT_USER, "user00002"),
     "mailer users import": (["FILE"], Act.IMPORT_USERS, None),
     "mailer users sync": ([], Act.SYNC_USERS, None),
 }

@@ -533,7 +533,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "operator": ({"query": '{"a": {"$where": 1}}'}, "query", "$where"),
     "reply": ({"replyTo": "x"}, "replyTo", "Neither an email address nor"),
     "priority": ({"priority": "soon"}, "priority", "Must be one of"),
-    "urgent": ({"priority": "urgent"}, "priority", "User does not have the permissions"),
+    "urgent": ({"priority": "urgent"}, "priority", "This takes the permission send-urgent-mail."),
     "number": ({"minRecipients": "many"}, "minRecipients", "Not a whole number from 0 to"),
     "order": ({"minRecipients": "3", "maxRecipients": "2"}, "maxRecipients", "Is less than minRecipients."),
     "selection": ({"reached": "{"}, "compose", ""),

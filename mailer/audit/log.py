@@ -53,6 +53,7 @@ class Act(StrEnum):
     DEACTIVATE_USER = "deactivate-user"
     ERASE_USER = "erase-user"
     EXPORT_USER = "export-user"
+    READMIT_USER = "readmit-user"
     IMPORT_USERS = "import-users"
     SYNC_USERS = "sync-users"
     DELETE_MESSAGES = "delete-messages"

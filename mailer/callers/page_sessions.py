@@ -27,16 +27,21 @@ from mailer.errors import NotLoggedIn
 from mailer.storage.database import Database
 from mailer.storage.models import AuthToken, PageSession
 
+OURS = "ours"  # in a cookie whose token the workspace has made for this session
 MAX_COOKIE = 4096  # characters, as browsers take them
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody who has signed in. `secret` is what the forms of their pages prove to know."""
+    """Somebody who has signed in. `secret` is what the forms of their pages prove to know.
+
+    `token_is_ours`: it was made for this session alone by a login at the workspace, and is to end with it.
+    """
 
     caller: Caller
     secret: str
     token: str
+    token_is_ours: bool = False
 
 
 class PageSessions:
@@ -48,15 +53,15 @@ class PageSessions:
         self._tokens = Tokens(db)
         self._lifetime = lifetime
 
-    def open(self, user_id: str, token: str, *needed: str) -> str:
-        """Begin a session and return what the cookie says.
+    def open(self, user_id: str, token: str, *needed: str, token_is_ours: bool = False) -> str:
+        """Begin a session and return what the cookie says. `token_is_ours` is as in `SignedIn`.
 
         Raises `NotLoggedIn` for wrong credentials, and `NotAuthorized` for those with none of the permissions `needed`.
         """
         caller = self._callers.authenticate(user_id, token)
         caller.require(*needed)
         with self._db.write() as connection:
-            return self._begin(connection, caller.user_id, token)
+            return self._begin(connection, caller.user_id, token, token_is_ours=token_is_ours)
 
     def open_by_link(self, link: str) -> str:
         """The same for who has a login link, which is used up. Raises `NotLoggedIn` where it is not valid."""
@@ -65,18 +70,27 @@ class PageSessions:
             token = self._tokens.add(connection, user_id, permissions, self._lifetime, act=Act.USE_LOGIN_LINK)
             return self._begin(connection, user_id, token, own_token=digest_of(token))
 
-    def _begin(self, connection: Connection, user_id: str, token: str, own_token: str | None = None) -> str:
+    def _begin(
+        self,
+        connection: Connection,
+        user_id: str,
+        token: str,
+        own_token: str | None = None,
+        *,
+        token_is_ours: bool = False,
+    ) -> str:
         now, secret = self._db.clock(connection), secrets.token_urlsafe(32)
         over = PageSession.expires_at <= now
         connection.execute(delete(AuthToken).where(AuthToken.digest.in_(select(PageSession.own_token).where(over))))
         connection.execute(delete(PageSession).where(over))
         row = {"digest": _digest(secret), "user_id": user_id, "created_at": now, "expires_at": now + self._lifetime}
         connection.execute(insert(PageSession).values(**row, own_token=own_token))
-        return urlsafe_b64encode(json.dumps([secret, user_id, token]).encode()).decode()
+        kept = [secret, user_id, token, *([OURS] if token_is_ours else [])]
+        return urlsafe_b64encode(json.dumps(kept).encode()).decode()
 
     def read(self, cookie: str) -> SignedIn:
         """Who sends this cookie. Raises `NotLoggedIn` where the session or the token is over, or never was."""
-        secret, user_id, token = _parts(cookie)
+        secret, user_id, token, token_is_ours = _parts(cookie)
         columns = (PageSession.user_id, PageSession.expires_at, PageSession.own_token)
         mine = select(*columns).where(PageSession.digest == _digest(secret))
         with self._db.read() as connection:
@@ -85,7 +99,7 @@ class PageSessions:
         if row is None or over or not hmac.compare_digest(row.user_id.encode(), user_id.encode()):
             raise NotLoggedIn
         callers = self._callers if row.own_token is None else self._tokens
-        return SignedIn(callers.authenticate(user_id, token), secret, token)
+        return SignedIn(callers.authenticate(user_id, token), secret, token, token_is_ours)
 
     def close(self, one: SignedIn, *, everywhere: bool = False) -> None:
         """End this session, or all of its user."""
@@ -106,15 +120,15 @@ def is_form_token(secret: str, sent: str) -> bool:
     return hmac.compare_digest(form_token(secret).encode(), sent.encode("utf-8", "surrogateescape"))
 
 
-def _parts(cookie: str) -> tuple[str, str, str]:
+def _parts(cookie: str) -> tuple[str, str, str, bool]:
     try:
         found = json.loads(urlsafe_b64decode(cookie[:MAX_COOKIE].encode("ascii")))
-        secret, user_id, token = found
+        secret, user_id, token, *more = found
         if not all(isinstance(part, str) for part in found):
             raise NotLoggedIn
     except (TypeError, ValueError) as error:  # wrong base64, wrong JSON, another number of parts
         raise NotLoggedIn from error
-    return secret, user_id, token
+    return secret, user_id, token, more == [OURS]
 
 
 def _digest(secret: str) -> str:

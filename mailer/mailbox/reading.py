@@ -20,6 +20,7 @@ from mailer.storage.models import MailboxArrival, MailboxContent
 from mailer.storage.models import MailboxMessage as Kept
 
 EVERYTHING = Search()
+LARGEST = 2**63 - 1  # number of a message that a database can have
 _SHOWN = (Kept.id, Kept.message_id, Kept.campaign_id, Kept.received_at, Kept.address, Kept.recipient, Kept.author)
 _SHOWN_TOO = (Kept.addressee, Kept.subject, Kept.snippet, Kept.size, Kept.attachments, Kept.read)
 
@@ -76,6 +77,8 @@ def count(db: Database, reach: str | None, search: Search = EVERYTHING) -> int:
 
 def one(db: Database, reach: str | None, message: int) -> Listed:
     """The message of this id. Raises `NotFound`."""
+    if message > LARGEST:
+        raise NotFound("There is no such message.")
     return _first(db, reach, Search((Kept.id == message,)))
 
 

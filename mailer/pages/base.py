@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
 from flask import Blueprint, Response, make_response, render_template, request
+
+from mailer.errors import NotFound
+from mailer.text import is_storable
 
 ROOM = Path(__file__).resolve().parent
 TEMPLATES = ROOM / "templates"
@@ -24,12 +27,37 @@ PRIVATE_HEADERS = {
 }
 MARK = "X-Robots-Tag"  # an answer that has this header is a page already
 FOR_PROGRAMS = "/mailer/mailbox/api/"  # whatever is below answers in JSON
+MAX_FORM_BYTES = 16 * 1024  # how large a form may be, but for that of a campaign
 KEPT_HEADERS = ("Allow", "Retry-After")  # of the error that a page replaces
 
 
 def content_policy(*allowed: str) -> str:
     """A Content-Security-Policy: a browser may load and do what the directives in `allowed` name, and nothing else."""
     return "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "frame-ancestors 'none'"])
+
+
+def refuse_unstorable(blueprint: Blueprint, told_by_pages: Collection[str]) -> None:
+    """There is no page at an address with a parameter that no database keeps, as with such a path.
+
+    Of those in `told_by_pages` a page itself says what is wrong.
+    """
+
+    @blueprint.before_request
+    def refuse() -> None:
+        given = (value for name, value in request.args.items(multi=True) if name not in told_by_pages)
+        if not all(map(is_storable, given)):
+            raise NotFound("There is no such page.")
+
+
+def limit_forms(blueprint: Blueprint) -> None:
+    """Take no body of more than `MAX_FORM_BYTES`, however it is encoded, unless the view says how much it takes.
+
+    A view that reads the form answers 413 to a larger one.
+    """
+
+    @blueprint.before_request
+    def limit() -> None:
+        request.max_content_length = MAX_FORM_BYTES
 
 
 def private_page(template: str, policy: str, values: Mapping[str, object], status: int = HTTPStatus.OK) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Response
+from flask import Response, g
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from mailer.pages.signed_in import SignIns
@@ -17,7 +17,7 @@ PROBLEMS: dict[int, tuple[LazyString, LazyString]] = {
     ),
     HTTPStatus.FORBIDDEN: (
         lazy_gettext("Not for you"),
-        lazy_gettext("Your token does not allow this. An operator can make one that does."),
+        lazy_gettext("What you have signed in with does not allow this."),
     ),
     HTTPStatus.NOT_FOUND: (
         lazy_gettext("There is nothing here"),
@@ -51,10 +51,11 @@ OTHER = (
 
 
 def problem_page(sign_ins: SignIns, error: Response) -> Response:
-    """The page that replaces `error`. It says in words for how long to wait, where the error does."""
+    """The page that replaces `error`. It says for how long to wait, or which permission is missing."""
     sign_ins.recognise()
     title, advice = PROBLEMS.get(error.status_code, OTHER)
-    values = {"title": title, "advice": advice, "wait": _wait(error), "status": error.status_code}
+    needed = g.get("needed", ()) if error.status_code == HTTPStatus.FORBIDDEN else ()
+    values = {"title": title, "advice": advice, "wait": _wait(error), "status": error.status_code, "needed": needed}
     return sign_ins.page("problem.html", values, status=error.status_code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
@@ -11,7 +12,9 @@ from flask_babel import gettext
 from mailer.callers import login_links
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.sessions import Sessions
-from mailer.errors import NotAuthorized, NotLoggedIn
+from mailer.callers.tokens import Caller
+from mailer.errors import NotAuthorized, NotLoggedIn, TooManyRequests, WorkspaceUnavailable
+from mailer.pages.from_below.translation import translated
 from mailer.pages.signed_in import FIRST_FORM, NEEDED, SignIns, signed_in, to_page
 from mailer.storage.database import Database
 
@@ -35,19 +38,27 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, passwords: Sessions | No
         """Begin a session. Tries are counted like those of the API."""
         sign_ins.check_form(request.cookies.get(FIRST_FORM, ""))
         limiter.hit("logins", sign_ins.client())
+        ours = passwords is not None and request.form.get("password") is not None
+        user_id = token = ""
         try:
-            cookie = sign_ins.sessions.open(*_credentials(passwords), *NEEDED)
+            user_id, token = _credentials(passwords)
+            cookie = sign_ins.sessions.open(user_id, token, *NEEDED, token_is_ours=ours)
         except NotLoggedIn as error:
             return ask(_why_not(error), HTTPStatus.UNAUTHORIZED)
         except NotAuthorized:
+            if ours:
+                _log_out(passwords, Caller(user_id, frozenset()), token)
             return ask(_nothing_to_see(), HTTPStatus.FORBIDDEN)
         return sign_ins.begin(cookie, _next())
 
     @blueprint.post("/sign-out")
     @sign_ins.requires()
     def sign_out() -> Response:
-        """End this session or, with `everywhere`, all of this person's."""
-        sign_ins.sessions.close(signed_in(), everywhere="everywhere" in request.form)
+        """End this session or, with `everywhere`, all of this person's; also the workspace's, if it began with ours."""
+        one = signed_in()
+        sign_ins.sessions.close(one, everywhere="everywhere" in request.form)
+        if one.token_is_ours:
+            _log_out(passwords, one.caller, one.token)
         answer = to_page("sign-in")
         sign_ins.forget(answer)
         return answer
@@ -94,6 +105,16 @@ def _credentials(passwords: Sessions | None) -> tuple[str, str]:
     return str(data.get("userId", "")), str(data.get("authToken", ""))
 
 
+def _log_out(passwords: Sessions | None, caller: Caller, token: str) -> None:
+    """End the workspace's session that a password has begun here. Ours has ended, whether the workspace answers or not.
+
+    A token that somebody has brought along is theirs, and stays good.
+    """
+    with suppress(NotLoggedIn, TooManyRequests, WorkspaceUnavailable):
+        if passwords is not None:
+            passwords.logout(caller, token, {})
+
+
 def _why(body: dict[str, object]) -> str:
     if "totp" in str(body.get("errorType", body.get("error", ""))):
         return str(gettext("The workspace asks for a code as well: enter it beside your password."))
@@ -102,7 +123,7 @@ def _why(body: dict[str, object]) -> str:
 
 def _why_not(error: NotLoggedIn) -> str:
     if error.text != NotLoggedIn.text:
-        return error.text
+        return translated(error.text)
     return str(gettext("This user id and token do not belong together, or the token is no longer valid."))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Response, g, redirect, request
 
+from mailer.api.requests.bodies import read_whole
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.page_sessions import PageSessions, SignedIn, form_token, is_form_token
@@ -34,6 +35,7 @@ POLICY = content_policy(
 FOREIGN_FORM = "The form is not from this page, or the page has been open for too long. Go back and load it again."
 
 View = Callable[..., Response]
+_SECTIONS = {"campaigns": "", "readmit": "people"}  # pages that are below another one, by the first part of an address
 
 
 class SignIns:
@@ -77,6 +79,7 @@ class SignIns:
                     one = self._read()
                 except NotLoggedIn:
                     return self.ask()
+                g.needed = permissions  # for the page of who has none of them
                 if permissions:
                     one.caller.require(*permissions)
                 if request.method == "POST":
@@ -123,6 +126,8 @@ class SignIns:
 
     def check_form(self, secret: str) -> None:
         """Raise `InvalidParams` unless the form that was sent is ours, made for who has this secret."""
+        if request.content_length is None:  # in chunks: it is known to be too large only when it has been read
+            read_whole(request)
         if not secret or not is_form_token(secret, request.form.get("form", "")):
             raise InvalidParams(FOREIGN_FORM, field="form")
 
@@ -179,7 +184,7 @@ def first_page(caller: Caller) -> str:
 def _section() -> str:
     """Which page of the frame's list is asked for: the first part of the address, "" for the campaigns."""
     first = request.path.removeprefix(PREFIX).partition("/")[0]
-    return "" if first == "campaigns" else first
+    return _SECTIONS.get(first, first)
 
 
 def to_page(place: str) -> Response:

@@ -13,7 +13,15 @@ from werkzeug.routing import PathConverter
 from mailer.audit.actor import Actor, Via, acting
 from mailer.directory.users import language_of
 from mailer.messages.links import PATH, PREVIEW, Links, is_nobody
-from mailer.pages.base import STATIC, TEMPLATES, content_policy, private_page, relative_address, show_errors_as_pages
+from mailer.pages.base import (
+    STATIC,
+    TEMPLATES,
+    content_policy,
+    limit_forms,
+    private_page,
+    relative_address,
+    show_errors_as_pages,
+)
 from mailer.pages.languages import add_translations, reader_language, speaking
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
@@ -52,6 +60,8 @@ def make_blueprint(
         static_folder=str(STATIC / "unsubscribe"),
         static_url_path="/static",
     )
+
+    limit_forms(blueprint)
 
     @blueprint.record_once
     def add_converter(state: BlueprintSetupState) -> None:

@@ -22,6 +22,7 @@ from mailer.campaigns.people.explained import explanation_as_json
 from mailer.campaigns.people.export import export_person, outcome_as_json, person_as_json
 from mailer.campaigns.people.outcomes import page_of_outcomes
 from mailer.campaigns.people.person import person
+from mailer.campaigns.people.readmission import MOST_ADDRESSES, readmit
 from mailer.errors import InvalidParams
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
@@ -101,6 +102,22 @@ class ConfirmedSchema(StrictSchema):
     user_id = fields.String(data_key="_id", required=True)
 
 
+class ReadmittedSchema(StrictSchema):
+    """Who comes back: the id, every address, or both. What is not named stays erased."""
+
+    user_id = fields.String(data_key="_id", load_default="", validate=storable)
+    addresses = fields.List(
+        fields.String(validate=storable), load_default=list, validate=validate.Length(max=MOST_ADDRESSES)
+    )
+
+
+class ReadmittedAnswerSchema(SuccessSchema):
+    """Whether the id was that of somebody who was erased, and how many of the addresses were."""
+
+    user = fields.Boolean()
+    addresses = fields.Integer()
+
+
 class ErasedSchema(SuccessSchema):
     """Who was erased, and in how many campaigns outcomes of theirs stay."""
 
@@ -113,13 +130,13 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False, window: S
 
     `window` are the hours in which mail goes out.
     """
-    blueprint = ApiBlueprint("People", __name__, url_prefix="/api/v1/mailer/users")
+    blueprint = ApiBlueprint("People", __name__, url_prefix="/api/v1/mailer")
     _add_reading(blueprint, db, guard, window)
 
     for action in Action:
         _add_action(blueprint, db, guard, action, merge=merge)
 
-    @blueprint.route("/<user_id>/erase", methods=["POST"])
+    @blueprint.route("/users/<user_id>/erase", methods=["POST"])
     @guard.requires(MANAGE_USERS)
     @blueprint.arguments(ConfirmedSchema, example={"_id": "ada"})
     @blueprint.response(200, ErasedSchema)
@@ -132,11 +149,24 @@ def make_blueprint(db: Database, guard: Guard, *, merge: bool = False, window: S
         done = erase(db, user_id)
         return {"success": True, "user_id": done.user_id, "campaigns": done.campaigns}
 
+    _add_readmission(blueprint, db, guard)
     return blueprint
 
 
+def _add_readmission(blueprint: ApiBlueprint, db: Database, guard: Guard) -> None:
+    @blueprint.route("/users:readmit", methods=["POST"])
+    @guard.requires(MANAGE_USERS)
+    @blueprint.arguments(ReadmittedSchema, example={"_id": "ada", "addresses": ["ada@example.com"]})
+    @blueprint.response(200, ReadmittedAnswerSchema)
+    @blueprint.refuses(404, "Nobody who was erased had any of it")
+    def readmit_person(body: dict[str, Any]) -> Any:
+        """Let somebody who was erased be imported again, since they have asked to join again."""
+        done = readmit(db, body["user_id"], body["addresses"])
+        return {"success": True, "user": done.user, "addresses": done.addresses}
+
+
 def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard, window: SendWindow | None) -> None:
-    @blueprint.route("")
+    @blueprint.route("/users")
     @guard.requires(MANAGE_USERS)
     @blueprint.arguments(SearchSchema, location="query")
     @blueprint.response(200, FoundAnswerSchema)
@@ -146,7 +176,7 @@ def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard, window: Se
         shown = {"users": found.people, "count": len(found.people), "next": found.following}
         return {"success": True, **shown, "cut_short": found.cut_short}
 
-    @blueprint.route("/<user_id>")
+    @blueprint.route("/users/<user_id>")
     @guard.requires(MANAGE_USERS)
     @blueprint.response(200, PersonAnswerSchema)
     @blueprint.refuses(404, "No such user")
@@ -154,7 +184,7 @@ def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard, window: Se
         """One person: their document, whether they are written to and why not, and notes about them."""
         return {"success": True, "person": person_as_json(person(db, user_id))}
 
-    @blueprint.route("/<user_id>/campaigns")
+    @blueprint.route("/users/<user_id>/campaigns")
     @guard.requires(MANAGE_USERS)
     @blueprint.arguments(KeysetSchema, location="query")
     @blueprint.response(200, OutcomesAnswerSchema)
@@ -166,7 +196,7 @@ def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard, window: Se
         following = found[-1].campaign_id if len(found) == page["count"] else None
         return {"success": True, "campaigns": _shown(found), "count": len(found), "next": following}
 
-    @blueprint.route("/<whom>/explain")
+    @blueprint.route("/users/<whom>/explain")
     @guard.requires(MANAGE_USERS)
     @blueprint.arguments(ExplainSchema, location="query")
     @blueprint.response(200, ExplanationSchema)
@@ -176,7 +206,7 @@ def _add_reading(blueprint: ApiBlueprint, db: Database, guard: Guard, window: Se
         wanted = {"campaign_id": page["campaign"], "before": page["after"], "count": page["count"]}
         return {"success": True, **explanation_as_json(explain(db, whom, **wanted, window=window))}
 
-    @blueprint.route("/<user_id>/export")
+    @blueprint.route("/users/<user_id>/export")
     @guard.requires(MANAGE_USERS)
     @blueprint.response(200, content_type="application/json")
     @blueprint.refuses(404, "No such user")
@@ -194,7 +224,7 @@ def _add_action(blueprint: ApiBlueprint, db: Database, guard: Guard, action: Act
     do.__doc__ = f"{_SUMMARIES[action]} The note is shown with the person and in the audit log."
     view = blueprint.response(200, PersonAnswerSchema)(do)
     view = blueprint.arguments(NoteSchema, example={"note": "asked by telephone"})(view)
-    blueprint.route(f"/<user_id>/{action.value}", methods=["POST"])(guard.requires(MANAGE_USERS)(view))
+    blueprint.route(f"/users/<user_id>/{action.value}", methods=["POST"])(guard.requires(MANAGE_USERS)(view))
 
 
 _SUMMARIES = {

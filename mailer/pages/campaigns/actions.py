@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 from mailer.campaigns import control
 from mailer.errors import InvalidState
 from mailer.pages.campaigns.campaign import show
+from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import SignIns, signed_in, to_page
 from mailer.storage.models import DeliveryStatus
@@ -28,7 +29,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         try:
             actions[action](campaign_id)
         except InvalidState as error:  # somebody else was faster, or it has ended meanwhile
-            return show(sign_ins, parts, campaign_id, str(error), error.status)
+            return show(sign_ins, parts, campaign_id, translated(error.text), error.status)
         parts.engine.wake()
         return to_page(f"campaigns/{campaign_id}")
 

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from mailer.api.submissions import Submissions, read_fields
 from mailer.audience.field_values import Value
-from mailer.callers.tokens import Caller
+from mailer.callers.tokens import SEND_URGENT, Caller
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.referrals import verify_now
 from mailer.campaigns.saved_drafts import Typed
@@ -26,6 +26,7 @@ from mailer.errors import (
 )
 from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.pages.compose.query_form import CREATED, DOMAINS, NotReadable, QueryForm, reconciled
+from mailer.pages.from_below.translation import translated
 
 CHOSEN, OTHER = "is.", "other."  # before a field's name: the values that were ticked, and one that was typed
 TEXTS = {"sender": "from", "reply_to": "replyTo", "subject": "subject", "body": "body", "query": "query"}
@@ -131,9 +132,12 @@ def _checked(submissions: Submissions, caller: Caller, typed: Typed) -> tuple[Dr
         verify_now(submissions.db, draft.query, caller.reach)
         return draft, {}
     except InvalidParams as error:
-        return None, dict(error.details.get("fields", {error.details.get("field", ""): error.text}))
+        found = error.details.get("fields", {error.details.get("field", ""): error.text})
+        return None, {field: translated(told) for field, told in found.items()}
+    except NotAuthorized:
+        return None, {"priority": gettext("This takes the permission %(permission)s.", permission=SEND_URGENT)}
     except MailerError as error:
-        return None, {_field(error): error.text}
+        return None, {_field(error): translated(error.text)}
 
 
 def _in_words(typed: Typed, found: Problems) -> Problems:
@@ -155,7 +159,6 @@ def _field(error: MailerError) -> str:
         InvalidFromAddress: "from",
         MissingUnsubscribeLink: "body",
         InvalidQuery: "query",
-        NotAuthorized: "priority",
     }
     return next((field for kind, field in at_fault.items() if isinstance(error, kind)), "")
 

@@ -36,10 +36,7 @@ class TextKeeping:
     def composing(self, view: View) -> View:
         """Let in who has signed in and may send mail; whoever else sends a form, or another one, gets its text back."""
 
-        @self._pages.sign_ins.required
-        def permitted(*args: Any, **kwargs: Any) -> Response:
-            signed_in().caller.require(SEND_MAIL)
-            return view(*args, **kwargs)
+        permitted = self._pages.sign_ins.requires(SEND_MAIL)(view)
 
         @wraps(view)
         def kept(*args: Any, **kwargs: Any) -> Response:

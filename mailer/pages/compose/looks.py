@@ -21,6 +21,7 @@ from mailer.errors import InvalidQuery, MailerError, NotFound
 from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.messages.recipient import Recipient
 from mailer.pages.compose.form import payload_of
+from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
 from mailer.selector import parse_query
 from mailer.storage.models import Priority
@@ -59,7 +60,7 @@ class Looks:
         except InvalidQuery:  # the field itself says what is wrong
             return Look(problem=gettext("The query cannot be read yet."))
         except MailerError as error:
-            return Look(problem=error.text, status=error.status)
+            return Look(problem=translated(error.text), status=error.status)
 
     def estimate(self, caller: Caller, typed: Typed, people: int) -> Estimate:
         """How long it would take to send it to so many."""

@@ -19,6 +19,7 @@ from mailer.messages.template import Template
 from mailer.pages.base import PRIVATE_HEADERS, content_policy
 from mailer.pages.compose import form
 from mailer.pages.compose.page import ComposePages, Shown
+from mailer.pages.from_below.translation import translated
 from mailer.pages.signed_in import View, signed_in, to_page
 
 VIEWS = ("html", "text", "source")
@@ -69,7 +70,7 @@ def add_routes(blueprint: Blueprint, composing: Callable[[View], View], pages: C
         try:
             rendered = _rendered(pages, draft, request.args.get("user", ""))
         except MailerError as error:
-            return _page(pages, saved, draft, None, error.text, error.status)
+            return _page(pages, saved, draft, None, translated(error.text), error.status)
         return _page(pages, saved, draft, rendered)
 
     @blueprint.get("/compose/<draft_id>/preview/html")
@@ -103,7 +104,7 @@ def _rendered(pages: ComposePages, draft: Draft, user_id: str) -> Rendered:
         seen = template.preview(recipient, link)
         source = _source(pages, template, recipient, link)
     except ValueError as error:
-        raise InvalidParams(gettext("This message cannot be written: %(why)s.", why=str(error))) from error
+        raise InvalidParams(gettext("This message cannot be written: %(why)s.", why=translated(str(error)))) from error
     return Rendered(recipient, seen.subject, seen.reply_to, seen.html, seen.text, source)
 
 

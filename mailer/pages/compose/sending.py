@@ -18,6 +18,7 @@ from mailer.campaigns.saved_drafts import DraftSent, Saved
 from mailer.errors import IdempotencyConflict, MailerError, TooManyRequests
 from mailer.pages.compose import form
 from mailer.pages.compose.page import ComposePages, Shown
+from mailer.pages.from_below.translation import translated
 from mailer.pages.signed_in import View, signed_in, to_page
 
 GREW = 1.01  # times as many people as were confirmed, at most: a directory changes while somebody reads
@@ -118,7 +119,7 @@ def _ask(pages: ComposePages, draft_id: str) -> Confirmation | Response:
     try:
         return Confirmation(saved, draft, None if draft.dry_run else pages.looks.measured(draft.query))
     except MailerError as error:
-        return pages.show(replace(shown, said=[("bad", error.text, "")], status=error.status))
+        return pages.show(replace(shown, said=[("bad", translated(error.text), "")], status=error.status))
 
 
 def _confirm_page(pages: ComposePages, asked: Confirmation, problem: str = "", status: int = HTTPStatus.OK) -> Response:
@@ -182,4 +183,4 @@ def _why(error: MailerError) -> str:
         return str(wait % {"seconds": error.headers["Retry-After"]})
     if isinstance(error, IdempotencyConflict):
         return str(gettext("This draft was sent with another text. Copy it into a new one to send it again."))
-    return error.text
+    return translated(error.text)

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from mailer.errors import InvalidParams
 from mailer.mailbox import reading
 from mailer.mailbox.search import Search, of_delivery, parse
+from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import SignIns, signed_in, to_page
 
@@ -29,7 +30,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         try:
             search, said = wanted(), ""
         except InvalidParams as error:
-            return _page(sign_ins, [], None, said=error.text, status=error.status)
+            return _page(sign_ins, [], None, said=translated(error.text), status=error.status)
         found = reading.page(db, reach, search, PAGE + 1, before=_before())
         if len(found) == 1 and request.args.get("user") and "q" not in request.args:
             return to_page(f"mailbox/{found[0].id}")
@@ -76,4 +77,5 @@ def _page(
 
 def _before() -> int | None:
     text = request.args.get("before", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    return number if number is None or number <= reading.LARGEST else None

@@ -11,6 +11,7 @@ from mailer.callers.tokens import MANAGE_USERS
 from mailer.campaigns.people.erasure import erase
 from mailer.campaigns.people.person import person
 from mailer.errors import InvalidState
+from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
 from mailer.pages.people.people_search import FOLDER
 from mailer.pages.signed_in import SignIns, to_page
@@ -41,5 +42,5 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         try:
             done = erase(parts.db, known)
         except InvalidState as error:  # a campaign that is not over says the address
-            return ask(user_id, str(error), error.status)
+            return ask(user_id, translated(error.text), error.status)
         return to_page(f"{FOLDER}?erased={done.campaigns}")

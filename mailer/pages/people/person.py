@@ -14,6 +14,7 @@ from mailer.campaigns.people import person as people
 from mailer.campaigns.people.actions import Action, act, possible
 from mailer.campaigns.people.explain import Explanation, explain
 from mailer.errors import InvalidState
+from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
 from mailer.pages.people.people_search import place_of
 from mailer.pages.signed_in import SignIns, signed_in, to_page
@@ -70,7 +71,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         try:
             known = act(parts.db, user_id, action, request.form.get("note", "")[:MAX_NOTE], merged=merge)
         except InvalidState as error:
-            return show(user_id, str(error), error.status)
+            return show(user_id, translated(error.text), error.status)
         return to_page(place_of(known))
 
     @blueprint.get("/people/<user_id>/export")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from sqlalchemy import Connection, Insert, func, select
+from sqlalchemy import Connection, Insert, delete, func, select, update
 
 from mailer.storage.database import Database
 from mailer.storage.dialects import NewRow, Statement, Upsert, one_of
@@ -25,6 +25,7 @@ _ANYBODY = select(Erased.digest).limit(1)
 _KEY_IF_ANYBODY = Statement(lambda _kind: select(ErasureKey.key).where(_ANYBODY.exists()))
 _AMONG = Statement(lambda kind: select(Erased.digest).where(one_of(kind, Erased.digest, "digests")))
 NOBODY: frozenset[str] = frozenset()
+FORGOTTEN = "forgotten"  # the kind of a row that has said who was erased, and says so no more
 
 
 def anybody_known_erased(connection: Connection) -> bool:
@@ -89,6 +90,21 @@ def remember_hashes(connection: Connection, now: int, user_id: str, hashes: Coll
     new = bool({one for one, _ in rows} - set(_known(connection, [one for one, _ in rows])))
     _REMEMBER.run(connection, [{"digest": one, "kind": of.value, "erased_at": now} for one, of in rows])
     return new
+
+
+def forget(connection: Connection, digests: Collection[str], nothing: Callable[[], str]) -> frozenset[str]:
+    """Forget which of these digests are of somebody who was erased, and return those that were.
+
+    A row that stood for a person stays and gets `nothing` in place of the digest: somebody was erased once, and may
+    have left outcomes that are still to be ended, for which checkpoints look only then.
+    """
+    found = frozenset(_known(connection, digests))
+    for one in found:
+        mine = Erased.digest == one
+        says_nothing = {"digest": nothing(), "kind": FORGOTTEN}
+        connection.execute(update(Erased).where(mine, Erased.kind == Of.USER.value).values(**says_nothing))
+        connection.execute(delete(Erased).where(mine))
+    return found
 
 
 def count_erased(db: Database) -> int:

@@ -16,6 +16,7 @@ COMMANDS = {
     "import": "mailer.cli.commands.users.file_import:import_",
     "lift": "mailer.cli.commands.users.actions:lift",
     "list": "mailer.cli.commands.users.listing:list_",
+    "readmit": "mailer.cli.commands.users.people:readmit_",
     "show": "mailer.cli.commands.users.listing:show",
     "subscribe": "mailer.cli.commands.users.actions:subscribe",
     "sync": "mailer.cli.commands.users.sync:sync",

@@ -1,4 +1,4 @@
-"""`mailer users find`, `campaigns`, `export` and `erase`: one person, looked up and gone."""
+"""`mailer users find`, `campaigns`, `export`, `erase` and `readmit`: one person, looked up, gone and back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mailer.audience.search import search
 from mailer.campaigns.people.erasure import erase
 from mailer.campaigns.people.export import export_person
 from mailer.campaigns.people.outcomes import all_outcomes
+from mailer.campaigns.people.readmission import readmit
 from mailer.cli.database import id_of, open_database
 from mailer.cli.failures import Failure
 from mailer.cli.options import LIMIT
@@ -57,7 +58,7 @@ def export(user_id: str) -> None:
 @PERSON
 @click.option("--yes", is_flag=True, help="Do not ask for the id to be typed again; for scripts.")
 def erase_(user_id: str, yes: bool) -> None:
-    """Erase the user ID for good: name, document and addresses, everywhere. It cannot be undone.
+    """Erase the user ID for good: name, document and addresses, everywhere. None of it comes back.
 
     Outcomes of campaigns stay, by id alone. Hashes of the id and the addresses stay too, so that no import and no sync
     brings the person back. The key of these hashes is in the database: keep its backups.
@@ -68,3 +69,19 @@ def erase_(user_id: str, yes: bool) -> None:
             raise Failure("nothing was erased: that is another id")
         done = erase(db, known)
     click.echo(f"erased: {done.user_id}; outcomes in {done.campaigns} campaigns stay, without name and address")
+
+
+@click.command("readmit")
+@click.argument("user_id", metavar="[ID]", required=False, default="")
+@click.option("--address", "addresses", multiple=True, help="An address that the person comes back with; repeat it.")
+def readmit_(user_id: str, addresses: tuple[str, ...]) -> None:
+    """Let somebody who was erased join again, as they have asked for: forget the hashes that keep them away.
+
+    Name all that they come back with, the ID and every address. It brings nobody and nothing back by itself: import the
+    person afterwards. From then on they are written to like anybody else.
+    """
+    with open_database() as db:
+        done = readmit(db, user_id, addresses)
+    told = [user_id] if done.user and user_id else ["the id that was made of the address"] if done.user else []
+    told += [f"{done.addresses} of {len(addresses)} addresses"] if addresses else []
+    click.echo(f"may come back: {', '.join(told)}")

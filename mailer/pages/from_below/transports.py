@@ -1,0 +1,48 @@
+"""Why a transport cannot send now. What a mail server says stays as it is."""
+
+from __future__ import annotations
+
+from mailer.pages.from_below.template import N_
+
+TRANSPORTS = (
+    N_("the quota of %(count)s messages a day for %(key)s is used up until %(when)s"),
+    N_("the warm-up's share of %(count)s messages a day for %(key)s is used up until %(when)s"),
+    N_("the rate for %(key)s has no room for a message in the next %(seconds)s seconds"),
+    N_("the storage that the rate of %(key)s is counted in does not answer"),
+    N_("standard output is closed"),
+    N_("cannot take more at the moment"),
+    N_("there is no such host"),
+    N_("the proxy does not let it through"),
+    N_("it is not an address"),
+    N_("it takes no connection in time"),
+    N_("it takes too long to answer"),
+    N_("it takes too long"),
+    N_("the connection broke off"),
+    N_("TLS failed: %(why)s"),
+    N_("no agreement"),
+    N_("the certificate cannot be trusted: %(why)s"),
+    N_("timed out"),
+    N_("Connection refused"),
+    N_("the server closed the connection"),
+    N_("%(what)s was answered %(answer)s"),
+    N_("the login was answered %(answer)s"),
+    N_("the data was answered %(answer)s"),
+    N_("the end of a refused message was answered %(answer)s"),
+    N_("%(what)s was not answered within %(seconds)s s"),
+    N_("NOOP was not answered"),
+    N_("the greeting"),
+    N_("end of data"),
+    N_("between two messages the server said %(answer)s"),
+    N_("the server's reply is too long"),
+    N_("the server's answer is not an SMTP reply"),
+    N_("the server said more than it was asked"),
+    N_("the server does not offer STARTTLS"),
+    N_("the server wants a login: give the URL a user name and a password (NOOP was answered %(answer)s)"),
+    N_("the server wants a login: give the URL a user name and a password"),
+    N_("the server offers none of these ways to log in: %(ways)s"),
+    N_("the login does not come to an end"),
+    N_("the access token is empty or not one line of text"),
+    N_("cannot read the access token: %(why)s"),
+    N_("the token command ended with status %(status)s"),
+    N_("the token command timed out"),
+)
