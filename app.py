@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
@@ -184,7 +184,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings)
     callers = callers_for(settings, services.db, services.tokens)
     operation = _operation(services, origins)
-    add_api(app, _api_parts(services, callers, operation))
+    add_api(app, ApiParts(**_parts(services, callers, operation)))
     _add_pages(app, services, callers, operation)
     if services.instruments is not None:
         from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted
@@ -212,41 +212,27 @@ def _operation(services: Services, origins: Mapping[str, str]) -> Operation:
     return Operation(db, settings, health, origins)
 
 
-def _api_parts(services: Services, callers: Callers, operation: Operation) -> ApiParts:
-    return ApiParts(
-        settings=services.settings,
-        db=services.db,
-        engine=services.engine,
-        transport=services.transport,
-        links=services.links,
-        callers=callers,
-        observer=services.instruments or UNOBSERVED,
-        directory_reads=services.directory_reads,
-        operation=operation,
-        field_values=services.field_values,
-    )
-
-
-def _page_parts(services: Services, callers: Callers, operation: Operation) -> PageParts:
-    return PageParts(
-        settings=services.settings,
-        db=services.db,
-        engine=services.engine,
-        transport=services.transport,
-        links=services.links,
-        callers=callers,
-        observer=services.instruments or UNOBSERVED,
-        operation=operation,
-        directory_reads=services.directory_reads,
-        field_values=services.field_values,
-    )
+def _parts(services: Services, callers: Callers, operation: Operation) -> dict[str, Any]:
+    """What both the API and the pages work with, by the names that both have for it."""
+    return {
+        "settings": services.settings,
+        "db": services.db,
+        "engine": services.engine,
+        "transport": services.transport,
+        "links": services.links,
+        "callers": callers,
+        "observer": services.instruments or UNOBSERVED,
+        "directory_reads": services.directory_reads,
+        "operation": operation,
+        "field_values": services.field_values,
+    }
 
 
 def _add_pages(app: Flask, services: Services, callers: Callers, operation: Operation) -> None:
     """Add the HTML pages. Those for recipients come last, since they have the errors below their own address."""
     settings = services.settings
     if settings.pages:
-        app.register_blueprint(signed_in_pages.make_blueprint(_page_parts(services, callers, operation)))
+        app.register_blueprint(signed_in_pages.make_blueprint(PageParts(**_parts(services, callers, operation))))
     links, used = services.links, partial(services.keys.used, services.links)
     shared = settings.merge_addresses
     app.register_blueprint(unsubscribe.make_blueprint(links, services.db, settings.site_name, merge=shared, used=used))

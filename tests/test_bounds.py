@@ -19,7 +19,8 @@ from mailer.campaigns import control
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.invariants import examine
-from mailer.campaigns.progress import NOBODY, needing_attention
+from mailer.campaigns.progress import NOBODY
+from mailer.campaigns.reports.attention import needing_attention
 from mailer.campaigns.reports.said import said
 from mailer.cli.expect import Unexpected, expected, refuse_unexpected
 from mailer.settings import Settings

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, or_, select
 
-from mailer.campaigns import progress
 from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.hold import Hold
+from mailer.campaigns.reports.attention import needing_attention
 from mailer.campaigns.stops import Stops, stops
 from mailer.delivery.circuit_breaker import Tripped
 from mailer.delivery.due_batch import PENDING
@@ -101,7 +101,7 @@ class Overview:
 
 def look(db: Database, window: SendWindow | None = None) -> Overview:
     """Look at the database once. `window` are the hours in which mail goes out; None: at any time."""
-    attention = progress.needing_attention(db)
+    attention = needing_attention(db)
     with db.read() as connection:
         now = db.clock(connection)
         queue, oldest = _queue(connection, now)

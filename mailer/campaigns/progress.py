@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, true
 
 from mailer.audience.bounds import ANY_NUMBER, RECIPIENTS, Bounds, read_bounds
-from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.stops import Stops, stops
 from mailer.errors import NotFound
 from mailer.messages.addresses import comparable
@@ -23,7 +22,6 @@ CANCELLING = "cancelling"
 MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
 COUNTERS = (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
 NOBODY = "Nobody was to receive it."  # no issue for a caller who says that 0 people are expected
-RECENT = 24 * 60 * 60 * 1000  # ms for which a failed campaign counts as needing attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +83,8 @@ class Progress:
 class DeliveryRecord:
     """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow.
 
-    `message_id` is without brackets, and without a host where the campaign was purged.
-    `version` is that of the campaign's text at the last attempt; None: a worker died with it, and nobody knows.
+    `message_id` is without brackets, and without a host where the campaign was purged. `version` is that
+    of the campaign's text at the last attempt; None: a worker died with it, and nobody knows.
     """
 
     user_id: str
@@ -173,9 +171,8 @@ def deliveries(
 ) -> Sequence[DeliveryRecord]:
     """Return at most `count` outcomes, ordered by user id.
 
-    With `status`, `user_id` or `address`, whatever its case, only those that have it.
-
-    `after` is the last user id of the page before. Unlike an offset, it keeps late pages as fast as the first.
+    With `status`, `user_id` or `address`, whatever its case, only those that have it. `after` is the last user id of
+    the page before. Unlike an offset, it keeps late pages as fast as the first.
     """
     columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
     version = func.nullif(func.coalesce(Delivery.version, 1), 0)
@@ -191,7 +188,8 @@ def deliveries(
     with db.read() as connection:
         sender = connection.scalar(select(Campaign.sender).where(Campaign.id == campaign_id)) or ""
         rows = connection.execute(query.order_by(Delivery.user_id).limit(count)).all()
-    return [DeliveryRecord(*row, message_id(campaign_id, row.user_id, sender)) for row in rows]
+    about: list[Any] = [(*row[:-1], message_id(campaign_id, row.user_id, sender), row[-1]) for row in rows]
+    return [DeliveryRecord(*one) for one in about]
 
 
 def _these(caller_id: str | None, states: Collection[CampaignState]) -> list[ColumnElement[bool]]:
@@ -234,9 +232,8 @@ def _state() -> ColumnElement[str]:
 
 def _takeovers() -> list[ColumnElement[int | None]]:
     """The number of the open batch whose holders died most often in a row while sending, and how often they did."""
-    worst = select(Batch.number, Batch.takeovers).where(
-        Batch.campaign_id == Campaign.id, Batch.takeovers >= MANY_TAKEOVERS
-    )
+    mine = (Batch.campaign_id == Campaign.id, Batch.takeovers >= MANY_TAKEOVERS)
+    worst = select(Batch.number, Batch.takeovers).where(*mine)
     worst = worst.where(Batch.state != BatchState.DONE).order_by(Batch.takeovers.desc(), Batch.number).limit(1)
     return [worst.with_only_columns(column).scalar_subquery() for column in (Batch.number, Batch.takeovers)]
 
@@ -253,17 +250,3 @@ def _progress(row: AnyRow, stopped: Stops) -> Progress:
         )
     about: Any = (*facts, *counts, read_bounds(expected), version)
     return Progress(campaign_id, caller_id, state, reason, *about)
-
-
-def needing_attention(db: Database) -> Mapping[str, int]:
-    """Count by state the campaigns that rest, that the service itself has paused, or that failed within a day."""
-    with db.read() as connection:
-        return attention_needed(connection, db.clock(connection))
-
-
-def attention_needed(connection: Connection, now: int) -> Mapping[str, int]:
-    """Return what `needing_attention` does; `now` is in ms since 1970."""
-    failed = and_(Campaign.state == CampaignState.FAILED, Campaign.finished_at > now - RECENT)
-    stopped = and_(Campaign.state == CampaignState.PAUSED, Campaign.reason.not_in(BY_HAND))
-    query = select(Campaign.state, func.count()).where(or_(Campaign.state == CampaignState.RESTING, stopped, failed))
-    return dict(connection.execute(query.group_by(Campaign.state).order_by(Campaign.state.desc())).all())

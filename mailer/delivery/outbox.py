@@ -2,8 +2,7 @@
 
 A worker takes a batch by moving its `due_at` to the end of a lease and raising its `fence`. Every later write names
 that fence, so a worker that lost the lease can write nothing. A checkpoint is one commit: the outcomes of the messages
-just sent and the user ids about to be attempted. After a kill -9 the flight record says which of them are uncertain.
-Without one all of them are, and no others.
+just sent and the user ids about to be attempted. After a kill -9 a flight record says who is uncertain: all, without one.
 """
 
 from __future__ import annotations
@@ -60,18 +59,15 @@ class Outbox:
         recorders: Recorders | None = None,
         interception: Interception = EVERYBODY,
         observer: Observer = UNOBSERVED,
-        batch_ended: Callable[[Connection, int], None] = lambda _connection, _now: None,
+        batch_ended: Callable[[Connection, int], None] = lambda *_: None,
         cap: FrequencyCap | None = None,
     ) -> None:
         self._db, self._batch_ended, self._cap = db, batch_ended, cap
         self._recording = partial(recording, db, observer)
-        self._uncertain = uncertain
-        self._interception, addresses = interception, not interception.redirect_to
-        self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=addresses)
-        self._same_refusals = same_refusals
-        self._admission = admission or Admission()
-        self._recorders = recorders or Recorders()
-        self.lease = lease
+        self._interception, mine = interception, not interception.redirect_to
+        self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=mine)
+        self._uncertain, self._same_refusals, self.lease = uncertain, same_refusals, lease
+        self._admission, self._recorders = admission or Admission(), recorders or Recorders()
 
     def claim(self) -> Claim | None:
         """Take the batch whose turn it is; return None if none is due.
@@ -91,7 +87,7 @@ class Outbox:
                 if is_the_campaigns(error):
                     raise Unclaimable(choice.campaign_id) from error
                 raise
-            if claim is not None:
+            if claim:
                 recorder.keep()
                 return claim
         return None
@@ -112,9 +108,9 @@ class Outbox:
         nobody = recorder.write(claim, number=number)
         if not row.attempting:
             return claim
-        places = self._recorders.places_left(row.campaign_id, row.number, row.fence, row.checkpoint)
-        left = Left(STOPPED_WORKER, places, nobody)
-        theirs = claim if claim.version == 1 else replace(claim, version=0)
+        place = (row.campaign_id, row.number, row.fence, row.checkpoint)
+        left = Left(STOPPED_WORKER, self._recorders.places_left(*place), nobody)
+        theirs = claim if claim.version == 1 else replace(claim, version=0)  # nobody knows which text they had in hand
         return replace(self._settle(connection, theirs, row, now, outcomes, left), version=claim.version)
 
     def _settle(

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import BigInteger, Boolean, Connection, and_, bindparam, case, func, not_, or_, select
 from typing_extensions import override
 
-from mailer.campaigns.progress import attention_needed
+from mailer.campaigns.reports.attention import attention_needed
 from mailer.campaigns.stops import Planned, stops
 from mailer.delivery import turns
 from mailer.delivery.due_batch import PENDING

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mailer.campaigns import hold, progress
+from mailer.campaigns import hold
+from mailer.campaigns.reports.attention import needing_attention
 from mailer.campaigns.signing.needed import missing_keys
 from mailer.delivery import circuit_breaker
 from mailer.engines import Engine
@@ -79,7 +80,7 @@ class Health:
         return str(held) if held else None
 
     def _campaigns(self) -> str | None:
-        return ", ".join(f"{count} {state}" for state, count in progress.needing_attention(self.db).items()) or None
+        return ", ".join(f"{count} {state}" for state, count in needing_attention(self.db).items()) or None
 
     def _transport(self) -> str | None:
         try:
