@@ -203,18 +203,9 @@ def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) ->
         for counter in COUNTERS
     ]
     identity = (Campaign.id, Campaign.caller_id)
-    facts = (
-        Campaign.query[RECIPIENTS],
-        *_takeovers(),
-        Campaign.version,
-        *identity,
-        _state(),
-        Campaign.reason,
-        Campaign.subject,
-        Campaign.dry_run,
-        Campaign.priority,
-    )
-    query = select(*facts, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums, _left_by())
+    facts = (Campaign.query[RECIPIENTS], *_takeovers(), Campaign.version, *identity, _state(), Campaign.reason)
+    said = (Campaign.subject, Campaign.dry_run, Campaign.priority)
+    query = select(*facts, *said, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums, _left_by())
     return query.where(*_these(caller_id, states))
 
 

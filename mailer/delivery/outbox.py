@@ -2,7 +2,7 @@
 
 A worker takes a batch by moving its `due_at` to the end of a lease and raising its `fence`. Every later write names
 that fence, so a worker that lost the lease can write nothing. A checkpoint is one commit: the outcomes of the messages
-just sent and the user ids about to be attempted. After a kill -9 a flight record says who is uncertain: all, without one.
+just sent and the user ids about to be attempted. After a kill -9 the flight record says whom that leaves uncertain.
 """
 
 from __future__ import annotations
