@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -18,12 +19,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from kombu import Connection, Queue
+from kombu.asynchronous import Hub
 
 from app import build, create_app
 from mailer.cli import main
 from mailer.engines import engine_class
 from mailer.engines.celery.application import TASK, make_application, queue_of
 from mailer.engines.celery.doorbell import BrokerAway, Doorbell
+from mailer.engines.celery.worker import make_controller
 from mailer.errors import ConfigError
 from mailer.settings import Settings
 from mailer.storage.workers import Heartbeat, workers
@@ -201,6 +204,31 @@ def test_queue_on_rabbitmq_is_a_quorum_queue_and_another_is_refused() -> None:
         with pytest.raises(BrokerAway, match="inequivalent arg"):
             Doorbell(make_application(other), other).ring()
         classic.delete()
+
+
+def do_nothing() -> None:
+    """What a worker is asked to do that does nothing."""
+
+
+def test_message_that_redis_cannot_be_told_of_ends_the_connection(tmp_path: Path) -> None:
+    """Else it stays in hand for ever, and its worker, which takes so many at a time, asks for no other one."""
+    with closing(OwnRedis(tmp_path)) as broker:
+        settings = Settings(engine="celery", broker_url=broker.url)
+        application = make_application(settings)
+        with closing(Doorbell(application, settings)) as bell:
+            bell.ring()
+        consumer = make_controller(application, do_nothing, pool="solo").consumer
+        connection = application.connection_for_read()
+        message = queue_of(settings).bind(connection.channel()).get()
+        consumer.connection, consumer.hub = connection, Hub()
+        consumer.strategies = {
+            TASK: lambda _message, _payload, ack, *_: ack(logging.getLogger(), connection.connection_errors)
+        }
+        broker.close()
+        consumer.create_task_handler()(message)
+        with pytest.raises(connection.connection_errors):
+            next(consumer.hub.create_loop())
+        connection.collect()
 
 
 class Fire:

@@ -24,6 +24,8 @@ from mailer.engines.celery.doorbell import Ringer
 from mailer.engines.celery.task_process import TaskProcess
 from mailer.logs.configuration import adopt
 
+log = logging.getLogger(__name__)
+
 TASKS_LOOK_SECONDS = 2.0
 WITHOUT = dict.fromkeys(("without_gossip", "without_mingle", "without_heartbeat"), True)
 
@@ -93,6 +95,31 @@ class DoorbellConsumer(Consumer):
             "celery.worker.consumer.tasks:Tasks",
             "celery.worker.consumer.consumer:Evloop",
         )
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], object]:
+        """As Celery has it, but that a message which cannot be acknowledged ends the connection, and begins another.
+
+        Celery logs it and goes on. On Redis the message then counts as one in hand for ever. Nothing else on that
+        connection tells that the broker was away, so that a worker with its hands full would wait for ever.
+        """
+        handle, connection = super().create_task_handler(*args, **options), self.connection
+
+        def settling(settle: Callable[..., object]) -> Callable[..., None]:
+            def tried(_logger: logging.Logger, errors: tuple[type[Exception], ...], **how: Any) -> None:
+                try:
+                    settle(**how)
+                except errors as error:
+                    if self.connection is connection:
+                        raise
+                    log.info("a message of the connection before is left to its broker: %s", type(error).__name__)
+
+            return tried
+
+        def on_message(message: Any) -> object:
+            message.ack_log_error, message.reject_log_error = settling(message.ack), settling(message.reject)
+            return handle(message)
+
+        return on_message
 
 
 class SharedFlag:
