@@ -39,7 +39,7 @@ from transports.smtp.settings import SMTPSettings
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-LONG = {"operations.md", "engines.md"}  # half a minute of commands
+LONG = {"operations.md", "operating-a-week.md", "engines.md"}  # half a minute of commands
 SESSIONS = [
     pytest.param(page, marks=pytest.mark.ci if page.name in LONG else (), id=page.name)
     for page in PAGES
