@@ -392,7 +392,7 @@ def test_doctor_on_the_command_line(harness: Harness, tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_cell_that_starts_a_formula_is_neutralised(cell: str) -> None:
-    record = DeliveryRecord(cell, cell, "sent", 1, cell, START, None)
+    record = DeliveryRecord(cell, cell, "sent", 1, cell, START, None, "id@example.com")
     row = list(csv.reader(io.StringIO("".join(write_csv(COLUMNS, [cells(record)])), newline="")))[1]
     assert [row[0], row[1], row[4]] == [f"'{cell}"] * 3
     assert neutral("plain = text") == "plain = text"
