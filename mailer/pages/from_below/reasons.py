@@ -1,4 +1,4 @@
-"""Why a campaign or a part stands still, and settings and texts that are probably mistakes."""
+"""Why a campaign or a part stands still or begins later, and what is probably a mistake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ REASONS = (
     N_("paused by a person"),
     N_("paused by an operator"),
     N_("resumed by a person; was paused: %(reason)s"),
+    N_("its owner was deactivated"),
+    N_("%(people)s would receive it, and its caller expects %(count)s to %(all)s"),
+    N_("%(people)s would receive it, and its caller expects %(expected)s"),
+    N_("nobody"),
+    N_("1 person"),
+    N_("%(count)s people"),
+    N_("at most %(count)s"),
+    N_("at least %(count)s"),
+    N_("Nobody was to receive it."),
+    N_("campaign %(campaign)s failed: %(reason)s; `mailer campaigns retry-failed` goes on with it"),
+    N_("campaign %(campaign)s is paused: %(reason)s; `mailer campaigns resume` or `cancel`"),
+    N_("campaign %(campaign)s is %(reason)s; `mailer campaigns resume` or `cancel`"),
+    N_("campaign %(campaign)s ended with issues; `mailer campaigns show` counts them"),
     N_("all sending is %(state)s, by %(who)s"),
+    N_("all sending is %(state)s"),
     N_("held since %(when)s: %(quoted)s"),
     N_("the sender was refused: %(answer)s"),
     N_("the sender was refused %(count)s times in a row, last: %(answer)s"),
@@ -29,6 +43,12 @@ REASONS = (
     N_("closed until %(when)s"),
     N_("open"),
     N_("closed"),
+    N_("the send window is closed"),
+    N_("the day's quota is used up"),
+    N_("the quota is too small for it"),
+    N_("nothing was sent in the last weeks that it could be told by"),
+    N_("the transport fails: %(reason)s"),
+    N_("the transport fails"),
     N_("the transport gave an outcome for a message that it had not drawn, or gave one twice"),
     N_("the transport gave no outcome for %(count)s messages that it had drawn"),
     N_("the transport ended before it had drawn all messages"),
@@ -38,6 +58,7 @@ REASONS = (
     N_("ended: %(names)s"),
     N_("the thread that calls the workers has ended"),
     N_("the broker cannot be reached, and what is accepted waits: %(why)s"),
+    N_("no worker is running"),
     N_("no worker is running, and what is accepted waits"),
     N_("there is work to do, and no worker was seen in the last minute"),
     N_("the transport has not worked for %(count)s minutes: %(reason)s"),
@@ -57,6 +78,12 @@ REASONS = (
         "MAILER_SITE_URL is not https: %(url)s; mail programs then offer no one-click unsubscribing (RFC"
         " 8058), and whoever carries the traffic can read the links"
     ),
+    N_("MAILER_SECRET_KEY lacks the key %(key)s: %(what)s lead nowhere; add it behind the first"),
+    N_("unsubscribe links of up to 1 message, the last at %(when)s"),
+    N_("unsubscribe links of up to 1 message"),
+    N_("unsubscribe links of up to %(count)s messages, the last at %(when)s"),
+    N_("unsubscribe links of up to %(count)s messages"),
+    N_("unsubscribe links of an unknown number"),
     N_("%(name)s: everybody on this machine may read the file; chmod 600 it, or 640 with a group"),
     N_("%(name)s: there is no such setting%(meant)s"),
     N_('; did you mean "%(name)s"?'),
@@ -64,5 +91,9 @@ REASONS = (
     N_("[%(word)s] is no placeholder and goes out as it stands%(meant)s"),
     N_('No user has the field "%(name)s"%(meant)s'),
     N_("%(count)s more words in brackets are no placeholders."),
+    N_("Campaign %(campaign)s of %(who)s, accepted %(time)s, reaches most of the same people."),
+    N_("less than an hour ago"),
+    N_("%(count)s h ago"),
+    N_("%(count)s days ago"),
     N_("There are no users yet; `mailer users import FILE` brings them in."),
 )

@@ -6,6 +6,7 @@ import re
 
 from flask_babel import get_locale, gettext
 
+from mailer.pages.from_below.explanations import EXPLANATIONS
 from mailer.pages.from_below.queries import QUERIES
 from mailer.pages.from_below.reasons import REASONS
 from mailer.pages.from_below.refusals import REFUSALS
@@ -14,8 +15,9 @@ from mailer.pages.from_below.template import Template
 from mailer.pages.from_below.transports import TRANSPORTS
 from mailer.pages.words import WORDS
 
-SENTENCES = (*REFUSALS, *QUERIES, *REASONS, *TRANSPORTS, *REPLIES)
-SAID = frozenset({"action", "answer", "error", "meant", "most", "problem", "reason", "state", "what", "why", "words"})
+SENTENCES = (*REFUSALS, *QUERIES, *REASONS, *TRANSPORTS, *REPLIES, *EXPLANATIONS)
+SAID = frozenset({"action", "answer", "error", "expected", "meant", "means", "most", "people", "problem", "reason"})
+SAID |= {"state", "time", "unit", "what", "why", "words"}
 """The places in which another sentence of ours may stand. What stands in others, such as a name, is left as it is."""
 DEPTH = 5  # a sentence may quote another as its reason, and so on
 LONGEST = 4000  # characters; what is longer is not ours
