@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 from mailer.campaigns.revisions.edit import edit, revisions
 from mailer.errors import InvalidParams, InvalidState, MissingUnsubscribeLink
 from mailer.pages.campaigns.campaign import find
+from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import SignIns, signed_in, to_page
 
@@ -51,7 +52,7 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
             text = {"subject": _subject(typed["subject"]), "body": body}
             edit(parts.db, parts.settings, campaign_id, signed_in().caller.reach, **text, version=version)
         except REFUSED as error:
-            return show(campaign_id, typed, str(error), error.status)
+            return show(campaign_id, typed, translated(error.text), error.status)
         return to_page(f"campaigns/{campaign_id}")
 
 
