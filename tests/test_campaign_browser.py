@@ -87,10 +87,8 @@ def test_campaign_is_watched_without_loading_the_page_anew_paused_and_resumed(se
         browser.refresh()
         assert browser.execute_script("return document.querySelector('.counts dd').textContent") == stands
         links = [one.get_attribute("href") for one in browser.find_elements(By.CSS_SELECTOR, "#mend ~ .actions a")]
-        assert [one.partition("?")[2].partition("&")[2].partition("=")[0] for one in links if one] == [
-            "not-reached",
-            "reached",
-        ]
+        asked = [one.partition("?")[2].partition("&")[2].partition("=")[0] for one in links if one and "?" in one]
+        assert asked == ["not-reached", "reached"]
         press(browser, "Resume")
         await_state(browser, "completed")
         assert "100 of 100 sent" in browser.find_element(By.CSS_SELECTOR, ".summary").text

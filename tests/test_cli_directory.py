@@ -55,6 +55,8 @@ def test_audience_is_counted(run) -> None:
     assert [lines[0], *sorted(lines[1:6])] == ["count: 3", *sorted(left_out)]
     assert "User 0" in lines[-3]
     one = json.loads(run("audience", "--query", '{"_id": "u2"}', "--json").stdout)
+    estimate = {name: one.pop(name) for name in ("estimatedSeconds", "startsIn", "estimate")}
+    assert estimate["estimate"].startswith("cannot be told now")
     assert one == {
         "count": 1,
         **dict.fromkeys(("suppressed", "deactivated", "unsubscribed", "noAddress", "sharedAddress"), 0),
@@ -65,8 +67,9 @@ def test_audience_is_counted(run) -> None:
 
 def test_preview_says_for_whom_and_shows_the_text(run, tmp_path: Path) -> None:
     lines = preview(run, tmp_path, "--user", "u2").stdout.splitlines()
-    assert lines[:3] == ["user: u2", "subject: Hi User", ""]
-    assert lines[3].startswith("Hello User 2 http")
+    assert lines[:2] == ["user: u2", "subject: Hi User"]
+    assert (lines[2].partition(":")[0], lines[3]) == ("time", "")
+    assert lines[4].startswith("Hello User 2 http")
 
 
 def test_preview_prints_the_thing_alone(run, tmp_path: Path) -> None:

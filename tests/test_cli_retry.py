@@ -202,7 +202,7 @@ def test_service_that_comes_up_later_is_waited_for(service: Service, tmp_path: P
         servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", port), Front))
         servers[0].serve_forever()
 
-    timer = threading.Timer(3, come_up)
+    timer = threading.Timer(8, come_up)  # a busy machine takes some seconds to start the command
     timer.start()
     try:
         sent = shell.send("--everybody", "--retry-for", "1m")

@@ -150,7 +150,7 @@ def test_script_must_say_that_everyone_is_meant(shell: Shell) -> None:
 @pytest.mark.parametrize("more", [("--yes",), ("--everybody",), ("--query", '{"_id": "u1"}'), ("--query", "{}")])
 def test_script_that_says_who_is_meant_is_not_asked(shell: Shell, more: tuple[str, ...]) -> None:
     sent = shell.send(*more)
-    assert (sent.returncode, sent.stderr) == (0, "")
+    assert (sent.returncode, besides_overlaps(sent.stderr)) == (0, "")
     assert sent.stdout.startswith(f"_id: {shell.campaigns()[0]['_id']}\nstate: ")
 
 
@@ -170,10 +170,15 @@ def test_everybody_contradicts_a_query(shell: Shell) -> None:
     assert (refused.returncode, refused.stderr) == (2, "Error: --everybody and --query contradict each other\n")
 
 
+def besides_overlaps(told: str) -> str:
+    """Without the note of earlier campaigns of this file, which go to the same people."""
+    return re.sub(r"^Note: Campaign .* reaches most of the same people\.\n", "", told, flags=re.MULTILINE)
+
+
 def test_json_stays_json_and_the_id_comes_first_on_stderr(shell: Shell) -> None:
     sent = shell.send("--everybody", "--json", "--watch")
     campaign = json.loads(sent.stdout)
-    assert sent.stderr == f"_id: {campaign['_id']}\n"
+    assert besides_overlaps(sent.stderr) == f"_id: {campaign['_id']}\n"
     assert campaign["sent"] == 3
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 
 import click
 import requests
@@ -102,7 +103,7 @@ def send(
     if not (asks or dry_run or yes or everybody or whom):
         raise Misuse("without --query everyone receives it: say --everybody or --yes, since nobody can be asked here")
     with _interruptible("nothing was sent"):
-        _look(client, message, whom, asks=asks)
+        told = _look(client, message, whom, asks=asks)
     payload = {**message, "dryrun": dry_run, **whom, **expect, **({} if priority is None else {"priority": priority})}
     payload |= {"to": list(recipients)} if recipients else {}
     key = idempotency_key or (None if retry_for is None else new_key())
@@ -111,7 +112,7 @@ def send(
     patience = (retry_for or 0) / 1000
     with _interruptible(f"{LOST}: {LOOK}"):
         accepted = post(client, payload, key, patience)
-    _announce(accepted, as_json)
+    _announce(accepted, as_json, told)
     with _accepted(accepted.campaign_id):
         campaign_id = accepted.campaign_id
         campaign = watch(client, campaign_id, patience) if watching else client.campaign(campaign_id)
@@ -149,28 +150,30 @@ def _accepted(campaign_id: str) -> Iterator[None]:
         raise AcceptedWithIssues(error.format_message()) from error
 
 
-def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> None:
-    """Print what is probably a mistake and, if it `asks`, ask whether to send. Raises `Failure` for a no."""
+def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> list[str]:
+    """Print what is probably a mistake, and return it. If it `asks`, ask whether to send. Raises `Failure` for a no."""
     try:
         seen = client.audience(whom, subject=message["subject"], body=message["body"])
     except (Failure, requests.RequestException):
         if asks:
             raise
-        return  # the check is not required; what is wrong with the campaign, the POST's answer tells
-    print_notes(seen["warnings"])
+        return []  # the check is not required; what is wrong with the campaign, the POST's answer tells
+    notes: list[str] = seen["warnings"]
+    print_notes(notes)
     if not asks:
-        return
+        return notes
     if "estimate" in seen:
         begin = "How long it takes" if seen["estimatedSeconds"] is None else "It takes"
         click.echo(f"{begin} {printable(seen['estimate'])}.", err=True)
     people = "person" if seen["count"] == 1 else "people"
     if not click.confirm(f"Send to {seen['count']:,} {people}?", err=True):
         raise Failure("nothing was sent")
+    return notes
 
 
-def _announce(accepted: Accepted, as_json: bool) -> None:
+def _announce(accepted: Accepted, as_json: bool, told: Sequence[str]) -> None:
     click.echo(f"_id: {accepted.campaign_id}", err=as_json)
-    if accepted.warning:
-        print_notes([accepted.warning])
+    new = reduce(lambda text, note: text.replace(note, ""), told, accepted.warning)  # its sentences stand in one line
+    print_notes([" ".join(new.split())] if new.strip() else [])
     if accepted.replayed:
         print_notes(["It is the campaign that was accepted before; nobody gets it twice."])
