@@ -31,7 +31,7 @@ SCRIPT += "<img src=x onerror=\"parent.location = 'about:blank'\"> [unsubscribe]
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service that sends a hundred messages in some seconds."""
-    made = Service(tmp_path, transport=f"file:{tmp_path}/mail?rate=20/second", checkpoint=5)
+    made = Service(tmp_path, transport=f"file:{tmp_path}/mail?rate=12/second", checkpoint=5)
     with made.db.write() as connection:
         domains = ["example.com", "example.org", "a-very-long-name-of-a-department.example"]
         rows = [user_row(n, email=f"user{n:05d}@{domains[n % 3]}") for n in range(100)]

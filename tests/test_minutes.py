@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,7 +132,8 @@ class Crew:
 
     def work(self, number: int) -> None:
         parts = (self.harness.outbox, self.harness.transport, self.harness.deliverer._links, self.harness.settings)
-        deliverer = Deliverer(*parts, self.harness.deliverer._template, self.observer)
+        template_of = partial(self.harness.deliverer._template, _version=1)
+        deliverer = Deliverer(*parts, template_of, self.observer)
         try:
             for turn in range(40):
                 if turn % 9 == number:

@@ -270,8 +270,8 @@ def test_parameter_that_is_not_known_is_400_and_named(service: Service, headers:
     campaign = service.post(headers, dryrun=True).headers["Location"].rpartition("/")[2]
     url = "/api/v1/mailer/" + path.format(id=campaign)
     assert service.get(url, headers).status_code == 200
-    answer = service.get(f"{url}?userId=user00001", headers)
-    assert (answer.status_code, answer.json()["details"]["field"]) == (400, "userId")
+    answer = service.get(f"{url}?surprise=user00001", headers)
+    assert (answer.status_code, answer.json()["details"]["field"]) == (400, "surprise")
     twice = service.get(f"{url}?count=1&count=2", headers)
     assert (twice.status_code, twice.json()["details"]["field"]) == (400, "count")
 
