@@ -14,7 +14,8 @@ from mailer.audience.earlier import Earlier, narrowed
 from mailer.callers.tokens import SEND_MAIL, Tokens
 from mailer.campaigns import control
 from mailer.campaigns.accept import accept
-from mailer.campaigns.checks.overlap import CAMPAIGNS, RECENT, overlapping
+from mailer.campaigns.checks import overlap
+from mailer.campaigns.checks.overlap import CAMPAIGNS, RECENT, Overlaps
 from mailer.campaigns.draft import Draft
 from mailer.errors import QueryTimeout
 from mailer.settings import Settings
@@ -43,7 +44,7 @@ def harness(db: Database, add_users) -> Harness:
 def said(harness: Harness, query: Mapping[str, Any]) -> list[str]:
     """The ids in the warnings about a campaign that is just accepted."""
     campaign_id = harness.accept(query)
-    return [one.split()[1] for one in overlapping(harness.db, query, campaign_id)]
+    return [one.split()[1] for one in Overlaps(harness.db).beside(query, campaign_id)]
 
 
 def test_open_or_recent_campaign_of_anybody_for_the_same_people_is_named(harness: Harness) -> None:
@@ -53,7 +54,7 @@ def test_open_or_recent_campaign_of_anybody_for_the_same_people_is_named(harness
         connection.execute(update(Campaign).values(caller_id="somebody-else"))
     harness.now += 3 * 60 * 60 * 1000
     assert said(harness, NEWS) == [first]
-    (told,) = overlapping(harness.db, NEWS, harness.campaign_id)
+    (told,) = Overlaps(harness.db).beside(NEWS, harness.campaign_id)
     assert told == f"Campaign {first} of somebody-else, accepted 3 h ago, reaches most of the same people."
     harness.run()
     assert first in said(harness, NEWS)  # also once it is over
@@ -74,8 +75,8 @@ def test_campaign_for_a_few_is_warned_of_a_larger_one_and_not_the_other_way_roun
 
 def test_campaign_that_follows_another_is_not_warned_of_it(harness: Harness) -> None:
     first = harness.accept(NEWS)
-    assert overlapping(harness.db, narrowed(NEWS, None, Earlier(first))) == ()
-    assert overlapping(harness.db, NEWS) != ()
+    assert Overlaps(harness.db).beside(narrowed(NEWS, None, Earlier(first))) == ()
+    assert Overlaps(harness.db).beside(NEWS) != ()
 
 
 def test_dry_runs_and_old_and_cancelled_campaigns_are_left_out(harness: Harness) -> None:
@@ -90,7 +91,7 @@ def test_dry_runs_and_old_and_cancelled_campaigns_are_left_out(harness: Harness)
 def test_old_campaign_that_is_still_open_counts(harness: Harness) -> None:
     old = harness.accept(NEWS)
     harness.now = START + 3 * RECENT
-    (told,) = overlapping(harness.db, NEWS, harness.accept(NEWS))
+    (told,) = Overlaps(harness.db).beside(NEWS, harness.accept(NEWS))
     assert told.startswith(f"Campaign {old} of user00000, accepted 3 days ago")
 
 
@@ -98,20 +99,28 @@ def test_campaign_for_single_people_looks_for_nothing(harness: Harness, monkeypa
     harness.accept()
     monkeypatch.setattr(harness.db, "read", lambda **_limit: pytest.fail("it reads"))
     for query in ({"_id": "user00001"}, {"username": {"$in": ["a"]}}, {"emails.address": "a@example.com"}):
-        assert overlapping(harness.db, query) == ()
+        assert Overlaps(harness.db).beside(query) == ()
+
+
+def test_what_two_queries_share_is_known_for_a_minute(harness: Harness, monkeypatch) -> None:
+    harness.accept(NEWS)
+    overlaps = Overlaps(harness.db)
+    first = overlaps.beside(NEWS)
+    monkeypatch.setattr(overlap, "_shares_most", lambda *_: pytest.fail("it asks again"))
+    assert overlaps.beside(NEWS) == first != ()
 
 
 def test_only_the_newest_are_compared_and_what_takes_too_long_is_left(harness: Harness, monkeypatch) -> None:
     for _ in range(CAMPAIGNS + 2):
         harness.now += 1
         harness.accept(NEWS)
-    assert len(overlapping(harness.db, NEWS)) == CAMPAIGNS
+    assert len(Overlaps(harness.db).beside(NEWS)) == CAMPAIGNS
 
     def late(**_limit: object) -> Any:
         raise QueryTimeout(0.5)
 
     monkeypatch.setattr(harness.db, "read", late)
-    assert overlapping(harness.db, NEWS) == ()
+    assert Overlaps(harness.db).beside(NEWS) == ()
 
 
 def test_answer_of_the_post_has_the_warning_and_a_repeat_has_none(tmp_path: Path, add_users) -> None:

@@ -14,7 +14,7 @@ from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.api.submissions import Submissions
 from mailer.callers.tokens import SEND_MAIL
 from mailer.campaigns.checks.lint import about_placeholders
-from mailer.campaigns.checks.overlap import overlapping
+from mailer.campaigns.checks.overlap import Overlaps
 from mailer.campaigns.draft import Draft
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
@@ -67,6 +67,7 @@ def make_blueprint(
 ) -> Blueprint:
     """The endpoint that the service exists for. `observer` is told of each campaign that is accepted."""
     submissions = Submissions(db, settings, engine, observer)
+    overlaps = Overlaps(db)
     blueprint = ApiBlueprint("Mailer", __name__, url_prefix="/api/v1")
 
     @blueprint.route("/mailer", methods=["POST"])
@@ -90,7 +91,7 @@ def make_blueprint(
         headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}"}
         if accepted.replayed:
             return {"success": True}, {**headers, **warning_header(draft), "Idempotent-Replayed": "true"}
-        same = () if draft.dry_run else overlapping(db, draft.query, accepted.campaign_id)
+        same = () if draft.dry_run else overlaps.beside(draft.query, accepted.campaign_id)
         return {"success": True}, {**headers, **warning_header(draft, same)}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
