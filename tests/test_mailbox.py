@@ -56,9 +56,11 @@ def letter(number: int = 0, campaign_id: str = "c1", **fields: str) -> Message:
     return Message(message_id, "news@example.com", made["To"].addresses[0].addr_spec, content)
 
 
-def fill(db: Database, messages: Sequence[Message], *, keep: int = 10_000, at_once: int = 10) -> None:
-    """Have the messages arrive, some at a time, each time a millisecond later."""
-    clock, times = db.clock, count(1_700_000_000_000)
+def fill(
+    db: Database, messages: Sequence[Message], *, keep: int = 10_000, at_once: int = 10, at: int = 1_700_000_000_000
+) -> None:
+    """Have the messages arrive, some at a time, each time a millisecond later, from `at` on (ms since 1970)."""
+    clock, times = db.clock, count(at)
     db.clock = lambda _connection: next(times)
     store = MailboxStore(db, keep)
     for begin in range(0, len(messages), at_once):
