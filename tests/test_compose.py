@@ -596,6 +596,16 @@ def test_campaign_is_confirmed_and_sent_once(client: FlaskClient, any_db: Databa
     assert "More" in late.text
 
 
+def test_page_that_asks_names_another_campaign_for_the_same_people(client: FlaskClient, any_db: Database) -> None:
+    first = begun(client)
+    assert "most of the same people" not in client.get(f"/mailer/{first.path}/send").text
+    fields = {"form": first.fields["form"], "version": "1", "people": "3", "typed": "3"}
+    assert client.post(f"/mailer/{first.path}/send", data=fields).status_code == 303
+    (sent,) = campaigns(any_db)
+    asked = client.get(f"/mailer/{begun(client).path}/send").text
+    assert f"Campaign {sent.id} of user00000, accepted less than an hour ago, reaches most of the same people." in asked
+
+
 def test_two_clicks_at_once_send_once(client: FlaskClient, any_db: Database) -> None:
     page = begun(client, query='{"username": "user00001"}')
     confirmed(client, page)

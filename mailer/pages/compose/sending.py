@@ -12,6 +12,7 @@ from flask_babel import gettext
 from mailer.audience.bounds import bounds_of
 from mailer.audience.preview import Audience
 from mailer.campaigns import saved_drafts
+from mailer.campaigns.checks.overlap import Overlaps
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.estimates.estimate import Estimate
 from mailer.campaigns.saved_drafts import DraftSent, Saved
@@ -127,6 +128,7 @@ def _confirm_page(pages: ComposePages, asked: Confirmation, problem: str = "", s
         "asked": asked,
         "problem": problem,
         "estimate": _estimate(pages, asked),
+        "overlaps": () if asked.audience is None else Overlaps(pages.parts.db).beside(asked.draft.query),
         "must_type": _must_type(pages, asked),
         "checks": [one for one in pages.checks(asked.saved.typed) if one.sentences],
     }
