@@ -226,7 +226,7 @@ def test_message_that_redis_cannot_be_told_of_ends_the_connection(tmp_path: Path
         }
         broker.close()
         consumer.create_task_handler()(message)
-        with pytest.raises(connection.connection_errors):
+        with closing(consumer.hub), pytest.raises(connection.connection_errors):
             next(consumer.hub.create_loop())
         connection.collect()
 
