@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 from mailer.campaigns import invariants
 from mailer.campaigns.control import retry_failed
 from mailer.errors import ConfigError
+from mailer.pacing.domain_slots import DomainSlots
 from mailer.settings import Settings, domain_rates
 from mailer.storage.database import Database, database_time
 from mailer.storage.models import Batch, BatchState, Delivery, User
@@ -343,3 +344,16 @@ def test_real_time_passes_between_groups(db: Database) -> None:
     # how late a busy machine notes it does not matter
     assert all(at - began >= number // 5 * 0.5 - 0.3 for number, at in enumerate(domain))
     assert max(at for one, at in times.items() if "a.example" in one) < domain[-1]
+
+
+def test_worker_whose_time_is_old_takes_no_slots_twice(db: Database) -> None:
+    """It read the time, waited for another worker's transaction, and finds a next slot that is further than a group."""
+    people(db, "gmail.com")
+    paced(db).accept()
+    slots = DomainSlots(dict(RATES))
+    now = 1_000_000
+    with db.write() as connection:
+        slots.register(connection, ["gmail.com"])
+        assert slots.take(connection, "gmail.com", now) == 5
+        assert [slots.take(connection, "gmail.com", now - late) for late in (0, 1, 40, 3000)] == [0] * 4
+        assert slots.take(connection, "gmail.com", now - 3_600_000) == 5, "by a clock that was an hour ahead"

@@ -19,6 +19,7 @@ from transports.slots import Block, Limits, hand_out
 
 GROUP = 500.0  # ms; so long a domain waits after the messages of one claim
 MAX_PER_CLAIM = 50  # messages in one claim
+STALE = 10_000.0  # ms by which a worker's time may be old, as it was read before the worker waited for the count
 _PREFIX = "domain "
 # every claim runs it
 _KNOWN = Statement(lambda _kind: select(SlotCount.key, SlotCount.next_at_us).where(SlotCount.key.startswith(_PREFIX)))
@@ -62,6 +63,6 @@ class DomainSlots:
         return block.count
 
     def _wait(self, domain: str, next_at: float, now: int) -> float:
-        longest = max(GROUP, self._rates.get(domain, 0.0))
-        # what is later than after one group was recorded with another rate, or by a clock that was wrong
+        longest = max(GROUP, self._rates.get(domain, 0.0)) + STALE
+        # what is much later than after one group was recorded with another rate, or by a clock that was wrong
         return max(0.0, next_at - now) if domain in self._rates and next_at - now <= longest else 0.0
