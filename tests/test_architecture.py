@@ -12,7 +12,6 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/audit/retention.py",
     "mailer/api/mailpit/routes.py",
     "mailer/api/requests/uploads.py",
-    "mailer/bounces/report.py",
     "mailer/campaigns/recovery/restored.py",
     "mailer/campaigns/reports/attention.py",
     "mailer/cli/commands/audience.py",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from transports.base import About
 
@@ -36,3 +38,18 @@ class Report:
     message_id: str | None = None  # of the returned message, without brackets
     at: int | None = None  # when it happened, in ms since 1970; None: the report does not say
     source: str = "mail"  # or the provider's name
+
+
+class Recorded(NamedTuple):
+    """What became of some reports, each counted once."""
+
+    bounced: int = 0
+    complained: int = 0
+    unsubscribed: int = 0
+    delayed: int = 0  # nothing to record yet
+    repeated: int = 0  # known already: nothing has changed
+    unknown: int = 0  # of no message of ours, or forged: nothing has changed
+
+
+# Compares reports with what was sent, and records those that are true, in one transaction.
+Record = Callable[[Sequence[Report]], Recorded]
