@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from mailer.api.errors import protect, register_errors
-from mailer.api.guard import ConcurrencyLimit, tell_rates
+from mailer.api.guard import ConcurrencyLimit
 from mailer.api.openapi import service_version
-from mailer.api.registration import ApiParts, add_api
+from mailer.api.registration import ApiParts, SynchronousFlask, add_api
 from mailer.api.requests.bodies import WholeBodies
 from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
@@ -179,7 +179,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or settings_with_warnings()
     services = build(settings, role="web")
     services.keys.register()
-    app = Flask(__name__, static_folder=None)
+    app = SynchronousFlask(__name__, static_folder=None)
     app.extensions["mailer"] = services
     _configure(app, settings)
     callers = callers_for(settings, services.db, services.tokens)
@@ -201,7 +201,6 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # fields stay in the order of the documentation
     register_errors(app)
     protect(app)
-    tell_rates(app)
     tell_requests(app)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, g, jsonify
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
@@ -74,19 +74,18 @@ def register_errors(app: Flask) -> None:
 
 
 def protect(app: Flask) -> None:
-    """Add headers to every answer: no guessing of its type, no framing, no loading. A page sets a policy of its own."""
+    """Add headers to every answer: no guessing of its type, no framing, no loading. A page sets a policy of its own.
+
+    What is left of the caller's rate (`g.rate_headers`) is added at once with them, which costs every request less.
+    """
 
     @app.after_request
     def add(answer: Response) -> Response:
-        add_absent(answer, PROTECTION)
+        present = {name.lower() for name, _ in answer.headers}
+        for name, value in (PROTECTION | g.get("rate_headers", {})).items():
+            if name.lower() not in present:
+                answer.headers.add(name, value)
         return answer
-
-
-def add_absent(answer: Response, headers: Mapping[str, str]) -> None:
-    """Add those of `headers` that the answer does not have: what `setdefault` does, in a third of the time."""
-    for name, value in headers.items():
-        if name not in answer.headers:
-            answer.headers.add(name, value)
 
 
 def envelope(text: str, kind: str, details: dict[str, Any], status: int) -> Response:

@@ -8,10 +8,9 @@ from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import Flask, Response, g, request
+from flask import g, request
 from flask_smorest import Blueprint
 
-from mailer.api.errors import add_absent
 from mailer.api.requests.bodies import read_whole
 from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.client_address import TrustedProxies
@@ -156,15 +155,6 @@ def _documented(view: Callable[..., Any], *, limited: bool, security: Security |
         notes["security"] = security
     documented: Callable[..., Any] = Blueprint.doc(**notes)(view)
     return documented
-
-
-def tell_rates(app: Flask) -> None:
-    """Add the headers that tell what is left of the caller's rate to every answer."""
-
-    @app.after_request
-    def tell(answer: Response) -> Response:
-        add_absent(answer, g.get("rate_headers", {}))
-        return answer
 
 
 def _check_request(view: Callable[..., Any], *, streams: bool) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask
+from typing_extensions import override
 
 from mailer.api import health
 from mailer.api.errors import EnvelopeApi
@@ -55,6 +58,14 @@ class ApiParts:
     directory_reads: ConcurrencyLimit
     operation: Operation
     field_values: KnownFieldValues
+
+
+class SynchronousFlask(Flask):
+    """Flask without async views, of which there are none here: it need not ask each function whether it is one."""
+
+    @override
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
 
 
 def add_api(app: Flask, parts: ApiParts) -> None:

@@ -72,10 +72,10 @@ def show_errors_as_pages(blueprint: Blueprint, prefix: str, error_page: Callable
 
     @blueprint.after_app_request
     def replace(answer: Response) -> Response:
-        below = request.path.startswith(prefix) or request.path == prefix.rstrip("/")
-        if request.path.startswith(FOR_PROGRAMS):
+        if answer.status_code < HTTPStatus.BAD_REQUEST or MARK in answer.headers:
             return answer
-        if not below or answer.status_code < HTTPStatus.BAD_REQUEST or MARK in answer.headers:
+        below = request.path.startswith(prefix) or request.path == prefix.rstrip("/")
+        if not below or request.path.startswith(FOR_PROGRAMS):
             return answer
         page = error_page(answer)
         page.headers.update({name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -38,6 +39,11 @@ class RequestIds:
             raise
 
 
+@lru_cache(maxsize=512)  # of the rules of one app
+def _without_converters(rule: str) -> str:
+    return _CONVERTER.sub("<", rule)
+
+
 def tell_requests(app: Flask) -> None:
     """Put the id into every answer, and leave for the access log which view answered, for whom and about what."""
 
@@ -45,7 +51,7 @@ def tell_requests(app: Flask) -> None:
     def tell(answer: Response) -> Response:
         facts = request.environ.get(FACTS, {})
         if request.url_rule is not None:
-            facts["route"] = _CONVERTER.sub("<", request.url_rule.rule)
+            facts["route"] = _without_converters(request.url_rule.rule)
         caller = g.get("caller")
         facts["caller"] = caller.user_id if caller else ""
         facts["campaign"] = (request.view_args or {}).get("campaign_id", "")
