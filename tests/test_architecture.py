@@ -12,6 +12,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/audit/retention.py",
     "mailer/api/mailpit/routes.py",
     "mailer/api/requests/uploads.py",
+    "mailer/callers/revocation.py",
     "mailer/campaigns/recovery/restored.py",
     "mailer/campaigns/reports/attention.py",
     "mailer/cli/commands/audience.py",

@@ -59,6 +59,8 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", "/mailer/sign-in"): "a session is a row of its own",
     ("POST", "/mailer/sign-in/<link>"): "in the log: test_login_links.py",
     ("POST", "/mailer/readmit"): "in the log as by the API: test_readmission.py",
+    **{("POST", f"/mailer/system/credentials/{action}"): "in the log as by the API" for action in ("revoke", "forget")},
+    ("POST", "/mailer/system/handing-over"): "in the log as by the API: test_credentials.py",
     **{("POST", f"/mailer/system/{action}"): "in the log: test_system_page.py" for action in ("hold", "release")},
     ("POST", "/mailer/sign-out"): "a session is a row of its own",
     ("POST", "/mailer/mailbox/delete"): "in the log as by the API: test_mailbox_pages.py",
@@ -95,6 +97,18 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
             {"json": {"from": "user00000", "to": "service:desk"}},
             Act.TRANSFER_CAMPAIGNS,
             "user00000",
+        ),
+        ("POST", f"{API}/tokens:revoke"): (
+            f"{API}/tokens:revoke",
+            {"json": {"user": "service:old"}},
+            Act.REVOKE_TOKEN,
+            "service:old",
+        ),
+        ("POST", f"{API}/signing-keys:forget"): (
+            f"{API}/signing-keys:forget",
+            {"json": {"fingerprint": "ab" * 8}},
+            Act.FORGET_KEY,
+            "ab" * 8,
         ),
         ("POST", "/api/v1/mailer.unsubscribe"): (
             "/api/v1/mailer.unsubscribe",
@@ -182,6 +196,8 @@ def test_every_request_that_changes_something_is_in_the_log(app: Flask, add_user
         from mailer.storage.models import Wish
 
         connection.execute(insert(Wish).values(**kept, source="x"))
+        connection.execute(insert(SigningKey).values(fingerprint="ab" * 8, known_at=1, messages=0))
+    Tokens(db).create_for_service("old", ["send-mail"])
     token = Tokens(db).create_for_service("desk", PERMISSIONS)
     headers = {"X-User-Id": "service:desk", "X-Auth-Token": token, "X-Forwarded-For": CLIENT}
     changing = ("POST", "PUT", "PATCH", "DELETE")

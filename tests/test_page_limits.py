@@ -39,6 +39,8 @@ def client(any_db: Database, add_users: Callable[..., list[str]]) -> FlaskClient
         ("mailbox/", ("send-mail", "manage-campaigns")),
         ("system", ("manage-campaigns", "view-audit-log")),
         ("system/settings", ("manage-campaigns",)),
+        ("system/handing-over", ("manage-campaigns",)),
+        ("system/credentials", ("manage-campaigns", "manage-users")),
         ("system/audit-log", ("view-audit-log",)),
     ],
 )

@@ -157,7 +157,16 @@ def test_german_fits_on_a_phone(service: Service, tmp_path: Path) -> None:
         connection.execute(update(User).values(document={"language": "de"}))
     with chromium(tmp_path) as browser:
         enter(browser, service, *PERMISSIONS)
-        for path in ("", "system", "system/events", "system/settings", "system/audit-log", "nowhere"):
+        for path in (
+            "",
+            "system",
+            "system/events",
+            "system/settings",
+            "system/audit-log",
+            "system/credentials",
+            "system/handing-over",
+            "nowhere",
+        ):
             browser.get(f"{service.url}/mailer/{path}")
             assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "de"
             look(browser)

@@ -18,6 +18,7 @@ from mailer.api.resources import (
     audience,
     campaigns,
     control,
+    credentials,
     mailer,
     operators,
     people,
@@ -96,6 +97,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         people.make_blueprint(db, guard, merge=settings.merge_addresses, window=settings.send_window),
         control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),
         operators.make_blueprint(db, guard, engine),
+        credentials.make_blueprint(db, guard, parts.links.fingerprints),
         status.make_blueprint(guard, parts.operation),
         timeline.make_blueprint(guard, parts.operation),
     ):

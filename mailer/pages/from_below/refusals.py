@@ -55,6 +55,13 @@ REFUSALS = (
         "The campaign %(campaign)s is not over, and has the address in what it says or as its sender. "
         "Cancel it, or wait until it has ended."
     ),
+    N_("No token has such a digest."),
+    N_("There is no key with the fingerprint %(fingerprint)s."),
+    N_("This key is in MAILER_SECRET_KEY; take it out there first."),
+    N_("from: Nobody called %(name)s has a campaign."),
+    N_("to: There is no user and no service called %(name)s."),
+    N_("to: The user %(name)s is inactive."),
+    N_("to: Is the one who has the campaigns already."),
     N_("There is no such draft."),
     N_("The draft was changed elsewhere."),
     N_("The draft was sent."),

@@ -7,12 +7,11 @@ from dataclasses import asdict
 
 import click
 
+from mailer.callers import revocation
 from mailer.callers.tokens import MAX_LABEL, PERMISSIONS, TokenInfo, Tokens, service_id
 from mailer.cli.database import id_of, open_database
-from mailer.cli.failures import Failure
 from mailer.cli.options import duration
 from mailer.cli.output import moment, print_json, print_notes, print_rows, spelled
-from mailer.directory.documents import SERVICE_PREFIX
 from mailer.ownership.leaving import SHOWN_DIGEST
 from mailer.text import is_one_line
 
@@ -104,12 +103,5 @@ def revoke(digest: str | None, user: str | None) -> None:
     if (digest is None) == (user is None):
         raise click.UsageError("one of DIGEST and --user is needed")
     with open_database() as db:
-        tokens_there = Tokens(db)
-        if user is not None:
-            known = user if user.startswith(SERVICE_PREFIX) else id_of(db, user)
-            revoked = tokens_there.revoke_all(known)
-        else:
-            revoked = tokens_there.revoke(str(digest))
-    if not revoked:
-        raise Failure("no token has such a digest" if user is None else f"{user} has no token")
+        revoked = revocation.revoke(db, digest=digest, user=user)
     click.echo(f"revoked: {revoked}")
