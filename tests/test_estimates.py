@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from app import create_app
 from mailer.callers.tokens import Tokens
@@ -158,17 +158,61 @@ def test_rate_slows_down_and_does_not_speed_up(quick: Database) -> None:
     assert estimated(quick, url="file:///tmp?rate=5000/second").estimated_seconds == 10
 
 
-def test_best_minute_of_a_long_campaign_counts(db: Database) -> None:
-    """It rested for hours, which says nothing of how fast it is."""
+def by_minute(db: Database, name: str, *tried: int) -> None:
+    """So many were tried in each of the last minutes, the last of which has begun; half of them failed."""
+    last = START - START % MINUTE
+    rows = [
+        {"campaign_id": name, "minute": last - MINUTE * ago, "part": part, **NOTHING, what: number // 2}
+        for ago, number in enumerate(reversed(tried))
+        for part, what in enumerate(("sent", "failed"))
+    ]
+    with db.write() as connection:
+        connection.execute(insert(CampaignMinute), rows)
+
+
+def test_usual_minute_of_a_long_campaign_counts(db: Database) -> None:
+    """It rested for hours, which says nothing of how fast it is, and neither does one quick minute."""
     Harness(db)
     worker(db)
-    ended(db, "long", sent=12_000, seconds=50)
     campaign(db, "slow", 12_000, 12_000, state="completed", started_at=START - 10**7, finished_at=START)
-    minutes = [{"campaign_id": "slow", "minute": START - START % MINUTE, "part": part} for part in (0, 1)]
-    with db.write() as connection:
-        connection.execute(insert(CampaignMinute), [{**one, **NOTHING, "sent": 15_000} for one in minutes])
+    by_minute(db, "slow", 10, 6000, 0, 90_000, 3000, 6000, 20)
 
-    assert estimated(db, 1000).estimated_seconds == 2  # 500 a second
+    assert estimated(db, 1000).estimated_seconds == 10
+
+
+def test_small_campaign_says_nothing_of_a_large_one(quick: Database) -> None:
+    ended(quick, "f-slow", sent=3000, seconds=300)
+    ended(quick, "g-tiny", sent=25, seconds=0.05)
+
+    assert estimated(quick, 2000).estimated_seconds == 200
+    assert estimated(quick, 100).estimated_seconds == 1  # 500 a second, as the last one
+    assert estimated(quick, 1_000_000).estimated_seconds == 100_000  # the largest, if none is so large
+
+
+def test_latest_of_comparable_campaigns_counts_whether_it_was_quicker_or_slower(quick: Database) -> None:
+    for name, seconds, expected in (("f", 100, 100), ("g", 2, 2), ("h", 500, 500)):
+        ended(quick, name, sent=1000, seconds=seconds)
+        assert estimated(quick).estimated_seconds == expected
+
+
+def test_what_is_sent_now_counts_before_all_that_was(quick: Database) -> None:
+    """`START` is 20 seconds into its minute; this one began in the minute before."""
+    campaign(quick, "now", 5000, 2000, started_at=START - 80_000)
+    by_minute(quick, "now", 1500, 500)
+
+    assert (
+        estimated(quick, 25).words == "about 2 s, beside one other campaign of 3,000"
+    )  # 25 a second, and half of them
+
+
+def test_failures_take_time_like_what_was_sent(db: Database) -> None:
+    Harness(db)
+    worker(db)
+    ended(db, sent=0, seconds=10)
+    with db.write() as connection:
+        connection.execute(update(Batch).values(planned=1000, failed=1000))
+
+    assert estimated(db, 100).estimated_seconds == 1
 
 
 def test_used_up_quota_goes_on_tomorrow(quick: Database) -> None:

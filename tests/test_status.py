@@ -99,9 +99,11 @@ def test_pace_follows_from_the_last_minutes(harness: Harness) -> None:
     assert (look(harness.db).per_minute, look(harness.db).campaigns[0].seconds_left) == (0, None)
     harness.now += MINUTE - START % MINUTE  # a minute begins
     harness.deliverer.run_next(lambda: False)
-    harness.now += 2 * MINUTE
+    harness.now += 2 * MINUTE - 1
     seen = look(harness.db)
     assert (seen.per_minute, seen.campaigns[0].seconds_left) == (5, 180)
+    harness.deliverer.run_next(lambda: False)
+    assert look(harness.db).campaigns[0].seconds_left == 30, "as fast as lately: ten in two minutes, and five more"
     hold(harness.db, "for how long, nobody knows")
     assert look(harness.db).campaigns[0].seconds_left is None
     release(harness.db)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from mailer.campaigns.reports.attention import needing_attention
 from mailer.campaigns.stops import Stops, stops
 from mailer.delivery.circuit_breaker import Tripped
 from mailer.delivery.due_batch import PENDING
-from mailer.delivery.minutes import MINUTE
+from mailer.delivery.minutes import MINUTE, elapsed, lately
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import (
@@ -30,7 +31,6 @@ from mailer.storage.models.states import UNFINISHED
 
 SHOWN = 1000  # open campaigns that are looked at one by one, the oldest first
 LONG = 5 * 60_000  # ms for which a transport may be away before a person is called
-PACE_MINUTES = 5  # over which the pace is taken
 FAILURES = 3  # in a row, before a person is called about a task
 
 KINDS = ("due", "later", "in_hand", "held_up")  # of open batches
@@ -136,18 +136,12 @@ def _due_by_priority(connection: Connection, now: int) -> dict[str, int]:
     return {priority.value: found[priority.value] for priority in Priority if priority.value in found}
 
 
-def _since(now: int) -> int:
-    """From when on the pace is taken: a whole minute, four to five minutes ago."""
-    return now - now % MINUTE - (PACE_MINUTES - 1) * MINUTE
-
-
 def _per_minute(connection: Connection, now: int) -> int:
-    since = _since(now)
-    lately = or_(Campaign.state.in_(UNFINISHED), Campaign.finished_at >= since)
-    query = select(func.coalesce(func.sum(CampaignMinute.sent), 0), func.min(CampaignMinute.minute)).where(
-        CampaignMinute.minute >= since, CampaignMinute.campaign_id.in_(select(Campaign.id).where(lately))
-    )
-    sent, first = connection.execute(query).one()
+    since = lately(now)
+    recent = or_(Campaign.state.in_(UNFINISHED), Campaign.finished_at >= since)
+    counts = (func.coalesce(func.sum(CampaignMinute.sent), 0), func.min(CampaignMinute.minute))
+    query = select(*counts).join(Campaign, Campaign.id == CampaignMinute.campaign_id)
+    sent, first = connection.execute(query.where(CampaignMinute.minute >= since, recent)).one()
     return 0 if first is None else round(int(sent) * MINUTE / max(now - first, MINUTE))
 
 
@@ -158,22 +152,28 @@ def _open_campaigns(connection: Connection, now: int, stopped: Stops) -> Iterato
         for each in (Batch.planned, final, Batch.sent)
     ]
     recorded = CampaignMinute.sent + CampaignMinute.failed + CampaignMinute.skipped
-    lately = (CampaignMinute.campaign_id == Campaign.id, CampaignMinute.minute >= _since(now))
+    mine = (CampaignMinute.campaign_id == Campaign.id, CampaignMinute.minute >= lately(now))
     sums += [
-        select(each).where(*lately).scalar_subquery() for each in (func.sum(recorded), func.min(CampaignMinute.minute))
+        select(each).where(*mine).scalar_subquery() for each in (func.sum(recorded), func.min(CampaignMinute.minute))
     ]
     facts = (Campaign.id, Campaign.caller_id, Campaign.state, Campaign.reason, Campaign.created_at, Campaign.priority)
-    query = select(*facts, *sums).where(Campaign.state.in_(UNFINISHED)).order_by(Campaign.id).limit(SHOWN)
+    query = (
+        select(*facts, Campaign.started_at, *sums)
+        .where(Campaign.state.in_(UNFINISHED))
+        .order_by(Campaign.id)
+        .limit(SHOWN)
+    )
     for row in connection.execute(query):
         yield _open_campaign(now, stopped, *row)
 
 
 def _open_campaign(now: int, stopped: Stops, *row: Any) -> OpenCampaign:
-    campaign_id, caller_id, state, reason, created_at, priority, planned, done, sent, recent, first = row
+    campaign_id, caller_id, state, reason, created_at, priority, began, planned, done, sent, recent, first = row
     counts = (int(planned), int(done), int(sent))
     shown = stopped.shown(state, reason, priority)
     goes_on = recent and shown == (CampaignState.RUNNING, reason)
-    seconds = round((counts[0] - counts[1]) * max(now - first, MINUTE) / (1000 * int(recent))) if goes_on else None
+    left = counts[0] - counts[1]
+    seconds = math.ceil(left * elapsed(first, began, now) / (1000 * int(recent))) if goes_on else None
     about = (campaign_id, caller_id, *shown, created_at)
     return OpenCampaign(*about, *counts, reason in BY_HAND, priority, seconds)
 

@@ -25,6 +25,7 @@ from mailer.storage.models import CampaignMinute, DeliveryStatus
 
 MINUTE = 60_000  # ms
 PARTS = 8
+LEAST = 10_000  # ms by which a pace is told at least: what has just begun says little
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,19 @@ def minutes(db: Database, campaign_id: str, *, after: int | None, count: int) ->
     query = query.group_by(CampaignMinute.minute).order_by(CampaignMinute.minute).limit(count)
     with db.read() as connection:
         return [Minute(*map(int, row)) for row in connection.execute(query)]
+
+
+def lately(now: int) -> int:
+    """From when on a pace is taken, at `now` (ms since 1970): the minute that has begun, and the one before."""
+    return now - now % MINUTE - MINUTE
+
+
+def elapsed(first: int, started_at: int | None, now: int) -> int:
+    """For how many ms something was sent at `now`, if `first` is the first minute lately in which something was.
+
+    What began within that minute, at `started_at`, had less of it.
+    """
+    return max(now - max(first, started_at or 0), LEAST)
 
 
 def forget(connection: Connection, campaign_id: str) -> None:

@@ -80,7 +80,7 @@ class Estimator:
         chosen = priority or (Priority.NORMAL if count <= SMALL else Priority.BULK)
         with self._db.read() as connection:
             now = self._db.clock(connection)
-            stopped, before, reached = stops(connection, now), ahead(connection), throughput(connection, now)
+            stopped, before, reached = stops(connection, now), ahead(connection), throughput(connection, now, count)
         if not any(one.delivers for one in workers(self._db)):
             return _unknown(before, NO_WORKER)
         if stopped.hold is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, func, select
 
-from mailer.campaigns.overview import PACE_MINUTES
 from mailer.campaigns.progress import CANCELLING, Progress
-from mailer.delivery.minutes import MINUTE
+from mailer.delivery.minutes import MINUTE, elapsed, lately
 from mailer.delivery.tallies.answers import AnswerCount, answer_counts
 from mailer.delivery.tallies.domains import DomainCounts, domain_counts
 from mailer.storage.database import AnyRow, Database
@@ -68,17 +68,16 @@ def report(db: Database, one: Progress) -> Report:
 
 
 def _lately(connection: Connection, one: Progress, now: int) -> Pace:
-    since = now - now % MINUTE - (PACE_MINUTES - 1) * MINUTE
     final = CampaignMinute.sent + CampaignMinute.failed + CampaignMinute.skipped
     counts = (func.sum(CampaignMinute.sent), func.sum(final), func.min(CampaignMinute.minute))
-    mine = (CampaignMinute.campaign_id == one.id, CampaignMinute.minute >= since)
+    mine = (CampaignMinute.campaign_id == one.id, CampaignMinute.minute >= lately(now))
     row: AnyRow = connection.execute(select(*counts).where(*mine)).one()
     sent, recent, first = row
     if first is None:
         return Pace(0)
-    time = max(now - first, MINUTE)
+    time = elapsed(first, one.started_at, now)
     left = one.planned - one.sent - one.failed - one.skipped
-    seconds = round(left * time / (1000 * int(recent))) if one.state == CampaignState.RUNNING and recent else None
+    seconds = math.ceil(left * time / (1000 * int(recent))) if one.state == CampaignState.RUNNING and recent else None
     return Pace(round(int(sent) * MINUTE / time), seconds)
 
 
