@@ -74,6 +74,19 @@ class Front(http.server.BaseHTTPRequestHandler):
         self._body()
         self._answer(403, _error("Not you."), {})
 
+    def _foreign(self) -> None:
+        self._body()
+        self._answer(200, b'{"success": false}', {})
+
+    def _nowhere(self) -> None:
+        self._body()
+        self._answer(200, b'{"success": true}', {})
+
+    def _silent(self) -> None:
+        self._body()
+        time.sleep(3)
+        self.close_connection = True
+
     def _pass_on(self) -> None:
         answer = self._ask()
         kept = ("Location", "Idempotent-Replayed", "Content-Type")
@@ -182,6 +195,24 @@ def test_what_was_lost_stays_unknown_though_the_last_try_met_something_else(
     assert front.send("--everybody", "--retry-for", "1m").returncode == 5
     meeting(monkeypatch, "lost", "hours")
     assert front.send("--everybody", "--retry-for", "1m").returncode == 5
+
+
+@pytest.mark.parametrize("mood", ["foreign", "nowhere"])
+def test_success_that_is_not_the_mailers_leaves_it_unknown(
+    front: Shell, monkeypatch: pytest.MonkeyPatch, mood: str
+) -> None:
+    meeting(monkeypatch, mood)
+    sent = front.send("--everybody")
+    assert sent.returncode == 5, sent.stderr
+    assert "is it the mailer?; it may have been accepted" in sent.stderr
+    assert "Traceback" not in sent.stderr
+
+
+def test_silence_is_not_waited_for_longer_than_there_is_time(front: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting(monkeypatch, *["silent"] * 20)
+    sent = front.send("--everybody", "--retry-for", "1s")
+    assert sent.returncode == 5, sent.stderr
+    assert (len(Front.keys), "no answer from http" in sent.stderr) == (1, True)
 
 
 def test_refusal_is_not_tried_again(front: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,10 @@ from urllib.parse import quote
 import click
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
 
-from mailer.cli.failures import Failure, Misuse
-from mailer.cli.output import erased_note, print_notes, printable
+from mailer.cli.answers import RETRIES, Json, answer_of, campaign_of, foreign
+from mailer.cli.failures import Misuse
+from mailer.cli.output import erased_note, print_notes
 from mailer.settings import Settings, environment
 from mailer.text import is_http_header_value
 from mailer.times import to_iso
@@ -24,26 +24,8 @@ AUDIENCE = "/api/v1/mailer/audience"
 PREVIEW = "/api/v1/mailer/preview"
 LOCAL = Settings().site_url
 ERASED = "Mailer-Erased"
-TIMEOUT = (10, 60)  # seconds to connect, and to the answer
-RETRIES = Retry(
-    total=4,
-    backoff_factor=0.3,
-    status_forcelist=(502, 503, 504),
-    allowed_methods={"GET"},
-    respect_retry_after_header=False,  # a person is waiting
-    raise_on_status=False,  # the last answer says more than that there were many
-)
-
-Json = dict[str, Any]
-
-
-class Refused(Failure):
-    """The service has answered, with a status that is not 200. `retry_after`: seconds that it asks to wait for."""
-
-    def __init__(self, message: str, status: int, retry_after: float | None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and to the answer
+LEAST_WAIT = 1.0  # seconds: a request that may not wait at all would be lost for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +49,7 @@ class Client:
         if not is_http_header_value(user_id + token):
             raise Misuse("--user-id and --token: not what a header can hold")
         self._url = url.rstrip("/")
+        self.ends: float | None = None  # by `time.monotonic`, when the answer of a request is not waited for any more
         self._session = requests.Session()
         self._session.headers.update({"X-User-Id": user_id, "X-Auth-Token": token})
         # only reads are tried again: a POST whose answer was lost may have been accepted
@@ -76,15 +59,16 @@ class Client:
         """POST a campaign."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         response = self._request("POST", "/api/v1/mailer", json=payload, headers=headers)
-        _answer(response)
+        answer_of(response)
         campaign_id = response.headers.get("Location", "").rpartition("/")[2]
+        if not campaign_id:
+            raise foreign(response, "without the campaign's address")
         replayed = response.headers.get("Idempotent-Replayed") == "true"
         return Accepted(campaign_id, replayed, response.headers.get("Mailer-Warning", ""))
 
     def campaign(self, campaign_id: str) -> Json:
         """The state and counts of one campaign."""
-        campaign: Json = _answer(self._request("GET", _address(campaign_id)))["campaign"]
-        return campaign
+        return campaign_of(self._request("GET", _address(campaign_id)))
 
     def events(self, campaign_id: str) -> list[Json]:
         """What happened to one campaign, in order."""
@@ -92,7 +76,7 @@ class Client:
         page: Json = {"next": None}
         while not found or page["next"] is not None:
             params = {"count": 1000, **({"after": page["next"]} if page["next"] else {})}
-            page = _answer(self._request("GET", f"{_address(campaign_id)}/events", params=params))
+            page = answer_of(self._request("GET", f"{_address(campaign_id)}/events", params=params), "events", "next")
             found += page["events"]
         return found
 
@@ -111,24 +95,25 @@ class Client:
         """
         wanted = {"all": "true" if everybody else None, "state": state, "since": since and to_iso(since)}
         params: Json = {"count": count, "offset": offset, **wanted}
-        return _answer(self._request("GET", CAMPAIGNS, params=params))
+        return answer_of(self._request("GET", CAMPAIGNS, params=params), "campaigns", "total")
 
     def audience(self, whom: Json, subject: str = "", body: str = "") -> Json:
         """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the subject and the body.
 
         `whom` has the fields of a campaign that select its recipients.
         """
-        return _answer(self._request("POST", AUDIENCE, json={**whom, "subject": subject, "body": body}))
+        asked = {**whom, "subject": subject, "body": body}
+        return answer_of(self._request("POST", AUDIENCE, json=asked), "count", "sample", "warnings")
 
     def preview(self, payload: Json) -> Json:
         """What one user would read: `subject`, `html` and `text`."""
-        return _answer(self._request("POST", PREVIEW, json=payload))
+        return answer_of(self._request("POST", PREVIEW, json=payload), "subject", "html", "text")
 
     def preview_message(self, payload: Json) -> bytes:
         """The same as the message itself (RFC 5322)."""
         response = self._request("POST", PREVIEW, json=payload, headers={"Accept": "message/rfc822"})
         if response.status_code != 200:
-            _answer(response)
+            answer_of(response)
         return response.content
 
     def pause(self, campaign_id: str) -> Json:
@@ -145,18 +130,17 @@ class Client:
 
     def edit(self, campaign_id: str, text: Json) -> Json:
         """Replace the subject or the body of a paused campaign; return it as it now is."""
-        campaign: Json = _answer(self._request("PATCH", _address(campaign_id), json=text))["campaign"]
-        return campaign
+        return campaign_of(self._request("PATCH", _address(campaign_id), json=text))
 
     def transfer(self, giver: str, receiver: str) -> Json:
         """Hand all campaigns of `giver` over to `receiver`; return how many, and the ids of the `open` ones."""
         path = f"{CAMPAIGNS}:transfer"
-        return _answer(self._request("POST", path, json={"from": giver, "to": receiver}))
+        return answer_of(self._request("POST", path, json={"from": giver, "to": receiver}), "campaigns", "open")
 
     def retry_failed(self, campaign_id: str, *, uncertain: bool) -> int:
         """Try everyone again who failed, with `uncertain` also who may have it already. Return how many."""
         params = {"uncertain": str(uncertain).lower()}
-        answer = _answer(self._request("POST", f"{_address(campaign_id)}/retry-failed", params=params))
+        answer = answer_of(self._request("POST", f"{_address(campaign_id)}/retry-failed", params=params), "retried")
         retried: int = answer["retried"]
         return retried
 
@@ -173,50 +157,22 @@ class Client:
         params = {"format": form, "status": status, "userId": user_id, "address": address}
         with self._request("GET", f"{_address(campaign_id)}/export", params=params, stream=True) as response:
             if response.status_code != 200:
-                _answer(response)
+                answer_of(response)
             print_notes(erased_note(int(response.headers.get(ERASED, "0"))))
             yield from response.iter_content(None)
 
     def _change(self, address: str) -> Json:
-        campaign: Json = _answer(self._request("POST", address))["campaign"]
-        return campaign
+        return campaign_of(self._request("POST", address))
 
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:
         # a redirect would take the token to wherever it points
-        return self._session.request(method, self._url + path, timeout=TIMEOUT, allow_redirects=False, **options)
+        left = TIMEOUT[1] if self.ends is None else max(LEAST_WAIT, self.ends - time.monotonic())
+        timeout = (min(TIMEOUT[0], left), min(TIMEOUT[1], left))
+        return self._session.request(method, self._url + path, timeout=timeout, allow_redirects=False, **options)
 
 
 def _address(campaign_id: str) -> str:
     return f"{CAMPAIGNS}/{quote(campaign_id, safe='')}"
-
-
-def _answer(response: requests.Response) -> Json:
-    try:
-        answer = response.json()
-    except requests.JSONDecodeError:
-        answer = None
-    if not isinstance(answer, dict):
-        problem = f"{response.url} answered {response.status_code} without JSON; is it the mailer?"
-        raise Refused(problem, response.status_code, _retry_after(response))
-    if response.status_code != 200:
-        text = answer.get("error") or answer.get("message") or "no reason given"
-        problem = f"refused with {response.status_code}: {printable(text)}{_wait(response, str(text))}"
-        raise Refused(problem, response.status_code, _retry_after(response))
-    return answer
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """The seconds that `Retry-After` asks for, be it a number or a date (RFC 9110, section 10.2.3)."""
-    try:
-        return RETRIES.get_retry_after(response.raw)
-    except InvalidHeader:
-        return None
-
-
-def _wait(response: requests.Response, text: str) -> str:
-    """How long to wait, unless the service's own words say so already."""
-    seconds = response.headers.get("Retry-After", "")
-    return f"; try again in {seconds} seconds" if seconds.isdecimal() and f"{seconds} seconds" not in text else ""
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:

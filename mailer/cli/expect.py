@@ -7,7 +7,7 @@ import re
 import click
 
 from mailer.audience.bounds import MOST, Bounds
-from mailer.cli.client import Json
+from mailer.cli.answers import Json
 from mailer.cli.failures import Failure
 from mailer.cli.output import printable
 

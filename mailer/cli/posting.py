@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import click
 import requests
 
-from mailer.cli.client import Accepted, Client, Json, Refused
+from mailer.cli.answers import Json, Refused
+from mailer.cli.client import Accepted, Client
 from mailer.cli.failures import Failure, unanswered
 from transports.network_errors import never_arrived
 
@@ -53,10 +54,12 @@ def post(client: Client, payload: Json, key: str | None, patience: float) -> Acc
     only an answer of the service to the same key can tell what became of it.
     """
     ends = time.monotonic() + patience
+    client.ends = ends if patience else None
     pause, arrived = FIRST_PAUSE, False
     while True:
         outcome = _try(client, payload, key, arrived=arrived)
         if isinstance(outcome, Accepted):
+            client.ends = None
             return outcome
         arrived = arrived or outcome.arrived
         wait = max(pause * random.uniform(0.5, 1.0), outcome.pause or 0.0)  # noqa: S311 - only apart from others
@@ -75,7 +78,9 @@ def _try(client: Client, payload: Json, key: str | None, *, arrived: bool) -> Ac
     except Refused as error:
         if error.status in BUSY:
             return _Trouble(error.format_message(), arrived=False, pause=error.retry_after)
-        if error.status >= 500:  # a proxy that waited in vain, or an error whose time is not known
+        if (
+            error.status >= 500 or error.status < 400
+        ):  # a proxy that waited in vain, or an error whose time is not known
             return _Trouble(error.format_message(), arrived=True)
         if arrived:
             raise Unknown(f"{error.format_message()}; {_lost(key)}") from error

@@ -10,7 +10,8 @@ from typing import Any
 import click
 import requests
 
-from mailer.cli.client import Client, Json, Refused
+from mailer.cli.answers import Json, Refused
+from mailer.cli.client import Client
 from mailer.cli.failures import Failure, Interrupted, unanswered
 from mailer.cli.output import printable
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mailer.cli.client import Client, Json, connected
+from mailer.cli.answers import Json
+from mailer.cli.client import Client, connected
 from mailer.cli.output import print_fields, print_json, print_notes, print_rows
 from mailer.cli.whom import whom_options
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from mailer.cli.client import Client, Json, Refused, connected
+from mailer.campaigns.stops import BLOCKED, HELD
+from mailer.cli.answers import Json, Refused
+from mailer.cli.client import Client, connected
 from mailer.cli.message import BODY, read_body
 from mailer.cli.options import FORMAT, SINCE
 from mailer.cli.output import print_fields, print_json, print_notes, print_rows
@@ -22,6 +24,8 @@ mailer campaigns retry-failed {campaign_id} --uncertain"""
 COUNTS = ("planned", "pending", "sent", "failed", "deferred", "uncertain", "skipped")
 IN_HAND, IN_HAND_TRIES = "still in hand", 10
 PAGE = 100  # campaigns asked for at once
+STATES = ", ".join(CampaignState)
+SHOWN_ONLY = (HELD, BLOCKED)
 
 CAMPAIGN_ID = click.argument("campaign_id", metavar="ID")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
@@ -32,10 +36,23 @@ def campaigns() -> None:
     """How campaigns go, from the HTTP API of a running service."""
 
 
+def _known_state(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """One state as it is on record. `held` and `blocked` are shown for a campaign that runs, and so are no filter."""
+    if len(given) > 1:
+        raise click.BadParameter("only one state can be asked for")
+    if given and given[0] in SHOWN_ONLY:
+        raise click.BadParameter(f"{given[0]} is how a running campaign is shown while something stops it: say running")
+    if given and given[0] not in set(CampaignState):
+        raise click.BadParameter(f"{given[0]!r} is none of {STATES}")
+    return given[0] if given else None
+
+
 @campaigns.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
 @click.option("--all", "everybody", is_flag=True, help="Everybody's; the token needs manage-campaigns.")
-@click.option("--state", type=click.Choice([one.value for one in CampaignState]), help="Only those that are so.")
+@click.option(
+    "--state", multiple=True, callback=_known_state, metavar="STATE", help=f"Only those that are so: {STATES}."
+)
 @SINCE
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @connected

@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from mailer.cli.client import Client, Json, connected
+from mailer.cli.answers import Json
+from mailer.cli.client import Client, connected
 from mailer.cli.commands.audience import ESTIMATE
 from mailer.cli.message import MessageOptions, message_options
 from mailer.cli.output import print_fields, print_json, print_notes

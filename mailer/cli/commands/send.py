@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
@@ -10,7 +11,8 @@ from functools import reduce
 import click
 import requests
 
-from mailer.cli.client import Accepted, Client, Json, connected
+from mailer.cli.answers import Json
+from mailer.cli.client import Accepted, Client, connected
 from mailer.cli.commands.campaigns import print_campaign
 from mailer.cli.expect import HOW, expected, refuse_unexpected
 from mailer.cli.failures import Failure, Interrupted, Misuse, unanswered
@@ -66,7 +68,7 @@ OPTIONS = {"query": "--query", "reached": "--reached", "notReached": "--not-reac
     "--watch",
     "watching",
     is_flag=True,
-    help="Wait for its end; exit code 6 if not everyone was served, 7 if it was for nobody or not for --expect.",
+    help="Wait for its end; exit code 6: not everyone was served, or nobody; 7: it was for nobody or not for --expect.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the campaign as JSON.")
 @connected
@@ -102,16 +104,18 @@ def send(
     asks = not dry_run and not yes and _on_a_terminal()
     if not (asks or dry_run or yes or everybody or whom):
         raise Misuse("without --query everyone receives it: say --everybody or --yes, since nobody can be asked here")
-    with _interruptible("nothing was sent"):
-        told = _look(client, message, whom, asks=asks)
-    payload = {**message, "dryrun": dry_run, **whom, **expect, **({} if priority is None else {"priority": priority})}
-    payload |= {"to": list(recipients)} if recipients else {}
     key = idempotency_key or (None if retry_for is None else new_key())
     if retry_for is not None:
         click.echo(f"Idempotency-Key: {key}", err=True)
     patience = (retry_for or 0) / 1000
+    began = time.monotonic()
+    with _interruptible("nothing was sent"):
+        told = _look(client, message, whom, asks=asks, patience=patience)
+    payload = {**message, "dryrun": dry_run, **whom, **expect, **({} if priority is None else {"priority": priority})}
+    payload |= {"to": list(recipients)} if recipients else {}
+    looked = 0.0 if asks else time.monotonic() - began
     with _interruptible(f"{LOST}: {LOOK}"):
-        accepted = post(client, payload, key, patience)
+        accepted = post(client, payload, key, max(0.0, patience - looked))
     _announce(accepted, as_json, told)
     with _accepted(accepted.campaign_id):
         campaign_id = accepted.campaign_id
@@ -121,6 +125,9 @@ def send(
         refuse_unexpected(campaign)
     if watching and campaign["state"] != "completed":
         raise AcceptedWithIssues(f"the campaign is {campaign['state']}")
+    if watching and campaign["planned"] and not campaign["sent"]:
+        skipped = f"{campaign['skipped']} were skipped"
+        raise AcceptedWithIssues(f"nobody got it: {skipped}; `mailer campaigns export` says why")
 
 
 def _on_a_terminal() -> bool:
@@ -150,8 +157,12 @@ def _accepted(campaign_id: str) -> Iterator[None]:
         raise AcceptedWithIssues(error.format_message()) from error
 
 
-def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> list[str]:
-    """Print what is probably a mistake, and return it. If it `asks`, ask whether to send. Raises `Failure` for a no."""
+def _look(client: Client, message: Json, whom: Json, *, asks: bool, patience: float) -> list[str]:
+    """Print what is probably a mistake, and return it. If it `asks`, ask whether to send. Raises `Failure` for a no.
+
+    If nobody is asked, the look may take a quarter of the `patience` in seconds: what is left is for the campaign.
+    """
+    client.ends = time.monotonic() + patience / 4 if patience and not asks else None
     try:
         seen = client.audience(whom, subject=message["subject"], body=message["body"])
     except (Failure, requests.RequestException):
@@ -166,6 +177,8 @@ def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> list[str]
         begin = "How long it takes" if seen["estimatedSeconds"] is None else "It takes"
         click.echo(f"{begin} {printable(seen['estimate'])}.", err=True)
     people = "person" if seen["count"] == 1 else "people"
+    if not seen["count"]:
+        print_notes(["Nobody may be written to of those whom it selects."])
     if not click.confirm(f"Send to {seen['count']:,} {people}?", err=True):
         raise Failure("nothing was sent")
     return notes
