@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -73,11 +74,11 @@ worker "rspamd_proxy" {{
 worker "controller" {{ enabled = false; }}
 worker "fuzzy" {{ enabled = false; }}
 modules {{ path = "$PLUGINSDIR/dkim_signing.lua"; }}
-dkim {{ }}
-dkim_signing {{
-{signing}
-}}
+.include "/etc/rspamd/modules.d/dkim.conf"
+.include "/etc/rspamd/modules.d/dkim_signing.conf"
 """
+
+SIGNS_NOT = {"dkim_signing.conf": "enabled = false;\n"}
 
 
 def need(*programs: str) -> None:
@@ -148,14 +149,14 @@ def taken(server: FakeServer, count: int = 1) -> list[bytes]:
 
 
 @contextmanager
-def running_process(command: Sequence[str], port: int) -> Iterator[None]:
-    """A program until the block ends, once it listens."""
+def running_process(command: Sequence[str], port: int, end: int = signal.SIGTERM) -> Iterator[None]:
+    """A program until the block ends, once it listens; then it gets the signal `end`."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         await_port(port)
         yield
     finally:
-        process.terminate()
+        process.send_signal(end)
         process.wait(30)
 
 
@@ -164,13 +165,14 @@ def opendkim(folder: Path, configuration: str, port: int) -> Iterator[None]:
     """OpenDKIM as a milter. `configuration` says by itself that it listens on `port`."""
     need("opendkim")
     (folder / "opendkim.conf").write_text(configuration)
-    with running_process(["opendkim", "-f", "-x", str(folder / "opendkim.conf")], port):
+    command = ["opendkim", "-f", "-x", str(folder / "opendkim.conf")]
+    with running_process(command, port, signal.SIGKILL):  # else it waits for those who are connected
         yield
 
 
 @contextmanager
-def rspamd(dns: int, signing: str = "enabled = false;") -> Iterator[tuple[str, int]]:
-    """An rspamd that asks this DNS server; `signing` is its `dkim_signing.conf`. Its URL, and its port for milters.
+def rspamd(dns: int, local: Mapping[str, str] = SIGNS_NOT) -> Iterator[tuple[str, int]]:
+    """An rspamd that asks this DNS server; `local` are the files in its `local.d`. Its URL, and its port for milters.
 
     None of its other modules is loaded: they would ask the network.
     """
@@ -178,8 +180,10 @@ def rspamd(dns: int, signing: str = "enabled = false;") -> Iterator[tuple[str, i
     with tempfile.TemporaryDirectory() as name:
         folder, http, milter = Path(name), free_port(), free_port()
         (folder / "suffixes").write_text("com\norg\ntest\n")
-        text = RSPAMD.format(dns=dns, http=http, milter=milter, signing=signing)
-        (folder / "rspamd.conf").write_text(text)
+        (folder / "local.d").mkdir()
+        for one, text in local.items():
+            (folder / "local.d" / one).write_text(text)
+        (folder / "rspamd.conf").write_text(RSPAMD.format(dns=dns, http=http, milter=milter))
         places = [f"--var={one}={folder}" for one in ("DBDIR", "RUNDIR", "LOGDIR", "LOCAL_CONFDIR")]
         with running_process(["rspamd", "-f", "-i", "-c", str(folder / "rspamd.conf"), *places], http):
             await_port(milter)
