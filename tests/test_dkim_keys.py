@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -266,3 +268,49 @@ def test_record_needs_a_transport_that_signs(tmp_path: Path, monkeypatch: pytest
 
     assert result.exit_code == 1
     assert "MAILER_TRANSPORT has no dkim:" in result.output
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_record_is_printed_for_each_key_and_no_private_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"failover:(dkim:(smtp://ann:hunter2@127.0.0.1:9)?keys={both_keys(tmp_path)} memory:)"
+
+    result = CliRunner().invoke(main, ["dkim", "record", *form], env={"MAILER_TRANSPORT": url})
+
+    assert result.exit_code == 0
+    assert "hunter2" not in result.output
+    for key in keys_in(url):
+        shown = key.record.text if form else key.record.zone_line
+        assert shown in result.output
+        assert (
+            key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) not in result.output.encode()
+        )
+    if form:
+        assert [one["name"] for one in json.loads(result.stdout)] == [key.name for key in keys_in(url)]
+
+
+def test_config_check_says_which_keys_sign_and_which_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_key(tmp_path / "e1.pem", ed25519_pem())
+    table = write_table(tmp_path, f"example.org e1 e1.pem\nuntil = {date.today() + timedelta(days=3)}")
+    settings = {"MAILER_TRANSPORT": f"dkim:(memory:)?keys={table}", "MAILER_DATABASE_URL": f"sqlite:///{tmp_path}/x.db"}
+
+    result = CliRunner().invoke(main, ["config", "check", "--json"], env=settings)
+
+    shown = json.loads(result.stdout)
+    assert shown["inForce"]["signing"] == "e1._domainkey.example.org"
+    assert "dkim: in 14 days no key for example.org is in force any more" in shown["warnings"]
+    assert shown["transport"] is None
+
+
+def test_config_check_refuses_a_key_that_others_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = url_of(write_key(tmp_path / "key.pem", ed25519_pem(), 0o640))
+    settings = {"MAILER_TRANSPORT": url, "MAILER_DATABASE_URL": f"sqlite:///{tmp_path}/x.db"}
+
+    result = CliRunner().invoke(main, ["config", "check"], env=settings)
+
+    assert result.exit_code == 2
+    assert f"MAILER_TRANSPORT: dkim: key file {tmp_path}/key.pem: others than its owner may use" in result.output
