@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from operator import length_hint
 from pathlib import Path
 from types import MappingProxyType
 
 import dkim
 import pytest
+from dkim.canonicalization import CanonicalizationPolicy, Relaxed
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench import rendering
+from mailer.storage.database import Database
 from tests.dkim_keys import both_keys, ed25519_pem, public_texts, rsa_pem, write_key, write_table
+from tests.harness import MINUTE, Harness
 from tests.smtp_servers import FakeServer, running
 from transports import About, Message, Outcome, Status, TransportUnavailable, from_url
 from transports.base import vouched_message
 from transports.dkim.fields import OVERSIGNED, author_domain, signed_fields
 from transports.dkim.key_table import read_table
 from transports.dkim.keys import ED25519, RSA, KeyRing
-from transports.dkim.signature import MessageSigner
+from transports.dkim.records import keys_in
+from transports.dkim.signature import MessageSigner, is_relaxed
 from transports.dkim.transport import DKIMTransport
 from transports.memory import MemoryStore, MemoryTransport, named_store
 from transports.rate import rates_of
@@ -416,6 +424,72 @@ def test_long_and_odd_domains_sign_so_that_it_verifies(tmp_path: Path, domain: s
 )
 def test_whatever_the_body_is_the_signature_verifies(both: Signing, body: str) -> None:
     assert both.verifies(both.signed(message(body=body))) == [True, True]
+
+
+PIECES = st.sampled_from(["a", " ", "\t", "\r\n", "\n", "\r", ".", "=", "é", "From: x@y.test", "X:", ":"])
+
+
+@settings(deadline=None, max_examples=400)
+@given(head=st.lists(PIECES, max_size=8), body=st.lists(PIECES, max_size=30), plain=st.booleans())
+def test_short_ways_give_what_the_library_gives(head: list[str], body: list[str], plain: bool) -> None:
+    first = HEAD.format(domain="example.org", number=1) if plain else "".join(head)
+    content = (first + "\r\n" + "".join(body)).encode()
+    try:
+        usual = dkim.DKIM(content)
+    except (dkim.MessageFormatError, IndexError):  # where the first line is a fold
+        with pytest.raises(dkim.MessageFormatError):
+            MessageSigner(content)
+        return
+    ours = MessageSigner(content)
+
+    assert (ours.headers, ours.body) == (usual.headers, usual.body)
+    policy = CanonicalizationPolicy.from_c_value(b"/".join(ours._canonicalize))
+    assert policy.canonicalize_body(ours.body) == Relaxed.canonicalize_body(usual.body)
+
+
+@settings(deadline=None, max_examples=200)
+@given(content=st.lists(PIECES, max_size=20).map("".join) | st.text(max_size=60))
+def test_any_content_has_one_outcome(content: str) -> None:
+    store = MemoryStore()
+    signing = DKIMTransport(MemoryTransport(store), an_ed25519_key())
+
+    (outcome,) = signing.send([Message("m", "s@example.org", "r@example.org", content.encode())])
+
+    assert (outcome.status is Status.SENT) == (len(store.messages) == 1)
+
+
+@cache
+def an_ed25519_key() -> KeyRing:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_key(Path(folder) / "key.pem", ed25519_pem())
+        return KeyRing(keys_in(f"dkim:(memory:)?key_file={path}&selector=s1&domain=y.test"))
+
+
+@pytest.mark.slow
+def test_campaign_of_a_domain_without_a_key_rests_and_goes_on_once_there_is_one(
+    any_db: Database, add_users: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    add_users(any_db, 5)
+    harness = Harness(any_db)
+    harness.accept()
+    harness.deliver_through(Signing(both_keys(tmp_path, "elsewhere.test")).transport)
+    harness.run()
+
+    assert harness.progress().state == "resting"
+    assert "not signed: no DKIM key for " in str(harness.progress().reason)
+    assert "sent" not in harness.counts()
+    domain = str(harness.progress().reason).partition("no DKIM key for ")[2].split()[0]
+    signing = Signing(both_keys(tmp_path, domain))
+    harness.deliver_through(signing.transport)
+    harness.now += 24 * 60 * MINUTE
+    harness.run()
+
+    assert harness.counts() == {"sent": 5}
+    assert [signing.verifies(each.content) for each in signing.store.messages] == [[True, True]] * 5
+
+
+def test_newsletter_goes_the_short_ways() -> None:
+    assert is_relaxed(MessageSigner(next(rendering.messages(1)).content).body)
 
 
 def test_algorithms_are_told_by_the_key(tmp_path: Path) -> None:
