@@ -261,6 +261,30 @@ def test_record_has_the_public_key_as_the_rfcs_say(tmp_path: Path) -> None:
     assert "".join(strings) == rsa.record.text
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text, True),
+        (lambda text: text.replace("v=DKIM1; ", ""), True),
+        (lambda text: text.replace("k=rsa; ", ""), True),  # which is what it is then
+        (lambda text: f"{text}; t=y; n=a note;", True),
+        (lambda text: text.replace("MII", "M I\tI"), True),
+        (lambda text: text.replace("k=rsa", "k=ed25519"), False),
+        (lambda text: text.replace("MII", "MIJ"), False),
+        (lambda text: text.partition("p=")[0] + "p=", False),  # revoked
+        (lambda text: text.replace("DKIM1", "DKIM2"), False),
+        (lambda text: "v=spf1 -all", False),
+        (lambda text: "", False),
+    ],
+)
+def test_published_record_is_compared_with_the_key(tmp_path: Path, change: Callable[[str], str], told: bool) -> None:
+    rsa, ed25519 = keys_in(f"dkim:(memory:)?keys={both_keys(tmp_path)}")
+
+    assert rsa.is_told_by(change(rsa.record.text)) == told
+    assert not ed25519.is_told_by(rsa.record.text)
+    assert not ed25519.is_told_by(ed25519.record.text.replace("k=ed25519; ", ""))
+
+
 def test_record_needs_a_transport_that_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import rendering
+from mailer.settings.mailbox import stays_here
+from mailer.settings.site_address import smtp_hosts
 from mailer.storage.database import Database
 from tests.dkim_keys import both_keys, ed25519_pem, public_texts, rsa_pem, write_key, write_table
 from tests.harness import MINUTE, Harness
@@ -429,7 +431,7 @@ def test_whatever_the_body_is_the_signature_verifies(both: Signing, body: str) -
 PIECES = st.sampled_from(["a", " ", "\t", "\r\n", "\n", "\r", ".", "=", "é", "From: x@y.test", "X:", ":"])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(head=st.lists(PIECES, max_size=8), body=st.lists(PIECES, max_size=30), plain=st.booleans())
 def test_short_ways_give_what_the_library_gives(head: list[str], body: list[str], plain: bool) -> None:
     first = HEAD.format(domain="example.org", number=1) if plain else "".join(head)
@@ -447,7 +449,7 @@ def test_short_ways_give_what_the_library_gives(head: list[str], body: list[str]
     assert policy.canonicalize_body(ours.body) == Relaxed.canonicalize_body(usual.body)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(content=st.lists(PIECES, max_size=20).map("".join) | st.text(max_size=60))
 def test_any_content_has_one_outcome(content: str) -> None:
     store = MemoryStore()
@@ -463,6 +465,14 @@ def an_ed25519_key() -> KeyRing:
     with tempfile.TemporaryDirectory() as folder:
         path = write_key(Path(folder) / "key.pem", ed25519_pem())
         return KeyRing(keys_in(f"dkim:(memory:)?key_file={path}&selector=s1&domain=y.test"))
+
+
+def test_settings_see_the_transport_inside() -> None:
+    options = "?keys=/etc/mailer/dkim.toml"
+
+    assert smtp_hosts(f"dkim:(failover:(smtp://a.test smtp://b.test)){options}") == ("a.test", "b.test")
+    assert stays_here(f"dkim:(file:outbox){options}")
+    assert not stays_here(f"dkim:(smtp://a.test){options}")
 
 
 @pytest.mark.slow

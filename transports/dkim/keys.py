@@ -74,6 +74,12 @@ class SigningKey:
             kind, octets = "ed25519", public.public_bytes(Encoding.Raw, PublicFormat.Raw)
         return DNSRecord(self.name, f"v=DKIM1; k={kind}; p={base64.b64encode(octets).decode()}")
 
+    def is_told_by(self, text: str) -> bool:
+        """Whether a TXT record that the DNS has under `name`, in one piece, tells this key: the same `p=` and `k=`."""
+        tags = dict(tag.split("=", 1) for tag in "".join(text.split()).split(";") if "=" in tag)
+        ours = dict(tag.split("=", 1) for tag in "".join(self.record.text.split()).split(";"))
+        return {"v": "DKIM1", "k": "rsa", **tags} == {**tags, **ours}
+
     def in_force(self, now: float) -> bool:
         """Whether it may sign at `now`."""
         return self.not_before <= now < self.until
