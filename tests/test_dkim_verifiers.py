@@ -19,6 +19,7 @@ from mailer.messages.template import compile_message
 from tests.dkim_keys import both_keys, public_texts
 from tests.dkim_relays import by_opendkim, by_perl, by_rspamd, folded_anew, need, postfix, rspamd, taken
 from tests.smtp_servers import FakeServer, running
+from tests.test_plaintext_newsletters import CORPUS
 from tests.txt_server import txt_server
 from transports import Message, Status, from_url
 
@@ -86,14 +87,19 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
         yield Road(port, hops, table, verifiers)
 
 
-def greek() -> Message:
-    sender, text = Mailbox("Βιβλιοθήκη της πόλης", newsletter.SENDER), f"<p>{'Γεια σου [name]. ' * 40}</p>[unsubscribe]"
-    source = TemplateSource("c1", sender, LONG_SUBJECT, text, newsletter.SITE_NAME, newsletter.SITE_URL)
+def rendered(sender_name: str, subject: str, body: str) -> Message:
+    sender = Mailbox(sender_name, newsletter.SENDER)
+    source = TemplateSource("c1", sender, subject, body, newsletter.SITE_NAME, newsletter.SITE_URL)
     recipient = Recipient("u2", "Zoë Müller-Lüdenscheidt", "zoe@example.com")
     return compile_message(source).render(recipient, LINK, 1_800_000_000_000)
 
 
+def greek() -> Message:
+    return rendered("Βιβλιοθήκη της πόλης", LONG_SUBJECT, f"<p>{'Γεια σου [name]. ' * 40}</p>[unsubscribe]")
+
+
 MESSAGES = {"newsletter": lambda: next(rendering.messages(1)), "beyond ASCII": greek}
+NEWSLETTERS = ("cerberus-fluid", "konsav-promotional", "leemunroe-email-inlined", "postmark-receipt")
 
 
 @pytest.mark.parametrize("domain", ["eight.test", "seven.test"])
@@ -104,6 +110,17 @@ def test_signature_is_verified_after_postfix_with_and_without_8bitmime(road: Roa
     assert arrived.startswith(b"Received: ")
     assert arrived.count(b"\r\nDKIM-Signature: ") == 2
     assert road.verdicts(arrived) == GOOD
+
+
+@pytest.mark.parametrize("name", NEWSLETTERS)
+def test_real_newsletter_is_verified_after_each_kind_of_relay(road: Road, name: str) -> None:
+    if not (CORPUS / f"{name}.html").exists():
+        pytest.skip(f"needs {CORPUS}")
+    message = rendered(newsletter.SENDER_NAME, "News: [name]", (CORPUS / f"{name}.html").read_text("utf-8"))
+
+    eight, seven = (road.through(message, domain) for domain in road.hops)
+
+    assert [road.verdicts(arrived) for arrived in (eight, seven, folded_anew(seven))] == [GOOD] * 3
 
 
 @pytest.mark.parametrize("name", MESSAGES)
