@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -58,7 +60,9 @@ def nest(url: str, scheme: str, depth: int) -> str:
 
 @cache
 def key_of_dkim() -> Path:
-    return write_key(Path(tempfile.mkdtemp(prefix="dkim-test-")) / "key.pem", ed25519_pem())
+    folder = Path(tempfile.mkdtemp(prefix="dkim-test-"))
+    atexit.register(shutil.rmtree, folder)
+    return write_key(folder / "key.pem", ed25519_pem())
 
 
 NESTS = {
