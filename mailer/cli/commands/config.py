@@ -18,6 +18,7 @@ from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
 from mailer.settings.advice import setting_warnings
 from transports import Transport, TransportUnavailable
+from transports.dkim.records import keys_in, warnings_about
 from transports.registry import shown_url
 from transports.slots import says_used_up
 
@@ -66,6 +67,7 @@ def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None],
     shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
     records = folder_for(services.db, settings.state_dir)
     found, notes = {"state": trouble_with(records)}, (*_notes(records), *_notes_on_record(services))
+    notes += warnings_about(settings.transport)
     found |= {"journal": services.db.journal.trouble()} if services.db.journal is not None else {}
     try:
         if rates := in_words(services.db, services.transport):
@@ -104,6 +106,7 @@ def _shown_if_set(settings: Settings) -> dict[str, str]:
     rates = [f"{domain} {1000 / interval:g}/second" for domain, interval in settings.domain_rates]
     shown = {
         "broker": f"{broker.scheme}://{broker.netloc.rpartition('@')[2]}{broker.path}" if broker.scheme else "",
+        "signing": ", ".join(key.name for key in keys_in(settings.transport) if key.in_force(time.time())),
         "domainRates": ", ".join(rates),
         "sendWindow": window.in_words(time.time() * 1000) if window else "",
         "maxPerPerson": str(settings.max_per_person or ""),
