@@ -1,0 +1,39 @@
+"""What a format finds in a mail, before the mail's own addresses and the returned message are added to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mailer.bounces.formats.fields import Fields, moment
+from mailer.bounces.formats.returned import Returned
+from mailer.bounces.formats.verdict import judge
+from mailer.bounces.report import Kind, Report
+
+MAX_REPORTS = 100  # recipients of one mail that are read; a message of ours has one
+
+
+def bounced(
+    address: str | None, words: str, status: str = "", *, delayed: bool = False, at: int | None = None
+) -> Report:
+    """A report of a message that was not delivered, or not yet."""
+    verdict = judge(words, status)
+    return Report(
+        kind=Kind.DELAYED if delayed else Kind.BOUNCED,
+        address=address,
+        about=verdict.about,
+        permanent=verdict.permanent and not delayed,
+        status=verdict.status,
+        reply=verdict.reply,
+        at=at,
+    )
+
+
+def completed(report: Report, fields: Fields, returned: Returned, sent_to: tuple[str, ...]) -> Report:
+    """The report with what is the same for every recipient of the mail."""
+    return replace(
+        report,
+        sent_to=sent_to,
+        campaign_id=returned.campaign_id,
+        message_id=returned.message_id,
+        at=report.at if report.at is not None else moment(fields.get("Date")),
+    )
