@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from mailer.bounces.formats.fields import Fields
-from mailer.bounces.formats.phrases import AUTO_REPLIES, CHALLENGES, compile_rows
+from mailer.bounces.formats.phrases import AUTO_REPLIES, CHALLENGES, FAILURES, compile_rows
 
 _SYSTEM = re.compile(
     r"(?:^|[\s<\"'])(?:mailer-?daemon|mail-?daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*|mdaemon"
@@ -19,7 +19,7 @@ _SYSTEM = re.compile(
 _PRECEDENCE = {"bulk", "junk", "list", "auto_reply", "auto-reply"}
 _PRESENT = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Auto-Response-Suppress", "X-Failed-Recipients")
 _VACATION = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Apple-Action", "X-Vacation", "Vacation")
-_REPLY, _CHALLENGE = compile_rows(AUTO_REPLIES), compile_rows(CHALLENGES)
+_REPLY, _CHALLENGE, _FAILURE = compile_rows(AUTO_REPLIES), compile_rows(CHALLENGES), compile_rows(FAILURES)
 
 
 def is_from_a_mail_system(fields: Fields) -> bool:
@@ -30,7 +30,13 @@ def is_from_a_mail_system(fields: Fields) -> bool:
         or _SYSTEM.search(sender) is not None
         or "X-Failed-Recipients" in fields
         or _SYSTEM.search(fields.get("Return-Path")) is not None
+        or (has_no_return_path(fields) and _FAILURE.search(fields.get("Subject")) is not None)
     )
+
+
+def has_no_return_path(fields: Fields) -> bool:
+    """Whether the envelope's sender is empty, so that nothing may be answered (RFC 5321 section 4.5.5)."""
+    return any(each.strip() in ("<>", "") for each in fields.all("Return-Path")[:1])
 
 
 def is_personal_reply(fields: Fields, notice: str) -> bool:
@@ -47,12 +53,11 @@ def is_personal_reply(fields: Fields, notice: str) -> bool:
 def is_automatic(fields: Fields, notice: str) -> bool:
     """Whether nobody wrote this mail to be read by a person."""
     submitted = fields.get("Auto-Submitted").partition(";")[0].strip().lower()
-    paths = fields.all("Return-Path")[:1]
     return (
         submitted not in ("", "no")
         or any(name in fields for name in _PRESENT)
         or fields.get("Precedence").strip().lower() in _PRECEDENCE
-        or any(each.strip() in ("<>", "") for each in paths)
+        or has_no_return_path(fields)
         or any(name in fields for name in ("List-Id", "List-Unsubscribe", "Feedback-ID"))
         or is_from_a_mail_system(fields)
         or is_personal_reply(fields, notice)

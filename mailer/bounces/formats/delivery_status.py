@@ -59,8 +59,9 @@ def _reports(groups: list[Fields], notice: str, others: list[str]) -> Iterator[R
         address = _recipient(fields) or (others[0] if others and len(groups) == 1 else None)
         yield bounced(
             address,
-            _words(fields, notice, address),
+            " ".join(fields.get("Diagnostic-Code").partition(";")[2].split()) or passage_about(notice, address),
             status[0] if status else "",
+            passage_about(notice, address)[:500],
             delayed=action == "delayed",
             at=moment(fields.get("Last-Attempt-Date")),
         )
@@ -84,9 +85,3 @@ def _character(found: re.Match[str]) -> str:
     """A character of the form `\\x{1F408}` (RFC 6533 section 3)."""
     number = int(found[1], 16)
     return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else ""
-
-
-def _words(fields: Fields, notice: str, address: str | None) -> str:
-    """The other host's reply, or, where the field has none, what the notice says of the recipient."""
-    diagnostic = " ".join(fields.get("Diagnostic-Code").partition(";")[2].split())
-    return diagnostic or passage_about(notice, address)

@@ -13,10 +13,16 @@ MAX_REPORTS = 100  # recipients of one mail that are read; a message of ours has
 
 
 def bounced(
-    address: str | None, words: str, status: str = "", *, delayed: bool = False, at: int | None = None
+    address: str | None,
+    words: str,
+    status: str = "",
+    context: str = "",
+    *,
+    delayed: bool = False,
+    at: int | None = None,
 ) -> Report:
     """A report of a message that was not delivered, or not yet."""
-    verdict = judge(words, status)
+    verdict = judge(words, status, context)
     return Report(
         kind=Kind.DELAYED if delayed else Kind.BOUNCED,
         address=address,

@@ -8,7 +8,7 @@ names. Only then is it a bounce. A bounce that passes unseen does less harm than
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from mailer.bounces.formats.fields import ADDRESS, addresses
 from mailer.bounces.formats.found import MAX_REPORTS, bounced
@@ -20,8 +20,10 @@ from mailer.bounces.report import Report
 
 _FAILURE, _DELAY = compile_rows(FAILURES), compile_rows(DELAYS)
 _GENERATED_FROM = re.compile(r"generated from <?([^\s<>()]{1,254})")  # Exim's word for an alias
-_ENTRY = re.compile(r"^[ \t*>]*(?:(?:recipient|to|address|user)s?[ \t]*:)?[ \t]*[<\"']?$", re.IGNORECASE)
+_CODE = re.compile(r"[45]\d\d ")
+_ENTRY = re.compile(r"^[ \t*>]*(?:[45]\d\d )?(?:(?:recipient|to|address|user)s?[ \t]*:)?[ \t]*[<\"']?$", re.IGNORECASE)
 _TO = re.compile(r".*(?:\bto|rcpt to|recipient)[ \t]*:?[ \t]*[<\"']?$", re.IGNORECASE)
+_QUOTED = re.compile(r"(?:^[ \t]*(?:To|Cc|From|Subject|Sent|Date)[ \t]*:.*\n){2,}", re.IGNORECASE | re.MULTILINE)
 _MAX_PASSAGE = 1500
 
 
@@ -48,18 +50,29 @@ def read_notice(
 
 
 def passage_about(notice: str, address: str | None) -> str:
-    """What the notice says of `address`: the text behind it, up to the next address that begins a line."""
-    where = notice.lower().find(address.lower()) if address else -1
-    if where < 0:
+    """What the notice says of `address`: the text behind it, up to the next address that begins a line.
+
+    In a transcript of Sendmail it is the one line, from the code at its start. Where nothing comes behind the address,
+    it is what comes before.
+    """
+    places = [found.start() for found in re.finditer(re.escape(address), notice, re.IGNORECASE)][:10] if address else []
+    if not places:
         return notice[: _MAX_PASSAGE * 2].strip()
-    start, end = where + len(address or ""), len(notice)
+    for line in (notice.rfind("\n", 0, each) + 1 for each in places):
+        if _CODE.match(notice, line):
+            return notice[line:].partition("\n")[0]
+    where = places[0]
+    start = where + len(address or "")
+    behind = notice[start : _next_entry(notice, start, address)].strip(" \t\r\n<>:\"',.")
+    return behind or notice[max(0, where - 300) : where].strip(" \t\r\n<").rpartition("\n\n")[2]
+
+
+def _next_entry(notice: str, start: int, address: str | None) -> int:
     for found in ADDRESS.finditer(notice, start, start + _MAX_PASSAGE):
-        if found[0].lower() != (address or "").lower() and _ENTRY.match(
-            notice[notice.rfind("\n", 0, found.start()) + 1 : found.start()][-80:]
-        ):
-            end = found.start()
-            break
-    return notice[start : min(end, start + _MAX_PASSAGE)].strip(" \t\r\n<>:\"'")
+        before = notice[notice.rfind("\n", 0, found.start()) + 1 : found.start()][-80:]
+        if found[0].lower() != (address or "").lower() and _ENTRY.match(before):
+            return found.start()
+    return start + _MAX_PASSAGE
 
 
 def _words(notice: str, address: str, *, alone: bool) -> str:
@@ -71,17 +84,25 @@ def _words(notice: str, address: str, *, alone: bool) -> str:
 
 
 def _named(notice: str, returned: Returned, own: Collection[str]) -> list[str]:
-    """The recipients that a notice is about: who stands at the start of a line, or whom the message was to."""
+    """The recipients that a notice is about. What it quotes of the message's header names them only if nothing else does."""
     sent_to = {each.lower() for each in returned.recipients}
     not_them = {each.lower() for each in (*own, *returned.senders)} - sent_to
-    everybody = list({each.lower(): each for each in reversed(addresses(notice))}.values())[::-1]
-    named = [each for each in everybody if each.lower() not in not_them]
-    begun = [each for each in named if _stands_behind(_ENTRY, notice, each)]
+    for text, wrong in ((_QUOTED.sub("", notice), not_them), (notice, not_them), (notice, set())):
+        found = _listed(text, sent_to, wrong)
+        if found:
+            return found
+    return []
+
+
+def _listed(text: str, sent_to: Set[str], wrong: Set[str]) -> list[str]:
+    """Who begins a line if one of them got the message, else whom the message was to, else who stands behind a `to`."""
+    once = {each.lower(): each for each in reversed(addresses(text))}
+    named = [each for each in reversed(once.values()) if each.lower() not in wrong]
+    begun = [each for each in named if _stands_behind(_ENTRY, text, each)]
     known = [each for each in named if each.lower() in sent_to]
-    if known and not sent_to.isdisjoint(each.lower() for each in begun):
+    if not sent_to.isdisjoint(each.lower() for each in begun):
         return begun
-    to = [each for each in named if _stands_behind(_TO, notice, each)]
-    return known or begun or to or [each for each in everybody if _stands_behind(_ENTRY, notice, each)]
+    return known or begun or [each for each in named if _stands_behind(_TO, text, each)]
 
 
 def _stands_behind(words: re.Pattern[str], notice: str, address: str) -> bool:

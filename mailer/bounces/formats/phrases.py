@@ -46,14 +46,13 @@ FAILURES = (
     Phrase(
         r"(?:delivery|sending) (?:\w+ ){0,6}(?:failed|\(?failure|has been suspended|error)", "Gmail, Exchange, many"
     ),
+    Phrase(r"(?:error|problem) (?:has )?occurred (?:\w+ ){0,3}(?:to deliver|delivering)", "OpenSMTPD, Amazon"),
     Phrase(r"(?:message|e-?mail) not (?:delivered|sent)", "Google Workspace"),
     Phrase(
         r"(?:unknown|invalid|no such) (?:user|recipient|mailbox)|(?:user|recipient|mailbox) unknown", "Verizon, many"
     ),
     Phrase(r"undeliver(?:able|ed)|nondeliverable|non-delivery|non delivery", "Postfix, Exchange, IMail, many"),
-    Phrase(
-        r"(?:failure|failed|bounce|delivery) (?:notice|notification|message|report|recipient)s?", "qmail and others"
-    ),
+    Phrase(r"(?:failure|failed|error) (?:notice|notification|message|report|recipient)s?", "qmail and others"),
     Phrase(r"returned mail|returning (?:your )?(?:message|mail)|mail (?:was )?returned|returned to sender", "Sendmail"),
     Phrase(r"did not reach the following|failure reasons|mail system error", "Exchange, Notes, KDDI"),
     Phrase(r"(?:addresses|recipients?) (?:\w+ ){0,2}(?:failed|had (?:\w+ ){0,3}errors)", "Sendmail, Exim, many"),
@@ -106,7 +105,7 @@ EXPIRED = (
         "Postfix, Sendmail",
     ),
     Phrase(
-        r"no route to host|not reachable|network (?:is )?unreachable|socket error|n't able to establish",
+        r"no route to host|not reachable|network (?:is )?unreachable|socket error|malformed or unexpected name server reply|n't able to establish",
         "qmail, Gmail",
     ),
     Phrase(
@@ -119,7 +118,7 @@ EXPIRED = (
 MARKERS = (
     Phrase(r"^-* ?below this line is a copy of the message\.?.*$", "qmail"),
     Phrase(
-        r"^-* ?(?:enclosed|included|attached|this|here) is a copy of (?:the|your) (?:\w+ )?(?:message|mail).*$",
+        r"^-* ?(?:enclosed|included|attached|this|here|below) is a copy of (?:the|your) (?:\w+ )?(?:message|mail).*$",
         "qmail, Exim, MXLogic",
     ),
     Phrase(r"^[-= ]*(?:the )?headers? of the original message.*$", "GMX"),

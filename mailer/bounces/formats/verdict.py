@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from mailer.bounces.formats.phrases import EXPIRED, compile_rows
 from mailer.text import one_line
-from transports.answers.blame import Rule, blame
+from transports.answers.blame import VAGUE, Rule, blame
 from transports.answers.replies import Phase, Reply
 from transports.answers.wording import DETAIL, own_words
 from transports.base import About
 
 MAX_REPLY = 500  # characters of a reply that are kept
+
+NO_DETAIL = VAGUE + r"|1\.[12]|4\.[34]"  # a code of the sender's system, X.1.8, is not about the recipient's
 
 RULES = (
     Rule(
@@ -31,12 +33,13 @@ RULES = (
         words=r"any host named|no such domain|host (?:unknown|not found)|unknown host|host \S+ not found"
         r"|unrouteable (?:mail )?(?:domain|address)|mx records point to non-existent|domain (?:name )?(?:does not|doesn't) exist",
         unless=r"try again|temporar\w+",
+        detail=NO_DETAIL,
     ),
     Rule(
         About.ADDRESS,
-        "Exchange, Mimecast, Notes: nobody has the name",
+        "Exchange, Mimecast, IMail, Notes: nobody has the name",
         words=r"recipient name is not recognized|recipfournotfound|resolver\.adr\.\S+|recip(?:ient)?notfound"
-        r"|address is possibly incorrect|not listed in (?:\S+ ){0,4}(?:directory|address book)",
+        r"|address is possibly incorrect|invalid final delivery userid|not listed in (?:\S+ ){0,4}(?:directory|address book)",
         unless=r"resolver\.adr\.(?:ambiguous|recipsizelimit|exrecipsizelimit)\S*",
     ),
     Rule(
@@ -57,10 +60,14 @@ _MORE_LINES = re.compile(rf"\s{_CODE}-(?:[245]\.\d{{1,3}}\.\d{{1,3}}\b)?")
 _DERIVED = re.compile(r"[45]\.(?:0\.0|1\.[136]|5\.0|3\.0)")  # what MTAs write where the reply has no code of its own
 _PHASES = (
     (
-        re.compile(r"mail from|sender was rejected|initial connection|helo|\bgreeting|my name was rejected", re.I),
+        re.compile(
+            r"(?:after|reply to|response to|following|>>>) (?:\w+ ){0,2}(?:mail from|ehlo|helo|initial connection)"
+            r"|sender was rejected|my name was rejected",
+            re.IGNORECASE,
+        ),
         Phase.MAIL,
     ),
-    (re.compile(r"end of data|after i sent the message|final data|\bdata\b command|>>> data\b", re.I), Phase.END),
+    (re.compile(r"end of data|after i sent the message|final data|>>> data\b", re.IGNORECASE), Phase.END),
 )
 
 
@@ -73,10 +80,11 @@ class Verdict(NamedTuple):
     reply: str
 
 
-def judge(words: str, status: str = "") -> Verdict:
+def judge(words: str, status: str = "", context: str = "") -> Verdict:
     """Judge a bounce by what it says about a recipient, and the status code that the report gives, if any.
 
-    `words` are another host's reply, or text in which there may be one.
+    `words` are another host's reply, or text in which there may be one. `context` is what else is said of it, such as
+    the command that it answered.
     """
     paragraphs = [re.sub(r"\s+", " ", each).strip() for each in re.split(r"\n[ \t]*\n", words)]
     text = next((each for each in paragraphs if _REPLY.search(each)), " ".join(paragraphs).strip())
@@ -86,7 +94,7 @@ def judge(words: str, status: str = "") -> Verdict:
     reply = (text[found.start() :] if found else text)[:MAX_REPLY]
     code = found[1] if found else {"4": "451"}.get(status[:1], "554")
     soft = status.startswith("4") or code.startswith("4") or _EXPIRED.search(words) is not None
-    return Verdict(_about(text, reply, code, status), not soft, status, one_line(reply).strip())
+    return Verdict(_about(_phase(f"{text} {context}"), reply, code, status), not soft, status, one_line(reply).strip())
 
 
 def has_reply(text: str) -> bool:
@@ -94,8 +102,13 @@ def has_reply(text: str) -> bool:
     return (_REPLY.search(text) or _ENHANCED.search(text)) is not None
 
 
-def _about(text: str, reply: str, code: str, status: str) -> About:
-    phase = next((phase for pattern, phase in _PHASES if pattern.search(text)), Phase.RCPT)
+def _phase(text: str) -> Phase:
+    """The command that the reply answered, as far as the text says; most answer RCPT."""
+    text = " ".join(text.split())
+    return next((phase for pattern, phase in _PHASES if pattern.search(text)), Phase.RCPT)
+
+
+def _about(phase: Phase, reply: str, code: str, status: str) -> About:
     said = _MORE_LINES.sub(" ", reply.removeprefix(code).lstrip(" -:"))
     detail = DETAIL.search(own_words(said))
     if detail is None and status and not (_DERIVED.fullmatch(status) and re.search(r"[a-z]{3}", own_words(said), re.I)):
