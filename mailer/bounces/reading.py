@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailer.bounces.formats.amazon import read_amazon_notification
-from mailer.bounces.formats.automatic import is_automatic, is_from_a_mail_system, is_personal_reply
+from mailer.bounces.formats.automatic import is_automatic, is_from_a_mail_system, is_personal_reply, is_report
 from mailer.bounces.formats.delivery_status import read_delivery_status, read_status_in_text
 from mailer.bounces.formats.feedback import read_feedback
 from mailer.bounces.formats.found import MAX_REPORTS, completed
-from mailer.bounces.formats.mime import Letter, open_mail
+from mailer.bounces.formats.mime import RETURNED, Letter, open_mail
 from mailer.bounces.formats.notices import read_notice
 from mailer.bounces.formats.returned import Returned, notice_and_returned
 from mailer.bounces.report import Report
@@ -46,15 +46,23 @@ def read(raw: bytes) -> Mail:
 
 
 def _reports(letter: Letter, notice: str, returned: Returned, sent_to: tuple[str, ...]) -> list[Report]:
-    """What the first form says that knows the mail. The forms of standards come first, free words last."""
-    for found in (read_feedback(letter, returned), read_delivery_status(letter, notice, returned)):
+    """What the first form says that knows the mail. The forms of standards come first, free words last.
+
+    A report that a person attaches to a mail, to show it to somebody, is none: it is no mail system that sends it.
+    """
+    by_system = is_from_a_mail_system(letter.fields, returns=letter.first(*RETURNED) is not None)
+    trusted = by_system or is_report(letter.fields)
+    for found in (
+        read_feedback(letter, returned, is_report=trusted),
+        read_delivery_status(letter, notice, returned) if trusted else None,
+        read_amazon_notification(letter, notice),
+    ):
         if found is not None:
             return found
-    if not is_from_a_mail_system(letter.fields) or is_personal_reply(letter.fields, notice):
+    if not by_system or is_personal_reply(letter.fields, notice):
         return []
     own = (*sent_to, *letter.fields.addresses("From", "Sender", "Reply-To", "Return-Path"))
     for found in (
-        read_amazon_notification(notice),
         read_status_in_text(notice, returned),
         read_notice(letter, notice, returned, own),
         _wrapped(returned),

@@ -7,13 +7,14 @@ from typing import Any
 
 from mailer.bounces.formats.fields import addresses
 from mailer.bounces.formats.found import MAX_REPORTS, bounced
+from mailer.bounces.formats.mime import Letter
 from mailer.bounces.report import Kind, Report
 
 
-def read_amazon_notification(notice: str) -> list[Report] | None:
+def read_amazon_notification(letter: Letter, notice: str) -> list[Report] | None:
     """A report for each recipient of a notification; None: it is none."""
     text = notice.lstrip()
-    if not text.startswith("{") or "notificationType" not in text[:5000]:
+    if not text.startswith("{") or not letter.fields.get("From").rstrip("> ").endswith("amazonaws.com"):
         return None
     document = _document(text)
     kind = document.get("notificationType")

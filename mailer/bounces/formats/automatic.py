@@ -11,26 +11,31 @@ from mailer.bounces.formats.fields import Fields
 from mailer.bounces.formats.phrases import AUTO_REPLIES, CHALLENGES, FAILURES, compile_rows
 
 _SYSTEM = re.compile(
-    r"(?:^|[\s<\"'])(?:mailer-?daemon|mail-?daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*|mdaemon"
-    r"|(?:mail\W)?delivery\W(?:sub)?system|mail (?:delivery )?(?:sub)?system|bounces?|no-?reply|do-?not-?reply"
-    r"|system\W?administrator|mail\W?administrator|microsoft ?exchange\w*|mailsystem|auto-?notify)(?![\w-])",
+    r"(?:^|[\s<\"'])(?:mailer[- ]?daemon|mail[- ]?daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*|mdaemon"
+    r"|(?:mail\W)?delivery\W(?:sub)?system|mail (?:delivery )?(?:sub)?system|system\W?administrator"
+    r"|mail\W?administrator|microsoft ?exchange\w*|mailsystem)(?![\w-])",
     re.IGNORECASE,
 )
+_SERVICE = re.compile(r"(?:^|[\s<\"'])(?:no-?reply|do-?not-?reply|bounces?|auto-?notify)(?![\w-])", re.IGNORECASE)
 _PRECEDENCE = {"bulk", "junk", "list", "auto_reply", "auto-reply"}
 _PRESENT = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Auto-Response-Suppress", "X-Failed-Recipients")
 _VACATION = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Apple-Action", "X-Vacation", "Vacation")
 _REPLY, _CHALLENGE, _FAILURE = compile_rows(AUTO_REPLIES), compile_rows(CHALLENGES), compile_rows(FAILURES)
 
 
-def is_from_a_mail_system(fields: Fields) -> bool:
-    """Whether the mail says that no person sent it but a mail system: the only ones whose free words are read."""
+def is_from_a_mail_system(fields: Fields, *, returns: bool = False) -> bool:
+    """Whether the mail says that no person sent it but a mail system: the only ones whose free words are read.
+
+    A service's name, such as `no-reply`, is enough only where the mail `returns` a message, or may not be answered.
+    """
     sender = fields.get("From")
     return (
         "@" not in sender.replace("<>", "")
         or _SYSTEM.search(sender) is not None
         or "X-Failed-Recipients" in fields
         or _SYSTEM.search(fields.get("Return-Path")) is not None
-        or (has_no_return_path(fields) and _FAILURE.search(fields.get("Subject")) is not None)
+        or (_SERVICE.search(sender) is not None and (returns or has_no_return_path(fields)))
+        or (_FAILURE.search(fields.get("Subject")) is not None and has_no_return_path(fields))
     )
 
 
@@ -41,13 +46,19 @@ def has_no_return_path(fields: Fields) -> bool:
 
 def is_personal_reply(fields: Fields, notice: str) -> bool:
     """Whether a person's mailbox answers by itself: on holiday, or with a question to prove that one is human."""
+    subject = fields.get("Subject")
+    reply, failure = _REPLY.search(subject) or _CHALLENGE.search(subject), _FAILURE.search(subject)
     return (
         any(name in fields for name in _VACATION)
         or fields.get("Precedence").strip().lower() == "auto_reply"
-        or _REPLY.search(fields.get("Subject")) is not None
-        or _CHALLENGE.search(fields.get("Subject")) is not None
+        or (reply is not None and not (failure and failure.start() <= reply.start()))  # a bounce quotes our subject
         or _CHALLENGE.search(notice[:2000]) is not None
     )
+
+
+def is_report(fields: Fields) -> bool:
+    """Whether the mail says that it is a report (RFC 6522), of whatever kind."""
+    return fields.get("Content-Type").lower().startswith("multipart/report")
 
 
 def is_automatic(fields: Fields, notice: str) -> bool:
@@ -58,6 +69,7 @@ def is_automatic(fields: Fields, notice: str) -> bool:
         or any(name in fields for name in _PRESENT)
         or fields.get("Precedence").strip().lower() in _PRECEDENCE
         or has_no_return_path(fields)
+        or is_report(fields)
         or any(name in fields for name in ("List-Id", "List-Unsubscribe", "Feedback-ID"))
         or is_from_a_mail_system(fields)
         or is_personal_reply(fields, notice)

@@ -84,7 +84,7 @@ def _words(notice: str, address: str, *, alone: bool) -> str:
 
 
 def _named(notice: str, returned: Returned, own: Collection[str]) -> list[str]:
-    """The recipients that a notice is about. What it quotes of the message's header names them only if nothing else does."""
+    """The recipients that a notice is about. Those in the header that it may quote come last."""
     sent_to = {each.lower() for each in returned.recipients}
     not_them = {each.lower() for each in (*own, *returned.senders)} - sent_to
     for text, wrong in ((_QUOTED.sub("", notice), not_them), (notice, not_them), (notice, set())):

@@ -31,7 +31,7 @@ def _blanks(found: re.Match[str]) -> str:
 
 
 _NOT = r"(?:not|n't|never|cannot)"
-_SENT = r"(?:delivered|sent|relayed|transmitted|processed|routed)"
+_SENT = r"(?:deliver(?:ed)?|sent|send|relay(?:ed)?|transmitted|processed|routed)"
 
 # It was not delivered. Only beside a sender that is a mail system's: a person may say so too.
 FAILURES = (
@@ -54,12 +54,19 @@ FAILURES = (
     Phrase(r"undeliver(?:able|ed)|nondeliverable|non-delivery|non delivery", "Postfix, Exchange, IMail, many"),
     Phrase(r"(?:failure|failed|error) (?:notice|notification|message|report|recipient)s?", "qmail and others"),
     Phrase(r"returned mail|returning (?:your )?(?:message|mail)|mail (?:was )?returned|returned to sender", "Sendmail"),
-    Phrase(r"did not reach the following|failure reasons|mail system error", "Exchange, Notes, KDDI"),
-    Phrase(r"(?:addresses|recipients?) (?:\w+ ){0,2}(?:failed|had (?:\w+ ){0,3}errors)", "Sendmail, Exim, many"),
+    Phrase(
+        r"did not re(?:ach|ceive) (?:the following|a copy|your|this)|failure reasons|mail system error",
+        "Exchange, Notes, KDDI",
+    ),
+    Phrase(r"failed (?:addresses|recipients?)", "Smail, MDaemon"),
+    Phrase(
+        r"(?:address(?:es)?|recipients?) (?:\w+ ){0,5}(?:failed|had (?:\w+ ){0,3}errors)",
+        "Sendmail, Exim, many",
+    ),
     Phrase(r"rejected (?:the )?recipient|recipients? (?:was|were) rejected", "CommuniGate, Sun, others"),
     Phrase(r"mail (?:delivery )?failed|mail failure|message rejected|rejected mail", "many"),
     Phrase(
-        r"送信できません|配信できません|送信に失敗|配送できません|配達できません|お届けできません|届けられません",
+        r"(?:送信|配信|配送|配達|送達|お届け)(?:に失敗|でき|されません)|届けられません|宛先不明|エラーのため",
         "Japanese",
     ),
     Phrase(r"konnte nicht (?:\w+ )?(?:zugestellt|gesendet|übermittelt|ausgeliefert)|unzustellbar", "German"),
@@ -86,7 +93,11 @@ DELAYS = (
     Phrase(
         r"(?:still|being) (?:being )?(?:retried|trying|queued)|warning only|warning-+could not", "Postfix, Sendmail"
     ),
-    Phrase(r"(?:delivery|message|mail) (?:\w+ ){0,3}(?:is |was |has been )?delayed|delayed (?:mail|delivery)", "many"),
+    Phrase(
+        r"(?:delivery|message|mail) (?:\S+ ){0,3}(?:is |was |has been )?delayed|delayed (?:mail|delivery)",
+        "many",
+    ),
+    Phrase(r"delivery attempts will continue", "Exim"),
     Phrase(r"(?:delivery|status) (?:\w+ )?\(?delay\)?|do not need to (?:resend|re-send)", "Gmail, Exchange, Sendmail"),
 )
 
@@ -97,16 +108,21 @@ EXPIRED = (
         "Exim, qmail",
     ),
     Phrase(
-        r"(?:message|queue|delivery)[ .](?:\w+ )?expired|all hosts (?:\w+ )?(?:have been|were) failing",
-        "Exchange, Exim",
+        r"(?:message|queue|delivery)[ .](?:\w+ )?expired|envelope expired",
+        "Exchange, OpenSMTPD",
     ),
+    Phrase(r"all hosts (?:\w+ )?(?:have been|were) failing", "Exim"),
     Phrase(
         r"connection (?:timed out|refused|reset|failed|dropped)|operation timed out|timed out while",
         "Postfix, Sendmail",
     ),
     Phrase(
-        r"no route to host|not reachable|network (?:is )?unreachable|socket error|malformed or unexpected name server reply|n't able to establish",
-        "qmail, Gmail",
+        r"no route to host|not reachable|network (?:is )?unreachable|socket error",
+        "Postfix, Gmail",
+    ),
+    Phrase(
+        r"malformed or unexpected name server reply|n't able to establish",
+        "Postfix, qmail",
     ),
     Phrase(
         r"did not accept our requests? to connect|delivery failed \d+ attempts|could not be reached", "Gmail, IMail"
@@ -123,7 +139,7 @@ MARKERS = (
     ),
     Phrase(r"^[-= ]*(?:the )?headers? of the original message.*$", "GMX"),
     Phrase(
-        r"^[-=_ ]*(?:original|returned|undelivered|unsent|bounced) (?:mail|message)(?: headers?)?(?: follows?| is| text| info)?\W*$",
+        r"^[-=_ ]*(?:original|returned|undelivered|unsent) (?:mail|message)(?: headers?)?(?: (?:follows?|text|info))?\W*$",
         "Gmail, Notes, Sendmail",
     ),
     Phrase(r"^[-= ]*(?:message|mail) (?:headers?|text|contents?)? ?follows?\W*$", "DragonFly, IMail"),
@@ -152,13 +168,12 @@ AUTO_REPLIES = (
 # It asks to prove that the sender is a person.
 CHALLENGES = (
     Phrase(
-        r"(?:confirm|verify|prove) (?:that )?(?:you|your) (?:\w+ ){0,6}(?:human|person|address|message|identity|sender|real)",
-        "TMDA, Spam Arrest",
+        r"(?:confirm|verify|prove) (?:that )?(?:you|your) (?:\w+ ){0,6}(?:human|person|identity|real)",
+        "Spam Arrest, others",
     ),
-    Phrase(
-        r"challenge[/ -]response|sender (?:verification|confirmation)|(?:is|are) using (?:\w+ ){0,3}(?:boxbe|spam ?arrest|bluebottle)",
-        "Boxbe",
-    ),
+    Phrase(r"confirm (?:that )?your (?:message|e-?mail|mail|delivery)|confirmation (?:is )?required", "TMDA, qconfirm"),
+    Phrase(r"challenge[/ -]response|sender (?:verification|confirmation)", "many"),
+    Phrase(r"(?:is|are) using (?:\w+ ){0,3}(?:boxbe|spam ?arrest|bluebottle)", "Boxbe, Spam Arrest"),
     Phrase(
         r"(?:click|reply to) (?:\w+ ){0,8}(?:so that|to (?:have|get|let|release|deliver|confirm|approve))",
         "TMDA and others",

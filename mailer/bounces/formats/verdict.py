@@ -1,4 +1,4 @@
-"""Whom a bounce is about, and whether for good: by the table that refusals in SMTP are judged by, and a few rows before.
+"""Whom a bounce is about, and whether for good: by the table that judges refusals in SMTP, and a few rows before it.
 
 The rows here are for what only a report says: a mail system's own words, without a reply of another host. A report is
 written after days of trying, so it may have a permanent code for what was a soft failure each time. Whatever says that
@@ -31,7 +31,8 @@ RULES = (
         About.ADDRESS,
         "qmail, Sendmail, Exim, Courier, DragonFly: no such domain",
         words=r"any host named|no such domain|host (?:unknown|not found)|unknown host|host \S+ not found"
-        r"|unrouteable (?:mail )?(?:domain|address)|mx records point to non-existent|domain (?:name )?(?:does not|doesn't) exist",
+        r"|unrouteable (?:mail )?(?:domain|address)|mx records point to non-existent"
+        r"|domain (?:name )?(?:does not|doesn't) exist",
         unless=r"try again|temporar\w+",
         detail=NO_DETAIL,
     ),
@@ -39,7 +40,8 @@ RULES = (
         About.ADDRESS,
         "Exchange, Mimecast, IMail, Notes: nobody has the name",
         words=r"recipient name is not recognized|recipfournotfound|resolver\.adr\.\S+|recip(?:ient)?notfound"
-        r"|address is possibly incorrect|invalid final delivery userid|not listed in (?:\S+ ){0,4}(?:directory|address book)",
+        r"|address is possibly incorrect|invalid final delivery userid|no valid recipients?"
+        r"|not listed in (?:\S+ ){0,4}(?:directory|address book)",
         unless=r"resolver\.adr\.(?:ambiguous|recipsizelimit|exrecipsizelimit)\S*",
     ),
     Rule(
@@ -72,7 +74,7 @@ _PHASES = (
 
 
 class Verdict(NamedTuple):
-    """What a bounce means: whom it is about, whether for good, its status code (RFC 3463), and its words in one line."""
+    """What a bounce means: whom it is about, whether for good, its status (RFC 3463), its words in one line."""
 
     about: About
     permanent: bool
