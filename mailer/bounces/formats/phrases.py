@@ -127,7 +127,11 @@ EXPIRED = (
     Phrase(
         r"did not accept our requests? to connect|delivery failed \d+ attempts|could not be reached", "Gmail, IMail"
     ),
-    Phrase(r"temporar(?:y|ily)|transient|try again|will retry|(?:days|hours) (?:\w+ )?old|for more than \d", "many"),
+    Phrase(
+        r"temporar(?:y|ily)|transient|try (?:again )?later|try (?:it )?again in|will retry"
+        r"|(?:days|hours) (?:\w+ )?old|for more than \d",
+        "many",
+    ),
 )
 
 # Below this line comes the returned message.
@@ -139,7 +143,8 @@ MARKERS = (
     ),
     Phrase(r"^[-= ]*(?:the )?headers? of the original message.*$", "GMX"),
     Phrase(
-        r"^[-=_ ]*(?:original|returned|undelivered|unsent) (?:mail|message)(?: headers?)?(?: (?:follows?|text|info))?\W*$",
+        r"^[-=_ ]*(?:original|returned|undelivered|unsent) (?:mail|message)(?: headers?)?"
+        r"(?: (?:follows|text|info))?\W*$",
         "Gmail, Notes, Sendmail",
     ),
     Phrase(r"^[-= ]*(?:message|mail) (?:headers?|text|contents?)? ?follows?\W*$", "DragonFly, IMail"),

@@ -74,7 +74,7 @@ def notice_and_returned(letter: Letter) -> tuple[str, Returned]:
 def _words(letter: Letter, whole: Part | None) -> str:
     """The text of the mail, without what it returns; HTML where there is nothing else."""
     parts = letter.parts[: letter.parts.index(whole)] if whole is not None else letter.parts
-    texts = [part.text for part in parts if part.type == "text/plain" and part.text.strip()]
+    texts = [part.text for part in parts if part.type == "text/plain" and part.text.strip() and "\0" not in part.text]
     if not texts:
         texts = [plain(part.text[: MAX_NOTICE * 5]) for part in parts if part.type == "text/html"]
     return "\n\n".join(texts).replace("\r\n", "\n")[: MAX_NOTICE * 3]

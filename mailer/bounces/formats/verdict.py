@@ -44,6 +44,7 @@ RULES = (
         r"|not listed in (?:\S+ ){0,4}(?:directory|address book)",
         unless=r"resolver\.adr\.(?:ambiguous|recipsizelimit|exrecipsizelimit)\S*",
     ),
+    Rule(About.ADDRESS, "Gmail: nobody has it", words=r"address couldn't be found", detail=NO_DETAIL),
     Rule(
         About.MAILBOX,
         "KDDI, vpopmail, Exim: it is full",
@@ -60,17 +61,12 @@ _REPLY = re.compile(
 _ENHANCED = re.compile(r"(?<![\w.])([45]\.\d{1,3}\.\d{1,3})(?![\w]|\.\d)", re.ASCII)
 _MORE_LINES = re.compile(rf"\s{_CODE}-(?:[245]\.\d{{1,3}}\.\d{{1,3}}\b)?")
 _DERIVED = re.compile(r"[45]\.(?:0\.0|1\.[136]|5\.0|3\.0)")  # what MTAs write where the reply has no code of its own
-_PHASES = (
-    (
-        re.compile(
-            r"(?:after|reply to|response to|following|>>>) (?:\w+ ){0,2}(?:mail from|ehlo|helo|initial connection)"
-            r"|sender was rejected|my name was rejected",
-            re.IGNORECASE,
-        ),
-        Phase.MAIL,
-    ),
-    (re.compile(r"end of data|after i sent the message|final data|>>> data\b", re.IGNORECASE), Phase.END),
+_TO_MAIL = re.compile(
+    r"(?:after|reply to|response to|following|>>>) (?:\w+ ){0,2}(?:mail from|ehlo|helo|initial connection)"
+    r"|sender was rejected|my name was rejected",
+    re.IGNORECASE,
 )
+_TO_DATA = re.compile(r"end of data|after i sent the message|final data|>>> data\b", re.IGNORECASE)
 
 
 class Verdict(NamedTuple):
@@ -96,7 +92,7 @@ def judge(words: str, status: str = "", context: str = "") -> Verdict:
     reply = (text[found.start() :] if found else text)[:MAX_REPLY]
     code = found[1] if found else {"4": "451"}.get(status[:1], "554")
     soft = status.startswith("4") or code.startswith("4") or _EXPIRED.search(words) is not None
-    return Verdict(_about(_phase(f"{text} {context}"), reply, code, status), not soft, status, one_line(reply).strip())
+    return Verdict(_about(_phase(text, context), reply, code, status), not soft, status, one_line(reply).strip())
 
 
 def has_reply(text: str) -> bool:
@@ -104,10 +100,11 @@ def has_reply(text: str) -> bool:
     return (_REPLY.search(text) or _ENHANCED.search(text)) is not None
 
 
-def _phase(text: str) -> Phase:
+def _phase(text: str, context: str) -> Phase:
     """The command that the reply answered, as far as the text says; most answer RCPT."""
-    text = " ".join(text.split())
-    return next((phase for pattern, phase in _PHASES if pattern.search(text)), Phase.RCPT)
+    if _TO_MAIL.search(f"{text} {' '.join(context.split())}"):
+        return Phase.MAIL
+    return Phase.END if _TO_DATA.search(text) else Phase.RCPT
 
 
 def _about(phase: Phase, reply: str, code: str, status: str) -> About:
