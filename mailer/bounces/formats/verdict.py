@@ -25,7 +25,8 @@ RULES = (
     Rule(
         About.ADDRESS,
         "RFC 7505, RFC 7504: the domain takes no mail",
-        words=r"no smtp service|null mx|does not accept mail",
+        words=r"no smtp service|null mx|does not accept mail(?! from)",
+        detail=NO_DETAIL,
     ),
     Rule(
         About.ADDRESS,
@@ -43,12 +44,14 @@ RULES = (
         r"|address is possibly incorrect|invalid final delivery userid|no valid recipients?"
         r"|not listed in (?:\S+ ){0,4}(?:directory|address book)",
         unless=r"resolver\.adr\.(?:ambiguous|recipsizelimit|exrecipsizelimit)\S*",
+        detail=NO_DETAIL,
     ),
     Rule(About.ADDRESS, "Gmail: nobody has it", words=r"address couldn't be found", detail=NO_DETAIL),
     Rule(
         About.MAILBOX,
         "KDDI, vpopmail, Exim: it is full",
         words=r"mailbox is full|exceeded (?:\w+ )?quota|quota exceeded",
+        detail=NO_DETAIL,
     ),
 )
 """Tried in this order before the table; `code` and `detail` hold as they do there."""
