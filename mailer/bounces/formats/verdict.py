@@ -46,7 +46,7 @@ RULES = (
         unless=r"resolver\.adr\.(?:ambiguous|recipsizelimit|exrecipsizelimit)\S*",
         detail=NO_DETAIL,
     ),
-    Rule(About.ADDRESS, "Gmail: nobody has it", words=r"address couldn't be found", detail=NO_DETAIL),
+    Rule(About.ADDRESS, "Gmail: nobody has it, or there is no such domain", words=r"(?:address|domain \S+) couldn't be found", detail=NO_DETAIL),
     Rule(
         About.MAILBOX,
         "KDDI, vpopmail, Exim: it is full",
