@@ -91,7 +91,8 @@ DELAYS = (
         r"will be (?:retried|re-?attempted)|will (?:continue|keep) (?:\w+ ){0,3}(?:try|attempt|retry)", "Postfix, Exim"
     ),
     Phrase(
-        r"(?:still|being) (?:being )?(?:retried|trying|queued)|warning only|warning\W{1,3}could not", "Postfix, Sendmail"
+        r"(?:still|being) (?:being )?(?:retried|trying|queued)|warning only|warning\W{1,3}could not",
+        "Postfix, Sendmail",
     ),
     Phrase(
         r"(?:delivery|message|mail) (?:\S+ ){0,3}(?:is |was |has been )?delayed|delayed (?:mail|delivery)",

@@ -46,7 +46,12 @@ RULES = (
         unless=r"resolver\.adr\.(?:ambiguous|recipsizelimit|exrecipsizelimit)\S*",
         detail=NO_DETAIL,
     ),
-    Rule(About.ADDRESS, "Gmail: nobody has it, or there is no such domain", words=r"(?:address|domain \S+) couldn't be found", detail=NO_DETAIL),
+    Rule(
+        About.ADDRESS,
+        "Gmail: nobody has it, or there is no such domain",
+        words=r"(?:address|domain \S+) couldn't be found",
+        detail=NO_DETAIL,
+    ),
     Rule(
         About.MAILBOX,
         "KDDI, vpopmail, Exim: it is full",
@@ -112,12 +117,11 @@ def _phase(text: str, context: str) -> Phase:
 
 def _about(phase: Phase, reply: str, code: str, status: str) -> About:
     said = _MORE_LINES.sub(" ", reply.removeprefix(code).lstrip(" -:"))
-    detail = DETAIL.search(own_words(said))
-    if detail is None and status and not (_DERIVED.fullmatch(status) and re.search(r"[a-z]{3}", own_words(said), re.I)):
+    if status and not _detail(said) and not (reply.startswith(code) and _DERIVED.fullmatch(status) and _speaks(said)):
         said = f"{status} {said}"
-    words, detail_text = own_words(said), _detail(said)
+    words, detail = own_words(said), _detail(said)
     for rule in RULES:
-        if rule.matches(phase, code, detail_text, words):
+        if rule.matches(phase, code, detail, words):
             return rule.about
     return blame(phase, Reply(int(code), (said,)))
 
@@ -125,3 +129,8 @@ def _about(phase: Phase, reply: str, code: str, status: str) -> About:
 def _detail(said: str) -> str:
     found = DETAIL.search(own_words(said))
     return found[1] if found else ""
+
+
+def _speaks(said: str) -> bool:
+    """Whether a host's reply says anything but its code: then a status that is derived from the code tells no more."""
+    return re.search(r"[a-z]{3}", own_words(said), re.IGNORECASE) is not None
