@@ -210,3 +210,9 @@ def test_a_bounce_is_judged_by_its_words_and_its_status(
     words: str, status_code: str, about: About, permanent: bool
 ) -> None:
     assert judge(words, status_code)[:2] == (about, permanent)
+
+
+def test_addresses_beyond_ascii_are_read_in_a_header() -> None:
+    raw = report(MTA, status()).replace(b"To: bounce+token@list.example", "To: <bjørn@bücher.example>".encode())
+
+    assert read(raw).sent_to == ("bjørn@bücher.example",)

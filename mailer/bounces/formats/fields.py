@@ -39,6 +39,10 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._values
 
+    def items(self) -> Iterable[tuple[str, list[str]]]:
+        """Each name in lower case with its values."""
+        return self._values.items()
+
     def get(self, name: str) -> str:
         """The first value, with encoded words (RFC 2047) decoded, in one line; empty: there is none."""
         return decoded(self.all(name)[0]) if name in self else ""
@@ -58,6 +62,14 @@ def parse_fields(text: str) -> tuple[Fields, str]:
     head, rest = (text[: end.start()], text[end.end() :]) if end else (text, "")
     matches = map(_FIELD.fullmatch, _FOLD.sub(" ", head[: _MAX_VALUE * 50]).splitlines()[:_MAX_FIELDS])
     return Fields((match[1], match[2].strip()[:_MAX_VALUE]) for match in matches if match), rest
+
+
+def parse_octets(text: str) -> tuple[Fields, str]:
+    """As `parse_fields`, for a text of which each character is an octet: RFC 6532 allows UTF-8 in a header."""
+    fields, rest = parse_fields(text)
+    return Fields(
+        (name, to_text(value.encode("latin-1"), None)) for name, values in fields.items() for value in values
+    ), rest
 
 
 def addresses(text: str) -> list[str]:

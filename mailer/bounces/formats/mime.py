@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from mailer.bounces.formats.fields import Fields, parse_fields, to_text
+from mailer.bounces.formats.fields import Fields, parse_octets, to_text
 
 MAX_SIZE = 1 << 20  # octets that are looked at; a report comes before the message that it returns
 MAX_DEPTH = 8
@@ -59,7 +59,7 @@ def open_mail(raw: bytes) -> Letter:
     text = raw[:MAX_SIZE].decode("latin-1")  # an octet is a character, until the charset of its part is known
     if text.startswith("From "):  # the separator of a mailbox file
         text = text.partition("\n")[2]
-    fields, body = parse_fields(text.lstrip("\r\n"))
+    fields, body = parse_octets(text.lstrip("\r\n"))
     return Letter(fields, tuple(islice(_parts(fields, body, "text/plain", 0), MAX_PARTS)))
 
 
@@ -85,7 +85,7 @@ def _divided(body: str, boundary: str, depth: int) -> Iterator[Part]:
     if len(pieces) == 1:  # the boundary that it names is not there
         yield Part("text/plain", Fields(), to_text(body.encode("latin-1"), None))
     for piece in pieces[1:]:
-        fields, content = parse_fields(piece.removeprefix("\n"))
+        fields, content = parse_octets(piece.removeprefix("\n"))
         if "From" in fields and ("Received" in fields or "Message-ID" in fields):  # a message that nobody has wrapped
             yield Part("message/rfc822", Fields(), to_text(piece.encode("latin-1"), None))
         elif piece.strip():
