@@ -42,7 +42,8 @@ def test_a_notice_in_free_words_is_read(text: str, about: str, hardness: str) ->
     assert [each.address for each in found.reports] == [BO]
     report = found.reports[0]
     assert (report.kind, report.about, report.permanent) == (Kind.BOUNCED, about, hardness == "hard")
-    assert found.reports[0].sent_to == ("bounce+token@list.example",)
+    assert report.sent_to[0] == "bounce+token@list.example"
+    assert found.sent_to == ("bounce+token@list.example",)
     assert found.automatic
 
 

@@ -140,6 +140,14 @@ def test_a_complaint_that_names_nobody_still_names_the_message() -> None:
     assert (found.address, found.campaign_id, found.message_id) == (None, "c1", "1@b")
 
 
+def test_a_complaint_has_the_address_that_a_bounce_would_have_gone_to() -> None:
+    fields = "Feedback-Type: abuse\nOriginal-Mail-From: <bounce+a@list.example>"
+    returned = f"Return-Path: <bounce+b@list.example>\n{RETURNED}"
+    (found,) = read(report(fields, kind="message/feedback-report", returned=returned)).reports
+
+    assert found.sent_to == ("bounce+token@list.example", "bounce+a@list.example", "bounce+b@list.example")
+
+
 def test_microsoft_complains_by_a_field_of_the_message() -> None:
     raw = (
         "From: <staff@hotmail.com>\nSubject: complaint about message from 192.0.2.1\nTo: abuse@list.example\n"

@@ -11,9 +11,9 @@ from mailer.bounces.formats.fields import Fields
 from mailer.bounces.formats.phrases import AUTO_REPLIES, CHALLENGES, FAILURES, compile_rows
 
 _SYSTEM = re.compile(
-    r"(?:^|[\s<\"'])(?:mailer[- ]?daemon|mail[- ]?daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*|mdaemon"
+    r"(?:^|[\s<\"'])(?:[\w.-]{0,20}daemon|mailer daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*"
     r"|(?:mail\W)?delivery\W(?:sub)?system|mail (?:delivery )?(?:sub)?system|system\W?administrator"
-    r"|mail\W?administrator|microsoft ?exchange\w*|mailsystem)(?![\w-])",
+    r"|mail\W?administrator|microsoft ?exchange\w*|mail-?system)(?![\w-])",
     re.IGNORECASE,
 )
 _SERVICE = re.compile(r"(?:^|[\s<\"'])(?:no-?reply|do-?not-?reply|bounces?|auto-?notify)(?![\w-])", re.IGNORECASE)

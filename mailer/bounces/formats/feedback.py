@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mailer.bounces.formats.fields import Fields, addresses, moment, parse_fields
+from mailer.bounces.formats.found import MAX_REPORTS
 from mailer.bounces.formats.mime import RETURNED, Letter
 from mailer.bounces.formats.returned import Returned
 from mailer.bounces.report import Kind, Report
@@ -35,7 +36,7 @@ def read_feedback(letter: Letter, returned: Returned, *, is_report: bool) -> lis
     if part is not None:
         return _feedback(parse_fields(part.text.strip())[0], returned) if is_report else None
     if letter.first(*RETURNED) is not None and _is_microsoft(letter.fields.get("From"), returned.fields):
-        return _complaints([each for name in _HOTMAIL for each in returned.fields.addresses(name)], returned, None)
+        return _complaints([each for name in _HOTMAIL for each in returned.fields.addresses(name)], returned)
     return None
 
 
@@ -51,10 +52,12 @@ def _feedback(report: Fields, returned: Returned) -> list[Report]:
         return []
     named = [each for name in _RECIPIENTS for value in report.all(name) for each in addresses(value)]
     at = moment(report.get("Arrival-Date")) or moment(report.get("Received-Date"))
-    return _complaints(named, returned, at)
+    return _complaints(named, returned, at, tuple(report.addresses("Original-Mail-From")[:2]))
 
 
-def _complaints(named: list[str], returned: Returned, at: int | None) -> list[Report]:
+def _complaints(
+    named: list[str], returned: Returned, at: int | None = None, senders: tuple[str, ...] = ()
+) -> list[Report]:
     """One for each address; most providers take them out, and then the returned message has to tell."""
     to: list[str | None] = [*(named or returned.recipients[:1])] or [None]
-    return [Report(kind=Kind.COMPLAINED, address=each, at=at) for each in to]
+    return [Report(kind=Kind.COMPLAINED, address=each, at=at, sent_to=senders) for each in to[:MAX_REPORTS]]

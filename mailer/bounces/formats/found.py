@@ -35,10 +35,14 @@ def bounced(
 
 
 def completed(report: Report, fields: Fields, returned: Returned, sent_to: tuple[str, ...]) -> Report:
-    """The report with what is the same for every recipient of the mail."""
+    """The report with what is the same for every recipient of the mail.
+
+    A complaint goes to the address that a provider has on record, and some bounces to the From address. So the
+    message's own envelope sender, where it is returned, stands beside where the report went: it has our token as well.
+    """
     return replace(
         report,
-        sent_to=sent_to,
+        sent_to=tuple(dict.fromkeys([*sent_to, *report.sent_to, *returned.envelope_senders])),
         campaign_id=returned.campaign_id,
         message_id=returned.message_id,
         at=report.at if report.at is not None else moment(fields.get("Date")),

@@ -49,6 +49,11 @@ class Returned:
         return (found[1] or found[2]) if found else None
 
     @property
+    def envelope_senders(self) -> list[str]:
+        """The address that a bounce of it goes to."""
+        return self.fields.addresses("Return-Path", "X-Envelope-From")[:2]
+
+    @property
     def senders(self) -> list[str]:
         """Whoever the message was from."""
         return self.fields.addresses("Return-Path", "From", "Sender", "Reply-To", "X-Envelope-From")
