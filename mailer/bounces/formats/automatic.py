@@ -8,7 +8,62 @@ from __future__ import annotations
 import re
 
 from mailer.bounces.formats.fields import Fields
-from mailer.bounces.formats.phrases import AUTO_REPLIES, CHALLENGES, FAILURES, compile_rows
+from mailer.bounces.formats.phrases import FAILURES, Phrase, compile_rows
+
+# An answer that a person's mailbox gives: it says nothing of delivery, whatever words are in it.
+AUTO_REPLIES = (
+    Phrase(
+        r"^\W{0,3}(?:auto(?:matic|mated)?[- _]?(?:reply|response|answer|mail)|autoreply|auto:)",
+        "Exchange, many",
+        "Automatic reply: News",
+    ),
+    Phrase(
+        r"out of (?:the )?office|\booo\b|on vacation|vacation (?:reply|notice|message)|away from (?:my|the)",
+        "many",
+        "Out of office",
+    ),
+    Phrase(
+        r"abwesenheit|automatische antwort|automatisch beantwortet|nicht im (?:büro|haus)",
+        "German",
+        "Abwesenheitsnotiz",
+    ),
+    Phrase(
+        r"réponse automatique|absence du bureau|respuesta automática|resposta automática|risposta automatica",
+        "Romance languages",
+        "Réponse automatique : nouvelles",
+    ),
+    Phrase(
+        r"automatisch antwoord|afwezig|automatiskt svar|autosvar|автоответ|automatyczna odpowied",
+        "Dutch, Swedish, Russian, Polish",
+        "Automatisch antwoord",
+    ),
+    Phrase(r"自動(?:応答|返信|回覆)|自动(?:回复|答复)|不在通知", "Japanese, Chinese", "自動応答"),
+)
+
+# It asks to prove that the sender is a person.
+CHALLENGES = (
+    Phrase(
+        r"(?:confirm|verify|prove) (?:that )?(?:you|your) (?:\w+ ){0,6}(?:human|person|identity|real)",
+        "Spam Arrest, others",
+        "Please confirm that you are a human",
+    ),
+    Phrase(
+        r"confirm (?:that )?your (?:message|e-?mail|mail|delivery)|confirmation (?:is )?required",
+        "TMDA, qconfirm",
+        "Please confirm your message",
+    ),
+    Phrase(
+        r"challenge[/ -]response|sender (?:verification|confirmation)", "many", "This is a challenge-response system"
+    ),
+    Phrase(
+        r"(?:is|are) using (?:\w+ ){0,3}(?:boxbe|spam ?arrest|bluebottle)", "Boxbe, Spam Arrest", "Bo is using Boxbe"
+    ),
+    Phrase(
+        r"(?:click|reply to) (?:\w+ ){0,8}(?:so that|to (?:have|get|let|release|deliver|confirm|approve))",
+        "TMDA and others",
+        "Click here to have your mail delivered",
+    ),
+)
 
 _SYSTEM = re.compile(
     r"(?:^|[\s<\"'])(?:[\w.-]{0,20}daemon|mailer daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*"

@@ -7,10 +7,48 @@ from dataclasses import dataclass, field
 
 from mailer.bounces.formats.fields import Fields, addresses, parse_fields
 from mailer.bounces.formats.mime import RETURNED, Letter, Part, plain
-from mailer.bounces.formats.phrases import MARKERS, compile_rows
+from mailer.bounces.formats.phrases import Phrase, compile_rows
 
 MAX_NOTICE = 20_000  # characters of a notice that are read
 _MAX_STARTS = 40  # lines that may begin a header
+
+# Below this line comes the returned message.
+MARKERS = (
+    Phrase(
+        r"^-* ?below this line is a copy of the message\.?.*$", "qmail", "--- Below this line is a copy of the message."
+    ),
+    Phrase(
+        r"^-* ?(?:enclosed|included|attached|this|here|below) is a copy of (?:the|your) (?:\w+ )?(?:message|mail).*$",
+        "qmail, Exim, MXLogic",
+        "------ This is a copy of the message, including all the headers. ------",
+    ),
+    Phrase(
+        r"^[-= ]*(?:the )?headers? of the original message.*$",
+        "GMX",
+        "--- The header of the original message is following. ---",
+    ),
+    Phrase(
+        r"^[-=_ ]*(?:original|returned|undelivered|unsent) (?:mail|message)(?: headers?)?"
+        r"(?: (?:follows|text|info))?\W*$",
+        "Gmail, Notes, Sendmail",
+        "----- Original message -----",
+    ),
+    Phrase(
+        r"^[-= ]*(?:message|mail) (?:headers?|text|contents?)? ?follows?\W*$",
+        "DragonFly, IMail",
+        "Message headers follow.",
+    ),
+    Phrase(
+        r"^[-= ]*(?:original|message) (?:mail|message|header)s?:? (?:info|headers?)?\W*$",
+        "Exchange, m-FILTER",
+        "Original message headers:",
+    ),
+    Phrase(
+        r"^-+ ?(?:unsent|start of|copy of|begin) (?:\w+ ){0,3}(?:message|mail|header).*$",
+        "Sendmail, others",
+        "----- Unsent message follows -----",
+    ),
+)
 
 _CAMPAIGN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OUR_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.[0-9a-f]{16,128}@")  # as `mailer.messages.template.delivery_id` makes it
