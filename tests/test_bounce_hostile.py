@@ -41,6 +41,7 @@ HOSTILE = {
     "at signs": filled(b"@"),
     "halves of addresses": filled(b"a@"),
     "addresses": filled(b"could not be delivered to <a@b.example>\n"),
+    "many addresses": HEAD + b"\n" + b"".join(b"a%d@b.example\n" % each for each in range(50_000)),
     "angles": filled(b"<"),
     "quotes": filled(b'"'),
     "codes": filled(b"550 550-"),

@@ -96,7 +96,7 @@ def _named(notice: str, returned: Returned, own: Collection[str]) -> list[str]:
 
 def _listed(text: str, sent_to: Set[str], wrong: Set[str]) -> list[str]:
     """Who begins a line if one of them got the message, else whom the message was to, else who stands behind a `to`."""
-    once = {each.lower(): each for each in reversed(addresses(text))}
+    once = {each.lower(): each for each in reversed(addresses(text)[: MAX_REPORTS * 2])}
     named = [each for each in reversed(once.values()) if each.lower() not in wrong]
     begun = [each for each in named if _stands_behind(_ENTRY, text, each)]
     known = [each for each in named if each.lower() in sent_to]
