@@ -97,6 +97,7 @@ def is_bounce(name: str) -> bool:
     return not name.startswith("not-a-bounce") and not reasons & {"vacation", "delivered"}
 
 
+@cache
 def all_text(name: str) -> str:
     """The whole mail, decoded by Python's parser, so that an address is compared with what another reader finds."""
     pieces = []

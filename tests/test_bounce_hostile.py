@@ -49,6 +49,7 @@ HOSTILE = {
     "quoted headers": filled(b"To: a\n"),
     "headers": filled(b"From: a\nTo: b\nSubject: c\nMessage-ID: <d>\n\n"),
     "fields": b"a: b\n" * (SIZE // 5),
+    "a long address": HEAD + b"\ncould not be delivered\n\n<" + b"a" * 64 + b"@" + b"b.bb" * 90 + b">: no\n",
     "a field": b"Subject: failure\n" + b" x\n" * (SIZE // 3),
     "encoded words": b"From: MAILER-DAEMON\nSubject: " + b"=?utf-8?q?a?= " * 100_000,
     "parts in parts": NESTED,
@@ -59,6 +60,8 @@ HOSTILE = {
     "base64": HEAD + b"Content-Transfer-Encoding: base64\n\n" + b"QUJD=" * 1_000_000,
     "quoted-printable": HEAD + b"Content-Transfer-Encoding: quoted-printable\n\n" + b"=4" * 1_000_000,
     "HTML": HEAD + b"Content-Type: text/html\n\n" + b"<p &#x" * 1_000_000,
+    "a status in JSON": b'From: a@amazonaws.com\n\n{"eventType": "Bounce", "bounce": '
+    b'{"bouncedRecipients": [{"status": "a\\n\\u0000"}]}}',
     "JSON": b"From: a@sns.amazonaws.com\n\n" + b'{"notificationType":' * 100_000,
     "dates": HEAD + b"Date: Mon, 99 Foo 99999999999999999999 99:99:99 +999999999\n\nundelivered: <a@c.example>",
     "code points": REPORT + DELIVERY + b"Final-Recipient: utf-8; \\x{D800}\\x{110000}@b.example\n",

@@ -166,9 +166,10 @@ def test_microsoft_complains_by_a_field_of_the_message() -> None:
             {
                 "notificationType": "Bounce",
                 "bounce": {
+                    "bounceType": "Permanent",
                     "bouncedRecipients": [
                         {"emailAddress": BO, "status": "5.1.1", "diagnosticCode": "smtp; 550 5.1.1 user unknown"}
-                    ]
+                    ],
                 },
             },
             [(Kind.BOUNCED, BO)],
@@ -224,3 +225,26 @@ def test_addresses_beyond_ascii_are_read_in_a_header() -> None:
     raw = report(MTA, status()).replace(b"To: bounce+token@list.example", "To: <bjørn@bücher.example>".encode())
 
     assert read(raw).sent_to == ("bjørn@bücher.example",)
+
+
+@pytest.mark.parametrize(
+    ("diagnostic", "reply"),
+    [
+        ("smtp; 550 5.1.1 no; such user", "550 5.1.1 no; such user"),
+        ("550 5.1.1 no; such user", "550 5.1.1 no; such user"),
+        ("X-Unix;67", "67"),
+        ("smtp;\n 550 5.1.1\n\tno such user", "550 5.1.1 no such user"),
+    ],
+)
+def test_a_diagnostic_code_is_read_with_and_without_its_type(diagnostic: str, reply: str) -> None:
+    (found,) = read(report(MTA, status(more=f"Diagnostic-Code: {diagnostic}"))).reports
+
+    assert found.reply == reply
+
+
+def test_what_amazon_calls_transient_is_soft() -> None:
+    bounce = {"bounceType": "Transient", "bouncedRecipients": [{"emailAddress": BO, "status": "5.1.1"}]}
+    text = json.dumps({"eventType": "Bounce", "bounce": bounce})
+    (found,) = read(f"From: <no-reply@sns.amazonaws.com>\n\n{text}\n".encode()).reports
+
+    assert not found.permanent

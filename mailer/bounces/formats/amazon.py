@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from mailer.bounces.formats.fields import addresses
-from mailer.bounces.formats.found import MAX_REPORTS, bounced
+from mailer.bounces.formats.found import MAX_REPORTS, bounced, diagnosis
 from mailer.bounces.formats.mime import Letter
 from mailer.bounces.report import Kind, Report
 
@@ -17,15 +18,17 @@ def read_amazon_notification(letter: Letter, notice: str) -> list[Report] | None
     if not text.startswith("{") or not letter.fields.get("From").rstrip("> ").endswith("amazonaws.com"):
         return None
     document = _document(text)
-    kind = document.get("notificationType")
+    kind = document.get("notificationType") or document.get("eventType")
     if kind == "Bounce":
-        rows = _rows(document.get("bounce"), "bouncedRecipients")
-        return [
-            bounced(_address(row), str(row.get("diagnosticCode") or "").partition(";")[2], str(row.get("status") or ""))
-            for row in rows
-        ]
+        return [_bounce(row, document["bounce"]) for row in _rows(document.get("bounce"), "bouncedRecipients")]
     rows = _rows(document.get("complaint"), "complainedRecipients") if kind == "Complaint" else []
     return [Report(kind=Kind.COMPLAINED, address=_address(row)) for row in rows]
+
+
+def _bounce(row: dict[str, Any], bounce: dict[str, Any]) -> Report:
+    """What is not `Permanent` is `Transient` or `Undetermined`, which says nothing against the address."""
+    found = bounced(_address(row), diagnosis(str(row.get("diagnosticCode") or "")), str(row.get("status") or ""))
+    return found if bounce.get("bounceType") == "Permanent" else replace(found, permanent=False)
 
 
 def _document(text: str) -> dict[str, Any]:

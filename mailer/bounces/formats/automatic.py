@@ -126,6 +126,6 @@ def is_automatic(fields: Fields, notice: str) -> bool:
         or has_no_return_path(fields)
         or is_report(fields)
         or any(name in fields for name in ("List-Id", "List-Unsubscribe", "Feedback-ID"))
-        or is_from_a_mail_system(fields)
+        or is_from_a_mail_system(fields, returns=True)
         or is_personal_reply(fields, notice)
     )

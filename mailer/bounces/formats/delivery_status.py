@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mailer.bounces.formats.fields import ADDRESS, Fields, moment, parse_fields
-from mailer.bounces.formats.found import MAX_REPORTS, bounced
+from mailer.bounces.formats.fields import Fields, addresses, moment, parse_fields
+from mailer.bounces.formats.found import MAX_REPORTS, bounced, diagnosis
 from mailer.bounces.formats.mime import Letter
 from mailer.bounces.formats.notices import passage_about
 from mailer.bounces.formats.returned import Returned
@@ -59,7 +59,7 @@ def _reports(groups: list[Fields], notice: str, others: list[str]) -> Iterator[R
         address = _recipient(fields) or (others[0] if others and len(groups) == 1 else None)
         yield bounced(
             address,
-            " ".join(fields.get("Diagnostic-Code").partition(";")[2].split()) or passage_about(notice, address),
+            diagnosis(fields.get("Diagnostic-Code")) or passage_about(notice, address),
             status[0] if status else "",
             passage_about(notice, address)[:500],
             delayed=action == "delayed",
@@ -75,7 +75,7 @@ def _recipient(fields: Fields) -> str | None:
     for name in _RECIPIENTS:
         for value in fields.all(name):
             kind, semicolon, rest = value.partition(";")
-            found = ADDRESS.search(_CODE_POINT.sub(_character, rest if semicolon else kind))
+            found = addresses(_CODE_POINT.sub(_character, rest if semicolon else kind))
             if found:
                 return found[0]
     return None

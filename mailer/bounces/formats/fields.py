@@ -17,6 +17,7 @@ from mailer.text import one_line
 _FIELD = re.compile(r"([!-9;-~]{1,100})[ \t]*:[ \t]*(.*)", re.DOTALL)
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _BLANK = re.compile(r"(?:^|\n)[ \t]*\r?(?:\n|$)")
+MAX_ADDRESS = 254  # characters; RFC 5321 section 4.5.3.1.3, without the angle brackets
 _MAX_VALUE = 4000  # characters of a field that are looked at
 _MAX_FIELDS = 2000
 _TIMES = (0, 253402300799000)  # ms: the years 1970 to 9999
@@ -74,7 +75,7 @@ def parse_octets(text: str) -> tuple[Fields, str]:
 
 def addresses(text: str) -> list[str]:
     """The addresses in `text`, each once, in their order."""
-    return list(dict.fromkeys(match[0] for match in ADDRESS.finditer(text)))
+    return list(dict.fromkeys(match[0] for match in ADDRESS.finditer(text) if len(match[0]) <= MAX_ADDRESS))
 
 
 def decoded(value: str) -> str:

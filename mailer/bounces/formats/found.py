@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from mailer.bounces.formats.fields import Fields, moment
@@ -9,6 +10,7 @@ from mailer.bounces.formats.returned import Returned
 from mailer.bounces.formats.verdict import judge
 from mailer.bounces.report import Kind, Report
 
+_TYPE = re.compile(r"[\w.-]{1,40}")
 MAX_REPORTS = 100  # recipients of one mail that are read; a message of ours has one
 
 
@@ -32,6 +34,12 @@ def bounced(
         reply=verdict.reply,
         at=at,
     )
+
+
+def diagnosis(value: str) -> str:
+    """The words of a Diagnostic-Code (RFC 3464 section 2.3.6), without its type, which some systems leave out."""
+    kind, semicolon, words = value.partition(";")
+    return " ".join((words if semicolon and _TYPE.fullmatch(kind.strip()) else value).split())
 
 
 def completed(report: Report, fields: Fields, returned: Returned, sent_to: tuple[str, ...]) -> Report:

@@ -67,6 +67,7 @@ _REPLY = re.compile(
     rf"(?<![\w.:/#=-])({_CODE})(?: {_CODE})?(?:(?:[ -]+|: ?)(?=[245]\.\d|[A-Za-z<\"'\[({{:#]|\S+@)|(?=\s*$))"
 )
 _ENHANCED = re.compile(r"(?<![\w.])([45]\.\d{1,3}\.\d{1,3})(?![\w]|\.\d)", re.ASCII)
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
 _MORE_LINES = re.compile(rf"\s{_CODE}-(?:[245]\.\d{{1,3}}\.\d{{1,3}}\b)?")
 _DERIVED = re.compile(r"[45]\.(?:0\.0|1\.[136]|5\.0|3\.0)")  # what MTAs write where the reply has no code of its own
 _TO_MAIL = re.compile(
@@ -95,6 +96,7 @@ def judge(words: str, status: str = "", context: str = "") -> Verdict:
     paragraphs = [re.sub(r"\s+", " ", each).strip() for each in re.split(r"\n[ \t]*\n", words)]
     text = next((each for each in paragraphs if _REPLY.search(each)), " ".join(paragraphs).strip())
     found = _REPLY.search(text)
+    status = status if _STATUS.fullmatch(status) else ""
     own = _ENHANCED.search(text, found.start() if found else 0) or _ENHANCED.search(text)
     status = own[1] if own and (not status or _DERIVED.fullmatch(status)) else status
     reply = (text[found.start() :] if found else text)[:MAX_REPLY]
