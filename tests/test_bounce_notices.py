@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -134,5 +135,65 @@ def test_the_returned_message_names_its_campaign() -> None:
 
 def test_a_bounce_that_quotes_a_subject_about_holidays_is_one() -> None:
     raw = mail(f"could not be delivered\n\n<{BO}>: 550 5.1.1 no\n", subject="Undeliverable: Out of office in June?")
+
+    assert [each.address for each in read(raw).reports] == [BO]
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "body"),
+    [
+        ("utf-8", "base64", base64.b64encode(f"送信に失敗しました。\n{BO}\n".encode())),
+        ("iso-2022-jp", "7bit", f"送信に失敗しました。\n{BO}\n".encode("iso-2022-jp")),
+        ("koi8-r", "8bit", f"Письмо не может быть доставлено:\n{BO}\n".encode("koi8-r")),
+        ("utf-8", "quoted-printable", b"could not be del=\nivered to:\n\nbo=40example.org\n"),
+    ],
+)
+def test_a_notice_is_decoded(charset: str, encoding: str, body: bytes) -> None:
+    more = f'Content-Type: text/plain; charset="{charset}"\nContent-Transfer-Encoding: {encoding}\n'
+
+    assert [each.address for each in read(mail("", more=more) + body).reports] == [BO]
+
+
+def test_a_notice_may_be_html_alone() -> None:
+    markup = f"<html><p>Your message couldn&#39;t be delivered.</p><p><a href='mailto:x'>{BO}</a></p><p>550 5.1.1 none"
+    (report,) = read(mail(markup, more="Content-Type: text/html\n")).reports
+
+    assert (report.address, report.status) == (BO, "5.1.1")
+
+
+def test_each_recipient_of_a_notice_has_its_own_words() -> None:
+    text = f"could not be delivered:\n\n<{BO}>:\n550 5.1.1 none\n\n<al@example.org>:\n552 5.2.2 full\n"
+    found = read(mail(text)).reports
+
+    assert [(each.address, each.status) for each in found] == [(BO, "5.1.1"), ("al@example.org", "5.2.2")]
+
+
+def test_a_header_names_who_failed_whatever_the_language() -> None:
+    (report,) = read(mail("Ei onnistunut.", more=f"X-Failed-Recipients: {BO}\n")).reports
+
+    assert report.address == BO
+
+
+def test_a_status_in_the_text_is_read() -> None:
+    text = f"A report.\n\nFinal-Recipient: rfc822; {BO}\nAction: failed\nStatus: 5.1.1\n"
+    (report,) = read(mail(text)).reports
+
+    assert (report.address, report.status) == (BO, "5.1.1")
+
+
+def test_a_report_that_a_gateway_has_wrapped_is_read() -> None:
+    status = f"Final-Recipient: rfc822; {BO}\nAction: failed\nStatus: 5.1.1\n"
+    part = f"--i\nContent-Type: message/delivery-status\n\n{status}\n--i--\n"
+    inner = f"From: a\nMIME-Version: 1.0\nContent-Type: multipart/report; boundary=i\n\n{part}"
+    outer = f"--o\nContent-Type: text/plain\n\nReturned mail\n--o\nContent-Type: message/rfc822\n\n{inner}--o--\n"
+    (report,) = read(mail(outer, more="Content-Type: multipart/mixed; boundary=o\n")).reports
+
+    assert (report.address, report.status) == (BO, "5.1.1")
+
+
+def test_a_bounce_to_whoever_wrote_to_themselves_names_them() -> None:
+    raw = mail(f"wasn't able to deliver your message\n\n<{BO}>:\n552 quota exceeded\n").replace(
+        b"To: bounce+token@list.example", f"To: {BO}".encode()
+    )
 
     assert [each.address for each in read(raw).reports] == [BO]

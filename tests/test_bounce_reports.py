@@ -213,6 +213,13 @@ def test_amazon_s_notifications_are_read_where_they_come_as_mail(document: objec
         ("host mx.example said: 550 5.1.1 no (in reply to RCPT TO command)", "", About.ADDRESS, True),
         ("554 rejected (in reply to MAIL FROM command)", "", About.SENDER, True),
         ("", "", About.MESSAGE, True),
+        ("an MX or SRV record indicated no SMTP service", "", About.ADDRESS, True),
+        ("Sorry, I couldn't find any host named x.example. (#5.1.2)", "", About.ADDRESS, True),
+        ("Host unknown (Name server: x.example: host not found)", "5.1.2", About.ADDRESS, True),
+        ("Host x.example not found, try again", "4.4.3", About.MESSAGE, False),
+        ("The recipient name is not recognized", "", About.ADDRESS, True),
+        ("because the domain x.example couldn't be found", "", About.ADDRESS, True),
+        ("As their mailbox is full.", "", About.MAILBOX, True),
     ],
 )
 def test_a_bounce_is_judged_by_its_words_and_its_status(
