@@ -197,3 +197,21 @@ def test_a_bounce_to_whoever_wrote_to_themselves_names_them() -> None:
     )
 
     assert [each.address for each in read(raw).reports] == [BO]
+
+
+@pytest.mark.parametrize(
+    ("subject", "text", "automatic"),
+    [
+        ("Re: Out of office? Our tips", "Please unsubscribe me", False),
+        ("unsubscribe", "> Click here to get our news\n> Please confirm your e-mail", False),
+        ("unsubscribe", "Stop this. You write: click here to get it", False),
+        ("AW: Bitte bestätigen", "Abmelden", False),
+        ("Automatic reply: unsubscribe", "I am away", True),
+        ("Out of office Re: unsubscribe", "I am away", True),
+        ("unsubscribe", "Please confirm that you are a human", True),
+    ],
+)
+def test_a_wish_is_told_from_an_answer_that_nobody_wrote(subject: str, text: str, automatic: bool) -> None:
+    raw = f"Return-Path: <al@example.com>\nFrom: Matt Daemon <al@example.com>\nSubject: {subject}\n\n{text}\n".encode()
+
+    assert read(raw).automatic is automatic

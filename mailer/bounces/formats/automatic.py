@@ -66,7 +66,7 @@ CHALLENGES = (
 )
 
 _SYSTEM = re.compile(
-    r"(?:^|[\s<\"'])(?:[\w.-]{0,20}daemon|mailer daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*"
+    r"(?:^|[\s<\"'])(?:[\w.-]{0,20}daemon@|mail(?:er)?[- ]?daemon|post_?master|mmdf|mailadmin|mail(?:\W| )?deliver\w*"
     r"|(?:mail\W)?delivery\W(?:sub)?system|mail (?:delivery )?(?:sub)?system|system\W?administrator"
     r"|mail\W?administrator|microsoft ?exchange\w*|mail-?system)(?![\w-])",
     re.IGNORECASE,
@@ -76,6 +76,9 @@ _PRECEDENCE = {"bulk", "junk", "list", "auto_reply", "auto-reply"}
 _PRESENT = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Auto-Response-Suppress", "X-Failed-Recipients")
 _VACATION = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Apple-Action", "X-Vacation", "Vacation")
 _REPLY, _CHALLENGE, _FAILURE = compile_rows(AUTO_REPLIES), compile_rows(CHALLENGES), compile_rows(FAILURES)
+_PLAINLY = compile_rows(CHALLENGES[:-1])  # what nobody else writes; "click here to get" is in many a newsletter
+_ANSWERED = re.compile(r"\b(?:re|aw|antw|sv|vs|fwd?|wg|tr|rv) ?:", re.IGNORECASE)
+_QUOTE = re.compile(r"^[ \t]*>", re.MULTILINE)
 
 
 def is_from_a_mail_system(fields: Fields, *, returns: bool = False) -> bool:
@@ -100,15 +103,23 @@ def has_no_return_path(fields: Fields) -> bool:
 
 
 def is_personal_reply(fields: Fields, notice: str) -> bool:
-    """Whether a person's mailbox answers by itself: on holiday, or with a question to prove that one is human."""
-    subject = fields.get("Subject")
-    reply, failure = _REPLY.search(subject) or _CHALLENGE.search(subject), _FAILURE.search(subject)
+    """Whether a person's mailbox answers by itself: on holiday, or with a question to prove that one is human.
+
+    `notice` is the text, if a question is looked for in it.
+    """
     return (
         any(name in fields for name in _VACATION)
         or fields.get("Precedence").strip().lower() == "auto_reply"
-        or (reply is not None and not (failure and failure.start() <= reply.start()))  # a bounce quotes our subject
+        or _answers_by_itself(fields.get("Subject"))
         or _CHALLENGE.search(notice[:2000]) is not None
     )
+
+
+def _answers_by_itself(subject: str) -> bool:
+    """Whether the words before the subject that it answers say so; a bounce may quote one that has such words too."""
+    own = _ANSWERED.split(subject, maxsplit=1)[0]
+    reply, failure = _REPLY.search(own) or _CHALLENGE.search(own), _FAILURE.search(own)
+    return reply is not None and not (failure and failure.start() <= reply.start())
 
 
 def is_report(fields: Fields) -> bool:
@@ -127,5 +138,6 @@ def is_automatic(fields: Fields, notice: str) -> bool:
         or is_report(fields)
         or any(name in fields for name in ("List-Id", "List-Unsubscribe", "Feedback-ID"))
         or is_from_a_mail_system(fields, returns=True)
-        or is_personal_reply(fields, notice)
+        or is_personal_reply(fields, "")
+        or _PLAINLY.search(_QUOTE.split(notice[:1000], maxsplit=1)[0]) is not None
     )
