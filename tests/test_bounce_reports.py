@@ -255,3 +255,13 @@ def test_what_amazon_calls_transient_is_soft() -> None:
     (found,) = read(f"From: <no-reply@sns.amazonaws.com>\n\n{text}\n".encode()).reports
 
     assert not found.permanent
+
+
+def test_a_blank_line_within_a_group_does_not_part_it() -> None:
+    found = read(report(MTA, f"Final-Recipient: rfc822; {BO}\n\nAction: failed\n\nStatus: 5.1.1")).reports
+
+    assert [(each.address, each.status) for each in found] == [(BO, "5.1.1")]
+
+
+def test_a_recipient_of_whom_nothing_is_said_has_no_report() -> None:
+    assert read(report(MTA, f"Final-Recipient: rfc822; {BO}")).reports == ()

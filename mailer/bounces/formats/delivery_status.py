@@ -43,11 +43,19 @@ def read_status_in_text(notice: str, returned: Returned) -> list[Report] | None:
 
 
 def _groups(text: str) -> Iterator[Fields]:
-    """The groups of fields that are about a recipient each."""
+    """The groups of fields that are about a recipient each, and say anything of it."""
+    pieces: list[str] = []
     for piece in _GROUPS.split(text.strip())[: MAX_REPORTS * 2]:
-        fields = parse_fields(piece)[0]
-        if any(name in fields for name in _RECIPIENTS) or "Action" in fields:
-            yield fields
+        if pieces and _IN_TEXT.search(pieces[-1]) and not _IN_TEXT.search(piece):
+            pieces[-1] += f"\n{piece}"  # a blank line within the group of a recipient
+        else:
+            pieces.append(piece)
+    groups = (parse_fields(piece)[0] for piece in pieces)
+    yield from (each for each in groups if any(name in each for name in (*_RECIPIENTS, "Action")) and _says(each))
+
+
+def _says(fields: Fields) -> bool:
+    return any(name in fields for name in ("Action", "Status", "Diagnostic-Code"))
 
 
 def _reports(groups: list[Fields], notice: str, others: list[str]) -> Iterator[Report]:

@@ -109,7 +109,11 @@ FAILURES = (
         "German",
         "konnte nicht zugestellt werden",
     ),
-    Phrase(r"nicht zugestellt|zustellung (?:\w+ ){0,4}fehlgeschlagen", "German", "Die Zustellung ist fehlgeschlagen"),
+    Phrase(
+        r"nicht (?:zugestellt|zustellbar)|zustellung (?:\w+ ){0,4}fehlgeschlagen",
+        "German",
+        "Die Zustellung ist fehlgeschlagen",
+    ),
     Phrase(
         r"(?:pas|pu) (?:pu )?(?:être )?(?:remis|délivré|distribué|livré)|non remis|échec de (?:la )?remise",
         "French",
@@ -119,7 +123,9 @@ FAILURES = (
         r"no se (?:ha |pudo |puede )?(?:podido )?entreg|no entregado|error de entrega", "Spanish", "No se pudo entregar"
     ),
     Phrase(
-        r"não (?:pôde|foi|pode) (?:possível )?(?:ser )?entreg|falha na entrega", "Portuguese", "não pôde ser entregue"
+        r"não (?:pôde|foi|pode|é) (?:possível )?(?:ser )?entreg|não entregue|falha na entrega",
+        "Portuguese",
+        "não pôde ser entregue",
     ),
     Phrase(
         r"impossibile (?:recapitare|consegnare)|mancat[oa] (?:recapito|consegna)|non recapitabile",
@@ -128,7 +134,7 @@ FAILURES = (
     ),
     Phrase(r"onbestelbaar|niet (?:worden )?(?:bezorgd|afgeleverd)|kan niet worden", "Dutch", "Onbestelbaar: nieuws"),
     Phrase(
-        r"не может быть доставлено|не доставлено|недоставлен|невозможно доставить",
+        r"не может быть доставлено|не уда(?:ется|лось) доставить|не доставлено|недоставлен|невозможно доставить",
         "Russian",
         "Письмо не может быть доставлено",
     ),
@@ -138,18 +144,24 @@ FAILURES = (
         "Polish",
         "nie mogła zostać dostarczona",
     ),
-    Phrase(r"退信|无法投递|無法投遞|无法送达|無法傳送|未能送达|投递失败|发送失败", "Chinese", "退信"),
+    Phrase(r"退信|无法(?:投递|传递)|無法(?:投遞|傳遞)|无法送达|無法傳送|未能送达|投递失败|发送失败", "Chinese", "退信"),
     Phrase(
-        r"kunde inte levereras|kunne ikke leveres|ei voitu toimittaa",
+        r"kun(?:de|ne) (?:inte|ikke) (?:levereras?|leveres)|kan (?:inte|ikke) lever|olevererbar"
+        r"|ikke leveret|ei voitu toimittaa",
         "Swedish, Danish, Norwegian, Finnish",
         "kunde inte levereras",
     ),
+    Phrase(r"nedoručiteln|doručení (?:\w+ ){0,3}(?:nezdařilo|selhalo)|nelze doručit", "Czech", "Nedoručitelné: zprávy"),
+    Phrase(r"kézbesíthetetlen|nem (?:sikerült )?kézbesít", "Hungarian", "Kézbesíthetetlen: hírek"),
+    Phrase(r"teslim edil(?:e)?me|iletilemedi", "Turkish", "Teslim edilemedi: haber"),
+    Phrase(r"배달되지|배달하지 못|전송(?:하지 못| 실패)|반송", "Korean", "메시지가 배달되지 않았습니다"),
+    Phrase(r"(?:was|been) automatically rejected", "Dovecot, KDDI", "was automatically rejected"),
 )
 
 # It is still being tried.
 DELAYS = (
     Phrase(
-        r"will be (?:retried|re-?attempted)|will (?:continue|keep) (?:\w+ ){0,3}(?:try|attempt|retry)",
+        r"will be (?:retried|re-?attempted)|will (?:continue|keep) (?:\w+ ){0,3}(?:try|attempt|retry)|will retry for",
         "Postfix, Exim",
         "It will be retried until it is 4 days old",
     ),
