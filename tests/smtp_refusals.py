@@ -5,8 +5,8 @@ From providers' documentation, public collections of bounces and the sources of 
 
 from __future__ import annotations
 
+from transports.answers.replies import Phase
 from transports.base import About
-from transports.smtp.replies import Phase
 
 MAIL, RCPT, DATA, END = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END
 A, B, M, S, R, T = About.ADDRESS, About.MAILBOX, About.MESSAGE, About.SENDER, About.RATE, About.TRANSPORT

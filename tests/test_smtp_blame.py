@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.drills import LONG
 from tests.smtp_refusals import CASES, DATA, END, MAIL, RCPT
+from transports.answers.blame import RULES, Rule, blame, blame_on_record, classify_reply
+from transports.answers.replies import Phase, Reply, Verdict
+from transports.answers.wording import DETAIL, own_words
 from transports.base import About
-from transports.smtp.blame import RULES, Rule, blame, blame_on_record, classify_reply
-from transports.smtp.replies import Phase, Reply, Verdict
-from transports.smtp.wording import DETAIL, own_words
 
 CORPUS = Path(os.environ.get("MAILER_TEST_CORPUS", "../shared/corpus")) / "bounces"
 COUNTED = "550 5.1.1 user over rate.com unknown"

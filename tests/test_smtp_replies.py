@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.smtp.replies import Reply, ReplyParser, ReplySyntaxError, without_addresses
+from transports.answers.replies import Reply, ReplyParser, ReplySyntaxError, without_addresses
 
 PIECES = st.lists(st.integers(1, 40), min_size=1)
 

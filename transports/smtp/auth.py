@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transports.answers.replies import Reply
 from transports.base import TransportError
 from transports.smtp.connection import ConnectionLost
-from transports.smtp.replies import Reply
 
 Responder = Callable[[bytes], bytes]  # from the server's challenge, b"" at first, to the client's response
 SendLine = Callable[[str], Reply]  # sends one line, returns the reply to it

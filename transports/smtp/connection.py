@@ -8,8 +8,8 @@ import ssl
 import time
 from enum import Enum
 
+from transports.answers.replies import Reply, ReplyParser, ReplySyntaxError
 from transports.base import TransportError
-from transports.smtp.replies import Reply, ReplyParser, ReplySyntaxError
 
 READ_SIZE = 16384
 WRITE_SIZE = 1 << 20

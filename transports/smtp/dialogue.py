@@ -13,11 +13,11 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from transports.answers.blame import classify_reply
+from transports.answers.replies import Phase, Reply, Verdict
 from transports.base import About, Outcome, Status, TransportUnavailable
-from transports.smtp.blame import classify_reply
 from transports.smtp.connection import Connection, ConnectionLost, LossCause
 from transports.smtp.errors import OutOfSequence, SessionEnded, about_reply, failure
-from transports.smtp.replies import Phase, Reply, Verdict
 from transports.smtp.transactions import Transaction
 
 DrawTransaction = Callable[[], Transaction | Outcome | None]

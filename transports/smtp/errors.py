@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from transports.answers.replies import Reply, without_addresses
 from transports.base import About, TransportUnavailable
-from transports.smtp.replies import Reply, without_addresses
 
 E = TypeVar("E", bound=TransportUnavailable)
 

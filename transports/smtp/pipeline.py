@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transports.answers.replies import Phase, Reply
 from transports.base import Outcome, TransportUnavailable
 from transports.smtp.connection import Connection, ConnectionLost, LossCause
 from transports.smtp.dialogue import (
@@ -26,7 +27,6 @@ from transports.smtp.dialogue import (
     uncertain,
 )
 from transports.smtp.errors import OutOfSequence, PipeliningBroken
-from transports.smtp.replies import Phase, Reply
 from transports.smtp.transactions import Transaction
 
 EMPTY_DATA = b".\r\n"

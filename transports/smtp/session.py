@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from transports.answers.replies import Reply, printable
 from transports.base import TransportUnavailable
 from transports.smtp.auth import Credentials, LoginFailed, authenticate
 from transports.smtp.connection import Connection, ConnectionLost, reason_of
 from transports.smtp.errors import about_reply, unavailable
-from transports.smtp.replies import Reply, printable
 from transports.smtp.settings import SMTPSettings
 from transports.smtp.transactions import Extensions
 

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from transports.answers.blame import blame_on_record
 from transports.base import About
-from transports.smtp.blame import blame_on_record
 
 revision = "0007"
 down_revision = "0006"

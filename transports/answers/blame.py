@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from transports.answers import wording
+from transports.answers.replies import Phase, Reply, Verdict
 from transports.base import About
-from transports.smtp import wording
-from transports.smtp.replies import Phase, Reply, Verdict
 
 ALL = frozenset(Phase)
 MAIL = frozenset({Phase.MAIL})
