@@ -1,0 +1,44 @@
+"""Alignment: is the domain in From the same as the one that was authenticated (RFC 9989 section 4.4)? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SHARED = 2  # labels that two domains of one organization have in common at least, such as example.com
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address, in lower case, without a dot at its end."""
+    return address.rpartition("@")[2].lower().removesuffix(".")
+
+
+def certainly_apart(one: str, other: str) -> bool:
+    """Whether two domains cannot belong together, whatever the DNS says.
+
+    They do not where neither is the other's parent and they share no more than a top-level domain. Where they share
+    more, such as two below `co.uk`, only the DNS can tell: `mailer dns check` asks it.
+    """
+    ours, theirs = one.split(".")[::-1], other.split(".")[::-1]
+    shared = next((place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+    return shared is not None and shared < SHARED
+
+
+def aligned(author: str, authenticated: str, organization: tuple[str, str], *, strict: bool) -> bool:
+    """Whether an authenticated domain counts for the author's. `organization` has the organizational domain of each."""
+    return author == authenticated if strict else organization[0] == organization[1]
+
+
+def envelope_warnings(bounce_address: str, senders: Iterable[str]) -> tuple[str, ...]:
+    """A sentence for each domain of `senders` that mail with bounces to `bounce_address` is certainly not aligned with.
+
+    `senders` are addresses, or domains with an `@` before them. Without a bounce address the sender's own address is
+    in the envelope, and all is aligned.
+    """
+    envelope = domain_of(bounce_address) if bounce_address else ""
+    domains = dict.fromkeys(map(domain_of, senders)) if envelope else {}
+    return tuple(
+        f"From is in {domain} and bounces go to {envelope}, so SPF does not count for {domain} (DMARC): sign with DKIM "
+        f"as {domain}, or take bounces there"
+        for domain in domains
+        if certainly_apart(domain, envelope)
+    )
