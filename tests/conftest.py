@@ -12,10 +12,12 @@ from sqlalchemy import create_engine, insert, text
 from xdist.scheduler import LoadFileScheduling
 
 from mailer.directory.documents import role_lines
+from mailer.dns_records.resolver import Resolver, parse_server
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from tests.databases import KINDS, POSTGRESQL, SERVER, PostgreSQL, any_database, compile_once, migrated_sqlite
+from tests.dns_server import DnsServer, dns_server
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
@@ -217,3 +219,22 @@ def add_users() -> Callable[..., list[str]]:
         return [str(row["id"]) for row in rows]
 
     return add
+
+
+@pytest.fixture(scope="module")
+def zone_of_the_module() -> Iterator[DnsServer]:
+    with dns_server() as running:
+        yield running
+
+
+@pytest.fixture
+def zone(zone_of_the_module: DnsServer) -> DnsServer:
+    """A DNS server that knows no name yet."""
+    zone_of_the_module.forget()
+    return zone_of_the_module
+
+
+@pytest.fixture
+def resolver(zone: DnsServer) -> Resolver:
+    """Asks `zone`, and gives up early."""
+    return Resolver(parse_server(zone.place), seconds=1)

@@ -38,6 +38,11 @@ class DnsServer:
         """As `--resolver` takes it."""
         return f"127.0.0.1:{self.port}"
 
+    def forget(self) -> None:
+        """Know nothing any more."""
+        for known in (self.records, self.failing, self.silent, self.asked):
+            known.clear()
+
     def answer(self, wire: bytes, how: str) -> bytes | None:
         """The answer to a question; None: silence."""
         query = dns.message.from_wire(wire)

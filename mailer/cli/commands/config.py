@@ -9,9 +9,9 @@ import click
 
 from app import Services, build
 from mailer.campaigns.signing.needed import missing_keys
-from mailer.cli.dns import RESOLVER, SENDING_IP, as_record
+from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP, as_record
+from mailer.cli.commands.operation.online import look_online, no_domain, print_domains, troubles
 from mailer.cli.failures import Failure, Misuse
-from mailer.cli.online import look_online, no_domain, print_domains, troubles
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.delivery.flight.folder import RecordFolder, folder_for
 from mailer.delivery.flight.trial import passing_place, trouble_with

@@ -34,7 +34,7 @@ def _none(domain: str, addresses: Sequence[Address]) -> Finding:
 
 def _several(domain: str, records: Sequence[str]) -> Finding:
     """Two records are as good as none (RFC 7208 section 4.5): the terms of all belong into one."""
-    terms = [term for record in records for term in record.split()[1:] if not term.lower().endswith("all")]
+    terms = [term for record in sorted(records) for term in record.split()[1:] if not term.lower().endswith("all")]
     says = f"{domain} has {len(records)} SPF records, and receivers then use none; publish this one in their place"
     return Finding(WHAT, Level.WRONG, says, Publish(domain, TEXT, " ".join([VERSION, *dict.fromkeys(terms), "~all"])))
 

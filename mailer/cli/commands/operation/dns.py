@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from mailer.cli.dns import RESOLVER, SENDING_IP, as_record, print_findings
+from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP, as_record, print_findings
 from mailer.cli.output import print_json
 from mailer.dns_records.check import Sending
 from mailer.dns_records.check import check as look

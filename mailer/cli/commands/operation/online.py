@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from mailer.cli.dns import print_findings
+from mailer.cli.commands.operation.findings import print_findings
 from mailer.dns_records.check import check
 from mailer.dns_records.finding import Finding, Level
 from mailer.dns_records.known import known_sendings, transport_selectors
