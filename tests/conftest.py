@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, insert, text
 from xdist.scheduler import LoadFileScheduling
 
 from mailer.directory.documents import role_lines
-from mailer.dns_records.resolver import Resolver, parse_server
+from mailer.dns_records.lookups import parse_server
+from mailer.dns_records.resolver import Resolver
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User

@@ -19,9 +19,9 @@ from mailer.dns_records.dmarc import walk
 from mailer.dns_records.dmarc_findings import dmarc_findings
 from mailer.dns_records.finding import Finding, in_strings, worst
 from mailer.dns_records.known import known_sendings, transport_selectors
-from mailer.dns_records.lookups import parse_address
+from mailer.dns_records.lookups import parse_address, parse_server
 from mailer.dns_records.mail_hosts import mx_findings, ptr_findings
-from mailer.dns_records.resolver import Resolver, parse_server
+from mailer.dns_records.resolver import Resolver
 from mailer.dns_records.transport_security import mta_sts_findings, tls_rpt_findings
 from tests.dns_server import DnsServer
 
@@ -335,6 +335,16 @@ def test_dns_that_does_not_answer_is_apart_from_what_is_missing(zone: DnsServer)
     assert unknown["DMARC"] == "cannot be told: TXT of _dmarc.example.org: the DNS answers with an error"
     assert unknown.keys() == {"SPF", "DMARC", "MX", "MTA-STS"}
     assert worst(found) == "unknown"
+
+
+def test_resolver_that_answers_nothing_is_soon_given_up(zone: DnsServer) -> None:
+    zone.silent |= {"example.org", "_dmarc.example.org", "_dmarc.org", "_mta-sts.example.org", "_smtp._tls.example.org"}
+
+    found = check(Resolver(parse_server(zone.place), seconds=0.1), Sending("example.org", "example.org"))
+
+    assert {one.what for one in found if one.level == "unknown"} == {"SPF", "DMARC", "MX", "MTA-STS", "TLS-RPT"}
+    assert found[-1].says.endswith("TXT of _smtp._tls.example.org: not asked, as nothing before was answered")
+    assert {key for _, key in zone.asked} == {"example.org TXT", "_dmarc.example.org TXT", "example.org MX"}
 
 
 def test_name_behind_an_alias_is_followed(zone: DnsServer, resolver: Resolver) -> None:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, Protocol
 
 Address = IPv4Address | IPv6Address
+PORT = 53
 
 
 class DnsFailure(Exception):
@@ -49,3 +50,17 @@ def parse_address(text: str) -> Address:
     address = ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """A resolver's address and port, from `192.0.2.53`, `192.0.2.53:5353` or `[2001:db8::53]:5353`. Raises ValueError.
+
+    A name is no address: to look it up would need a resolver.
+    """
+    host, colon, port = text.rpartition(":") if text.count(":") == 1 or "]" in text else (text, "", "")
+    if text.endswith("]"):
+        host, colon, port = text, "", ""
+    number = int(port) if colon else PORT
+    if not 0 < number < 65536:
+        raise ValueError("the port must be between 1 and 65535")
+    return str(parse_address(host.removeprefix("[").removesuffix("]"))), number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import dns.exception
 import dns.name
@@ -15,14 +14,19 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from mailer.dns_records.lookups import Address, DnsFailure, MailExchanger, parse_address
 
-PORT = 53
 SECONDS = 5.0  # for one question, over all tries
+SIZE = 1232  # octets of an answer over UDP, which no road cuts into pieces
+PATIENCE = 3  # questions, after which a resolver that has answered none is not asked any more
+
+
+class Silence(DnsFailure):
+    """Nothing came back in time."""
 
 
 class Resolver:
     """Asks one recursive resolver, each question once. `server` is its address and port; None: the system's.
 
-    A truncated answer is asked for again over TCP. Raises `DnsFailure` where the system names no resolver.
+    A truncated answer is asked for again over TCP. One that answers nothing at all is soon given up. Raises `DnsFailure` where the system names no resolver.
     """
 
     def __init__(self, server: tuple[str, int] | None = None, seconds: float = SECONDS) -> None:
@@ -33,7 +37,8 @@ class Resolver:
         if server is not None:
             self._resolver.nameservers, self._resolver.port = [server[0]], server[1]
         self._resolver.lifetime = seconds
-        self._asked = cache(self._ask)
+        self._resolver.use_edns(0, payload=SIZE)
+        self._known: dict[tuple[str, str], tuple[object, ...] | DnsFailure] = {}
 
     def txt(self, name: str) -> Sequence[str]:
         """The TXT records, each with its strings joined. Raises `DnsFailure`."""
@@ -54,7 +59,20 @@ class Resolver:
         name = dns.reversename.from_address(str(address)).to_text(omit_final_dot=True)
         return [str(record).removesuffix(".").lower() for record in self._asked(name, "PTR")]
 
+    def _asked(self, name: str, kind: str) -> tuple[object, ...]:
+        if (name, kind) not in self._known:
+            try:
+                self._known[name, kind] = self._ask(name, kind)
+            except DnsFailure as error:
+                self._known[name, kind] = error
+        known = self._known[name, kind]
+        if isinstance(known, DnsFailure):
+            raise known
+        return known
+
     def _ask(self, name: str, kind: str) -> tuple[object, ...]:
+        if len(self._known) >= PATIENCE and all(isinstance(one, Silence) for one in self._known.values()):
+            raise Silence(f"{kind} of {name}: not asked, as nothing before was answered")
         try:
             return tuple(self._resolver.resolve(dns.name.from_text(name), kind, search=False))
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
@@ -62,24 +80,10 @@ class Resolver:
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel):
             return ()  # no such name can exist (RFC 7208 section 4.3)
         except dns.exception.Timeout as error:
-            raise DnsFailure(f"{kind} of {name}: no answer") from error
+            raise Silence(f"{kind} of {name}: no answer") from error
         except dns.exception.DNSException as error:
             raise DnsFailure(f"{kind} of {name}: the DNS answers with an error") from error
 
 
 def _plain(name: dns.name.Name) -> str:
     return name.to_text(omit_final_dot=True).lower() if name != dns.name.root else ""
-
-
-def parse_server(text: str) -> tuple[str, int]:
-    """A resolver's address and port, from `192.0.2.53`, `192.0.2.53:5353` or `[2001:db8::53]:5353`. Raises ValueError.
-
-    A name is no address: to look it up would need a resolver.
-    """
-    host, colon, port = text.rpartition(":") if text.count(":") == 1 or "]" in text else (text, "", "")
-    if text.endswith("]"):
-        host, colon, port = text, "", ""
-    number = int(port) if colon else PORT
-    if not 0 < number < 65536:
-        raise ValueError("the port must be between 1 and 65535")
-    return str(parse_address(host.removeprefix("[").removesuffix("]"))), number

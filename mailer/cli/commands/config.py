@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
 from app import Services, build
 from mailer.campaigns.signing.needed import missing_keys
-from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP, as_record
-from mailer.cli.commands.operation.online import look_online, no_domain, print_domains, troubles
+from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.delivery.flight.folder import RecordFolder, folder_for
@@ -23,6 +24,9 @@ from mailer.settings.advice import setting_warnings
 from transports import Transport, TransportUnavailable
 from transports.registry import shown_url
 from transports.slots import says_used_up
+
+if TYPE_CHECKING:
+    from mailer.cli.commands.operation.online import Online
 
 
 @click.group()
@@ -54,22 +58,30 @@ def check(online: bool, addresses: tuple[Address, ...], resolver: tuple[str, int
         in_force, found, notes = _examine(settings)
     except ConfigError as error:
         raise Misuse("; ".join([str(error), *unknown])) from error
-    domains = look_online(settings, addresses, resolver) if online else None
-    found |= troubles(domains) if domains else {}
+    asked = _asked(settings, addresses, resolver) if online else None
+    found |= asked.troubles if asked else {}
     problems = {"settings": "; ".join(unknown) or None, "database": None, **found}
-    warnings = (*secret_file_warnings(), *setting_warnings(settings), *notes, *(no_domain(domains)))
+    warnings = (*secret_file_warnings(), *setting_warnings(settings), *notes, *(asked.notes if asked else ()))
     if as_json:
-        asked = {} if domains is None else {"online": [as_record(*one) for one in domains.items()]}
-        print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings, **asked})
+        more = {"online": asked.records} if asked else {}
+        print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings, **more})
     else:
         print_fields(in_force.items())
         print_notes(warnings)
         print_fields((part, "ok") for part, trouble in problems.items() if trouble is None)
-        print_domains(domains or {})
+        if asked:
+            asked.show()
     if unknown:
         raise Misuse(str(problems["settings"]))
     if any(found.values()):
         raise Failure("; ".join(f"{part}: {trouble}" for part, trouble in found.items() if trouble))
+
+
+def _asked(settings: Settings, addresses: Sequence[Address], resolver: tuple[str, int] | None) -> Online:
+    # imported here, since only then the libraries that speak to the DNS and read keys are needed
+    from mailer.cli.commands.operation.online import look_online  # noqa: PLC0415
+
+    return look_online(settings, addresses, resolver)
 
 
 def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None], tuple[str, ...]]:

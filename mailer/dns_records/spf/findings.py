@@ -52,6 +52,8 @@ def _about_record(record: str, cost: Cost) -> Iterator[Finding]:
         yield Finding(WHAT, Level.WRONG, f"{told} (permerror); take those terms out")
     elif cost.voids:
         yield Finding(WHAT, Level.NOTE, f"{cost.voids} of its terms lead to names without an answer; take them out")
+    if any(text.lstrip("+-~?").lower().startswith("ptr") for text, _ in cost.each):
+        yield Finding(WHAT, Level.NOTE, "ptr is slow, and receivers may pass over it; name addresses by ip4: and ip6:")
     if cost.ends_with == "+":
         yield Finding(WHAT, Level.WRONG, "it ends with +all, so everybody may send for the domain; end it with ~all")
     elif cost.ends_with in ("", "?"):

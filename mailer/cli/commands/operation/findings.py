@@ -9,8 +9,7 @@ import click
 
 from mailer.cli.output import print_rows, printable
 from mailer.dns_records.finding import TEXT, Finding, in_strings, worst
-from mailer.dns_records.lookups import Address, parse_address
-from mailer.dns_records.resolver import parse_server
+from mailer.dns_records.lookups import Address, parse_address, parse_server
 
 
 def _addresses(_context: click.Context, _option: click.Parameter, given: Iterable[str]) -> tuple[Address, ...]:
