@@ -26,8 +26,8 @@ class Silence(DnsFailure):
 class Resolver:
     """Asks one recursive resolver, each question once. `server` is its address and port; None: the system's.
 
-    A truncated answer is asked for again over TCP. One that answers nothing at all is soon given up. Raises `DnsFailure`
-    where the system names no resolver.
+    A truncated answer is asked for again over TCP. One that answers nothing at all is soon given up. Raises
+    `DnsFailure` where the system names no resolver.
     """
 
     def __init__(self, server: tuple[str, int] | None = None, seconds: float = SECONDS) -> None:
