@@ -237,7 +237,10 @@ def test_bounces_elsewhere_are_told_once_for_each_domain() -> None:
 
     told = envelope_warnings("bounce@relay.net", senders)
 
-    assert [one.partition(" and ")[0] for one in told] == ["From is in example.org", "From is in other.org"]
+    assert [one.partition(" (")[0] for one in told] == [
+        "Bounces go to relay.net, so SPF does not count for mail From example.org",
+        "Bounces go to relay.net, so SPF does not count for mail From other.org",
+    ]
     assert envelope_warnings("", senders) == ()
 
 

@@ -35,6 +35,7 @@ SOURCES = (
     "mailer/audience",
     "mailer/campaigns",
     "mailer/delivery",
+    "mailer/dns_records/alignment.py",
     "mailer/engines/celery/engine.py",
     "mailer/engines/external.py",
     "mailer/engines/local.py",

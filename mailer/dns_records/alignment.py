@@ -37,8 +37,8 @@ def envelope_warnings(bounce_address: str, senders: Iterable[str]) -> tuple[str,
     envelope = domain_of(bounce_address) if bounce_address else ""
     domains = dict.fromkeys(map(domain_of, senders)) if envelope else {}
     return tuple(
-        f"From is in {domain} and bounces go to {envelope}, so SPF does not count for {domain} (DMARC): sign with DKIM "
-        f"as {domain}, or take bounces there"
+        f"Bounces go to {envelope}, so SPF does not count for mail From {domain} (DMARC): sign it with DKIM as that "
+        "domain, or take bounces there"
         for domain in domains
         if certainly_apart(domain, envelope)
     )

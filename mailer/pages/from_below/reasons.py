@@ -72,6 +72,10 @@ REASONS = (
     N_("it refuses what is asked of it"),
     N_("it fails"),
     N_("MAILER_ALLOWED_SENDERS is empty: callers may send as any address"),
+    N_(
+        "Bounces go to %(domain)s, so SPF does not count for mail From %(other)s (DMARC): sign it with DKIM as that "
+        "domain, or take bounces there"
+    ),
     N_("MAILER_REDIRECT_TO is set: every message goes to one address, and none to its recipient"),
     N_("MAILER_ONLY_TO is set: only some addresses get mail, and all others are skipped"),
     N_(
