@@ -18,6 +18,7 @@ from mailer.messages.recipient import DIGEST_SIZE, user_digest
 from mailer.messages.return_addresses import Named, Tokens, Use
 from mailer.messages.template import delivery_id
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, User, comparable_address
+from mailer.text import is_storable
 
 _MESSAGE_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9a-f]{20})(?:@.*)?", re.IGNORECASE | re.DOTALL)
 _SENT = Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN])
@@ -49,7 +50,7 @@ def find(connection: Connection, tokens: Tokens, report: Report) -> Sent | None:
         found = _by_message_id(connection, said[1], said[2].lower(), report.address)
         if found is not None:
             return found
-    if report.campaign_id is None or report.address is None:
+    if report.campaign_id is None or report.address is None or not is_storable(report.campaign_id + report.address):
         return None
     holders = select(User.id).where(comparable_address() == _normal(report.address)).order_by(User.id).limit(_MOST)
     theirs = _sent(connection, report.campaign_id, connection.scalars(holders).all())
