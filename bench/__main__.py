@@ -30,6 +30,7 @@ from bench import (
     instructions,
     latency,
     rendering,
+    signing,
     stages,
 )
 from bench.contestants import has_nodemailer, install_nodemailer, nodemailer_version
@@ -50,6 +51,7 @@ PARTS = (
     "instructions",
     "fairness",
     "latency",
+    "signing",
 )
 NEED_BIG = {"accept", "audience", "fairness"}
 LONG = ("engines", "instructions")  # what `--quick` leaves out
@@ -82,6 +84,7 @@ def measured(bench: Bench, wanted: tuple[str, ...]) -> Iterator[Part]:
         "distant": distant.measure,
         "instructions": instructions.measure,
         "latency": latency.measure,
+        "signing": signing.measure,
     }
     big, imported = audience.make_big(bench) if NEED_BIG & set(wanted) else (bench.work, 0.0)
     for key in wanted:

@@ -26,6 +26,7 @@ from bench import (
     instructions,
     latency,
     rendering,
+    signing,
     stages,
 )
 from bench.contestants import has_nodemailer, nodemailer, postfix_tool, python_peer
@@ -89,6 +90,14 @@ def test_nodemailer_sends_through_its_pool(tmp_path: Path) -> None:
 
 def test_rendering_is_measured(bench: Bench) -> None:
     assert is_sound(rendering.measure(bench))
+
+
+def test_signing_is_measured_with_keys_that_nobody_else_may_read(bench: Bench) -> None:
+    part = signing.measure(bench)
+
+    assert is_sound(part)
+    assert {path.stat().st_mode & 0o077 for path in bench.work.glob("*.pem")} == {0}
+    assert part.figure("DKIM on, both").median > part.figure("DKIM off").median
 
 
 def test_everybody_renders_the_same_newsletter() -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailer.cli.root import main
+from tests.dkim_keys import ed25519_pem, public_texts, write_key
 from tests.dns_server import DnsServer
 
 KEY = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
@@ -200,4 +201,38 @@ def test_config_check_asks_nobody_unless_told(run: Run, zone: DnsServer, monkeyp
     with_ip = CliRunner().invoke(main, ["config", "check", "--ip", "192.0.2.25"], prog_name="mailer")
 
     assert (alone.exit_code, with_ip.exit_code) == (0, 2)
+    assert zone.asked == []
+
+
+def test_config_check_looks_for_the_keys_of_the_transport_and_where_bounces_go(
+    run: Run, zone: DnsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = write_key(tmp_path / "key.pem", ed25519_pem())
+    url = f"dkim:(file:{tmp_path}/out)?key_file={key}&selector=s1&domain=example.org"
+    monkeypatch.setenv("MAILER_ALLOWED_SENDERS", "@example.org")
+    monkeypatch.setenv("MAILER_TRANSPORT", url)
+    monkeypatch.setenv("MAILER_BOUNCE_ADDRESS", "bounce+{token}@relay.net")
+    [(name, text)] = public_texts(url).items()
+
+    [wanted] = json.loads(run("config", "check", "--online", "--json").stdout)["online"]
+    published = [one["publish"] for one in wanted["findings"] if one["what"] == "DKIM"]
+    assert published == [{"name": name, "type": "TXT", "value": text}]
+    zone.records[f"{name} TXT"] = [f'"{text}"']
+    [found] = json.loads(run("config", "check", "--online", "--json").stdout)["online"]
+
+    said = {(one["what"], one["level"]): one["says"] for one in found["findings"]}
+    assert said["DKIM", "ok"] == f"{name}: an Ed25519 key"
+    assert said["SPF", "wrong"].startswith("relay.net has no SPF record")
+    assert said["DMARC", "note"].endswith("so SPF does not count; DKIM by example.org does")
+
+
+def test_config_check_says_where_bounces_go_elsewhere_without_the_dns(
+    run: Run, zone: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILER_ALLOWED_SENDERS", "@example.org")
+    monkeypatch.setenv("MAILER_BOUNCE_ADDRESS", "bounce+{token}@relay.net")
+
+    result = CliRunner().invoke(main, ["config", "check"], prog_name="mailer")
+
+    assert "Note: Bounces go to relay.net, so SPF does not count for mail From example.org" in result.stderr
     assert zone.asked == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mailer.dns_records.alignment import certainly_apart, envelope_warnings
+from mailer.dns_records.alignment import certainly_apart, envelope_warnings, signs
 from mailer.dns_records.check import Sending, check
 from mailer.dns_records.dkim import Selector, dkim_findings
 from mailer.dns_records.dmarc import walk
@@ -23,6 +25,7 @@ from mailer.dns_records.lookups import parse_address, parse_server
 from mailer.dns_records.mail_hosts import mx_findings, ptr_findings
 from mailer.dns_records.resolver import Resolver
 from mailer.dns_records.transport_security import mta_sts_findings, tls_rpt_findings
+from tests.dkim_keys import ed25519_pem, write_key, write_table
 from tests.dns_server import DnsServer
 
 NEWS = Selector("news", "example.org")
@@ -381,12 +384,33 @@ def test_resolver_without_an_address_is_none(given: str) -> None:
         parse_server(given)
 
 
-def test_keys_are_those_of_the_transport_wherever_it_stands() -> None:
-    url = "failover:(dkim:(smtp://a)?key_file=/k&selector=News&domain=Example.org smtp://b)?cooldown=1m"
+def test_keys_are_those_of_the_transport_wherever_it_stands_but_for_those_whose_time_is_over(tmp_path: Path) -> None:
+    write_key(tmp_path / "key.pem", ed25519_pem())
+    table = write_table(
+        tmp_path, "example.org old key.pem\nuntil = 2020-01-01", "example.org New key.pem\nnot_before = 2090-01-01"
+    )
 
-    assert transport_selectors(url) == [NEWS]
-    assert transport_selectors("smtp://user:password@relay.example.org") == []
-    assert transport_selectors("no URL") == []
+    keys = transport_selectors(f"failover:(dkim:(memory:)?keys={table} memory:)?cooldown=1m", time.time())
+
+    assert [key.place for key in keys] == ["new._domainkey.example.org"]
+    assert keys[0].record.startswith("v=DKIM1; k=ed25519; p=")
+    assert levels(list(dkim_findings(keys[0], [keys[0].record]))) == ["ok"]
+    assert transport_selectors("smtp://user:password@relay.example.org", time.time()) == []
+    assert transport_selectors("no URL", time.time()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "signed"),
+    [
+        ("dkim:(smtp://a)?keys=/k", True),
+        ("failover:(dkim:(smtp://a)?keys=/k dkim:(smtp://b)?keys=/k)", True),
+        ("failover:(dkim:(smtp://a)?keys=/k smtp://b)", False),
+        ("smtp://a", False),
+        ("no URL", False),
+    ],
+)
+def test_transport_signs_if_all_of_it_does(url: str, signed: bool) -> None:
+    assert signs(url) is signed
 
 
 def test_domains_are_those_of_the_senders_or_else_of_the_keys() -> None:

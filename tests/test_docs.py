@@ -146,7 +146,10 @@ def test_transport_options_are_documented(scheme: str) -> None:
     rows = table(text, "URL")
     where = next(row[1] for row in rows if codes(row[0])[0].startswith(f"{scheme}:"))
     if scheme.startswith("smtp"):
-        where = " ".join(row[0] for row in table(text, "option"))
+        sections = [section(REFERENCE / "transports.md", name) for name in ("SMTP", "How much is sent")]
+        where = " ".join(row[0] for one in sections for row in table(one, "option"))
+    elif "#signing" in where:
+        where = " ".join(row[0] for row in table(section(REFERENCE / "transports.md", "Signing"), "option"))
     elif "#how-much-is-sent" in where:
         where += " ".join(row[0] for row in table(section(REFERENCE / "transports.md", "How much is sent"), "option"))
     documented = {code.partition("=")[0] for code in codes(where) if "=" in code}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dkim_keys import ed25519_pem, write_key
 from tests.smtp_servers import FakeServer, running
 from tests.webhook_receiver import running_receiver
 from transports import About, Message, Outcome, Status, Transport, TransportConfigError, TransportUnavailable, from_url
@@ -124,6 +125,24 @@ def group_case(scheme: str) -> Factory:
     return build
 
 
+def signed_case(factory: Factory) -> Factory:
+    """Another case behind `dkim:`; what arrived, without the signature that each message must have."""
+
+    def build(request: pytest.FixtureRequest, stack: ExitStack) -> Case:
+        inner = factory(request, stack)
+        key = write_key(request.getfixturevalue("tmp_path") / "key.pem", ed25519_pem())
+        url = f"dkim:({inner.url})?key_file={key}&selector=s1&domain=example.org"
+        return replace(inner, url=url, arrived=lambda: [without_signature(each) for each in inner.arrived()])
+
+    return build
+
+
+def without_signature(content: bytes) -> bytes:
+    found = re.match(rb"DKIM-Signature: .*\r\n(?:[ \t].*\r\n)*", content)
+    assert found
+    return content[found.end() :]
+
+
 def webhook_case(_request: pytest.FixtureRequest, stack: ExitStack) -> Case:
     receiver = stack.enter_context(running_receiver())
 
@@ -171,6 +190,9 @@ def smtp_case(options: str, *extensions: str) -> Factory:
 
 FACTORIES: dict[str, Factory] = {
     "console": console_case,
+    "dkim-failover": signed_case(group_case("failover")),
+    "dkim-memory": signed_case(memory_case),
+    "dkim-smtp": signed_case(smtp_case("", "PIPELINING")),
     "failover": group_case("failover"),
     "file-eml": file_case("eml"),
     "file-maildir": file_case("maildir"),
@@ -214,7 +236,8 @@ def read_mbox(path: Path) -> list[bytes]:
 
 
 def make_message(number: int | str, body: bytes = b"Hello\r\n") -> Message:
-    head = f"Message-ID: <{number}@example.org>\r\nSubject: number {number}\r\n\r\n".encode()
+    fields = (f"Message-ID: <{number}@example.org>", "From: list@example.org", f"Subject: number {number}", "", "")
+    head = "\r\n".join(fields).encode()
     return Message(f"m-{number}", "list@example.org", f"r{number}@example.org", head + body)
 
 

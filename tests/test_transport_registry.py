@@ -49,7 +49,7 @@ def test_scheme_is_found_in_any_case() -> None:
 
 @pytest.mark.parametrize("url", ["smpt://ann:hunter2@host", "hunter2x:hunter2@host"])
 def test_unknown_scheme_lists_the_known_ones(url: str) -> None:
-    with pytest.raises(TransportConfigError, match=r"known schemes: console, failover, file, memory, ") as caught:
+    with pytest.raises(TransportConfigError, match=r"known schemes: console, dkim, failover, file, memory, ") as caught:
         from_url(url)
 
     assert "hunter2@" not in str(caught.value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -16,6 +18,7 @@ from app import create_app
 from mailer.cli import main
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from tests.dkim_keys import ed25519_pem, write_key
 from tests.harness import Harness
 from tests.smtp_servers import FakeServer, running
 from transports import Message, Transport, TransportConfigError, TransportUnavailable, from_url, shown_url
@@ -53,8 +56,14 @@ def nest(url: str, scheme: str, depth: int) -> str:
     return url
 
 
+@cache
+def key_of_dkim() -> Path:
+    return write_key(Path(tempfile.mkdtemp(prefix="dkim-test-")) / "key.pem", ed25519_pem())
+
+
 NESTS = {
     "alone": lambda url: url,
+    "signed": lambda url: f"dkim:({url})?key_file={key_of_dkim()}&selector=s1&domain=example.org&without_key=send",
     "failover": lambda url: nest(url, "failover", 1),
     "roundrobin": lambda url: nest(url, "roundrobin", 1),
     "twice": lambda url: nest(nest(url, "roundrobin", 1), "failover", 1),
@@ -84,7 +93,7 @@ def assert_no_secret(text: str) -> None:
 
 
 def test_every_built_in_transport_is_put_to_it() -> None:
-    groups = {"failover", "roundrobin"}
+    groups = {"dkim", "failover", "roundrobin"}
 
     assert {url.partition(":")[0] for url in URLS.values()} | {"file"} | groups == set(BUILT_IN)
 
@@ -130,6 +139,8 @@ def test_nothing_secret_is_said(
          "roundrobin:(failover:(smtp://***@x memory:a) ***)"),
         ("failover:smtp://a:hunter2@x", "failover:***"),
         ("failover:(smtp://a:hunter2@x", "***"),
+        ("dkim:(smtp://a:hunter2@x)?keys=/etc/k.toml&nonsense=t0ken", "dkim:(smtp://***@x)?keys=/etc/k.toml&nonsense=***"),
+        ("dkim:smtp://a:hunter2@x", "dkim:***"),
         ("file:./out?format=mbox", "file:./out?format=mbox"),
         ("t0ken", "***"),
         ("", "***"),

@@ -13,6 +13,7 @@ GROUP = "mailer.transports"
 # They are declared as entry points too. Listed here, they also work in a checkout whose metadata is not installed.
 BUILT_IN = {
     "console": "transports.console:ConsoleTransport",
+    "dkim": "transports.dkim:DKIMTransport",
     "failover": "transports.failover:FailoverTransport",
     "file": "transports.file:FileTransport",
     "memory": "transports.memory:MemoryTransport",

@@ -24,6 +24,7 @@ COMMANDS = {
     "campaigns": "mailer.cli.commands.campaigns:campaigns",
     "config": "mailer.cli.commands.config:config",
     "database": "mailer.cli.commands.database:database",
+    "dkim": "mailer.cli.commands.dkim:dkim",
     "dns": "mailer.cli.commands.operation.dns:dns",
     "doctor": "mailer.cli.commands.doctor:doctor",
     "explain": "mailer.cli.commands.users.explain:explain",

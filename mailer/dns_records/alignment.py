@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from transports.base import TransportConfigError
+from transports.options import split_group, split_url
+
+if TYPE_CHECKING:
+    from mailer.settings import Settings
 
 SHARED = 2  # labels that two domains of one organization have in common at least, such as example.com
 
@@ -42,3 +49,25 @@ def envelope_warnings(bounce_address: str, senders: Iterable[str]) -> tuple[str,
         for domain in domains
         if certainly_apart(domain, envelope)
     )
+
+
+def alignment_warnings(settings: Settings, *senders: str) -> tuple[str, ...]:
+    """The same for a service with these settings, for `senders` or else for all that are allowed.
+
+    Where the transport signs there is nothing to warn of: mail whose sender's domain has no key is refused there.
+    """
+    if settings.bounce_address is None or signs(settings.transport):
+        return ()
+    return envelope_warnings(str(settings.bounce_address), senders or settings.allowed_senders)
+
+
+def signs(url: str) -> bool:
+    """Whether a transport signs with DKIM: the one of this URL or, in a group, all of them."""
+    try:
+        parts = split_url(url)
+        members = split_group(parts.scheme, parts.rest) if parts.rest.startswith("(") else ()
+    except TransportConfigError:
+        return False
+    if parts.scheme in ("dkim", "webhook"):
+        return parts.scheme == "dkim"
+    return bool(members) and all(map(signs, members))

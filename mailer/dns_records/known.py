@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from urllib.parse import parse_qsl
+from collections.abc import Sequence
 
 from mailer.dns_records.alignment import certainly_apart, domain_of
 from mailer.dns_records.check import Sending
 from mailer.dns_records.dkim import Selector
 from mailer.dns_records.lookups import Address
 from transports.base import TransportConfigError
-from transports.options import split_group, split_url
+from transports.dkim.records import keys_in
 
 
 def known_sendings(
@@ -33,20 +32,13 @@ def selectors_for(domain: str, selectors: Sequence[Selector]) -> list[Selector]:
     return own or [selector for selector in selectors if not certainly_apart(selector.domain, domain)]
 
 
-def transport_selectors(url: str) -> list[Selector]:
-    """The keys that a transport's URL names, also inside groups: `dkim:(…)?selector=…&domain=…`; none elsewhere."""
+def transport_selectors(url: str, now: float) -> list[Selector]:
+    """The keys by which a transport signs, or will, with what the DNS must have; none where it does not.
+
+    `now` is in seconds since 1970: a key whose time is over is not missed.
+    """
     try:
-        return list(dict.fromkeys(_selectors(url)))
+        keys = keys_in(url)
     except TransportConfigError:
         return []
-
-
-def _selectors(url: str) -> Iterator[Selector]:
-    parts = split_url(url)
-    if parts.scheme == "dkim":
-        options = dict(parse_qsl(parts.query))
-        if options.get("selector") and options.get("domain"):
-            yield Selector(options["selector"].lower(), domain_of(options["domain"]))
-    if parts.rest.startswith("(") and parts.scheme != "webhook":
-        for member in split_group(parts.scheme, parts.rest):
-            yield from _selectors(member)
+    return [Selector(key.selector, key.domain, key.record.text) for key in keys if key.until > now]

@@ -16,12 +16,14 @@ from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.delivery.flight.folder import RecordFolder, folder_for
 from mailer.delivery.flight.trial import passing_place, trouble_with
+from mailer.dns_records.alignment import alignment_warnings
 from mailer.dns_records.lookups import Address
 from mailer.errors import ConfigError
 from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
 from mailer.settings.advice import setting_warnings
 from transports import Transport, TransportUnavailable
+from transports.dkim.records import keys_in, warnings_about
 from transports.registry import shown_url
 from transports.slots import says_used_up
 
@@ -61,7 +63,8 @@ def check(online: bool, addresses: tuple[Address, ...], resolver: tuple[str, int
     asked = _asked(settings, addresses, resolver) if online else None
     found |= asked.troubles if asked else {}
     problems = {"settings": "; ".join(unknown) or None, "database": None, **found}
-    warnings = (*secret_file_warnings(), *setting_warnings(settings), *notes, *(asked.notes if asked else ()))
+    warnings = (*secret_file_warnings(), *setting_warnings(settings), *alignment_warnings(settings), *notes)
+    warnings += asked.notes if asked else ()
     if as_json:
         more = {"online": asked.records} if asked else {}
         print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings, **more})
@@ -91,6 +94,7 @@ def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None],
     shown |= {"site": settings.site_url, "engine": settings.engine, **_shown_if_set(settings)}
     records = folder_for(services.db, settings.state_dir)
     found, notes = {"state": trouble_with(records)}, (*_notes(records), *_notes_on_record(services))
+    notes += warnings_about(settings.transport)
     found |= {"journal": services.db.journal.trouble()} if services.db.journal is not None else {}
     try:
         if rates := in_words(services.db, services.transport):
@@ -129,6 +133,7 @@ def _shown_if_set(settings: Settings) -> dict[str, str]:
     rates = [f"{domain} {1000 / interval:g}/second" for domain, interval in settings.domain_rates]
     shown = {
         "broker": f"{broker.scheme}://{broker.netloc.rpartition('@')[2]}{broker.path}" if broker.scheme else "",
+        "signing": ", ".join(key.name for key in keys_in(settings.transport) if key.in_force(time.time())),
         "domainRates": ", ".join(rates),
         "sendWindow": window.in_words(time.time() * 1000) if window else "",
         "maxPerPerson": str(settings.max_per_person or ""),

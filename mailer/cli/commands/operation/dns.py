@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import click
@@ -83,4 +84,4 @@ def _selector(given: str, domain: str) -> Selector:
 
 
 def _of_the_transport(domain: str) -> Sequence[Selector]:
-    return selectors_for(domain, transport_selectors(Settings.from_env().transport))
+    return selectors_for(domain, transport_selectors(Settings.from_env().transport, time.time()))

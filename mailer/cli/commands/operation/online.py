@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +52,10 @@ class Online:
 
 
 def look_online(settings: Settings, addresses: Sequence[Address], resolver: tuple[str, int] | None) -> Online:
-    """Ask about each domain, which is that of the envelope sender too: the sender's own address stands there."""
-    sendings = known_sendings(settings.allowed_senders, "", transport_selectors(settings.transport), addresses)
+    """Ask about each domain, with the domain to which bounces go, and the keys by which the transport signs."""
+    bounces = str(settings.bounce_address or "")
+    keys = transport_selectors(settings.transport, time.time())
+    sendings = known_sendings(settings.allowed_senders, bounces, keys, addresses)
     lookups = Resolver(resolver) if sendings else None
     return Online({sending.domain: check(lookups, sending) for sending in sendings if lookups is not None})
 
