@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import dns.resolver
 import pytest
 from click.testing import CliRunner, Result
 
@@ -236,3 +237,15 @@ def test_config_check_says_where_bounces_go_elsewhere_without_the_dns(
 
     assert "Note: Bounces go to relay.net, so SPF does not count for mail From example.org" in result.stderr
     assert zone.asked == []
+
+
+def test_system_without_a_resolver_is_told_how_to_name_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(_self: object, _file: object) -> None:
+        raise dns.resolver.NoResolverConfiguration
+
+    monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", without)  # the machine's own file has to stay
+
+    result = CliRunner().invoke(main, ["dns", "check", "example.org"], prog_name="mailer")
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: this system names no DNS resolver; --resolver names one\n"

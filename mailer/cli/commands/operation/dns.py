@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP, as_record, print_findings
+from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP, as_record, print_findings, resolver_at
 from mailer.cli.output import print_json
 from mailer.dns_records.check import Sending
 from mailer.dns_records.check import check as look
@@ -15,7 +15,6 @@ from mailer.dns_records.dkim import Selector
 from mailer.dns_records.finding import Level, worst
 from mailer.dns_records.known import selectors_for, transport_selectors
 from mailer.dns_records.lookups import Address
-from mailer.dns_records.resolver import Resolver
 from mailer.messages.addresses import envelope_address
 from mailer.settings import Settings
 
@@ -67,7 +66,7 @@ def check(
     Exit code 3 if something is missing or wrong, 1 if the DNS does not answer, else 0.
     """
     keys = [_selector(one, domain) for one in selectors] or _of_the_transport(domain)
-    findings = look(Resolver(resolver), Sending(domain, envelope or domain, addresses, keys))
+    findings = look(resolver_at(resolver), Sending(domain, envelope or domain, addresses, keys))
     if as_json:
         print_json(as_record(domain, findings))
     else:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mailer.cli.failures import Failure
 from mailer.cli.output import print_rows, printable
 from mailer.dns_records.finding import TEXT, Finding, in_strings, worst
-from mailer.dns_records.lookups import Address, parse_address, parse_server
+from mailer.dns_records.lookups import Address, DnsFailure, parse_address, parse_server
+
+if TYPE_CHECKING:
+    from mailer.dns_records.resolver import Resolver
 
 
 def _addresses(_context: click.Context, _option: click.Parameter, given: Iterable[str]) -> tuple[Address, ...]:
@@ -41,6 +45,16 @@ RESOLVER = click.option(
     metavar="IP[:PORT]",
     help="The DNS resolver that is asked. Default: that of the system.",
 )
+
+
+def resolver_at(server: tuple[str, int] | None) -> Resolver:
+    """The resolver to ask. Raises `Failure` where the system names none."""
+    from mailer.dns_records.resolver import Resolver  # noqa: PLC0415 - only those who ask need what speaks to the DNS
+
+    try:
+        return Resolver(server)
+    except DnsFailure as error:
+        raise Failure(str(error)) from error
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

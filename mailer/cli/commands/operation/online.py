@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from mailer.cli.commands.operation.findings import as_record, print_findings
+from mailer.cli.commands.operation.findings import as_record, print_findings, resolver_at
 from mailer.dns_records.check import check
 from mailer.dns_records.finding import Finding, Level
 from mailer.dns_records.known import known_sendings, transport_selectors
 from mailer.dns_records.lookups import Address
-from mailer.dns_records.resolver import Resolver
 from mailer.settings import Settings
 
 _NO_DOMAIN = (
@@ -56,7 +55,7 @@ def look_online(settings: Settings, addresses: Sequence[Address], resolver: tupl
     bounces = str(settings.bounce_address or "")
     keys = transport_selectors(settings.transport, time.time())
     sendings = known_sendings(settings.allowed_senders, bounces, keys, addresses)
-    lookups = Resolver(resolver) if sendings else None
+    lookups = resolver_at(resolver) if sendings else None
     return Online({sending.domain: check(lookups, sending) for sending in sendings if lookups is not None})
 
 
