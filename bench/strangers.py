@@ -7,6 +7,7 @@ import email.errors
 import email.policy
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -33,11 +34,22 @@ FROM_THE_WORDS = {
 }
 
 
+_HIDDEN = re.compile(r"display\s*:\s*none|font-size\s*:\s*0", re.IGNORECASE)
+_NO_SIZE = re.compile(r"font-size\s*:\s*0", re.IGNORECASE)
+_TARGETS = re.compile(r"""href\s*=\s*["']([^"']+)""", re.IGNORECASE)
+
+
+def _counts_differ(sample: Sample) -> bool:
+    targets = _TARGETS.findall(sample.html)
+    return "<img" in sample.html or len(set(targets)) < len(targets)
+
+
 # The same, but only where it is true of the sample
 FROM_THE_WORDS_OF: dict[str, tuple[str, Callable[[Sample], bool]]] = {
     "LONG_SUBJ": ("the subject has more than 200 characters", lambda sample: len(sample.subject) > 200),
-    "MANY_INVISIBLE_PARTS": ("the HTML hides its preview text", lambda sample: "display:none" in sample.html),
-    "URI_COUNT_ODD": ("a picture has an address, which a text need not name", lambda sample: "<img" in sample.html),
+    "MANY_INVISIBLE_PARTS": ("the HTML hides some of its text", lambda sample: bool(_HIDDEN.search(sample.html))),
+    "ZERO_FONT": ("the HTML has text without a size", lambda sample: bool(_NO_SIZE.search(sample.html))),
+    "URI_COUNT_ODD": ("a picture has an address, or one is linked twice, which a text need not name", _counts_differ),
 }
 
 
@@ -77,7 +89,7 @@ def _missing_perl(module: str) -> Callable[[], str]:
     return needs
 
 
-def _lines(command: Sequence[str], samples: Sequence[Sample]) -> list[dict[str, Any]]:
+def lines_of(command: Sequence[str], samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """One JSON object a line, a line a sample."""
     files = [str(sample.path) for sample in samples]
     done = subprocess.run([*command, *files], capture_output=True, timeout=SECONDS, check=False)
@@ -111,23 +123,23 @@ def _python_reads(sample: Sample) -> list[str]:
 
 
 def _email_mime(samples: Sequence[Sample]) -> list[list[str]]:
-    found = _lines(["perl", str(HERE / "email_mime.pl")], samples)
+    found = lines_of(["perl", str(HERE / "email_mime.pl")], samples)
     return [_compared(sample, one) for sample, one in zip(samples, found, strict=True)]
 
 
 def _mailparser(samples: Sequence[Sample]) -> list[list[str]]:
-    found = _lines(["node", str(HERE / "mailparser.mjs")], samples)
+    found = lines_of(["node", str(HERE / "mailparser.mjs")], samples)
     return [_compared(sample, one) for sample, one in zip(samples, found, strict=True)]
 
 
 def _spamassassin(samples: Sequence[Sample]) -> list[list[str]]:
     with tempfile.TemporaryDirectory() as state:
-        found = _lines(["perl", str(HERE / "spamassassin.pl"), state], samples)
+        found = lines_of(["perl", str(HERE / "spamassassin.pl"), state], samples)
     return [[] if one["score"] <= 0 else [f"scores {one['score']}: {one['tests']}"] for one in found]
 
 
 def _rspamd(samples: Sequence[Sample]) -> list[list[str]]:
-    with _scanner() as url:
+    with scanner() as url:
         return [_scanned(url, sample) for sample in samples]
 
 
@@ -135,17 +147,17 @@ def _scanned(url: str, sample: Sample) -> list[str]:
     answer = requests.post(f"{url}/checkv2", data=sample.path.read_bytes(), timeout=SECONDS)
     answer.raise_for_status()
     symbols = answer.json()["symbols"].values()
-    counted = [one for one in symbols if one["score"] > 0 and not _is_from_the_words(one["name"], sample)]
+    counted = [one for one in symbols if one["score"] > 0 and not is_from_the_words(one["name"], sample)]
     return [f"{one['name']} scores {one['score']:g}: {one.get('description', '')}" for one in counted]
 
 
-def _is_from_the_words(symbol: str, sample: Sample) -> bool:
+def is_from_the_words(symbol: str, sample: Sample) -> bool:
     _, applies = FROM_THE_WORDS_OF.get(symbol, ("", lambda _: False))
     return symbol in FROM_THE_WORDS or applies(sample)
 
 
 @contextmanager
-def _scanner() -> Iterator[str]:
+def scanner() -> Iterator[str]:
     """An instance with a folder and a port of its own."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

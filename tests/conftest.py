@@ -12,10 +12,14 @@ from sqlalchemy import create_engine, insert, text
 from xdist.scheduler import LoadFileScheduling
 
 from mailer.directory.documents import role_lines
+from mailer.dns_records.lookups import parse_server
+from mailer.dns_records.resolver import Resolver
+from mailer.messages.recipient import user_digest
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from tests.databases import KINDS, POSTGRESQL, SERVER, PostgreSQL, any_database, compile_once, migrated_sqlite
+from tests.dns_server import DnsServer, dns_server
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
@@ -199,6 +203,7 @@ def user_row(number: int, **changes: object) -> dict[str, object]:
         "email": f"{user_id}@example.com",
         "active": True,
     }
+    row |= {"digest": user_digest(user_id)}
     row |= {"created_at": 1_420_070_400_000 + number, "roles": role_lines(["user"]), "unsubscribed_at": None, **changes}
     emails = [{"address": row["email"], "verified": True}]
     document = {"_id": user_id, "username": user_id, "name": row["name"], "emails": emails, "type": "user"}
@@ -217,3 +222,22 @@ def add_users() -> Callable[..., list[str]]:
         return [str(row["id"]) for row in rows]
 
     return add
+
+
+@pytest.fixture(scope="module")
+def zone_of_the_module() -> Iterator[DnsServer]:
+    with dns_server() as running:
+        yield running
+
+
+@pytest.fixture
+def zone(zone_of_the_module: DnsServer) -> DnsServer:
+    """A DNS server that knows no name yet."""
+    zone_of_the_module.forget()
+    return zone_of_the_module
+
+
+@pytest.fixture
+def resolver(zone: DnsServer) -> Resolver:
+    """Asks `zone`, and gives up early."""
+    return Resolver(parse_server(zone.place), seconds=1)

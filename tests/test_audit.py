@@ -238,7 +238,7 @@ NO_CHANGE = {  # commands that change nothing in the database, or do so by reque
     *("mailer backup", "mailer report", "mailer database copy"),  # nothing in the database that is copied
     *("mailer restore", "mailer reconcile"),  # tests/test_recovery.py looks into their logs
     *("mailer suppressed export", "mailer suppressed list", "mailer tokens list", "mailer users list"),
-    *("mailer keys list", "mailer dkim record"),
+    *("mailer keys list", "mailer dkim record", "mailer dns check"),
     *("mailer users find", "mailer users campaigns", "mailer explain"),
     *("mailer users show", "mailer unsubscribes export", "mailer unsubscribes kept", "mailer unsubscribes list"),
 }

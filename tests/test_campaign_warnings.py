@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from mailer.campaigns.checks.lint import EMPTY, MAX_OF_A_KIND, about_directory, 
 from mailer.directory.imports import upsert_documents
 from mailer.selector import fields_of
 from mailer.settings import Settings
+from mailer.settings.return_address import ReturnAddress
 from mailer.storage.database import Database
+from tests.dkim_keys import ed25519_pem, write_key
 
 
 @pytest.mark.parametrize(
@@ -109,3 +112,42 @@ def test_api_has_nothing_to_say_of_a_campaign_without_slips(post) -> None:
     assert post("mailer/audience", query='{"roles": "user"}').json["warnings"] == []
     assert post("mailer/preview", **letter).json["warnings"] == []
     assert "Mailer-Warning" not in post("mailer", **letter).headers
+
+
+APART = (
+    "Bounces go to relay.net, so SPF does not count for mail From example.com (DMARC): sign it with DKIM as that "
+    "domain, or take bounces there"
+)
+
+
+@pytest.mark.parametrize(
+    ("bounces", "transport", "told"),
+    [
+        ("bounce+{token}@relay.net", "memory:", [APART]),
+        ("bounce+{token}@mail.example.com", "memory:", []),
+        ("bounce+{token}@relay.net", "dkim:(memory:)?key_file=KEY&selector=s&domain=example.com", []),
+        (None, "memory:", []),
+    ],
+    ids=["elsewhere", "below", "signed", "none"],
+)
+def test_api_says_where_the_sender_is_not_aligned_with_the_envelope(
+    db: Database, add_users: Callable[..., Any], tmp_path: Path, bounces: str | None, transport: str, told: list[str]
+) -> None:
+    add_users(db, 1)
+    settings = Settings(
+        database_url=db.url,
+        secret_key=("k" * 40,),
+        rate_limit="",
+        transport=transport.replace("KEY", str(write_key(tmp_path / "key.pem", ed25519_pem()))),
+        bounce_address=ReturnAddress.parse(bounces) if bounces else None,
+    )
+    headers = {"X-User-Id": "user00000", "X-Auth-Token": Tokens(db).create("user00000", ("send-mail",))}
+    app = create_app(settings)
+    letter = {**LETTER, "subject": "Hi [fname]", "body": "[unsubscribe]"}
+
+    previewed = app.test_client().post("/api/v1/mailer/preview", json=letter, headers=headers)
+    sent = app.test_client().post("/api/v1/mailer", json=letter, headers=headers)
+
+    assert previewed.json["warnings"] == told
+    assert sent.headers.get("Mailer-Warning", "") == " ".join(told)
+    app.extensions["mailer"].db.close()

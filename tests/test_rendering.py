@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 import string
 from dataclasses import replace
 from email.headerregistry import AddressHeader
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
@@ -71,6 +73,7 @@ Message-ID: <$id@example.org>
 List-Unsubscribe: <https://mail.example.org/mailer/unsubscribe/dTE.c2ln>
 List-Unsubscribe-Post: List-Unsubscribe=One-Click
 List-Id: Site <mailer.mail.example.org>
+Feedback-ID: c1:ac46nxdxyq
 Auto-Submitted: auto-generated
 Precedence: bulk
 MIME-Version: 1.0
@@ -332,7 +335,7 @@ def test_subject_stays_what_it_is(subject: str, personal: bool) -> None:
 
     parsed = read(message)
     assert parsed["Subject"] == (shown_name(subject) if personal else subject.strip(" "))
-    assert len(parsed.keys()) == 12
+    assert len(parsed.keys()) == 13
     assert all(len(line) <= 76 for line in lines(message) if line.startswith(("Subject", " ")))
 
 
@@ -366,6 +369,48 @@ def test_render_to_ascii_addresses_is_pure_ascii() -> None:
 )
 def test_list_id_names_the_site_or_else_the_sender(site_url: str, list_id: str) -> None:
     assert read(render(replace(SOURCE, site_url=site_url)))["List-Id"] == f"Site {list_id}"
+
+
+@pytest.mark.parametrize(
+    ("site_name", "sender_name", "list_id"),
+    [
+        ("", "News", "News <mailer.mail.example.org>"),
+        (" ", "", '"mail.example.org" <mailer.mail.example.org>'),
+        ("Zeitung für alle", "News", "Zeitung für alle <mailer.mail.example.org>"),
+    ],
+)
+def test_list_id_has_a_phrase_whatever_is_not_named(site_name: str, sender_name: str, list_id: str) -> None:
+    source = replace(SOURCE, site_name=site_name, sender=Mailbox(sender_name, "news@example.org"))
+
+    assert read(render(source))["List-Id"] == list_id
+
+
+def test_feedback_id_names_the_campaign_first_and_the_list_last() -> None:
+    campaigns = [replace(SOURCE, campaign_id=name) for name in ("c1", "C_2-" + "x" * 60)]
+
+    found = [str(read(render(campaign))["Feedback-ID"]).split(":") for campaign in campaigns]
+
+    assert [fields[0] for fields in found] == [campaign.campaign_id for campaign in campaigns]
+    assert {tuple(fields[1:]) for fields in found} == {("ac46nxdxyq",)}
+
+
+@pytest.mark.parametrize("change", [{"subject": "Other"}, {"site_name": "x"}, {"sender": Mailbox("", "a@b.org")}])
+def test_sender_in_feedback_id_stays_whatever_is_written(change: dict[str, Any]) -> None:
+    assert str(read(render(replace(SOURCE, **change)))["Feedback-ID"]).endswith(":ac46nxdxyq")
+
+
+def test_sender_in_feedback_id_is_another_on_another_site() -> None:
+    other = str(read(render(replace(SOURCE, site_url="https://other.example.org")))["Feedback-ID"]).split(":")[-1]
+
+    assert other != "ac46nxdxyq"
+    assert re.fullmatch("[a-z2-7]{5,15}", other)
+
+
+def test_feedback_id_is_the_same_for_everybody() -> None:
+    compiled = compile_message(SOURCE)
+    others = [compiled.render(Recipient(f"u{n}", "Bo", f"bo{n}@example.org"), LINK, NOW) for n in range(3)]
+
+    assert len({read(message)["Feedback-ID"] for message in others}) == 1
 
 
 def test_delivery_id_depends_on_campaign_and_user_only() -> None:

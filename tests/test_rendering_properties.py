@@ -26,7 +26,7 @@ from transports.smtp.transactions import Extensions, TransactionBuilder
 
 HEADERS = [
     "From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id",
-    "Auto-Submitted", "Precedence", "MIME-Version", "Content-Type",
+    "Feedback-ID", "Auto-Submitted", "Precedence", "MIME-Version", "Content-Type",
 ]  # fmt: skip
 LINK = "https://mail.example.org/mailer/unsubscribe/" + "t0k-en_." * 12
 NOW = 1_700_000_000_000

@@ -15,7 +15,7 @@ from mailer.cli.imported_commands import ImportedCommands
 from mailer.settings import unknown_settings
 
 EPILOG = """Exit codes: 0, it is done; 1, it could not be done; 2, the command or a setting is wrong;
-3, of `mailer status`: something needs a person; 4 to 7, of `mailer send`: see its reference.
+3, of `mailer status` and `mailer dns check`: something needs a person; 4 to 7, of `mailer send`: see its reference.
 Errors are one line on stderr. Settings are read from MAILER_* and from .env."""
 COMMANDS = {
     "audience": "mailer.cli.commands.audience:audience",
@@ -25,6 +25,7 @@ COMMANDS = {
     "config": "mailer.cli.commands.config:config",
     "database": "mailer.cli.commands.database:database",
     "dkim": "mailer.cli.commands.dkim:dkim",
+    "dns": "mailer.cli.commands.operation.dns:dns",
     "doctor": "mailer.cli.commands.doctor:doctor",
     "explain": "mailer.cli.commands.users.explain:explain",
     "hold": "mailer.cli.commands.hold:hold",

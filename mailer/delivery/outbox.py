@@ -54,6 +54,7 @@ class Outbox:
         uncertain: str = "retry",
         max_failure_rate: float = 1.0,
         suppress_after: int = 0,
+        bounces: bool = False,
         same_refusals: int = 0,
         admission: Admission | None = None,
         recorders: Recorders | None = None,
@@ -65,7 +66,7 @@ class Outbox:
         self._db, self._batch_ended, self._cap = db, batch_ended, cap
         self._recording = partial(recording, db, observer)
         self._interception, mine = interception, not interception.redirect_to
-        self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=mine)
+        self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=mine, bounces=bounces)
         self._uncertain, self._same_refusals, self.lease = uncertain, same_refusals, lease
         self._admission, self._recorders = admission or Admission(), recorders or Recorders()
 

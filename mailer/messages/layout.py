@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from base64 import b32encode
 from dataclasses import dataclass
+from hashlib import blake2b
 from urllib.parse import urlsplit
 
 from mailer.messages.addresses import Mailbox
 from mailer.messages.headers import SOFT_BREAK, mailbox_header, phrase_header, quoted_printable
 
 _HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+BY_MAIL = "\0"  # no message has this character
 _BOUNDARY = "=_alternative"  # quoted-printable never has "=_", so no part can hold it
 
 
@@ -31,13 +34,16 @@ class TemplateSource:
     reply_to: Mailbox | None = None
 
 
-def message_pieces(source: TemplateSource, text: list[str], markup: list[str]) -> list[str]:
-    """Lay out the whole message, with gaps for what differs between recipients at the odd places."""
+def message_pieces(source: TemplateSource, text: list[str], markup: list[str], *, by_mail: bool = False) -> list[str]:
+    """Lay out the whole message, with gaps for what differs between recipients at the odd places.
+
+    With `by_mail`, List-Unsubscribe has a second URL, for which `BY_MAIL` stands (RFC 2369 section 2).
+    """
     sender_domain = source.sender.address.rpartition("@")[2]
     head = ["\r\n".join([*_whose(source), ""]), "To", "\r\n", "Subject"]
     head += ["\r\nDate: ", "Date", "\r\nMessage-ID: <", "id", f"@{sender_domain}>\r\nList-Unsubscribe: <", "link"]
-    fixed = [">", *_one_click(source.site_url), phrase_header("List-Id", source.site_name, _list_id(source))]
-    fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]
+    fixed = [f">,\r\n <{BY_MAIL}>" if by_mail else ">", *_one_click(source.site_url), *_which_list(source)]
+    fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]  # `list` is for discussions
     fixed += [f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"', ""]
     end = f"\r\n--{_BOUNDARY}--\r\n"
     return _concatenated(
@@ -55,6 +61,21 @@ def _one_click(site_url: str) -> list[str]:
     """Without https there is none: RFC 8058 section 3.1."""
     https = urlsplit(site_url).scheme == "https"
     return ["List-Unsubscribe-Post: List-Unsubscribe=One-Click"] if https else []
+
+
+def _which_list(source: TemplateSource) -> list[str]:
+    """The fields that tell receivers which list this is, and which campaign of it.
+
+    `Feedback-ID` is Google's: the campaign's id, then the list's own name for ever, both without a word about a person.
+    """
+    list_id = _list_id(source)
+    phrase = source.site_name.strip() or source.sender.name.strip() or list_id.partition(".")[2]
+    return [phrase_header("List-Id", phrase, list_id), f"Feedback-ID: {source.campaign_id}:{feedback_sender(list_id)}"]
+
+
+def feedback_sender(list_id: str) -> str:
+    """Google's `SenderId` of a list: ten letters and digits, of the 5 to 15 that it may have, the same at all times."""
+    return b32encode(blake2b(list_id.encode(), digest_size=6).digest()).decode().rstrip("=").lower()
 
 
 def _list_id(source: TemplateSource) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from mailer.dns_records.alignment import alignment_warnings
 from mailer.errors import ConfigError
 from mailer.settings import Settings, secret_file_warnings, unknown_settings
 from mailer.settings.advice import setting_warnings
@@ -50,11 +51,12 @@ def settings_in_force(settings: Settings, origins: Mapping[str, str]) -> list[Se
 
 def settings_warnings(settings: Settings) -> tuple[str, ...]:
     """What is probably a mistake in them, a sentence each, as `mailer config check` says it."""
+    probable = (*setting_warnings(settings), *alignment_warnings(settings))
     try:
         unknown = tuple(map(str, unknown_settings()))
-        return (*unknown, *secret_file_warnings(), *setting_warnings(settings))
+        return (*unknown, *secret_file_warnings(), *probable)
     except ConfigError as error:  # `.env` has changed since the start
-        return (str(error), *setting_warnings(settings))
+        return (str(error), *probable)
 
 
 def _shown(name: str, value: Any) -> str:

@@ -24,6 +24,7 @@ from mailer.campaigns.checks.message_checks import about_message
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
+from mailer.dns_records.alignment import alignment_warnings
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
 from mailer.messages.recipient import Recipient
@@ -206,14 +207,14 @@ def make_blueprint(
 
     def _rendered(draft: Draft, recipient: Recipient) -> Any:
         template = compile_draft(draft, CAMPAIGN_ID, settings)
-        link = links.link(PREVIEW)
+        link, apart = links.link(PREVIEW), alignment_warnings(settings, draft.sender)
         if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
             with db.read() as connection:
                 now = db.clock(connection)
             content = template.render(recipient, link, now).content
-            return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft)})
+            return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft, apart)})
         seen = asdict(template.preview(recipient, link))
-        warnings = about_message(settings, draft.subject, draft.body)
+        warnings = (*about_message(settings, draft.subject, draft.body), *apart)
         long = estimate_fields(_estimate_for(draft))
         return {"success": True, "user_id": recipient.user_id, **seen, **long, "warnings": warnings}, {"Vary": "Accept"}
 

@@ -16,6 +16,7 @@ from mailer.callers.tokens import SEND_MAIL
 from mailer.campaigns.checks.lint import about_placeholders
 from mailer.campaigns.checks.overlap import Overlaps
 from mailer.campaigns.draft import Draft
+from mailer.dns_records.alignment import alignment_warnings
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
 from mailer.observer import UNOBSERVED, Observer
@@ -89,10 +90,11 @@ def make_blueprint(
         draft = submissions.checked(current_caller(), payload)
         accepted = submissions.accepted(current_caller(), draft, _idempotency_key(), first=count_within)
         headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}"}
+        told = alignment_warnings(settings, draft.sender)
         if accepted.replayed:
-            return {"success": True}, {**headers, **warning_header(draft), "Idempotent-Replayed": "true"}
+            return {"success": True}, {**headers, **warning_header(draft, told), "Idempotent-Replayed": "true"}
         same = () if draft.dry_run else overlaps.beside(draft.query, accepted.campaign_id)
-        return {"success": True}, {**headers, **warning_header(draft, same)}
+        return {"success": True}, {**headers, **warning_header(draft, (*told, *same))}
 
     @blueprint.route("/mailer.unsubscribe", methods=["POST"])
     @guard.requires(limited=True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
 from app import Services, build
 from mailer.campaigns.signing.needed import missing_keys
+from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import print_fields, print_json, print_notes
 from mailer.delivery.flight.folder import RecordFolder, folder_for
 from mailer.delivery.flight.trial import passing_place, trouble_with
+from mailer.dns_records.alignment import alignment_warnings
+from mailer.dns_records.lookups import Address
 from mailer.errors import ConfigError
 from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
@@ -22,6 +27,9 @@ from transports.dkim.records import keys_in, warnings_about
 from transports.registry import shown_url
 from transports.slots import says_used_up
 
+if TYPE_CHECKING:
+    from mailer.cli.commands.operation.online import Online
+
 
 @click.group()
 def config() -> None:
@@ -29,13 +37,19 @@ def config() -> None:
 
 
 @config.command()
+@click.option("--online", is_flag=True, help="Also ask the DNS about the domains that mail is sent from.")
+@SENDING_IP
+@RESOLVER
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; of a part that works, the problem is null.")
-def check(as_json: bool) -> None:
+def check(online: bool, addresses: tuple[Address, ...], resolver: tuple[str, int] | None, as_json: bool) -> None:
     """Show the settings in force and check them, the database, the folders for flight records and the journal, the
     transport and the broker, sending nothing.
 
-    Exit code 2 if a setting is wrong or is none that there is, 1 if something does not answer.
+    Exit code 2 if a setting is wrong or is none that there is, 1 if something does not answer, or with --online if
+    something is wrong in the DNS.
     """
+    if (addresses or resolver) and not online:
+        raise click.UsageError("--ip and --resolver go with --online")
     env_file = ENV_FILE.absolute()
     if not as_json:
         there = "read" if env_file.exists() else "none there"
@@ -46,18 +60,31 @@ def check(as_json: bool) -> None:
         in_force, found, notes = _examine(settings)
     except ConfigError as error:
         raise Misuse("; ".join([str(error), *unknown])) from error
+    asked = _asked(settings, addresses, resolver) if online else None
+    found |= asked.troubles if asked else {}
     problems = {"settings": "; ".join(unknown) or None, "database": None, **found}
-    warnings = (*secret_file_warnings(), *setting_warnings(settings), *notes)
+    warnings = (*secret_file_warnings(), *setting_warnings(settings), *alignment_warnings(settings), *notes)
+    warnings += asked.notes if asked else ()
     if as_json:
-        print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings})
+        more = {"online": asked.records} if asked else {}
+        print_json({**problems, "folder": str(env_file.parent), "inForce": in_force, "warnings": warnings, **more})
     else:
         print_fields(in_force.items())
         print_notes(warnings)
         print_fields((part, "ok") for part, trouble in problems.items() if trouble is None)
+        if asked:
+            asked.show()
     if unknown:
         raise Misuse(str(problems["settings"]))
     if any(found.values()):
         raise Failure("; ".join(f"{part}: {trouble}" for part, trouble in found.items() if trouble))
+
+
+def _asked(settings: Settings, addresses: Sequence[Address], resolver: tuple[str, int] | None) -> Online:
+    # imported here, since only then the libraries that speak to the DNS and read keys are needed
+    from mailer.cli.commands.operation.online import look_online  # noqa: PLC0415
+
+    return look_online(settings, addresses, resolver)
 
 
 def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None], tuple[str, ...]]:

@@ -30,6 +30,7 @@ REASONS = (
     N_("(no words)"),
     N_("(it has no words)"),
     N_("%(failed)s of %(all)s recipients failed, more than %(setting)s allows"),
+    N_("%(count)s of %(all)s recipients marked the message as spam, more than one in %(limit)s"),
     N_("an unexpected error, whose traceback is in the log: %(name)s: %(words)s"),
     N_("an unexpected error, whose traceback is in the log"),
     N_(
@@ -72,6 +73,10 @@ REASONS = (
     N_("it refuses what is asked of it"),
     N_("it fails"),
     N_("MAILER_ALLOWED_SENDERS is empty: callers may send as any address"),
+    N_(
+        "Bounces go to %(domain)s, so SPF does not count for mail From %(other)s (DMARC): sign it with DKIM as that "
+        "domain, or take bounces there"
+    ),
     N_("MAILER_REDIRECT_TO is set: every message goes to one address, and none to its recipient"),
     N_("MAILER_ONLY_TO is set: only some addresses get mail, and all others are skipped"),
     N_(
