@@ -160,6 +160,16 @@ def test_time_that_cannot_be_true_is_that_of_the_record(road: Road, at: int | No
     assert road.back("user00001").bounced_at == road.now
 
 
+@pytest.mark.parametrize("status", ["", "5.1.1 (no user a@example.com)", "9.1.1", "5", "5.1.1\n", "\0"])
+def test_what_is_no_status_code_is_not_kept_as_one(road: Road, status: str) -> None:
+    road.send()
+
+    road.bounces("user00001", status=status, reply="\0 " + "x" * 5000)
+
+    assert road.back("user00001").bounce_status == ""
+    assert road.back("user00001").bounce_reply == "x" * 1000
+
+
 @pytest.mark.parametrize("about", [one for one in About if one is not About.ADDRESS])
 def test_bounce_about_something_else_does_not_count_against_the_address(road: Road, about: About) -> None:
     for _ in range(4):

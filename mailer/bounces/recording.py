@@ -5,6 +5,7 @@ A report that is about no message of ours changes nothing, and neither does one 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -29,8 +30,8 @@ from mailer.suppression.unsubscribes import mark
 from transports.base import About
 
 LONGEST_REPLY = 1000  # characters
-LONGEST_STATUS = 20
 RECIPIENT = Actor("recipient", Via.LINK, "")
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")  # RFC 3463 section 2
 UNKNOWN, REPEATED = "unknown", "repeated"
 
 
@@ -81,8 +82,8 @@ class Recorder:
         """A bounce, once for each delivery; one that is permanent comes after a soft one all the same."""
         if sent.bounced_at is not None and (sent.bounce_permanent or not report.permanent):
             return REPEATED
-        reply = _one_line(report.reply, LONGEST_REPLY) if sent.address is not None else ""
-        status = _one_line(report.status, LONGEST_STATUS)
+        reply = _one_line(report.reply) if sent.address is not None else ""
+        status = report.status if _STATUS.fullmatch(report.status) else ""
         values: dict[str, Any] = {"bounce_status": status, "bounce_reply": reply}
         values |= {"bounce_about": report.about.value, "bounce_permanent": report.permanent}
         _write(connection, sent, bounced_at=_when(report, sent, now), **values)
@@ -138,6 +139,6 @@ def _when(report: Report, sent: Sent, now: int) -> int:
     return report.at if report.at is not None and sent.first_at <= report.at <= now else now
 
 
-def _one_line(text: str, longest: int) -> str:
+def _one_line(text: str) -> str:
     """The text in one line that a database can hold."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:longest]
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:LONGEST_REPLY]
