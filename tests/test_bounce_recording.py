@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -222,18 +224,41 @@ def test_forged_and_unknown_reports_change_nothing(road: Road, kind: Kind) -> No
     assert everything(road.db) == before
 
 
+def envelope_to_be(road: Road, user_id: str) -> str:
+    """The sender of a message that may not have been sent yet."""
+    sender = addresses_of(road.settings, road.campaign_id, dry_run=False, sends=True).sender
+    assert sender is not None
+    return sender(bytes.fromhex(user_digest(user_id)))
+
+
+def test_bounce_that_comes_before_the_outcome_is_on_record_waits_for_it(road: Road) -> None:
+    """In the middle of a checkpoint, as where a relay looks the recipient up at once."""
+    road.accept()
+    road.plan()
+    said: list[Recorded] = []
+    gate = road.store.hold()
+    report = replace(GONE, sent_to=(envelope_to_be(road, "user00001"),))
+    sending = threading.Thread(target=road.deliverer.run_next, args=(lambda: False,))
+    sending.start()
+    assert gate.wait_reached()
+    reading = threading.Thread(target=lambda: said.append(road.record([report])))
+    reading.start()
+    time.sleep(0.1)
+    gate.open()
+    sending.join(10)
+    reading.join(10)
+
+    assert said == [Recorded(bounced=1)]
+
+
 @pytest.mark.parametrize("status", [Status.REFUSED, Status.DEFERRED])
 def test_what_was_not_sent_does_not_come_back(road: Road, status: Status) -> None:
     road.store.answer("user00001@example.com", status)
-    campaign = road.accept()
+    road.accept()
     road.plan()
     road.deliverer.run_next(lambda: False)
-    sender = addresses_of(road.settings, campaign, dry_run=False, sends=True).sender
-    assert sender is not None
 
-    assert road.record([replace(GONE, sent_to=(sender(bytes.fromhex(user_digest("user00001"))),))]) == Recorded(
-        unknown=1
-    )
+    assert road.record([replace(GONE, sent_to=(envelope_to_be(road, "user00001"),))]) == Recorded(unknown=1)
 
 
 def test_recipients_who_may_have_the_message_can_bounce(road: Road) -> None:
