@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from mailer.bounces.report import Kind, Record, Recorded, Report
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.people.erasure import erase
+from mailer.campaigns.people.export import export_person
 from mailer.campaigns.retention import purging
 from mailer.messages.recipient import user_digest
 from mailer.messages.return_addresses import addresses_of
@@ -28,6 +31,7 @@ from mailer.storage.models import Batch, Campaign, Delivery, Event, RefusedAddre
 from mailer.suppression.bounces_in_a_row import PROVED
 from mailer.suppression.suppressed_addresses import lift, suppressed_addresses
 from mailer.timeline.events import Kind as Happening
+from mailer.times import to_iso
 from tests.harness import Harness
 from transports.base import About, Status
 
@@ -160,6 +164,16 @@ def test_time_that_cannot_be_true_is_that_of_the_record(road: Road, at: int | No
     assert road.back("user00001").bounced_at == road.now
 
 
+@pytest.mark.parametrize("status", ["", "5.1.1 (no user a@example.com)", "9.1.1", "5", "5.1.1\n", "\0"])
+def test_what_is_no_status_code_is_not_kept_as_one(road: Road, status: str) -> None:
+    road.send()
+
+    road.bounces("user00001", status=status, reply="\0 " + "x" * 5000)
+
+    assert road.back("user00001").bounce_status == ""
+    assert road.back("user00001").bounce_reply == "x" * 1000
+
+
 @pytest.mark.parametrize("about", [one for one in About if one is not About.ADDRESS])
 def test_bounce_about_something_else_does_not_count_against_the_address(road: Road, about: About) -> None:
     for _ in range(4):
@@ -210,18 +224,41 @@ def test_forged_and_unknown_reports_change_nothing(road: Road, kind: Kind) -> No
     assert everything(road.db) == before
 
 
+def envelope_to_be(road: Road, user_id: str) -> str:
+    """The sender of a message that may not have been sent yet."""
+    sender = addresses_of(road.settings, road.campaign_id, dry_run=False, sends=True).sender
+    assert sender is not None
+    return sender(bytes.fromhex(user_digest(user_id)))
+
+
+def test_bounce_that_comes_before_the_outcome_is_on_record_waits_for_it(road: Road) -> None:
+    """In the middle of a checkpoint, as where a relay looks the recipient up at once."""
+    road.accept()
+    road.plan()
+    said: list[Recorded] = []
+    gate = road.store.hold()
+    report = replace(GONE, sent_to=(envelope_to_be(road, "user00001"),))
+    sending = threading.Thread(target=road.deliverer.run_next, args=(lambda: False,))
+    sending.start()
+    assert gate.wait_reached()
+    reading = threading.Thread(target=lambda: said.append(road.record([report])))
+    reading.start()
+    time.sleep(0.1)
+    gate.open()
+    sending.join(10)
+    reading.join(10)
+
+    assert said == [Recorded(bounced=1)]
+
+
 @pytest.mark.parametrize("status", [Status.REFUSED, Status.DEFERRED])
 def test_what_was_not_sent_does_not_come_back(road: Road, status: Status) -> None:
     road.store.answer("user00001@example.com", status)
-    campaign = road.accept()
+    road.accept()
     road.plan()
     road.deliverer.run_next(lambda: False)
-    sender = addresses_of(road.settings, campaign, dry_run=False, sends=True).sender
-    assert sender is not None
 
-    assert road.record([replace(GONE, sent_to=(sender(bytes.fromhex(user_digest("user00001"))),))]) == Recorded(
-        unknown=1
-    )
+    assert road.record([replace(GONE, sent_to=(envelope_to_be(road, "user00001"),))]) == Recorded(unknown=1)
 
 
 def test_recipients_who_may_have_the_message_can_bounce(road: Road) -> None:
@@ -616,6 +653,19 @@ def test_erased_person_leaves_no_words_and_their_token_is_nobodys(road: Road, tm
 
     assert everything(road.db) == before
     assert "user00001@" not in str(before)
+
+
+def test_persons_export_has_what_came_back(road: Road) -> None:
+    campaign = road.send()
+    road.bounces("user00001")
+    complain(road, 1)
+    road.send()
+
+    at = to_iso(road.now - DAY)
+    bounce = {"about": "address", "permanent": True, "status": "5.1.1", "reply": "no such user"}
+    back = {"campaignId": campaign, "bouncedAt": at, "complainedAt": at, "bounce": bounce}
+    assert export_person(road.db, "user00001")["cameBack"] == [back]
+    assert export_person(road.db, "user00002")["cameBack"] == []
 
 
 def test_all_reports_of_a_call_are_recorded_or_none(road: Road) -> None:

@@ -5,6 +5,8 @@ A report that is about no message of ours changes nothing, and neither does one 
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, select, update
 
 from mailer.audit.actor import Actor, Via, acting
 from mailer.bounces.complaints import pause_if_many, suppress
-from mailer.bounces.matching import Sent, find, users_of
+from mailer.bounces.matching import Sent, find, is_in_hand, users_of
 from mailer.bounces.report import Kind, Recorded, Report
 from mailer.messages.addresses import comparable
 from mailer.messages.return_addresses import Named, Tokens, Use
@@ -28,9 +30,10 @@ from mailer.suppression.history import Cause, Means
 from mailer.suppression.unsubscribes import mark
 from transports.base import About
 
+LOOKS, PAUSE = 15, 0.2  # seconds: a checkpoint ends after about one
 LONGEST_REPLY = 1000  # characters
-LONGEST_STATUS = 20
 RECIPIENT = Actor("recipient", Via.LINK, "")
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")  # RFC 3463 section 2
 UNKNOWN, REPEATED = "unknown", "repeated"
 
 
@@ -49,6 +52,7 @@ class Recorder:
         """
         if not reports:
             return Recorded()
+        self._await_outcomes(reports)
         with acting(RECIPIENT), self._db.write() as connection:
             in_turn(connection, "reports")
             wishes.lock(connection)
@@ -62,6 +66,14 @@ class Recorder:
             for campaign_id in annoyed:
                 pause_if_many(connection, campaign_id, now)
         return Recorded(**counts)
+
+    def _await_outcomes(self, reports: Sequence[Report]) -> None:
+        """Wait a moment for what is being sent: a relay may return a message before it is on record as sent."""
+        for _ in range(LOOKS):
+            with self._db.read() as connection:
+                if not any(is_in_hand(connection, self._tokens, report) for report in reports):
+                    return
+            time.sleep(PAUSE)
 
     def _find(self, connection: Connection, report: Report) -> Sent | None:
         return None if report.kind is Kind.UNSUBSCRIBED else find(connection, self._tokens, report)
@@ -81,8 +93,8 @@ class Recorder:
         """A bounce, once for each delivery; one that is permanent comes after a soft one all the same."""
         if sent.bounced_at is not None and (sent.bounce_permanent or not report.permanent):
             return REPEATED
-        reply = _one_line(report.reply, LONGEST_REPLY) if sent.address is not None else ""
-        status = _one_line(report.status, LONGEST_STATUS)
+        reply = _one_line(report.reply) if sent.address is not None else ""
+        status = report.status if _STATUS.fullmatch(report.status) else ""
         values: dict[str, Any] = {"bounce_status": status, "bounce_reply": reply}
         values |= {"bounce_about": report.about.value, "bounce_permanent": report.permanent}
         _write(connection, sent, bounced_at=_when(report, sent, now), **values)
@@ -138,6 +150,6 @@ def _when(report: Report, sent: Sent, now: int) -> int:
     return report.at if report.at is not None and sent.first_at <= report.at <= now else now
 
 
-def _one_line(text: str, longest: int) -> str:
+def _one_line(text: str) -> str:
     """The text in one line that a database can hold."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:longest]
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:LONGEST_REPLY]
