@@ -19,6 +19,9 @@ from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.audience.field_values import KnownFieldValues
 from mailer.audit.retention import audit_retention
+from mailer.bounces.recording import recorder
+from mailer.bounces.report import Record
+from mailer.bounces.scheduled_reading import BounceReading
 from mailer.callers.selection import Callers, callers_for
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.planning import Planner
@@ -83,6 +86,7 @@ class Services:
     tasks: Mapping[str, PeriodicTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
     field_values: KnownFieldValues
+    record: Record  # of what comes back
     instruments: Instruments | None  # None: nobody counts
 
 
@@ -132,7 +136,8 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     limit, merge = float(settings.planning_timeout), settings.merge_addresses
     how = (db, settings.batch_size, lease)
     planner = Planner(*how, merge=merge, limit=limit, domains=domains, observer=observer, keys=keys)
-    tasks = _scheduled_tasks(db, settings, lease)
+    record = recorder(db, settings)
+    tasks = _scheduled_tasks(db, settings, lease, record)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
@@ -160,16 +165,19 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     if listener is not None:
         listener.on_work = made.wake
     reads, known = ConcurrencyLimit(), KnownFieldValues(db)
-    return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, instruments)
+    return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, record, instruments)
 
 
-def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, PeriodicTask]:
+def _scheduled_tasks(db: Database, settings: Settings, lease: int, record: Record) -> dict[str, PeriodicTask]:
     """The tasks that the settings ask for. `lease` is in ms."""
     tasks: dict[str, PeriodicTask] = {}
     if settings.sync_every is not None:
         tasks["sync"] = SyncTask(db, settings)
     if settings.retention is not None:
         tasks["retention"] = retention_task(db, settings.retention * 1000, lease, settings.key_lifetime * 1000)
+    place, password = settings.bounce_mailbox, settings.bounce_mailbox_password
+    if place is not None:
+        tasks["bounces"] = BounceReading(db, place, password, record, lease)
     return tasks
 
 
@@ -184,7 +192,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings)
     callers = callers_for(settings, services.db, services.tokens)
     operation = _operation(services, origins)
-    add_api(app, ApiParts(**_parts(services, callers, operation)))
+    add_api(app, ApiParts(**_parts(services, callers, operation), record=services.record))
     _add_pages(app, services, callers, operation)
     if services.instruments is not None:
         from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted

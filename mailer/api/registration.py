@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from mailer.api import health
+from mailer.api import bounces, health
 from mailer.api.errors import EnvelopeApi
 from mailer.api.guard import ConcurrencyLimit, Guard
 from mailer.api.mailpit import routes as mailpit
@@ -28,6 +28,8 @@ from mailer.api.resources import (
     users,
 )
 from mailer.audience.field_values import KnownFieldValues
+from mailer.bounces.providers.registry import providers_of
+from mailer.bounces.report import Record
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
@@ -55,6 +57,7 @@ class ApiParts:
     directory_reads: ConcurrencyLimit
     operation: Operation
     field_values: KnownFieldValues
+    record: Record
 
 
 def add_api(app: Flask, parts: ApiParts) -> None:
@@ -87,6 +90,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         operators.make_blueprint(db, guard, engine),
         status.make_blueprint(guard, parts.operation),
         timeline.make_blueprint(guard, parts.operation),
+        bounces.make_blueprint(guard, providers_of(settings, db), parts.record),
     ):
         api.register_blueprint(blueprint)
     app.register_blueprint(health.make_blueprint(parts.operation.health))
