@@ -34,7 +34,9 @@ class RecordedSchema(SuccessSchema):
     unsubscribed = fields.Integer()
     delayed = fields.Integer(metadata={"description": "Still being tried; nothing follows from it yet"})
     repeated = fields.Integer(metadata={"description": "Known already; nothing has changed"})
-    unknown = fields.Integer(metadata={"description": "Of no message of ours; nothing has changed"})
+    not_ours = fields.Integer(
+        data_key="unknown", attribute="unknown", metadata={"description": "Of no message of ours; nothing has changed"}
+    )
 
 
 def make_blueprint(guard: Guard, providers: Mapping[str, Provider], record: Record) -> Blueprint:

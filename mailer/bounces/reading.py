@@ -36,7 +36,7 @@ def read(raw: bytes) -> Mail:
 
 def _reports(part: Message, returned: list[Message], sent_to: tuple[str, ...]) -> list[Report]:
     found = []
-    for fields in part.get_payload()[1:]:  # type: ignore[union-attr,index]
+    for fields in part.get_payload()[1:]:  # type: ignore[index]
         status = str(fields.get("Status", "")).strip()  # type: ignore[union-attr]
         address = str(fields.get("Final-Recipient", "")).partition(";")[2].strip() or None  # type: ignore[union-attr]
         permanent = status.startswith("5")

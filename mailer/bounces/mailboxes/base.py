@@ -32,7 +32,7 @@ class Mailbox(ABC):
 
     @abstractmethod
     def waiting(self) -> Iterator[Waiting]:
-        """The mails that are neither done nor set aside, the oldest first. What arrives meanwhile waits for the next."""
+        """The mails that are neither done nor set aside, the oldest first. What arrives meanwhile waits on."""
 
     @abstractmethod
     def done(self, mail: Waiting) -> None:

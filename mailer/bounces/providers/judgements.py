@@ -1,7 +1,7 @@
 """What each provider's words mean here: whom a bounce is about, whether it is for good, and where that is documented.
 
-One row for each word, as the provider writes it. A bounce that is about the address by mistake would have it suppressed,
-so whatever is not plain is about the message.
+One row for each word, as the provider writes it. A bounce that is about the address by mistake would have it
+suppressed, so whatever is not plain is about the message.
 """
 
 from __future__ import annotations

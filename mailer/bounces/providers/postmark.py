@@ -1,7 +1,7 @@
 """Postmark: bounces and spam complaints, one in a request.
 
-It tells neither the envelope's sender nor the headers. If its webhook includes the bounce's content, that is a mail like
-any other, and is read for the token and the campaign.
+It tells neither the envelope's sender nor the headers. If its webhook includes the bounce's content, that is a mail
+like any other, and is read for the token and the campaign.
 """
 
 from __future__ import annotations
