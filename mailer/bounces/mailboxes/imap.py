@@ -35,6 +35,7 @@ class ImapFolder(Mailbox):
         try:
             with self._told():
                 self._log_in(password)
+                self._abilities = self._box.client.capability()[1][0].upper().split()  # there are more after the login
         except MailboxUnavailable:
             self.close()
             raise
@@ -57,7 +58,7 @@ class ImapFolder(Mailbox):
         self._mark(mail.key, "(\\Seen \\Deleted)" if self._place.delete else "(\\Seen)")
         if self._place.delete:
             with self._told():
-                plus = "UIDPLUS" in self._box.client.capabilities  # RFC 4315
+                plus = b"UIDPLUS" in self._abilities  # RFC 4315
                 self._box.client.uid("EXPUNGE", mail.key) if plus else self._box.client.expunge()
 
     @override
@@ -69,7 +70,7 @@ class ImapFolder(Mailbox):
     def wait(self, seconds: float) -> None:
         """Have the server tell (IDLE, RFC 2177); where it cannot, wait."""
         seconds = min(seconds, LONGEST_IDLE)
-        if "IDLE" not in self._box.client.capabilities:
+        if b"IDLE" not in self._abilities:
             time.sleep(seconds)
             return
         with self._told():
