@@ -433,7 +433,7 @@ def test_command_reads_the_mailbox_of_the_setting(at_home: Path, monkeypatch: py
     folder = maildir(at_home / "box", BOUNCE, LETTER)
     monkeypatch.setenv("MAILER_BOUNCE_MAILBOX", f"maildir://{folder}")
     done = CliRunner().invoke(main, ["bounces", "read"])
-    assert (done.exit_code, done.stdout) == (0, "2 mails, 1 set aside, 1 unknown\n")
+    assert (done.exit_code, done.stdout) == (0, "mails: 2, set aside: 1, unknown: 1\n")
     assert flags(folder) == ["S", "F"]
 
 
@@ -478,8 +478,8 @@ def piped(folder: Path, mail: bytes, **settings: str) -> subprocess.CompletedPro
 @pytest.mark.slow
 def test_message_that_postfix_pipes_is_taken(tmp_path: Path) -> None:
     bounce, letter = piped(tmp_path, BOUNCE), piped(tmp_path, LETTER)
-    assert (bounce.returncode, bounce.stdout) == (0, b"1 mails, 1 unknown\n")
-    assert (letter.returncode, letter.stdout) == (0, b"1 mails, 1 set aside\n")  # to be bounced would help nobody
+    assert (bounce.returncode, bounce.stdout) == (0, b"mails: 1, unknown: 1\n")
+    assert (letter.returncode, letter.stdout) == (0, b"mails: 1, set aside: 1\n")  # to be bounced would help nobody
 
 
 @pytest.mark.slow
@@ -509,7 +509,7 @@ def test_command_that_watches_reads_what_arrives(tmp_path: Path) -> None:
     ) as run:
         assert run.stdout
         maildir(folder, BOUNCE)
-        assert run.stdout.readline() == b"1 mails, 1 unknown\n"
+        assert run.stdout.readline() == b"mails: 1, unknown: 1\n"
         run.send_signal(signal.SIGINT)
         assert run.wait(20) == 130
     assert flags(folder) == ["S"]

@@ -29,7 +29,7 @@ class Collected(NamedTuple):
     def words(self) -> str:
         """Those that are not zero, for a log or a terminal."""
         told = {name.replace("_", " "): count for name, count in self._asdict().items() if count}
-        return ", ".join(f"{count} {name}" for name, count in told.items()) or "0 mails"
+        return ", ".join(f"{name}: {count}" for name, count in told.items()) or "mails: 0"
 
 
 def collect(mailbox: Mailbox, record: Record, pause: Callable[[], object] = bool) -> Collected:
