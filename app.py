@@ -19,7 +19,7 @@ from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.audience.field_values import KnownFieldValues
 from mailer.audit.retention import audit_retention
-from mailer.bounces.recording import recorder
+from mailer.bounces.recording import Recorder
 from mailer.bounces.report import Record
 from mailer.bounces.scheduled_reading import BounceReading
 from mailer.callers.selection import Callers, callers_for
@@ -86,8 +86,8 @@ class Services:
     tasks: Mapping[str, PeriodicTask]  # by the name under which `/readyz` shows them
     directory_reads: ConcurrencyLimit
     field_values: KnownFieldValues
-    record: Record  # of what comes back
     instruments: Instruments | None  # None: nobody counts
+    record: Record  # what came back
 
 
 def build(settings: Settings, *, role: str = "worker") -> Services:
@@ -136,7 +136,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     limit, merge = float(settings.planning_timeout), settings.merge_addresses
     how = (db, settings.batch_size, lease)
     planner = Planner(*how, merge=merge, limit=limit, domains=domains, observer=observer, keys=keys)
-    record = recorder(db, settings)
+    record = Recorder(db, settings).record
     tasks = _scheduled_tasks(db, settings, lease, record)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
@@ -165,7 +165,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     if listener is not None:
         listener.on_work = made.wake
     reads, known = ConcurrencyLimit(), KnownFieldValues(db)
-    return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, record, instruments)
+    return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, instruments, record)
 
 
 def _scheduled_tasks(db: Database, settings: Settings, lease: int, record: Record) -> dict[str, PeriodicTask]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailer.bounces.report import Record, Recorded, Report
+from mailer.bounces.report import Recorded, Report
 from mailer.settings import Settings
 from mailer.storage.database import Database
 
 
-def recorder(db: Database, settings: Settings) -> Record:  # noqa: ARG001 - the recorder's
+class Recorder:
     """A recorder that knows no message, so that nothing changes."""
 
-    def record(reports: Sequence[Report]) -> Recorded:
-        return Recorded(unknown=len(reports))
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._settings = settings
 
-    return record
+    def record(self, reports: Sequence[Report]) -> Recorded:
+        """Record nothing."""
+        return Recorded(unknown=len(reports))

@@ -12,6 +12,7 @@ from mailer.bounces.collecting import Collected, collect
 from mailer.bounces.mailboxes.base import MailboxUnavailable
 from mailer.bounces.mailboxes.opening import open_mailbox
 from mailer.bounces.report import Record
+from mailer.errors import MailerError
 from mailer.settings.bounces.mailbox import BounceMailbox
 from mailer.storage.database import Database
 from mailer.storage.database_errors import own_words
@@ -19,6 +20,8 @@ from mailer.storage.periodic_task import PeriodicTask, Stopped
 from mailer.storage.scheduled_tasks import SharedTask, TaskRecord, Turn, TurnLost
 
 log = logging.getLogger(__name__)
+
+FAILURES = (MailboxUnavailable, MailerError, SQLAlchemyError)  # MailerError: the journal takes no wishes
 
 PERIOD = 60_000  # ms from one reading to the next
 POLL_SECONDS = 2.0  # how late a process notices that it is due
@@ -54,7 +57,9 @@ class BounceReading(PeriodicTask):
         except Stopped:
             self._task.give_back(turn)
             raise
-        except (MailboxUnavailable, SQLAlchemyError) as error:
+        except TurnLost:  # which is one of the errors below as well
+            raise
+        except FAILURES as error:
             self._task.failed(turn, _reason(error))
             raise
         return collected
@@ -77,7 +82,9 @@ class BounceReading(PeriodicTask):
     def _run_and_log(self, stopping: threading.Event) -> None:
         try:
             collected = self.run_when_due(stopping)
-        except (MailboxUnavailable, SQLAlchemyError) as error:
+        except TurnLost:
+            raise
+        except FAILURES as error:
             log.warning("bounces: %s", _reason(error))
             if isinstance(error, SQLAlchemyError):
                 stopping.wait(PAUSE_AFTER_ERROR)
@@ -86,5 +93,5 @@ class BounceReading(PeriodicTask):
                 log.info("bounces: %s", collected.words())
 
 
-def _reason(error: MailboxUnavailable | SQLAlchemyError) -> str:
-    return str(error) if isinstance(error, MailboxUnavailable) else own_words(error)
+def _reason(error: Exception) -> str:
+    return own_words(error) if isinstance(error, SQLAlchemyError) else str(error)

@@ -13,7 +13,7 @@ import click
 from mailer.bounces.collecting import Collected, collect
 from mailer.bounces.mailboxes.base import Mailbox, MailboxUnavailable
 from mailer.bounces.mailboxes.opening import OneMessage, open_mailbox
-from mailer.bounces.recording import recorder
+from mailer.bounces.recording import Recorder
 from mailer.bounces.report import Record
 from mailer.cli.database import open_database
 from mailer.cli.failures import Failure, Misuse
@@ -57,7 +57,7 @@ def read_(mailbox: str | None, delete: bool, watch: bool, as_json: bool) -> None
     settings = Settings.from_env()
     place = _place(settings, mailbox, delete)
     with open_database() as db:
-        record = recorder(db, settings)
+        record = Recorder(db, settings).record
         if watch:
             _watch(place, settings.bounce_mailbox_password, record, as_json)
         with _failing(), open_mailbox(place, settings.bounce_mailbox_password) as opened:
@@ -69,7 +69,7 @@ def _read_one(as_json: bool) -> None:
     try:
         settings = Settings.from_env()
         with open_database() as db:
-            collected = collect(OneMessage(sys.stdin.buffer), recorder(db, settings))
+            collected = collect(OneMessage(sys.stdin.buffer), Recorder(db, settings).record)
     except (ConfigError, MailerError, Failure, OSError) as error:
         raise TryAgain(str(error)) from error
     except DATABASE_ERRORS as error:
