@@ -31,11 +31,13 @@ from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.tokens import Tokens
 from mailer.errors import ProviderUnavailable
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from tests import bounce_examples as examples
 from tests.bounce_mails import BOUNCE
 from tests.bounce_records import Remembering
+from tests.databases import migrated_sqlite
 from transports.base import About
 
 PATH = "/api/v1/mailer/bounces"
@@ -76,8 +78,16 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[amazon_hosts
 
 
 @pytest.fixture
-def service(db: Database, way: tuple[amazon_hosts.Fetch, list[str]]) -> Service:
+def service(tmp_path: Path, way: tuple[amazon_hosts.Fetch, list[str]]) -> Iterator[Service]:
+    """For what does not depend on the database."""
+    db = database_at(migrated_sqlite(tmp_path / "mailer.db"))
     way[1].clear()
+    yield Service(db, way[0])
+    db.close()
+
+
+@pytest.fixture
+def on_both(db: Database, way: tuple[amazon_hosts.Fetch, list[str]]) -> Service:
     return Service(db, way[0])
 
 
@@ -253,11 +263,13 @@ def test_only_so_many_certificates_are_fetched_a_minute() -> None:
     assert len(asked) == amazon_hosts.MOST_FETCHED
 
 
-def test_ses_is_told_to_try_again_while_its_certificate_cannot_be_had(db: Database) -> None:
+def test_ses_is_told_to_try_again_while_its_certificate_cannot_be_had(tmp_path: Path) -> None:
     def away(url: str) -> bytes:
         raise ProviderUnavailable
 
+    db = database_at(migrated_sqlite(tmp_path / "mailer.db"))
     answer = Service(db, away).post("ses", examples.envelope(examples.ses_bounce()))
+    db.close()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
 
 
@@ -311,7 +323,8 @@ def test_forged_twins_of_mailgun_are_refused(service: Service) -> None:
     refused(service, "mailgun", examples.mailgun(event, at=now + 3600))
 
 
-def test_token_of_mailgun_counts_for_one_event(service: Service) -> None:
+def test_token_of_mailgun_counts_for_one_event(on_both: Service) -> None:
+    service = on_both
     [report] = accepted(service, "mailgun", examples.mailgun(examples.mailgun_failed()))
     other = examples.mailgun(examples.mailgun_failed(recipient="john@example.net"))
 
@@ -320,7 +333,8 @@ def test_token_of_mailgun_counts_for_one_event(service: Service) -> None:
     assert service.record.reports == [report]
 
 
-def test_event_of_mailgun_that_was_not_recorded_comes_again(service: Service) -> None:
+def test_event_of_mailgun_that_was_not_recorded_comes_again(on_both: Service) -> None:
+    service = on_both
     body, record = examples.mailgun(examples.mailgun_failed()), service.record
     answer = service.post("mailgun", body)
     record.reports.clear()  # as if the process had been killed before the commit
