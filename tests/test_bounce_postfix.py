@@ -89,7 +89,7 @@ class Piping:
         with (root / "etc" / "main.cf").open("a") as file:
             file.write(recipe("relay_domains"))
             file.write(
-                "fast_flush_domains =\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n"
+                "fast_flush_domains =\nqueue_run_delay = 2s\nminimal_backoff_time = 4s\nmaximal_backoff_time = 4s\n"
             )
         self.postfix("start")
         await_port(self.port)
@@ -101,7 +101,7 @@ class Piping:
 
     def log(self, words: str) -> str:
         """The log, once it has these words."""
-        until, file = time.monotonic() + 30, self.root / "log" / "postfix.log"
+        until, file = time.monotonic() + 60, self.root / "log" / "postfix.log"
         while words not in (text := file.read_text() if file.exists() else "") and time.monotonic() < until:
             time.sleep(0.05)
         return text
