@@ -25,6 +25,7 @@ from mailer.bounces.mailboxes.opening import open_mailbox
 from mailer.bounces.report import Kind, Record, Recorded, Report
 from mailer.bounces.scheduled_reading import BounceReading
 from mailer.cli import main
+from mailer.errors import ConfigError, DatabaseUnavailable
 from mailer.settings import Settings
 from mailer.settings.bounces.mailbox import BounceMailbox
 from mailer.storage.database import Database
@@ -250,6 +251,12 @@ def test_mailboxes_that_cannot_be(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_service_does_not_start_with_a_mailbox_that_nobody_can_log_in_to(tmp_path: Path) -> None:
+    where = BounceMailbox.parse("imaps://me@example.org/INBOX")
+    with pytest.raises(ConfigError, match="MAILER_BOUNCE_MAILBOX_PASSWORD"):
+        build(Settings(database_url=f"sqlite:///{tmp_path}/mailer.db", secret_key=("k" * 40,), bounce_mailbox=where))
+
+
 # --- one mail
 
 
@@ -395,11 +402,27 @@ def test_trouble_of_the_mailbox_is_told_and_passes(machines: Machines) -> None:
     task = machines.task()
     with pytest.raises(MailboxUnavailable):
         task.run_when_due(machines.stopping)
-    assert "no folder new" in (task.trouble() or "")
+    assert task.trouble() == "failed, 1 in a row"  # anybody may ask /readyz, so that it names no mailbox
+    record = task.record()
+    assert record is not None
+    assert "no folder new" in (record.error or "")
     (machines.folder / "old").rename(machines.folder / "new")
     machines.now += 60_000
     assert task.run_when_due(machines.stopping) == Collected()
     assert task.trouble() is None
+
+
+def test_journal_that_takes_no_wishes_is_told_and_the_mail_waits_on(machines: Machines) -> None:
+    maildir(machines.folder, WISH)
+
+    def record(reports: Sequence[Report]) -> Recorded:
+        raise DatabaseUnavailable
+
+    task = machines.task(record)
+    with pytest.raises(DatabaseUnavailable):
+        task.run_when_due(machines.stopping)
+    assert flags(machines.folder) == ["new"]
+    assert task.trouble() == "failed, 1 in a row"
 
 
 def test_service_has_the_task_where_the_setting_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,18 +13,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from app import create_app
 from mailer.api import bounces
 from mailer.api.errors import EnvelopeApi, register_errors
 from mailer.api.guard import Guard
-from mailer.bounces.providers import amazon_hosts
+from mailer.bounces.providers import amazon_hosts, used_tokens
 from mailer.bounces.providers.amazon_hosts import Certificates, fetch, is_certificate, is_confirmation
 from mailer.bounces.providers.base import NotGenuine
 from mailer.bounces.providers.classification import judge
 from mailer.bounces.providers.judgements import ROWS
 from mailer.bounces.providers.registry import providers_of
+from mailer.bounces.providers.used_tokens import UsedTokens
 from mailer.bounces.providers.values import address_of, status_of, time_of
 from mailer.bounces.report import Kind, Report
 from mailer.callers.client_address import TrustedProxies
@@ -34,6 +36,7 @@ from mailer.errors import ProviderUnavailable
 from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from mailer.storage.models import RateLimit
 from tests import bounce_examples as examples
 from tests.bounce_mails import BOUNCE
 from tests.bounce_records import Remembering
@@ -342,6 +345,21 @@ def test_event_of_mailgun_that_was_not_recorded_comes_again(on_both: Service) ->
     assert (answer.status_code, again.status_code, len(record.reports)) == (200, 200, 1)
 
 
+def test_tokens_are_forgotten_once_their_signature_is_too_old(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(used_tokens, "TIDY_SECONDS", 0.0)
+    used = UsedTokens(db, "mailgun", 1000)
+    used.remember("one", b"a", now=5000)
+    assert used.for_another("one", b"b", now=5999)
+    assert not used.for_another("one", b"a", now=5999)
+    assert not used.for_another("two", b"b", now=5999)
+    assert not used.for_another("one", b"b", now=6000)
+
+    used.remember("two", b"b", now=6000)
+
+    with db.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(RateLimit)) == 2
+
+
 # --- SendGrid
 
 
@@ -477,6 +495,16 @@ def test_service_as_it_is_built_takes_a_bounce(tmp_path: Path) -> None:
 def test_body_that_is_no_json_is_refused(service: Service, body: bytes) -> None:
     assert service.post("mailjet", body, BASIC).status_code == 400
     assert service.record.reports == []
+
+
+def test_route_is_described(tmp_path: Path) -> None:
+    app = create_app(Settings(database_url=migrated_sqlite(tmp_path / "mailer.db"), secret_key=("k" * 40,)))
+    told = app.test_client().get("/docs/openapi.json").json
+    app.extensions["mailer"].db.close()
+    assert told
+    post = told["paths"][f"{PATH}/{{provider}}"]["post"]
+    assert set(post["responses"]) >= {"200", "400", "401", "404", "413", "429", "503"}
+    assert "security" not in post
 
 
 def test_failures_are_counted_and_the_genuine_go_on(db: Database, way: tuple[amazon_hosts.Fetch, list[str]]) -> None:

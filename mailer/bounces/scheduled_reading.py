@@ -17,7 +17,7 @@ from mailer.settings.bounces.mailbox import BounceMailbox
 from mailer.storage.database import Database
 from mailer.storage.database_errors import own_words
 from mailer.storage.periodic_task import PeriodicTask, Stopped
-from mailer.storage.scheduled_tasks import SharedTask, TaskRecord, Turn, TurnLost
+from mailer.storage.scheduled_tasks import SharedTask, Turn, TurnLost
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +73,6 @@ class BounceReading(PeriodicTask):
 
         with open_mailbox(self._place, self._password) as mailbox:
             return collect(mailbox, self._record, pause)
-
-    @override
-    def _why(self, record: TaskRecord) -> str:
-        return f": {record.error}"
 
     @override
     def _run_and_log(self, stopping: threading.Event) -> None:
