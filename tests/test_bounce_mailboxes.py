@@ -490,6 +490,20 @@ def test_command_that_cannot_be_done(at_home: Path, arguments: list[str], code: 
     assert "hidden" not in done.output
 
 
+def test_settings_are_checked_with_their_mailbox(
+    at_home: Path, imap: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILER_BOUNCE_MAILBOX", imap.url("checked"))
+    monkeypatch.setenv("MAILER_BOUNCE_MAILBOX_PASSWORD", PASSWORD)
+    good = CliRunner().invoke(main, ["config", "check"])
+    monkeypatch.setenv("MAILER_BOUNCE_MAILBOX_PASSWORD", "wrong-one")
+    bad = CliRunner().invoke(main, ["config", "check"])
+    assert (good.exit_code, bad.exit_code) == (0, 1)
+    assert "bounces: ok" in good.stdout
+    assert "AUTHENTICATIONFAILED" in bad.stderr
+    assert "wrong-one" not in bad.output
+
+
 def piped(folder: Path, mail: bytes, **settings: str) -> subprocess.CompletedProcess[bytes]:
     """The command as Postfix runs it: with an environment of its own, and the message on standard input."""
     environment = {"PATH": "/usr/bin:/bin", "MAILER_DATABASE_URL": f"sqlite:///{folder}/mailer.db", **settings}

@@ -7,7 +7,7 @@ from typing import IO
 
 from typing_extensions import override
 
-from mailer.bounces.mailboxes.base import LARGEST, Mailbox, Waiting
+from mailer.bounces.mailboxes.base import LARGEST, Mailbox, MailboxUnavailable, Waiting
 from mailer.bounces.mailboxes.imap import ImapFolder
 from mailer.bounces.mailboxes.maildir import Maildir
 from mailer.settings.bounces.mailbox import BounceMailbox
@@ -16,6 +16,15 @@ from mailer.settings.bounces.mailbox import BounceMailbox
 def open_mailbox(place: BounceMailbox, password: str) -> Mailbox:
     """Open it. Raises `MailboxUnavailable`."""
     return ImapFolder(place, password) if place.host else Maildir(place.folder, delete=place.delete)
+
+
+def trouble_with(place: BounceMailbox, password: str) -> str | None:
+    """Why the mailbox cannot be opened; None: it can. Nothing in it is read or changed."""
+    try:
+        open_mailbox(place, password).close()
+    except MailboxUnavailable as error:
+        return str(error)
+    return None
 
 
 class OneMessage(Mailbox):
