@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -498,6 +499,25 @@ def test_settings_are_checked_with_their_mailbox(
     assert "bounces: ok" in good.stdout
     assert "AUTHENTICATIONFAILED" in bad.stderr
     assert "wrong-one" not in bad.output
+
+
+def test_command_that_watches_opens_the_mailbox_again(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, slept = at_home / "box", []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            maildir(folder, BOUNCE)
+
+    def end(_box: Maildir, seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mailer.cli.commands.bounces.group.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(Maildir, "wait", end)
+    done = CliRunner().invoke(main, ["bounces", "read", f"maildir://{folder}", "--watch"])
+    assert (done.exit_code, done.stdout) == (130, "mails: 1, unknown: 1\n")
+    assert slept == [5.0, 15.0]
+    assert done.stderr.count("no Maildir") == 2
 
 
 def piped(folder: Path, mail: bytes, **settings: str) -> subprocess.CompletedProcess[bytes]:
