@@ -21,6 +21,7 @@ from mailer.audience.field_values import KnownFieldValues
 from mailer.audit.retention import audit_retention
 from mailer.bounces.recording import Recorder
 from mailer.bounces.report import Record
+from mailer.bounces.scheduled_reading import BounceReading
 from mailer.callers.selection import Callers, callers_for
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.planning import Planner
@@ -136,7 +137,8 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     limit, merge = float(settings.planning_timeout), settings.merge_addresses
     how = (db, settings.batch_size, lease)
     planner = Planner(*how, merge=merge, limit=limit, domains=domains, observer=observer, keys=keys)
-    tasks = _scheduled_tasks(db, settings, lease)
+    record = Recorder(db, settings).record
+    tasks = _scheduled_tasks(db, settings, lease, record)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)
     loops = {"clock": ClockWatch(db, lease).run_periodically, "workers": seen.run_periodically}
@@ -164,17 +166,19 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     if listener is not None:
         listener.on_work = made.wake
     reads, known = ConcurrencyLimit(), KnownFieldValues(db)
-    record = Recorder(db, settings).record
     return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, instruments, record)
 
 
-def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, PeriodicTask]:
+def _scheduled_tasks(db: Database, settings: Settings, lease: int, record: Record) -> dict[str, PeriodicTask]:
     """The tasks that the settings ask for. `lease` is in ms."""
     tasks: dict[str, PeriodicTask] = {}
     if settings.sync_every is not None:
         tasks["sync"] = SyncTask(db, settings)
     if settings.retention is not None:
         tasks["retention"] = retention_task(db, settings.retention * 1000, lease, settings.key_lifetime * 1000)
+    place, password = settings.bounce_mailbox, settings.bounce_mailbox_password
+    if place is not None:
+        tasks["bounces"] = BounceReading(db, place, password, record, lease)
     return tasks
 
 

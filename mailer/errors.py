@@ -156,6 +156,15 @@ class TooBusy(MailerError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
+class ProviderUnavailable(MailerError):
+    """A provider's own service, which has to be asked whether a request is genuine, does not answer."""
+
+    status = 503
+    error_type = "error-provider-unavailable"
+    text = "What proves this request could not be fetched from the provider."
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
+
+
 class WorkspaceUnavailable(MailerError):
     """The Rocket.Chat workspace does not answer, or not as Rocket.Chat does; the text says how."""
 

@@ -11,6 +11,8 @@ READ_THE_ENVIRONMENT = {"mailer/settings/settings.py"}
 SHORT = {  # a role of its own that takes no more: beside another role it would be hard to find
     "mailer/audit/retention.py",
     "mailer/api/mailpit/routes.py",
+    "mailer/bounces/providers/basic_auth.py",
+    "mailer/bounces/providers/registry.py",
     "mailer/api/requests/uploads.py",
     "mailer/callers/revocation.py",
     "mailer/campaigns/recovery/restored.py",

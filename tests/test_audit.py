@@ -52,6 +52,7 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", f"{API}/audience"): "changes nothing",
     ("POST", f"{API}/preview"): "changes nothing",
     ("POST", "/api/v1/login"): "changes nothing here",
+    ("POST", f"{API}/bounces/<provider>"): "no person acts; the deliveries' own rows say what was reported",
     ("POST", "/mailer/unsubscribe/<anytext:token>"): "the recipient's own row says so; it is theirs",
     ("POST", "/mailer/compose/<draft_id>"): "a draft is its owner's, and nobody else's concern",
     ("POST", "/mailer/compose/<draft_id>/delete"): "a draft is its owner's, and nobody else's concern",
@@ -239,6 +240,7 @@ NO_CHANGE = {  # commands that change nothing in the database, or do so by reque
     *("mailer restore", "mailer reconcile"),  # tests/test_recovery.py looks into their logs
     *("mailer suppressed export", "mailer suppressed list", "mailer tokens list", "mailer users list"),
     *("mailer keys list", "mailer dkim record", "mailer dns check"),
+    "mailer bounces read",  # no person acts; the deliveries' own rows say what was reported
     *("mailer users find", "mailer users campaigns", "mailer explain"),
     *("mailer users show", "mailer unsubscribes export", "mailer unsubscribes kept", "mailer unsubscribes list"),
 }

@@ -17,6 +17,11 @@ from tests.doc_pages import ROOT, codes, section, table
 from tests.service import BIN
 
 SECRETS = {
+    "MAILER_BOUNCES_MAILGUN_KEY": "hunter2" * 4,
+    "MAILER_BOUNCES_MAILJET_SECRET": "hunter2" * 4,
+    "MAILER_BOUNCES_POSTMARK_SECRET": "hunter2" * 4,
+    "MAILER_BOUNCES_SPARKPOST_SECRET": "hunter2" * 4,
+    "MAILER_BOUNCE_MAILBOX_PASSWORD": "hunter2",
     "MAILER_BROKER_URL": "amqp://mailer:hunter2@rabbitmq.example.com/mailer",
     "MAILER_SECRET_KEY": "hunter2" * 8,
     "MAILER_DATABASE_URL": "postgresql://mailer:hunter2@db.example.com/mailer",

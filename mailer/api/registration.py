@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 from typing_extensions import override
 
-from mailer.api import health
+from mailer.api import bounces, health
 from mailer.api.errors import EnvelopeApi
 from mailer.api.guard import ConcurrencyLimit, Guard
 from mailer.api.mailpit import routes as mailpit
@@ -32,6 +32,7 @@ from mailer.api.resources import (
     users,
 )
 from mailer.audience.field_values import KnownFieldValues
+from mailer.bounces.providers.registry import providers_of
 from mailer.bounces.report import Record
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
@@ -102,6 +103,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
         credentials.make_blueprint(db, guard, parts.links.fingerprints),
         status.make_blueprint(guard, parts.operation),
         timeline.make_blueprint(guard, parts.operation),
+        bounces.make_blueprint(guard, providers_of(settings, db), parts.record),
     ):
         api.register_blueprint(blueprint)
     app.register_blueprint(health.make_blueprint(parts.operation.health))

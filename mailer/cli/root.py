@@ -21,6 +21,7 @@ COMMANDS = {
     "audience": "mailer.cli.commands.audience:audience",
     "audit": "mailer.cli.commands.audit:audit",
     "backup": "mailer.cli.commands.recovery.backups:backup",
+    "bounces": "mailer.cli.commands.bounces.group:bounces",
     "campaigns": "mailer.cli.commands.campaigns:campaigns",
     "config": "mailer.cli.commands.config:config",
     "database": "mailer.cli.commands.database:database",

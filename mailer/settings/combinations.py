@@ -17,6 +17,8 @@ def refuse_impossible(settings: Settings) -> None:
         raise ConfigError("MAILER_REDIRECT_TO and MAILER_ONLY_TO: only one of them can be set")
     if settings.mailbox and not mailbox.stays_here(settings.transport):
         raise ConfigError("MAILER_MAILBOX: only messages of console:, file: and memory: can be kept; leave it out")
+    if settings.bounce_mailbox and settings.bounce_mailbox.host and not settings.bounce_mailbox_password:
+        raise ConfigError("MAILER_BOUNCE_MAILBOX: imaps://… needs MAILER_BOUNCE_MAILBOX_PASSWORD")
 
 
 def _links(settings: Settings) -> None:

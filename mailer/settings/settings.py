@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from mailer.errors import ConfigError
 from mailer.settings import env_file, readers, secret_files
+from mailer.settings.bounces.fields import BounceSettings
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
 from mailer.settings.per_person import FrequencyCap
 from mailer.settings.return_address import ReturnAddress
@@ -30,7 +31,7 @@ SECRET_KEY_FILE = Path("instance/secret.key")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class Settings(BounceSettings):
     """The configuration. Each field is read from the variable `MAILER_<FIELD>`; a test builds one without any."""
 
     database_url: str = "sqlite:///instance/mailer.db"

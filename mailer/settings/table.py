@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow.validate import Range
 
 from mailer.settings import domain_rates, mailbox, readers
+from mailer.settings.bounces.fields import BOUNCE_READERS, BOUNCE_SECRETS
 from mailer.settings.names import PREFIX
 from mailer.settings.per_person import FrequencyCap
 from mailer.settings.return_address import ReturnAddress
@@ -13,7 +14,7 @@ from mailer.settings.send_window import SendWindow
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 RESTRAINTS = ("redirect_to", "only_to")  # they keep mail from people
-SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"}
+SECRET = {"secret_key", "database_url", "listen_url", "transport", "broker_url", "workspace_token"} | BOUNCE_SECRETS
 SECRET_VARIABLES = tuple(sorted(f"{PREFIX}{name.upper()}" for name in SECRET))  # each may be given by a file
 READERS: dict[str, readers.Reader] = {
     "database_url": readers.text(readers.database),
@@ -77,6 +78,7 @@ READERS: dict[str, readers.Reader] = {
     "redirect_to": readers.text(readers.address),
     "only_to": readers.listed(readers.addresses),
     "metrics": readers.metrics,
+    **BOUNCE_READERS,
 }
 DURATIONS = {name for name, reader in READERS.items() if isinstance(reader, readers.duration)}  # they are seconds
 FILES = {name for name, reader in READERS.items() if reader is readers.contents}  # whose variable names a file

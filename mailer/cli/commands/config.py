@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from app import Services, build
+from mailer.bounces.mailboxes.opening import trouble_with as trouble_with_mailbox
 from mailer.campaigns.signing.needed import missing_keys
 from mailer.cli.commands.operation.findings import RESOLVER, SENDING_IP
 from mailer.cli.failures import Failure, Misuse
@@ -43,7 +44,7 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; of a part that works, the problem is null.")
 def check(online: bool, addresses: tuple[Address, ...], resolver: tuple[str, int] | None, as_json: bool) -> None:
     """Show the settings in force and check them, the database, the folders for flight records and the journal, the
-    transport and the broker, sending nothing.
+    transport, the broker and the mailbox of bounces, sending nothing.
 
     Exit code 2 if a setting is wrong or is none that there is, 1 if something does not answer, or with --online if
     something is wrong in the DNS.
@@ -96,6 +97,8 @@ def _examine(settings: Settings) -> tuple[dict[str, str], dict[str, str | None],
     found, notes = {"state": trouble_with(records)}, (*_notes(records), *_notes_on_record(services))
     notes += warnings_about(settings.transport)
     found |= {"journal": services.db.journal.trouble()} if services.db.journal is not None else {}
+    if place := settings.bounce_mailbox:
+        found |= {"bounces": trouble_with_mailbox(place, settings.bounce_mailbox_password)}
     try:
         if rates := in_words(services.db, services.transport):
             shown["rates"] = "; ".join(rates)
@@ -137,6 +140,7 @@ def _shown_if_set(settings: Settings) -> dict[str, str]:
         "domainRates": ", ".join(rates),
         "sendWindow": window.in_words(time.time() * 1000) if window else "",
         "maxPerPerson": str(settings.max_per_person or ""),
+        "bounceMailbox": str(settings.bounce_mailbox or ""),
         "retention": f"{settings.retention / 86_400:g} days" if settings.retention else "",
         "metrics": settings.metrics,
     }

@@ -20,6 +20,7 @@ PART_NAMES = {
     "sending": lazy_gettext("Sending"),
     "campaigns": lazy_gettext("Campaigns"),
     "sync": lazy_gettext("Sync with the workspace"),
+    "bounces": lazy_gettext("Mailbox of bounces"),
     "retention": lazy_gettext("Retention"),
     "sendWindow": lazy_gettext("Hours for sending"),
 }

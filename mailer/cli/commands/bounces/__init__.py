@@ -1,0 +1,1 @@
+"""`mailer bounces`: what comes back by mail."""

@@ -1,0 +1,1 @@
+"""The settings by which bounces come in."""
