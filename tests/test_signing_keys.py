@@ -156,7 +156,8 @@ def test_missing_key_is_warned_of_with_its_number_until_its_links_are_a_year_old
 def test_key_that_only_verified_is_missed_too_and_forgotten_by_a_person(signing: Signing) -> None:
     signing.start(NEW, OLD)
     (told,) = missing_keys(signing.db, [PRINTS[NEW]])
-    assert f"{PRINTS[OLD]}: unsubscribe links of an unknown number lead nowhere" in told
+    assert f"{PRINTS[OLD]}, which has signed nothing since it is known here" in told
+    assert f"`mailer keys forget {PRINTS[OLD]}`" in told
     with pytest.raises(InvalidState):
         forget_key(signing.db, PRINTS[NEW], [PRINTS[NEW]])
     forget_key(signing.db, PRINTS[OLD], [PRINTS[NEW]])

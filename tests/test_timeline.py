@@ -23,6 +23,7 @@ from mailer.campaigns.hold import hold, release
 from mailer.campaigns.reports.timeline import everything, timeline
 from mailer.cli import main
 from mailer.delivery.circuit_breaker import close, trip
+from mailer.errors import InvalidParams
 from mailer.operation.report import night, report
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -222,6 +223,21 @@ def app(harness: Harness) -> Iterator[Flask]:
 def ask(app: Flask, db: Database, path: str, *permissions: str, user: str = "user00000") -> Any:
     headers = {"X-User-Id": user, "X-Auth-Token": Tokens(db).create(user, permissions)}
     return app.test_client().get(API + path, headers=headers)
+
+
+def test_campaign_for_nobody_was_late_for_nobody(harness: Harness) -> None:
+    first = harness.campaign_id
+    hold(harness.db, "the relay is moved")
+    harness.accept({"roles": "typo"})
+    harness.now += 10 * MINUTE
+    harness.plan()
+    assert harness.progress().finished_at is not None
+    assert [one.campaign_id for one in report(harness.db, harness.settings).late] == [first]
+
+
+def test_report_of_a_time_to_come_is_refused(harness: Harness) -> None:
+    with pytest.raises(InvalidParams, match="still to come"):
+        report(harness.db, harness.settings, harness.now + 1)
 
 
 def test_timeline_and_report_over_http(app: Flask, harness: Harness) -> None:

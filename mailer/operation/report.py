@@ -7,6 +7,7 @@ from typing import Any
 
 from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.reports.standstills import Late, Standstill, late, looked_at, standstills
+from mailer.errors import InvalidParams
 from mailer.operation.standing import standing
 from mailer.settings import Settings
 from mailer.storage.database import AnyRow, Database
@@ -36,10 +37,15 @@ class Report:
 
 
 def report(db: Database, settings: Settings, since: int | None = None) -> Report:
-    """The report of the time from `since` on, in ms since 1970; None: of the last twelve hours."""
+    """The report of the time from `since` on, in ms since 1970; None: of the last twelve hours.
+
+    Raises `InvalidParams` for a time to come.
+    """
     with db.read() as connection:
         now = db.clock(connection)
         since = now - NIGHT if since is None else since
+        if since > now:
+            raise InvalidParams("since: Is still to come.", field="since")
         campaigns = looked_at(connection, since)
         found = standstills(connection, campaigns, since)
         lost = len(latest(connection, kinds=(Kind.WORKER_LOST,), since=since, count=ROWS))

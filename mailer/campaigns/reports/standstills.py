@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, exists, or_, select
 
 from mailer.campaigns.hold import current_hold
 from mailer.delivery.circuit_breaker import tripped
 from mailer.storage.database import AnyRow
-from mailer.storage.models import Campaign, Event
+from mailer.storage.models import Batch, Campaign, Event
 from mailer.timeline.events import OF_THE_SERVICE, Happened, Kind, between
 from transports.slots import says_used_up
 
@@ -55,8 +55,9 @@ def looked_at(connection: Connection, since: int) -> Sequence[AnyRow]:
     """The campaigns that were open at `since` (ms since 1970) or later, the newest first, at most `MOST`."""
     lately = or_(Campaign.finished_at.is_(None), Campaign.finished_at >= since)
     facts = (Campaign.id, Campaign.caller_id, Campaign.state, Campaign.reason, Campaign.created_at)
-    query = select(*facts, Campaign.finished_at).where(lately).order_by(Campaign.id.desc())
-    return connection.execute(query.limit(MOST)).all()
+    reaches = or_(Campaign.started_at.is_(None), exists().where(Batch.campaign_id == Campaign.id))
+    columns = (*facts, Campaign.finished_at, reaches.label("reaches_somebody"))
+    return connection.execute(select(*columns).where(lately).order_by(Campaign.id.desc()).limit(MOST)).all()
 
 
 def standstills(connection: Connection, campaigns: Sequence[AnyRow], since: int) -> list[Standstill]:
@@ -69,8 +70,11 @@ def standstills(connection: Connection, campaigns: Sequence[AnyRow], since: int)
 
 
 def late(campaigns: Iterable[AnyRow], found: Sequence[Standstill], now: int) -> list[Late]:
-    """Which of `campaigns` stood still for a minute or longer until `now` (ms since 1970), the latest first."""
-    told = [_late(one, found, now) for one in campaigns]
+    """Which of `campaigns` stood still for a minute or longer until `now` (ms since 1970), the latest first.
+
+    One that turned out to be for nobody was late for nobody.
+    """
+    told = [_late(one, found, now) for one in campaigns if one.reaches_somebody]
     return sorted((one for one in told if one.late >= LEAST), key=lambda one: -one.late)
 
 

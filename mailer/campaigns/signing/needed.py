@@ -88,7 +88,13 @@ def _known(name: str, row: SigningKey | None, fingerprints: Sequence[str], now: 
 
 
 def _sentence(one: KnownKey) -> str:
+    if not one.messages:
+        return (
+            f"MAILER_SECRET_KEY lacks the key {one.fingerprint}, which has signed nothing since it is known here: "
+            "links of before or from elsewhere lead nowhere; "
+            f"add it behind the first, or `mailer keys forget {one.fingerprint}`"
+        )
     count = "1 message" if one.messages == 1 else f"{one.messages:,} messages"
     until = "" if one.last_signed_at is None else f", the last at {to_iso(one.last_signed_at, precision='seconds')}"
-    what = f"unsubscribe links of up to {count}{until}" if one.messages else "unsubscribe links of an unknown number"
+    what = f"unsubscribe links of up to {count}{until}"
     return f"MAILER_SECRET_KEY lacks the key {one.fingerprint}: {what} lead nowhere; add it behind the first"

@@ -88,7 +88,10 @@ REASONS = (
     N_("unsubscribe links of up to 1 message"),
     N_("unsubscribe links of up to %(count)s messages, the last at %(when)s"),
     N_("unsubscribe links of up to %(count)s messages"),
-    N_("unsubscribe links of an unknown number"),
+    N_(
+        "MAILER_SECRET_KEY lacks the key %(key)s, which has signed nothing since it is known here: links of before or "
+        "from elsewhere lead nowhere; add it behind the first, or `mailer keys forget %(forgotten)s`"
+    ),
     N_("%(name)s: everybody on this machine may read the file; chmod 600 it, or 640 with a group"),
     N_("%(name)s: there is no such setting%(meant)s"),
     N_('; did you mean "%(name)s"?'),
