@@ -437,6 +437,19 @@ def test_refusals_keep_their_way_where_bounces_are_not_read(
     assert road.against("user00001") == (0, False)
 
 
+def test_one_bounce_is_enough_that_taking_a_message_ends_no_count(
+    any_db: Database, add_users: Callable[..., list[str]]
+) -> None:
+    """As where a provider tells of bounces, and the envelope has no tokens."""
+    add_users(any_db, 2)
+    road = Road(any_db, bounce_address=None)
+    theirs = replace(GONE, address="user00001@example.com")
+    for count in (1, 2, 3):
+        campaign = road.send()
+        assert road.record([replace(theirs, campaign_id=campaign)]) == Recorded(bounced=1)
+        assert road.against("user00001") == (count, count == 3)
+
+
 def test_nothing_is_counted_where_addresses_are_never_suppressed(
     any_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
