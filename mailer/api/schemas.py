@@ -115,6 +115,18 @@ class MailerSchema(StrictSchema):
         },
     )
 
+    inline_css = WireBoolean(
+        data_key="inlineCss",
+        load_default=False,
+        allow_none=True,
+        metadata={
+            "oneOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false"]}],
+            "default": False,
+            "description": "If true, the CSS of an HTML body's style sheets is also written into the elements that it "
+            "is about. Nothing is loaded from elsewhere.",
+        },
+    )
+
     @validates_schema
     def _in_order(self, given: dict[str, Any], **_options: Any) -> None:
         least, most = given.get("min_recipients"), given.get("max_recipients")

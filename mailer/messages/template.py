@@ -14,8 +14,9 @@ from itertools import count
 from operator import itemgetter
 
 from mailer.messages.addresses import Mailbox, shown_name
-from mailer.messages.bodies import Bodies, compile_bodies
+from mailer.messages.bodies import Bodies, compile_bodies, with_styles_inlined
 from mailer.messages.headers import MAX_LINE, mailbox_header, quoted_printable, soft_wrapped, text_header
+from mailer.messages.inlining.marked_copy import TooMuch
 from mailer.messages.layout import TemplateSource, message_pieces
 from mailer.messages.recipient import Recipient
 from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
@@ -73,8 +74,18 @@ def compile_message(source: TemplateSource) -> Template:
     """Prepare a campaign's message. Raises UnusableText if it could be sent to nobody."""
     _refuse_unusable(source)
     site = {"Site_Name": source.site_name, "Site_URL": source.site_url}
-    bodies = compile_bodies(source.header, source.body, source.footer, site)
+    bodies = compile_bodies(*_around(source), site)
     return Template(source, text_segments(source.subject, site), bodies)
+
+
+def _around(source: TemplateSource) -> tuple[str, str, str]:
+    """Header, body and footer. Raises `UnusableText` where styles are to be inlined that cannot be."""
+    if not source.inline_css:
+        return source.header, source.body, source.footer
+    try:
+        return with_styles_inlined(source.header, source.body, source.footer)
+    except TooMuch as error:
+        raise UnusableText(f"body: its styles cannot be inlined: {error}") from error
 
 
 def _refuse_unusable(source: TemplateSource) -> None:

@@ -20,7 +20,6 @@ from mailer.messages.html_part.markup import Token, tokens
 from mailer.messages.inlining.marked_copy import NUMBER, MarkedCopy, TooMuch, marked_copy
 from mailer.messages.inlining.style_rules import Declared, Rule
 
-MOST_CSS = 256 * 1024  # characters of style sheets: more than any mail program reads
 MOST_STEPS = 1_000_000  # rules times tags
 MOST_ADDED = 512 * 1024  # characters
 
@@ -42,7 +41,7 @@ def inlined(source: str) -> str:
     matched = _matched(copy)
     added, size = list[tuple[int, int, str]](), 0
     for number, tag in enumerate(copy.tags):
-        change = _change(source, tag, [rules[one] for one in matched.get(number, ())], copy)
+        change = _change(source, tag, [rules[one] for one in matched.get(number, ())])
         if change is not None:
             added.append(change)
             size += len(change[2])
@@ -77,22 +76,24 @@ def _numbers(style: str) -> tuple[int, ...]:
     return tuple(int(name) for name in names if name.isdecimal())
 
 
-def _change(source: str, tag: Token, rules: Sequence[Rule], copy: MarkedCopy) -> tuple[int, int, str] | None:
+def _change(source: str, tag: Token, rules: Sequence[Rule]) -> tuple[int, int, str] | None:
     """What stands in `source` from one place to another is to become a text, with a style attribute; None: nothing."""
     before, after = _declarations(rules)
     own = next((one for one in tag.attributes if one.name == "style"), None)
-    if not (before or after) or (own is not None and copy.rules.asks_exactly):
+    said = ";".join([*before, *after])
+    for question in filter(None, (rule.question for rule in rules)):
+        if question.value in said or (question.exactly and own is not None):
+            return None  # a selector would find this element that does not find it now, or the other way round
+    if not said:
         return None
-    if any(value in ";".join([*before, *after]) for value in copy.rules.asked):
-        return None  # a selector would find this element which does not find it now
     if own is None:
         at = tag.start + 1 + len(tag.name)
         return at, at, f' style="{_escaped([*before, *after])}"'
     if own.value is None:
         return None
     start, end = own.value
-    said = source[start:end]
-    text = ";".join(filter(None, (_escaped(before), said.strip().rstrip(";"), _escaped(after))))
+    given = source[start:end].strip().rstrip(";")
+    text = ";".join(filter(None, (_escaped(before), given, _escaped(after))))
     return start, end, text if own.quote else f'"{text.replace(chr(34), "&quot;")}"'
 
 

@@ -1,4 +1,4 @@
-"""A copy of markup for the library that matches selectors: every tag has a number, and nothing is in it to be loaded."""
+"""A copy of markup for the library that matches selectors: every tag has a number, and no style sheet is in it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from mailer.messages.html_part.markup import Attribute, Token, tokens
-from mailer.messages.inlining.style_rules import STYLE, StyleRules
+from mailer.messages.inlining.selectors import STYLE
+from mailer.messages.inlining.style_rules import StyleRules
 
 NUMBER = "data-inlining-number"
 MOST_TAGS = 20_000
+MOST_CSS = 128 * 1024  # characters: more than any mail program reads
 DEEPEST = 256  # elements inside each other: the library is recursive
 MOST_FORMATTING = 32  # open <b> and the like: a parser repeats all of them in each paragraph
 
-_VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "wbr"))
+_VOID = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "wbr")
+)
 _CLOSE_THEMSELVES = frozenset(("p", "li", "td", "th", "tr", "tbody", "thead", "tfoot", "dt", "dd", "option"))
-_FORMATTING = frozenset(("b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u", "a"))
+_FORMATTING = frozenset(
+    ("b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u", "a")
+)
 _EMPTIED = frozenset(("style", "script"))
 
 
@@ -37,6 +43,7 @@ def marked_copy(source: str) -> MarkedCopy:
     """Copy `source` without comments, and so without what only Outlook reads. Raises `TooMuch`."""
     copy, written, opened = MarkedCopy(""), list[str](), Counter[str]()
     sheet: Token | None = None
+    css = 0
     for token in tokens(source):
         if token.conditional or token.kind == "comment":
             continue
@@ -46,6 +53,9 @@ def marked_copy(source: str) -> MarkedCopy:
             copy.tags.append(token)
             sheet = token if token.name == "style" else None
         elif token.kind == "raw" and token.name in _EMPTIED:
+            css += len(text) if sheet is not None else 0
+            if css > MOST_CSS:
+                raise TooMuch(f"its style sheets have more than {MOST_CSS // 1024} KB")
             if sheet is not None:
                 copy.rules.read(text, conditional=_media(source, sheet) not in ("", "all"))
         else:
