@@ -29,6 +29,7 @@ COMMANDS = {
     "hold": "mailer.cli.commands.hold:hold",
     "keys": "mailer.cli.commands.credentials.keys:keys",
     "login-link": "mailer.cli.commands.login_link:login_link",
+    "not-written-to": "mailer.cli.commands.not_written_to:not_written_to",
     "preview": "mailer.cli.commands.preview:preview",
     "purge": "mailer.cli.commands.purge:purge",
     "reconcile": "mailer.cli.commands.recovery.reconcile:reconcile",

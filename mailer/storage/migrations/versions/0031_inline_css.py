@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, serves_from = "0031", "0029", "0017"
+revision, down_revision, serves_from = "0031", "0030", "0017"
 
 
 def upgrade() -> None:
