@@ -32,6 +32,7 @@ from mailer.audience.field_values import KnownFieldValues
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
+from mailer.campaigns.checks.warned import CampaignWarnings
 from mailer.campaigns.estimates.estimate import Estimator
 from mailer.engines import Engine
 from mailer.messages.links import Links
@@ -77,7 +78,7 @@ def add_api(app: Flask, parts: ApiParts) -> None:
             known=parts.field_values,
             estimator=Estimator(db, parts.transport, settings.send_window),
         ),
-        campaigns.make_blueprint(db, guard, settings.send_window),
+        campaigns.make_blueprint(db, guard, CampaignWarnings(db, settings), settings.send_window),
         reports.make_blueprint(db, guard, settings.send_window),
         revisions.make_blueprint(db, guard, settings),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),

@@ -201,7 +201,14 @@ class CampaignSchema(Schema):
         data_key="maxRecipients", allow_none=True, metadata={"description": "How many its caller expects at most."}
     )
     warnings = fields.List(
-        fields.String(), metadata={"description": "What to know though it was completed, such as that nobody got it."}
+        fields.String(),
+        metadata={
+            "description": "What to know though it was completed, such as that nobody got it. One campaign alone also "
+            "has what is probably a slip in its message."
+        },
+    )
+    warning_codes = fields.List(
+        fields.String(), data_key="warningCodes", metadata={"description": "The codes of `warnings`, in their order."}
     )
     planned = fields.Integer()
     pending = fields.Integer()

@@ -13,14 +13,15 @@ from mailer.api.blueprint import ApiBlueprint
 from mailer.api.estimates import EstimateSchema, estimate_fields, estimate_for
 from mailer.api.guard import ConcurrencyLimit, Guard, campaigns_in_reach, current_caller
 from mailer.api.requests.earlier import not_reached_field, reached_field
-from mailer.api.requests.fields import QueryString, storable
+from mailer.api.requests.fields import QueryString, WireBoolean, storable
 from mailer.api.resources.mailer import warning_header
 from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
 from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, count, first_recipient, measure
 from mailer.campaigns.checks.lint import about_directory
-from mailer.campaigns.checks.message_checks import about_message
+from mailer.campaigns.checks.message_checks import Text, about_message
+from mailer.campaigns.checks.warned import about_draft, coded, warning_fields
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
@@ -47,6 +48,14 @@ class AudienceSchema(StrictSchema):
     )
     subject = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
     body = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
+    sender = fields.String(
+        data_key="from", load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."}
+    )
+    inline_css = WireBoolean(
+        data_key="inlineCss",
+        load_default=False,
+        metadata={"type": "boolean", "description": "Looked at for `warnings`: how large the message is."},
+    )
     reached = reached_field()
     not_reached = not_reached_field()
 
@@ -61,8 +70,14 @@ class SampledSchema(Schema):
 
 def _warnings() -> fields.Field[Any]:
     about = "What is probably a slip, a sentence each: fields that no user has, `[words]` that are no placeholders, a "
-    about += "hidden unsubscribe link, links without https, a message that Gmail cuts, images without alt text."
+    about += "hidden unsubscribe link, links without https or shortened, a message that Gmail cuts, images without alt "
+    about += "text, a sender for whom this service may not send."
     return fields.List(fields.String(), metadata={"description": about})
+
+
+def _codes() -> fields.Field[Any]:
+    about = "The codes of `warnings`, in their order."
+    return fields.List(fields.String(), data_key="warningCodes", metadata={"description": about})
 
 
 class AudienceAnswerSchema(SuccessSchema, EstimateSchema):
@@ -79,6 +94,7 @@ class AudienceAnswerSchema(SuccessSchema, EstimateSchema):
     )
     sample = fields.List(fields.Nested(SampledSchema))
     warnings = _warnings()
+    warning_codes = _codes()
 
 
 class CountedValueSchema(Schema):
@@ -129,6 +145,7 @@ class PreviewAnswerSchema(SuccessSchema, EstimateSchema):
     html = fields.String()
     text = fields.String()
     warnings = _warnings()
+    warning_codes = _codes()
 
 
 def make_blueprint(
@@ -161,8 +178,9 @@ def make_blueprint(
             found = measure(db, selector, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
         long = estimator.estimate(current_caller().user_id, found.count)
-        warnings = [*about_fields, *about_message(settings, payload["subject"], payload["body"])]
-        return {"success": True, **asdict(found), **estimate_fields(long), "warnings": warnings}
+        text = Text(payload["subject"], payload["body"], payload["sender"], payload["inline_css"])
+        told = warning_fields([*coded(about_fields), *about_message(settings, text)])
+        return {"success": True, **asdict(found), **estimate_fields(long), **told}
 
     @blueprint.route("/audience/fields", methods=["GET"])
     @guard.requires("send-mail", audience_limited=True)
@@ -213,9 +231,9 @@ def make_blueprint(
             content = template.render(recipient, link, now).content
             return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft)})
         seen = asdict(template.preview(recipient, link))
-        warnings = about_message(settings, draft.subject, draft.body)
+        told = warning_fields(about_draft(settings, draft))
         long = estimate_fields(_estimate_for(draft))
-        return {"success": True, "user_id": recipient.user_id, **seen, **long, "warnings": warnings}, {"Vary": "Accept"}
+        return {"success": True, "user_id": recipient.user_id, **seen, **long, **told}, {"Vary": "Accept"}
 
     return blueprint
 

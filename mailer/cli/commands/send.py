@@ -116,7 +116,7 @@ def send(
     with _accepted(accepted.campaign_id):
         campaign_id = accepted.campaign_id
         campaign = watch(client, campaign_id, patience) if watching else client.campaign(campaign_id)
-    print_campaign(campaign, as_json, skipping=("_id",))
+    print_campaign(campaign, as_json, skipping=("_id",), told=told)
     if watching:
         refuse_unexpected(campaign)
     if watching and campaign["state"] != "completed":
@@ -153,7 +153,7 @@ def _accepted(campaign_id: str) -> Iterator[None]:
 def _look(client: Client, message: Json, whom: Json, *, asks: bool) -> list[str]:
     """Print what is probably a mistake, and return it. If it `asks`, ask whether to send. Raises `Failure` for a no."""
     try:
-        seen = client.audience(whom, subject=message["subject"], body=message["body"])
+        seen = client.audience(whom, message)
     except (Failure, requests.RequestException):
         if asks:
             raise
