@@ -17,7 +17,6 @@ from mailer.campaigns.checks.senders import about_sender
 from mailer.campaigns.retention import purge
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from tests.harness import Harness
 from tests.service import PAYLOAD
 
 PAYLOAD = {name: value for name, value in PAYLOAD.items() if name not in ("dryrun", "query")}
@@ -158,9 +157,8 @@ def test_post_does_not_look_and_a_campaign_is_looked_at_once(
 def test_purged_campaign_says_nothing_of_its_message_any_more(client: FlaskClient, any_db: Database) -> None:
     where = client.post("/api/v1/mailer", json={**PAYLOAD, "body": SLIPS, "dryrun": True}).headers["Location"]
     before = client.get(where).json
-    Harness(any_db).plan()
-    Harness(any_db).run()
-    purge(any_db, -1000)
+    client.post(f"{where}/cancel")
+    assert purge(any_db, -60_000).campaigns == 1
     after = client.get(where).json
 
     assert before is not None

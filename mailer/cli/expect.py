@@ -42,5 +42,7 @@ def refuse_unexpected(campaign: Json) -> None:
     number, untouched = campaign["planned"], campaign["pending"] == campaign["planned"]
     if campaign["state"] == "paused" and untouched and campaign.get("startedAt") and not bounds.contain(number):
         raise Unexpected(f"the campaign is paused: {printable(campaign['reason'])}")
-    if campaign["state"] == "completed" and not number and NO_RECIPIENTS in campaign.get("warningCodes", ()):
+    codes = campaign.get("warningCodes")  # an older service tells none, and warns of nothing else
+    warned = bool(campaign.get("warnings")) if codes is None else NO_RECIPIENTS in codes
+    if campaign["state"] == "completed" and not number and warned:
         raise Unexpected("the campaign was for nobody")

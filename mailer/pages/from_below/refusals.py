@@ -81,6 +81,8 @@ REFUSALS = (
     N_("Not a list of 1 to %(count)s addresses."),
     N_("Has something that is no email address."),
     N_("Not a whole number from 0 to %(count)s."),
+    N_("body: its styles cannot be inlined: %(why)s"),
+    N_("its styles cannot be inlined: %(error)s"),
     N_("inlineCss: This cannot be done: %(why)s."),
     N_("the body has more than %(count)s tags"),
     N_("the body has more than %(count)s elements inside each other"),
