@@ -756,6 +756,26 @@ def test_draft_without_the_later_fields_is_stored_as_before(client: FlaskClient,
     assert not {"min_recipients", "max_recipients", "to"} & stored.keys()
 
 
+def test_tick_inlines_css_in_the_preview_and_in_the_campaign(client: FlaskClient, any_db: Database) -> None:
+    body = "<style>p { color: red }</style><p>Hi [unsubscribe]</p>"
+    page = begun(client, body=body, inlineCss="true")
+    assert page.press("preview").status_code == 303
+    shown = client.get(f"/mailer/{page.path}/preview/html").text
+
+    assert page.fields.get("inlineCss") == "true"
+    assert "color:red" in shown
+    assert confirmed(client, page, typed="3").status_code == 303
+    assert [one.inline_css for one in campaigns(any_db)] == [True]
+
+
+def test_styles_that_cannot_be_inlined_are_told_at_the_tick(client: FlaskClient) -> None:
+    body = "<style>p { color: red }</style>[unsubscribe]" + "<div>" * 1000
+    answer = begun(client, body=body, inlineCss="true").press("send")
+
+    assert answer.status_code == 400
+    assert 'id="inlineCss-wrong">inlineCss: This cannot be done: the body has more than 256' in answer.text
+
+
 def test_test_of_what_cannot_be_sent_says_why(client: FlaskClient, any_db: Database) -> None:
     answer = begun(client, body="x").press("test")
     assert answer.status_code == 400
