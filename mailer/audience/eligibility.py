@@ -72,4 +72,6 @@ def _reasons(connection: Connection, lost: Sequence[str], barred: Mapping[str, s
 def suppressed_because(campaigns: int, blocked: str | None) -> str:
     """Why an address is suppressed: so many campaigns had it refused, or an operator has `blocked` it for a reason."""
     why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
+    if blocked is None and not campaigns:  # it came on a list
+        why = "another service says so"
     return f"The address is suppressed: {why}."
