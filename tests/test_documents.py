@@ -40,9 +40,9 @@ def test_document_given_is_not_changed():
 
 
 def test_smallest_document_gets_defaults():
-    assert normalise({"_id": "x"}, 1) == ("x", None, "", None, True, None, user_digest("x"), "") + (
-        {"_id": "x", "active": True},
-    )
+    document = {"_id": "x", "active": True}
+
+    assert normalise({"_id": "x"}, 1) == ("x", None, "", None, True, None, user_digest("x"), "", document)
 
 
 @pytest.mark.parametrize(

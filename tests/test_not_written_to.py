@@ -170,7 +170,7 @@ def test_import_suppresses_and_unsubscribes(db: Database, add_users: Callable[..
     harness.run()
 
     assert harness.arrived() == ["user00005@example.com"]
-    assert suppressed_because(0, None) == "The address is suppressed: another service says so."
+    assert suppressed_because(0, None, None) == "The address is suppressed: another service says so."
     assert (done.newly_unsubscribed, done.suppressed, done.unmatched, done.erased) == (1, 4, 0, 0)
     with db.read() as connection:
         assert set(connection.scalars(select(RefusedAddress.suppressed_at))) == {1577836800000}

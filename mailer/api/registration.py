@@ -29,6 +29,7 @@ from mailer.api.resources import (
     users,
 )
 from mailer.audience.field_values import KnownFieldValues
+from mailer.bounces.report import Record
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
@@ -57,6 +58,7 @@ class ApiParts:
     directory_reads: ConcurrencyLimit
     operation: Operation
     field_values: KnownFieldValues
+    record: Record
 
 
 def add_api(app: Flask, parts: ApiParts) -> None:

@@ -32,8 +32,7 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
-    `version` is that of its text. `unsubscribed` people left by the link in its messages, and some came back.
-    `expected` is how many people its caller expects. `slips` are codes and sentences about its message.
+    `version` is that of its text. `unsubscribed` people left by its links. `slips`: codes and sentences of warnings.
     """
 
     id: str
