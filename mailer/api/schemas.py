@@ -151,6 +151,22 @@ class SuccessSchema(Schema):
     success = fields.Boolean(dump_default=True)
 
 
+class WarnedSchema(Schema):
+    """What is probably a slip."""
+
+    warnings = fields.List(
+        fields.String(),
+        metadata={
+            "description": "What is probably a slip, a sentence each: fields that no user has, `[words]` that are no "
+            "placeholders, a hidden unsubscribe link, links without https or shortened, a message that Gmail cuts, "
+            "images without alt text, a sender for whom this service may not send."
+        },
+    )
+    warning_codes = fields.List(
+        fields.String(), data_key="warningCodes", metadata={"description": "The codes of `warnings`, in their order."}
+    )
+
+
 class ErrorSchema(Schema):
     """Rocket.Chat's error envelope."""
 

@@ -15,7 +15,7 @@ from mailer.api.guard import ConcurrencyLimit, Guard, campaigns_in_reach, curren
 from mailer.api.requests.earlier import not_reached_field, reached_field
 from mailer.api.requests.fields import QueryString, WireBoolean, storable
 from mailer.api.resources.mailer import warning_header
-from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
+from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema, WarnedSchema
 from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, count, first_recipient, measure
@@ -68,19 +68,7 @@ class SampledSchema(Schema):
     address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
 
 
-def _warnings() -> fields.Field[Any]:
-    about = "What is probably a slip, a sentence each: fields that no user has, `[words]` that are no placeholders, a "
-    about += "hidden unsubscribe link, links without https or shortened, a message that Gmail cuts, images without alt "
-    about += "text, a sender for whom this service may not send."
-    return fields.List(fields.String(), metadata={"description": about})
-
-
-def _codes() -> fields.Field[Any]:
-    about = "The codes of `warnings`, in their order."
-    return fields.List(fields.String(), data_key="warningCodes", metadata={"description": about})
-
-
-class AudienceAnswerSchema(SuccessSchema, EstimateSchema):
+class AudienceAnswerSchema(SuccessSchema, EstimateSchema, WarnedSchema):
     """How many would receive it, and the first of them."""
 
     count = fields.Integer()
@@ -93,8 +81,6 @@ class AudienceAnswerSchema(SuccessSchema, EstimateSchema):
         metadata={"description": "Who shares an address with another, where addresses are merged."},
     )
     sample = fields.List(fields.Nested(SampledSchema))
-    warnings = _warnings()
-    warning_codes = _codes()
 
 
 class CountedValueSchema(Schema):
@@ -132,7 +118,7 @@ class PreviewSchema(MailerSchema):
     )
 
 
-class PreviewAnswerSchema(SuccessSchema, EstimateSchema):
+class PreviewAnswerSchema(SuccessSchema, EstimateSchema, WarnedSchema):
     """A message as its reader would see it."""
 
     user_id = fields.String(data_key="userId")
@@ -144,8 +130,6 @@ class PreviewAnswerSchema(SuccessSchema, EstimateSchema):
     subject = fields.String()
     html = fields.String()
     text = fields.String()
-    warnings = _warnings()
-    warning_codes = _codes()
 
 
 def make_blueprint(
