@@ -159,7 +159,7 @@ class WarnedSchema(Schema):
         metadata={
             "description": "What is probably a slip, a sentence each: fields that no user has, `[words]` that are no "
             "placeholders, a hidden unsubscribe link, links without https or shortened, a message that Gmail cuts, "
-            "images without alt text, a sender for whom this service may not send."
+            "images without alt text, a sender for whom this service may not send, a campaign that was for nobody."
         },
     )
     warning_codes = fields.List(
@@ -188,8 +188,8 @@ class NotLoggedInSchema(Schema):
 SHOWN_STATES = [*(state.value for state in CampaignState), "held", "blocked", "cancelling"]
 
 
-class CampaignSchema(Schema):
-    """How a campaign goes."""
+class CampaignSchema(WarnedSchema):
+    """How a campaign goes. Its message is looked at for `warnings` only where it is asked for alone."""
 
     id = fields.String(data_key="_id")
     caller_id = fields.String(data_key="callerId")
@@ -215,16 +215,6 @@ class CampaignSchema(Schema):
     )
     max_recipients = fields.Integer(
         data_key="maxRecipients", allow_none=True, metadata={"description": "How many its caller expects at most."}
-    )
-    warnings = fields.List(
-        fields.String(),
-        metadata={
-            "description": "What to know though it was completed, such as that nobody got it. One campaign alone also "
-            "has what is probably a slip in its message."
-        },
-    )
-    warning_codes = fields.List(
-        fields.String(), data_key="warningCodes", metadata={"description": "The codes of `warnings`, in their order."}
     )
     planned = fields.Integer()
     pending = fields.Integer()
