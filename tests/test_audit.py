@@ -118,6 +118,12 @@ def calls(campaign_id: str) -> dict[tuple[str, str], Call]:
             "user00001",
         ),
         ("POST", f"{API}/unsubscribes:import"): (f"{API}/unsubscribes:import", listed, Act.UNSUBSCRIBE_LIST, None),
+        ("POST", f"{API}/not-written-to:import"): (
+            f"{API}/not-written-to:import?reason=unsubscribed",
+            listed,
+            Act.UNSUBSCRIBE_LIST,
+            None,
+        ),
         ("DELETE", f"{API}/unsubscribes/<user_id>"): (
             f"{API}/unsubscribes/user00001",
             {},
@@ -239,7 +245,7 @@ NO_CHANGE = {  # commands that change nothing in the database, or do so by reque
     *("mailer backup", "mailer report", "mailer database copy"),  # nothing in the database that is copied
     *("mailer restore", "mailer reconcile"),  # tests/test_recovery.py looks into their logs
     *("mailer suppressed export", "mailer suppressed list", "mailer tokens list", "mailer users list"),
-    *("mailer keys list", "mailer dkim record", "mailer dns check"),
+    *("mailer keys list", "mailer dkim record", "mailer dns check", "mailer not-written-to export"),
     "mailer bounces read",  # no person acts; the deliveries' own rows say what was reported
     *("mailer users find", "mailer users campaigns", "mailer explain"),
     *("mailer users show", "mailer unsubscribes export", "mailer unsubscribes kept", "mailer unsubscribes list"),
@@ -255,6 +261,7 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer tokens revoke": (["DIGEST"], Act.REVOKE_TOKEN, "service:desk"),
     "mailer keys forget": (["ab" * 8], Act.FORGET_KEY, "ab" * 8),
     "mailer unsubscribes import": (["LIST"], Act.UNSUBSCRIBE_LIST, None),
+    "mailer not-written-to import": (["LIST", "--reason", "unsubscribed"], Act.UNSUBSCRIBE_LIST, None),
     "mailer unsubscribes remove": (["user00001"], Act.SUBSCRIBE_AGAIN, "user00001"),
     "mailer users deactivate": (["user00001"], Act.DEACTIVATE_USER, "user00001"),
     "mailer users block": (["user00002"], Act.BLOCK_ADDRESSES, "user00002@example.com"),

@@ -331,6 +331,7 @@ def test_api_has_what_it_said_as_it_can_be_posted_again(client: FlaskClient, any
         "query": {"roles": "user"},
         "dryrun": False,
         "to": None,
+        "inlineCss": False,
         "minRecipients": 1,
         "maxRecipients": 9,
         "reached": None,

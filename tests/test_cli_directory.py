@@ -89,6 +89,17 @@ def test_preview_shows_where_answers_go(run, tmp_path: Path) -> None:
     assert json.loads(preview(run, tmp_path, "--format", "json").stdout)["replyTo"] is None
 
 
+def test_inline_css_is_asked_for_by_an_option(run, service: Service, tmp_path: Path) -> None:
+    (tmp_path / "styled.html").write_text("<style>p { color: red }</style><p>Hello [unsubscribe]</p>")
+    message = ("--from", "news@example.com", "--subject", "Hi", "--body-file", f"{tmp_path}/styled.html")
+    plain, inlined = (run("preview", *message, "--format", "html", *more).stdout for more in ((), ("--inline-css",)))
+    assert "<p>Hello" in plain
+    assert '<p style="color:red">Hello' in inlined
+    assert run("send", *message, "--inline-css", "--yes").exit_code == 0
+    with service.db.read() as connection:
+        assert connection.scalar(select(Campaign.inline_css).order_by(Campaign.id.desc()).limit(1)) is True
+
+
 @pytest.mark.parametrize("command", ["send", "preview"])
 def test_reply_to_that_is_no_address_is_refused_by_name(run, tmp_path: Path, command: str) -> None:
     message = ("--from", "news@example.com", "--subject", "Hi", "--body-file", f"{tmp_path}/body.html")

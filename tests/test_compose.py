@@ -22,7 +22,7 @@ from mailer.audience.field_values import KnownFieldValues, field_values
 from mailer.audience.preview import measure
 from mailer.campaigns import saved_drafts
 from mailer.campaigns.accept import accept
-from mailer.campaigns.checks.message_checks import GMAIL, about_message, checks
+from mailer.campaigns.checks.message_checks import GMAIL, Text, Warned, about_message, checks
 from mailer.campaigns.draft import make_draft
 from mailer.campaigns.saved_drafts import DraftSent, StaleDraft, TooManyDrafts, Typed
 from mailer.errors import NotFound
@@ -238,7 +238,7 @@ def test_those_who_are_left_out_are_counted_by_reason(db: Database, merge: bool)
 
 
 def looked(body: str, **settings: str) -> dict[str, Any]:
-    return {one.looked.value: one for one in checks(Settings(**settings), "Hi", body)}  # type: ignore[arg-type]
+    return {one.looked.value: one for one in checks(Settings(**settings), Text("Hi", body))}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -273,10 +273,11 @@ def test_header_and_footer_are_part_of_the_message() -> None:
 
 def test_sentences_name_what_is_wrong_and_how_often() -> None:
     links = "".join(f'<a href="http://example.com/{number}">x</a>' for number in range(5))
-    (told,) = about_message(Settings(), "Hi", f"{links}[unsubscribe]")
-    assert told == "Not https: http://example.com/0, http://example.com/1, http://example.com/2 and 2 more."
-    assert about_message(Settings(), "Hi [fnmae]", "") == (
-        "[fnmae] is no placeholder and goes out as it stands; did you mean [fname]?",
+    (told,) = about_message(Settings(), Text("Hi", f"{links}[unsubscribe]"))
+    assert told.code == "link-not-https"
+    assert told.sentence == "Not https: http://example.com/0, http://example.com/1, http://example.com/2 and 2 more."
+    assert about_message(Settings(), Text("Hi [fnmae]", "")) == (
+        Warned("unknown-placeholder", "[fnmae] is no placeholder and goes out as it stands; did you mean [fname]?"),
     )
 
 
@@ -753,6 +754,26 @@ def test_draft_without_the_later_fields_is_stored_as_before(client: FlaskClient,
     with any_db.read() as connection:
         (stored,) = connection.scalars(select(SavedDraft.said)).all()
     assert not {"min_recipients", "max_recipients", "to"} & stored.keys()
+
+
+def test_tick_inlines_css_in_the_preview_and_in_the_campaign(client: FlaskClient, any_db: Database) -> None:
+    body = "<style>p { color: red }</style><p>Hi [unsubscribe]</p>"
+    page = begun(client, body=body, inlineCss="true")
+    assert page.press("preview").status_code == 303
+    shown = client.get(f"/mailer/{page.path}/preview/html").text
+
+    assert page.fields.get("inlineCss") == "true"
+    assert "color:red" in shown
+    assert confirmed(client, page, typed="3").status_code == 303
+    assert [one.inline_css for one in campaigns(any_db)] == [True]
+
+
+def test_styles_that_cannot_be_inlined_are_told_at_the_tick(client: FlaskClient) -> None:
+    body = "<style>p { color: red }</style>[unsubscribe]" + "<div>" * 1000
+    answer = begun(client, body=body, inlineCss="true").press("send")
+
+    assert answer.status_code == 400
+    assert 'id="inlineCss-wrong">inlineCss: This cannot be done: the body has more than 256' in answer.text
 
 
 def test_test_of_what_cannot_be_sent_says_why(client: FlaskClient, any_db: Database) -> None:

@@ -260,6 +260,7 @@ LISTED = [
     "campaigns/{id}/export",
     "unsubscribes",
     "unsubscribes/export",
+    "not-written-to/export",
     "suppressed-addresses",
     "suppressed-addresses/export",
 ]

@@ -26,17 +26,17 @@ from mailer.api.resources import (
     revisions,
     sessions,
     status,
-    suppressed_addresses,
     timeline,
-    unsubscribes,
     users,
 )
+from mailer.api.resources.suppression import not_written_to, suppressed_addresses, unsubscribes
 from mailer.audience.field_values import KnownFieldValues
 from mailer.bounces.providers.registry import providers_of
 from mailer.bounces.report import Record
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
+from mailer.campaigns.checks.warned import CampaignWarnings
 from mailer.campaigns.estimates.estimate import Estimator
 from mailer.engines import Engine
 from mailer.messages.links import Links
@@ -91,11 +91,12 @@ def add_api(app: Flask, parts: ApiParts) -> None:
             known=parts.field_values,
             estimator=Estimator(db, parts.transport, settings.send_window),
         ),
-        campaigns.make_blueprint(db, guard, settings.send_window),
+        campaigns.make_blueprint(db, guard, CampaignWarnings(db, settings), settings.send_window),
         reports.make_blueprint(db, guard, settings.send_window),
         revisions.make_blueprint(db, guard, settings),
         unsubscribes.make_blueprint(db, guard, merge=settings.merge_addresses),
         suppressed_addresses.make_blueprint(db, guard),
+        not_written_to.make_blueprint(db, guard),
         users.make_blueprint(db, guard, pause=settings.owner_deactivated == "pause"),
         people.make_blueprint(db, guard, merge=settings.merge_addresses, window=settings.send_window),
         control.make_blueprint(db, guard, engine, parts.observer, settings.send_window),

@@ -115,6 +115,18 @@ class MailerSchema(StrictSchema):
         },
     )
 
+    inline_css = WireBoolean(
+        data_key="inlineCss",
+        load_default=False,
+        allow_none=True,
+        metadata={
+            "oneOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false"]}],
+            "default": False,
+            "description": "If true, the CSS of an HTML body's style sheets is also written into the elements that it "
+            "is about. Nothing is loaded from elsewhere.",
+        },
+    )
+
     @validates_schema
     def _in_order(self, given: dict[str, Any], **_options: Any) -> None:
         least, most = given.get("min_recipients"), given.get("max_recipients")
@@ -139,6 +151,22 @@ class SuccessSchema(Schema):
     success = fields.Boolean(dump_default=True)
 
 
+class WarnedSchema(Schema):
+    """What is probably a slip."""
+
+    warnings = fields.List(
+        fields.String(),
+        metadata={
+            "description": "What is probably a slip, a sentence each: fields that no user has, `[words]` that are no "
+            "placeholders, a hidden unsubscribe link, links without https or shortened, a message that Gmail cuts, "
+            "images without alt text, a sender for whom this service may not send, a campaign that was for nobody."
+        },
+    )
+    warning_codes = fields.List(
+        fields.String(), data_key="warningCodes", metadata={"description": "The codes of `warnings`, in their order."}
+    )
+
+
 class ErrorSchema(Schema):
     """Rocket.Chat's error envelope."""
 
@@ -160,8 +188,8 @@ class NotLoggedInSchema(Schema):
 SHOWN_STATES = [*(state.value for state in CampaignState), "held", "blocked", "cancelling"]
 
 
-class CampaignSchema(Schema):
-    """How a campaign goes."""
+class CampaignSchema(WarnedSchema):
+    """How a campaign goes. Its message is looked at for `warnings` only where it is asked for alone."""
 
     id = fields.String(data_key="_id")
     caller_id = fields.String(data_key="callerId")
@@ -187,9 +215,6 @@ class CampaignSchema(Schema):
     )
     max_recipients = fields.Integer(
         data_key="maxRecipients", allow_none=True, metadata={"description": "How many its caller expects at most."}
-    )
-    warnings = fields.List(
-        fields.String(), metadata={"description": "What to know though it was completed, such as that nobody got it."}
     )
     planned = fields.Integer()
     pending = fields.Integer()

@@ -75,6 +75,8 @@ def suppressed_because(campaigns: int, blocked: str | None, complained_at: int |
     complained, or so many campaigns had it refused or bounced.
     """
     why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
+    if blocked is None and not campaigns:  # it came on a list
+        why = "another service says so"
     if blocked is None and complained_at is not None:
         why = "complained, which is marking a message as spam"
     return f"The address is suppressed: {why}."

@@ -15,6 +15,8 @@ from mailer.audience.bounds import Bounds, bounded
 from mailer.audience.earlier import Earlier, narrowed
 from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeLink, NotFound
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
+from mailer.messages.bodies import with_styles_inlined
+from mailer.messages.inlining.marked_copy import TooMuch
 from mailer.messages.layout import TemplateSource
 from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.messages.return_addresses import addresses_of
@@ -36,7 +38,7 @@ class Draft:
     reached (`audience.earlier`), and says how many are expected (`audience.bounds`); a dry run goes to `sender` alone.
     Recipients answer to the address `reply_to`, or to the sender if it is None; `reply_to_name` may be empty.
     `priority` None: the planner chooses it. A dry run goes to `test_recipients`, in their envelope form, instead of
-    `sender`; None: nobody was named.
+    `sender`; None: nobody was named. `inline_css`: its style sheets are inlined; None where they are not.
     """
 
     sender_name: str
@@ -49,6 +51,7 @@ class Draft:
     reply_to: str | None = None
     priority: Priority | None = None
     test_recipients: Sequence[str] | None = None
+    inline_css: bool | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the draft as values of the campaign's columns."""
@@ -81,11 +84,13 @@ def make_draft(
     min_recipients: int | None = None,
     max_recipients: int | None = None,
     to: Sequence[str] | None = None,
+    inline_css: bool | None = False,
 ) -> Draft:
     """Check a caller's fields, which are named as in `MailerSchema`, and return them as a draft.
 
-    Raises `InvalidFromAddress`, `MissingUnsubscribeLink`, `InvalidParams` for a `to` without a dry run, or
-    `InvalidQuery`. Where several apply, the first in this order is raised: the contract fixes the order.
+    Raises `InvalidFromAddress`, `MissingUnsubscribeLink`, `InvalidParams` for a `to` without a dry run or styles that
+    cannot be inlined, or `InvalidQuery`. Where several apply, the first in this order is raised: the contract fixes the
+    order.
     """
     try:
         mailbox = parse_mailbox(sender)
@@ -98,10 +103,21 @@ def make_draft(
         raise MissingUnsubscribeLink
     if to is not None and not dry_run:
         raise InvalidParams("to: Only a dry run goes to those who are named; set dryrun to true.", field="to")
+    if inline_css:
+        _require_inlinable(settings, body)
     selector = bounded(narrowed(_selected(query), reached, not_reached), Bounds(min_recipients, max_recipients))
     reply_name, reply_address = (reply_to.name, reply_to.address) if reply_to else (None, None)
     selected = (selector, bool(dry_run))
-    return Draft(mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority, to)
+    return Draft(
+        mailbox.name, address, subject, body, *selected, reply_name, reply_address, priority, to, inline_css or None
+    )
+
+
+def _require_inlinable(settings: Settings, body: str) -> None:
+    try:
+        with_styles_inlined(settings.email_header, body, settings.email_footer)
+    except TooMuch as error:
+        raise InvalidParams(f"inlineCss: This cannot be done: {error}.", field="inlineCss") from error
 
 
 @lru_cache(maxsize=256)
@@ -138,6 +154,7 @@ def compile_draft(draft: Draft, campaign_id: str, settings: Settings, *, sends: 
         site_url=settings.site_url,
         header=settings.email_header,
         footer=settings.email_footer,
+        inline_css=bool(draft.inline_css),
     )
     returns = addresses_of(settings, campaign_id, dry_run=draft.dry_run, sends=sends)
     return compile_message(source, returns)

@@ -21,7 +21,7 @@ from mailer.suppression.history import Event
 CANCELLING = "cancelling"
 MANY_TAKEOVERS = 2  # when so many processes in a row died with the same batch, a running campaign says so
 COUNTERS = (Batch.planned, Batch.sent, Batch.failed, Batch.deferred, Batch.uncertain, Batch.skipped)
-NOBODY = "Nobody was to receive it."  # no issue for a caller who says that 0 people are expected
+NOBODY = ("no-recipients", "Nobody was to receive it.")  # no issue for who says that 0 people are expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,7 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
-    `version` is that of its subject and body, which can be replaced while it is paused. `unsubscribed` is how many
-    people have unsubscribed by the link in its messages, some of them subscribed again. `expected` is how many people
-    its caller expects.
+    `version` is that of its text. `unsubscribed` people left by its links. `slips`: codes and sentences of warnings.
     """
 
     id: str
@@ -56,6 +54,7 @@ class Progress:
     unsubscribed: int = 0
     expected: Bounds = ANY_NUMBER
     version: int = 1
+    slips: tuple[tuple[str, str], ...] = ()
 
     @property
     def min_recipients(self) -> int | None:
@@ -69,9 +68,17 @@ class Progress:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What its caller should know though it was completed, a sentence each."""
-        nobody = self.state == CampaignState.COMPLETED and not self.planned
-        return (NOBODY,) if nobody and self.expected.least != 0 else ()
+        """What its caller should know, a sentence each."""
+        return tuple(sentence for _, sentence in self._warned())
+
+    @property
+    def warning_codes(self) -> tuple[str, ...]:
+        """By what programs know the warnings, in their order."""
+        return tuple(code for code, _ in self._warned())
+
+    def _warned(self) -> tuple[tuple[str, str], ...]:
+        some = self.state != CampaignState.COMPLETED or self.planned or self.expected.least == 0
+        return self.slips if some else (NOBODY, *self.slips)
 
     @property
     def pending(self) -> int:

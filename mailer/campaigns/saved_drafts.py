@@ -25,7 +25,12 @@ PERIOD = 60 * 60 * 1000  # ms from one look for what is too old to the next
 AFTER_SENDING = 24 * 60 * 60 * 1000  # ms for which it is known what a draft was sent as
 MOST = 100  # drafts of one person
 
-_LATER = ("min_recipients", "max_recipients", "to")  # empty, they are not stored: older code does not know them
+_LATER = (
+    "min_recipients",
+    "max_recipients",
+    "to",
+    "inline_css",
+)  # empty, they are not stored: older code does not know them
 _ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 
 
@@ -48,6 +53,7 @@ class Typed:
     min_recipients: str = ""
     max_recipients: str = ""
     to: str = ""
+    inline_css: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from mailer.text import is_http_header_value
 from mailer.times import to_iso
 
 CAMPAIGNS = "/api/v1/mailer/campaigns"
+LOOKED_AT = ("from", "subject", "body", "inlineCss")  # fields of a message that its warnings are about
 AUDIENCE = "/api/v1/mailer/audience"
 PREVIEW = "/api/v1/mailer/preview"
 LOCAL = Settings().site_url
@@ -97,13 +98,13 @@ class Client:
         params: Json = {"count": count, "offset": offset, **wanted}
         return answer_of(self._request("GET", CAMPAIGNS, params=params), "campaigns", "total")
 
-    def audience(self, whom: Json, subject: str = "", body: str = "") -> Json:
-        """Who would receive a campaign: `count`, a `sample` and `warnings`, also about the subject and the body.
+    def audience(self, whom: Json, message: Json | None = None) -> Json:
+        """Who would receive a campaign: `count`, a `sample` and `warnings`, also about its message.
 
-        `whom` has the fields of a campaign that select its recipients.
+        `whom` has the fields of a campaign that select its recipients, `message` those of what it says.
         """
-        asked = {**whom, "subject": subject, "body": body}
-        return answer_of(self._request("POST", AUDIENCE, json=asked), "count", "sample", "warnings")
+        said = {name: value for name, value in (message or {}).items() if name in LOOKED_AT}
+        return answer_of(self._request("POST", AUDIENCE, json={**whom, **said}), "count", "sample", "warnings")
 
     def preview(self, payload: Json) -> Json:
         """What one user would read: `subject`, `html` and `text`."""

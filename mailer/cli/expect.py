@@ -11,6 +11,8 @@ from mailer.cli.answers import Json
 from mailer.cli.failures import Failure
 from mailer.cli.output import printable
 
+NO_RECIPIENTS = "no-recipients"  # the code of a campaign's warning
+
 HOW = "such as 200, 150..250, 150.. or ..250"
 _BOUNDS = re.compile(r"(?P<exactly>[0-9]{1,10})|(?P<least>[0-9]{0,10})\.\.(?P<most>[0-9]{0,10})", re.ASCII)
 
@@ -40,5 +42,7 @@ def refuse_unexpected(campaign: Json) -> None:
     number, untouched = campaign["planned"], campaign["pending"] == campaign["planned"]
     if campaign["state"] == "paused" and untouched and campaign.get("startedAt") and not bounds.contain(number):
         raise Unexpected(f"the campaign is paused: {printable(campaign['reason'])}")
-    if campaign["state"] == "completed" and not number and campaign.get("warnings"):
+    codes = campaign.get("warningCodes")  # an older service tells none, and warns of nothing else
+    warned = bool(campaign.get("warnings")) if codes is None else NO_RECIPIENTS in codes
+    if campaign["state"] == "completed" and not number and warned:
         raise Unexpected("the campaign was for nobody")

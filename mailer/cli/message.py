@@ -24,10 +24,12 @@ class MessageOptions:
     subject: str
     body_file: str
     reply_to: str | None
+    inline_css: bool = False
 
     def read(self) -> dict[str, Any]:
         """The message as the service takes it. Raises `Failure` where the body's file is not UTF-8."""
-        message = {"from": self.sender, "subject": self.subject, "body": read_body(self.body_file)}
+        message: dict[str, Any] = {"from": self.sender, "subject": self.subject, "body": read_body(self.body_file)}
+        message |= {"inlineCss": True} if self.inline_css else {}
         return message if self.reply_to is None else {**message, "replyTo": self.reply_to}
 
 
@@ -41,6 +43,7 @@ def message_options(command: Callable[..., None]) -> Callable[..., None]:
 
     taking: Callable[..., None] = taking_message
     for option in (
+        click.option("--inline-css", is_flag=True, help="Write the CSS of style sheets into the elements too."),
         click.option("--reply-to", help="Where answers go, if not to --from: an address, bare or as NAME <ADDRESS>."),
         click.option("--body-file", required=True, type=BODY, help="HTML or text with [unsubscribe]; - is stdin."),
         click.option("--subject", required=True, help="Placeholders work here too."),

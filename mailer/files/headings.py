@@ -40,7 +40,7 @@ def columns_of(headings: Sequence[str]) -> tuple[str | None, ...]:
     """Which column each heading means; None: unknown. `address` beside `email` is where somebody lives."""
     columns = [column_of(heading) for heading in headings]
     if columns.count("email") > 1:
-        columns = [None if _folded(h) in POSTAL else c for h, c in zip(headings, columns, strict=True)]
+        columns = [None if folded(h) in POSTAL else c for h, c in zip(headings, columns, strict=True)]
     return tuple(columns)
 
 
@@ -52,9 +52,9 @@ def column_of(heading: str) -> str | None:
     custom = _custom(trimmed(heading))
     if custom:
         return f"{CUSTOM}{custom[1]}"
-    return None if "@" in heading else _COLUMNS.get(_folded(heading))
+    return None if "@" in heading else _COLUMNS.get(folded(heading))
 
 
-def _folded(heading: str) -> str:
-    """Its letters and digits in lower case, without accents."""
+def folded(heading: str) -> str:
+    """A heading's letters and digits in lower case, without accents."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", heading).casefold()))

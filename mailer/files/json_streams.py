@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from json import JSONDecodeError
 
 from mailer.errors import InvalidRow
@@ -27,6 +27,7 @@ _blank = re.compile(r"[ \t\r\n]*")
 _separator = re.compile(r"[ \t\r\n]*([,\]])[ \t\r\n]*")
 _SCALAR = r'(?:"[^"\\]*"|-?[0-9.]+|true|false|null)'
 _page = re.compile(rf'\{{\s*(?:"(?!users"|_id")\w+"\s*:\s*{_SCALAR}\s*,\s*){{0,8}}"users"\s*:\s*\[').match
+Begin = Callable[[str, int], re.Match[str] | None]  # finds the beginning of a page at a place in a text
 _PAGE_HEAD = 1000  # characters in which a page shows that it is one
 _decoder = json.JSONDecoder()
 
@@ -71,6 +72,12 @@ def read_array(file: TextFile) -> Documents:
         raise unreadable(row, "has something after the end of the array")
 
 
+def read_lists(file: TextFile, names: Collection[str]) -> Documents:
+    """Documents one after the other, or objects such as `{"items": [...]}` whose field of one of `names` has them."""
+    buffer = _Buffer(file.read, begin=_list_of(names))
+    return _numbered(buffer, 0)
+
+
 def unreadable(row: int, problem: str) -> InvalidRow:
     """The error for a document that cannot be read."""
     return InvalidRow(row, "document", problem)
@@ -96,8 +103,9 @@ def _numbered(buffer: _Buffer, users: int) -> Documents:
 class _Buffer:
     """A window on a text that moves forward by whole values. `read(n)` gives up to `n` more characters."""
 
-    def __init__(self, read: Callable[[int], str], text: str = "") -> None:
+    def __init__(self, read: Callable[[int], str], text: str = "", begin: Begin = _page) -> None:
         self._read = read
+        self._begin = begin
         self._text = text
         self._at = 0
 
@@ -125,11 +133,11 @@ class _Buffer:
         """Whether a page of users begins here."""
         if len(self._text) - self._at < _PAGE_HEAD:
             self.fill()
-        return _page(self._text, self._at) is not None
+        return self._begin(self._text, self._at) is not None
 
     def page(self, users: int) -> Iterator[object]:
         """The users of the page that begins here; everything else in it is skipped. `users` were read before."""
-        found = _page(self._text, self._at)
+        found = self._begin(self._text, self._at)
         self._at = found.end() if found else self._at
         for document in self.elements(users):
             users += 1
@@ -183,6 +191,10 @@ class _Buffer:
                     raise
                 if len(self._text) > MAX_DOCUMENT + CHUNK:
                     raise unreadable(row, f"is no JSON or is longer than {MAX_DOCUMENT:,} characters") from None
+
+
+def _list_of(names: Collection[str]) -> Begin:
+    return re.compile(rf'\{{\s*(?:"\w+"\s*:\s*{_SCALAR}\s*,\s*){{0,8}}"(?:{"|".join(names)})"\s*:\s*\[').match
 
 
 def _skip(text: str, at: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mailer.messages.html_part.html_body import html_template
 from mailer.messages.html_part.markup import Token, is_html, tokens
 from mailer.messages.html_part.plain_body import PlainBody
+from mailer.messages.inlining.inlined import inlined
 from mailer.messages.placeholders import PLACEHOLDER
 from mailer.messages.segments import UNCLICKABLE, Segments
 from mailer.messages.text_part.plaintext import has_many_tags, lay_out
@@ -50,6 +51,11 @@ def compile_bodies(header: str, body: str, footer: str, site: Mapping[str, str])
         if shown or not wanted:
             return made
     return Bodies([*made.text[:-1], f"{made.text[-1]}\nUnsubscribe: ", LINK, "\n"], made.html)
+
+
+def with_styles_inlined(header: str, body: str, footer: str) -> tuple[str, str, str]:
+    """The same with its style sheets inlined, also in header and footer; plain text has none. Raises `TooMuch`."""
+    return ("", inlined(framed(header, body, footer)), "") if is_html(body) else (header, body, footer)
 
 
 def shows_link(header: str, body: str, footer: str, site: Mapping[str, str]) -> bool | None:

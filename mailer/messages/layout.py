@@ -21,6 +21,7 @@ class TemplateSource:
     """What a campaign's messages are made from. `header` and `footer` are HTML around the body.
 
     Placeholders work in the subject, the body and what is around it. Answers go to `reply_to`; None: to the sender.
+    With `inline_css` the style sheets of an HTML body are inlined.
     """
 
     campaign_id: str
@@ -32,6 +33,7 @@ class TemplateSource:
     header: str = ""
     footer: str = ""
     reply_to: Mailbox | None = None
+    inline_css: bool = False
 
 
 def message_pieces(source: TemplateSource, text: list[str], markup: list[str], *, by_mail: bool = False) -> list[str]:

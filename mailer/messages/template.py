@@ -15,8 +15,9 @@ from operator import itemgetter
 from typing_extensions import override
 
 from mailer.messages.addresses import Mailbox, shown_name
-from mailer.messages.bodies import Bodies, compile_bodies
+from mailer.messages.bodies import Bodies, compile_bodies, with_styles_inlined
 from mailer.messages.headers import MAX_LINE, mailbox_header, soft_wrapped, text_header
+from mailer.messages.inlining.marked_copy import TooMuch
 from mailer.messages.layout import BY_MAIL, TemplateSource, message_pieces
 from mailer.messages.recipient import Recipient
 from mailer.messages.return_addresses import NO_ADDRESSES, CampaignAddresses
@@ -74,9 +75,18 @@ def compile_message(source: TemplateSource, returns: CampaignAddresses = NO_ADDR
     """Prepare a campaign's message, with the addresses of `returns`. Raises UnusableText if nobody could get it."""
     _refuse_unusable(source)
     site = {"Site_Name": source.site_name, "Site_URL": source.site_url}
-    bodies = compile_bodies(source.header, source.body, source.footer, site)
+    bodies = compile_bodies(*_around(source), site)
     subject = text_segments(source.subject, site)
     return ReturningTemplate(source, subject, bodies, returns) if returns else Template(source, subject, bodies)
+
+
+def _around(source: TemplateSource) -> tuple[str, str, str]:
+    if not source.inline_css:
+        return source.header, source.body, source.footer
+    try:
+        return with_styles_inlined(source.header, source.body, source.footer)
+    except TooMuch as error:
+        raise UnusableText(f"body: its styles cannot be inlined: {error}") from error
 
 
 def _refuse_unusable(source: TemplateSource) -> None:

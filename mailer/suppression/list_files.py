@@ -94,14 +94,15 @@ def _rows(file: TextFile) -> Rows:
     if file.peek().lstrip()[:1] in {"{", "["}:
         yield from _objects(file)
         return
-    table = read_table(_lines(file), _columns)
+    table = read_table(lines_of(file), _columns)
     if isinstance(table, Headless):
         yield from _bare_lines(table)
     elif table is not None:
         yield from _cells(table)
 
 
-def _lines(file: TextFile) -> Iterator[str]:
+def lines_of(file: TextFile) -> Iterator[str]:
+    """The lines of a list. Raises `InvalidRow` for one that is longer than any row is."""
     row = 0
     while line := file.readline(MAX_LINE + 1):
         row += 1

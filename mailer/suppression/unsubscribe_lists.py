@@ -7,7 +7,7 @@ that nobody has, are kept as wishes, which mark whoever comes to them later.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -26,6 +26,8 @@ from mailer.storage.staging import ID, StagingTable, stage_and_merge
 from mailer.suppression import history, wishes
 from mailer.suppression.list_files import ListedPerson
 from mailer.times import to_iso
+
+Besides = Callable[[Connection, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,18 @@ def all_unsubscribed_users_and_wishes(db: Database) -> Iterator[Unsubscribed]:
             yield Unsubscribed(wish.user_id, wish.address, wish.unsubscribed_at)
 
 
-def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str, source: str) -> UnsubscribeResult:
+def nothing_besides(_connection: Connection, _now: int) -> None:
+    """Do nothing besides."""
+
+
+def unsubscribe_listed(
+    db: Database, people: Iterable[ListedPerson], *, by: str, source: str, besides: Besides = nothing_besides
+) -> UnsubscribeResult:
     """Unsubscribe everyone whom a list names, by id or by address in any case: all of them or, on an error, nobody.
 
     A row with the id and the address of one user is about that user alone. Any other row is about everyone who has its
     address, now and later. Who brings the list (`by`) and what it is called (`source`) are kept with the wishes.
+    What is done `besides`, at a time in ms, belongs to the same transaction.
     """
 
     key = key_of(db)
@@ -99,6 +108,7 @@ def unsubscribe_listed(db: Database, people: Iterable[ListedPerson], *, by: str,
         now = db.clock(connection)
         listed = [] if db.journal is None else connection.exec_driver_sql(_LISTED).all()
         result = _merge(connection, now, by, source)
+        besides(connection, now)
         record(connection, now, Act.UNSUBSCRIBE_LIST, **asdict(result))
         if db.journal is not None:
             whose = ((user_id, [address] if address else []) for user_id, address in listed)

@@ -13,14 +13,15 @@ from mailer.api.blueprint import ApiBlueprint
 from mailer.api.estimates import EstimateSchema, estimate_fields, estimate_for
 from mailer.api.guard import ConcurrencyLimit, Guard, campaigns_in_reach, current_caller
 from mailer.api.requests.earlier import not_reached_field, reached_field
-from mailer.api.requests.fields import QueryString, storable
+from mailer.api.requests.fields import QueryString, WireBoolean, storable
 from mailer.api.resources.mailer import warning_header
-from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema
+from mailer.api.schemas import MailerSchema, StrictSchema, SuccessSchema, WarnedSchema
 from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, count, first_recipient, measure
 from mailer.campaigns.checks.lint import about_directory
-from mailer.campaigns.checks.message_checks import about_message
+from mailer.campaigns.checks.message_checks import Text, about_message
+from mailer.campaigns.checks.warned import about_draft, coded, warning_fields
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
@@ -48,6 +49,14 @@ class AudienceSchema(StrictSchema):
     )
     subject = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
     body = fields.String(load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."})
+    sender = fields.String(
+        data_key="from", load_default="", validate=storable, metadata={"description": "Looked at for `warnings`."}
+    )
+    inline_css = WireBoolean(
+        data_key="inlineCss",
+        load_default=False,
+        metadata={"type": "boolean", "description": "Looked at for `warnings`: how large the message is."},
+    )
     reached = reached_field()
     not_reached = not_reached_field()
 
@@ -60,13 +69,7 @@ class SampledSchema(Schema):
     address = fields.String(metadata={"description": "Masked: `a***@example.com`."})
 
 
-def _warnings() -> fields.Field[Any]:
-    about = "What is probably a slip, a sentence each: fields that no user has, `[words]` that are no placeholders, a "
-    about += "hidden unsubscribe link, links without https, a message that Gmail cuts, images without alt text."
-    return fields.List(fields.String(), metadata={"description": about})
-
-
-class AudienceAnswerSchema(SuccessSchema, EstimateSchema):
+class AudienceAnswerSchema(SuccessSchema, EstimateSchema, WarnedSchema):
     """How many would receive it, and the first of them."""
 
     count = fields.Integer()
@@ -79,7 +82,6 @@ class AudienceAnswerSchema(SuccessSchema, EstimateSchema):
         metadata={"description": "Who shares an address with another, where addresses are merged."},
     )
     sample = fields.List(fields.Nested(SampledSchema))
-    warnings = _warnings()
 
 
 class CountedValueSchema(Schema):
@@ -117,7 +119,7 @@ class PreviewSchema(MailerSchema):
     )
 
 
-class PreviewAnswerSchema(SuccessSchema, EstimateSchema):
+class PreviewAnswerSchema(SuccessSchema, EstimateSchema, WarnedSchema):
     """A message as its reader would see it."""
 
     user_id = fields.String(data_key="userId")
@@ -129,7 +131,6 @@ class PreviewAnswerSchema(SuccessSchema, EstimateSchema):
     subject = fields.String()
     html = fields.String()
     text = fields.String()
-    warnings = _warnings()
 
 
 def make_blueprint(
@@ -162,8 +163,9 @@ def make_blueprint(
             found = measure(db, selector, merge=settings.merge_addresses, limit=limit)
             about_fields = about_directory(db, query, limit=limit)
         long = estimator.estimate(current_caller().user_id, found.count)
-        warnings = [*about_fields, *about_message(settings, payload["subject"], payload["body"])]
-        return {"success": True, **asdict(found), **estimate_fields(long), "warnings": warnings}
+        text = Text(payload["subject"], payload["body"], payload["sender"], payload["inline_css"])
+        told = warning_fields([*coded(about_fields), *about_message(settings, text)])
+        return {"success": True, **asdict(found), **estimate_fields(long), **told}
 
     @blueprint.route("/audience/fields", methods=["GET"])
     @guard.requires("send-mail", audience_limited=True)
@@ -214,9 +216,9 @@ def make_blueprint(
             content = template.render(recipient, link, now).content
             return Response(content, mimetype=MESSAGE, headers={"Vary": "Accept", **warning_header(draft, apart)})
         seen = asdict(template.preview(recipient, link))
-        warnings = (*about_message(settings, draft.subject, draft.body), *apart)
+        told = warning_fields(about_draft(settings, draft))
         long = estimate_fields(_estimate_for(draft))
-        return {"success": True, "user_id": recipient.user_id, **seen, **long, "warnings": warnings}, {"Vary": "Accept"}
+        return {"success": True, "user_id": recipient.user_id, **seen, **long, **told}, {"Vary": "Accept"}
 
     return blueprint
 

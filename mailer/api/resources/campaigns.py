@@ -13,6 +13,7 @@ from mailer.api.requests.fields import Milliseconds, WireAddress, WireBoolean, s
 from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, StrictSchema, SuccessSchema
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
 from mailer.campaigns import progress
+from mailer.campaigns.checks.warned import CampaignWarnings
 from mailer.delivery import minutes
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
@@ -111,7 +112,9 @@ class DeliveriesAnswerSchema(SuccessSchema):
     next = fields.String(allow_none=True)
 
 
-def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None) -> Blueprint:
+def make_blueprint(
+    db: Database, guard: Guard, warnings: CampaignWarnings, window: SendWindow | None = None
+) -> Blueprint:
     """Routes that read campaigns. One that the caller may not see is answered like one that does not exist."""
     blueprint = ApiBlueprint("Campaigns", __name__, url_prefix="/api/v1/mailer/campaigns")
 
@@ -138,7 +141,7 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
     def show_campaign(campaign_id: str) -> Any:
         """A campaign's state and counts."""
         found = progress.progress(db, campaign_id, campaigns_in_reach(), window=window)
-        return {"success": True, "campaign": found}
+        return {"success": True, "campaign": warnings.beside(found)}
 
     @blueprint.route("/<campaign_id>/deliveries")
     @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)

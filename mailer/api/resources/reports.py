@@ -97,6 +97,7 @@ class MessageSchema(Schema):
     query = fields.Dict(metadata={"description": "The selector as an object."})
     dry_run = fields.Boolean(data_key="dryrun")
     test_recipients = fields.List(fields.String(), data_key="to", allow_none=True)
+    inline_css = fields.Boolean(data_key="inlineCss")
     min_recipients = fields.Integer(data_key="minRecipients", allow_none=True)
     max_recipients = fields.Integer(data_key="maxRecipients", allow_none=True)
     reached = fields.Nested(EarlierAnswerSchema, allow_none=True)
@@ -130,7 +131,7 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
         found = said(db, campaign_id, campaigns_in_reach())
         bounds = {"min_recipients": found.expected.least, "max_recipients": found.expected.most}
         referred = {**bounds, "reached": _stored(found.reached), "not_reached": _stored(found.not_reached)}
-        names = ("sender", "reply_to", "subject", "body", "query", "dry_run", "test_recipients")
+        names = ("sender", "reply_to", "subject", "body", "query", "dry_run", "test_recipients", "inline_css")
         return {"success": True, "message": {**{name: getattr(found, name) for name in names}, **referred}}
 
     return blueprint

@@ -31,6 +31,7 @@ class Said:
     query: Mapping[str, Any]
     dry_run: bool
     test_recipients: Sequence[str] | None
+    inline_css: bool
     expected: Bounds
     reached: Earlier | None
     not_reached: Earlier | None
@@ -58,6 +59,7 @@ def said(db: Database, campaign_id: str, reach: str | None) -> Said:
         query,
         draft.dry_run,
         draft.test_recipients,
+        bool(draft.inline_css),
         bounds_of(draft.query),
         asked.get(REACHED),
         asked.get(NOT_REACHED),

@@ -216,12 +216,15 @@ def export(
     sys.stdout.flush()
 
 
-def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = ()) -> None:
-    """A campaign's state and counts; `skipping` fields that were printed before, unless as JSON."""
+def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = (), told: Container[str] = ()) -> None:
+    """A campaign's state and counts; `skipping` fields that were printed before, unless as JSON.
+
+    Warnings that were `told` before are not told again.
+    """
     if as_json:
         print_json(campaign)
         return
-    print_notes(campaign.get("warnings", ()))
+    print_notes([one for one in campaign.get("warnings", ()) if one not in told])
     reason = ["reason"] if campaign.get("reason") else []
     edited = ["version"] if campaign.get("version", 1) > 1 else []
     bounds = [name for name in ("minRecipients", "maxRecipients") if campaign.get(name) is not None]

@@ -120,7 +120,7 @@ def send(
     with _accepted(accepted.campaign_id):
         campaign_id = accepted.campaign_id
         campaign = watch(client, campaign_id, patience) if watching else client.campaign(campaign_id)
-    print_campaign(campaign, as_json, skipping=("_id",))
+    print_campaign(campaign, as_json, skipping=("_id",), told=told)
     if watching:
         refuse_unexpected(campaign)
     if watching and campaign["state"] != "completed":
@@ -164,7 +164,7 @@ def _look(client: Client, message: Json, whom: Json, *, asks: bool, patience: fl
     """
     client.ends = time.monotonic() + patience / 4 if patience and not asks else None
     try:
-        seen = client.audience(whom, subject=message["subject"], body=message["body"])
+        seen = client.audience(whom, message)
     except (Failure, requests.RequestException):
         if asks:
             raise

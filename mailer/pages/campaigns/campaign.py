@@ -6,6 +6,8 @@ from flask import Blueprint, Response, request
 from flask_babel import lazy_gettext as _
 
 from mailer.campaigns import progress
+from mailer.campaigns.checks.message_checks import checks
+from mailer.campaigns.checks.warned import text_of
 from mailer.campaigns.estimates.estimate import duration
 from mailer.campaigns.reports.report import report
 from mailer.campaigns.reports.said import said
@@ -64,7 +66,7 @@ def show(sign_ins: SignIns, parts: PageParts, campaign_id: str, told: str = "", 
     }
     if "now" in request.args:
         return sign_ins.page("campaign_now.html", values)
-    page = sign_ins.page("campaign.html", {**values, "message": _said(parts, found)}, status=status)
+    page = sign_ins.page("campaign.html", {**values, **_said(parts, found)}, status=status)
     page.headers["Content-Security-Policy"] += "; frame-src 'self'"  # what it said is shown in a frame
     return page
 
@@ -91,8 +93,11 @@ def _duration(seconds: int | None) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def _said(parts: PageParts, found: progress.Progress) -> object:
+def _said(parts: PageParts, found: progress.Progress) -> dict[str, object]:
+    """What it said, and what in that is probably a slip."""
     try:
-        return said(parts.db, found.id, signed_in().caller.reach)
+        message = said(parts.db, found.id, signed_in().caller.reach)
     except NotFound:  # purged
-        return None
+        return {"message": None}
+    slips = [one for one in checks(parts.settings, text_of(message.draft)) if one.sentences]
+    return {"message": message, "slips": slips}

@@ -33,7 +33,7 @@ TEXTS = {"sender": "from", "reply_to": "replyTo", "subject": "subject", "body": 
 TEXTS |= {"priority": "priority", "reached": "reached", "not_reached": "notReached"}
 TEXTS |= {"min_recipients": "minRecipients", "max_recipients": "maxRecipients", "to": "to"}
 """The names of the fields in the form, which are those of the API, by those of `Typed`."""
-VALID: dict[str, tuple[str, str]] = {
+VALID: dict[str, tuple[str, str | bool]] = {
     "from": ("sender", "a@example.com"),
     "replyTo": ("reply_to", ""),
     "subject": ("subject", "-"),
@@ -43,6 +43,7 @@ VALID: dict[str, tuple[str, str]] = {
     "minRecipients": ("min_recipients", ""),
     "maxRecipients": ("max_recipients", ""),
     "to": ("to", ""),
+    "inlineCss": ("inline_css", False),
 }
 """Fields of the form, each with its name in `Typed` and something that the API takes."""
 OPAQUE = ("reached", "notReached")  # JSON that the page only hands on; the API says whether it takes it
@@ -66,7 +67,7 @@ def read(fields: MultiDict[str, str]) -> Sent:
     """What the form says."""
     texts = {name: _clean(fields.get(field, "")) for name, field in TEXTS.items()}
     one_line = {name: text.replace("\n", " ").strip() for name, text in texts.items() if name not in ("body", "query")}
-    values: dict[str, Any] = {**texts, **one_line, "dry_run": "dryrun" in fields}
+    values: dict[str, Any] = {**texts, **one_line, "dry_run": "dryrun" in fields, "inline_css": "inlineCss" in fields}
     version = fields.get("version", "")
     number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
     return Sent(
@@ -104,7 +105,7 @@ def payload_of(typed: Typed) -> dict[str, Any]:
     """The same as the JSON of a request to the API, without what is empty. Only a dry run names whom it goes to."""
     typed = typed if typed.dry_run else replace(typed, to="")
     asked: dict[str, Any] = {field: getattr(typed, name) for name, field in TEXTS.items()}
-    asked |= {field: _object(asked[field]) for field in OPAQUE}
+    asked |= {**{field: _object(asked[field]) for field in OPAQUE}, "inlineCss": typed.inline_css}
     needed = {"from": typed.sender, "subject": typed.subject, "body": typed.body, "dryrun": typed.dry_run}
     return {**{field: value for field, value in asked.items() if value and str(value).strip()}, **needed}
 

@@ -11,7 +11,7 @@ from flask import Response
 from mailer.api.submissions import Submissions
 from mailer.audience.preview import addressee
 from mailer.callers.tokens import SEND_URGENT, Caller
-from mailer.campaigns.checks.message_checks import Check, checks
+from mailer.campaigns.checks.message_checks import Check, Text, checks
 from mailer.campaigns.saved_drafts import Typed, new_id
 from mailer.messages.addresses import sender_allowed
 from mailer.pages.compose.choices import choices
@@ -91,7 +91,8 @@ class ComposePages:
 
     def checks(self, typed: Typed) -> tuple[Check, ...]:
         """What was looked at; nothing while there is no body."""
-        return checks(self.parts.settings, typed.subject, typed.body) if typed.body.strip() else ()
+        text = Text(typed.subject, typed.body, typed.sender, typed.inline_css)
+        return checks(self.parts.settings, text) if typed.body.strip() else ()
 
 
 def _priorities(caller: Caller, typed: Typed) -> list[str]:

@@ -66,5 +66,6 @@ def _like(db: Database, campaign_id: str) -> Typed:
         priority=said.priority or "",
         min_recipients="" if expected.least is None else str(expected.least),
         max_recipients="" if expected.most is None else str(expected.most),
+        inline_css=bool(said.inline_css),
         **beside,
     )

@@ -31,6 +31,7 @@ class Campaign(Base):
     reply_to_name: Mapped[str | None] = mapped_column(Text)
     reply_to: Mapped[str | None] = mapped_column(Text)  # None: answers go to the sender
     test_recipients: Mapped[list[str] | None] = mapped_column(Document)  # of a dry run; None: it goes to the sender
+    inline_css: Mapped[bool | None]  # None: it was not asked for
     priority: Mapped[str | None] = mapped_column(Text)  # None: by its size, once that is known
     merge_addresses: Mapped[bool] = mapped_column(default=False)  # as the setting was when it was planned
     state: Mapped[str] = mapped_column(Text)

@@ -10,9 +10,11 @@
   const SOON = 800; // ms after the last key
   const LATER = 10000; // ms until the next try, where the service was away
   const KEPT = ["from", "replyTo", "subject", "body", "query", "priority", "reached", "notReached", "minRecipients", "maxRecipients", "to"];
+  const TICKED = ["dryrun", "inlineCss"];
   const say = form.dataset;
   const place = `draft ${say.draft}`; // where this tab keeps what is not saved
   const field = (name) => form.elements.namedItem(name);
+  const ticked = () => Object.fromEntries(TICKED.map((name) => [name, field(name).checked]));
   const status = document.getElementById("saved");
   let typed = 0; // counts what was typed, to know whether there is more since
   let savedUpTo = 0;
@@ -47,7 +49,7 @@
   function keep() {
     const values = Object.fromEntries(KEPT.map((name) => [name, field(name).value]));
     try {
-      sessionStorage.setItem(place, JSON.stringify({ ...values, dryrun: field("dryrun").checked, version: field("version").value }));
+      sessionStorage.setItem(place, JSON.stringify({ ...values, ...ticked(), version: field("version").value }));
     } catch {
       // no room, or not allowed: then the page itself is what has it
     }
@@ -62,10 +64,10 @@
     try { kept = JSON.parse(sessionStorage.getItem(place)); } catch { /* as above */ }
     if (!kept) return;
     if (say.posted || kept.version !== field("version").value) return forget(); // the page has it, or it was saved since
-    const differs = KEPT.some((name) => field(name).value !== (kept[name] ?? "")) || field("dryrun").checked !== kept.dryrun;
+    const differs = KEPT.some((name) => field(name).value !== (kept[name] ?? "")) || TICKED.some((name) => field(name).checked !== Boolean(kept[name]));
     if (!differs) return forget();
     for (const name of KEPT) field(name).value = kept[name] ?? "";
-    field("dryrun").checked = kept.dryrun;
+    for (const name of TICKED) field(name).checked = Boolean(kept[name]);
     side = "text";
     queryChanged = true;
     changed();
