@@ -18,7 +18,7 @@ LEAST_SECRET = 16  # characters
 _TOPIC = re.compile(r"arn:aws(?:-cn|-us-gov)?:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class BounceSettings:
     """What `Settings` has of them. A provider without its setting is not let in."""
 
