@@ -4,6 +4,7 @@ import pytest
 
 from mailer.directory.documents import MAX_DEPTH, normalise
 from mailer.errors import InvalidRow
+from mailer.messages.recipient import user_digest
 
 FULL = {
     "_id": "u1",
@@ -27,7 +28,7 @@ def nested(depth):
 
 def test_columns_come_from_the_document():
     row = normalise(FULL, 1)
-    expected = ("u1", "ada", "Ada Lovelace", "ada@example.org", False, 1420070400000, "\nadmin\n")
+    expected = ("u1", "ada", "Ada Lovelace", "ada@example.org", False, 1420070400000, user_digest("u1"), "\nadmin\n")
     assert row[:-1] == expected
     assert row.document == {**FULL, "createdAt": {"$date": 1420070400000}}
 
@@ -39,7 +40,9 @@ def test_document_given_is_not_changed():
 
 
 def test_smallest_document_gets_defaults():
-    assert normalise({"_id": "x"}, 1) == ("x", None, "", None, True, None, "", {"_id": "x", "active": True})
+    document = {"_id": "x", "active": True}
+
+    assert normalise({"_id": "x"}, 1) == ("x", None, "", None, True, None, user_digest("x"), "", document)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from mailer.directory.changes import Mode
 from mailer.directory.imports import ImportOptions, ImportResult, import_users, upsert_documents
 from mailer.errors import InvalidRow
 from mailer.files.json_streams import MAX_DOCUMENT
+from mailer.messages.recipient import user_digest
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
@@ -62,8 +63,8 @@ def test_every_format_brings_the_same_users(any_db: Database, tmp_path: Path, na
     path.write_text(FORMATS[name], "utf-8")
     assert counts(import_users(any_db, path)) == (2, 0, 0)
     ada, zoe = rows(any_db).values()
-    assert ada[:8] == ("ada", "ada", "Ada", "ada@example.org", True, None, "\na\nb\n", None)
-    assert zoe[:8] == ("zoe", None, "Zoë 🎉", None, True, 1420070400000, "", None)
+    assert ada[:9] == ("ada", "ada", "Ada", "ada@example.org", True, None, user_digest("ada"), "\na\nb\n", None)
+    assert zoe[:9] == ("zoe", None, "Zoë 🎉", None, True, 1420070400000, user_digest("zoe"), "", None)
     assert ada.document == {**ADA, "active": True}
     assert zoe.document == {**ZOE, "createdAt": {"$date": 1420070400000}, "active": True}
 

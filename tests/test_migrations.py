@@ -56,9 +56,12 @@ def delivery(campaign_id: str, user_id: str, status: DeliveryStatus) -> dict[str
     again = status in (DeliveryStatus.DEFERRED, DeliveryStatus.UNCERTAIN) and campaign_id == CampaignState.RUNNING
     doubts = int(status == DeliveryStatus.UNCERTAIN)
     made = {"campaign_id": campaign_id, "user_id": user_id, "status": status, "address": f"{user_id}@example.com"}
+    back = status == DeliveryStatus.SENT and campaign_id == CampaignState.COMPLETED
+    bounce = {"bounced_at": 2, "bounce_about": "address", "bounce_permanent": True, "bounce_status": "5.1.1"}
+    bounce |= {"bounce_reply": "no such user", "complained_at": 3}
     return made | {"attempts": 1, "doubts": doubts, "reply": "so it was", "first_at": 1, "updated_at": 1} | {
         "due_at": 1 if again else None
-    }  # fmt: skip
+    } | (bounce if back else dict.fromkeys(bounce))  # fmt: skip
 
 
 SENT, FAILED = DeliveryStatus.SENT, DeliveryStatus.FAILED
@@ -101,7 +104,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "campaign_ids": "completed",
             "reply": "550 5.1.1 no",
         }
-        | {"refused_at": 1, "suppressed_at": None, "rule": "5.1.1"}
+        | {"refused_at": 1, "suppressed_at": None, "rule": "5.1.1", "bounced_at": 2, "taken": "running:1"}
+        | {"complained_at": None}
         for number in (1, 2)
     ],
     "wishes": [
@@ -239,6 +243,25 @@ def test_migration_fills_the_roles_as_an_import_does(empty_database_url: str) ->
         filled = dict(connection.execute(select(User.id, User.roles)).all())
     assert filled == {document["_id"]: normalise(document, 1).roles for document in documents}
     assert list(filled.values()).count(None) == 3
+    db.close()
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_migration_fills_the_digests_as_an_import_does(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SCRIPT.get_revision("0030").module, "AT_ONCE", 2)
+    ids = ["a", "user00001", "Ümläut", "🎉" * 50, "x" * 255, '"quoted\\', "{}", "NULL", "k5qZ2gbQNkXv8u4eE"]
+    db = database_at(empty_database_url)
+    with db.write() as connection:
+        store(connection, "0029", {"users": [user_row(0, id=one) for one in ids]})
+
+    db.migrate()
+
+    with db.read() as connection:
+        filled = dict(connection.execute(select(User.id, User.digest)).all())
+    assert filled == {one: normalise({"_id": one}, 1).digest for one in ids}
+    assert len(set(filled.values())) == len(ids)
     db.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -16,8 +17,12 @@ from mailer.messages.addresses import Mailbox
 from mailer.messages.layout import TemplateSource
 from mailer.messages.links import Links
 from mailer.messages.recipient import Recipient
+from mailer.messages.return_addresses import CampaignAddresses, addresses_of
 from mailer.messages.template import Template, compile_message
+from mailer.settings import Settings
+from mailer.settings.return_address import ReturnAddress
 from tests.drills import rounds
+from transports.base import Message
 
 NOW = 1_700_000_000_000
 LINK = "https://mail.example.org/mailer/unsubscribe/dXNlcg." + "s" * 43
@@ -55,6 +60,22 @@ sources = st.builds(
 )
 
 
+RETURNS = [
+    addresses_of(Settings(secret_key=("k" * 40,), bounce_address=bounce, unsubscribe_address=by_mail), "0" * 23, **real)
+    for bounce in (None, ReturnAddress.parse("bounce+{token}@example.com"))
+    for by_mail in (None, ReturnAddress.parse("leave-{token}.mail@" + "d" * 60 + ".example.com"))
+    for real in ({"dry_run": False, "sends": True}, {"dry_run": True, "sends": True})
+]
+
+
+def without_tokens(made: Rendered, sender: str) -> Rendered:
+    """The same as if there were no addresses with tokens."""
+    if not isinstance(made[0], Message):
+        return made
+    content = re.sub(rb">,\r\n <mailto:leave-[a-z2-7]{48}\.mail@[^>]*>", b">", made[0].content, count=1)
+    return replace(made[0], sender=sender, content=content), made[1]
+
+
 def rendered(template: Template, recipient: Recipient, link: str) -> Rendered:
     try:
         message = template.render(recipient, link, NOW)
@@ -71,17 +92,21 @@ def rendered_with_care(template: Template, recipient: Recipient, link: str) -> R
 
 @pytest.mark.drill
 @settings(max_examples=rounds(400, 10_000), deadline=None)
-@given(sources, names, addresses, links, st.text(max_size=20))
+@given(sources, names, addresses, links, st.text(max_size=20), st.sampled_from(RETURNS))
 def test_usual_recipients_get_what_they_would_get_with_care(
-    source: TemplateSource, name: str, address: str, link: str, user_id: str
+    source: TemplateSource, name: str, address: str, link: str, user_id: str, returns: CampaignAddresses
 ) -> None:
-    template, recipient = compile_message(source), Recipient(user_id, name, address)
+    template, recipient = compile_message(source, returns), Recipient(user_id, name, address)
 
     given_message = rendered(template, recipient, link)
 
     assert given_message == rendered_with_care(template, recipient, link)
     usual = template_module._USUAL.fullmatch(f"{name} <{address}> {link}") and len(name + address) < 70
     event("refused" if isinstance(given_message[0], type) else "usual" if usual else "made with care")
+    plain = rendered(compile_message(source), recipient, link)
+    assert without_tokens(given_message, source.sender.address) == plain
+    if isinstance(given_message[0], Message):
+        assert max(map(len, given_message[0].content.split(b"\r\n"))) <= 998
 
 
 @pytest.mark.parametrize(

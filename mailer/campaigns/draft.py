@@ -17,6 +17,7 @@ from mailer.errors import InvalidFromAddress, InvalidParams, MissingUnsubscribeL
 from mailer.messages.addresses import Mailbox, envelope_address, parse_mailbox, sender_allowed
 from mailer.messages.layout import TemplateSource
 from mailer.messages.placeholders import UNSUBSCRIBE
+from mailer.messages.return_addresses import addresses_of
 from mailer.messages.template import Template, compile_message
 from mailer.selector import compile_selector, parse_query
 from mailer.settings import Settings
@@ -119,10 +120,11 @@ def _selected(query: str | None) -> Mapping[str, Any]:
     return _known_selector(text) if len(text) <= MAX_KEPT else _known_selector.__wrapped__(text)
 
 
-def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Template:
+def compile_draft(draft: Draft, campaign_id: str, settings: Settings, *, sends: bool = False) -> Template:
     """Compile the draft to a message that can be rendered for each recipient.
 
-    Raises `MissingUnsubscribeLink`, or `UnusableText` if the message could be sent to nobody.
+    With `sends` it goes to them, so the addresses for what comes back name the delivery. Raises
+    `MissingUnsubscribeLink`, or `UnusableText` if the message could be sent to nobody.
     """
     if UNSUBSCRIBE not in draft.body:  # the API checks this too, but a row may come from elsewhere
         raise MissingUnsubscribeLink
@@ -137,12 +139,13 @@ def compile_draft(draft: Draft, campaign_id: str, settings: Settings) -> Templat
         header=settings.email_header,
         footer=settings.email_footer,
     )
-    return compile_message(source)
+    returns = addresses_of(settings, campaign_id, dry_run=draft.dry_run, sends=sends)
+    return compile_message(source, returns)
 
 
 def compile_campaign(db: Database, settings: Settings, campaign_id: str) -> Template:
-    """Compile the message of a campaign on record. Raises what `compile_draft` raises."""
-    return compile_draft(draft_of(db, campaign_id), campaign_id, settings)
+    """Compile the message of a campaign on record, to be sent. Raises what `compile_draft` raises."""
+    return compile_draft(draft_of(db, campaign_id), campaign_id, settings, sends=True)
 
 
 def draft_of(db: Database, campaign_id: str, caller_id: str | None = None) -> Draft:

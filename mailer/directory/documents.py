@@ -17,6 +17,7 @@ from mailer.errors import InvalidRow
 from mailer.files.cells import plain_address
 from mailer.files.ejson import MAX_INTEGER, NOT_A_NUMBER, canonical_date, from_extended
 from mailer.messages.addresses import envelope_address
+from mailer.messages.recipient import user_digest
 from mailer.text import NUL, is_one_line, is_storable
 
 MAX_DEPTH = 32
@@ -39,6 +40,7 @@ class UserRow(NamedTuple):
     email: str | None  # the first address in its envelope form; None: no valid one
     active: bool
     created_at: int | None  # milliseconds
+    digest: str | None  # None: as older code has stored it
     roles: str | None  # see `role_lines`
     document: dict[str, Any]
 
@@ -97,6 +99,7 @@ def _row(document: object, stored: Mapping[str, Any]) -> UserRow:
         email=_first_address(clean.get("emails")),
         active=clean["active"],
         created_at=created["$date"] if created else None,
+        digest=user_digest(clean["_id"]),
         roles=role_lines(clean.get("roles")),
         document=clean,
     )

@@ -10,6 +10,7 @@ from mailer.messages.addresses import Mailbox
 from mailer.messages.headers import SOFT_BREAK, mailbox_header, phrase_header, quoted_printable
 
 _HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+BY_MAIL = "\0"  # no message has this character
 _BOUNDARY = "=_alternative"  # quoted-printable never has "=_", so no part can hold it
 
 
@@ -31,12 +32,19 @@ class TemplateSource:
     reply_to: Mailbox | None = None
 
 
-def message_pieces(source: TemplateSource, text: list[str], markup: list[str]) -> list[str]:
-    """Lay out the whole message, with gaps for what differs between recipients at the odd places."""
+def message_pieces(source: TemplateSource, text: list[str], markup: list[str], *, by_mail: bool = False) -> list[str]:
+    """Lay out the whole message, with gaps for what differs between recipients at the odd places.
+
+    With `by_mail`, List-Unsubscribe has a second URL, for which `BY_MAIL` stands (RFC 2369 section 2).
+    """
     sender_domain = source.sender.address.rpartition("@")[2]
     head = ["\r\n".join([*_whose(source), ""]), "To", "\r\n", "Subject"]
     head += ["\r\nDate: ", "Date", "\r\nMessage-ID: <", "id", f"@{sender_domain}>\r\nList-Unsubscribe: <", "link"]
-    fixed = [">", *_one_click(source.site_url), phrase_header("List-Id", source.site_name, _list_id(source))]
+    fixed = [
+        f">,\r\n <{BY_MAIL}>" if by_mail else ">",
+        *_one_click(source.site_url),
+        phrase_header("List-Id", source.site_name, _list_id(source)),
+    ]
     fixed += ["Auto-Submitted: auto-generated", "Precedence: bulk", "MIME-Version: 1.0"]
     fixed += [f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"', ""]
     end = f"\r\n--{_BOUNDARY}--\r\n"

@@ -72,7 +72,7 @@ class Links:
 
     def cause(self, campaign_id: str) -> str:
         """Give what stands behind the token in every link of one campaign: made once, and 25 characters for its id."""
-        packed = _packed(campaign_id)
+        packed = packed_campaign(campaign_id)
         return f".{_base64(_shortened(self._macs[0], packed) + packed).decode()}"
 
     def read(self, token: str) -> str | None:
@@ -109,7 +109,7 @@ class Links:
             return None
         mac, packed = octets[:_MAC_SIZE], octets[_MAC_SIZE:]
         signed = any(hmac.compare_digest(mac, _shortened(one, packed)) for one in self._macs)
-        return _unpacked(packed) if signed else None
+        return unpacked_campaign(packed) if signed else None
 
     def signed_by(self, token: str) -> str | None:
         """Give the fingerprint of the key that signed a link's last part, read as `read` does; None: none of ours."""
@@ -158,12 +158,13 @@ def _candidates_and_rest(text: str) -> Iterator[tuple[str, str]]:
             yield found[1], reading[found.end(1) :]
 
 
-def _packed(campaign_id: str) -> bytes:
+def packed_campaign(campaign_id: str) -> bytes:
     """The id in 12 octets, of which the first is below 16, as no other id's is."""
     return bytes.fromhex(f"0{campaign_id}") if _ID.fullmatch(campaign_id) else campaign_id.encode()
 
 
-def _unpacked(packed: bytes) -> str:
+def unpacked_campaign(packed: bytes) -> str:
+    """The id that `packed_campaign` has packed."""
     return packed.hex()[1:] if packed[:1] < b"\x10" else packed.decode()
 
 

@@ -5,10 +5,12 @@ Such a text is a list: literals at even places, gaps at odd ones.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
+from mailer.messages.headers import quoted_printable, soft_wrapped
 from mailer.messages.placeholders import PLACEHOLDER
 
 PLAIN, IN_URL, IN_MAILTO = "", " in URL", " in mailto"
@@ -20,6 +22,7 @@ In a URL all but the unreserved characters of RFC 3986 are percent-encoded; in a
 UNCLICKABLE = " unclickable"
 """Added to the gap of an unsubscribe link that its reader cannot click. `bodies` takes it off again."""
 
+_INERT = re.compile(r"[ !#-%(-;?-~]*")  # stands for itself in HTML, in plain text and in quoted-printable
 _SCHEME = re.compile(r"\s*https?://\Z", re.IGNORECASE)
 _NEAR = 2000  # characters of a URL's beginning that are kept, since its scheme is in them
 _URLS = ("unsubscribe", "Site_URL")
@@ -139,3 +142,19 @@ def text_segments(text: str, constants: Mapping[str, str], escape: Callable[[str
         else:
             segments.add(escape(constants[part]) if number % 2 else part)
     return segments.parts
+
+
+def as_read(value: str, form: str) -> tuple[str, str]:
+    """Give a value as it stands in plain text and in HTML."""
+    if form == PLAIN:
+        return value, html.escape(value)
+    in_url = percent_encoded(value, form)
+    return in_url, in_url
+
+
+def encoded(value: str) -> tuple[str, str]:
+    """Give the quoted-printable of a value as it stands in plain text and in HTML."""
+    if _INERT.fullmatch(value):
+        wrapped = soft_wrapped(value)
+        return wrapped, wrapped
+    return quoted_printable(value), quoted_printable(html.escape(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +12,20 @@ from hashlib import blake2b
 from itertools import count
 from operator import itemgetter
 
+from typing_extensions import override
+
 from mailer.messages.addresses import Mailbox, shown_name
 from mailer.messages.bodies import Bodies, compile_bodies
-from mailer.messages.headers import MAX_LINE, mailbox_header, quoted_printable, soft_wrapped, text_header
-from mailer.messages.layout import TemplateSource, message_pieces
+from mailer.messages.headers import MAX_LINE, mailbox_header, soft_wrapped, text_header
+from mailer.messages.layout import BY_MAIL, TemplateSource, message_pieces
 from mailer.messages.recipient import Recipient
-from mailer.messages.segments import PLAIN, name_and_form, percent_encoded, text_segments
+from mailer.messages.return_addresses import NO_ADDRESSES, CampaignAddresses
+from mailer.messages.segments import PLAIN, as_read, encoded, name_and_form, percent_encoded, text_segments
 from mailer.text import is_one_line, is_storable
 from transports.base import Message, vouched_message
 
 _ADDRESS = re.compile(r'[^\x00-\x20"(),:;<>@\[\\\]\x7f]{1,64}@[A-Za-z0-9.-]{1,253}')
 _LINK = re.compile(r"https?:[!-;=?-~]{1,940}")  # List-Unsubscribe is one line, and no line is over 998 bytes
-_INERT = re.compile(r"[ !#-%(-;?-~]*")  # stands for itself in HTML, in plain text and in quoted-printable
 _PLAIN_WORD = r"[A-Za-z0-9!#$%*+/^_`{|}~-]++"  # an atom (RFC 5322) that is inert too
 _PLAIN_ADDRESS = r"(?!\.)[A-Za-z0-9!#$%*+/^_`{|}~.-]{1,64}@[A-Za-z0-9.-]++"
 _USUAL = re.compile(rf"{_PLAIN_WORD}(?: {_PLAIN_WORD})*+ <{_PLAIN_ADDRESS}> https?:[!#-%(-;?-~]{{1,940}}")
@@ -69,12 +70,13 @@ def message_id(campaign_id: str, user_id: str, sender: str) -> str:
     return delivery_id(campaign_id, user_id) + (f"@{host}" if at else "")
 
 
-def compile_message(source: TemplateSource) -> Template:
-    """Prepare a campaign's message. Raises UnusableText if it could be sent to nobody."""
+def compile_message(source: TemplateSource, returns: CampaignAddresses = NO_ADDRESSES) -> Template:
+    """Prepare a campaign's message, with the addresses of `returns`. Raises UnusableText if nobody could get it."""
     _refuse_unusable(source)
     site = {"Site_Name": source.site_name, "Site_URL": source.site_url}
     bodies = compile_bodies(source.header, source.body, source.footer, site)
-    return Template(source, text_segments(source.subject, site), bodies)
+    subject = text_segments(source.subject, site)
+    return ReturningTemplate(source, subject, bodies, returns) if returns else Template(source, subject, bodies)
 
 
 def _refuse_unusable(source: TemplateSource) -> None:
@@ -95,7 +97,7 @@ def _refuse_unusable(source: TemplateSource) -> None:
 class Template:
     """One campaign's message with gaps. Immutable, so that threads may share it."""
 
-    def __init__(self, source: TemplateSource, subject: list[str], bodies: Bodies) -> None:
+    def __init__(self, source: TemplateSource, subject: list[str], bodies: Bodies, *, by_mail: bool = False) -> None:
         self.campaign_id = source.campaign_id
         self._sender = source.sender.address
         self._reply_to = _as_shown(source.reply_to) if source.reply_to else None
@@ -107,7 +109,7 @@ class Template:
         self._shown = [field[:3] for field in named if field[3] == PLAIN]
         self._in_urls = [field for field in named if field[3] != PLAIN]
         self._fixed_subject = None if len(subject) > 1 else text_header("Subject", subject[0].strip(" "))
-        self._pieces = message_pieces(source, self._text, self._html)
+        self._pieces = message_pieces(source, self._text, self._html, by_mail=by_mail)
         self._gaps = [(place, self._pieces[place]) for place in range(1, len(self._pieces), 2)]
         places = _usual_places(self._fields)
         self._usual, self._usual_subject = _filler(self._pieces, places), _filler(subject, places)
@@ -148,7 +150,7 @@ class Template:
             "link": link,
         }
         for in_text, in_html, name in self._shown:
-            filling[in_text], filling[in_html] = _encoded(values[name])
+            filling[in_text], filling[in_html] = encoded(values[name])
         for in_text, in_html, name, form in self._in_urls:
             filling[in_text] = filling[in_html] = soft_wrapped(percent_encoded(values[name], form))
         pieces = self._pieces.copy()
@@ -165,9 +167,26 @@ class Template:
         values = _values(recipient, link)
         in_text, in_html = dict[str, str](), dict[str, str]()
         for gap, name, form in self._fields:
-            in_text[gap], in_html[gap] = _as_read(values[name], form)
+            in_text[gap], in_html[gap] = as_read(values[name], form)
         subject = _joined_subject(self._subject, values)
         return Preview(subject, _join(self._html, in_html), _join(self._text, in_text), self._reply_to)
+
+
+class ReturningTemplate(Template):
+    """The same with addresses that name the delivery: the envelope's sender, the one in List-Unsubscribe, or both."""
+
+    def __init__(self, source: TemplateSource, subject: list[str], bodies: Bodies, returns: CampaignAddresses) -> None:
+        super().__init__(source, subject, bodies, by_mail=returns.unsubscribe is not None)
+        self._returns = returns
+
+    @override
+    def _message(self, message_id: str, address: str, text: str) -> Message:
+        digest = bytes.fromhex(message_id[-20:-4])  # as `recipient.user_digest` has it
+        sender, by_mail = self._returns.sender, self._returns.unsubscribe
+        if by_mail is not None:
+            text = text.replace(BY_MAIL, by_mail(digest), 1)
+        make = vouched_message if text.isascii() else Message
+        return make(message_id, self._sender if sender is None else sender(digest), address, text.encode())
 
 
 def _values(recipient: Recipient, link: str) -> dict[str, str]:
@@ -205,22 +224,6 @@ def _filler(pieces: Sequence[str], places: Mapping[str, int]) -> Callable[[tuple
 
 def _as_shown(mailbox: Mailbox) -> str:
     return f"{mailbox.name} <{mailbox.address}>" if mailbox.name else mailbox.address
-
-
-def _as_read(value: str, form: str) -> tuple[str, str]:
-    """Give a value as it stands in plain text and in HTML."""
-    if form == PLAIN:
-        return value, html.escape(value)
-    encoded = percent_encoded(value, form)
-    return encoded, encoded
-
-
-def _encoded(value: str) -> tuple[str, str]:
-    """Give the quoted-printable of a value as it stands in plain text and in HTML."""
-    if _INERT.fullmatch(value):
-        wrapped = soft_wrapped(value)
-        return wrapped, wrapped
-    return quoted_printable(value), quoted_printable(html.escape(value))
 
 
 def _join(segments: list[str], values: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from mailer.errors import ConfigError
 from mailer.settings import env_file, readers, secret_files
 from mailer.settings.names import PREFIX, UnknownName, unknown_names
 from mailer.settings.per_person import FrequencyCap
+from mailer.settings.return_address import ReturnAddress
 from mailer.settings.send_window import SendWindow
 from mailer.settings.table import LOG_FORMATS, LOG_LEVELS, READERS, RESTRAINTS, SECRET, SECRET_VARIABLES
 
@@ -47,6 +48,8 @@ class Settings:
     site_name: str = "Mailer"
     allow_local_links: bool = False  # whether mail to other machines may have links that only work on this one
     allowed_senders: tuple[str, ...] = ()
+    bounce_address: ReturnAddress | None = None  # the envelope's sender; None: the From address
+    unsubscribe_address: ReturnAddress | None = None  # for wishes by mail; None: there are only links
     batch_size: int = 500
     checkpoint: int = 100  # messages
     lease_seconds: int = 60

@@ -7,6 +7,7 @@ from marshmallow.validate import Range
 from mailer.settings import domain_rates, mailbox, readers
 from mailer.settings.names import PREFIX
 from mailer.settings.per_person import FrequencyCap
+from mailer.settings.return_address import ReturnAddress
 from mailer.settings.send_window import SendWindow
 
 LOG_FORMATS = ("console", "json")
@@ -30,6 +31,8 @@ READERS: dict[str, readers.Reader] = {
     "site_name": readers.text(readers.printable),
     "allow_local_links": lambda env, name: env.bool(name),
     "allowed_senders": readers.listed(readers.senders),
+    "bounce_address": readers.parsed(ReturnAddress.parse),
+    "unsubscribe_address": readers.parsed(ReturnAddress.parse),
     "batch_size": readers.whole(1, 100_000),
     "checkpoint": readers.whole(1, 1000),
     "lease_seconds": readers.whole(5, 3600),

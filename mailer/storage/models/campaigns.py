@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Text
@@ -100,8 +101,17 @@ class Batch(Base):
     )
 
 
+def _came_back(name: str, since: Mapped[Any]) -> Iterator[Index]:
+    """An index of the few that have the time `since`, by campaign."""
+    there = since.is_not(None)
+    yield Index(f"ix_deliveries_{name}", "campaign_id", "user_id", sqlite_where=there, postgresql_where=there)
+
+
 class Delivery(Base):
-    """The last outcome for one recipient of one campaign, written once for each attempt that ended."""
+    """The last outcome for one recipient of one campaign, written once for each attempt that ended.
+
+    What came back later, a bounce or a complaint, is written beside it and changes no status.
+    """
 
     __tablename__ = "deliveries"
 
@@ -118,8 +128,18 @@ class Delivery(Base):
     updated_at: Mapped[int] = mapped_column(BigInteger)
     due_at: Mapped[int | None] = mapped_column(BigInteger)  # when to try again; None: not by itself
     version: Mapped[int | None]  # of the text at the last attempt; None: the first; 0: not known, a worker died with it
+    bounced_at: Mapped[int | None] = mapped_column(BigInteger)  # when it came back; None: it has not
+    bounce_about: Mapped[str | None] = mapped_column(Text)  # `transports.base.About`
+    bounce_permanent: Mapped[bool | None]  # False: a soft bounce, given up for now
+    bounce_status: Mapped[str | None] = mapped_column(Text)  # the enhanced status code (RFC 3463); empty: none
+    bounce_reply: Mapped[str | None] = mapped_column(Text)  # the other side's words
+    complained_at: Mapped[int | None] = mapped_column(BigInteger)  # when the recipient marked it as spam
 
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        *_came_back("bounced", bounced_at),
+        *_came_back("complained", complained_at),
+        {"sqlite_with_rowid": False},
+    )
 
 
 class CampaignText(Base):

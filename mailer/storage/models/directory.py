@@ -37,6 +37,7 @@ class User(Base):
     email: Mapped[str | None] = mapped_column(Id)  # the first address in its envelope form; None: no valid one
     active: Mapped[bool] = mapped_column()
     created_at: Mapped[int | None] = mapped_column(BigInteger)
+    digest: Mapped[str | None] = mapped_column(Id)  # `recipient.user_digest` of the id; None: older code has added them
     roles: Mapped[str | None] = mapped_column(Id)  # each between line feeds; None: look into the document
     unsubscribed_at: Mapped[int | None] = mapped_column(BigInteger)
     document: Mapped[dict[str, Any]] = mapped_column(Document)  # what a selector sees; dates are {"$date": ms}
@@ -51,6 +52,7 @@ class User(Base):
             postgresql_where=unsubscribed_at.is_not(None),
         ),
         Index("ix_users_username", "username"),
+        Index("ix_users_digest", "digest"),
         *_audience_indexes(and_(active, email.is_not(None), unsubscribed_at.is_(None))),
         Index(
             "ix_users_left_out",

@@ -37,9 +37,11 @@ class Wish(Base):
 
 
 class RefusedAddress(Base):
-    """An address that was refused for good in one campaign after the other, or that an operator has blocked.
+    """An address that was refused for good, or bounced, in one campaign after the other.
 
-    When the address takes a message, its refusals are deleted. A block stays until a person lifts it.
+    Or an operator has blocked it, or somebody there has marked a message as spam. When the address takes a message, its
+    refusals are deleted, unless bounces are read: then `suppression.bounces_in_a_row` says when counting ends. A block
+    and a complaint stay until a person lifts them.
     """
 
     __tablename__ = "refused_addresses"
@@ -51,6 +53,9 @@ class RefusedAddress(Base):
     rule: Mapped[str] = mapped_column(Text, default="")  # which rule told that the refusal is about the address
     refused_at: Mapped[int] = mapped_column(BigInteger)
     suppressed_at: Mapped[int | None] = mapped_column(BigInteger)  # since when it gets no mail; None: it gets mail
+    bounced_at: Mapped[int | None] = mapped_column(BigInteger)  # when a counted bounce came last; None: none did
+    taken: Mapped[str] = mapped_column(Text, default="", server_default="")  # the campaigns whose message it took since
+    complained_at: Mapped[int | None] = mapped_column(BigInteger)  # None: nobody there has marked a message as spam
     blocked_at: Mapped[int | None] = mapped_column(BigInteger)  # None: no operator has blocked it
     blocked_by: Mapped[str | None] = mapped_column(Text)
     block_reason: Mapped[str | None] = mapped_column(Text)
