@@ -58,6 +58,7 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "firstAt": to_iso(one.first_at),
         "updatedAt": to_iso(one.updated_at),
         "nextAttemptAt": None if one.next_attempt_at is None else to_iso(one.next_attempt_at),
+        **one.reported.as_json(),
     }
 
 

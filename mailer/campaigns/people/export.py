@@ -54,6 +54,7 @@ def outcome_as_json(one: PersonOutcome) -> dict[str, Any]:
         "reply": one.reply,
         "updatedAt": to_iso(one.updated_at),
         "nextAttemptAt": None if one.next_attempt_at is None else to_iso(one.next_attempt_at),
+        **one.reported.as_json(),
     }
 
 
@@ -81,7 +82,8 @@ def _unsubscribed(one: Person) -> dict[str, Any] | None:
 def _suppressed(one: Person) -> dict[str, Any] | None:
     if one.refusal is None:
         return None
-    since = one.refusal.suppressed_at
-    refused = {"campaigns": one.refusal.campaigns, "reply": one.refusal.reply}
-    blocked = {"blockedBy": one.refusal.blocked_by, "reason": one.refusal.reason}
-    return {"since": None if since is None else to_iso(since), **refused, **blocked}
+    refusal = one.refusal
+    times = {"since": refusal.suppressed_at, "bouncedAt": refusal.bounced_at, "complainedAt": refusal.complained_at}
+    refused = {"campaigns": refusal.campaigns, "reply": refusal.reply}
+    blocked = {"blockedBy": refusal.blocked_by, "reason": refusal.reason}
+    return {name: None if at is None else to_iso(at) for name, at in times.items()} | refused | blocked

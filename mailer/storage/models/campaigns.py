@@ -102,9 +102,10 @@ class Batch(Base):
 
 
 def _came_back(name: str, since: Mapped[Any]) -> Iterator[Index]:
-    """An index of the few that have the time `since`, by campaign."""
+    """Indexes of the few that have the time `since`: by campaign, and by that time."""
     there = since.is_not(None)
     yield Index(f"ix_deliveries_{name}", "campaign_id", "user_id", sqlite_where=there, postgresql_where=there)
+    yield Index(f"ix_deliveries_{name}_at", f"{name}_at", sqlite_where=there, postgresql_where=there)
 
 
 class Delivery(Base):
