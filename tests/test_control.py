@@ -19,9 +19,9 @@ from sqlalchemy import delete, insert, select, update
 from app import create_app
 from mailer.callers.tokens import Tokens
 from mailer.campaigns import control
+from mailer.campaigns.deliveries import DeliveryRecord
 from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
-from mailer.campaigns.progress import DeliveryRecord
 from mailer.campaigns.retention import Purged, purge, purgeable
 from mailer.cli import main
 from mailer.delivery import circuit_breaker

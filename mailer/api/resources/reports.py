@@ -128,7 +128,7 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
     @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)
     @blueprint.response(200, ReportAnswerSchema)
     def show_report(campaign_id: str) -> Any:
-        """A campaign's pace, what came of it by domain and by the answers of failures and bounces, and who was left out."""
+        """A campaign's pace, what came of it by domain and by answers, of failures and bounces, and who was skipped."""
         found = report(db, progress.progress(db, campaign_id, campaigns_in_reach(), window=window))
         return {"success": True, "report": {**asdict(found), **asdict(found.pace)}}
 
