@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import aliased
 
 from mailer.messages.addresses import comparable
 from mailer.messages.template import message_id
@@ -87,22 +88,38 @@ class Wanted:
     bounced: bool | None = None
     complained: bool | None = None
 
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """The same as SQL."""
-        found: list[ColumnElement[bool]] = []
+    def conditions(self, campaign_id: str, after: str | None = None) -> list[ColumnElement[bool]]:
+        """The same as SQL, of one campaign and of users behind `after`."""
+        found = [Delivery.campaign_id == campaign_id]
         if self.status is not None:
             found.append(Delivery.status == self.status)
         if self.user_id is not None:
             found.append(Delivery.user_id == self.user_id)
         if self.address is not None:
             found.append(func.lower(Delivery.address) == comparable(self.address))
-        for since, wanted in ((Delivery.bounced_at, self.bounced), (Delivery.complained_at, self.complained)):
-            if wanted is not None:
-                found.append(since.is_not(None) if wanted else since.is_(None))
-        return found
+        few = [of_which("bounced_at", campaign_id, after)] if self.bounced else []
+        few += [of_which("complained_at", campaign_id, after)] if self.complained else []
+        if self.bounced is False:
+            found.append(Delivery.bounced_at.is_(None))
+        if self.complained is False:
+            found.append(Delivery.complained_at.is_(None))
+        if after is not None and not few:  # beside the few, SQLite would read all users behind it
+            found.append(Delivery.user_id > after)
+        return [*found, *few]
 
 
 ALL = Wanted()
+
+
+def of_which(name: str, campaign_id: str, after: str | None = None) -> ColumnElement[bool]:
+    """A condition: the delivery is one of the campaign's few that have this time, and of a user behind `after`.
+
+    They are found by their own index and looked up by the primary key: without counts of its rows, SQLite would read
+    all deliveries of the campaign.
+    """
+    one = aliased(Delivery)
+    few = select(one.user_id).where(one.campaign_id == campaign_id, getattr(one, name).is_not(None))
+    return Delivery.user_id.in_(few if after is None else few.where(one.user_id > after))
 
 
 def deliveries(
@@ -115,9 +132,7 @@ def deliveries(
     columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
     version = func.nullif(func.coalesce(Delivery.version, 1), 0)
     query = select(*columns, Delivery.updated_at, Delivery.due_at, version, *REPORTED)
-    query = query.where(Delivery.campaign_id == campaign_id, *wanted.conditions())
-    if after is not None:
-        query = query.where(Delivery.user_id > after)
+    query = query.where(*wanted.conditions(campaign_id, after))
     with db.read() as connection:
         sender = connection.scalar(select(Campaign.sender).where(Campaign.id == campaign_id)) or ""
         rows = connection.execute(query.order_by(Delivery.user_id).limit(count)).all()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from mailer.campaigns.deliveries import of_which
 from mailer.delivery.same_refusals import normalised
 from mailer.storage.models import Delivery
 
@@ -47,7 +48,7 @@ def bounce_counts(connection: Connection, campaign_id: str) -> list[BounceCount]
     kind = (Delivery.bounce_about, Delivery.bounce_permanent, Delivery.bounce_status)
     same, count = (func.coalesce(Delivery.bounce_status, ""), func.count())
     query = select(*kind[:2], same, func.min(Delivery.bounce_reply), count)
-    query = query.where(Delivery.campaign_id == campaign_id, Delivery.bounced_at.is_not(None))
+    query = query.where(Delivery.campaign_id == campaign_id, of_which("bounced_at", campaign_id))
     rows = connection.execute(query.group_by(*kind[:2], same).order_by(count.desc(), same, *kind[:2]).limit(MOST))
     return [
         BounceCount(about or "", bool(permanent), status, normalised(reply or ""), number)
