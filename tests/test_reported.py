@@ -26,6 +26,7 @@ from mailer.campaigns.people.explain import explain
 from mailer.campaigns.people.export import export_person
 from mailer.campaigns.people.outcomes import outcomes_of
 from mailer.campaigns.people.reasons import Code
+from mailer.campaigns.reports import bounces
 from mailer.campaigns.reports.bounces import LATELY, BounceCount, ReportedCounts, reported_since
 from mailer.campaigns.reports.report import report
 from mailer.cli import main
@@ -154,6 +155,13 @@ def test_report_groups_bounces_by_their_code(harness: Harness) -> None:
         BounceCount("address", True, "5.1.1", "550 5.1.1 # no such user", 2),
         BounceCount("mailbox", False, "", "over quota", 1),
     ]
+
+
+def test_of_very_many_bounces_some_are_looked_at(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounces, "READ", 1)
+    first, rest = report(harness.db, harness.progress()).bounces
+    assert (first.status, first.count) == ("5.1.1", 1)
+    assert rest == BounceCount("", None, "", "", 2)
 
 
 def test_what_was_reported_lately_is_counted_by_the_time_of_the_report(harness: Harness) -> None:

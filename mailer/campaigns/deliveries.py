@@ -111,15 +111,18 @@ class Wanted:
 ALL = Wanted()
 
 
-def of_which(name: str, campaign_id: str, after: str | None = None) -> ColumnElement[bool]:
+def of_which(name: str, campaign_id: str, after: str | None = None, *, most: int | None = None) -> ColumnElement[bool]:
     """A condition: the delivery is one of the campaign's few that have this time, and of a user behind `after`.
+
+    With `most`, only of the first of them by user id.
 
     They are found by their own index and looked up by the primary key: without counts of its rows, SQLite would read
     all deliveries of the campaign.
     """
     one = aliased(Delivery)
     few = select(one.user_id).where(one.campaign_id == campaign_id, getattr(one, name).is_not(None))
-    return Delivery.user_id.in_(few if after is None else few.where(one.user_id > after))
+    few = few if after is None else few.where(one.user_id > after)
+    return Delivery.user_id.in_(few if most is None else few.order_by(one.user_id).limit(most))
 
 
 def deliveries(

@@ -45,8 +45,10 @@ class BounceSchema(Schema):
     """How many came back with the same code after they were sent."""
 
     status = fields.String(metadata={"description": "The enhanced status code, such as 5.1.1; empty: none was given."})
-    about = fields.String(metadata={"description": "Whom they are about, as of a failure."})
-    permanent = fields.Boolean(metadata={"description": "False: soft bounces, given up for now."})
+    about = fields.String(
+        metadata={"description": "Whom they are about, as of a failure; empty: those beyond the first 5,000."}
+    )
+    permanent = fields.Boolean(allow_none=True, metadata={"description": "False: soft bounces, given up for now."})
     answer = fields.String(metadata={"description": "The words of one of them, with `#` for what differs."})
     count = fields.Integer()
 

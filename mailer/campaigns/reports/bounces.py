@@ -13,8 +13,10 @@ from sqlalchemy import Connection, func, select
 from mailer.campaigns.deliveries import of_which
 from mailer.delivery.same_refusals import normalised
 from mailer.storage.models import Delivery
+from transports.base import About
 
 MOST = 100  # groups of one campaign, the largest
+READ = 5000  # bounces of one campaign that are looked at, the first by user id: its page asks every two seconds
 LATELY = 24 * 60 * 60 * 1000  # ms, of which `mailer status` tells
 
 
@@ -23,11 +25,11 @@ class BounceCount:
     """How many messages of a campaign came back with the same `status` (RFC 3463; empty: none was given).
 
     `about` is whom they are about, `permanent` False means soft bounces. `answer` are the words of one of them, without
-    what differs between recipients.
+    what differs between recipients. Those that were not looked at are in one group, about nobody.
     """
 
     about: str
-    permanent: bool
+    permanent: bool | None
     status: str
     answer: str
     count: int
@@ -43,17 +45,19 @@ class ReportedCounts(NamedTuple):
 NOTHING_REPORTED = ReportedCounts()
 
 
-def bounce_counts(connection: Connection, campaign_id: str) -> list[BounceCount]:
-    """Return the counts of a campaign, the most frequent kind first."""
+def bounce_counts(connection: Connection, campaign_id: str, total: int) -> list[BounceCount]:
+    """Return the counts of a campaign of which `total` messages came back, the most frequent kind first."""
     kind = (Delivery.bounce_about, Delivery.bounce_permanent, Delivery.bounce_status)
     same, count = (func.coalesce(Delivery.bounce_status, ""), func.count())
     query = select(*kind[:2], same, func.min(Delivery.bounce_reply), count)
-    query = query.where(Delivery.campaign_id == campaign_id, of_which("bounced_at", campaign_id))
+    query = query.where(Delivery.campaign_id == campaign_id, of_which("bounced_at", campaign_id, most=READ))
     rows = connection.execute(query.group_by(*kind[:2], same).order_by(count.desc(), same, *kind[:2]).limit(MOST))
-    return [
-        BounceCount(about or "", bool(permanent), status, normalised(reply or ""), number)
+    found = [
+        BounceCount(about or About.MESSAGE, bool(permanent), status, normalised(reply or ""), number)
         for about, permanent, status, reply, number in rows
     ]
+    rest = total - sum(one.count for one in found)
+    return [*found, BounceCount("", None, "", "", rest)] if rest > 0 else found
 
 
 def reported_since(connection: Connection, since: int) -> ReportedCounts:

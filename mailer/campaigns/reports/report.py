@@ -62,7 +62,7 @@ def report(db: Database, one: Progress) -> Report:
         now = db.clock(connection)
         pace = _average(connection, one) if one.finished_at is not None else _lately(connection, one, now)
         domains, answers = domain_counts(connection, one.id), answer_counts(connection, one.id)
-        bounces = bounce_counts(connection, one.id) if one.bounced else []
+        bounces = bounce_counts(connection, one.id, one.bounced) if one.bounced else []
         without = connection.scalar(select(Campaign.left_out).where(Campaign.id == one.id))
     if one.state in STOPPED:  # it has skipped whoever was to be tried again
         domains = [replace(each, skipped=each.skipped + each.deferred, deferred=0) for each in domains]
