@@ -19,6 +19,8 @@ from mailer.api.requests.paths import KeptSlashes, PathPart
 from mailer.api.requests.request_ids import RequestIds, tell_requests
 from mailer.audience.field_values import KnownFieldValues
 from mailer.audit.retention import audit_retention
+from mailer.bounces.recording import Recorder
+from mailer.bounces.report import Record
 from mailer.callers.selection import Callers, callers_for
 from mailer.callers.tokens import Tokens
 from mailer.campaigns.planning import Planner
@@ -84,6 +86,7 @@ class Services:
     directory_reads: ConcurrencyLimit
     field_values: KnownFieldValues
     instruments: Instruments | None  # None: nobody counts
+    record: Record  # what came back
 
 
 def build(settings: Settings, *, role: str = "worker") -> Services:
@@ -119,6 +122,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
         uncertain=settings.uncertain,
         max_failure_rate=settings.max_failure_rate,
         suppress_after=settings.suppress_after,
+        bounces=settings.bounce_address is not None,
         same_refusals=settings.same_refusals,
         observer=observer,
         recorders=Recorders(records, settings.checkpoint),
@@ -160,7 +164,8 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     if listener is not None:
         listener.on_work = made.wake
     reads, known = ConcurrencyLimit(), KnownFieldValues(db)
-    return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, instruments)
+    record = Recorder(db, settings).record
+    return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, instruments, record)
 
 
 def _scheduled_tasks(db: Database, settings: Settings, lease: int) -> dict[str, PeriodicTask]:
@@ -184,7 +189,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings)
     callers = callers_for(settings, services.db, services.tokens)
     operation = _operation(services, origins)
-    add_api(app, ApiParts(**_parts(services, callers, operation)))
+    add_api(app, ApiParts(**_parts(services, callers, operation), record=services.record))
     _add_pages(app, services, callers, operation)
     if services.instruments is not None:
         from mailer.metrics.page import add_metrics  # noqa: PLC0415 - only where they are wanted

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, insert, text
 from xdist.scheduler import LoadFileScheduling
 
 from mailer.directory.documents import role_lines
+from mailer.messages.recipient import user_digest
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import User
@@ -199,6 +200,7 @@ def user_row(number: int, **changes: object) -> dict[str, object]:
         "email": f"{user_id}@example.com",
         "active": True,
     }
+    row |= {"digest": user_digest(user_id)}
     row |= {"created_at": 1_420_070_400_000 + number, "roles": role_lines(["user"]), "unsubscribed_at": None, **changes}
     emails = [{"address": row["email"], "verified": True}]
     document = {"_id": user_id, "username": user_id, "name": row["name"], "emails": emails, "type": "user"}

@@ -72,6 +72,7 @@ class Harness:
             name: getattr(self.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
         }
         self.domains = DomainSlots(dict(self.settings.domain_rates))
+        limits |= {"bounces": self.settings.bounce_address is not None}
         limits |= {"admission": Admission(self.domains, self.settings.send_window), "recorders": recorders}
         self.outbox = Outbox(db, lease=self.lease, uncertain=self.settings.uncertain, observer=observer, **limits)
         self.transport = MemoryTransport()

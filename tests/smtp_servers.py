@@ -219,11 +219,13 @@ class Recorder:
     def __init__(self) -> None:
         self.contents: list[bytes] = []
         self.recipients: list[str] = []
+        self.senders: list[str] = []
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         assert isinstance(envelope.content, bytes)
         self.contents.append(envelope.content)
         self.recipients.extend(envelope.rcpt_tos)
+        self.senders.append(str(envelope.mail_from))
         return "250 2.0.0 Ok"
 
 

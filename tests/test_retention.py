@@ -30,7 +30,7 @@ TABLES = {
 KEPT = {
     "campaigns": {"id", "caller_id", "state", "priority", "not_reached", "left_out", "signing_key"},
     "batches": {"campaign_id", "domain", "first_id", "last_id", "state", "attempting"},
-    "deliveries": {"campaign_id", "user_id", "status"},
+    "deliveries": {"campaign_id", "user_id", "status", "bounce_about", "bounce_status"},
     "same_refusals": {"campaign_id"},
     "campaign_minutes": {"campaign_id"},
     "campaign_domains": {"campaign_id", "domain"},  # which goes with its row

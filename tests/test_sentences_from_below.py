@@ -33,6 +33,7 @@ SOURCES = (
     "mailer/api/requests/earlier.py",
     "mailer/api/requests/fields.py",
     "mailer/audience",
+    "mailer/bounces/complaints.py",
     "mailer/campaigns",
     "mailer/delivery",
     "mailer/engines/celery/engine.py",

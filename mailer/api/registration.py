@@ -31,6 +31,7 @@ from mailer.api.resources import (
     users,
 )
 from mailer.audience.field_values import KnownFieldValues
+from mailer.bounces.report import Record
 from mailer.callers.client_address import TrustedProxies
 from mailer.callers.rate_limits import RateLimiter
 from mailer.callers.selection import Callers
@@ -58,6 +59,7 @@ class ApiParts:
     directory_reads: ConcurrencyLimit
     operation: Operation
     field_values: KnownFieldValues
+    record: Record
 
 
 class SynchronousFlask(Flask):

@@ -19,7 +19,8 @@ NO_ADDRESS = "No valid address."
 _AMONG = User.id.in_(bindparam("ids", expanding=True))
 _ELIGIBLE = eligible_and_refused(_AMONG)
 _LOST = select(User.id, User.active, User.unsubscribed_at).where(_AMONG)
-_SUPPRESSED = select(User.id, RefusedAddress.campaigns, RefusedAddress.block_reason).where(
+WHY_SUPPRESSED = (RefusedAddress.campaigns, RefusedAddress.block_reason, RefusedAddress.complained_at)
+_SUPPRESSED = select(User.id, *WHY_SUPPRESSED).where(
     _AMONG, RefusedAddress.address == comparable_address(), RefusedAddress.suppressed_at.is_not(None)
 )
 
@@ -64,12 +65,16 @@ def _reasons(connection: Connection, lost: Sequence[str], barred: Mapping[str, s
         if active:
             reasons[user_id] = NO_ADDRESS if unsubscribed_at is None else UNSUBSCRIBED
     reasons |= barred
-    for user_id, campaigns, blocked in connection.execute(_SUPPRESSED, {"ids": lost}):
-        reasons[user_id] = suppressed_because(campaigns, blocked)
+    for user_id, campaigns, blocked, complained in connection.execute(_SUPPRESSED, {"ids": lost}):
+        reasons[user_id] = suppressed_because(campaigns, blocked, complained)
     return reasons
 
 
-def suppressed_because(campaigns: int, blocked: str | None) -> str:
-    """Why an address is suppressed: so many campaigns had it refused, or an operator has `blocked` it for a reason."""
+def suppressed_because(campaigns: int, blocked: str | None, complained_at: int | None) -> str:
+    """Why an address is suppressed, by `WHY_SUPPRESSED`: an operator has `blocked` it for a reason, somebody there
+    complained, or so many campaigns had it refused or bounced.
+    """
     why = f"refused in {campaigns} campaigns" if blocked is None else f"blocked by an operator ({blocked})"
+    if blocked is None and complained_at is not None:
+        why = "complained, which is marking a message as spam"
     return f"The address is suppressed: {why}."

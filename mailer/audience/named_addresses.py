@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, func, or_, select
 
-from mailer.audience.eligibility import DEACTIVATED, UNSUBSCRIBED, suppressed_because
+from mailer.audience.eligibility import DEACTIVATED, UNSUBSCRIBED, WHY_SUPPRESSED, suppressed_because
 from mailer.messages.addresses import comparable
 from mailer.storage.erased.people import erased_addresses
 from mailer.storage.models import RefusedAddress, User, Wish, comparable_address
@@ -25,10 +25,11 @@ def withheld(connection: Connection, addresses: Collection[str]) -> Mapping[str,
     reasons = dict.fromkeys(_of_the_inactive(connection, wanted), DEACTIVATED)
     reasons |= dict.fromkeys(_unsubscribed(connection, wanted), UNSUBSCRIBED)
     reasons |= dict.fromkeys(erased_addresses(connection, wanted), ERASED)
-    columns = (RefusedAddress.address, RefusedAddress.campaigns, RefusedAddress.block_reason)
-    suppressed = select(*columns).where(RefusedAddress.address.in_(wanted), RefusedAddress.suppressed_at.is_not(None))
-    for address, campaigns, blocked in connection.execute(suppressed):
-        reasons[address] = suppressed_because(campaigns, blocked)
+    suppressed = select(RefusedAddress.address, *WHY_SUPPRESSED).where(
+        RefusedAddress.address.in_(wanted), RefusedAddress.suppressed_at.is_not(None)
+    )
+    for address, campaigns, blocked, complained in connection.execute(suppressed):
+        reasons[address] = suppressed_because(campaigns, blocked, complained)
     return {wanted[one]: reason for one, reason in reasons.items()}
 
 

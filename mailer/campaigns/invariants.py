@@ -104,6 +104,15 @@ def _delivery_checks() -> dict[str, Query]:
         "a deferred delivery is never to be tried again": _deliveries(
             and_(Delivery.status == DeliveryStatus.DEFERRED, ~due)
         ),
+        "a bounce has no time, or does not say whom it is about": _deliveries(
+            Delivery.bounced_at.is_(None) != Delivery.bounce_about.is_(None)
+        ),
+        "a bounce or a complaint is on record of a dry run": _deliveries(
+            and_(
+                or_(Delivery.bounced_at.is_not(None), Delivery.complained_at.is_not(None)),
+                exists().where(Campaign.id == Delivery.campaign_id, Campaign.dry_run),
+            )
+        ),
         "a recipient may have had more copies than are allowed": _deliveries(
             Delivery.uncertain_attempts > MAX_UNCERTAIN_ATTEMPTS
         ),

@@ -121,6 +121,8 @@ def _strip_range(db: Database, campaign_id: str, first_id: str, last_id: str) ->
     with db.write(durable=False) as connection:  # the last step of the campaign is durable, and with it all before it
         if not _lock_ended(connection, campaign_id):
             return None
+        quoted = update(Delivery).where(theirs, Delivery.bounce_reply.is_not(None))
+        connection.execute(quoted.values(bounce_reply=""))
         return connection.execute(update(Delivery).where(theirs).values(address=None, reply="")).rowcount
 
 
@@ -146,4 +148,4 @@ def _lock_ended(connection: Connection, campaign_id: str) -> bool:
 
 
 def _has_text() -> ColumnElement[bool]:
-    return or_(Delivery.address.is_not(None), Delivery.reply != "")
+    return or_(Delivery.address.is_not(None), Delivery.reply != "", Delivery.bounce_reply != "")

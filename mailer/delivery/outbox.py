@@ -43,7 +43,7 @@ class Outbox:
     """Batches and deliveries in the database. `lease` is in ms; `observer` is told which outcomes were recorded.
 
     `recorders` write the flight records. `batch_ended` is called in the transaction that gives a batch back, at a time
-    in ms since 1970. `cap` is `MAILER_MAX_PER_PERSON`. The other arguments are the settings of that name.
+    in ms since 1970. `cap` is `MAILER_MAX_PER_PERSON`, `bounces` whether they are read. The others are settings.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Outbox:
         uncertain: str = "retry",
         max_failure_rate: float = 1.0,
         suppress_after: int = 0,
+        bounces: bool = False,
         same_refusals: int = 0,
         admission: Admission | None = None,
         recorders: Recorders | None = None,
@@ -62,10 +63,9 @@ class Outbox:
         batch_ended: Callable[[Connection, int], None] = lambda *_: None,
         cap: FrequencyCap | None = None,
     ) -> None:
-        self._db, self._batch_ended, self._cap = db, batch_ended, cap
-        self._recording = partial(recording, db, observer)
-        self._interception, mine = interception, not interception.redirect_to
-        self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=mine)
+        self._db, self._batch_ended, self._cap, self._interception = db, batch_ended, cap, interception
+        self._recording, mine = partial(recording, db, observer), not interception.redirect_to
+        self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=mine, bounces=bounces)
         self._uncertain, self._same_refusals, self.lease = uncertain, same_refusals, lease
         self._admission, self._recorders = admission or Admission(), recorders or Recorders()
 

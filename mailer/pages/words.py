@@ -34,6 +34,7 @@ WORDS = {
     "worker-lost": lazy_gettext("worker lost, its batch taken over"),
     "breaker-opened": lazy_gettext("transport does not work"),
     "breaker-closed": lazy_gettext("transport works again"),
+    "complained": lazy_gettext("complaints"),
     "released": lazy_gettext("released"),
     "restored": lazy_gettext("restored from a backup"),
     "transport": lazy_gettext("transport does not work"),

@@ -33,6 +33,7 @@ class Means(StrEnum):
 
     LINK = "link"  # the person, on the page behind the link in a message
     ONE_CLICK = "one-click"  # the person, in their mail program (RFC 8058)
+    MAIL = "mail"  # the person, by mail to the address in List-Unsubscribe (RFC 2369)
     LIST = "list"  # a list of the unsubscribed named them
     API = "api"  # a caller of the API
     OPERATOR = "operator"  # somebody at the command line
@@ -42,7 +43,7 @@ class Means(StrEnum):
     UNKNOWN = "unknown"  # before there was a history
 
 
-BY_THEMSELVES = (Means.LINK, Means.ONE_CLICK, Means.COMPLAINT)
+BY_THEMSELVES = (Means.LINK, Means.ONE_CLICK, Means.MAIL, Means.COMPLAINT)
 _MEANS = {Via.API: Means.API, Via.PAGE: Means.PAGE, Via.LINK: Means.LINK}
 
 

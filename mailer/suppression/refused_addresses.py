@@ -2,7 +2,7 @@
 
 An address counts one for each campaign in which the other side refused it for good, however often that campaign tried.
 Only answers about the address itself count, none about a mailbox, a message or the sender. Once the address has taken a
-message, counting begins anew. Dry runs are not counted.
+message, counting begins anew, unless bounces are read, which may come later. Dry runs are not counted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Insert, Integer, b
 from mailer.messages.addresses import comparable
 from mailer.storage.dialects import NewRow, Upsert
 from mailer.storage.models import RefusedAddress
+from mailer.suppression import bounces_in_a_row
 
 
 class AddressOutcome(NamedTuple):
@@ -33,17 +34,29 @@ _ENHANCED = re.compile(r"(?<![\d.])5\.\d{1,3}\.\d{1,3}(?![\d.])")
 _CODE = re.compile(r"(?<![\d.])5\d\d(?![\d.])")
 
 
-def count(connection: Connection, campaign_id: str, outcomes: Sequence[AddressOutcome], now: int, limit: int) -> None:
+def count(
+    connection: Connection,
+    campaign_id: str,
+    outcomes: Sequence[AddressOutcome],
+    now: int,
+    limit: int,
+    *,
+    bounces: bool = False,
+) -> None:
     """Record which addresses refused a message of the campaign, and which took one after all, at `now` (ms).
 
     To be called in the transaction that records these outcomes, and not for a dry run. An address refused in `limit`
-    campaigns is suppressed; 0: refusals are not counted.
+    campaigns is suppressed; 0: refusals are not counted. Where `bounces` are read, or one was counted for the address,
+    taking a message alone does not end its count (see `bounces_in_a_row`).
     """
     taken, refused = _last_outcomes(outcomes)
     if taken:
         theirs = (RefusedAddress.address.in_(sorted(taken)), RefusedAddress.suppressed_at.is_(None))
-        connection.execute(delete(RefusedAddress).where(*theirs))
+        if not bounces:
+            connection.execute(delete(RefusedAddress).where(*theirs, RefusedAddress.bounced_at.is_(None)))
+        bounces_in_a_row.took(connection, campaign_id, taken, now)
     if refused and limit:
+        bounces_in_a_row.settle(connection, refused, now)
         same = {"campaign_id": campaign_id, "now": now, "limit": limit}
         rows = [{"address": one, "reply": said, "rule": rule_of(said), **same} for one, said in sorted(refused.items())]
         _COUNT.run(connection, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
@@ -10,7 +11,7 @@ from mailer.audit.log import Act, Note, record, record_addresses
 from mailer.messages.addresses import comparable
 from mailer.storage.database import Database
 from mailer.storage.erased.people import erased_users
-from mailer.storage.journal.writer import Wished
+from mailer.storage.journal.writer import Journal, Wished
 from mailer.storage.models import User, Wish, WishOf, comparable_address
 from mailer.suppression import history, wishes
 from mailer.suppression.history import Cause, Event
@@ -30,23 +31,46 @@ def unsubscribe_matching(db: Database, user_id: str, created_at_ms: int) -> bool
     return _unsubscribe(db, user_id, and_(User.id == user_id, User.created_at == created_at_ms))
 
 
+class Marked(NamedTuple):
+    """Whether there is, or was, such a user, and whether they are unsubscribed only now."""
+
+    found: bool
+    newly: bool
+
+
 def _unsubscribe(
     db: Database, user_id: str, which: ColumnElement[bool], note: str = "", by: Cause | None = None
 ) -> bool:
     with db.write() as connection:
-        now = db.clock(connection)
-        marking = update(User).where(which, User.unsubscribed_at.is_(None)).values(unsubscribed_at=now)
-        newly = connection.execute(marking.returning(User.id, User.email)).all()
-        if newly:
-            cause = _of_recipient(connection, by or history.acted(), user_id)
-            history.add(connection, now, Event.UNSUBSCRIBED, cause, [(one.id, one.email) for one in newly])
-        found = bool(newly) or connection.scalar(select(User.id).where(which)) is not None
-        if found:
-            wishes.keep_inactive(connection, now, user_id)
-            record(connection, now, Act.UNSUBSCRIBE, user_id, Note(user_id, note))
-            if db.journal is not None:
-                db.journal.wish(Wished.UNSUBSCRIBE, now, user_id)
-        return found or bool(erased_users(connection, [user_id]))
+        return mark(
+            connection, db.journal, db.clock(connection), user_id, by or history.acted(), which=which, note=note
+        ).found
+
+
+def mark(
+    connection: Connection,
+    journal: Journal | None,
+    now: int,
+    user_id: str,
+    by: Cause,
+    *,
+    which: ColumnElement[bool] | None = None,
+    note: str = "",
+) -> Marked:
+    """Unsubscribe a user at `now` (ms since 1970) within the transaction of `connection`, as `unsubscribe` does."""
+    which = User.id == user_id if which is None else which
+    marking = update(User).where(which, User.unsubscribed_at.is_(None)).values(unsubscribed_at=now)
+    newly = connection.execute(marking.returning(User.id, User.email)).all()
+    if newly:
+        cause = _of_recipient(connection, by, user_id)
+        history.add(connection, now, Event.UNSUBSCRIBED, cause, [(one.id, one.email) for one in newly])
+    found = bool(newly) or connection.scalar(select(User.id).where(which)) is not None
+    if found:
+        wishes.keep_inactive(connection, now, user_id)
+        record(connection, now, Act.UNSUBSCRIBE, user_id, Note(user_id, note))
+        if journal is not None:
+            journal.wish(Wished.UNSUBSCRIBE, now, user_id)
+    return Marked(found or bool(erased_users(connection, [user_id])), bool(newly))
 
 
 def _of_recipient(connection: Connection, cause: Cause, user_id: str) -> Cause:

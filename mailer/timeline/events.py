@@ -37,6 +37,7 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     COMPLETED = "completed"
+    COMPLAINED = "complained"  # too many recipients did, and there was nothing left to pause
     BREAKER_OPENED = "breaker-opened"
     BREAKER_CLOSED = "breaker-closed"
     HELD = "held"

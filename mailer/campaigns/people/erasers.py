@@ -79,6 +79,8 @@ def _outcomes(connection: Connection, leaving: Leaving) -> None:
         some = campaign_ids[begin : begin + AT_ONCE]
         theirs = (Delivery.campaign_id.in_(some), Delivery.user_id == leaving.user_id)
         connection.execute(update(Delivery).where(*theirs).values(address=None, reply=ERASED))
+        back = Delivery.bounce_reply.is_not(None)
+        connection.execute(update(Delivery).where(*theirs, back).values(bounce_reply=ERASED))
 
 
 _KEEP_SHARED = Upsert(Wish, lambda new: new.on_conflict_do_nothing())

@@ -24,6 +24,7 @@ class Records:
     """Writes it. `lease` is in ms; the next two are the settings of that name.
 
     `about_addresses`: what is answered is about the recipients' addresses, and not about one that stands for all.
+    `bounces`: they are read, so that a message that was taken may still come back.
     """
 
     lease: int
@@ -31,6 +32,7 @@ class Records:
     suppress_after: int
     domains: DomainTallies = field(default_factory=DomainTallies)
     about_addresses: bool = True
+    bounces: bool = False
 
     def write(
         self,
@@ -54,7 +56,8 @@ class Records:
         written = ledger.record(connection, claim, results, intent, now=now, **kept)
         if self.about_addresses and not claim.dry_run:
             said = address_outcomes(written)
-            refused_addresses.count(connection, claim.campaign_id, said, now, self.suppress_after)
+            limit, bounces = self.suppress_after, self.bounces
+            refused_addresses.count(connection, claim.campaign_id, said, now, limit, bounces=bounces)
         if DeliveryStatus.FAILED in counts:
             pause_if_failing(connection, claim.campaign_id, self.max_failure_rate, now)
 

@@ -48,6 +48,7 @@ EXPLANATIONS = (
     N_("They had unsubscribed: %(time)s, by %(means)s."),
     N_("link"),
     N_("one-click"),
+    N_("mail"),
     N_("list"),
     N_("api"),
     N_("operator"),

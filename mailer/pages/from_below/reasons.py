@@ -30,6 +30,7 @@ REASONS = (
     N_("(no words)"),
     N_("(it has no words)"),
     N_("%(failed)s of %(all)s recipients failed, more than %(setting)s allows"),
+    N_("%(count)s of %(all)s recipients marked the message as spam, more than one in %(limit)s"),
     N_("an unexpected error, whose traceback is in the log: %(name)s: %(words)s"),
     N_("an unexpected error, whose traceback is in the log"),
     N_(

@@ -12,6 +12,7 @@ REPLIES = (
     N_("Somebody at the address has unsubscribed."),
     N_("The address is suppressed: %(why)s."),
     N_("refused in %(count)s campaigns"),
+    N_("complained, which is marking a message as spam"),
     N_("blocked by an operator (%(quoted)s)"),
     N_("blocked before the backup was restored, as the journal says"),
     N_("blocked by an operator ((no reason given))"),

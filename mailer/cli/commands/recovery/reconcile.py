@@ -80,5 +80,6 @@ def _reconciliation(db: Database, settings: Settings) -> Reconciliation:
     domains = DomainSlots(dict(settings.domain_rates))
     merge = settings.merge_addresses
     planner = Planner(db, settings.batch_size, lease, merge=merge, limit=limit, domains=domains)
-    records = Records(lease, settings.max_failure_rate, settings.suppress_after)
+    bounces = settings.bounce_address is not None
+    records = Records(lease, settings.max_failure_rate, settings.suppress_after, bounces=bounces)
     return Reconciliation(db, planner.plan_next, records, settings.uncertain)

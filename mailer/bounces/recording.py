@@ -1,0 +1,144 @@
+"""Record what came back: on the delivery, against the address, and in the history of the person who wished it.
+
+A report that is about no message of ours changes nothing, and neither does one that is known already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from mailer.audit.actor import Actor, Via, acting
+from mailer.bounces.complaints import pause_if_many, suppress
+from mailer.bounces.matching import Sent, find, users_of
+from mailer.bounces.report import Kind, Recorded, Report
+from mailer.messages.addresses import comparable
+from mailer.messages.return_addresses import Named, Tokens, Use
+from mailer.settings import Settings
+from mailer.storage.database import Database
+from mailer.storage.dialects import in_turn
+from mailer.storage.journal.writer import Wished
+from mailer.storage.models import Campaign, Delivery, User
+from mailer.suppression import bounces_in_a_row, history, wishes
+from mailer.suppression.bounces_in_a_row import Bounce
+from mailer.suppression.history import Cause, Means
+from mailer.suppression.unsubscribes import mark
+from transports.base import About
+
+LONGEST_REPLY = 1000  # characters
+RECIPIENT = Actor("recipient", Via.LINK, "")
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")  # RFC 3463 section 2
+UNKNOWN, REPEATED = "unknown", "repeated"
+
+
+class Recorder:
+    """Records reports, with the keys and the limit of the settings."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._tokens = Tokens(settings.secret_key)
+        self._limit = settings.suppress_after
+
+    def record(self, reports: Sequence[Report]) -> Recorded:
+        """Record those that are true, in one transaction, and count what became of each (`report.Record`).
+
+        Raises `DatabaseUnavailable` where the journal cannot be written; then none of them is recorded.
+        """
+        if not reports:
+            return Recorded()
+        with acting(RECIPIENT), self._db.write() as connection:
+            in_turn(connection, "reports")
+            wishes.lock(connection)
+            now = self._db.clock(connection)
+            found = [self._find(connection, report) for report in reports]
+            annoyed = sorted({one.campaign_id for one, report in _complaints(found, reports)})
+            for campaign_id in annoyed:  # locked before their deliveries, as everybody does
+                mine = select(Campaign.id).where(Campaign.id == campaign_id)
+                connection.execute(mine.with_for_update(key_share=True))
+            counts = Counter(self._record(connection, report, now) for report in reports)
+            for campaign_id in annoyed:
+                pause_if_many(connection, campaign_id, now)
+        return Recorded(**counts)
+
+    def _find(self, connection: Connection, report: Report) -> Sent | None:
+        return None if report.kind is Kind.UNSUBSCRIBED else find(connection, self._tokens, report)
+
+    def _record(self, connection: Connection, report: Report, now: int) -> str:
+        """Record one report, and return the name of the count in `Recorded` that it belongs to."""
+        if report.kind is Kind.UNSUBSCRIBED:
+            return self._unsubscribed(connection, report, now)
+        sent = find(connection, self._tokens, report)  # once more: reports of the same call may be about the same
+        if sent is None:
+            return UNKNOWN
+        if report.kind is Kind.BOUNCED:
+            return self._bounced(connection, report, sent, now)
+        return self._complained(connection, report, sent, now) if report.kind is Kind.COMPLAINED else report.kind.value
+
+    def _bounced(self, connection: Connection, report: Report, sent: Sent, now: int) -> str:
+        """A bounce, once for each delivery; one that is permanent comes after a soft one all the same."""
+        if sent.bounced_at is not None and (sent.bounce_permanent or not report.permanent):
+            return REPEATED
+        reply = _one_line(report.reply) if sent.address is not None else ""
+        status = report.status if _STATUS.fullmatch(report.status) else ""
+        values: dict[str, Any] = {"bounce_status": status, "bounce_reply": reply}
+        values |= {"bounce_about": report.about.value, "bounce_permanent": report.permanent}
+        _write(connection, sent, bounced_at=_when(report, sent, now), **values)
+        if sent.address is not None:
+            if report.permanent and report.about is About.ADDRESS:
+                one = Bounce(sent.campaign_id, sent.user_id, sent.address, reply, status or "as the bounce says")
+                bounces_in_a_row.count(connection, one, now, self._limit)
+            else:
+                bounces_in_a_row.uncounted(connection, sent.campaign_id, sent.address)
+        return report.kind.value
+
+    def _complained(self, connection: Connection, report: Report, sent: Sent, now: int) -> str:
+        """A complaint is a wish of the person, and suppresses the address at once."""
+        if sent.complained_at is not None:
+            return REPEATED
+        _write(connection, sent, complained_at=_when(report, sent, now))
+        address = sent.address or connection.scalar(select(User.email).where(User.id == sent.user_id))
+        if address is not None:
+            suppress(connection, address, now)
+            if self._db.journal is not None:
+                self._db.journal.wish(Wished.BLOCK, now, None, [comparable(address)])
+        mark(connection, self._db.journal, now, sent.user_id, Cause(Means.COMPLAINT, campaign_id=sent.campaign_id))
+        return report.kind.value
+
+    def _unsubscribed(self, connection: Connection, report: Report, now: int) -> str:
+        """A wish by mail, to an address whose token is of that kind."""
+        named = self._tokens.read(report.sent_to)
+        user_id = self._whose(connection, named) if named is not None and named.use is Use.UNSUBSCRIBE else None
+        if named is None or user_id is None:
+            return UNKNOWN
+        by = Cause(Means.MAIL, campaign_id=named.campaign_id)
+        return report.kind.value if mark(connection, self._db.journal, now, user_id, by).newly else REPEATED
+
+    def _whose(self, connection: Connection, named: Named) -> str | None:
+        """The user whom a token names; of several with one digest, who got the message."""
+        users = users_of(connection, named)
+        theirs = [one for one in users if len(users) == 1 or history.is_recipient(connection, named.campaign_id, one)]
+        return theirs[0] if len(theirs) == 1 else None
+
+
+def _complaints(found: Sequence[Sent | None], reports: Sequence[Report]) -> list[tuple[Sent, Report]]:
+    pairs = zip(found, reports, strict=True)
+    return [(one, report) for one, report in pairs if one is not None and report.kind is Kind.COMPLAINED]
+
+
+def _write(connection: Connection, sent: Sent, **values: Any) -> None:
+    mine = (Delivery.campaign_id == sent.campaign_id, Delivery.user_id == sent.user_id)
+    connection.execute(update(Delivery).where(*mine).values(**values))
+
+
+def _when(report: Report, sent: Sent, now: int) -> int:
+    """When it happened, if that can be true: after the message was sent, and not in the future."""
+    return report.at if report.at is not None and sent.first_at <= report.at <= now else now
+
+
+def _one_line(text: str) -> str:
+    """The text in one line that a database can hold."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:LONGEST_REPLY]
