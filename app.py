@@ -164,7 +164,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     if listener is not None:
         listener.on_work = made.wake
     reads, known = ConcurrencyLimit(), KnownFieldValues(db)
-    record = Recorder(db, settings).record
+    record = Recorder(db, settings, observer).record
     return Services(settings, db, Tokens(db), transport, links, keys, made, tasks, reads, known, instruments, record)
 
 

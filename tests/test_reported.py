@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.event import listen
 
 from app import create_app
+from mailer.bounces.recording import Recorder
+from mailer.bounces.report import Kind, Report
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import export
 from mailer.campaigns.deliveries import Wanted, deliveries
@@ -34,12 +37,14 @@ from mailer.files.exports import write_csv, write_ndjson
 from mailer.metrics.database_gauges import DatabaseGauges
 from mailer.metrics.instruments import Instruments
 from mailer.settings import Settings
+from mailer.settings.return_address import ReturnAddress
 from mailer.storage.database import Database
 from mailer.storage.models import Delivery, RefusedAddress
 from mailer.suppression.suppressed_addresses import suppressed_addresses
 from tests.came_back import LATER, bounced, complained
 from tests.harness import START, Harness
 from tests.test_signed_in_pages import sign_in
+from transports.base import About
 
 KEY = "k" * 40
 ADA, ADDRESS = "user00001", "user00001@example.com"
@@ -403,6 +408,53 @@ def test_reports_are_counted(sqlite_db: Database) -> None:
     assert [value("mailer_bounce_reports_total", {"result": one}) for one in ("bounced", "repeated", "unknown")] == [
         *(3, 0, 1),
     ]
+
+
+def test_what_was_reported_lately_is_a_gauge(small: Harness) -> None:
+    small.now = LATER + LATELY
+    value = Instruments(DatabaseGauges(small.db)).registry.get_sample_value
+    assert value("mailer_reported_lately", {"what": "bounced"}) == 3
+    assert value("mailer_reported_lately", {"what": "complained"}) == 1
+
+
+# from the envelope's sender, by the recorder, to all that shows it
+
+
+def test_what_the_recorder_records_is_shown(db: Database, add_users: Callable[..., list[str]]) -> None:
+    add_users(db, 6)
+    made = Harness(db, bounce_address=ReturnAddress.parse("bounce+{token}@bounces.example.com"))
+    made.accept()
+    made.run()
+    made.now = LATER
+    back = {message.recipient: message.sender for message in made.store.messages}
+    observer = Instruments(DatabaseGauges(db))
+    bounce = Report(
+        kind=Kind.BOUNCED, about=About.ADDRESS, status="5.1.1", reply="no such user", sent_to=(back[ADDRESS],)
+    )
+    complaint = Report(kind=Kind.COMPLAINED, sent_to=(back["user00004@example.com"],))
+    Recorder(db, made.settings, observer).record([bounce, bounce, complaint, replace(bounce, sent_to=("x@y.z",))])
+
+    assert (made.progress().bounced, made.progress().complained, made.progress().sent) == (1, 1, 6)
+    assert reason_of(made, ADA) == (
+        Code.BOUNCED,
+        f"It was sent, and bounced {AT}, for good, because of the address (5.1.1): no such user",
+    )
+    assert reason_of(made, "user00004")[0] is Code.COMPLAINED
+    (group,) = report(db, made.progress()).bounces
+    assert (group.status, group.about, group.permanent, group.count) == ("5.1.1", "address", True, 1)
+    (one,) = suppressed_addresses(db)
+    assert (one.address, one.complained_at) == ("user00004@example.com", LATER)
+    value = observer.registry.get_sample_value
+    assert value("mailer_bounces_total", {"about": "address", "permanent": "true"}) == 1
+    assert value("mailer_complaints_total") == 1
+    results = ("bounced", "complained", "repeated", "unknown")
+    assert [value("mailer_bounce_reports_total", {"result": one}) for one in results] == [1, 1, 1, 1]
+    made.now += 1
+    made.accept()
+    made.run()
+    (person,) = explain(db, "user00004", campaign_id=made.campaign_id).users
+    assert person.answers[0].reason.code is Code.UNSUBSCRIBED  # a complaint is a wish as well
+    assert "by complaint, in a message of the campaign" in person.answers[0].reason.text
 
 
 def test_columns_are_as_the_helper_fills_them(harness: Harness) -> None:
