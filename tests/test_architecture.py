@@ -11,6 +11,7 @@ READ_THE_ENVIRONMENT = {"mailer/settings/settings.py"}
 SHORT = {  # a role of its own that takes no more: beside another role it would be hard to find
     "mailer/audit/retention.py",
     "mailer/api/mailpit/routes.py",
+    "mailer/api/requests/outcomes.py",
     "mailer/api/requests/uploads.py",
     "mailer/campaigns/recovery/restored.py",
     "mailer/campaigns/reports/attention.py",
