@@ -250,6 +250,13 @@ def test_complaint_is_told_as_the_reason_why_somebody_gets_nothing(harness: Harn
     )
 
 
+def test_complaint_of_an_address_that_nobody_has_is_told(small: Harness) -> None:
+    suppress(small.db, address="left@example.com", complained_at=LATER)
+    assert re.search(r"marked as spam: 2023-11-14", run("explain", "Left@example.com", database=small.db))
+    told = json.loads(run("explain", "Left@example.com", "--json", database=small.db))["address"]
+    assert (told["complainedAt"], told["suppressedSince"]) == (WITH_MS, "2023-11-14T22:13:20.000Z")
+
+
 def test_bounces_are_told_as_the_reason_why_somebody_gets_nothing(harness: Harness) -> None:
     suppress(harness.db, bounced_at=START, campaigns=3, reply="550 5.1.1 no")
     harness.now += 1

@@ -81,11 +81,15 @@ class ExplainedUser:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedAddress:
-    """What is known of an address that no user has: events of the history, and whether it is suppressed or erased."""
+    """What is known of an address that no user has: events of the history, and whether it is suppressed or erased.
+
+    `complained_at` is when somebody there marked a message as spam (ms since 1970); None: nobody did.
+    """
 
     events: Sequence[PastEvent]
     suppressed_at: int | None  # ms since 1970
     erased: bool
+    complained_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +179,11 @@ def _person(connection: Connection, user_id: str) -> Person | None:
 
 def _address(connection: Connection, asked: str) -> ExplainedAddress:
     address = comparable(envelope_address(asked) or asked)
-    suppressed = select(RefusedAddress.suppressed_at).where(RefusedAddress.address == address)
+    times = select(RefusedAddress.suppressed_at, RefusedAddress.complained_at)
+    row = connection.execute(times.where(RefusedAddress.address == address)).one_or_none()
+    suppressed_at, complained_at = row or (None, None)
     erased = bool(erased_addresses(connection, [address]))
-    return ExplainedAddress(events_of(connection, None, address), connection.scalar(suppressed), erased)
+    return ExplainedAddress(events_of(connection, None, address), suppressed_at, erased, complained_at)
 
 
 def _outcomes(

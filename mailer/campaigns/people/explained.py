@@ -66,5 +66,6 @@ def _address(one: ExplainedAddress) -> dict[str, Any]:
     return {
         "history": [event_as_json(event) for event in one.events],
         "suppressedSince": None if one.suppressed_at is None else to_iso(one.suppressed_at),
+        "complainedAt": None if one.complained_at is None else to_iso(one.complained_at),
         "erased": one.erased,
     }
