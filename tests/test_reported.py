@@ -36,12 +36,14 @@ from mailer.cli import main
 from mailer.files.exports import write_csv, write_ndjson
 from mailer.metrics.database_gauges import DatabaseGauges
 from mailer.metrics.instruments import Instruments
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.settings.return_address import ReturnAddress
 from mailer.storage.database import Database
-from mailer.storage.models import Delivery, RefusedAddress
+from mailer.storage.models import Delivery, RefusedAddress, User
 from mailer.suppression.suppressed_addresses import suppressed_addresses
 from tests.came_back import LATER, bounced, complained
+from tests.conftest import user_row
 from tests.harness import START, Harness
 from tests.test_signed_in_pages import sign_in
 from transports.base import About
@@ -57,6 +59,16 @@ def harness(db: Database, add_users: Callable[..., list[str]]) -> Harness:
     """A campaign that six people got: of three it came back, and one marked it as spam."""
     add_users(db, 6)
     return sent(db)
+
+
+@pytest.fixture(scope="module")
+def kept(module_database_url: str) -> Iterator[Harness]:
+    """The same for all tests that only read it."""
+    db = database_at(module_database_url)
+    with db.write() as connection:
+        connection.execute(insert(User), [user_row(number) for number in range(6)])
+    yield sent(db)
+    db.close()
 
 
 @pytest.fixture
@@ -108,8 +120,8 @@ def test_what_came_back_is_read_by_its_own_index(sqlite_db: Database, add_users:
     assert not [step for step in steps if "INDEX ix_deliveries_" not in step and "user_id=?" not in step]
 
 
-def test_outcome_has_what_was_reported(harness: Harness) -> None:
-    first, one, *_, soft, annoyed, _ = deliveries(harness.db, harness.campaign_id, after=None, count=10)
+def test_outcome_has_what_was_reported(kept: Harness) -> None:
+    first, one, *_, soft, annoyed, _ = deliveries(kept.db, kept.campaign_id, after=None, count=10)
     assert (first.bounced_at, first.bounce_about, first.bounce_permanent, first.complained_at) == (None,) * 4
     said = (one.bounced_at, one.bounce_about, one.bounce_permanent, one.bounce_status, one.bounce_reply)
     assert said == (LATER, "address", True, "5.1.1", "550 5.1.1 <user00001@example.com>: no such user")
@@ -131,18 +143,18 @@ def test_outcome_has_what_was_reported(harness: Harness) -> None:
     ],
     ids=["bounced", "others", "complained", "neither", "a user", "an address", "both", "no failure"],
 )
-def test_outcomes_can_be_asked_for_by_what_was_reported(harness: Harness, wanted: Wanted, whom: list[int]) -> None:
-    found = [one.user_id for one in export.records(harness.db, harness.campaign_id, wanted)]
+def test_outcomes_can_be_asked_for_by_what_was_reported(kept: Harness, wanted: Wanted, whom: list[int]) -> None:
+    found = [one.user_id for one in export.records(kept.db, kept.campaign_id, wanted)]
     assert found == [f"user{number:05d}" for number in whom]
 
 
-def test_pages_of_bounces_go_on_after_the_last_one(harness: Harness) -> None:
-    page = deliveries(harness.db, harness.campaign_id, Wanted(bounced=True), after=ADA, count=1)
+def test_pages_of_bounces_go_on_after_the_last_one(kept: Harness) -> None:
+    page = deliveries(kept.db, kept.campaign_id, Wanted(bounced=True), after=ADA, count=1)
     assert [one.user_id for one in page] == ["user00002"]
 
 
-def test_files_have_what_was_reported(harness: Harness) -> None:
-    rows = [*map(export.cells, export.records(harness.db, harness.campaign_id, Wanted(bounced=True)))]
+def test_files_have_what_was_reported(kept: Harness) -> None:
+    rows = [*map(export.cells, export.records(kept.db, kept.campaign_id, Wanted(bounced=True)))]
     one, _, soft = csv.DictReader(io.StringIO("".join(write_csv(export.COLUMNS, rows)), newline=""))
     assert (one["bouncedAt"], one["bouncePermanent"], one["bounceStatus"], one["status"]) == (
         *(WITH_MS, "true", "5.1.1", "sent"),
@@ -152,19 +164,16 @@ def test_files_have_what_was_reported(harness: Harness) -> None:
     assert (line["bouncePermanent"], line["bounceAbout"], line["complainedAt"]) == (True, "address", None)
 
 
-def test_report_groups_bounces_by_their_code(harness: Harness) -> None:
-    assert report(harness.db, harness.progress()).bounces == [
-        BounceCount("address", True, "5.1.1", "550 5.1.1 #: no such user", 2),
-        BounceCount("mailbox", False, "", "over quota", 1),
-    ] or report(harness.db, harness.progress()).bounces == [
+def test_report_groups_bounces_by_their_code(kept: Harness) -> None:
+    assert report(kept.db, kept.progress()).bounces == [
         BounceCount("address", True, "5.1.1", "550 5.1.1 # no such user", 2),
         BounceCount("mailbox", False, "", "over quota", 1),
     ]
 
 
-def test_of_very_many_bounces_some_are_looked_at(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_bounces_some_are_looked_at(kept: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounces, "READ", 1)
-    first, rest = report(harness.db, harness.progress()).bounces
+    first, rest = report(kept.db, kept.progress()).bounces
     assert (first.status, first.count) == ("5.1.1", 1)
     assert rest == BounceCount("", None, "", "", 2)
 
@@ -206,10 +215,8 @@ def reason_of(harness: Harness, whom: str) -> tuple[Code, str]:
     ],
     ids=["for good", "for now", "spam", "sent"],
 )
-def test_person_is_told_that_it_was_sent_and_what_came_then(
-    harness: Harness, user: str, code: Code, words: str
-) -> None:
-    assert reason_of(harness, user) == (code, words)
+def test_person_is_told_that_it_was_sent_and_what_came_then(kept: Harness, user: str, code: Code, words: str) -> None:
+    assert reason_of(kept, user) == (code, words)
 
 
 def test_bounce_without_words_is_told_in_ours(harness: Harness) -> None:
@@ -217,15 +224,15 @@ def test_bounce_without_words_is_told_in_ours(harness: Harness) -> None:
     assert reason_of(harness, ADA)[1] == f"It was sent, and bounced {AT}, for good, because of the address."
 
 
-def test_persons_export_has_what_was_reported(harness: Harness) -> None:
-    (one,) = export_person(harness.db, ADA)["campaigns"]
+def test_persons_export_has_what_was_reported(kept: Harness) -> None:
+    (one,) = export_person(kept.db, ADA)["campaigns"]
     assert (one["bouncedAt"], one["bounceAbout"], one["bouncePermanent"], one["bounceStatus"]) == (
         *(WITH_MS, "address", True, "5.1.1"),
     )
     assert (one["status"], one["complainedAt"], "no such user" in one["bounceReply"]) == ("sent", None, True)
-    (other,) = export_person(harness.db, "user00004")["campaigns"]
+    (other,) = export_person(kept.db, "user00004")["campaigns"]
     assert (other["bouncedAt"], other["bouncePermanent"], other["complainedAt"]) == (None, None, WITH_MS)
-    with harness.db.read() as connection:
+    with kept.db.read() as connection:
         (soft,) = outcomes_of(connection, "user00003")
     assert soft.reported.as_json()["bouncePermanent"] is False
 
@@ -370,7 +377,7 @@ def test_pages_tell_what_was_reported(client: FlaskClient, small: Harness) -> No
     page = words(client, f"campaigns/{small.campaign_id}")
     assert "bounced 3 marked as spam 1" in page
     assert "Why it bounced for 3" in page
-    assert re.search(r"2 the address for good 550 5\.1\.1 #:? ?no such user 1 the mailbox for now over quota", page)
+    assert re.search(r"2 the address for good 550 5\.1\.1 # no such user 1 the mailbox for now over quota", page)
     listed = words(client, f"campaigns/{small.campaign_id}/outcomes?reported=bounced")
     assert [name in listed for name in (ADA, "user00003", "user00004")] == [True, True, False]
     assert "for good the address 5.1.1 550 5.1.1" in listed
@@ -464,7 +471,7 @@ def test_what_the_recorder_records_is_shown(db: Database, add_users: Callable[..
     assert "by complaint, in a message of the campaign" in person.answers[0].reason.text
 
 
-def test_columns_are_as_the_helper_fills_them(harness: Harness) -> None:
-    with harness.db.read() as connection:
+def test_columns_are_as_the_helper_fills_them(kept: Harness) -> None:
+    with kept.db.read() as connection:
         rows = connection.execute(select(Delivery.bounce_permanent).order_by(Delivery.user_id)).scalars().all()
     assert rows == [None, True, True, False, None, None]
