@@ -19,6 +19,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.event import listen
 
 from app import create_app
+from mailer.audit.actor import Actor, Via, acting
 from mailer.bounces.recording import Recorder
 from mailer.bounces.report import Kind, Report
 from mailer.callers.tokens import PERMISSIONS, Tokens
@@ -41,7 +42,9 @@ from mailer.settings import Settings
 from mailer.settings.return_address import ReturnAddress
 from mailer.storage.database import Database
 from mailer.storage.models import Delivery, RefusedAddress, User
+from mailer.suppression.history import Cause, Means
 from mailer.suppression.suppressed_addresses import suppressed_addresses
+from mailer.suppression.unsubscribes import unsubscribe
 from tests.came_back import LATER, bounced, complained
 from tests.conftest import user_row
 from tests.harness import START, Harness
@@ -389,6 +392,20 @@ def test_pages_tell_what_was_reported(client: FlaskClient, small: Harness) -> No
     assert [row["userId"] for row in csv.DictReader(io.StringIO(file))] == ["user00004"]
     assert "bounced" in words(client, f"people/{ADA}")
     assert f"bounced {AT}, for good" in words(client, f"people/{ADA}?every=1")
+
+
+@pytest.mark.parametrize(
+    ("means", "told"),
+    [
+        (Means.COMPLAINT, "they marked a message as spam."),
+        (Means.MAIL, "they wrote to the address for that in a message."),
+        (Means.LINK, "by the link in a message."),
+    ],
+)
+def test_person_page_tells_by_what_they_left(client: FlaskClient, small: Harness, means: Means, told: str) -> None:
+    with acting(Actor("recipient", Via.LINK, "")):
+        unsubscribe(small.db, ADA, by=Cause(means, campaign_id=small.campaign_id))
+    assert told in words(client, f"people/{ADA}")
 
 
 def test_pages_tell_it_in_german(client: FlaskClient, small: Harness) -> None:
