@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import aliased
 
 from mailer.messages.addresses import comparable
@@ -117,12 +117,13 @@ def of_which(name: str, campaign_id: str, after: str | None = None, *, most: int
     With `most`, only of the first of them by user id.
 
     They are found by their own index and looked up by the primary key: without counts of its rows, SQLite would read
-    all deliveries of the campaign.
+    all deliveries of the campaign. That they have the time is said twice, so that PostgreSQL does not read all either.
     """
     one = aliased(Delivery)
     few = select(one.user_id).where(one.campaign_id == campaign_id, getattr(one, name).is_not(None))
     few = few if after is None else few.where(one.user_id > after)
-    return Delivery.user_id.in_(few if most is None else few.order_by(one.user_id).limit(most))
+    found = Delivery.user_id.in_(few if most is None else few.order_by(one.user_id).limit(most))
+    return and_(getattr(Delivery, name).is_not(None), found)
 
 
 def deliveries(
