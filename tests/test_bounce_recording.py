@@ -16,6 +16,7 @@ from mailer.bounces.report import Kind, Record, Recorded, Report
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.people.erasure import erase
+from mailer.campaigns.people.export import export_person
 from mailer.campaigns.retention import purging
 from mailer.messages.recipient import user_digest
 from mailer.messages.return_addresses import addresses_of
@@ -28,6 +29,7 @@ from mailer.storage.models import Batch, Campaign, Delivery, Event, RefusedAddre
 from mailer.suppression.bounces_in_a_row import PROVED
 from mailer.suppression.suppressed_addresses import lift, suppressed_addresses
 from mailer.timeline.events import Kind as Happening
+from mailer.times import to_iso
 from tests.harness import Harness
 from transports.base import About, Status
 
@@ -626,6 +628,19 @@ def test_erased_person_leaves_no_words_and_their_token_is_nobodys(road: Road, tm
 
     assert everything(road.db) == before
     assert "user00001@" not in str(before)
+
+
+def test_persons_export_has_what_came_back(road: Road) -> None:
+    campaign = road.send()
+    road.bounces("user00001")
+    complain(road, 1)
+    road.send()
+
+    at = to_iso(road.now - DAY)
+    bounce = {"about": "address", "permanent": True, "status": "5.1.1", "reply": "no such user"}
+    back = {"campaignId": campaign, "bouncedAt": at, "complainedAt": at, "bounce": bounce}
+    assert export_person(road.db, "user00001")["cameBack"] == [back]
+    assert export_person(road.db, "user00002")["cameBack"] == []
 
 
 def test_all_reports_of_a_call_are_recorded_or_none(road: Road) -> None:

