@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from mailer.audit.log import Act, record
-from mailer.campaigns.people.came_back import came_back
 from mailer.campaigns.people.outcomes import PersonOutcome, all_outcomes
 from mailer.campaigns.people.person import Person, read_person
 from mailer.storage.database import Database
@@ -15,16 +14,15 @@ from mailer.times import to_iso
 
 
 def export_person(db: Database, name: str) -> dict[str, Any]:
-    """The person's document, whether they are written to and why not, notes, every outcome, and what came back.
+    """The person's document, whether they are written to and why not, notes, and every outcome with what came back.
 
     Times are ISO 8601 in UTC. That it was exported is written to the audit log. Raises `NotFound`.
     """
     with db.write() as connection:
         one = read_person(connection, name)
         outcomes = [outcome_as_json(outcome) for outcome in all_outcomes(connection, one.user.id)]
-        back = came_back(connection, one.user.id)
         record(connection, db.clock(connection), Act.EXPORT_USER, one.user.id)
-    return {**person_as_json(one), "campaigns": outcomes, "cameBack": back}
+    return {**person_as_json(one), "campaigns": outcomes}
 
 
 def person_as_json(one: Person) -> dict[str, Any]:
