@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ from mailer.suppression.unsubscribes import unsubscribe
 from tests.came_back import LATER, bounced, complained
 from tests.conftest import user_row
 from tests.harness import START, Harness
+from tests.service import Service
 from tests.test_signed_in_pages import sign_in
 from transports.base import About
 
@@ -492,3 +494,26 @@ def test_columns_are_as_the_helper_fills_them(kept: Harness) -> None:
     with kept.db.read() as connection:
         rows = connection.execute(select(Delivery.bounce_permanent).order_by(Delivery.user_id)).scalars().all()
     assert rows == [None, True, True, False, None, None]
+
+
+@pytest.mark.slow
+def test_running_service_tells_at_the_command_line(tmp_path: Path) -> None:
+    service = Service(tmp_path, transport="memory:")
+    with service.db.write() as connection:
+        connection.execute(insert(User), [user_row(number) for number in range(6)])
+    there = sent(service.db)
+    with service:
+        who = ["--url", service.url, "--user-id", "user00000"]
+        who += ["--token", service.headers("user00000")["X-Auth-Token"]]
+
+        def campaigns(*arguments: str) -> str:
+            done = CliRunner().invoke(main, ["campaigns", *arguments, there.campaign_id, *who])
+            assert done.exit_code == 0, done.output
+            return done.stdout
+
+        shown = campaigns("show")
+        assert re.search(r"^bounced: +3$", shown, re.MULTILINE)
+        assert re.search(r"^complained: +1$", shown, re.MULTILINE)
+        lines = campaigns("export", "--bounced", "--format", "ndjson").splitlines()
+        assert [json.loads(line)["userId"] for line in lines] == [ADA, "user00002", "user00003"]
+        assert len(campaigns("export", "--complained").splitlines()) == 2
