@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from mailer.campaigns.retention import purging
 from mailer.messages.recipient import user_digest
 from mailer.messages.return_addresses import addresses_of
 from mailer.messages.template import message_id
+from mailer.selector import database_at
 from mailer.settings.return_address import ReturnAddress
 from mailer.storage.database import Database
 from mailer.storage.journal.reader import read
@@ -30,6 +33,7 @@ from mailer.suppression.bounces_in_a_row import PROVED
 from mailer.suppression.suppressed_addresses import lift, suppressed_addresses
 from mailer.timeline.events import Kind as Happening
 from mailer.times import to_iso
+from tests.databases import KINDS, any_database
 from tests.harness import Harness
 from transports.base import About, Status
 
@@ -92,16 +96,17 @@ class Road(Harness):
             return tuple(connection.execute(mine).one())
 
 
-@pytest.fixture
-def road(any_db: Database, add_users: Callable[..., list[str]]) -> Road:
-    add_users(any_db, 6)
-    return Road(any_db)
+ON_BOTH = pytest.mark.parametrize("road", KINDS, indirect=True)  # what each kind of database does in its own way
 
 
 @pytest.fixture
-def road_on_both(db: Database, add_users: Callable[..., list[str]]) -> Road:
+def road(request: pytest.FixtureRequest, tmp_path: Path, add_users: Callable[..., list[str]]) -> Iterator[Road]:
+    other = getattr(request, "param", "") == "postgresql"
+    url = request.getfixturevalue("postgresql_url") if other else any_database(tmp_path / "mailer.db")
+    db = database_at(url)
     add_users(db, 6)
-    return Road(db)
+    yield Road(db)
+    db.close()
 
 
 def history(db: Database, user_id: str) -> list[tuple[Any, ...]]:
@@ -117,8 +122,8 @@ def everything(db: Database) -> list[Any]:
         return [sorted(map(repr, connection.execute(select(one.__table__)).all())) for one in tables]
 
 
-def test_bounce_is_recorded_beside_the_outcome(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_bounce_is_recorded_beside_the_outcome(road: Road) -> None:
     road.send()
     road.now += 5
 
@@ -131,8 +136,8 @@ def test_bounce_is_recorded_beside_the_outcome(road_on_both: Road) -> None:
     assert examine(road.db) == []
 
 
-def test_replay_changes_nothing(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_replay_changes_nothing(road: Road) -> None:
     road.send()
     assert road.bounces("user00001") == Recorded(bounced=1)
     before = everything(road.db)
@@ -222,18 +227,41 @@ def test_forged_and_unknown_reports_change_nothing(road: Road, kind: Kind) -> No
     assert everything(road.db) == before
 
 
+def envelope_to_be(road: Road, user_id: str) -> str:
+    """The sender of a message that may not have been sent yet."""
+    sender = addresses_of(road.settings, road.campaign_id, dry_run=False, sends=True).sender
+    assert sender is not None
+    return sender(bytes.fromhex(user_digest(user_id)))
+
+
+def test_bounce_that_comes_before_the_outcome_is_on_record_waits_for_it(road: Road) -> None:
+    """In the middle of a checkpoint, as where a relay looks the recipient up at once."""
+    road.accept()
+    road.plan()
+    said: list[Recorded] = []
+    gate = road.store.hold()
+    report = replace(GONE, sent_to=(envelope_to_be(road, "user00001"),))
+    sending = threading.Thread(target=road.deliverer.run_next, args=(lambda: False,))
+    sending.start()
+    assert gate.wait_reached()
+    reading = threading.Thread(target=lambda: said.append(road.record([report])))
+    reading.start()
+    time.sleep(0.1)
+    gate.open()
+    sending.join(10)
+    reading.join(10)
+
+    assert said == [Recorded(bounced=1)]
+
+
 @pytest.mark.parametrize("status", [Status.REFUSED, Status.DEFERRED])
 def test_what_was_not_sent_does_not_come_back(road: Road, status: Status) -> None:
     road.store.answer("user00001@example.com", status)
-    campaign = road.accept()
+    road.accept()
     road.plan()
     road.deliverer.run_next(lambda: False)
-    sender = addresses_of(road.settings, campaign, dry_run=False, sends=True).sender
-    assert sender is not None
 
-    assert road.record([replace(GONE, sent_to=(sender(bytes.fromhex(user_digest("user00001"))),))]) == Recorded(
-        unknown=1
-    )
+    assert road.record([replace(GONE, sent_to=(envelope_to_be(road, "user00001"),))]) == Recorded(unknown=1)
 
 
 def test_recipients_who_may_have_the_message_can_bounce(road: Road) -> None:
@@ -299,8 +327,8 @@ def test_keys_are_changed_as_for_links(road: Road) -> None:
     assert Recorder(road.db, without).record([replace(SPAM, sent_to=(envelope,))]) == Recorded(unknown=1)
 
 
-def test_address_is_suppressed_when_enough_campaigns_in_a_row_bounced(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_address_is_suppressed_when_enough_campaigns_in_a_row_bounced(road: Road) -> None:
     seen = []
     for _ in range(3):
         road.send()
@@ -323,8 +351,8 @@ def test_acceptance_by_a_relay_does_not_reset_the_count(road: Road) -> None:
         assert road.against("user00001") == (count, count == 3)
 
 
-def test_count_ends_after_two_campaigns_without_a_bounce_for_a_week(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_count_ends_after_two_campaigns_without_a_bounce_for_a_week(road: Road) -> None:
     for _ in range(2):
         road.send()
         road.bounces("user00001")
@@ -378,8 +406,8 @@ def test_campaigns_before_the_first_bounce_was_known_are_known_too(road: Road) -
     assert road.against("user00001") == (1, False)
 
 
-def test_bounce_and_refusal_count_together_and_a_soft_bounce_is_no_acceptance(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_bounce_and_refusal_count_together_and_a_soft_bounce_is_no_acceptance(road: Road) -> None:
     road.send()
     road.bounces("user00001")
     road.store.answer("user00001@example.com", Status.REFUSED, about=About.ADDRESS)
@@ -397,9 +425,8 @@ def test_bounce_and_refusal_count_together_and_a_soft_bounce_is_no_acceptance(ro
 def test_refusals_keep_their_way_where_bounces_are_not_read(
     any_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
-    db = any_db
-    add_users(db, 2)
-    road = Road(db, bounce_address=None)
+    add_users(any_db, 2)
+    road = Road(any_db, bounce_address=None)
     road.store.answer("user00001@example.com", Status.REFUSED, Status.REFUSED, about=About.ADDRESS)
     road.send()
     road.send()
@@ -410,20 +437,32 @@ def test_refusals_keep_their_way_where_bounces_are_not_read(
     assert road.against("user00001") == (0, False)
 
 
+def test_one_bounce_is_enough_that_taking_a_message_ends_no_count(
+    any_db: Database, add_users: Callable[..., list[str]]
+) -> None:
+    """As where a provider tells of bounces, and the envelope has no tokens."""
+    add_users(any_db, 2)
+    road = Road(any_db, bounce_address=None)
+    theirs = replace(GONE, address="user00001@example.com")
+    for count in (1, 2, 3):
+        campaign = road.send()
+        assert road.record([replace(theirs, campaign_id=campaign)]) == Recorded(bounced=1)
+        assert road.against("user00001") == (count, count == 3)
+
+
 def test_nothing_is_counted_where_addresses_are_never_suppressed(
     any_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
-    db = any_db
-    add_users(db, 2)
-    road = Road(db, suppress_after=0)
+    add_users(any_db, 2)
+    road = Road(any_db, suppress_after=0)
     road.send()
 
     assert road.bounces("user00001") == Recorded(bounced=1)
     assert road.against("user00001") == (0, False)
 
 
-def test_users_who_share_an_address_count_once_for_a_campaign(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_users_who_share_an_address_count_once_for_a_campaign(road: Road) -> None:
     shared = User.id.in_(["user00001", "user00002"])
     with road.db.write() as connection:
         connection.execute(update(User).where(shared).values(email="User00001@example.com"))
@@ -448,11 +487,10 @@ def test_reports_without_a_token_are_each_about_another_of_those_who_share_an_ad
 
 
 def test_merged_addresses_get_one_message_and_one_count(any_db: Database, add_users: Callable[..., list[str]]) -> None:
-    db = any_db
-    add_users(db, 3)
-    with db.write() as connection:
+    add_users(any_db, 3)
+    with any_db.write() as connection:
         connection.execute(update(User).where(User.id != "user00000").values(email="user00001@example.com"))
-    road = Road(db, merge_addresses=True)
+    road = Road(any_db, merge_addresses=True)
     road.send()
     assert road.arrived().count("user00001@example.com") == 1
 
@@ -464,8 +502,8 @@ def test_merged_addresses_get_one_message_and_one_count(any_db: Database, add_us
     assert road.arrived().count("user00001@example.com") == 1
 
 
-def test_complaint_suppresses_at_once_and_is_the_persons_wish(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_complaint_suppresses_at_once_and_is_the_persons_wish(road: Road) -> None:
     campaign = road.send()
 
     assert road.record([replace(SPAM, sent_to=(road.envelope("user00001"),))]) == Recorded(complained=1)
@@ -506,8 +544,8 @@ def test_recipient_who_complains_while_a_campaign_runs_is_told_why(road: Road) -
     )
 
 
-def test_wish_by_mail_unsubscribes_and_names_the_campaign(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_wish_by_mail_unsubscribes_and_names_the_campaign(road: Road) -> None:
     campaign = road.send()
     report = replace(LEFT, sent_to=(road.leaving("user00001").upper(),))
 
@@ -580,9 +618,8 @@ def test_campaign_is_paused_at_the_third_complaint(db: Database, add_users: Call
 def test_complaints_of_fewer_than_one_in_a_thousand_pause_nothing(
     any_db: Database, add_users: Callable[..., list[str]]
 ) -> None:
-    db = any_db
-    road = running(db, add_users)
-    with db.write() as connection:
+    road = running(any_db, add_users)
+    with any_db.write() as connection:
         connection.execute(update(Batch).where(Batch.sent > 0).values(sent=4 * ONE_IN))
 
     complain(road, 1, 2, 3, 4, 5)
@@ -601,8 +638,8 @@ def test_campaign_that_is_over_is_not_paused_and_it_is_noted(road: Road) -> None
     assert [one["complaints"] for one in found] == [4]
 
 
-def test_bounce_of_a_purged_campaign_is_recorded_without_words_and_without_an_address(road_on_both: Road) -> None:
-    road = road_on_both
+@ON_BOTH
+def test_bounce_of_a_purged_campaign_is_recorded_without_words_and_without_an_address(road: Road) -> None:
     road.send()
     road.bounces("user00002")
     road.now += 30 * DAY

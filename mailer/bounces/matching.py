@@ -18,6 +18,7 @@ from mailer.messages.recipient import DIGEST_SIZE, user_digest
 from mailer.messages.return_addresses import Named, Tokens, Use
 from mailer.messages.template import delivery_id
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, User, comparable_address
+from mailer.suppression.history import is_recipient
 from mailer.text import is_storable
 
 _MESSAGE_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9a-f]{20})(?:@.*)?", re.IGNORECASE | re.DOTALL)
@@ -55,6 +56,18 @@ def find(connection: Connection, tokens: Tokens, report: Report) -> Sent | None:
     holders = select(User.id).where(comparable_address() == _normal(report.address)).order_by(User.id).limit(_MOST)
     theirs = _sent(connection, report.campaign_id, connection.scalars(holders).all())
     return _first([one for one in theirs if _is_at(one, report.address)])
+
+
+def is_in_hand(connection: Connection, tokens: Tokens, report: Report) -> bool:
+    """Whether a token names a message that is being sent just now, so that its outcome is not on record yet."""
+    named = tokens.read(report.sent_to)
+    if named is None or named.use is not Use.BOUNCE:
+        return False
+    for user_id in users_of(connection, named):
+        mine = (Delivery.campaign_id == named.campaign_id, Delivery.user_id == user_id)
+        if connection.scalar(select(Delivery.status).where(*mine)) is None:
+            return is_recipient(connection, named.campaign_id, user_id)
+    return False
 
 
 def users_of(connection: Connection, named: Named) -> Sequence[str]:

@@ -6,6 +6,7 @@ A report that is about no message of ours changes nothing, and neither does one 
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, select, update
 
 from mailer.audit.actor import Actor, Via, acting
 from mailer.bounces.complaints import pause_if_many, suppress
-from mailer.bounces.matching import Sent, find, users_of
+from mailer.bounces.matching import Sent, find, is_in_hand, users_of
 from mailer.bounces.report import Kind, Recorded, Report
 from mailer.messages.addresses import comparable
 from mailer.messages.return_addresses import Named, Tokens, Use
@@ -30,6 +31,7 @@ from mailer.suppression.history import Cause, Means
 from mailer.suppression.unsubscribes import mark
 from transports.base import About
 
+LOOKS, PAUSE = 15, 0.2  # seconds: a checkpoint ends after about one
 LONGEST_REPLY = 1000  # characters
 RECIPIENT = Actor("recipient", Via.LINK, "")
 _STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")  # RFC 3463 section 2
@@ -52,6 +54,7 @@ class Recorder:
         """
         if not reports:
             return Recorded()
+        self._await_outcomes(reports)
         with acting(RECIPIENT), self._db.write() as connection:
             in_turn(connection, "reports")
             wishes.lock(connection)
@@ -67,6 +70,14 @@ class Recorder:
         counts = Counter(results)
         self._observer.reported(counts, _bounces(results, reports))
         return Recorded(**counts)
+
+    def _await_outcomes(self, reports: Sequence[Report]) -> None:
+        """Wait a moment for what is being sent: a relay may return a message before it is on record as sent."""
+        for _ in range(LOOKS):
+            with self._db.read() as connection:
+                if not any(is_in_hand(connection, self._tokens, report) for report in reports):
+                    return
+            time.sleep(PAUSE)
 
     def _find(self, connection: Connection, report: Report) -> Sent | None:
         return None if report.kind is Kind.UNSUBSCRIBED else find(connection, self._tokens, report)
