@@ -137,7 +137,7 @@ def build(settings: Settings, *, role: str = "worker") -> Services:
     limit, merge = float(settings.planning_timeout), settings.merge_addresses
     how = (db, settings.batch_size, lease)
     planner = Planner(*how, merge=merge, limit=limit, domains=domains, observer=observer, keys=keys)
-    record = Recorder(db, settings).record
+    record = Recorder(db, settings, observer).record
     tasks = _scheduled_tasks(db, settings, lease, record)
     about = {"engine": settings.engine, "role": role, "version": service_version()}
     seen = Heartbeat(db, **about, doing=deliverer.in_hand)

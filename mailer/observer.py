@@ -26,5 +26,12 @@ class Observer:
     def database_retried(self) -> None:
         """The database failed, and what was being done is about to be tried again."""
 
+    def reported(self, results: Mapping[str, int], bounces: Mapping[tuple[str, bool], int]) -> None:
+        """Reports about messages that were sent earlier were read: how many of them had each result.
+
+        The results are the fields of `mailer.bounces.report.Recorded`. `bounces` counts those that are newly on record,
+        by whom they are about and whether they are permanent.
+        """
+
 
 UNOBSERVED = Observer()

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 PATH = "/api/v1/mailer/suppressed-addresses"
 WHEN = 1_420_070_400_000
 REPLY = "550 5.1.1 =no such user"
+NEVER = {"bouncedAt": None, "complainedAt": None}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def lift(service: Service, headers: dict[str, str], body: object) -> requests.Re
 def shown(number: int) -> dict[str, Any]:
     address = f"user0000{number}@example.com"
     facts = {"suppressedAt": "2015-01-01T00:00:00.000Z", "campaigns": number + 1, "rule": "5.1.1", "reply": REPLY}
-    return {"address": address, **facts, "blockedBy": None, "reason": None, "users": 1}
+    return {"address": address, **facts, "blockedBy": None, "reason": None, "users": 1, **NEVER}
 
 
 def test_listing_says_why_and_goes_on_where_it_ended(service: Service, headers: dict[str, str]) -> None:
@@ -153,7 +154,8 @@ def test_command_lifts_and_tells_what_was_not_suppressed(run) -> None:
     assert result.stderr == "Error: not suppressed: 1 of the addresses\n"
     assert run("suppressed", "lift", "user00002@example.com").exit_code == 0
     assert run("suppressed", "lift", "nonsense").exit_code == 2
-    assert run("suppressed", "export").stdout == "address,suppressedAt,campaigns,rule,reply,blockedBy,reason,users\n"
+    heading = "address,suppressedAt,campaigns,rule,reply,blockedBy,reason,users,bouncedAt,complainedAt\n"
+    assert run("suppressed", "export").stdout == heading
 
 
 ODD = [

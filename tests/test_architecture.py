@@ -13,6 +13,7 @@ SHORT = {  # a role of its own that takes no more: beside another role it would 
     "mailer/api/mailpit/routes.py",
     "mailer/bounces/providers/basic_auth.py",
     "mailer/bounces/providers/registry.py",
+    "mailer/api/requests/outcomes.py",
     "mailer/api/requests/uploads.py",
     "mailer/callers/revocation.py",
     "mailer/campaigns/recovery/restored.py",

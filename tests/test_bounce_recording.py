@@ -674,10 +674,12 @@ def test_persons_export_has_what_came_back(road: Road) -> None:
     road.send()
 
     at = to_iso(road.now - DAY)
-    bounce = {"about": "address", "permanent": True, "status": "5.1.1", "reply": "no such user"}
-    back = {"campaignId": campaign, "bouncedAt": at, "complainedAt": at, "bounce": bounce}
-    assert export_person(road.db, "user00001")["cameBack"] == [back]
-    assert export_person(road.db, "user00002")["cameBack"] == []
+    back = {"bouncedAt": at, "bounceAbout": "address", "bouncePermanent": True, "complainedAt": at}
+    back |= {"bounceStatus": "5.1.1", "bounceReply": "no such user"}
+    (one,) = (one for one in export_person(road.db, "user00001")["campaigns"] if one["campaignId"] == campaign)
+    assert {name: one[name] for name in back} == back
+    for one in export_person(road.db, "user00002")["campaigns"]:
+        assert {one[name] for name in back} == {None}
 
 
 def test_all_reports_of_a_call_are_recorded_or_none(road: Road) -> None:

@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 from sqlalchemy import insert, update
 
-from mailer.storage.models import CampaignAnswer, CampaignDomain, CampaignMinute, User
+from mailer.storage.models import CampaignAnswer, CampaignDomain, CampaignMinute, Delivery, User
 from tests.conftest import chromium, user_row
 from tests.harness import MINUTE, START
 from tests.service import Service
@@ -58,6 +58,12 @@ def fill(service: Service, campaign_id: str, *words: str, **values: object) -> N
         same = {"campaign_id": campaign_id, "count": 3}
         rows = [{**same, "status": s, "about": a, "answer": one} for s, a in answers for one in words]
         connection.execute(insert(CampaignAnswer), rows)
+        sent = {"campaign_id": campaign_id, "status": "sent", "attempts": 1, "uncertain_attempts": 0, "reply": "250 ok"}
+        sent |= {"first_at": START, "updated_at": START, "complained_at": START, "bounced_at": START}
+        back = [{"bounce_about": about, "bounce_permanent": about == "address"} for about in ("address", "mailbox")]
+        about = [{**one, "bounce_status": "5.1.1", "bounce_reply": f"550 no such user {words[-1]}"} for one in back]
+        came = [{**sent, **one, "user_id": f"user0000{n}", "address": f"{n}@x.org"} for n, one in enumerate(about)]
+        connection.execute(insert(Delivery), came)
 
 
 def test_campaign_is_watched_without_loading_the_page_anew_paused_and_resumed(service: Service, tmp_path: Path) -> None:
@@ -173,7 +179,7 @@ def test_states_are_filtered_by_keyboard(service: Service, tmp_path: Path) -> No
 
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core in tests/clients/node_modules")
 def test_pages_are_accessible_and_fit_at_every_width_in_both_schemes(service: Service, tmp_path: Path) -> None:
-    headers = service.headers("user00000", "send-mail", "manage-campaigns")
+    headers = service.headers("user00000", "send-mail", "manage-campaigns", "manage-users")
     long = "x" * 70 + ".example"
     fill(service, "full", "example.com", long, "", subject="Unbroken " + "x" * 70, state="completed_with_issues")
     fill(service, "paused", "example.com", state="paused", reason="paused by a person")
@@ -188,6 +194,9 @@ def test_pages_are_accessible_and_fit_at_every_width_in_both_schemes(service: Se
             "campaigns/full",
             "campaigns/paused",
             "campaigns/full/outcomes",
+            "campaigns/full/outcomes?reported=bounced",
+            "people/user00000?every=1",
+            "people/user00000",
         ):
             browser.get(f"{service.url}/mailer/{path}")
             for one in browser.find_elements(By.TAG_NAME, "details"):

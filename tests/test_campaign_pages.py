@@ -231,7 +231,7 @@ def test_rate_and_time_left_are_shown_while_it_runs(client: FlaskClient, any_db:
     harness.plan()
     harness.deliverer.run_next(lambda: False)
     client.application.extensions["mailer"].db.clock = any_db.clock
-    assert "4 of 12 sent · 4 a minute · about 2 min left" in words(show(client, harness.campaign_id, "?now"))
+    assert "4 of 12 sent · 24 a minute · about 20 s left" in words(show(client, harness.campaign_id, "?now"))
     control.pause(any_db, harness.campaign_id)
     assert "left" not in words(show(client, harness.campaign_id, "?now")).partition("Outcomes by")[0]
 

@@ -19,9 +19,9 @@ from sqlalchemy import delete, insert, select, update
 from app import create_app
 from mailer.callers.tokens import Tokens
 from mailer.campaigns import control
+from mailer.campaigns.deliveries import DeliveryRecord, Wanted
 from mailer.campaigns.export import COLUMNS, cells, records
 from mailer.campaigns.invariants import examine
-from mailer.campaigns.progress import DeliveryRecord
 from mailer.campaigns.retention import Purged, purge, purgeable
 from mailer.cli import main
 from mailer.delivery import circuit_breaker
@@ -423,7 +423,7 @@ def test_export_streams_everyone_by_user_id(db: Database, add_users) -> None:
     assert rows[0]["updatedAt"] == "2023-11-14T22:13:20.000Z"
     lines = [json.loads(line) for line in write_ndjson(COLUMNS, map(cells, records(db, harness.campaign_id)))]
     assert (len(lines), lines[7]["userId"], lines[7]["address"]) == (2500, "user00007", None)
-    assert list(records(db, harness.campaign_id, DeliveryStatus.FAILED)) == []
+    assert list(records(db, harness.campaign_id, Wanted(DeliveryStatus.FAILED))) == []
 
 
 def test_export_over_the_api_is_for_its_caller(harness: Harness, act_on: Callable[..., Any]) -> None:

@@ -41,7 +41,20 @@ from tests.service import PAYLOAD
 from transports.base import About, Message, Status, TransportUnavailable
 from transports.memory import MemoryTransport
 
-LABELS = {"status", "about", "endpoint", "method", "code", "state", "priority", "by", "le"}
+LABELS = {
+    "status",
+    "about",
+    "permanent",
+    "result",
+    "what",
+    "endpoint",
+    "method",
+    "code",
+    "state",
+    "priority",
+    "by",
+    "le",
+}
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 

@@ -525,7 +525,7 @@ def test_command_line_finds_shows_and_changes_a_person(mailer: Callable[..., Res
     assert mailer("block", "ada", "--note", "court order").stdout == "blocked: ada\n"
     assert "reason: court order" in mailer("show", "ada").stdout
     assert mailer("lift", "ada").stdout == "lifted: ada\n"
-    assert mailer("campaigns", "ada").stdout.split() == ["campaign", "at", "status", "subject", "answer"]
+    assert mailer("campaigns", "ada").stdout.split() == ["campaign", "at", "status", "reported", "subject", "answer"]
     assert json.loads(mailer("export", "countess").stdout)["document"]["name"] == "Ada Lovelace"
     assert mailer("block", "nobody").exit_code == 1
 

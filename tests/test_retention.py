@@ -53,9 +53,9 @@ SHOWN = {
     "/ID/versions": {"campaign_texts.subject", "campaign_texts.body", "campaign_texts.made_by"},
     "/ID/report": set(),
     "/ID/events": set(),
-    "/ID/deliveries": {"deliveries.address", "deliveries.reply"},
-    "/ID/export?format=csv": {"deliveries.address", "deliveries.reply"},
-    "/ID/export?format=ndjson": {"deliveries.address", "deliveries.reply"},
+    "/ID/deliveries": {"deliveries.address", "deliveries.reply", "deliveries.bounce_reply"},
+    "/ID/export?format=csv": {"deliveries.address", "deliveries.reply", "deliveries.bounce_reply"},
+    "/ID/export?format=ndjson": {"deliveries.address", "deliveries.reply", "deliveries.bounce_reply"},
 }
 
 

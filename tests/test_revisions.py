@@ -16,10 +16,11 @@ from mailer.audit.log import Act, entries
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL, Tokens
 from mailer.campaigns import control
 from mailer.campaigns.accept import accept
+from mailer.campaigns.deliveries import deliveries
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.hold import hold
 from mailer.campaigns.people.erasure import erase
-from mailer.campaigns.progress import deliveries, progress
+from mailer.campaigns.progress import progress
 from mailer.campaigns.retention import purge
 from mailer.campaigns.revisions.edit import edit, revisions
 from mailer.cli import main
@@ -55,7 +56,7 @@ def mend(harness: Harness, **changes: Any) -> int:
 
 
 def versions(harness: Harness) -> list[int | None]:
-    found = deliveries(harness.db, harness.campaign_id, status=None, after=None, count=100)
+    found = deliveries(harness.db, harness.campaign_id, after=None, count=100)
     return [one.version for one in found]
 
 

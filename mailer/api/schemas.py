@@ -234,6 +234,10 @@ class CampaignSchema(WarnedSchema):
     unsubscribed = fields.Integer(
         metadata={"description": "How many people have unsubscribed by the link in its messages."}
     )
+    bounced = fields.Integer(
+        metadata={"description": "How many of its messages came back after they were sent; they stay `sent`."}
+    )
+    complained = fields.Integer(metadata={"description": "How many recipients marked its message as spam."})
     created_at = Milliseconds(data_key="createdAt")
     started_at = Milliseconds(data_key="startedAt", allow_none=True)
     finished_at = Milliseconds(data_key="finishedAt", allow_none=True)

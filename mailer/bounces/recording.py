@@ -19,6 +19,7 @@ from mailer.bounces.matching import Sent, find, is_in_hand, users_of
 from mailer.bounces.report import Kind, Recorded, Report
 from mailer.messages.addresses import comparable
 from mailer.messages.return_addresses import Named, Tokens, Use
+from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
@@ -38,12 +39,13 @@ UNKNOWN, REPEATED = "unknown", "repeated"
 
 
 class Recorder:
-    """Records reports, with the keys and the limit of the settings."""
+    """Records reports, with the keys and the limit of the settings, and tells `observer` what became of them."""
 
-    def __init__(self, db: Database, settings: Settings) -> None:
+    def __init__(self, db: Database, settings: Settings, observer: Observer = UNOBSERVED) -> None:
         self._db = db
         self._tokens = Tokens(settings.secret_key)
         self._limit = settings.suppress_after
+        self._observer = observer
 
     def record(self, reports: Sequence[Report]) -> Recorded:
         """Record those that are true, in one transaction, and count what became of each (`report.Record`).
@@ -62,9 +64,11 @@ class Recorder:
             for campaign_id in annoyed:  # locked before their deliveries, as everybody does
                 mine = select(Campaign.id).where(Campaign.id == campaign_id)
                 connection.execute(mine.with_for_update(key_share=True))
-            counts = Counter(self._record(connection, report, now) for report in reports)
+            results = [self._record(connection, report, now) for report in reports]
             for campaign_id in annoyed:
                 pause_if_many(connection, campaign_id, now)
+        counts = Counter(results)
+        self._observer.reported(counts, _bounces(results, reports))
         return Recorded(**counts)
 
     def _await_outcomes(self, reports: Sequence[Report]) -> None:
@@ -133,6 +137,12 @@ class Recorder:
         users = users_of(connection, named)
         theirs = [one for one in users if len(users) == 1 or history.is_recipient(connection, named.campaign_id, one)]
         return theirs[0] if len(theirs) == 1 else None
+
+
+def _bounces(results: Sequence[str], reports: Sequence[Report]) -> Counter[tuple[str, bool]]:
+    """The bounces that are newly on record, by whom they are about and whether they are permanent."""
+    pairs = zip(results, reports, strict=True)
+    return Counter((one.about.value, one.permanent) for result, one in pairs if result == Kind.BOUNCED)
 
 
 def _complaints(found: Sequence[Sent | None], reports: Sequence[Report]) -> list[tuple[Sent, Report]]:

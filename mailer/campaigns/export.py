@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 
 from sqlalchemy import func, select
 
-from mailer.campaigns.progress import DeliveryRecord, deliveries
+from mailer.campaigns.deliveries import ALL, DeliveryRecord, Wanted, deliveries
 from mailer.files.exports import Cell
 from mailer.storage.database import Database
 from mailer.storage.erased.people import anybody_erased
@@ -18,26 +18,20 @@ PAGE = 1000  # rows read at a time
 NAMES = {  # in the API
     **{"user_id": "userId", "updated_at": "updatedAt", "next_attempt_at": "nextAttemptAt"},
     "message_id": "messageId",
+    **{"bounced_at": "bouncedAt", "bounce_about": "bounceAbout", "bounce_permanent": "bouncePermanent"},
+    **{"bounce_status": "bounceStatus", "bounce_reply": "bounceReply", "complained_at": "complainedAt"},
 }
 COLUMNS = tuple(NAMES.get(field.name, field.name) for field in fields(DeliveryRecord))
-TIMES = ("updated_at", "next_attempt_at")
+TIMES = ("updated_at", "next_attempt_at", "bounced_at", "complained_at")
 
 
-def records(
-    db: Database,
-    campaign_id: str,
-    status: str | None = None,
-    *,
-    user_id: str | None = None,
-    address: str | None = None,
-) -> Iterator[DeliveryRecord]:
-    """Yield all outcomes of a campaign, or those with `status`, `user_id` or `address`, ordered by user id.
+def records(db: Database, campaign_id: str, wanted: Wanted = ALL) -> Iterator[DeliveryRecord]:
+    """Yield the outcomes of a campaign that are `wanted`, ordered by user id.
 
     They are read page by page. Each page shows one moment, and what changes between two pages may be missed.
     """
     after: str | None = None
-    whose = {"user_id": user_id, "address": address}
-    while page := deliveries(db, campaign_id, status=status, after=after, count=PAGE, **whose):
+    while page := deliveries(db, campaign_id, wanted, after=after, count=PAGE):
         yield from page
         after = page[-1].user_id
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 from mailer.campaigns.control import BY_HAND
 from mailer.campaigns.hold import Hold
 from mailer.campaigns.reports.attention import needing_attention
+from mailer.campaigns.reports.bounces import LATELY, NOTHING_REPORTED, ReportedCounts, reported_since
 from mailer.campaigns.stops import Stops, stops
 from mailer.delivery.circuit_breaker import Tripped
 from mailer.delivery.due_batch import PENDING
@@ -82,7 +83,8 @@ class Overview:
     tasks that failed the last times, with the reason. `due_by_priority` counts the batches that are due by the priority
     of their campaigns. `per_minute` is how many messages were sent a minute lately. `hold` is an operator's hold on all
     sending; it calls nobody, since a person made it. `window` says in words until when the send window is open or
-    closed; None: mail goes out at any time.
+    closed; None: mail goes out at any time. `reported` counts what came back and what was marked as spam in the last 24
+    hours.
     """
 
     now: int
@@ -97,6 +99,7 @@ class Overview:
     per_minute: int
     hold: Hold | None = None
     window: str | None = None
+    reported: ReportedCounts = NOTHING_REPORTED
 
 
 def look(db: Database, window: SendWindow | None = None) -> Overview:
@@ -109,8 +112,9 @@ def look(db: Database, window: SendWindow | None = None) -> Overview:
         stopped, failing = stops(connection, now, window), _failing(connection)
         open_, campaigns = connection.scalar(total) or 0, tuple(_open_campaigns(connection, now, stopped))
         by_priority, pace = _due_by_priority(connection, now), _per_minute(connection, now)
+        reported = reported_since(connection, now - LATELY)
     found = (now, queue, oldest, open_, campaigns, stopped.breaker, attention, failing, by_priority, pace, stopped.hold)
-    return Overview(*found, window.in_words(now) if window else None)
+    return Overview(*found, window.in_words(now) if window else None, reported)
 
 
 def _queue(connection: Connection, now: int) -> tuple[dict[str, Waiting], int | None]:

@@ -1,4 +1,4 @@
-"""Read how far campaigns have come: counts from the batches, each recipient's outcome from the deliveries."""
+"""Read how far campaigns have come: counts from the batches, and of what was reported later from the deliveries."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, true
+from sqlalchemy.orm import InstrumentedAttribute
 
 from mailer.audience.bounds import ANY_NUMBER, RECIPIENTS, Bounds, read_bounds
 from mailer.campaigns.stops import Stops, stops
 from mailer.errors import NotFound
-from mailer.messages.addresses import comparable
-from mailer.messages.template import message_id
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, UnsubscribeEvent
@@ -32,7 +31,10 @@ class Progress:
     holds all sending, `blocked` is one whose transport fails, `cancelling` is a cancelled campaign of which a worker is
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
-    `version` is that of its text. `unsubscribed` people left by its links. `slips`: codes and sentences of warnings.
+    `version` is that of its subject and body, which can be replaced while it is paused. `unsubscribed` is how many
+    people have unsubscribed by the link in its messages, some of them subscribed again. `bounced` and `complained` are
+    how many of its messages came back after they were sent, and were marked as spam; those who got them stay `sent`.
+    `expected` is how many people its caller expects. `slips`: codes and sentences of warnings about its message.
     """
 
     id: str
@@ -52,6 +54,8 @@ class Progress:
     uncertain: int
     skipped: int
     unsubscribed: int = 0
+    bounced: int = 0
+    complained: int = 0
     expected: Bounds = ANY_NUMBER
     version: int = 1
     slips: tuple[tuple[str, str], ...] = ()
@@ -84,25 +88,6 @@ class Progress:
     def pending(self) -> int:
         """How many recipients have not been tried. After a cancellation they never will be."""
         return self.planned - self.sent - self.failed - self.deferred - self.uncertain - self.skipped
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryRecord:
-    """One recipient's outcome. Times are milliseconds since 1970; `next_attempt_at` is None when none will follow.
-
-    `message_id` is without brackets, and without a host where the campaign was purged. `version` is that
-    of the campaign's text at the last attempt; None: a worker died with it, and nobody knows.
-    """
-
-    user_id: str
-    address: str | None
-    status: str
-    attempts: int
-    reply: str
-    updated_at: int
-    next_attempt_at: int | None
-    message_id: str
-    version: int | None = 1
 
 
 def progress(
@@ -166,39 +151,6 @@ def page_before(
         return [_progress(row, stopped) for row in connection.execute(page)]
 
 
-def deliveries(
-    db: Database,
-    campaign_id: str,
-    *,
-    status: str | None,
-    after: str | None,
-    count: int,
-    user_id: str | None = None,
-    address: str | None = None,
-) -> Sequence[DeliveryRecord]:
-    """Return at most `count` outcomes, ordered by user id.
-
-    With `status`, `user_id` or `address`, whatever its case, only those that have it. `after` is the last user id of
-    the page before. Unlike an offset, it keeps late pages as fast as the first.
-    """
-    columns = (Delivery.user_id, Delivery.address, Delivery.status, Delivery.attempts, Delivery.reply)
-    version = func.nullif(func.coalesce(Delivery.version, 1), 0)
-    query = select(*columns, Delivery.updated_at, Delivery.due_at, version).where(Delivery.campaign_id == campaign_id)
-    if status is not None:
-        query = query.where(Delivery.status == status)
-    if after is not None:
-        query = query.where(Delivery.user_id > after)
-    if user_id is not None:
-        query = query.where(Delivery.user_id == user_id)
-    if address is not None:
-        query = query.where(func.lower(Delivery.address) == comparable(address))
-    with db.read() as connection:
-        sender = connection.scalar(select(Campaign.sender).where(Campaign.id == campaign_id)) or ""
-        rows = connection.execute(query.order_by(Delivery.user_id).limit(count)).all()
-    about: list[Any] = [(*row[:-1], message_id(campaign_id, row.user_id, sender), row[-1]) for row in rows]
-    return [DeliveryRecord(*one) for one in about]
-
-
 def _these(caller_id: str | None, states: Collection[CampaignState]) -> list[ColumnElement[bool]]:
     whose = [] if caller_id is None else [Campaign.caller_id == caller_id]
     return [*whose, *([Campaign.state.in_(states)] if states else [])]
@@ -212,7 +164,8 @@ def _campaigns(caller_id: str | None, states: Collection[CampaignState] = ()) ->
     identity = (Campaign.id, Campaign.caller_id)
     facts = (Campaign.query[RECIPIENTS], *_takeovers(), Campaign.version, *identity, _state(), Campaign.reason)
     said = (Campaign.subject, Campaign.dry_run, Campaign.priority)
-    query = select(*facts, *said, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums, _left_by())
+    query = select(*facts, *said, Campaign.created_at, Campaign.started_at, Campaign.finished_at, *sums)
+    query = query.add_columns(_left_by(), _reported(Delivery.bounced_at), _reported(Delivery.complained_at))
     return query.where(*_these(caller_id, states))
 
 
@@ -220,6 +173,12 @@ def _left_by() -> ColumnElement[int]:
     mine = (UnsubscribeEvent.campaign_id == Campaign.id, UnsubscribeEvent.event == Event.UNSUBSCRIBED)
     people = func.count(UnsubscribeEvent.user_id.distinct())
     return select(people).where(*mine).correlate(Campaign).scalar_subquery().label("left_by")
+
+
+def _reported(since: InstrumentedAttribute[int | None]) -> ColumnElement[int]:
+    """How many deliveries have the time `since`: only these are read, as there is an index of them."""
+    mine = (Delivery.campaign_id == Campaign.id, since.is_not(None))
+    return select(func.count()).select_from(Delivery).where(*mine).correlate(Campaign).scalar_subquery()
 
 
 def _state() -> ColumnElement[str]:
@@ -237,7 +196,7 @@ def _takeovers() -> list[ColumnElement[int | None]]:
 
 
 def _progress(row: AnyRow, stopped: Stops) -> Progress:
-    counted = len(COUNTERS) + 1  # with how many have unsubscribed
+    counted = len(COUNTERS) + 3  # with how many have unsubscribed, bounced and complained
     expected, batch, takeovers, version, campaign_id, caller_id, state, reason, *facts = row[:-counted]
     counts = map(int, row[-counted:])
     state, reason = stopped.shown(state, reason, row.priority)

@@ -149,13 +149,13 @@ class Client:
         self,
         campaign_id: str,
         form: str,
-        status: str | None = None,
-        *,
-        user_id: str | None = None,
-        address: str | None = None,
+        **wanted: str | None,
     ) -> Iterator[bytes]:
-        """One campaign's outcomes as a file in the format `form`, piece by piece. Who was erased is told on stderr."""
-        params = {"format": form, "status": status, "userId": user_id, "address": address}
+        """One campaign's outcomes as a file in the format `form`, piece by piece. Who was erased is told on stderr.
+
+        `wanted` has parameters of the API, such as `status`, that say which outcomes; None: any.
+        """
+        params = {"format": form, **wanted}
         with self._request("GET", f"{_address(campaign_id)}/export", params=params, stream=True) as response:
             if response.status_code != 200:
                 answer_of(response)

@@ -29,13 +29,13 @@ def write_rows(
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, raw: bool = False) -> Iterator[str]:
-    """Lines of RFC 4180 under a heading; None is an empty cell.
+    """Lines of RFC 4180 under a heading; None is an empty cell, and a boolean is `true` or `false`, as in JSON.
 
     A formula gets a `'` before it, unless the file is `raw`: for programs, with every cell as it is.
     """
     yield _csv_line(columns, raw=raw)
     for row in rows:
-        yield _csv_line(("" if cell is None else str(cell) for cell in row), raw=raw)
+        yield _csv_line(map(_text, row), raw=raw)
 
 
 def write_ndjson(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
@@ -52,6 +52,12 @@ def neutral(cell: str) -> str:
 def bare(cell: str) -> str:
     """The cell that `neutral` was given, from what it returned."""
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell, 1) else cell
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 def _csv_line(cells: Iterable[str], *, raw: bool) -> str:

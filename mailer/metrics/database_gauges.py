@@ -1,6 +1,7 @@
 """What the database knows, read when it is asked for: the same whichever process answers.
 
-The queries read indexes and the batches of open campaigns, never the deliveries. What was read is kept for
+The queries read indexes and the batches of open campaigns, and of the deliveries only how many were reported lately, by
+an index of these. What was read is kept for
 `REST_SECONDS` and for `SHARE` times as long as reading took. So however often it is asked for, a process spends a
 twentieth of its time on it at most.
 """
@@ -21,6 +22,7 @@ from sqlalchemy import BigInteger, Boolean, Connection, and_, bindparam, case, f
 from typing_extensions import override
 
 from mailer.campaigns.reports.attention import attention_needed
+from mailer.campaigns.reports.bounces import LATELY, ReportedCounts, reported_since
 from mailer.campaigns.stops import Planned, stops
 from mailer.delivery import turns
 from mailer.delivery.due_batch import PENDING
@@ -77,6 +79,7 @@ class Readings:
     workers: int
     suppressed: int
     unsubscribed: int
+    reported: ReportedCounts
     seconds: float
 
     def families(self) -> Iterator[Metric]:
@@ -95,6 +98,8 @@ class Readings:
         yield _by("mailer_circuit_breaker", told, "state", BREAKER_STATES, {self.breaker: 1})
         yield GaugeMetricFamily("mailer_suppressed_addresses", "Addresses that are not written to.", self.suppressed)
         yield GaugeMetricFamily("mailer_unsubscribed_users", "Users who have unsubscribed.", self.unsubscribed)
+        told = "Messages reported in the last 24 hours as bounced or as marked as spam, whenever they were sent."
+        yield _by("mailer_reported_lately", told, "what", ReportedCounts._fields, self.reported._asdict())
         yield GaugeMetricFamily("mailer_database_gauges_seconds", "How long reading these took.", self.seconds)
 
 
@@ -122,6 +127,7 @@ def read(connection: Connection, now: int, window: SendWindow | None = None) -> 
         workers=sum(one.delivers for one in seen(connection, now)),
         suppressed=connection.scalar(SUPPRESSED) or 0,
         unsubscribed=connection.scalar(UNSUBSCRIBED) or 0,
+        reported=reported_since(connection, now - LATELY),
         seconds=time.perf_counter() - began,
     )
 

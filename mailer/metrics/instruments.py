@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from mailer.bounces.report import Recorded
 from mailer.metrics.processes import SharedCounts
 from mailer.observer import Observer
 from mailer.settings import metrics_folder
@@ -25,6 +26,7 @@ OF_A_MESSAGE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 OF_A_BATCH = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 Answers = Counts[tuple[str, str]]  # by status and whom the answer is about
+YES_OR_NO = {True: "true", False: "false"}
 SENT = (Status.SENT.value, "")  # an answer that is about nobody
 
 
@@ -55,6 +57,7 @@ class Instruments(Observer):
         self.registry = CollectorRegistry()
         mine = self.registry if folder is None else CollectorRegistry()
         self._make_delivery(mine)
+        self._make_reports(mine)
         self._make_requests(mine)
         if folder is not None:
             self.registry.register(SharedCounts(folder))
@@ -84,6 +87,22 @@ class Instruments(Observer):
         for status in DeliveryStatus:
             self._outcomes.labels(status.value)
         self._by_answer = {answer: self._answers.labels(*answer) for answer in _answers()}
+
+    def _make_reports(self, mine: CollectorRegistry) -> None:
+        self._bounces = Counter(
+            *("mailer_bounces", "Messages that came back, by whom that is about and whether it is for good."),
+            *(["about", "permanent"],),
+            registry=mine,
+        )
+        self._complaints = Counter("mailer_complaints", "Messages that were marked as spam.", registry=mine)
+        self._reports = Counter(
+            "mailer_bounce_reports", "Reports read, by what became of each.", ["result"], registry=mine
+        )
+        for about in About:
+            for permanent in YES_OR_NO.values():
+                self._bounces.labels(about.value, permanent)
+        for result in Recorded._fields:
+            self._reports.labels(result)
 
     def _make_requests(self, mine: CollectorRegistry) -> None:
         labels = ["endpoint", "method", "code"]
@@ -115,6 +134,14 @@ class Instruments(Observer):
     @override
     def database_retried(self) -> None:
         self._retries.inc()
+
+    @override
+    def reported(self, results: Mapping[str, int], bounces: Mapping[tuple[str, bool], int]) -> None:
+        for result, count in results.items():
+            self._reports.labels(result).inc(count)
+        self._complaints.inc(results.get("complained", 0))
+        for (about, permanent), count in bounces.items():
+            self._bounces.labels(about, YES_OR_NO[permanent]).inc(count)
 
     def answered(self, answers: Answers, seconds: Sequence[float]) -> None:
         """Count what the transport said of some messages, and how many seconds each of them took."""

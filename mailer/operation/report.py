@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailer.campaigns.control import BY_HAND
+from mailer.campaigns.reports.bounces import NOTHING_REPORTED, ReportedCounts, reported_since
 from mailer.campaigns.reports.standstills import Late, Standstill, late, looked_at, standstills
 from mailer.errors import InvalidParams
 from mailer.operation.standing import standing
@@ -25,7 +26,8 @@ class Report:
 
     `outages` is what stood still in that time. `late` are the campaigns that were open in it and stood still for a
     minute or longer. `workers_lost` is how many batches were taken over from a worker that died or was frozen.
-    `needs_a_person` has a sentence each for what does not go on by itself; empty: nothing.
+    `needs_a_person` has a sentence each for what does not go on by itself; empty: nothing. `reported` is how many
+    messages were reported as bounced or marked as spam in that time, whenever they were sent.
     """
 
     since: int
@@ -34,6 +36,7 @@ class Report:
     late: tuple[Late, ...]
     workers_lost: int
     needs_a_person: tuple[str, ...]
+    reported: ReportedCounts = NOTHING_REPORTED
 
 
 def report(db: Database, settings: Settings, since: int | None = None) -> Report:
@@ -49,9 +52,10 @@ def report(db: Database, settings: Settings, since: int | None = None) -> Report
         campaigns = looked_at(connection, since)
         found = standstills(connection, campaigns, since)
         lost = len(latest(connection, kinds=(Kind.WORKER_LOST,), since=since, count=ROWS))
+        reported = reported_since(connection, since)
     outages = tuple(one for one in found if (one.until is None or one.until >= since) and one.cause != "failed")
     wrong = (*standing(db, settings).needs_a_person, *filter(None, map(_waits, campaigns)))
-    return Report(since, now, outages, tuple(late(campaigns, found, now)), lost, wrong)
+    return Report(since, now, outages, tuple(late(campaigns, found, now)), lost, wrong, reported)
 
 
 def _waits(campaign: AnyRow) -> str | None:
@@ -74,6 +78,7 @@ def night(found: Report) -> dict[str, Any]:
         "outages": [_outage(one) for one in found.outages],
         "late": [_late(one) for one in found.late],
         "workersLost": found.workers_lost,
+        **found.reported._asdict(),
         "needsAPerson": list(found.needs_a_person),
     }
 

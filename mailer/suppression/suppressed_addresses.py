@@ -19,6 +19,7 @@ from mailer.times import to_iso
 
 CHUNK = 500  # addresses looked up together
 SUPPRESSED = RefusedAddress.suppressed_at.is_not(None)
+REPORTED = (RefusedAddress.bounced_at, RefusedAddress.complained_at)
 BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
 
 
@@ -26,9 +27,10 @@ BLOCK = (RefusedAddress.blocked_by, RefusedAddress.block_reason)
 class SuppressedAddress:
     """An address that is not written to since `suppressed_at` (ms), and why.
 
-    `campaigns` in a row had it refused. `reply` is the last refusal's text, and `rule` what in it says that it is about
-    the address. If an operator has blocked it, `blocked_by` and `reason` say who and why. `users` counts the users who
-    have the address.
+    `campaigns` in a row had it refused, or their message came back. `reply` is the last refusal's or bounce's text, and
+    `rule` what in it says that it is about the address. If an operator has blocked it, `blocked_by` and `reason` say
+    who and why. `users` counts the users who have the address. `bounced_at` is when a bounce counted last,
+    `complained_at` when somebody there marked a message as spam (ms); None: never.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -40,6 +42,8 @@ class SuppressedAddress:
         "blockedBy",
         "reason",
         "users",
+        "bouncedAt",
+        "complainedAt",
     )
     address: str
     suppressed_at: int
@@ -49,11 +53,14 @@ class SuppressedAddress:
     blocked_by: str | None
     reason: str | None
     users: int
+    bounced_at: int | None = None
+    complained_at: int | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """In the order of `COLUMNS`; times are ISO 8601 in UTC."""
         refused = (self.campaigns, self.rule, self.reply)
-        return self.address, to_iso(self.suppressed_at), *refused, self.blocked_by, self.reason, self.users
+        reported = (_iso(self.bounced_at), _iso(self.complained_at))
+        return self.address, to_iso(self.suppressed_at), *refused, self.blocked_by, self.reason, self.users, *reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Refusal:
     """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed.
 
     `suppressed_at` None: it is still written to. If an operator has blocked it, `blocked_by` and `reason` say who and
-    why.
+    why. `bounced_at` and `complained_at` are as of a `SuppressedAddress`.
     """
 
     campaigns: int
@@ -69,6 +76,8 @@ class Refusal:
     suppressed_at: int | None
     blocked_by: str | None
     reason: str | None
+    bounced_at: int | None = None
+    complained_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,9 @@ def suppressed_addresses(db: Database, *, after: str | None = None, count: int =
     """A page of the suppressed addresses, in their order, from the one after `after` on."""
     users = select(func.count()).where(comparable_address() == RefusedAddress.address).scalar_subquery()
     refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
-    query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users).where(SUPPRESSED)
+    query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users, *REPORTED).where(
+        SUPPRESSED
+    )
     if after is not None:
         query = query.where(RefusedAddress.address > after)
     with db.read() as connection:
@@ -102,7 +113,7 @@ def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
 
 def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
     """What is on record of the address of a user; None: neither a refusal nor a block."""
-    facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK)
+    facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK, *REPORTED)
     mine = (User.id == user_id, RefusedAddress.address == comparable_address())
     row = connection.execute(select(*facts).where(*mine)).one_or_none()
     return Refusal(*row) if row else None
@@ -139,3 +150,7 @@ def _among(connection: Connection, addresses: Sequence[str]) -> Sequence[str]:
 
 def _meant(one: ListedAddress, suppressed: Collection[str]) -> str:
     return next((form for form in one.literally if comparable(form) in suppressed), one.address)
+
+
+def _iso(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else to_iso(milliseconds)

@@ -9,15 +9,16 @@ from marshmallow import Schema, fields, validate
 
 from mailer.api.blueprint import ApiBlueprint, KeysetSchema, OffsetSchema, keyset_page
 from mailer.api.guard import Guard, campaigns_in_reach, current_caller
-from mailer.api.requests.fields import Milliseconds, WireAddress, WireBoolean, storable
+from mailer.api.requests.fields import Milliseconds, WireBoolean
+from mailer.api.requests.outcomes import OutcomesSchema, wanted_of
 from mailer.api.schemas import CampaignAnswerSchema, CampaignSchema, StrictSchema, SuccessSchema
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
-from mailer.campaigns import progress
+from mailer.campaigns import deliveries, progress
 from mailer.campaigns.checks.warned import CampaignWarnings
 from mailer.delivery import minutes
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
-from mailer.storage.models import CampaignState, DeliveryStatus
+from mailer.storage.models import CampaignState
 from mailer.times import to_iso
 
 
@@ -41,12 +42,8 @@ class CampaignsQuerySchema(OffsetSchema):
     )
 
 
-class DeliveriesQuerySchema(KeysetSchema):
-    """Which outcomes to list, by user id; `status`, `userId` and `address`: only these."""
-
-    status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in DeliveryStatus]))
-    user_id = fields.String(data_key="userId", load_default=None, validate=storable)
-    address = WireAddress(load_default=None, validate=storable, metadata={"description": "In any case."})
+class DeliveriesQuerySchema(KeysetSchema, OutcomesSchema):
+    """Which outcomes to list, by user id; `status`, `userId`, `address`, `bounced` and `complained`: only these."""
 
 
 class CampaignsAnswerSchema(SuccessSchema):
@@ -75,6 +72,28 @@ class DeliverySchema(Schema):
     message_id = fields.String(
         data_key="messageId",
         metadata={"description": "Without brackets; without a host once the campaign was purged."},
+    )
+    bounced_at = Milliseconds(
+        data_key="bouncedAt",
+        allow_none=True,
+        metadata={"description": "When a report said that it came back; it stays `sent`. Null: none did."},
+    )
+    bounce_about = fields.String(
+        data_key="bounceAbout", allow_none=True, metadata={"description": "Whom that is about, as of a refusal."}
+    )
+    bounce_permanent = fields.Boolean(
+        data_key="bouncePermanent", allow_none=True, metadata={"description": "False: a soft bounce, given up for now."}
+    )
+    bounce_status = fields.String(
+        data_key="bounceStatus",
+        allow_none=True,
+        metadata={"description": "The enhanced status code, such as 5.1.1 (RFC 3463); empty: none was given."},
+    )
+    bounce_reply = fields.String(
+        data_key="bounceReply", allow_none=True, metadata={"description": "The other side's words."}
+    )
+    complained_at = Milliseconds(
+        data_key="complainedAt", allow_none=True, metadata={"description": "When the recipient marked it as spam."}
     )
 
 
@@ -150,7 +169,8 @@ def make_blueprint(
     def list_deliveries(page: dict[str, Any], campaign_id: str) -> Any:
         """A campaign's outcomes by user id; `after` continues a listing."""
         progress.progress(db, campaign_id, campaigns_in_reach())
-        found = progress.deliveries(db, campaign_id, **page)
+        wanted = wanted_of(page)
+        found = deliveries.deliveries(db, campaign_id, wanted, after=page["after"], count=page["count"])
         return keyset_page("deliveries", found, page["count"], lambda one: one.user_id)
 
     @blueprint.route("/<campaign_id>/minutes")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flask_smorest import Blueprint
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from mailer.api.blueprint import ApiBlueprint, FormatSchema, download
 from mailer.api.guard import Guard, campaigns_in_reach
-from mailer.api.requests.fields import WireAddress, WireBoolean, storable
+from mailer.api.requests.fields import WireBoolean
+from mailer.api.requests.outcomes import OutcomesSchema, wanted_of
 from mailer.api.schemas import CampaignAnswerSchema, StrictSchema
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
 from mailer.campaigns import control, export, progress
@@ -30,12 +31,8 @@ class RetrySchema(StrictSchema):
     )
 
 
-class ExportSchema(FormatSchema):
-    """Which outcomes the file holds: all, or those with `status`, `userId` or `address`."""
-
-    status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in DeliveryStatus]))
-    user_id = fields.String(data_key="userId", load_default=None, validate=storable)
-    address = WireAddress(load_default=None, validate=storable, metadata={"description": "In any case."})
+class ExportSchema(FormatSchema, OutcomesSchema):
+    """Which outcomes the file holds: all, or those for which everything holds that is given."""
 
 
 class RetriedSchema(CampaignAnswerSchema):
@@ -108,9 +105,8 @@ def make_blueprint(
     def export_outcomes(wanted: dict[str, Any], campaign_id: str) -> Any:
         """Every recipient's outcome as CSV or NDJSON, by user id."""
         progress.progress(db, campaign_id, campaigns_in_reach())
-        form = wanted.pop("form")
-        rows = map(export.cells, export.records(db, campaign_id, **wanted))
-        lines = write_rows(form, export.COLUMNS, rows)
-        return download(lines, campaign_id, form, erased=export.count_erased(db, campaign_id))
+        rows = map(export.cells, export.records(db, campaign_id, wanted_of(wanted)))
+        lines = write_rows(wanted["form"], export.COLUMNS, rows)
+        return download(lines, campaign_id, wanted["form"], erased=export.count_erased(db, campaign_id))
 
     return blueprint

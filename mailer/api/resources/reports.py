@@ -41,6 +41,18 @@ class FailureSchema(Schema):
     count = fields.Integer()
 
 
+class BounceSchema(Schema):
+    """How many came back with the same code after they were sent."""
+
+    status = fields.String(metadata={"description": "The enhanced status code, such as 5.1.1; empty: none was given."})
+    about = fields.String(
+        metadata={"description": "Whom they are about, as of a failure; empty: those beyond the first 5,000."}
+    )
+    permanent = fields.Boolean(allow_none=True, metadata={"description": "False: soft bounces, given up for now."})
+    answer = fields.String(metadata={"description": "The words of one of them, with `#` for what differs."})
+    count = fields.Integer()
+
+
 class LeftOutSchema(Schema):
     """How many were skipped for the same reason."""
 
@@ -68,6 +80,7 @@ class ReportSchema(Schema):
     )
     domains = fields.List(fields.Nested(DomainSchema))
     failures = fields.List(fields.Nested(FailureSchema))
+    bounces = fields.List(fields.Nested(BounceSchema))
     left_out = fields.List(fields.Nested(LeftOutSchema), data_key="leftOut")
     from_the_start = fields.Nested(
         FromTheStartSchema, data_key="fromTheStart", metadata={"description": "Empty: not planned, or a dry run."}
@@ -118,7 +131,7 @@ def make_blueprint(db: Database, guard: Guard, window: SendWindow | None = None)
     @guard.requires(SEND_MAIL, MANAGE_CAMPAIGNS)
     @blueprint.response(200, ReportAnswerSchema)
     def show_report(campaign_id: str) -> Any:
-        """A campaign's pace, and what came of it by domain, by the answers of failures and by why some were skipped."""
+        """A campaign's pace, what came of it by domain and by answers, of failures and bounces, and who was skipped."""
         found = report(db, progress.progress(db, campaign_id, campaigns_in_reach(), window=window))
         return {"success": True, "report": {**asdict(found), **asdict(found.pace)}}
 

@@ -16,7 +16,7 @@ from mailer.operation.standing import Operation, Standing
 
 SEEN = (
     *("queue", "oldest_due_at", "due_by_priority", "per_minute", "open", "campaigns"),
-    *("breaker", "hold", "window", "failing"),
+    *("breaker", "hold", "window", "failing", "reported"),
 )
 TOLD = ("reason", "since", "failures", "retry_at", "is_planned")
 
@@ -87,6 +87,13 @@ class HoldSchema(Schema):
     reason = fields.String()
 
 
+class ReportedSchema(Schema):
+    """How many messages bounced and were marked as spam in the last 24 hours, by the time of the report."""
+
+    bounced = fields.Integer()
+    complained = fields.Integer()
+
+
 class StatusSchema(Schema):
     """How the service stands, from the database: what `mailer status --json` prints."""
 
@@ -96,6 +103,7 @@ class StatusSchema(Schema):
     oldest_due_at = Milliseconds(data_key="oldestDueAt", allow_none=True)
     due_by_priority = fields.Dict(keys=fields.String(), values=fields.Integer(), data_key="dueByPriority")
     per_minute = fields.Integer(data_key="messagesPerMinute")
+    reported = fields.Nested(ReportedSchema, data_key="lastDay")
     open = fields.Integer(data_key="openCampaigns")
     campaigns = fields.List(fields.Nested(OpenCampaignSchema))
     breaker = fields.Nested(BreakerSchema, data_key="transport", allow_none=True)

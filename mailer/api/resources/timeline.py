@@ -88,13 +88,18 @@ class LateSchema(Schema):
 
 
 class NightSchema(Schema):
-    """Outages, what was late, how many batches were taken over from lost workers, and what waits for a person."""
+    """Outages, what was late, batches taken over from lost workers, what came back, and what waits for a person."""
 
     since = Milliseconds(metadata=WHEN)
     now = Milliseconds(data_key="until", metadata=WHEN)
     outages = fields.List(fields.Nested(OutageSchema))
     late = fields.List(fields.Nested(LateSchema))
     workers_lost = fields.Integer(data_key="workersLost")
+    bounced = fields.Integer(
+        attribute="reported.bounced",
+        metadata={"description": "Messages of which that was reported in this time, whenever they were sent."},
+    )
+    complained = fields.Integer(attribute="reported.complained", metadata={"description": "Those marked as spam."})
     needs_a_person = fields.List(fields.String(), data_key="needsAPerson")
 
 
@@ -133,7 +138,7 @@ def make_blueprint(guard: Guard, operation: Operation) -> Blueprint:
     @blueprint.arguments(ReportQuerySchema, location="query")
     @blueprint.response(200, NightAnswerSchema)
     def show_service_report(wanted: dict[str, Any]) -> Any:
-        """Outages since then, what was late and by how much, and what waits for a person."""
+        """Outages since then, what was late and by how much, what came back, and what waits for a person."""
         return {"success": True, "report": report(db, operation.settings, wanted["since"])}
 
     return blueprint

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from mailer.campaigns.deliveries import REPORTED, Reported
 from mailer.campaigns.people.copies import Arrival, Copies, copies
 from mailer.campaigns.people.person import Person, read_person
 from mailer.campaigns.people.reasons import Reason, of_nothing, of_outcome
@@ -32,12 +33,16 @@ _FACTS = ("id", "subject", "caller_id", "state", "reason", "dry_run", "created_a
 CAMPAIGN = [getattr(Campaign, name) for name in (*_FACTS, "query", "body", "merge_addresses", "priority", "sender")]
 _OUTCOME = [
     *(Delivery.status, Delivery.address, Delivery.attempts, Delivery.uncertain_attempts, Delivery.reply),
-    *(Delivery.first_at, Delivery.updated_at, Delivery.due_at),
+    *(Delivery.first_at, Delivery.updated_at, Delivery.due_at, *REPORTED),
 ]
+_BEFORE = len(_OUTCOME) - len(REPORTED)  # columns that come before those of `reported`
 
 
 class Outcome(NamedTuple):
-    """What is on record of one recipient. Times are ms since 1970; `reply` has the mail server's own words."""
+    """What is on record of one recipient. Times are ms since 1970; `reply` has the mail server's own words.
+
+    `reported` is what was reported of the message later.
+    """
 
     status: str
     address: str | None
@@ -48,6 +53,7 @@ class Outcome(NamedTuple):
     updated_at: int
     next_attempt_at: int | None
     message_id: str
+    reported: Reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +81,15 @@ class ExplainedUser:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedAddress:
-    """What is known of an address that no user has: events of the history, and whether it is suppressed or erased."""
+    """What is known of an address that no user has: events of the history, and whether it is suppressed or erased.
+
+    `complained_at` is when somebody there marked a message as spam (ms since 1970); None: nobody did.
+    """
 
     events: Sequence[PastEvent]
     suppressed_at: int | None  # ms since 1970
     erased: bool
+    complained_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,7 @@ def explain(
             person = _person(connection, user_id)
             past = () if person is None else person.history
             answers = [
-                _answer(campaign, found, of_outcome(found.status, found.reply, found.updated_at, past))
+                _answer(campaign, found, of_outcome(found, past))
                 if (found := outcomes.get((campaign.id, user_id)))
                 else _answer(campaign, None, of_nothing(connection, campaign, person, stopped))
                 for campaign in campaigns
@@ -169,9 +179,11 @@ def _person(connection: Connection, user_id: str) -> Person | None:
 
 def _address(connection: Connection, asked: str) -> ExplainedAddress:
     address = comparable(envelope_address(asked) or asked)
-    suppressed = select(RefusedAddress.suppressed_at).where(RefusedAddress.address == address)
+    times = select(RefusedAddress.suppressed_at, RefusedAddress.complained_at)
+    row = connection.execute(times.where(RefusedAddress.address == address)).one_or_none()
+    suppressed_at, complained_at = row or (None, None)
     erased = bool(erased_addresses(connection, [address]))
-    return ExplainedAddress(events_of(connection, None, address), connection.scalar(suppressed), erased)
+    return ExplainedAddress(events_of(connection, None, address), suppressed_at, erased, complained_at)
 
 
 def _outcomes(
@@ -182,7 +194,9 @@ def _outcomes(
     theirs = (Delivery.campaign_id.in_(senders), Delivery.user_id.in_(user_ids))
     rows = connection.execute(select(Delivery.campaign_id, Delivery.user_id, *_OUTCOME).where(*theirs)).all()
     return {
-        (campaign, user_id): Outcome._make((*found, message_id(campaign, user_id, senders[campaign])))
+        (campaign, user_id): Outcome._make(
+            (*found[:_BEFORE], message_id(campaign, user_id, senders[campaign]), Reported(*found[_BEFORE:]))
+        )
         for campaign, user_id, *found in rows
     }
 

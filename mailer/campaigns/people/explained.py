@@ -58,6 +58,7 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "firstAt": to_iso(one.first_at),
         "updatedAt": to_iso(one.updated_at),
         "nextAttemptAt": None if one.next_attempt_at is None else to_iso(one.next_attempt_at),
+        **one.reported.as_json(),
     }
 
 
@@ -65,5 +66,6 @@ def _address(one: ExplainedAddress) -> dict[str, Any]:
     return {
         "history": [event_as_json(event) for event in one.events],
         "suppressedSince": None if one.suppressed_at is None else to_iso(one.suppressed_at),
+        "complainedAt": None if one.complained_at is None else to_iso(one.complained_at),
         "erased": one.erased,
     }

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from mailer.audit.log import Act, record
-from mailer.campaigns.people.came_back import came_back
 from mailer.campaigns.people.outcomes import PersonOutcome, all_outcomes
 from mailer.campaigns.people.person import Person, read_person
 from mailer.storage.database import Database
@@ -15,16 +14,15 @@ from mailer.times import to_iso
 
 
 def export_person(db: Database, name: str) -> dict[str, Any]:
-    """The person's document, whether they are written to and why not, notes, every outcome, and what came back.
+    """The person's document, whether they are written to and why not, notes, and every outcome with what came back.
 
     Times are ISO 8601 in UTC. That it was exported is written to the audit log. Raises `NotFound`.
     """
     with db.write() as connection:
         one = read_person(connection, name)
         outcomes = [outcome_as_json(outcome) for outcome in all_outcomes(connection, one.user.id)]
-        back = came_back(connection, one.user.id)
         record(connection, db.clock(connection), Act.EXPORT_USER, one.user.id)
-    return {**person_as_json(one), "campaigns": outcomes, "cameBack": back}
+    return {**person_as_json(one), "campaigns": outcomes}
 
 
 def person_as_json(one: Person) -> dict[str, Any]:
@@ -56,6 +54,7 @@ def outcome_as_json(one: PersonOutcome) -> dict[str, Any]:
         "reply": one.reply,
         "updatedAt": to_iso(one.updated_at),
         "nextAttemptAt": None if one.next_attempt_at is None else to_iso(one.next_attempt_at),
+        **one.reported.as_json(),
     }
 
 
@@ -83,7 +82,8 @@ def _unsubscribed(one: Person) -> dict[str, Any] | None:
 def _suppressed(one: Person) -> dict[str, Any] | None:
     if one.refusal is None:
         return None
-    since = one.refusal.suppressed_at
-    refused = {"campaigns": one.refusal.campaigns, "reply": one.refusal.reply}
-    blocked = {"blockedBy": one.refusal.blocked_by, "reason": one.refusal.reason}
-    return {"since": None if since is None else to_iso(since), **refused, **blocked}
+    refusal = one.refusal
+    times = {"since": refusal.suppressed_at, "bouncedAt": refusal.bounced_at, "complainedAt": refusal.complained_at}
+    refused = {"campaigns": refusal.campaigns, "reply": refusal.reply}
+    blocked = {"blockedBy": refusal.blocked_by, "reason": refusal.reason}
+    return {name: None if at is None else to_iso(at) for name, at in times.items()} | refused | blocked

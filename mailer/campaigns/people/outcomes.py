@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, select
 
+from mailer.campaigns.deliveries import REPORTED, Reported
 from mailer.storage.database import Database
 from mailer.storage.dialects import Statement
 from mailer.storage.models import Campaign, Delivery
@@ -17,7 +18,7 @@ PAGE = 500  # rows read at a time
 class PersonOutcome(NamedTuple):
     """What came of a person in one campaign. Times are ms since 1970; `subject` is "" where the campaign was purged.
 
-    `reply` is the mail server's answer, or why nothing was sent.
+    `reply` is the mail server's answer, or why nothing was sent. `reported` is what was reported of the message later.
     """
 
     campaign_id: str
@@ -32,6 +33,7 @@ class PersonOutcome(NamedTuple):
     reply: str
     updated_at: int
     next_attempt_at: int | None
+    reported: Reported
 
 
 _CAMPAIGN = (Campaign.id, Campaign.subject, Campaign.caller_id, Campaign.state, Campaign.dry_run, Campaign.created_at)
@@ -42,7 +44,9 @@ _OUTCOME = (
     Delivery.reply,
     Delivery.updated_at,
     Delivery.due_at,
+    *REPORTED,
 )
+_FIRST = len(_CAMPAIGN) + len(_OUTCOME) - len(REPORTED)  # of the columns of `reported`
 
 
 def _newest_first(kind: str) -> Select[*tuple[Any, ...]]:
@@ -72,7 +76,7 @@ def outcomes_of(
     """At most `count` outcomes, of campaigns before the one with the id `before`."""
     wanted = {"user_id": user_id, "before": before or _LATEST, "count": count}
     rows = _NEWEST_FIRST.rows(connection, wanted)
-    return [PersonOutcome._make((*row[:4], bool(row[4]), *row[5:])) for row in rows]
+    return [PersonOutcome._make((*row[:4], bool(row[4]), *row[5:_FIRST], Reported(*row[_FIRST:]))) for row in rows]
 
 
 def page_of_outcomes(db: Database, user_id: str, *, before: str | None, count: int) -> list[PersonOutcome]:

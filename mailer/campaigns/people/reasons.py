@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from sqlalchemy import Connection, exists, select
 from sqlalchemy.orm import aliased
@@ -17,12 +18,14 @@ from mailer.audience import eligibility
 from mailer.audience.earlier import selected
 from mailer.audience.shared_addresses import address_unsubscribed
 from mailer.audience.user_states import UserState
+from mailer.campaigns.deliveries import Reported
 from mailer.campaigns.people.person import Person
 from mailer.campaigns.stops import Stops
 from mailer.errors import InvalidQuery
 from mailer.storage.database import AnyRow
 from mailer.storage.models import Batch, BatchState, CampaignState, Delivery, User, comparable_address
 from mailer.suppression.history import Event, PastEvent
+from mailer.suppression.suppressed_addresses import Refusal
 from mailer.times import to_iso
 
 
@@ -34,6 +37,8 @@ class Code(StrEnum):
     DEFERRED = "deferred"
     UNCERTAIN = "uncertain"
     SKIPPED = "skipped"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
     DRY_RUN = "dry-run"
     NO_MATCH = "no-match"
     UNSUBSCRIBED = "unsubscribed"
@@ -57,6 +62,14 @@ class Reason:
     text: str
 
 
+BOUNCE_ABOUT = {  # by `transports.base.About`
+    "address": "the address",
+    "mailbox": "the mailbox",
+    "message": "the message",
+    "sender": "the sender",
+    "rate": "too much at once",
+    "transport": "the way there",
+}
 _SKIPPED = (
     (eligibility.UNSUBSCRIBED, Code.UNSUBSCRIBED),
     (eligibility.DEACTIVATED, Code.INACTIVE),
@@ -67,14 +80,50 @@ _SKIPPED = (
 )
 
 
-def of_outcome(status: str, reply: str, updated_at: int, past: Sequence[PastEvent]) -> Reason:
-    """What an outcome on record says. `past` are the user's events, the latest first."""
-    if status != Code.SKIPPED:
-        return Reason(Code(status), reply)
+class OnRecord(Protocol):
+    """An outcome on record."""
+
+    @property
+    def status(self) -> str:
+        """The status of the delivery."""
+
+    @property
+    def reply(self) -> str:
+        """The mail server's own words, or why nothing was sent."""
+
+    @property
+    def updated_at(self) -> int:
+        """When it was recorded, in ms since 1970."""
+
+    @property
+    def reported(self) -> Reported:
+        """What was reported of the message later."""
+
+
+def of_outcome(one: OnRecord, past: Sequence[PastEvent]) -> Reason:
+    """What an outcome on record says, and what was reported later. `past` are the user's events, the latest first."""
+    if (later := _of_reports(one.reported)) is not None:
+        return later
+    reply = one.reply
+    if one.status != Code.SKIPPED:
+        return Reason(Code(one.status), reply)
     code = next((code for words, code in _SKIPPED if reply.startswith(words)), Code.SKIPPED)
     if code is Code.UNSUBSCRIBED:
-        return Reason(code, _unsubscribed_by(updated_at, past) or reply)
+        return Reason(code, _unsubscribed_by(one.updated_at, past) or reply)
     return Reason(code, reply)
+
+
+def _of_reports(reported: Reported) -> Reason | None:
+    """That a message was sent, and what became of it then; None: nothing is known."""
+    if reported.complained_at is not None:
+        return Reason(Code.COMPLAINED, f"It was sent, and they marked it as spam {_when(reported.complained_at)}.")
+    if reported.bounced_at is None:
+        return None
+    how = "for good" if reported.bounce_permanent else "for now"
+    about = BOUNCE_ABOUT.get(reported.bounce_about or "", BOUNCE_ABOUT["message"])
+    code = f" ({reported.bounce_status})" if reported.bounce_status else ""
+    sentence = f"It was sent, and bounced {_when(reported.bounced_at)}, {how}, because of {about}{code}"
+    return Reason(Code.BOUNCED, f"{sentence}: {reported.bounce_reply}" if reported.bounce_reply else f"{sentence}.")
 
 
 def of_nothing(connection: Connection, campaign: AnyRow, one: Person | None, stopped: Stops) -> Reason:
@@ -116,11 +165,18 @@ def _not_in_audience(connection: Connection, campaign: AnyRow, one: Person) -> R
         return Reason(Code.NO_ADDRESS, "The directory has no valid address for them.")
     refusal = one.refusal
     if refusal is not None and refusal.suppressed_at is not None and refusal.suppressed_at < then:
-        why = f"refused in {refusal.campaigns} campaigns: {refusal.reply}"
-        if refusal.blocked_by is not None:
-            why = f"blocked by {refusal.blocked_by}: {refusal.reason}"
-        return Reason(Code.SUPPRESSED, f"Their address was suppressed since {_when(refusal.suppressed_at)}, {why}")
+        why = f"Their address was suppressed since {_when(refusal.suppressed_at)}, {_why(refusal)}"
+        return Reason(Code.SUPPRESSED, why)
     return _merged(connection, campaign, one) if campaign.merge_addresses else None
+
+
+def _why(refusal: Refusal) -> str:
+    if refusal.blocked_by is not None:
+        return f"blocked by {refusal.blocked_by}: {refusal.reason}"
+    if refusal.complained_at is not None:
+        return f"as somebody there marked a message as spam {_when(refusal.complained_at)}."
+    how = "refused" if refusal.bounced_at is None else "refused or bounced"
+    return f"{how} in {refusal.campaigns} campaigns: {refusal.reply}"
 
 
 def _merged(connection: Connection, campaign: AnyRow, one: Person) -> Reason | None:

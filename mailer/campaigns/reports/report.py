@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, func, select
 
 from mailer.campaigns.progress import CANCELLING, Progress
+from mailer.campaigns.reports.bounces import BounceCount, bounce_counts
 from mailer.delivery.minutes import MINUTE, elapsed, lately
 from mailer.delivery.tallies.answers import AnswerCount, answer_counts
 from mailer.delivery.tallies.domains import DomainCounts, domain_counts
@@ -42,9 +43,9 @@ class LeftOut:
 class Report:
     """The numbers of one campaign.
 
-    `failures` are grouped by the answer, without what differs between recipients. `left_out` are those who were skipped
-    while it was sent. `from_the_start` counts by reason whom the query selected and who could not be written to when it
-    was planned; they are in no other count.
+    `failures` are grouped by the answer, without what differs between recipients; `bounces`, which came back after they
+    were sent, by their code. `left_out` are those who were skipped while it was sent. `from_the_start` counts by reason
+    whom the query selected and who could not be written to when it was planned; they are in no other count.
     """
 
     pace: Pace
@@ -52,6 +53,7 @@ class Report:
     failures: Sequence[AnswerCount]
     left_out: Sequence[LeftOut]
     from_the_start: Mapping[str, int]
+    bounces: Sequence[BounceCount] = ()
 
 
 def report(db: Database, one: Progress) -> Report:
@@ -60,11 +62,12 @@ def report(db: Database, one: Progress) -> Report:
         now = db.clock(connection)
         pace = _average(connection, one) if one.finished_at is not None else _lately(connection, one, now)
         domains, answers = domain_counts(connection, one.id), answer_counts(connection, one.id)
+        bounces = bounce_counts(connection, one.id, one.bounced) if one.bounced else []
         without = connection.scalar(select(Campaign.left_out).where(Campaign.id == one.id))
     if one.state in STOPPED:  # it has skipped whoever was to be tried again
         domains = [replace(each, skipped=each.skipped + each.deferred, deferred=0) for each in domains]
     failures = [each for each in answers if each.status == DeliveryStatus.FAILED]
-    return Report(pace, domains, failures, _left_out(one, answers), without or {})
+    return Report(pace, domains, failures, _left_out(one, answers), without or {}, bounces)
 
 
 def _lately(connection: Connection, one: Progress, now: int) -> Pace:

@@ -198,6 +198,8 @@ def retry_failed(campaign_id: str, uncertain: bool, url: str, user_id: str, toke
 @click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]), help="Default: all.")
 @click.option("--recipient", metavar="ID", help="Only the outcome of this user.")
 @click.option("--address", help="Only the outcomes at this address.")
+@click.option("--bounced", is_flag=True, help="Only those that came back after they were sent.")
+@click.option("--complained", is_flag=True, help="Only those that their recipient marked as spam.")
 @connected
 def export(
     campaign_id: str,
@@ -206,12 +208,16 @@ def export(
     status: str | None,
     recipient: str | None,
     address: str | None,
+    bounced: bool,
+    complained: bool,
     url: str,
     user_id: str,
     token: str,
 ) -> None:
     """Write every recipient's outcome to stdout."""
-    for piece in Client(url, user_id, token).export(campaign_id, form, status, user_id=recipient, address=address):
+    reported = {name: "true" for name, asked in (("bounced", bounced), ("complained", complained)) if asked}
+    wanted = {"status": status, "userId": recipient, "address": address, **reported}
+    for piece in Client(url, user_id, token).export(campaign_id, form, **wanted):
         sys.stdout.buffer.write(piece)
     sys.stdout.flush()
 
@@ -229,7 +235,7 @@ def print_campaign(campaign: Json, as_json: bool, *, skipping: Container[str] = 
     edited = ["version"] if campaign.get("version", 1) > 1 else []
     bounds = [name for name in ("minRecipients", "maxRecipients") if campaign.get(name) is not None]
     shown = ["_id", "state", *reason, "callerId", "subject", *edited, "dryrun", "priority", *bounds, *COUNTS]
-    shown += ["unsubscribed"]
+    shown += ["unsubscribed", "bounced", "complained"]
     names = (*shown, "createdAt", "startedAt", "finishedAt")
     print_fields((name, campaign.get(name)) for name in names if name not in skipping)
     if campaign.get("uncertain"):

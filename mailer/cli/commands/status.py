@@ -60,6 +60,7 @@ def _print_json(engine: str, seen: Overview, running: Sequence[Worker], wrong: S
             **spelled({"oldest_due_at": seen.oldest_due_at}),
             "dueByPriority": dict(seen.due_by_priority),
             "messagesPerMinute": seen.per_minute,
+            "lastDay": seen.reported._asdict(),
             "openCampaigns": seen.open,
             "campaigns": [_campaign(one) for one in seen.campaigns],
             "transport": None
@@ -107,6 +108,7 @@ def _fields(engine: str, seen: Overview, running: Sequence[Worker]) -> list[tupl
         ("due by priority", ", ".join(f"{count} {name}" for name, count in seen.due_by_priority.items()) or None),
         ("oldest due", oldest),
         ("pace", f"{seen.per_minute} messages a minute"),
+        ("last 24 h", "{} bounced, {} complained".format(*seen.reported)),
         ("campaigns", f"{seen.open} open, {resting} of them resting, {paused} paused"),
         ("sending", f"{seen.hold}, by {seen.hold.by}" if seen.hold else "not held"),
         *([("send window", seen.window)] if seen.window else []),

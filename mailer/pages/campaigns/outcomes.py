@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from urllib.parse import urlencode
 
-from mailer.campaigns import export, progress
+from flask import Blueprint, Response, request
+from flask_babel import lazy_gettext as _
+
+from mailer.campaigns import export
+from mailer.campaigns.deliveries import Wanted, deliveries
 from mailer.files.exports import FORMATS, write_rows
 from mailer.pages.base import PRIVATE_HEADERS
 from mailer.pages.campaigns.campaign import STATUSES, find
@@ -13,6 +17,7 @@ from mailer.pages.signed_in import SignIns
 
 OUTCOMES = 100
 LONGEST = 320  # characters of what is looked for
+REPORTS = {"bounced": _("bounced"), "complained": _("marked as spam")}  # what is asked for by `reported`
 TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
 
 
@@ -23,24 +28,21 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
     @sign_ins.required
     def list_outcomes(campaign_id: str) -> Response:
         """Its outcomes by user id; `after` continues the list. `whom` asks for one user, or for an address."""
-        found, status, after = find(parts, campaign_id), _status(), request.args.get("after")
-        user_id, address = _whose()
-        whose = {"user_id": user_id, "address": address}
-        rows = progress.deliveries(parts.db, campaign_id, status=status, after=after, count=OUTCOMES + 1, **whose)
+        found, wanted, after = find(parts, campaign_id), _wanted(), request.args.get("after")
+        rows = deliveries(parts.db, campaign_id, wanted, after=after, count=OUTCOMES + 1)
         more = rows[OUTCOMES - 1].user_id if len(rows) > OUTCOMES else None
-        values = {"one": found, "rows": rows[:OUTCOMES], "more": more, "status": status, "statuses": STATUSES}
-        values["whom"] = _whom()
-        return sign_ins.page("outcomes.html", values)
+        values = {"one": found, "rows": rows[:OUTCOMES], "more": more, "status": wanted.status, "statuses": STATUSES}
+        values |= {"whom": _whom(), "reported": _reported(), "reports": REPORTS}
+        return sign_ins.page("outcomes.html", {**values, "same": _same()})
 
     @blueprint.get("/campaigns/<campaign_id>/export")
     @sign_ins.required
     def export_outcomes(campaign_id: str) -> Response:
-        """All of them, or those with `status` or of `whom`, as the API's file; `format` is `csv` or `ndjson`."""
+        """All of them, or those that the list shows, as the API's file; `format` is `csv` or `ndjson`."""
         find(parts, campaign_id)
         wanted = request.args.get("format", "")
         form = wanted if wanted in FORMATS else FORMATS[0]
-        user_id, address = _whose()
-        rows = map(export.cells, export.records(parts.db, campaign_id, _status(), user_id=user_id, address=address))
+        rows = map(export.cells, export.records(parts.db, campaign_id, _wanted()))
         answer = Response(write_rows(form, export.COLUMNS, rows), mimetype=TYPES[form])
         answer.headers.update(PRIVATE_HEADERS)
         answer.headers["Content-Disposition"] = f'attachment; filename="outcomes.{form}"'
@@ -52,12 +54,26 @@ def _whom() -> str:
     return request.args.get("whom", "").strip()[:LONGEST]
 
 
-def _whose() -> tuple[str | None, str | None]:
-    """The user's id and the address that `whom` asks for: at most one of them."""
-    whom = _whom() or None
-    return (None, whom) if whom and "@" in whom else (whom, None)
+def _wanted() -> Wanted:
+    """Which outcomes are asked for: `whom` is a user's id or an address."""
+    whom, reported = _whom() or None, _reported()
+    user_id, address = (None, whom) if whom and "@" in whom else (whom, None)
+    return Wanted(
+        _status(), user_id, address, bounced=reported == "bounced" or None, complained=reported == "complained" or None
+    )
 
 
 def _status() -> str | None:
     wanted = request.args.get("status")
     return wanted if wanted in STATUSES else None
+
+
+def _reported() -> str | None:
+    wanted = request.args.get("reported")
+    return wanted if wanted in REPORTS else None
+
+
+def _same() -> str:
+    """What a link has to name so that it means the same outcomes."""
+    named = {"status": _status(), "reported": _reported(), "whom": _whom()}
+    return urlencode({name: value for name, value in named.items() if value})

@@ -103,9 +103,14 @@ class Batch(Base):
 
 
 def _came_back(name: str, since: Mapped[Any]) -> Iterator[Index]:
-    """An index of the few that have the time `since`, by campaign."""
+    """Indexes of the few that have the time `since`: by campaign, and by that time.
+
+    The first has the time as well, or SQLite would count by the primary key.
+    """
     there = since.is_not(None)
-    yield Index(f"ix_deliveries_{name}", "campaign_id", "user_id", sqlite_where=there, postgresql_where=there)
+    mine = ("campaign_id", "user_id", f"{name}_at")
+    yield Index(f"ix_deliveries_{name}", *mine, sqlite_where=there, postgresql_where=there)
+    yield Index(f"ix_deliveries_{name}_at", f"{name}_at", sqlite_where=there, postgresql_where=there)
 
 
 class Delivery(Base):

@@ -62,7 +62,7 @@ class BlockSchema(ReasonSchema, LiftSchema):
 
 
 class SuppressedAddressSchema(Schema):
-    """One address, the campaigns in a row that had it refused, the last reply, and how many users have it.
+    """One address, the campaigns in a row that had it refused or came back, the last reply, and how many users have it.
 
     `blockedBy` and `reason` are those of an operator who has blocked it.
     """
@@ -77,6 +77,16 @@ class SuppressedAddressSchema(Schema):
     blocked_by = fields.String(data_key="blockedBy", allow_none=True)
     reason = fields.String(allow_none=True)
     users = fields.Integer()
+    bounced_at = Milliseconds(
+        data_key="bouncedAt",
+        allow_none=True,
+        metadata={"description": "When a bounce counted last; null: only refusals did."},
+    )
+    complained_at = Milliseconds(
+        data_key="complainedAt",
+        allow_none=True,
+        metadata={"description": "When somebody there marked a message as spam; null: nobody did."},
+    )
 
 
 class SuppressedAddressesSchema(SuccessSchema):

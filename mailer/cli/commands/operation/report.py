@@ -44,6 +44,7 @@ def _print(found: Report) -> None:
         print_rows(("late", "caller", "state", "minutes", "because of"), map(_late, found.late))
     click.echo()
     click.echo(f"batches taken over from lost workers: {found.workers_lost}")
+    click.echo("bounced: {}, marked as spam: {}".format(*found.reported))
     for problem in found.needs_a_person:
         click.echo(printable(f"needs a person: {problem}"))
     if not found.needs_a_person:

@@ -23,7 +23,7 @@ from mailer.suppression.suppressed_addresses import SuppressedAddress, all_suppr
 
 @click.group()
 def suppressed() -> None:
-    """Addresses not written to: refused in campaign after campaign (MAILER_SUPPRESS_AFTER), or blocked by a person."""
+    """Addresses not written to: refused or bounced again and again, complained, or blocked by a person."""
 
 
 @suppressed.command("list")
@@ -31,8 +31,8 @@ def suppressed() -> None:
 def list_(limit: int) -> None:
     """Show the addresses, since when, in how many campaigns refused, how many users have them, and why.
 
-    `rule` is what counted: an operator, or by what the last refusal was taken to be about the address. Then come the
-    operator's reason and the words of that refusal.
+    `rule` is what counted: an operator, a complaint, or by what the last refusal or bounce was taken to be about the
+    address. Then come the operator's reason and the words of that refusal.
     """
     with open_database() as db:
         found = list(islice(all_suppressed_addresses(db), limit or None))
@@ -41,9 +41,12 @@ def list_(limit: int) -> None:
 
 
 def _why(one: SuppressedAddress) -> tuple[str, str]:
-    """Two cells, the rules that suppress it and the words behind them: the operator's first, then the refusal's."""
+    """Two cells, the rules that suppress it and the words behind them: the operator's first, the refusal's last."""
     blocked = [] if one.blocked_by is None else [(f"blocked by {one.blocked_by}", one.reason or "")]
-    rules = [*blocked, *([(one.rule, one.reply)] if one.campaigns else [])]
+    if one.complained_at is not None:
+        blocked.append(("complained", f"marked as spam {moment(one.complained_at)}"))
+    counted = one.rule if one.bounced_at is None else f"{one.rule} (bounced)"
+    rules = [*blocked, *([(counted, one.reply)] if one.campaigns else [])]
     return ", ".join(rule for rule, _ in rules), "; ".join(words for _, words in rules)
 
 

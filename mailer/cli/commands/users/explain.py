@@ -59,6 +59,8 @@ def _address_fields(one: ExplainedAddress) -> Iterator[tuple[str, object]]:
         yield "erased", "somebody who had it was erased, and nobody writes to it"
     if one.suppressed_at is not None:
         yield "suppressed", moment(one.suppressed_at)
+    if one.complained_at is not None:
+        yield "marked as spam", moment(one.complained_at)
     for event in one.events:
         yield "history", told(event)
 

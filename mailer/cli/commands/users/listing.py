@@ -85,6 +85,8 @@ def _refusal_fields(refusal: Refusal | None) -> list[tuple[str, object]]:
     fields: list[tuple[str, object]] = [("suppressed", since)]
     if refusal.campaigns:
         fields += [("refused in campaigns", refusal.campaigns), ("last refusal", refusal.reply)]
+    times = (("last bounce", refusal.bounced_at), ("marked as spam", refusal.complained_at))
+    fields += [(name, moment(at)) for name, at in times if at is not None]
     if refusal.blocked_by is not None:
         fields += [("blocked by", refusal.blocked_by), ("reason", refusal.reason)]
     return fields

@@ -7,6 +7,7 @@ from itertools import islice
 import click
 
 from mailer.audience.search import search
+from mailer.campaigns.deliveries import Reported
 from mailer.campaigns.people.erasure import erase
 from mailer.campaigns.people.export import export_person
 from mailer.campaigns.people.outcomes import all_outcomes
@@ -42,8 +43,18 @@ def campaigns(user_id: str, limit: int) -> None:
         known = id_of(db, user_id)
         with db.read() as connection:
             found = list(islice(all_outcomes(connection, known), limit or None))
-    rows = [(one.campaign_id, moment(one.updated_at), one.status, one.subject, one.reply) for one in found]
-    print_rows(("campaign", "at", "status", "subject", "answer"), rows)
+    rows = [
+        (one.campaign_id, moment(one.updated_at), one.status, _later(one.reported), one.subject, one.reply)
+        for one in found
+    ]
+    print_rows(("campaign", "at", "status", "reported", "subject", "answer"), rows)
+
+
+def _later(reported: Reported) -> str | None:
+    """What was reported of the message after it was sent; None: nothing."""
+    if reported.complained_at is not None:
+        return "complained"
+    return None if reported.bounced_at is None else f"bounced {reported.bounce_status or ''}".rstrip()
 
 
 @click.command()
