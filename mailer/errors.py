@@ -133,6 +133,16 @@ class DatabaseUnavailable(MailerError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
+class JournalUnavailable(DatabaseUnavailable):
+    """The journal in the folder `place` cannot be written now, so what was asked for was not done."""
+
+    error_type = "error-journal-unavailable"
+
+    def __init__(self, reason: str = "no room", place: str = "") -> None:
+        super().__init__(f"The journal (MAILER_JOURNAL_DIR) cannot be written at the moment: {reason}.")
+        self.place = place
+
+
 class QueryTimeout(MailerError):
     """The query took longer than `seconds`, and the database stopped it."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailer.errors import ConfigError, MailerError
+from mailer.errors import ConfigError, JournalUnavailable, MailerError
 from transports import TransportError
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def failure_of(error: Exception) -> Failure | None:
     match error:
         case ConfigError():
             return Misuse(str(error))
+        case JournalUnavailable():
+            return Failure(f"{error} ({error.place})")
         case MailerError() | TransportError():
             return Failure(str(error))
         case requests.RequestException():  # an OSError too
