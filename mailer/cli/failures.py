@@ -81,10 +81,9 @@ def failure_of(error: Exception) -> Failure | None:
     match error:
         case ConfigError():
             return Misuse(str(error))
-        case JournalUnavailable():
-            return Failure(f"{error} ({error.place})")
         case MailerError() | TransportError():
-            return Failure(str(error))
+            place = f" ({error.place})" if isinstance(error, JournalUnavailable) else ""
+            return Failure(f"{error}{place}")
         case requests.RequestException():  # an OSError too
             return Failure(unanswered(error))
         case OSError():
