@@ -56,9 +56,9 @@ class TakenOver:
     """How many wishes of each kind hold now that did not before.
 
     `unknown` ones are about addresses that nobody here has: they are kept, by the hash, for whoever comes. `refused`
-    says for which users an erasure or a deactivation has to wait, and why. `deactivated` are users who are inactive now by the journal,
-    `returned` are inactive here and were made active after the backup, and `absent` were deactivated and are not here.
-    `revoked` counts the tokens that the journal ends.
+    says for which users an erasure or a deactivation has to wait, and why. `deactivated` are users who are inactive now
+    by the journal, `returned` are inactive here and were made active after the backup, and `absent` were deactivated
+    and are not here. `revoked` counts the tokens that the journal ends.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
