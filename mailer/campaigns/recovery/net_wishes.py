@@ -51,9 +51,12 @@ def last_of_each(wishes: Iterable[Entry], directory: Directory) -> dict[Person, 
     for entry in sorted(wishes, key=_place):
         for person, own in _people(entry, directory):
             before = found.get(person)
-            if entry.wish is Wished.SUBSCRIBE and not own and before is not None and before.own:
-                continue  # the wish of an address is taken back, and whoever left by themselves stays away
-            found[person] = Last(entry, own)
+            if before is None:
+                found[person] = Last(entry, own)
+            elif entry.wish is Wished.UNSUBSCRIBE is before.wish:
+                found[person] = Last(before.entry, own or before.own)  # the time of the first stays
+            elif own or not before.own or entry.wish is Wished.UNSUBSCRIBE:
+                found[person] = Last(entry, own)  # else only the wish of an address that they have is taken back
     return found
 
 

@@ -41,8 +41,10 @@ def known(connection: Connection, directory: Directory, since: int) -> Known:
     times: dict[Person, set[int]] = defaultdict(set)
     events = select(UnsubscribeEvent.user_id, UnsubscribeEvent.address, UnsubscribeEvent.at)
     for user_id, address, at in connection.execute(events.where(UnsubscribeEvent.at >= since)):
-        hashed = directory.hashes.get(address or "") if user_id is None else None
-        times[Person(user_id, hashed)].add(at)
+        times[Person(user_id) if user_id else Person(hashed=directory.hashes.get(address or ""))].add(at)
+        own = directory.address_of.get(user_id or "")
+        if own is not None:  # what somebody has done since, the list that named their address is older than
+            times[Person(hashed=directory.hashes[own])].add(at)
     return Known(marks, times)
 
 
