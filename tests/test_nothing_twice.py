@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def elsewhere(db: Database, tmp_path: Path, postgresql: PostgreSQL) -> Iterator[Database]:
     """An empty database of the same kind, to restore into."""
-    empty = nullcontext(f"sqlite:///{tmp_path}/restored.db") if db.writes else postgresql.empty()
+    empty = nullcontext(f"sqlite:///{tmp_path}/restored.db") if db.writes else postgresql.migrated()
     with empty as url, closing(database_at(url)) as made:
         yield made
 

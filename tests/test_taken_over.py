@@ -69,7 +69,7 @@ def restoring(
     db: Database, tmp_path: Path, folder: Path, postgresql: PostgreSQL, add_users: Callable[..., Any]
 ) -> Iterator[Restoring]:
     add_users(db, 6)
-    empty = nullcontext(f"sqlite:///{tmp_path}/restored.db") if db.writes else postgresql.empty()
+    empty = nullcontext(f"sqlite:///{tmp_path}/restored.db") if db.writes else postgresql.migrated()
     with empty as url, closing(database_at(url)) as made:
         yield Restoring(db, made, folder, tmp_path)
 
