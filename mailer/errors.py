@@ -134,12 +134,13 @@ class DatabaseUnavailable(MailerError):
 
 
 class JournalUnavailable(DatabaseUnavailable):
-    """The journal in the folder `place` cannot be written now, so what was asked for was not done."""
+    """The journal cannot be written now, so what was asked for was not done. `place` is its folder, and why."""
 
     error_type = "error-journal-unavailable"
+    text = "The journal (MAILER_JOURNAL_DIR) cannot be written at the moment."
 
-    def __init__(self, reason: str = "no room", place: str = "") -> None:
-        super().__init__(f"The journal (MAILER_JOURNAL_DIR) cannot be written at the moment: {reason}.")
+    def __init__(self, place: str = "") -> None:
+        super().__init__()
         self.place = place
 
 

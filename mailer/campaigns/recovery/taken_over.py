@@ -20,10 +20,9 @@ from mailer.storage.journal.reader import Entry
 from mailer.storage.journal.writer import Wished
 from mailer.storage.models import Erased, UnsubscribeEvent, User, Wish, WishOf, comparable_address
 from mailer.suppression import hashed_wishes, history, wishes
-from mailer.suppression.history import Cause, Event, Means
+from mailer.suppression.history import FROM_JOURNAL, Cause, Event, Means
 
 BY = "journal"  # who has brought what is taken over, where the journal does not say
-TAKEN_OVER = "taken over from the journal"
 
 
 @dataclass(slots=True)
@@ -163,7 +162,7 @@ def _kept(entry: Entry, now: int) -> dict[str, Any]:
 def _write(connection: Connection, entry: Entry, event: Event, whom: Iterable[tuple[str | None, str | None]]) -> None:
     """Write the history as the journal tells it, saying that it is from there."""
     means = Means(entry.means) if entry.means in set(Means) else Means.UNKNOWN
-    source = f"{entry.source}, {TAKEN_OVER}" if entry.source else TAKEN_OVER
+    source = f"{entry.source}, {FROM_JOURNAL}" if entry.source else FROM_JOURNAL
     history.add(connection, entry.at, event, Cause(means, entry.who, entry.campaign_id, source), whom)
 
 

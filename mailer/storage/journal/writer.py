@@ -105,7 +105,7 @@ class Journal:
         try:
             self._append(lines)
         except OSError as error:
-            raise JournalUnavailable(error.strerror or str(error), str(self.folder)) from error
+            raise JournalUnavailable(f"{self.folder}: {error.strerror or error}") from error
 
     def trouble(self) -> str | None:
         """Why nothing can be written to it; None: it was tried, and works. A file without entries stays."""
