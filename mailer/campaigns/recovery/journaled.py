@@ -234,4 +234,7 @@ def _erase(db: Database, user_id: str, hashes: Collection[str], told: TakenOver,
         return
     with db.write() as connection:
         new = remember_hashes(connection, db.clock(connection), user_id, hashes)
+        for kind in hashed_wishes.KINDS:  # the hash of who was erased keeps everybody away by itself
+            for one in hashes:
+                hashed_wishes.forget(connection, kind, one)
     told.add(Wished.ERASE, int(there or new))

@@ -97,6 +97,8 @@ def bring_back(db: Database, journal: Read, proved: Iterable[str], moments: Rest
 
 
 def _may(entry: AcceptedEntry, moments: Restored | None) -> bool:
+    if not OURS.fullmatch(entry.campaign_id):
+        return False
     return moments is None or moments.made_at - MARGIN <= entry.at <= moments.at
 
 
@@ -122,7 +124,7 @@ def _row(entry: AcceptedEntry, times: tuple[int, int]) -> dict[str, Any]:
     told, _ = _fingerprints(entry)
     said: dict[str, Any] = {"sender": "", "sender_name": "", "subject": SUBJECT, "body": "", "query": {}}
     ended = {"state": CampaignState.COMPLETED_WITH_ISSUES, "reason": REASON, "fence": 0, "due_at": entry.at}
-    ended |= {"created_at": entry.at, "started_at": times[0], "finished_at": times[1]}
+    ended |= {"created_at": entry.at, "started_at": entry.at, "finished_at": max(times[1], entry.at)}
     whose = {"id": entry.campaign_id, "caller_id": entry.caller_id, "dry_run": entry.dry, "fingerprint": told}
     return {**whose, **said, **ended}
 
