@@ -148,6 +148,9 @@ def test_what_is_lost_is_told_each_time_and_put_back_once(
         sent = connection.scalars(select(Delivery.user_id).where(Delivery.campaign_id == gone)).all()
     assert sorted(row.dry_run for row in rows) == [False, True]
     assert sorted(sent) == ["user00000", "user00001", "user00002"]
+    one = [f"{gone}.{'0' * 20}"]
+    assert lost.unknown(elsewhere, one).keys() == {gone}
+    assert lost.unknown(elsewhere, one, START + 48 * LONG) == {}  # a later restore need not tell of it again
     with pytest.raises(InvalidParams, match="lost when a backup was restored"):
         accept(elsewhere, "user00000", _not_reached(gone))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
 from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
@@ -45,30 +45,33 @@ class Lost:
 
     campaign_id: str
     messages: int
-    accepted_at: int | None
+    accepted_at: int
     first_at: int | None
     last_at: int | None
     kept: bool
 
 
-def unknown(db: Database, proved: Iterable[str]) -> dict[str, set[str]]:
-    """Which of the deliveries that are proved are of campaigns that this database does not know, by campaign."""
+def unknown(db: Database, proved: Iterable[str], begun: int = 0) -> dict[str, set[str]]:
+    """Which of the deliveries that are proved are of campaigns that this database does not know, by campaign.
+
+    Those that were lost in an earlier restore, before `begun` (ms since 1970), are known to be lost.
+    """
     found: dict[str, set[str]] = {}
     for one in proved:
         campaign_id = one.partition(".")[0]
         if OURS.fullmatch(campaign_id):
             found.setdefault(campaign_id, set()).add(one)
     with db.read() as connection:
-        for known in _known(connection, found):
+        for known in _known(connection, found, begun):
             del found[known]
     return found
 
 
-def _known(connection: Connection, campaign_ids: Iterable[str]) -> Sequence[str]:
-    """Which of the campaigns the database knows, and not only as lost."""
+def _known(connection: Connection, campaign_ids: Iterable[str], begun: int) -> Sequence[str]:
+    """Which of the campaigns the database knows, and not only as lost since `begun`."""
     wanted = list(campaign_ids)
     parts = (wanted[begin : begin + AT_ONCE] for begin in range(0, len(wanted), AT_ONCE))
-    found = select(Campaign.id).where(~LOST)
+    found = select(Campaign.id).where(or_(~LOST, Campaign.created_at < begun))
     return [one for some in parts for one in connection.scalars(found.where(Campaign.id.in_(some)))]
 
 
@@ -78,9 +81,10 @@ def bring_back(db: Database, journal: Read, proved: Iterable[str], moments: Rest
     `moments` are those of the restore: what the journal has of long before or of after it is not lost, but was never
     committed. It may be said again.
     """
-    sent = unknown(db, proved)
+    begun = 0 if moments is None else moments.made_at - MARGIN
+    sent = unknown(db, proved, begun)
     with db.read() as connection:
-        known = set(_known(connection, {one.campaign_id for one in journal.accepted}))
+        known = set(_known(connection, {one.campaign_id for one in journal.accepted}, begun))
     entries = {one.campaign_id: one for one in journal.accepted if one.campaign_id not in known and _may(one, moments)}
     served: dict[str, set[str]] = {}
     for campaign_id, user_id in journal.sent:
@@ -91,9 +95,10 @@ def bring_back(db: Database, journal: Read, proved: Iterable[str], moments: Rest
         for entry in entries.values():
             ids = sorted(served.get(entry.campaign_id, ()))
             _put_back(connection, entry, ids, journal.times.get(entry.campaign_id), now)
+        kept = set(connection.scalars(select(Campaign.id).where(LOST)))
     for entry in entries.values():
         sent.setdefault(entry.campaign_id, set())
-    return [_told(one, len(ids), entries.get(one), journal.times.get(one)) for one, ids in sorted(sent.items())]
+    return [_told(one, len(ids), journal.times.get(one), kept=one in kept) for one, ids in sorted(sent.items())]
 
 
 def _may(entry: AcceptedEntry, moments: Restored | None) -> bool:
@@ -102,9 +107,9 @@ def _may(entry: AcceptedEntry, moments: Restored | None) -> bool:
     return moments is None or moments.made_at - MARGIN <= entry.at <= moments.at
 
 
-def _told(campaign_id: str, messages: int, entry: AcceptedEntry | None, times: tuple[int, int] | None) -> Lost:
+def _told(campaign_id: str, messages: int, times: tuple[int, int] | None, *, kept: bool) -> Lost:
     first, last = times or (None, None)
-    return Lost(campaign_id, messages, int(campaign_id[:11], 16), first, last, kept=entry is not None)
+    return Lost(campaign_id, messages, int(campaign_id[:11], 16), first, last, kept)
 
 
 def _put_back(

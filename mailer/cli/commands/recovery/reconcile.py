@@ -114,11 +114,7 @@ def _facts(one: Lost) -> Iterator[str]:
     yield f"accepted {moment(one.accepted_at)}"
     if one.first_at is not None:
         yield f"sent from {moment(one.first_at)} to {moment(one.last_at)}"
-    yield (
-        "kept as lost: whoever repeats it is not answered by another"
-        if one.kept
-        else ("whoever repeats it sends it again")
-    )
+    yield "whoever repeats it gets it as lost, and nothing is sent" if one.kept else "whoever repeats it sends it again"
 
 
 def _all(files: Iterable[Path]) -> Iterator[str]:
