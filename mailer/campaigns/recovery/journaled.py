@@ -37,6 +37,7 @@ from mailer.suppression.blocked_addresses import block
 from mailer.suppression.hashed_wishes import REASON
 from mailer.suppression.list_files import ListedAddress
 from mailer.suppression.suppressed_addresses import lift
+from mailer.suppression.wishes import lock
 from mailer.timeline.events import Kind
 from mailer.workspace.scheduled_sync import SPOOL
 
@@ -141,6 +142,7 @@ def _net(db: Database, wishes: Iterable[Entry], key: bytes, begun: int, told: Ta
     """Unsubscribes and what takes them back: what is left of them in the end, where that is not known here."""
     theirs = [one for one in wishes if one.wish in (Wished.SUBSCRIBE, Wished.UNSUBSCRIBE)]
     with db.write() as connection:
+        lock(connection, listing=True)  # whoever comes after this finds what is kept for them
         directory = _directory(connection, key)
         hashed_wishes.learn(connection, list(directory.hashes))
         last = net_wishes.last_of_each(theirs, directory)
@@ -161,6 +163,7 @@ def _blocks(db: Database, wishes: Iterable[Entry], key: bytes, told: TakenOver) 
                 if before is None or (at, entry.wish) >= before[:2]:
                     last[one] = (at, entry.wish, entry)
     with db.write() as connection:
+        lock(connection, listing=True)
         known = _directory(connection, key).addresses
         for hashed, (_, wish, entry) in last.items():
             if hashed not in known:

@@ -57,8 +57,10 @@ def is_news(person: Person, entry: Entry, what: Known) -> bool:
 def hold_all(
     connection: Connection, now: int, last: Mapping[Person, Last], directory: Directory, what: Known
 ) -> dict[Wished, int]:
-    """Do it for everybody, addresses first; return how many differences there were of each kind."""
-    wishes.lock(connection, listing=True)
+    """Do it for everybody, addresses first; return how many differences there were of each kind.
+
+    To be called under the lock of `wishes`, taken before the directory was read.
+    """
     counts = {Wished.SUBSCRIBE: 0, Wished.UNSUBSCRIBE: 0}
     for person, one in sorted(last.items(), key=lambda item: item[0].user_id is not None):
         if is_news(person, one.entry, what):
