@@ -133,6 +133,17 @@ class DatabaseUnavailable(MailerError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
+class JournalUnavailable(DatabaseUnavailable):
+    """The journal cannot be written now, so what was asked for was not done. `place` is its folder, and why."""
+
+    error_type = "error-journal-unavailable"
+    text = "The journal (MAILER_JOURNAL_DIR) cannot be written at the moment."
+
+    def __init__(self, place: str = "") -> None:
+        super().__init__()
+        self.place = place
+
+
 class QueryTimeout(MailerError):
     """The query took longer than `seconds`, and the database stopped it."""
 

@@ -258,6 +258,7 @@ CHANGING: dict[str, tuple[list[str], Act, str | None]] = {
     "mailer suppressed block": ([ADDRESS, "--reason", "x"], Act.BLOCK_ADDRESSES, ADDRESS),
     "mailer suppressed lift": ([ADDRESS], Act.LIFT_ADDRESSES, ADDRESS),
     "mailer tokens create": (["--service", "desk"], Act.CREATE_TOKEN, "service:desk"),
+    "mailer tokens release": (["--all"], Act.RELEASE_TOKENS, None),
     "mailer tokens revoke": (["DIGEST"], Act.REVOKE_TOKEN, "service:desk"),
     "mailer keys forget": (["ab" * 8], Act.FORGET_KEY, "ab" * 8),
     "mailer unsubscribes import": (["LIST"], Act.UNSUBSCRIBE_LIST, None),

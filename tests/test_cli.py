@@ -411,7 +411,7 @@ def test_records_are_spelled_as_in_the_api(run, directory: Database) -> None:
     Tokens(directory).create("ada", ["send-mail"], 1000)
     (token,) = json.loads(run("tokens", "list", "--json").stdout)
     spelled = ("digest", "userId", "permissions", "createdAt", "expiresAt", "lastUsedAt", "label")
-    assert set(token) == {*spelled, "endsSoon"}
+    assert set(token) == {*spelled, "endsSoon", "held"}
     assert re.fullmatch(r"20..-..-..T..:..:..\....Z", token["createdAt"])
     assert run("tokens", "list").stdout.split()[:7] == list(spelled)
     deliveries = DeliverySchema()

@@ -119,7 +119,8 @@ def error_types(of: type[errors.MailerError] = errors.MailerError) -> Iterator[s
 def test_errors_are_documented_with_their_status() -> None:
     rows = table(section(REFERENCE / "errors.md", "Errors"), "status")
     documented = {kind: int(row[0]) for row in rows for kind in codes(row[1])}
-    over_http = {kind.error_type: kind.status for kind in errors.MailerError.__subclasses__()}
+    kinds = (*errors.MailerError.__subclasses__(), errors.JournalUnavailable)
+    over_http = {kind.error_type: kind.status for kind in kinds}
     offline = over_http.pop("error-invalid-user")
     assert offline
     assert set(over_http) <= set(error_types())

@@ -59,6 +59,7 @@ class Act(StrEnum):
     DELETE_MESSAGES = "delete-messages"
     CREATE_TOKEN = "create-token"  # noqa: S105 - the name of an act
     REVOKE_TOKEN = "revoke-token"  # noqa: S105 - as above
+    RELEASE_TOKENS = "release-tokens"
     FORGET_KEY = "forget-key"
     CREATE_LOGIN_LINK = "create-login-link"
     USE_LOGIN_LINK = "use-login-link"

@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
 
 from mailer.audit.log import Act, record
+from mailer.callers.held_tokens import HELD
 from mailer.directory.documents import SERVICE_PREFIX
 from mailer.errors import InvalidParams, NotAuthorized, NotFound, NotLoggedIn
 from mailer.ownership.leaving import SHOWN_DIGEST, end_tokens
@@ -75,7 +76,8 @@ class Caller:
 class TokenInfo:
     """What may be shown of a token: its digest, never the token itself. Times are ms since 1970.
 
-    `last_used_at` is right to the hour. `ends_soon`: its end is near for the time that it was made for.
+    `last_used_at` is right to the hour. `ends_soon`: its end is near for the time that it was made for. `held`: it came
+    back with a backup and does not work until an operator says so.
     """
 
     digest: str
@@ -86,6 +88,7 @@ class TokenInfo:
     label: str | None = None
     last_used_at: int | None = None
     ends_soon: bool = False
+    held: bool = False
 
 
 class Authenticator(Protocol):
@@ -203,26 +206,27 @@ class Tokens:
 
     def remove(self, connection: Connection, digests: Collection[str]) -> None:
         """Delete the tokens with these digests, as far as they are there."""
-        end_tokens(connection, AuthToken.digest.in_(digests), self._db.clock(connection))
+        end_tokens(connection, AuthToken.digest.in_(digests), self._db.clock(connection), self._db.journal)
 
     def revoke(self, digest_prefix: str) -> int:
         """Delete the tokens whose digest starts so; return how many."""
         with self._db.write() as connection:
-            starts = AuthToken.digest.startswith(digest_prefix, autoescape=True)
-            return end_tokens(connection, starts, self._db.clock(connection))
+            forms = (digest_prefix, HELD + digest_prefix)
+            starts = or_(*(AuthToken.digest.startswith(one, autoescape=True) for one in forms))
+            return end_tokens(connection, starts, self._db.clock(connection), self._db.journal)
 
     def revoke_all(self, user_id: str) -> int:
         """Delete all tokens of this user or service, and links to sign in with; return how many tokens they were."""
         with self._db.write() as connection:
             connection.execute(delete(LoginLink).where(LoginLink.user_id == user_id))
-            return end_tokens(connection, AuthToken.user_id == user_id, self._db.clock(connection))
+            return end_tokens(connection, AuthToken.user_id == user_id, self._db.clock(connection), self._db.journal)
 
 
 def _shown(row: Any, now: int) -> TokenInfo:
     life = None if row.expires_at is None else row.expires_at - row.created_at
     near = life is not None and not row.of_session and row.expires_at - now < min(SOON, life // 4)
-    facts = (row.digest, row.user_id, tuple(row.permissions), row.created_at, row.expires_at)
-    return TokenInfo(*facts, row.label, row.last_used_at, near)
+    facts = (row.digest.removeprefix(HELD), row.user_id, tuple(row.permissions), row.created_at, row.expires_at)
+    return TokenInfo(*facts, row.label, row.last_used_at, near, row.digest.startswith(HELD))
 
 
 def _warning(one: TokenInfo, now: int) -> str:

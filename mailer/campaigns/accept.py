@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from mailer.campaigns.draft import DRAFT_COLUMNS, Draft
 from mailer.errors import IdempotencyConflict
 from mailer.storage.database import Database
 from mailer.storage.dialects import Statement, in_turn
+from mailer.storage.journal.writer import Journal
 from mailer.storage.models import Campaign, CampaignState, IdempotencyKey
 from mailer.storage.notifications import announce_work
 
@@ -87,10 +89,25 @@ def accept(
         values = {"id": campaign_id, "caller_id": caller_id, **said, "not_reached": follows, "fingerprint": fingerprint}
         values |= {"state": CampaignState.ACCEPTED.value, "created_at": now, "due_at": now, "turn_at": now, "fence": 0}
         _ACCEPT.changed(connection, {f"new_{name}": value for name, value in values.items()})
+        if db.journal is not None:
+            _journal(db.journal, campaign_id, caller_id, draft, key, now)
         announce_work(connection)
         return Accepted(campaign_id)
 
     return db.write_shared(write)
+
+
+def _journal(journal: Journal, campaign_id: str, caller_id: str, draft: Draft, key: str | None, now: int) -> None:
+    """Have a restored backup know that this was asked for, so that it is not done again when it is repeated."""
+    told = None if draft.dry_run else draft.fingerprint()
+    under_key = None if key is None else draft.fingerprint(sort_keys=True)
+    digest = None if key is None else key_digest(caller_id, key)
+    journal.accepted(campaign_id, caller_id, now, dry=draft.dry_run, key=digest, said=(told, under_key))
+
+
+def key_digest(caller_id: str, key: str) -> str:
+    """What stands for a key where it was taken over from a journal, which has no keys."""
+    return "sha256:" + hashlib.sha256(f"{caller_id}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _accepting(_kind: str) -> Insert:
@@ -131,17 +148,16 @@ def _claim_key(
     """
     table = IdempotencyKey
     in_turn(connection, f"{caller_id} {key}")
-    mine = and_(table.caller_id == caller_id, table.key == key)
+    mine = and_(table.caller_id == caller_id, table.key.in_([key, key_digest(caller_id, key)]))
     fingerprint = draft.fingerprint(sort_keys=True)
     values = {"fingerprint": fingerprint, "campaign_id": campaign_id, "created_at": now}
-    earlier = connection.execute(
-        select(table.fingerprint, table.campaign_id, table.created_at).where(mine)
-    ).one_or_none()
+    facts = select(table.key, table.fingerprint, table.campaign_id, table.created_at).where(mine)
+    earlier = connection.execute(facts.order_by(table.created_at.desc()).limit(1)).one_or_none()
     if earlier is None:
         connection.execute(insert(table).values(caller_id=caller_id, key=key, **values))
         return None
     if earlier.created_at <= now - lifetime:
-        connection.execute(update(table).where(mine).values(**values))
+        connection.execute(update(table).where(mine, table.key == earlier.key).values(**values))
         return None
     if earlier.fingerprint != fingerprint:
         raise IdempotencyConflict

@@ -121,7 +121,7 @@ def _queue(connection: Connection, now: int) -> tuple[dict[str, Waiting], int | 
     runs, due = Campaign.state == CampaignState.RUNNING, Batch.due_at <= now
     kind = case(
         (and_(runs, due), "due"),
-        (Batch.state == BatchState.RUNNING, "in_hand"),
+        (and_(Batch.state == BatchState.RUNNING, ~due), "in_hand"),  # else its worker has died
         (runs, "later"),
         else_="held_up",
     )

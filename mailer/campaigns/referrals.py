@@ -47,6 +47,8 @@ def _verify_one(connection: Connection, field: str, earlier: Earlier, reach: str
         raise _refused(field, f"There is no campaign {earlier.campaign_id}.")
     if campaign.dry_run:
         raise _refused(field, "It was a dry run, which reaches nobody but its sender.")
+    if not campaign.sender:
+        raise _refused(field, "It was lost when a backup was restored, so nobody knows whom it has reached.")
     if campaign.state in GOING:
         problem = f"The campaign is {campaign.state}. Pause or cancel it first."
     elif campaign.in_hand:
@@ -59,7 +61,7 @@ def _verify_one(connection: Connection, field: str, earlier: Earlier, reach: str
 def _find(connection: Connection, campaign_id: str) -> AnyRow | None:
     """The campaign, which nobody can change before this transaction ends; `in_hand`: a worker holds a batch of it."""
     held = exists().where(Batch.campaign_id == campaign_id, Batch.state == BatchState.RUNNING)
-    facts = select(Campaign.caller_id, Campaign.state, Campaign.dry_run, held.label("in_hand"))
+    facts = select(Campaign.caller_id, Campaign.state, Campaign.dry_run, Campaign.sender, held.label("in_hand"))
     return connection.execute(facts.where(Campaign.id == campaign_id).with_for_update(read=True)).one_or_none()
 
 

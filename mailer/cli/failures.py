@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailer.errors import ConfigError, MailerError
+from mailer.errors import ConfigError, JournalUnavailable, MailerError
 from transports import TransportError
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def failure_of(error: Exception) -> Failure | None:
         case ConfigError():
             return Misuse(str(error))
         case MailerError() | TransportError():
-            return Failure(str(error))
+            place = f" ({error.place})" if isinstance(error, JournalUnavailable) else ""
+            return Failure(f"{error}{place}")
         case requests.RequestException():  # an OSError too
             return Failure(unanswered(error))
         case OSError():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
@@ -81,7 +81,9 @@ def put_user(db: Database, user_id: str, document: Mapping[str, Any], *, pause: 
         now = db.clock(connection)
         record(connection, now, Act.PUT_USER, user_id, created=earlier is None, active=row.active)
         _journal(db, row, earlier, now)
-        return _store(connection, row, earlier, now, pause=pause)
+        stored = _store(connection, row, earlier, now, pause=pause)
+    _journal_return(db, row, earlier, now)
+    return stored
 
 
 def patch_user(
@@ -103,7 +105,9 @@ def patch_user(
         now = db.clock(connection)
         record(connection, now, act, user_id, active=row.active)
         _journal(db, row, earlier, now)
-        return _store(connection, row, earlier, now, pause=pause)
+        stored = _store(connection, row, earlier, now, pause=pause)
+    _journal_return(db, row, earlier, now)
+    return stored
 
 
 def deactivate_user(db: Database, user_id: str, *, pause: bool = True) -> Stored:
@@ -162,8 +166,7 @@ def _note_mark(connection: Connection, user_id: str) -> None:
     """Write into the history that what was stored has brought a mark, if it has."""
     mine = select(User.email, User.unsubscribed_at).where(User.id == user_id, User.unsubscribed_at.is_not(None))
     for address, since in connection.execute(mine):
-        cause = Cause(Means.DIRECTORY, current_actor().who)
-        history.add(connection, since or 0, Event.UNSUBSCRIBED, cause, [(user_id, address)])
+        history.add(connection, since or 0, Event.UNSUBSCRIBED, _brought(), [(user_id, address)])
 
 
 def _newly_marked(row: UserRow, earlier: _Earlier | None) -> bool:
@@ -172,8 +175,22 @@ def _newly_marked(row: UserRow, earlier: _Earlier | None) -> bool:
 
 
 def _journal(db: Database, row: UserRow, earlier: _Earlier | None, now: int) -> None:
-    if db.journal is not None and _newly_marked(row, earlier):
-        db.journal.wish(Wished.UNSUBSCRIBE, now, row.id)
+    if db.journal is None:
+        return
+    if _newly_marked(row, earlier):
+        db.journal.wish(Wished.UNSUBSCRIBE, now, row.id, why=asdict(_brought()))
+    if not row.active and (earlier is None or earlier.active):
+        db.journal.wish(Wished.DEACTIVATE, now, row.id)
+
+
+def _journal_return(db: Database, row: UserRow, earlier: _Earlier | None, now: int) -> None:
+    """Write, once it is committed, that somebody is active again."""
+    if db.journal is not None and row.active and earlier is not None and not earlier.active:
+        db.journal.wish(Wished.ACTIVATE, now, row.id)
+
+
+def _brought() -> Cause:
+    return Cause(Means.DIRECTORY, current_actor().who)
 
 
 def _wish_held(earlier: _Earlier | None) -> wishes.HeldWish | None:

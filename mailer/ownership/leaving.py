@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, delete, not_, select, union, update
 
 from mailer.audit.log import Act, record
+from mailer.storage.journal.writer import Journal
 from mailer.storage.models import AuthToken, Campaign, CampaignState, LoginLink, User
 from mailer.storage.models.states import ACTIVE
 from mailer.timeline.events import Kind, happened
@@ -88,10 +89,12 @@ def end_left_tokens(connection: Connection, now: int) -> None:
     end_tokens(connection, and_(not_(AuthToken.service), AuthToken.user_id.in_(inactive)), now)
 
 
-def end_tokens(connection: Connection, which: ColumnElement[bool], now: int) -> int:
-    """Delete the tokens of which `which` holds; return how many they were. The audit log has each."""
+def end_tokens(connection: Connection, which: ColumnElement[bool], now: int, journal: Journal | None = None) -> int:
+    """Delete the tokens of which `which` holds; return how many they were. The audit log has each, and the journal."""
     columns = (AuthToken.digest, AuthToken.user_id, AuthToken.permissions)
     gone = connection.execute(delete(AuthToken).where(which).returning(*columns)).all()
+    if journal is not None:
+        journal.revoked(now, [digest.rpartition(":")[2] for digest, _, _ in gone])
     for digest, user_id, permissions in gone:
         record(connection, now, Act.REVOKE_TOKEN, user_id, token=digest[:SHOWN_DIGEST], permissions=permissions)
     return len(gone)

@@ -56,7 +56,7 @@ def block(db: Database, listed: Iterable[ListedAddress], *, by: str, reason: str
         new = _blocked(connection) - before
         record_addresses(connection, now, Act.BLOCK_ADDRESSES, rows, note, blocked=new)
         if db.journal is not None:
-            db.journal.wishes(Wished.BLOCK, now, ((None, [address]) for address in rows))
+            db.journal.wishes(Wished.BLOCK, now, ((None, [address]) for address in rows), {"who": by})
     return Blocked(new, len(rows) - new, len(erased))
 
 

@@ -18,6 +18,7 @@ from mailer.messages.addresses import comparable
 from mailer.storage import staging
 from mailer.storage.models import Batch, BatchState, Delivery, UnsubscribeEvent, User
 
+FROM_JOURNAL = "taken over from the journal"  # the source, or its end, of what a restored backup has learned
 SHOWN = 100  # events of one person, the latest
 
 

@@ -14,6 +14,7 @@ from mailer.messages.addresses import comparable, envelope_address
 from mailer.storage.database import Database
 from mailer.storage.journal.writer import Wished
 from mailer.storage.models import RefusedAddress, User, comparable_address
+from mailer.suppression import hashed_wishes
 from mailer.suppression.list_files import ListedAddress
 from mailer.times import to_iso
 
@@ -124,6 +125,7 @@ def lift(db: Database, addresses: Collection[str], *, note: Note | None = None) 
     wanted = {comparable(envelope_address(one) or one) for one in addresses}
     one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
     with db.write() as connection:  # a list may have more than one statement can name
+        hashed_wishes.learn(connection, wanted)
         lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
         now = db.clock(connection)
         record_addresses(connection, now, Act.LIFT_ADDRESSES, wanted, note, lifted=lifted)

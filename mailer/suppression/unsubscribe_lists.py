@@ -24,6 +24,7 @@ from mailer.storage.journal.writer import Wished
 from mailer.storage.models import User
 from mailer.storage.staging import ID, StagingTable, stage_and_merge
 from mailer.suppression import history, wishes
+from mailer.suppression.history import Cause, Means
 from mailer.suppression.list_files import ListedPerson
 from mailer.times import to_iso
 
@@ -112,7 +113,8 @@ def unsubscribe_listed(
         record(connection, now, Act.UNSUBSCRIBE_LIST, **asdict(result))
         if db.journal is not None:
             whose = ((user_id, [address] if address else []) for user_id, address in listed)
-            db.journal.wishes(Wished.UNSUBSCRIBE, now, whose)
+            cause = Cause(Means.LIST, by, source=source)
+            db.journal.wishes(Wished.UNSUBSCRIBE, now, whose, asdict(cause))
         return result
 
     return stage_and_merge(db, lambda connection: _stage(connection, key, people), merge)

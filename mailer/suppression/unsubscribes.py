@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
@@ -13,7 +13,7 @@ from mailer.storage.database import Database
 from mailer.storage.erased.people import erased_users
 from mailer.storage.journal.writer import Journal, Wished
 from mailer.storage.models import User, Wish, WishOf, comparable_address
-from mailer.suppression import history, wishes
+from mailer.suppression import hashed_wishes, history, wishes
 from mailer.suppression.history import Cause, Event
 
 
@@ -61,6 +61,7 @@ def mark(
     which = User.id == user_id if which is None else which
     marking = update(User).where(which, User.unsubscribed_at.is_(None)).values(unsubscribed_at=now)
     newly = connection.execute(marking.returning(User.id, User.email)).all()
+    cause = by
     if newly:
         cause = _of_recipient(connection, by, user_id)
         history.add(connection, now, Event.UNSUBSCRIBED, cause, [(one.id, one.email) for one in newly])
@@ -69,7 +70,7 @@ def mark(
         wishes.keep_inactive(connection, now, user_id)
         record(connection, now, Act.UNSUBSCRIBE, user_id, Note(user_id, note))
         if journal is not None:
-            journal.wish(Wished.UNSUBSCRIBE, now, user_id)
+            journal.wish(Wished.UNSUBSCRIBE, now, user_id, why=asdict(cause))
     return Marked(found or bool(erased_users(connection, [user_id])), bool(newly))
 
 
@@ -89,9 +90,10 @@ def resubscribe(db: Database, user_id: str, *, merged: bool = False, note: str =
     with db.write() as connection:
         now = db.clock(connection)
         found, address, again = _take_back(connection, now, user_id, merged=merged, note=note)
-        history.add(connection, now, Event.SUBSCRIBED, by or history.acted(), again)
+        cause = by or history.acted()
+        history.add(connection, now, Event.SUBSCRIBED, cause, again)
     if found and db.journal is not None:  # once it is committed: a wish that is taken back too early would be lost
-        db.journal.wish(Wished.SUBSCRIBE, now, user_id, [address] if merged and address else [])
+        db.journal.wish(Wished.SUBSCRIBE, now, user_id, [address] if merged and address else [], asdict(cause))
     return found
 
 
@@ -129,6 +131,7 @@ def resubscribe_address(db: Database, address: str) -> int | None:
     """
     kept = wishes.of_address(address)
     with db.write() as connection:
+        hashed_wishes.learn(connection, [comparable(address)])
         times = connection.execute(select(Wish.kind, Wish.unsubscribed_at).where(kept)).all()
         if not times:
             return None
@@ -141,5 +144,5 @@ def resubscribe_address(db: Database, address: str) -> int | None:
         history.add(connection, now, Event.SUBSCRIBED, history.acted(), [*users, (None, address)])
         record_addresses(connection, now, Act.SUBSCRIBE_AGAIN, [comparable(address)], users=len(users))
     if db.journal is not None:
-        db.journal.wish(Wished.SUBSCRIBE, now, None, [comparable(address)])
+        db.journal.wish(Wished.SUBSCRIBE, now, None, [comparable(address)], asdict(history.acted()))
     return len(users)

@@ -22,6 +22,7 @@ from mailer.storage.database import Database
 from mailer.storage.dialects import in_turn
 from mailer.storage.erased.people import anybody_erased, erased_addresses
 from mailer.storage.models import User, Wish, WishOf, comparable_address
+from mailer.suppression import hashed_wishes
 
 LOCK = 0x77697368  # what `in_turn` is asked about
 LEFT_BEHIND = "left behind"  # the source of a wish whose user has left the address
@@ -124,6 +125,7 @@ def after_merge(connection: Connection, now: int) -> None:
     just_left = connection.execute(text(_JUST_LEFT), left).scalars() if anybody_erased(connection) else ()
     forget_erased(connection, just_left)
     staging.drop(connection, "held_wishes")
+    hashed_wishes.learn_staged(connection)
     if connection.scalar(select(Wish.kind).limit(1)) is not None:
         connection.execute(text(_MARK.format(scope=_AMONG.format(table="staged_users"))))
 
@@ -134,6 +136,7 @@ def after_write(connection: Connection, user_id: str, held: HeldWish | None, now
         _leave(connection, user_id, held, now)
     keep_inactive(connection, now, user_id)
     forget_erased(connection, () if held is None else [comparable(held.address)])
+    hashed_wishes.learn_of(connection, user_id)
     connection.execute(text(_MARK.format(scope=_ONE)), {"user_id": user_id})
 
 
@@ -195,6 +198,7 @@ def kept_wishes(db: Database, *, after: tuple[str, str] = ("", ""), count: int =
     """A page of the wishes, those for addresses first, from the one after `after` (its kind and value) on."""
     kind, value = after
     later = (Wish.kind > kind) | ((Wish.kind == kind) & (Wish.value > value))
+    later &= Wish.kind.not_in(hashed_wishes.KINDS)  # nobody could tell whose they are
     with db.read() as connection:
         rows = connection.execute(
             select(Wish.__table__).where(later).order_by(Wish.kind, Wish.value).limit(count)

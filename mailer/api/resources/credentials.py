@@ -30,6 +30,9 @@ class TokenSchema(Schema):
     expires_at = Milliseconds(data_key="expiresAt", allow_none=True)
     last_used_at = Milliseconds(data_key="lastUsedAt", allow_none=True, metadata={"description": "Right to the hour."})
     ends_soon = fields.Boolean(data_key="endsSoon")
+    held = fields.Boolean(
+        metadata={"description": "It came back with a backup, and does not work until an operator says so."}
+    )
 
 
 class TokensSchema(SuccessSchema):

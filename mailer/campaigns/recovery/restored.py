@@ -1,7 +1,8 @@
 """What a restored backup begins with: all sending held, and every campaign of before paused.
 
 The backup does not know what was sent after it was made. So nothing of before may go out until a person has decided,
-for each campaign, whether it may have been sent already.
+for each campaign, whether it may have been sent already. Nor does it know which tokens were ended since: none of them
+works until an operator says so.
 """
 
 from __future__ import annotations
@@ -10,7 +11,18 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
-from mailer.storage.models import Batch, Campaign, CampaignState, PageSession, ScheduledTask, SeenWorker, SendingHold
+from mailer.callers import held_tokens
+from mailer.storage.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignState,
+    LoginLink,
+    PageSession,
+    ScheduledTask,
+    SeenWorker,
+    SendingHold,
+)
 from mailer.storage.models.states import ACTIVE
 from mailer.timeline.events import Kind, happened
 from mailer.times import to_iso
@@ -30,8 +42,11 @@ def stamp(connection: Connection, made_at: int, now: int) -> None:
     count = connection.execute(update(Campaign).where(open_now).values(**paused)).rowcount
     for table in (Campaign, Batch):
         connection.execute(update(table).values(fence=table.fence + EPOCH))
+    nobodys = update(Batch).where(Batch.state == BatchState.RUNNING)  # no worker of before holds a batch any more
+    connection.execute(nobodys.values(due_at=0))
     connection.execute(update(ScheduledTask).values(lease_ends_at=None))
-    for gone in (SeenWorker, PageSession, SendingHold):
+    held_tokens.hold(connection)
+    for gone in (SeenWorker, LoginLink, PageSession, SendingHold):
         connection.execute(delete(gone))
     held = {"reason": f"restored from a backup of {moment}", "since": now, "held_by": current_actor().who}
     connection.execute(insert(SendingHold).values(id=1, **held))

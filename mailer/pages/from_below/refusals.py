@@ -21,6 +21,7 @@ REFUSALS = (
     N_("The campaign is in another state."),
     N_("This person was erased, and is not brought back: the id or an address is theirs."),
     N_("The database cannot be written at the moment."),
+    N_("The journal (MAILER_JOURNAL_DIR) cannot be written at the moment."),
     N_(
         "The query took longer than %(seconds)s s and was stopped. Ask for less: conditions on roles, "
         "createdAt and _id are fast, patterns and arrays are slow. Or try again when the database is "
@@ -44,6 +45,7 @@ REFUSALS = (
     N_("What the campaign said was purged."),
     N_("The campaign of `reached` too. Name the outcomes that are meant in one of them."),
     N_("It was a dry run, which reaches nobody but its sender."),
+    N_("It was lost when a backup was restored, so nobody knows whom it has reached."),
     N_("The campaign is %(state)s. Pause or cancel it first."),
     N_("The last messages of the campaign are not on record yet. Try again in a minute."),
     N_("Those who have not had it get the campaign %(campaign)s instead, so it cannot be %(action)s."),

@@ -42,6 +42,7 @@ REPLIES = (
     N_("The worker stopped while it was sending this message."),
     N_("The outcome was lost in an unexpected error."),
     N_("Taken by the relay, as its log says."),
+    N_("Taken by the relay, as its log or the journal says."),
     N_("the message id cannot be a file name"),
     N_("the answer does not name it"),
     N_("no reason"),

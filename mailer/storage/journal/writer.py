@@ -19,7 +19,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailer.errors import DatabaseUnavailable
+from mailer.errors import JournalUnavailable
+from mailer.logs.masking import without_addresses
 from mailer.storage.erased.key import Of, digest, key_of
 
 if TYPE_CHECKING:
@@ -31,14 +32,20 @@ OLDEST = 86_400.0  # seconds, the same
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+Why = Mapping[str, str | None]  # by what `means` a wish came about, `who` else did it, in which `campaign_id`, `source`
+_SHORT = {"means": "m", "who": "b", "campaign_id": "c", "source": "l"}  # as a line has them
+
+
 class Wished(StrEnum):
-    """What was wished. The last two take back: they are written after their commit, the others before theirs."""
+    """What was wished. The last three take back: they are written after their commit, the others before theirs."""
 
     UNSUBSCRIBE = "unsubscribe"
     BLOCK = "block"
     ERASE = "erase"
+    DEACTIVATE = "deactivate"
     SUBSCRIBE = "subscribe"
     LIFT = "lift"
+    ACTIVATE = "activate"
 
 
 class Journal:
@@ -59,24 +66,46 @@ class Journal:
 
     def sent(self, campaign_id: str, user_ids: Sequence[str]) -> None:
         """Write that these users of a campaign were sent to. Raises `OSError`."""
-        self._append(_line({"c": campaign_id, "s": list(user_ids)}))
+        self._append(_line({"c": campaign_id, "s": list(user_ids), "at": int(time.time() * 1000)}))
 
-    def wish(self, wish: Wished, at: int, user_id: str | None = None, addresses: Iterable[str] = ()) -> None:
+    def accepted(
+        self, campaign_id: str, caller_id: str, at: int, *, dry: bool, key: str | None, said: Sequence[str | None]
+    ) -> None:
+        """Write that a campaign is accepted at `at` (ms since 1970), before its commit.
+
+        `key` is the digest of the caller's Idempotency-Key, and `said` has the fingerprints of the draft: that by which
+        it is known without a key, and that of the key. Raises `JournalUnavailable`: then it is not to be accepted.
+        """
+        line = {"n": campaign_id, "by": caller_id, "at": at, "dry": dry, "k": key, "f": list(said)}
+        self._require(_line({name: value for name, value in line.items() if value is not None}))
+
+    def revoked(self, at: int, digests: Sequence[str]) -> None:
+        """Write, before the commit, that the tokens with these digests end. Raises `JournalUnavailable`."""
+        if digests:
+            self._require(_line({"r": list(digests), "at": at}))
+
+    def wish(
+        self, wish: Wished, at: int, user_id: str | None = None, addresses: Iterable[str] = (), why: Why | None = None
+    ) -> None:
         """Write a wish of `at` (ms since 1970), about a user, or addresses as `addresses.comparable` has them.
 
-        Raises `DatabaseUnavailable` where it cannot be written: then the wish is not to be acknowledged.
+        Raises `JournalUnavailable` where it cannot be written: then the wish is not to be acknowledged.
         """
-        self.wishes(wish, at, [(user_id, addresses)])
+        self.wishes(wish, at, [(user_id, addresses)], why)
 
-    def wishes(self, wish: Wished, at: int, whose: Iterable[tuple[str | None, Iterable[str]]]) -> None:
+    def wishes(
+        self, wish: Wished, at: int, whose: Iterable[tuple[str | None, Iterable[str]]], why: Why | None = None
+    ) -> None:
         """The same for many, each a user's id, addresses, or both."""
-        lines = b"".join(_line(self._wish(wish, at, *one)) for one in whose)
-        if not lines:
-            return
+        lines = b"".join(_line({**self._wish(wish, at, *one), **_because(why)}) for one in whose)
+        if lines:
+            self._require(lines)
+
+    def _require(self, lines: bytes) -> None:
         try:
             self._append(lines)
         except OSError as error:
-            raise DatabaseUnavailable from error
+            raise JournalUnavailable(f"{self.folder}: {error.strerror or error}") from error
 
     def trouble(self) -> str | None:
         """Why nothing can be written to it; None: it was tried, and works. A file without entries stays."""
@@ -137,6 +166,11 @@ def journal_at(db: Database, folder: str, keep: int) -> Journal | None:
 def fingerprint(key: bytes) -> str:
     """By what a journal knows the key under which it hashes."""
     return hashlib.sha256(key).hexdigest()[:16]
+
+
+def _because(why: Why | None) -> Mapping[str, str]:
+    """A wish's cause, as a line has it. The name of a list may have an address in it, and a line has none."""
+    return {_SHORT[name]: without_addresses(value) for name, value in (why or {}).items() if value is not None}
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

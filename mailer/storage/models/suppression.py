@@ -18,6 +18,8 @@ class WishOf(StrEnum):
 
     ADDRESS = "address"  # as `addresses.comparable` has it
     USER = "user"  # an id that nobody has yet
+    HASHED = "hashed"  # an address of which a restored database has the hash alone
+    BLOCKED = "blocked"  # the same, of an address that an operator had blocked
     SHARED = "shared"  # an address that others have too: it counts where they share one message, and marks no user
 
 

@@ -7,11 +7,12 @@ from dataclasses import asdict
 
 import click
 
-from mailer.callers import revocation
+from mailer.callers import held_tokens, revocation
 from mailer.callers.tokens import MAX_LABEL, PERMISSIONS, TokenInfo, Tokens, service_id
 from mailer.cli.database import id_of, open_database
 from mailer.cli.options import duration
 from mailer.cli.output import moment, print_json, print_notes, print_rows, spelled
+from mailer.directory.documents import SERVICE_PREFIX
 from mailer.ownership.leaving import SHOWN_DIGEST
 from mailer.text import is_one_line
 
@@ -92,7 +93,8 @@ def list_(as_json: bool) -> None:
 def _cells(token: TokenInfo) -> tuple[str, ...]:
     permissions = ",".join(token.permissions) or "-"
     times = map(moment, (token.created_at, token.expires_at, token.last_used_at))
-    return (token.digest[:SHOWN_DIGEST], token.user_id, permissions, *times, token.label or "-")
+    label = ", ".join((*([token.label] if token.label else []), *(["does not work: restored"] if token.held else [])))
+    return (token.digest[:SHOWN_DIGEST], token.user_id, permissions, *times, label or "-")
 
 
 @tokens.command()
@@ -105,3 +107,19 @@ def revoke(digest: str | None, user: str | None) -> None:
     with open_database() as db:
         revoked = revocation.revoke(db, digest=digest, user=user)
     click.echo(f"revoked: {revoked}")
+
+
+@tokens.command()
+@click.option("--user", metavar="ID", help="Those of this user, by id or username, or of service:NAME.")
+@click.option("--all", "everybody", is_flag=True, help="Those of everybody.")
+def release(user: str | None, everybody: bool) -> None:
+    """Have tokens work again that came back with a restored backup, once it is known that none was revoked since.
+
+    Those that are not to work any more: `mailer tokens revoke`, before.
+    """
+    if everybody == (user is not None):
+        raise click.UsageError("one of --user and --all is needed")
+    with open_database() as db:
+        whose = user if user is None or user.startswith(SERVICE_PREFIX) else id_of(db, user)
+        released = held_tokens.release(db, whose)
+    click.echo(f"tokens that work again: {released}")

@@ -18,7 +18,10 @@ from mailer.storage.database_errors import DATABASE_ERRORS, own_words
 from mailer.storage.moves import backup as moves
 from mailer.times import to_iso
 
-NEXT = """Next: mailer reconcile LOG … --journal FOLDER, for what was sent and wished since;
+NEXT = """Lost is whatever was done after that: campaigns, replaced texts, transfers, unsubscribes, blocks, erasures,
+deactivations, tokens that were made or ended, and changes of users. No token of the backup works.
+Next: mailer reconcile LOG … --journal FOLDER, for what was sent, wished and ended since;
+then look who may still call (mailer tokens list), and say mailer tokens release;
 then mailer campaigns resume or cancel, for each that is paused; then mailer release."""
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -41,9 +44,9 @@ def backup(file: Path) -> None:
 def restore(file: Path) -> None:
     """Bring a backup into the database that the settings name, which must be empty, while the service is stopped.
 
-    All sending is held afterwards, and each campaign that had not ended is paused: it may have been sent since. Tell it
-    what the relay has taken, and what the journal has (`mailer reconcile`), resume or cancel each, and then say
-    `mailer release`.
+    All sending is held afterwards, and each campaign that had not ended is paused: it may have been sent since. None of
+    its tokens works: it may have been revoked since. Tell it what the relay has taken, and what the journal has
+    (`mailer reconcile`), say `mailer tokens release`, resume or cancel each campaign, and then say `mailer release`.
     """
     settings = Settings.from_env()
     with closing(database_at(settings.database_url, prepare=settings.database_prepare)) as db, _files():

@@ -13,7 +13,7 @@ from mailer.cli.database import id_of, open_database
 from mailer.cli.options import LIMIT
 from mailer.cli.output import erased_note, moment, print_fields, print_json, print_notes, print_rows
 from mailer.storage.erased.people import count_erased
-from mailer.suppression.history import PastEvent
+from mailer.suppression.history import FROM_JOURNAL, PastEvent
 from mailer.suppression.suppressed_addresses import Refusal
 
 
@@ -70,8 +70,9 @@ def told(event: PastEvent) -> str:
     """An event of the history of unsubscriptions in one line, for people to read."""
     when = moment(event.at) if event.at is not None else "at an unknown time"
     by = f"{event.means} ({event.who})" if event.who else event.means
-    named = (("from the campaign", event.campaign_id), ("by the list", event.source))
-    return ", ".join([f"{when} {event.event}", f"by {by}", *(f"{what} {name}" for what, name in named if name)])
+    by_list = "" if event.source == FROM_JOURNAL else "by the list "
+    named = (("from the campaign ", event.campaign_id), (by_list, event.source))
+    return ", ".join([f"{when} {event.event}", f"by {by}", *(f"{what}{name}" for what, name in named if name)])
 
 
 def _note_fields(notes: Sequence[WrittenNote]) -> list[tuple[str, object]]:
