@@ -14,6 +14,7 @@ from sqlalchemy import delete, update
 
 from app import create_app
 from mailer.audit.actor import Actor, Via, acting
+from mailer.audit.log import FEW, Act, record
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import control
 from mailer.campaigns.hold import hold
@@ -23,6 +24,7 @@ from mailer.campaigns.people.explain import Answer, Explanation, explain
 from mailer.campaigns.people.reasons import Code
 from mailer.campaigns.retention import purge
 from mailer.cli import main
+from mailer.directory.users import patch_user
 from mailer.errors import NotFound
 from mailer.messages.links import Links
 from mailer.messages.template import message_id
@@ -33,6 +35,8 @@ from mailer.storage.models import Campaign, Delivery, User
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.history import Cause, Means
 from mailer.suppression.list_files import ListedAddress, ListedPerson
+from mailer.suppression.refused_addresses import AddressOutcome, count
+from mailer.suppression.suppressed_addresses import lift
 from mailer.suppression.unsubscribe_lists import unsubscribe_listed
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 from tests.harness import MINUTE, START, Harness
@@ -207,7 +211,73 @@ def came_later(harness: Harness) -> None:
     harness.accept({"_id": {"$lt": ADA}})
     harness.run()
     with harness.db.write() as connection:
+        connection.execute(update(Campaign).values(query={}))
+        connection.execute(update(User).where(User.id == ADA).values(created_at=START + MINUTE))
+
+
+def matches_later(harness: Harness) -> None:
+    harness.accept({"_id": {"$lt": ADA}})
+    harness.run()
+    with harness.db.write() as connection:
         connection.execute(update(Campaign).values(query={}))  # as if they had come to match it since
+
+
+def sent_between(before: Callable[[Harness], None], after: Callable[[Harness], None]) -> Callable[[Harness], None]:
+    """What kept them out is over when somebody asks."""
+
+    def do(harness: Harness) -> None:
+        with acting(OPERATOR):
+            before(harness)
+            harness.now += MINUTE
+            harness.accept()
+            harness.run()
+            harness.now += MINUTE
+            after(harness)
+
+    return do
+
+
+def blocks(harness: Harness) -> None:
+    block(harness.db, [ListedAddress(ADDRESS)], by="desk", reason="a court order")
+
+
+def refuses(harness: Harness) -> None:
+    with harness.db.write() as connection:
+        count(connection, "c", [AddressOutcome(ADDRESS, "550 5.1.1 nobody")], harness.now, 1)
+
+
+def lifts(harness: Harness) -> None:
+    lift(harness.db, [ADDRESS])
+
+
+def lifts_a_list(harness: Harness) -> None:
+    lift(harness.db, [ADDRESS, *(f"x{number}@example.com" for number in range(FEW))])
+
+
+def patches(**changes: Any) -> Callable[[Harness], None]:
+    return lambda harness: patch_user(harness.db, ADA, changes) and None
+
+
+def syncs(harness: Harness) -> None:
+    """A change of many users, of which the log names none."""
+    with harness.db.write() as connection:
+        record(connection, harness.now, Act.SYNC_USERS)
+        connection.execute(update(User).where(User.id == ADA).values(active=True))
+
+
+def imported(**values: Any) -> Callable[[Harness], None]:
+    def do(harness: Harness) -> None:
+        with harness.db.write() as connection:
+            connection.execute(update(User).where(User.id == ADA).values(**values))
+
+    return do
+
+
+def inactive_then_synced(harness: Harness) -> None:
+    patches(active=False)(harness)
+    harness.now += MINUTE
+    syncs(harness)
+    imported(active=False)(harness)
 
 
 def purged(harness: Harness) -> None:
@@ -232,6 +302,48 @@ REASONS: dict[str, tuple[Callable[[Harness], None], Code, str]] = {
     "a dry run": (dry, Code.DRY_RUN, "From"),
     "failed": (failed, Code.NOT_SENT, "its query takes too long"),
     "came later": (came_later, Code.TOO_LATE, "after it was planned"),
+    "matches later": (matches_later, Code.NOT_KNOWN, "They may have been inactive or without an address then"),
+    "blocked then": (sent_between(blocks, lifts), Code.SUPPRESSED, "blocked by desk"),
+    "refused then": (sent_between(refuses, lifts), Code.SUPPRESSED, "refused in 1 campaigns"),
+    "lifted by a list": (sent_between(blocks, lifts_a_list), Code.SUPPRESSED, "blocked by desk"),
+    "blocked, lifted by an unlogged list": (
+        sent_between(lambda h: [step(h) for step in (blocks, lifts_a_list, refuses)] and None, lifts_a_list),
+        Code.NOT_KNOWN,
+        "suppressed, inactive or without an address",
+    ),
+    "inactive then": (
+        sent_between(patches(active=False), patches(active=True)),
+        Code.INACTIVE,
+        "deactivated by desk, 2023-11-14T22:13:20Z",
+    ),
+    "no address then": (
+        sent_between(patches(emails=None), patches(emails=[{"address": ADDRESS}])),
+        Code.NO_ADDRESS,
+        "They had no valid address: changed by desk",
+    ),
+    "inactive then, by an import": (
+        sent_between(imported(active=False), imported(active=True)),
+        Code.NOT_KNOWN,
+        "the record does not tell",
+    ),
+    "deactivated, and a sync since": (
+        sent_between(inactive_then_synced, imported(active=True)),
+        Code.NOT_KNOWN,
+        "They were inactive: deactivated by desk",
+    ),
+    "blocked only after it": (
+        sent_between(imported(active=False), lambda h: [step(h) for step in (imported(active=True), blocks)] and None),
+        Code.NOT_KNOWN,
+        "the record does not tell",
+    ),
+    "deactivated only after it": (
+        sent_between(
+            imported(email=None),
+            lambda h: [step(h) for step in (imported(email=ADDRESS), patches(active=False))] and None,
+        ),
+        Code.NOT_KNOWN,
+        "the record does not tell",
+    ),
     "purged": (purged, Code.PURGED, "purged"),
 }
 

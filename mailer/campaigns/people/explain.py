@@ -29,7 +29,9 @@ from mailer.suppression.history import PastEvent, events_of
 AT_ADDRESS = 20  # users shown at one address
 SAME_SUBJECT = 50  # campaigns that are compared with one that is asked about
 _FACTS = ("id", "subject", "caller_id", "state", "reason", "dry_run", "created_at", "started_at", "finished_at")
-CAMPAIGN = [getattr(Campaign, name) for name in (*_FACTS, "query", "body", "merge_addresses", "priority", "sender")]
+CAMPAIGN = [
+    getattr(Campaign, name) for name in (*_FACTS, "query", "body", "merge_addresses", "priority", "sender", "left_out")
+]
 _OUTCOME = [
     *(Delivery.status, Delivery.address, Delivery.attempts, Delivery.uncertain_attempts, Delivery.reply),
     *(Delivery.first_at, Delivery.updated_at, Delivery.due_at),

@@ -1,7 +1,8 @@
 """Why somebody did not get a campaign, for one campaign and one user: the first reason that holds.
 
 Whom a campaign selected is not on record, but for those with an outcome. So the reason is found again, from the user as
-they are now, the history of their wishes, and when the campaign began. Where that cannot tell, the answer says so.
+they are now, the history of their wishes, the audit log, and when the campaign began. Where that cannot tell, the
+answer says so.
 """
 
 from __future__ import annotations
@@ -10,20 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.orm import aliased
 
 from mailer.audience import eligibility
 from mailer.audience.earlier import selected
 from mailer.audience.shared_addresses import address_unsubscribed
 from mailer.audience.user_states import UserState
+from mailer.campaigns.people import traces
 from mailer.campaigns.people.person import Person
 from mailer.campaigns.stops import Stops
 from mailer.errors import InvalidQuery
+from mailer.messages.addresses import comparable
 from mailer.storage.database import AnyRow
-from mailer.storage.models import Batch, BatchState, CampaignState, Delivery, User, comparable_address
+from mailer.storage.models import Batch, CampaignState, Delivery, DeliveryStatus, User, comparable_address
 from mailer.suppression.history import Event, PastEvent
 from mailer.times import to_iso
+
+LATEST = 2**63 - 1  # ms since 1970, behind every time
+FEW = 20  # users who share an address
 
 
 class Code(StrEnum):
@@ -45,6 +51,7 @@ class Code(StrEnum):
     NOT_SENT = "not-sent"
     WAITING = "waiting"
     TOO_LATE = "too-late"
+    NOT_KNOWN = "not-known"
     PURGED = "purged"
     GONE = "gone"
 
@@ -112,8 +119,6 @@ def _not_in_audience(connection: Connection, campaign: AnyRow, one: Person) -> R
         return Reason(Code.NO_MATCH, "Its query does not select them, as they stand in the directory now.")
     if left := _unsubscribed_by(then - 1, one.history):
         return Reason(Code.UNSUBSCRIBED, left)
-    if user.email is None:
-        return Reason(Code.NO_ADDRESS, "The directory has no valid address for them.")
     refusal = one.refusal
     if refusal is not None and refusal.suppressed_at is not None and refusal.suppressed_at < then:
         why = f"refused in {refusal.campaigns} campaigns: {refusal.reply}"
@@ -124,12 +129,19 @@ def _not_in_audience(connection: Connection, campaign: AnyRow, one: Person) -> R
 
 
 def _merged(connection: Connection, campaign: AnyRow, one: Person) -> Reason | None:
+    if one.user.email is None:
+        return None
     twin = aliased(User)
-    theirs = (comparable_address(twin) == comparable_address(), twin.id != User.id, User.id == one.user.id)
-    outcome = exists().where(Delivery.campaign_id == campaign.id, Delivery.user_id == twin.id)
-    other = connection.scalar(select(twin.id).join(User, User.id == one.user.id).where(*theirs, outcome).limit(1))
-    if other is not None:
-        return Reason(Code.MERGED, f"The user {other} has the same address and got the one message for it.")
+    theirs = (comparable_address(twin) == comparable(one.user.email), twin.id != one.user.id)
+    at_it = or_(Delivery.address.is_(None), func.lower(Delivery.address) == comparable(one.user.email))
+    had = select(Delivery.user_id, Delivery.status).join(twin, twin.id == Delivery.user_id)
+    had = had.where(Delivery.campaign_id == campaign.id, *theirs, at_it).order_by(Delivery.status.desc())
+    others = connection.execute(had.limit(FEW)).all()
+    for other in sorted(others, key=lambda row: row.status != DeliveryStatus.SENT):
+        if other.status == DeliveryStatus.SENT:
+            return Reason(Code.MERGED, f"The user {other.user_id} has the same address and got the one message for it.")
+        text = f"The user {other.user_id} has the same address, and the one message for it was theirs: {other.status}."
+        return Reason(Code.MERGED, text)
     wished = select(User.id).where(User.id == one.user.id, address_unsubscribed(before=campaign.started_at))
     if connection.scalar(wished) is not None:
         return Reason(Code.MERGED, "Somebody else at their address had unsubscribed, which counts for all there.")
@@ -138,17 +150,66 @@ def _merged(connection: Connection, campaign: AnyRow, one: Person) -> Reason | N
 
 def _not_reached(connection: Connection, campaign: AnyRow, one: Person, stopped: Stops) -> Reason:
     """They would be in the audience, and there is no outcome."""
-    if one.user.state is UserState.DEACTIVATED:
-        return Reason(Code.INACTIVE, "They are inactive in the directory, so nobody writes to them.")
-    if campaign.state == CampaignState.CANCELLED:
-        return Reason(Code.CANCELLED, f"It was cancelled before their turn, {_when(campaign.finished_at)}.")
-    if campaign.state == CampaignState.FAILED:
-        return Reason(Code.NOT_SENT, f"It failed before their turn: {campaign.reason}")
-    within = (Batch.first_id <= one.user.id, Batch.last_id >= one.user.id, Batch.state != BatchState.DONE)
-    if connection.scalar(select(Batch.number).where(Batch.campaign_id == campaign.id, *within).limit(1)) is not None:
+    pending = _is_pending(connection, campaign, one)
+    writable = one.user.state is UserState.SUBSCRIBED
+    if pending and writable and campaign.state not in (CampaignState.CANCELLED, CampaignState.FAILED):
         return Reason(Code.WAITING, f"Their turn has not come yet.{_state(campaign, stopped)}")
-    began = _when(campaign.started_at)
-    return Reason(Code.TOO_LATE, f"They came to the directory, or to match its query, after it was planned, {began}.")
+    hints: list[str] = []
+    if (known := _kept_out(connection, campaign, one, hints)) is not None:
+        return known
+    if pending and campaign.state == CampaignState.CANCELLED:
+        return Reason(Code.CANCELLED, f"It was cancelled before their turn, {_when(campaign.finished_at)}.")
+    if pending and campaign.state == CampaignState.FAILED:
+        return Reason(Code.NOT_SENT, f"It failed before their turn: {campaign.reason}")
+    began = campaign.started_at
+    if (one.user.created_at or 0) > began or traces.created_after(connection, one.user.id, began):
+        return Reason(Code.TOO_LATE, f"They came to the directory after it was planned, {_when(began)}.")
+    return _unknown(campaign, hints)
+
+
+def _is_pending(connection: Connection, campaign: AnyRow, one: Person) -> bool:
+    """Whether somebody is not tried yet in a part of the audience in which they would be."""
+    within = (Batch.first_id <= one.user.id, Batch.last_id >= one.user.id, Batch.campaign_id == campaign.id)
+    tried = Batch.sent + Batch.failed + Batch.deferred + Batch.uncertain + Batch.skipped
+    return connection.scalar(select(Batch.number).where(*within, Batch.planned > tried).limit(1)) is not None
+
+
+def _kept_out(connection: Connection, campaign: AnyRow, one: Person, hints: list[str]) -> Reason | None:
+    """What is on record to have kept them out by then. What is told besides, and is not certain, is added to `hints`.
+
+    An audience is planned first and read part by part later: who is inactive by then has no outcome either.
+    """
+    user, began, ended = one.user, campaign.started_at, campaign.finished_at
+    told = None if user.email is None else traces.suppressed(connection, user.email, began)
+    found = [] if told is None else [(Code.SUPPRESSED, told)]
+    for then in (began, LATEST if ended is None else ended):
+        if (lost := traces.unreachable(connection, user.id, then)) is not None:
+            found.append((_LOST[lost[0]], lost[1]))
+    for code, one_told in found:
+        if one_told.certain:
+            return Reason(code, one_told.text)
+        hints += [one_told.text] if one_told.text not in hints else []
+    lacking = {"active": user.state is UserState.DEACTIVATED, "address": user.email is None}
+    for what, code, text in _NOW:
+        if lacking[what] and not (ended is not None and traces.changed_after(connection, user.id, ended, what=what)):
+            return Reason(code, text)
+    return None
+
+
+_LOST = {"active": Code.INACTIVE, "address": Code.NO_ADDRESS}
+_NOW = (
+    ("active", Code.INACTIVE, "They are inactive in the directory, so nobody writes to them."),
+    ("address", Code.NO_ADDRESS, "The directory has no valid address for them."),
+)
+
+
+def _unknown(campaign: AnyRow, hints: Sequence[str]) -> Reason:
+    """What is left where the record does not tell: no guess of it is told as if it were known."""
+    suppressed = campaign.left_out is None or campaign.left_out.get("suppressed", 1) > 0
+    may = "suppressed, inactive or without an address" if suppressed else "inactive or without an address"
+    text = f"They were not in the audience when it was planned, {_when(campaign.started_at)}, or not any more when it "
+    text += f"was sent. They may have been {may} then, or have come later; the record does not tell."
+    return Reason(Code.NOT_KNOWN, " ".join([text, *hints]))
 
 
 def _unsubscribed_by(then: int, past: Sequence[PastEvent]) -> str | None:
