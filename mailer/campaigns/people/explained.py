@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailer.campaigns.people.explain import Answer, ExplainedAddress, ExplainedUser, Explanation, Outcome
+from mailer.campaigns.people.explain import Answer, ExplainedUser, Explanation, Outcome
 from mailer.campaigns.people.export import event_as_json, person_as_json
+from mailer.campaigns.people.named import ExplainedAddress
 from mailer.times import to_iso
 
 OF_PERSON = ("state", "unsubscribed", "suppressed", "history")
@@ -44,6 +45,7 @@ def _answer(one: Answer) -> dict[str, Any]:
         "reason": one.reason.code.value,
         "text": one.reason.text,
         "outcome": None if one.outcome is None else _outcome(one.outcome),
+        "versions": one.versions,
     }
 
 
@@ -58,6 +60,7 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "firstAt": to_iso(one.first_at),
         "updatedAt": to_iso(one.updated_at),
         "nextAttemptAt": None if one.next_attempt_at is None else to_iso(one.next_attempt_at),
+        "version": one.version,
     }
 
 
@@ -66,4 +69,5 @@ def _address(one: ExplainedAddress) -> dict[str, Any]:
         "history": [event_as_json(event) for event in one.events],
         "suppressedSince": None if one.suppressed_at is None else to_iso(one.suppressed_at),
         "erased": one.erased,
+        "campaigns": one.campaigns,
     }
