@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from flask import Flask
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from app import create_app
 from mailer.audit.actor import Actor, Via, acting
@@ -20,9 +20,14 @@ from mailer.campaigns import control
 from mailer.campaigns.hold import hold
 from mailer.campaigns.people.copies import Twice
 from mailer.campaigns.people.erasure import erase
-from mailer.campaigns.people.explain import Answer, Explanation, explain
+from mailer.campaigns.people.explain import Answer, Explanation, copies_of, explain
+from mailer.campaigns.people.explained import explanation_as_json
+from mailer.campaigns.people.named import SECONDS, named
+from mailer.campaigns.people.outcomes import page_of_outcomes
 from mailer.campaigns.people.reasons import Code
 from mailer.campaigns.retention import purge
+from mailer.campaigns.revisions.edit import edit
+from mailer.campaigns.revisions.served import served
 from mailer.cli import main
 from mailer.directory.users import patch_user
 from mailer.errors import NotFound
@@ -31,7 +36,7 @@ from mailer.messages.template import message_id
 from mailer.settings import Settings
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign, Delivery, User
+from mailer.storage.models import Campaign, CampaignText, Delivery, User
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.history import Cause, Means
 from mailer.suppression.list_files import ListedAddress, ListedPerson
@@ -475,6 +480,149 @@ def test_twice_by_a_try_that_had_no_answer(harness: Harness) -> None:
     (found,) = explain(harness.db, ADA).copies
     assert (found.how, found.campaigns, found.users) == (Twice.RETRY, [harness.campaign_id], [ADA])
     assert message_id(harness.campaign_id, ADA, "news@example.com") in found.text
+
+
+def test_twice_is_told_however_one_asks(db: Database, add_users: Callable[..., list[str]]) -> None:
+    add_users(db, 2, email="one@example.com")
+    harness = Harness(db)
+    harness.accept()
+    harness.run()
+    with db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(username="tw1"))
+    expected = [(Twice.USERS, [harness.campaign_id], ["user00000", ADA])]
+    for whom in ("one@example.com", ADA, "tw1", "user00000"):
+        assert ways(harness, whom) == ways(harness, whom, campaign_id=harness.campaign_id) == expected, whom
+    assert [one.how for one in copies_of(db, "tw1")] == [Twice.USERS]
+
+
+def test_who_has_come_to_the_address_since_was_sent_nothing_there(harness: Harness) -> None:
+    harness.accept()
+    harness.run()
+    with harness.db.write() as connection:
+        connection.execute(update(User).where(User.id == "user00002").values(email=ADDRESS))
+    assert ways(harness, ADA) == []
+
+
+def test_tries_without_an_answer_count_as_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness.accept()
+    harness.run()
+    with harness.db.write() as connection:
+        connection.execute(update(Delivery).where(Delivery.user_id == ADA).values(uncertain_attempts=1))
+    outcome = answer_of(harness).outcome
+    assert outcome is not None
+    assert outcome.tries == 2
+    monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
+    assert "2 (1 without an answer)" in CliRunner().invoke(main, ["explain", ADA]).stdout
+
+
+# ---- which text
+
+
+@pytest.fixture
+def mended(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+    """A campaign for 25 people: ten have the first text, and the others the second."""
+    add_users(db, 25)
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    harness.deliverer.run_next(lambda: False)
+    control.pause(db, harness.campaign_id)
+    edit(db, harness.settings, harness.campaign_id, subject="Corrected")
+    control.resume(db, harness.campaign_id)
+    harness.run()
+    return harness
+
+
+def test_text_that_somebody_read_is_told(mended: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mended.db.read() as connection:
+        first = connection.scalar(select(CampaignText.subject).where(CampaignText.version == 1))
+    for whom, subject, version in ((ADA, first, 1), ("user00024", "Corrected", 2)):
+        found = answer_of(mended, whom)
+        assert found.outcome is not None
+        assert (found.subject, found.outcome.version, found.versions) == (subject, version, 2)
+        (listed,) = page_of_outcomes(mended.db, whom, before=None, count=5)
+        assert listed.subject == subject
+    told = explanation_as_json(explain(mended.db, ADA))["users"][0]["campaigns"][0]
+    assert (told["subject"], told["versions"], told["outcome"]["version"]) == (first, 2, 1)
+    monkeypatch.setenv("MAILER_DATABASE_URL", mended.db.url)
+    printed = CliRunner().invoke(main, ["explain", ADA]).stdout
+    assert "version" in printed
+    assert f"{first} " in printed
+    assert "Corrected" not in printed
+    versions, unknown = served(mended.db, mended.campaign_id)
+    assert ([(one.revision.version, one.people) for one in versions], unknown) == ([(1, 10), (2, 15)], 0)
+
+
+def test_several_campaigns_are_compared_by_the_text_that_was_sent(mended: Harness) -> None:
+    first = mended.campaign_id
+    second = accepted_after(mended)
+    mended.run()
+    assert ways(mended, ADA) == [(Twice.CAMPAIGNS, [first, second], [ADA])]
+    assert ways(mended, ADA, campaign_id=first) == [(Twice.CAMPAIGNS, [first, second], [ADA])]
+    assert ways(mended, "user00024") == []
+
+
+# ---- an address that somebody had
+
+
+def moved(harness: Harness) -> str:
+    """Somebody has another address since the campaign; a few campaigns for others came after it."""
+    first = harness.accept()
+    harness.run()
+    with harness.db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(email="new@example.com"))
+    for _ in range(3):
+        accepted_after(harness, {"_id": "user00002"})
+        harness.run()
+    return first
+
+
+def test_former_address_is_found_in_the_latest_campaigns(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = moved(harness)
+    found = explain(harness.db, ADDRESS.upper())
+    assert found.address is not None
+    assert (found.address.campaigns, [one.user_id for one in found.users]) == (4, [ADA])
+    assert found.users[0].answers[-1].campaign_id == first
+    monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
+    printed = CliRunner().invoke(main, ["explain", ADDRESS])
+    assert printed.exit_code == 0
+    assert "in the latest 4 campaigns it was sent to at 1 users" in printed.stdout
+    assert first in printed.stdout
+    nobody = CliRunner().invoke(main, ["explain", "gone@example.com"]).stdout
+    assert "nobody had it in the latest 4 campaigns" in nobody
+
+
+def test_look_for_a_former_address_ends_in_time_and_says_how_far_it_came(harness: Harness) -> None:
+    moved(harness)
+    times = iter([0.0, 0.0, SECONDS - 0.1, SECONDS + 0.1])
+    with harness.db.read() as connection:
+        found = named(connection, ADDRESS, clock=lambda: next(times))
+    assert found.address is not None
+    assert (found.user_ids, found.address.campaigns) == ([], 2)
+
+
+@pytest.mark.slow
+def test_pages_tell_of_an_address_and_of_versions(mended: Harness) -> None:
+    made = create_app(Settings(database_url=mended.db.url, secret_key=(KEY,), transport="memory:", rate_limit=""))
+    client = made.test_client()
+    permissions = ["manage-users", "manage-campaigns"]
+    sign_in(client, "user00000", Tokens(mended.db).create("user00000", permissions))
+    page = client.get(f"/mailer/campaigns/{mended.campaign_id}").text
+    assert 'id="versions"' in page
+    assert '<td class="figure">10</td>' in page
+    assert "version 1 ·" in client.get(f"/mailer/campaigns/{mended.campaign_id}/outcomes").text
+    assert "version 1 ·" in client.get(f"/mailer/people/{ADA}?every=1").text
+    with mended.db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(email="user00002@example.com"))
+        connection.execute(update(Delivery).where(Delivery.user_id == "user00002").values(uncertain_attempts=1))
+    found = client.get("/mailer/people/", query_string={"q": ADDRESS}).text
+    assert f'people/{ADA}?every=1"' in found
+    assert "Nobody has it now." in found
+    german = {"Accept-Language": "de"}
+    assert "Zu dieser Adresse" in client.get("/mailer/people/", query_string={"q": ADDRESS}, headers=german).text
+    for whom in ("people/?q=user00002@example.com", "people/user00002"):  # whatever the way to it
+        assert "Up to 2 copies" in client.get(f"/mailer/{whom}").text, whom
+    made.extensions["mailer"].db.close()
 
 
 # ---- the ways in

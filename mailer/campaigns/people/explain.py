@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from mailer.campaigns.people.copies import Arrival, Copies, copies
-from mailer.campaigns.people.named import AT_ADDRESS, ExplainedAddress, at_address, named
+from mailer.campaigns.people.named import AT_ADDRESS, ExplainedAddress, Named, at_address, named
 from mailer.campaigns.people.person import Person, read_person
 from mailer.campaigns.people.reasons import Reason, of_nothing, of_outcome
 from mailer.campaigns.stops import stops
@@ -143,6 +143,20 @@ def copies_of(db: Database, asked: str, *, before: str | None = None, count: int
     """How a message may have come twice, in at most `count` campaigns, as `explain` tells it. Raises `NotFound`."""
     with db.read() as connection:
         return _copies(connection, _campaigns(connection, None, before, count), named(connection, asked).user_ids)
+
+
+class NamedByAddress(NamedTuple):
+    """Who has an address, or else had it lately, what is known of it, and how a message may have come twice."""
+
+    who: Named
+    copies: Sequence[Copies]
+
+
+def by_address(db: Database, address: str, *, count: int = 20) -> NamedByAddress:
+    """What is known of an address, without the campaigns one by one."""
+    with db.read() as connection:
+        who = named(connection, address)
+        return NamedByAddress(who, _copies(connection, _campaigns(connection, None, None, count), who.user_ids))
 
 
 def _campaigns(connection: Connection, campaign_id: str | None, before: str | None, count: int) -> Sequence[AnyRow]:

@@ -205,11 +205,17 @@ _NOW = (
 
 def _unknown(campaign: AnyRow, hints: Sequence[str]) -> Reason:
     """What is left where the record does not tell: no guess of it is told as if it were known."""
-    suppressed = campaign.left_out is None or campaign.left_out.get("suppressed", 1) > 0
-    may = "suppressed, inactive or without an address" if suppressed else "inactive or without an address"
-    text = f"They were not in the audience when it was planned, {_when(campaign.started_at)}, or not any more when it "
-    text += f"was sent. They may have been {may} then, or have come later; the record does not tell."
-    return Reason(Code.NOT_KNOWN, " ".join([text, *hints]))
+    began = _when(campaign.started_at)
+    text = (
+        f"They were not in the audience when it was planned, {began}, or not any more when it was sent. They may have "
+        "been suppressed, inactive or without an address then, or have come later; the record does not tell."
+    )
+    if campaign.left_out is not None and campaign.left_out.get("suppressed") == 0:
+        text = (
+            f"They were not in the audience when it was planned, {began}, or not any more when it was sent. They may "
+            "have been inactive or without an address then, or have come later; the record does not tell."
+        )
+    return Reason(Code.NOT_KNOWN, " ".join([text, *hints[:1]]))
 
 
 def _unsubscribed_by(then: int, past: Sequence[PastEvent]) -> str | None:

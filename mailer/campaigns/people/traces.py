@@ -35,10 +35,12 @@ def suppressed(connection: Connection, address: str, then: int) -> Told | None:
     acts = _acts(connection, _OF_ADDRESS, names_in(connection, address))
     lifted = next((one for one in reversed(acts) if one.act == Act.LIFT_ADDRESSES and one.at >= then), None)
     if lifted is not None and lifted.details.get("since", then) < then:
-        of = f"refused in {lifted.details.get('campaigns')} campaigns"
-        why = f"blocked by {lifted.details['blocked']}" if "blocked" in lifted.details else of
-        since = _when(lifted.details["since"])
-        text = f"Their address was suppressed from {since} until {_when(lifted.at)}, {why}."
+        was, since, until = lifted.details, _when(lifted.details["since"]), _when(lifted.at)
+        text = (
+            f"Their address was suppressed from {since} until {until}, blocked by {was['blocked']}."
+            if "blocked" in was
+            else f"Their address was suppressed from {since} until {until}, refused in {was['campaigns']} campaigns."
+        )
         return Told(text, certain=True)
     before = next((one for one in acts if one.at < then), None)
     if before is None or before.act != Act.BLOCK_ADDRESSES:
