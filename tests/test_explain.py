@@ -18,6 +18,7 @@ from mailer.audit.log import FEW, Act, record
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import control
 from mailer.campaigns.hold import hold
+from mailer.campaigns.people.actions import Action, act
 from mailer.campaigns.people.copies import Twice
 from mailer.campaigns.people.erasure import erase
 from mailer.campaigns.people.explain import Answer, Explanation, copies_of, explain
@@ -309,6 +310,11 @@ REASONS: dict[str, tuple[Callable[[Harness], None], Code, str]] = {
     "came later": (came_later, Code.TOO_LATE, "after it was planned"),
     "matches later": (matches_later, Code.NOT_KNOWN, "They may have been inactive or without an address then"),
     "blocked then": (sent_between(blocks, lifts), Code.SUPPRESSED, "blocked by desk"),
+    "blocked then, with a note": (
+        sent_between(lambda h: act(h.db, ADA, Action.BLOCK, "a court order") and None, lifts),
+        Code.SUPPRESSED,
+        "blocked by desk: a court order",
+    ),
     "refused then": (sent_between(refuses, lifts), Code.SUPPRESSED, "refused in 1 campaigns"),
     "lifted by a list": (sent_between(blocks, lifts_a_list), Code.SUPPRESSED, "blocked by desk"),
     "blocked, lifted by an unlogged list": (

@@ -180,7 +180,7 @@ def _kept_out(connection: Connection, campaign: AnyRow, one: Person, hints: list
     An audience is planned first and read part by part later: who is inactive by then has no outcome either.
     """
     user, began, ended = one.user, campaign.started_at, campaign.finished_at
-    told = None if user.email is None else traces.suppressed(connection, user.email, began)
+    told = None if user.email is None else traces.suppressed(connection, user.email, began, one.notes)
     found = [] if told is None else [(Code.SUPPRESSED, told)]
     for then in (began, LATEST if ended is None else ended):
         if (lost := traces.unreachable(connection, user.id, then)) is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, select
 
 from mailer.audit.log import Act, Entry, names_in
+from mailer.campaigns.people.person import WrittenNote
 from mailer.storage.models import AuditEntry
 from mailer.times import to_iso
 
@@ -30,23 +31,38 @@ class Told:
     certain: bool
 
 
-def suppressed(connection: Connection, address: str, then: int) -> Told | None:
-    """How the address came to be suppressed at `then` (ms since 1970); None: the log knows of nothing."""
+def suppressed(connection: Connection, address: str, then: int, notes: Sequence[WrittenNote]) -> Told | None:
+    """How the address came to be suppressed at `then` (ms since 1970); None: the log knows of nothing.
+
+    The reason of a block stands in the person's `notes`, if it was made on their page or by their name.
+    """
     acts = _acts(connection, _OF_ADDRESS, names_in(connection, address))
     lifted = next((one for one in reversed(acts) if one.act == Act.LIFT_ADDRESSES and one.at >= then), None)
     if lifted is not None and lifted.details.get("since", then) < then:
-        was, since, until = lifted.details, _when(lifted.details["since"]), _when(lifted.at)
-        text = (
-            f"Their address was suppressed from {since} until {until}, blocked by {was['blocked']}."
-            if "blocked" in was
-            else f"Their address was suppressed from {since} until {until}, refused in {was['campaigns']} campaigns."
-        )
-        return Told(text, certain=True)
+        return Told(_until_lifted(lifted, notes), certain=True)
     before = next((one for one in acts if one.at < then), None)
     if before is None or before.act != Act.BLOCK_ADDRESSES:
         return None
-    text = f"Their address was blocked by {before.who}, {_when(before.at)}."
+    why, when = _reason(notes, before.at), _when(before.at)
+    text = f"Their address was blocked by {before.who}, {when}: {why}"
+    if why is None:
+        text = f"Their address was blocked by {before.who}, {when}."
     return Told(text, certain=not _many_since(connection, _OF_ADDRESS, before.at, then))
+
+
+def _until_lifted(lifted: Entry, notes: Sequence[WrittenNote]) -> str:
+    was, since, until = lifted.details, _when(lifted.details["since"]), _when(lifted.at)
+    if "blocked" not in was:
+        return f"Their address was suppressed from {since} until {until}, refused in {was['campaigns']} campaigns."
+    why = _reason(notes, was["since"])
+    if why is None:
+        return f"Their address was suppressed from {since} until {until}, blocked by {was['blocked']}."
+    return f"Their address was suppressed from {since} until {until}, blocked by {was['blocked']}: {why}"
+
+
+def _reason(notes: Sequence[WrittenNote], at: int) -> str | None:
+    """What was written down when the address was blocked at that time."""
+    return next((one.note for one in notes if one.act == Act.BLOCK_ADDRESSES and one.at == at), None)
 
 
 def unreachable(connection: Connection, user_id: str, then: int) -> tuple[str, Told] | None:
