@@ -37,7 +37,7 @@ from mailer.messages.template import message_id
 from mailer.settings import Settings
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign, CampaignText, Delivery, User
+from mailer.storage.models import Batch, Campaign, CampaignText, Delivery, User
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.history import Cause, Means
 from mailer.suppression.list_files import ListedAddress, ListedPerson
@@ -196,6 +196,36 @@ def waiting(harness: Harness) -> None:
     harness.plan()
 
 
+def waiting_though_they_left(harness: Harness) -> None:
+    waiting(harness)
+    harness.now += MINUTE
+    with acting(OPERATOR):
+        unsubscribe(harness.db, ADA)  # they will be skipped, once it is their turn
+
+
+def waiting_and_inactive(harness: Harness) -> None:
+    waiting(harness)
+    imported(active=False)(harness)
+
+
+def cancelled_after_they_went(harness: Harness) -> None:
+    """They went only after it was cancelled, which is then no reason."""
+    cancelled(harness)
+    harness.now += MINUTE
+    patches(active=False)(harness)
+
+
+def cancelled_when_all_were_tried(harness: Harness) -> None:
+    with harness.db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(active=False))
+    harness.accept()
+    harness.plan()
+    with harness.db.write() as connection:
+        connection.execute(update(Batch).values(sent=Batch.planned))
+        connection.execute(update(User).where(User.id == ADA).values(active=True))
+    control.cancel(harness.db, harness.campaign_id)
+
+
 def held(harness: Harness) -> None:
     waiting(harness)
     with acting(OPERATOR):
@@ -304,6 +334,10 @@ REASONS: dict[str, tuple[Callable[[Harness], None], Code, str]] = {
     "cancelled early": (cancelled_early, Code.CANCELLED, "before it was planned"),
     "accepted only": (lambda harness: harness.accept() and None, Code.WAITING, "not planned yet"),
     "waiting": (waiting, Code.WAITING, "The campaign is running"),
+    "waiting though they left": (waiting_though_they_left, Code.WAITING, "Their turn has not come yet"),
+    "waiting and inactive": (waiting_and_inactive, Code.INACTIVE, "inactive"),
+    "inactive after the end": (cancelled_after_they_went, Code.CANCELLED, "before their turn"),
+    "cancelled without them": (cancelled_when_all_were_tried, Code.NOT_KNOWN, "the record does not tell"),
     "held": (held, Code.WAITING, "the relay is being moved"),
     "a dry run": (dry, Code.DRY_RUN, "From"),
     "failed": (failed, Code.NOT_SENT, "its query takes too long"),

@@ -125,6 +125,9 @@ def test_campaign_for_single_people_looks_for_nothing(harness: Harness, monkeypa
         ({"_id": {"$ne": "a"}}, False),
         ({"_id": {"$nin": ["a"]}}, False),
         ({"username": {"$exists": True}}, False),
+        ({"username": None}, False),
+        ({"username": {"$in": ["a", None]}}, False),
+        ({"username": {"$eq": None}}, False),
         ({}, False),
     ],
 )

@@ -61,10 +61,12 @@ def names_people(query: Mapping[str, Any]) -> bool:
 
 
 def _is_few(asked: Any) -> bool:
+    """Whether it asks for a few texts. Null does not name anybody: it selects all who have nothing there."""
     if not isinstance(asked, Mapping):
-        return True
+        return isinstance(asked, str)
     among = asked.get("$in")
-    return "$eq" in asked or (isinstance(among, list) and len(among) <= NAMED)
+    few = isinstance(among, list) and len(among) <= NAMED and all(isinstance(one, str) for one in among)
+    return few or isinstance(asked.get("$eq"), str)
 
 
 class Overlaps:

@@ -151,8 +151,8 @@ def _merged(connection: Connection, campaign: AnyRow, one: Person) -> Reason | N
 def _not_reached(connection: Connection, campaign: AnyRow, one: Person, stopped: Stops) -> Reason:
     """They would be in the audience, and there is no outcome."""
     pending = _is_pending(connection, campaign, one)
-    writable = one.user.state is UserState.SUBSCRIBED
-    if pending and writable and campaign.state not in (CampaignState.CANCELLED, CampaignState.FAILED):
+    reachable = one.user.state is not UserState.DEACTIVATED and one.user.email is not None
+    if pending and reachable and campaign.state not in (CampaignState.CANCELLED, CampaignState.FAILED):
         return Reason(Code.WAITING, f"Their turn has not come yet.{_state(campaign, stopped)}")
     hints: list[str] = []
     if (known := _kept_out(connection, campaign, one, hints)) is not None:
