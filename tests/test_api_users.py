@@ -55,7 +55,7 @@ def stored(service: Service, user_id: str) -> Any:
 def test_put_adds_then_replaces(service: Service, headers: dict[str, str]) -> None:
     answer = call(service, headers, "PUT", "put1", {**ANN, "language": "en", "services": {"password": "x"}})
     document = {"_id": "put1", **ANN, "language": "en", "active": True}
-    nobody_left = {"endedTokens": 0, "pausedCampaigns": [], "ongoingCampaigns": []}
+    nobody_left = {"endedTokens": 0, "pausedCampaigns": [], "ongoingCampaigns": [], "waitingCampaigns": []}
     assert (answer.status_code, answer.json()) == (201, {"success": True, "user": document, **nobody_left})
     assert (stored(service, "put1").email, stored(service, "put1").name) == ("Ann@example.com", "Ann Lee")
     again = call(service, headers, "PUT", "put1", {"_id": "put1", "name": "Bob"})

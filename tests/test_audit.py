@@ -494,6 +494,6 @@ def test_deactivated_user_is_named_and_no_value_of_theirs(db: Database, add_user
     with acting(OPERATOR):
         patch_user(db, "user00000", {"active": False, "name": "Secret", "emails": [{"address": "s@example.com"}]})
     (found,) = log_of(db)
-    assert (found.about, found.details) == ("user00000", {"active": False})
+    assert (found.about, found.details) == ("user00000", {"active": False, "address": True})
     with db.read() as connection:
         assert connection.scalar(select(User.active)) is False

@@ -73,7 +73,7 @@ def test_import_creates_the_database_and_counts(run) -> None:
     assert unreachable.startswith("3 of them without an address")
     again = json.loads(run("users", "import", SAMPLE, "--json").stdout)
     assert again == {"created": 0, "updated": 0, "unchanged": 20, "total": 20, "unreachable": 3, "notes": []} | {
-        **{"endedTokens": 0, "pausedCampaigns": [], "ongoingCampaigns": []},
+        **{"endedTokens": 0, "pausedCampaigns": [], "ongoingCampaigns": [], "waitingCampaigns": []},
         "erased": 0,
     }
 

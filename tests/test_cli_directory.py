@@ -205,6 +205,7 @@ def test_sync_takes_over_a_workspace(local, monkeypatch: pytest.MonkeyPatch) -> 
             "endedTokens": 0,
             "pausedCampaigns": [],
             "ongoingCampaigns": [],
+            "waitingCampaigns": [],
         }
         monkeypatch.setenv("MAILER_WORKSPACE_TOKEN", "wrong")
         refused = local("users", "sync")

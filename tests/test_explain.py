@@ -10,29 +10,39 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from flask import Flask
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from app import create_app
 from mailer.audit.actor import Actor, Via, acting
+from mailer.audit.log import FEW, Act, record
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import control
 from mailer.campaigns.hold import hold
+from mailer.campaigns.people.actions import Action, act
 from mailer.campaigns.people.copies import Twice
 from mailer.campaigns.people.erasure import erase
-from mailer.campaigns.people.explain import Answer, Explanation, explain
-from mailer.campaigns.people.reasons import Code
+from mailer.campaigns.people.explain import Answer, Explanation, copies_of, explain
+from mailer.campaigns.people.explained import explanation_as_json
+from mailer.campaigns.people.named import SECONDS, named
+from mailer.campaigns.people.outcomes import page_of_outcomes
+from mailer.campaigns.people.recorded_reasons import Code
 from mailer.campaigns.retention import purge
+from mailer.campaigns.revisions.edit import edit
+from mailer.campaigns.revisions.served import served
 from mailer.cli import main
+from mailer.directory.users import patch_user
 from mailer.errors import NotFound
 from mailer.messages.links import Links
 from mailer.messages.template import message_id
 from mailer.settings import Settings
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign, Delivery, User
+from mailer.storage.models import Batch, Campaign, CampaignText, Delivery, User
 from mailer.suppression.blocked_addresses import block
 from mailer.suppression.history import Cause, Means
 from mailer.suppression.list_files import ListedAddress, ListedPerson
+from mailer.suppression.refused_addresses import AddressOutcome, count
+from mailer.suppression.suppressed_addresses import lift
 from mailer.suppression.unsubscribe_lists import unsubscribe_listed
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 from tests.harness import MINUTE, START, Harness
@@ -186,6 +196,36 @@ def waiting(harness: Harness) -> None:
     harness.plan()
 
 
+def waiting_though_they_left(harness: Harness) -> None:
+    waiting(harness)
+    harness.now += MINUTE
+    with acting(OPERATOR):
+        unsubscribe(harness.db, ADA)  # they will be skipped, once it is their turn
+
+
+def waiting_and_inactive(harness: Harness) -> None:
+    waiting(harness)
+    imported(active=False)(harness)
+
+
+def cancelled_after_they_went(harness: Harness) -> None:
+    """They went only after it was cancelled, which is then no reason."""
+    cancelled(harness)
+    harness.now += MINUTE
+    patches(active=False)(harness)
+
+
+def cancelled_when_all_were_tried(harness: Harness) -> None:
+    with harness.db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(active=False))
+    harness.accept()
+    harness.plan()
+    with harness.db.write() as connection:
+        connection.execute(update(Batch).values(sent=Batch.planned))
+        connection.execute(update(User).where(User.id == ADA).values(active=True))
+    control.cancel(harness.db, harness.campaign_id)
+
+
 def held(harness: Harness) -> None:
     waiting(harness)
     with acting(OPERATOR):
@@ -207,7 +247,73 @@ def came_later(harness: Harness) -> None:
     harness.accept({"_id": {"$lt": ADA}})
     harness.run()
     with harness.db.write() as connection:
+        connection.execute(update(Campaign).values(query={}))
+        connection.execute(update(User).where(User.id == ADA).values(created_at=START + MINUTE))
+
+
+def matches_later(harness: Harness) -> None:
+    harness.accept({"_id": {"$lt": ADA}})
+    harness.run()
+    with harness.db.write() as connection:
         connection.execute(update(Campaign).values(query={}))  # as if they had come to match it since
+
+
+def sent_between(before: Callable[[Harness], None], after: Callable[[Harness], None]) -> Callable[[Harness], None]:
+    """What kept them out is over when somebody asks."""
+
+    def do(harness: Harness) -> None:
+        with acting(OPERATOR):
+            before(harness)
+            harness.now += MINUTE
+            harness.accept()
+            harness.run()
+            harness.now += MINUTE
+            after(harness)
+
+    return do
+
+
+def blocks(harness: Harness) -> None:
+    block(harness.db, [ListedAddress(ADDRESS)], by="desk", reason="a court order")
+
+
+def refuses(harness: Harness) -> None:
+    with harness.db.write() as connection:
+        count(connection, "c", [AddressOutcome(ADDRESS, "550 5.1.1 nobody")], harness.now, 1)
+
+
+def lifts(harness: Harness) -> None:
+    lift(harness.db, [ADDRESS])
+
+
+def lifts_a_list(harness: Harness) -> None:
+    lift(harness.db, [ADDRESS, *(f"x{number}@example.com" for number in range(FEW))])
+
+
+def patches(**changes: Any) -> Callable[[Harness], None]:
+    return lambda harness: patch_user(harness.db, ADA, changes) and None
+
+
+def syncs(harness: Harness) -> None:
+    """A change of many users, of which the log names none."""
+    with harness.db.write() as connection:
+        record(connection, harness.now, Act.SYNC_USERS)
+        connection.execute(update(User).where(User.id == ADA).values(active=True))
+
+
+def imported(**values: Any) -> Callable[[Harness], None]:
+    def do(harness: Harness) -> None:
+        with harness.db.write() as connection:
+            connection.execute(update(User).where(User.id == ADA).values(**values))
+
+    return do
+
+
+def inactive_then_synced(harness: Harness) -> None:
+    patches(active=False)(harness)
+    harness.now += MINUTE
+    syncs(harness)
+    imported(active=False)(harness)
 
 
 def purged(harness: Harness) -> None:
@@ -228,10 +334,61 @@ REASONS: dict[str, tuple[Callable[[Harness], None], Code, str]] = {
     "cancelled early": (cancelled_early, Code.CANCELLED, "before it was planned"),
     "accepted only": (lambda harness: harness.accept() and None, Code.WAITING, "not planned yet"),
     "waiting": (waiting, Code.WAITING, "The campaign is running"),
+    "waiting though they left": (waiting_though_they_left, Code.WAITING, "Their turn has not come yet"),
+    "waiting and inactive": (waiting_and_inactive, Code.INACTIVE, "inactive"),
+    "inactive after the end": (cancelled_after_they_went, Code.CANCELLED, "before their turn"),
+    "cancelled without them": (cancelled_when_all_were_tried, Code.NOT_KNOWN, "the record does not tell"),
     "held": (held, Code.WAITING, "the relay is being moved"),
     "a dry run": (dry, Code.DRY_RUN, "From"),
     "failed": (failed, Code.NOT_SENT, "its query takes too long"),
     "came later": (came_later, Code.TOO_LATE, "after it was planned"),
+    "matches later": (matches_later, Code.NOT_KNOWN, "They may have been inactive or without an address then"),
+    "blocked then": (sent_between(blocks, lifts), Code.SUPPRESSED, "blocked by desk"),
+    "blocked then, with a note": (
+        sent_between(lambda h: act(h.db, ADA, Action.BLOCK, "a court order") and None, lifts),
+        Code.SUPPRESSED,
+        "blocked by desk: a court order",
+    ),
+    "refused then": (sent_between(refuses, lifts), Code.SUPPRESSED, "refused in 1 campaigns"),
+    "lifted by a list": (sent_between(blocks, lifts_a_list), Code.SUPPRESSED, "blocked by desk"),
+    "blocked, lifted by an unlogged list": (
+        sent_between(lambda h: [step(h) for step in (blocks, lifts_a_list, refuses)] and None, lifts_a_list),
+        Code.NOT_KNOWN,
+        "suppressed, inactive or without an address",
+    ),
+    "inactive then": (
+        sent_between(patches(active=False), patches(active=True)),
+        Code.INACTIVE,
+        "deactivated by desk, 2023-11-14T22:13:20Z",
+    ),
+    "no address then": (
+        sent_between(patches(emails=None), patches(emails=[{"address": ADDRESS}])),
+        Code.NO_ADDRESS,
+        "They had no valid address: changed by desk",
+    ),
+    "inactive then, by an import": (
+        sent_between(imported(active=False), imported(active=True)),
+        Code.NOT_KNOWN,
+        "the record does not tell",
+    ),
+    "deactivated, and a sync since": (
+        sent_between(inactive_then_synced, imported(active=True)),
+        Code.NOT_KNOWN,
+        "They were inactive: deactivated by desk",
+    ),
+    "blocked only after it": (
+        sent_between(imported(active=False), lambda h: [step(h) for step in (imported(active=True), blocks)] and None),
+        Code.NOT_KNOWN,
+        "the record does not tell",
+    ),
+    "deactivated only after it": (
+        sent_between(
+            imported(email=None),
+            lambda h: [step(h) for step in (imported(email=ADDRESS), patches(active=False))] and None,
+        ),
+        Code.NOT_KNOWN,
+        "the record does not tell",
+    ),
     "purged": (purged, Code.PURGED, "purged"),
 }
 
@@ -363,6 +520,149 @@ def test_twice_by_a_try_that_had_no_answer(harness: Harness) -> None:
     (found,) = explain(harness.db, ADA).copies
     assert (found.how, found.campaigns, found.users) == (Twice.RETRY, [harness.campaign_id], [ADA])
     assert message_id(harness.campaign_id, ADA, "news@example.com") in found.text
+
+
+def test_twice_is_told_however_one_asks(db: Database, add_users: Callable[..., list[str]]) -> None:
+    add_users(db, 2, email="one@example.com")
+    harness = Harness(db)
+    harness.accept()
+    harness.run()
+    with db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(username="tw1"))
+    expected = [(Twice.USERS, [harness.campaign_id], ["user00000", ADA])]
+    for whom in ("one@example.com", ADA, "tw1", "user00000"):
+        assert ways(harness, whom) == ways(harness, whom, campaign_id=harness.campaign_id) == expected, whom
+    assert [one.how for one in copies_of(db, "tw1")] == [Twice.USERS]
+
+
+def test_who_has_come_to_the_address_since_was_sent_nothing_there(harness: Harness) -> None:
+    harness.accept()
+    harness.run()
+    with harness.db.write() as connection:
+        connection.execute(update(User).where(User.id == "user00002").values(email=ADDRESS))
+    assert ways(harness, ADA) == []
+
+
+def test_tries_without_an_answer_count_as_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness.accept()
+    harness.run()
+    with harness.db.write() as connection:
+        connection.execute(update(Delivery).where(Delivery.user_id == ADA).values(uncertain_attempts=1))
+    outcome = answer_of(harness).outcome
+    assert outcome is not None
+    assert outcome.tries == 2
+    monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
+    assert "2 (1 without an answer)" in CliRunner().invoke(main, ["explain", ADA]).stdout
+
+
+# ---- which text
+
+
+@pytest.fixture
+def mended(db: Database, add_users: Callable[..., list[str]]) -> Harness:
+    """A campaign for 25 people: ten have the first text, and the others the second."""
+    add_users(db, 25)
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    harness.deliverer.run_next(lambda: False)
+    control.pause(db, harness.campaign_id)
+    edit(db, harness.settings, harness.campaign_id, subject="Corrected")
+    control.resume(db, harness.campaign_id)
+    harness.run()
+    return harness
+
+
+def test_text_that_somebody_read_is_told(mended: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mended.db.read() as connection:
+        first = connection.scalar(select(CampaignText.subject).where(CampaignText.version == 1))
+    for whom, subject, version in ((ADA, first, 1), ("user00024", "Corrected", 2)):
+        found = answer_of(mended, whom)
+        assert found.outcome is not None
+        assert (found.subject, found.outcome.version, found.versions) == (subject, version, 2)
+        (listed,) = page_of_outcomes(mended.db, whom, before=None, count=5)
+        assert listed.subject == subject
+    told = explanation_as_json(explain(mended.db, ADA))["users"][0]["campaigns"][0]
+    assert (told["subject"], told["versions"], told["outcome"]["version"]) == (first, 2, 1)
+    monkeypatch.setenv("MAILER_DATABASE_URL", mended.db.url)
+    printed = CliRunner().invoke(main, ["explain", ADA]).stdout
+    assert "version" in printed
+    assert f"{first} " in printed
+    assert "Corrected" not in printed
+    versions, unknown = served(mended.db, mended.campaign_id)
+    assert ([(one.revision.version, one.people) for one in versions], unknown) == ([(1, 10), (2, 15)], 0)
+
+
+def test_several_campaigns_are_compared_by_the_text_that_was_sent(mended: Harness) -> None:
+    first = mended.campaign_id
+    second = accepted_after(mended)
+    mended.run()
+    assert ways(mended, ADA) == [(Twice.CAMPAIGNS, [first, second], [ADA])]
+    assert ways(mended, ADA, campaign_id=first) == [(Twice.CAMPAIGNS, [first, second], [ADA])]
+    assert ways(mended, "user00024") == []
+
+
+# ---- an address that somebody had
+
+
+def moved(harness: Harness) -> str:
+    """Somebody has another address since the campaign; a few campaigns for others came after it."""
+    first = harness.accept()
+    harness.run()
+    with harness.db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(email="new@example.com"))
+    for _ in range(3):
+        accepted_after(harness, {"_id": "user00002"})
+        harness.run()
+    return first
+
+
+def test_former_address_is_found_in_the_latest_campaigns(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = moved(harness)
+    found = explain(harness.db, ADDRESS.upper())
+    assert found.address is not None
+    assert (found.address.campaigns, [one.user_id for one in found.users]) == (4, [ADA])
+    assert found.users[0].answers[-1].campaign_id == first
+    monkeypatch.setenv("MAILER_DATABASE_URL", harness.db.url)
+    printed = CliRunner().invoke(main, ["explain", ADDRESS])
+    assert printed.exit_code == 0
+    assert "in the latest 4 campaigns it was sent to at 1 users" in printed.stdout
+    assert first in printed.stdout
+    nobody = CliRunner().invoke(main, ["explain", "gone@example.com"]).stdout
+    assert "nobody had it in the latest 4 campaigns" in nobody
+
+
+def test_look_for_a_former_address_ends_in_time_and_says_how_far_it_came(harness: Harness) -> None:
+    moved(harness)
+    times = iter([0.0, 0.0, SECONDS - 0.1, SECONDS + 0.1])
+    with harness.db.read() as connection:
+        found = named(connection, ADDRESS, clock=lambda: next(times))
+    assert found.address is not None
+    assert (found.user_ids, found.address.campaigns) == ([], 2)
+
+
+@pytest.mark.slow
+def test_pages_tell_of_an_address_and_of_versions(mended: Harness) -> None:
+    made = create_app(Settings(database_url=mended.db.url, secret_key=(KEY,), transport="memory:", rate_limit=""))
+    client = made.test_client()
+    permissions = ["manage-users", "manage-campaigns"]
+    sign_in(client, "user00000", Tokens(mended.db).create("user00000", permissions))
+    page = client.get(f"/mailer/campaigns/{mended.campaign_id}").text
+    assert 'id="versions"' in page
+    assert '<td class="figure">10</td>' in page
+    assert "version 1 ·" in client.get(f"/mailer/campaigns/{mended.campaign_id}/outcomes").text
+    assert "version 1 ·" in client.get(f"/mailer/people/{ADA}?every=1").text
+    with mended.db.write() as connection:
+        connection.execute(update(User).where(User.id == ADA).values(email="user00002@example.com"))
+        connection.execute(update(Delivery).where(Delivery.user_id == "user00002").values(uncertain_attempts=1))
+    found = client.get("/mailer/people/", query_string={"q": ADDRESS}).text
+    assert f'people/{ADA}?every=1"' in found
+    assert "Nobody has it now." in found
+    german = {"Accept-Language": "de"}
+    assert "Zu dieser Adresse" in client.get("/mailer/people/", query_string={"q": ADDRESS}, headers=german).text
+    for whom in ("people/?q=user00002@example.com", "people/user00002"):  # whatever the way to it
+        assert "Up to 2 copies" in client.get(f"/mailer/{whom}").text, whom
+    made.extensions["mailer"].db.close()
 
 
 # ---- the ways in

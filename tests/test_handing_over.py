@@ -14,12 +14,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from app import create_app
+from mailer.audit.actor import Actor, Via, acting
 from mailer.audit.log import Act, entries
 from mailer.callers.login_links import LoginLink, make
 from mailer.callers.tokens import DAY, MANAGE_CAMPAIGNS, MANAGE_USERS, SEND_MAIL, USE_NOTED, Tokens, digest_of
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.people.erasure import erase
+from mailer.campaigns.reports.timeline import in_words, timeline
+from mailer.campaigns.revisions.edit import edit, revisions
 from mailer.cli import main
 from mailer.directory.imports import ImportOptions, upsert_documents
 from mailer.directory.users import deactivate_user, patch_user, put_user
@@ -29,6 +32,8 @@ from mailer.ownership.transfer import transfer
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import AuthToken, Campaign, CampaignState, MailboxArrival, User
+from mailer.storage.steps.small_steps import run_steps
+from mailer.timeline.retention import forgetting
 from mailer.workspace.sync import sync_users
 from tests.databases import migrated_sqlite
 from tests.fake_workspace import FakeWorkspace, member
@@ -215,6 +220,39 @@ def test_transfer_hands_all_campaigns_over(harness: Harness) -> None:
     control.resume(db, waiting, "user00001")
     harness.run()
     assert states(db)[waiting][0] == "completed"
+
+
+def test_campaign_that_was_paused_already_is_named_too(harness: Harness) -> None:
+    expected = harness.accept()
+    harness.plan()
+    control.pause(harness.db, expected)
+    going = harness.accept()
+    left = deactivate_user(harness.db, OWNER).left
+    assert (left.paused, left.waiting) == ((going,), (expected,))
+    assert f"was paused before {REASON}, and waits for a new one: campaign {expected}" in left.notes()
+
+
+def test_timeline_goes_on_saying_who_accepted_it(harness: Harness) -> None:
+    db, campaign_id = harness.db, harness.accept()
+    harness.plan()
+    with acting(Actor("desk", Via.CLI, "host")):
+        transfer(db, OWNER, "user00001")
+        harness.now += 1
+        transfer(db, "user00001", "user00002")
+    run_steps(forgetting(db, -DAY))  # a transfer is kept as long as its campaign
+    first, *moved = timeline(db, harness.progress())  # what planned it is forgotten
+    assert (first.kind, first.details) == ("accepted", {"by": OWNER})
+    assert [(one.kind, one.details["from"], one.details["to"], one.details["by"]) for one in moved] == [
+        ("transferred", OWNER, "user00001", "desk"),
+        ("transferred", "user00001", "user00002", "desk"),
+    ]
+    assert in_words(moved[0]) == f"by desk; from {OWNER} to user00001"
+    control.pause(db, campaign_id)
+    assert [one.made_by for one in revisions(db, campaign_id)] == [OWNER]
+    edit(db, harness.settings, campaign_id, subject="Corrected")
+    assert [one.made_by for one in revisions(db, campaign_id)] == [OWNER, "system"]
+    edited = timeline(db, harness.progress())[-1]
+    assert (edited.kind, edited.details) == ("edited", {"by": "system", "version": 2})
 
 
 def test_transfer_to_nobody_to_who_is_gone_and_of_nothing_changes_nothing(harness: Harness) -> None:

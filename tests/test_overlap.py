@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.event import listen
 
 from app import create_app
 from mailer.audience.earlier import Earlier, narrowed
@@ -15,16 +16,23 @@ from mailer.callers.tokens import SEND_MAIL, Tokens
 from mailer.campaigns import control
 from mailer.campaigns.accept import accept
 from mailer.campaigns.checks import overlap
-from mailer.campaigns.checks.overlap import CAMPAIGNS, RECENT, Overlaps
+from mailer.campaigns.checks.overlap import CAMPAIGNS, LOOKED_AT, NAMED, QUERIES, RECENT, Overlaps, names_people
 from mailer.campaigns.draft import Draft
 from mailer.errors import QueryTimeout
 from mailer.settings import Settings
 from mailer.storage.database import Database
-from mailer.storage.models import Campaign, User
+from mailer.storage.models import Batch, Campaign, User
 from tests.databases import migrated_sqlite
 from tests.harness import START, Harness
 
 NEWS = {"roles": "news"}
+
+
+class AskedAgain:
+    def are_most_of(self, _other: object) -> bool:
+        return pytest.fail("it asks again")
+
+
 FEW = {"customFields.team": "ops"}
 
 
@@ -102,11 +110,107 @@ def test_campaign_for_single_people_looks_for_nothing(harness: Harness, monkeypa
         assert Overlaps(harness.db).beside(query) == ()
 
 
+@pytest.mark.parametrize(
+    ("query", "few"),
+    [
+        ({"_id": "a"}, True),
+        ({"_id": {"$eq": "a"}, "roles": "news"}, True),
+        ({"username": {"$in": ["a"] * NAMED}}, True),
+        ({"username": {"$in": ["a"] * (NAMED + 1)}}, False),
+        ({"$and": [{"roles": "news"}, {"_id": "a"}]}, True),
+        ({"$or": [{"_id": "a"}, {"username": "b"}]}, True),
+        ({"$or": [{"_id": "a"}, {"roles": "news"}]}, False),
+        ({"emails.address": {"$regex": "@example\\.net$", "$options": "i"}}, False),
+        ({"_id": {"$gte": "a", "$lt": "b"}}, False),
+        ({"_id": {"$ne": "a"}}, False),
+        ({"_id": {"$nin": ["a"]}}, False),
+        ({"username": {"$exists": True}}, False),
+        ({"username": None}, False),
+        ({"username": {"$in": ["a", None]}}, False),
+        ({"username": {"$eq": None}}, False),
+        ({}, False),
+    ],
+)
+def test_only_who_names_a_few_means_single_people(query: dict[str, Any], few: bool) -> None:
+    assert names_people(query) is few
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"_id": {"$regex": "^USER0002", "$options": "i"}},
+        {"_id": {"$gte": "user00020", "$lt": "user00040"}},
+    ],
+    ids=["a pattern", "a range"],
+)
+def test_pattern_and_range_are_mass_mail(harness: Harness, query: dict[str, Any]) -> None:
+    first = harness.accept(query)
+    assert said(harness, query) == [first]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda number: {"_id": f"user{number % 40:05d}"},
+        lambda number: {"emails.address": {"$in": [f"user{number % 40:05d}@example.com"]}},
+        lambda number: {"customFields.nobody": number},
+    ],
+    ids=["one person each", "a list of one", "other queries"],
+)
+def test_same_query_is_found_however_many_campaigns_came_since(harness: Harness, between: Any) -> None:
+    first = harness.accept(NEWS)
+    for number in range(30):
+        harness.now += 1
+        harness.accept(between(number))
+    assert said(harness, {**NEWS, "$recipients": [1, None]}) == [first]
+
+
+def test_campaigns_for_one_person_are_not_in_the_way_of_another_query(harness: Harness) -> None:
+    first = harness.accept(NEWS)
+    for number in range(LOOKED_AT + 10):
+        harness.now += 1
+        harness.accept({"_id": f"user{number % 40:05d}"})
+    assert said(harness, FEW) == [first]
+
+
+def test_campaign_that_reached_nobody_is_not_named(harness: Harness) -> None:
+    harness.accept(NEWS)
+    harness.plan()
+    with harness.db.write() as connection:
+        connection.execute(update(Batch).values(skipped=Batch.planned))
+    assert said(harness, NEWS) == []
+    with harness.db.write() as connection:
+        connection.execute(update(Campaign).values(state="completed"))
+    assert said(harness, NEWS) == []
+
+
+def test_cancelled_campaign_is_named_if_it_had_reached_most(harness: Harness) -> None:
+    first = harness.accept(NEWS)
+    harness.plan()
+    control.cancel(harness.db, first)
+    assert said(harness, NEWS) == []
+    control.cancel(harness.db, harness.campaign_id)
+    with harness.db.write() as connection:
+        connection.execute(update(Batch).where(Batch.campaign_id == first).values(sent=Batch.planned))
+    assert said(harness, NEWS) == [first]
+
+
+def test_ordinary_post_makes_no_more_statements_than_before(harness: Harness) -> None:
+    for number in range(10):
+        harness.now += 1
+        harness.accept({"customFields.other": number})
+    made: list[str] = []
+    engine = harness.db.engine
+    listen(engine, "before_cursor_execute", lambda _c, _cu, statement, *_: made.append(statement))
+    assert Overlaps(harness.db).beside(NEWS) == ()
+    assert len(made) <= 2 + 3 * QUERIES
+
+
 def test_what_two_queries_share_is_known_for_a_minute(harness: Harness, monkeypatch) -> None:
     harness.accept(NEWS)
     overlaps = Overlaps(harness.db)
     first = overlaps.beside(NEWS)
-    monkeypatch.setattr(overlap, "_shares_most", lambda *_: pytest.fail("it asks again"))
+    monkeypatch.setattr(overlap, "_People", lambda *_: AskedAgain())
     assert overlaps.beside(NEWS) == first != ()
 
 

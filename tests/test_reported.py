@@ -30,7 +30,7 @@ from mailer.campaigns.invariants import examine
 from mailer.campaigns.people.explain import explain
 from mailer.campaigns.people.export import export_person
 from mailer.campaigns.people.outcomes import outcomes_of
-from mailer.campaigns.people.reasons import Code
+from mailer.campaigns.people.recorded_reasons import Code
 from mailer.campaigns.reports import bounces
 from mailer.campaigns.reports.bounces import LATELY, BounceCount, ReportedCounts, reported_since
 from mailer.campaigns.reports.report import report

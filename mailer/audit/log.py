@@ -104,7 +104,7 @@ def record(
     `details` are counts and the like, and never an address. Nothing is written of recipients: what they do about
     themselves is on record with their own row, and from which address is nobody's business.
     """
-    _add(connection, now, act, [about], details, note)
+    _add(connection, now, act, {about: details}, note)
 
 
 def record_addresses(
@@ -114,29 +114,33 @@ def record_addresses(
     addresses: Collection[str],
     note: Note | None = None,
     /,
+    each: Mapping[str, Mapping[str, Any]] | None = None,
     **details: Any,
 ) -> None:
-    """The same for an act about `addresses` as `addresses.comparable` writes them: a row for each if they are `FEW`."""
-    about: list[str | None] = [None]
+    """The same for an act about `addresses` as `addresses.comparable` writes them: a row for each if they are `FEW`.
+
+    `each` has details of single addresses, which only such a row tells.
+    """
+    about: dict[str | None, Mapping[str, Any]] = {None: {}}
     if 0 < len(addresses) <= FEW:
         key = made_key(connection)
-        about = [digest_of(key, address) for address in sorted(addresses)]
-    _add(connection, now, act, about, {"addresses": len(addresses), **details}, note)
+        about = {digest_of(key, address): (each or {}).get(address, {}) for address in sorted(addresses)}
+    same = {"addresses": len(addresses), **details}
+    _add(connection, now, act, {one: {**same, **own} for one, own in about.items()}, note)
 
 
 def _add(
     connection: Connection,
     now: int,
     act: Act,
-    about: Collection[str | None],
-    details: Mapping[str, Any],
+    about: Mapping[str | None, Mapping[str, Any]],
     note: Note | None,
 ) -> None:
     actor = current_actor()
     if actor.via is Via.LINK:
         return
     by = {"at": now, "who": actor.who, "via": actor.via.value, "origin": actor.origin, "act": act.value}
-    rows = [{**by, "about": one, "details": dict(details)} for one in about]
+    rows = [{**by, "about": one, "details": dict(details)} for one, details in about.items()]
     if note is None or not note.text.strip():
         connection.execute(_ADD, rows)
         return
@@ -164,9 +168,14 @@ def names_of(db: Database, wanted: str | None) -> tuple[str, ...]:
     """Under what the log may know `wanted`, a campaign, a caller, a user or an address: as it stands, or its digest."""
     if wanted is None:
         return ()
-    address = comparable(envelope_address(wanted) or wanted)
     with db.read() as connection:
-        key = known_key(connection)
+        return names_in(connection, wanted)
+
+
+def names_in(connection: Connection, wanted: str) -> tuple[str, ...]:
+    """The same within a transaction."""
+    address = comparable(envelope_address(wanted) or wanted)
+    key = known_key(connection)
     keyed = () if key is None else (digest_of(key, address),)
     return (wanted, *keyed, old_digest_of(address))
 

@@ -79,7 +79,7 @@ def put_user(db: Database, user_id: str, document: Mapping[str, Any], *, pause: 
         row = _checked(user_id, document, earlier, Mode.REPLACE)
         _refuse_erased(connection, row, earlier)
         now = db.clock(connection)
-        record(connection, now, Act.PUT_USER, user_id, created=earlier is None, active=row.active)
+        record(connection, now, Act.PUT_USER, user_id, created=earlier is None, **_reach(row))
         _journal(db, row, earlier, now)
         stored = _store(connection, row, earlier, now, pause=pause)
     _journal_return(db, row, earlier, now)
@@ -103,11 +103,16 @@ def patch_user(
         row = _checked(user_id, changes, earlier, Mode.MERGE)
         _refuse_erased(connection, row, earlier)
         now = db.clock(connection)
-        record(connection, now, act, user_id, active=row.active)
+        record(connection, now, act, user_id, **_reach(row))
         _journal(db, row, earlier, now)
         stored = _store(connection, row, earlier, now, pause=pause)
     _journal_return(db, row, earlier, now)
     return stored
+
+
+def _reach(row: UserRow) -> dict[str, bool]:
+    """What the audit log keeps of a document: whether mail could go to them, and no address."""
+    return {"active": row.active, "address": row.email is not None}
 
 
 def deactivate_user(db: Database, user_id: str, *, pause: bool = True) -> Stored:

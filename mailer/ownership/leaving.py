@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, not_, select, un
 from mailer.audit.log import Act, record
 from mailer.storage.journal.writer import Journal
 from mailer.storage.models import AuthToken, Campaign, CampaignState, LoginLink, User
-from mailer.storage.models.states import ACTIVE
+from mailer.storage.models.states import ACTIVE, UNFINISHED
 from mailer.timeline.events import Kind, happened
 
 REASON = "its owner was deactivated"
@@ -25,20 +25,23 @@ AT_ONCE = 500  # ids in one statement
 @dataclass(frozen=True, slots=True)
 class Leaving:
     """What became of what deactivated users own: the ids of campaigns that were `paused`, and of those that go on
-    (`ongoing`), and how many `tokens` ended.
+    (`ongoing`), and how many `tokens` ended. `waiting` are those that were paused before, and need a person as well.
     """
 
     paused: tuple[str, ...] = ()
     ongoing: tuple[str, ...] = ()
     tokens: int = 0
+    waiting: tuple[str, ...] = ()
 
     def __add__(self, other: Leaving) -> Leaving:
         """Both together."""
-        return Leaving(self.paused + other.paused, self.ongoing + other.ongoing, self.tokens + other.tokens)
+        both = (self.paused + other.paused, self.ongoing + other.ongoing, self.tokens + other.tokens)
+        return Leaving(*both, self.waiting + other.waiting)
 
     def notes(self) -> list[str]:
         """A sentence for each thing that somebody should know."""
         notes = [f"paused, since {REASON}: campaign {one}" for one in self.paused]
+        notes += [f"was paused before {REASON}, and waits for a new one: campaign {one}" for one in self.waiting]
         notes += [f"goes on although {REASON}: campaign {one}" for one in self.ongoing]
         return [*notes, *([f"{self.tokens} tokens of deactivated users have ended"] if self.tokens else [])]
 
@@ -51,7 +54,7 @@ class Owners:
 
     def __init__(self, connection: Connection) -> None:
         """Look who they are."""
-        running = select(Campaign.caller_id).where(Campaign.state.in_(ACTIVE))
+        running = select(Campaign.caller_id).where(Campaign.state.in_(UNFINISHED))
         owners = union(running, select(AuthToken.user_id).where(not_(AuthToken.service)), select(LoginLink.user_id))
         active = select(User.id).where(User.active, User.id.in_(owners.subquery().select()))
         self._active = sorted(connection.scalars(active))
@@ -73,10 +76,10 @@ def settle(connection: Connection, gone: Collection[str], now: int, *, pause: bo
     for some in _parts(sorted(gone)):
         tokens = end_tokens(connection, AuthToken.user_id.in_(some), now)
         connection.execute(delete(LoginLink).where(LoginLink.user_id.in_(some)))
-        campaigns = _open(connection, some)
+        campaigns, waiting = _open(connection, some)
         if pause and campaigns:
             _pause(connection, campaigns, now)
-        found += Leaving(campaigns, (), tokens) if pause else Leaving((), campaigns, tokens)
+        found += Leaving(campaigns, (), tokens, waiting) if pause else Leaving((), campaigns, tokens, waiting)
     return found
 
 
@@ -104,9 +107,13 @@ def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[begin : begin + AT_ONCE] for begin in range(0, len(ids), AT_ONCE))
 
 
-def _open(connection: Connection, owners: Sequence[str]) -> tuple[str, ...]:
-    theirs = select(Campaign.id).where(Campaign.caller_id.in_(owners), Campaign.state.in_(ACTIVE))
-    return tuple(connection.scalars(theirs.order_by(Campaign.id).with_for_update(key_share=True)))
+def _open(connection: Connection, owners: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Their campaigns that go on by themselves, and those that were paused before."""
+    theirs = (Campaign.caller_id.in_(owners), Campaign.state.in_(UNFINISHED))
+    locked = select(Campaign.id, Campaign.state).where(*theirs).order_by(Campaign.id).with_for_update(key_share=True)
+    rows = connection.execute(locked).all()
+    active, waiting = (tuple(row.id for row in rows if (row.state in ACTIVE) is goes) for goes in (True, False))
+    return active, waiting
 
 
 def _pause(connection: Connection, campaign_ids: Sequence[str], now: int) -> None:

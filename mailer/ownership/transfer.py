@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
+from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
 from mailer.errors import InvalidParams
 from mailer.storage.database import Database
 from mailer.storage.models import AuthToken, Campaign, MailboxArrival, MailboxMessage, User
 from mailer.storage.models.states import UNFINISHED
+from mailer.timeline.events import Kind, happened_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,10 @@ def transfer(db: Database, giver: str, receiver: str) -> Transferred:
             connection.execute(update(table).where(table.caller_id == giver).values(caller_id=receiver))
         going = tuple(row.id for row in rows if row.state in UNFINISHED)
         details = {"to": receiver, "campaigns": len(rows), "open": list(going)}
-        record(connection, db.clock(connection), Act.TRANSFER_CAMPAIGNS, giver, **details)
+        now = db.clock(connection)
+        record(connection, now, Act.TRANSFER_CAMPAIGNS, giver, **details)
+        who = {"by": current_actor().who, "from": giver, "to": receiver}
+        happened_to(connection, now, Kind.TRANSFERRED, [row.id for row in rows], **who)
     return Transferred(giver, receiver, len(rows), going)
 
 

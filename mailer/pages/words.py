@@ -31,6 +31,8 @@ WORDS = {
     "resumed": lazy_gettext("resumed"),
     "retried": lazy_gettext("failed ones tried again"),
     "reconciled": lazy_gettext("reconciled with a relay's log"),
+    "edited": lazy_gettext("text replaced"),
+    "transferred": lazy_gettext("handed over"),
     "worker-lost": lazy_gettext("worker lost, its batch taken over"),
     "breaker-opened": lazy_gettext("transport does not work"),
     "breaker-closed": lazy_gettext("transport works again"),

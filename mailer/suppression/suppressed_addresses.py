@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from mailer.audit.log import Act, Note, record_addresses
 from mailer.files.exports import Cell
 from mailer.messages.addresses import comparable, envelope_address
-from mailer.storage.database import Database
+from mailer.storage.database import AnyRow, Database
 from mailer.storage.journal.writer import Wished
 from mailer.storage.models import RefusedAddress, User, comparable_address
 from mailer.suppression import hashed_wishes
@@ -126,12 +126,24 @@ def lift(db: Database, addresses: Collection[str], *, note: Note | None = None) 
     one_by_one = delete(RefusedAddress).where(RefusedAddress.address == bindparam("wanted"), SUPPRESSED)
     with db.write() as connection:  # a list may have more than one statement can name
         hashed_wishes.learn(connection, wanted)
-        lifted = sum(connection.execute(one_by_one, {"wanted": one}).rowcount for one in sorted(wanted))
+        gone = [
+            row for one in sorted(wanted) for row in connection.execute(one_by_one.returning(*_WAS), {"wanted": one})
+        ]
+        lifted, was = len(gone), {row.address: _was(row) for row in gone}
         now = db.clock(connection)
-        record_addresses(connection, now, Act.LIFT_ADDRESSES, wanted, note, lifted=lifted)
+        record_addresses(connection, now, Act.LIFT_ADDRESSES, wanted, note, each=was, lifted=lifted)
     if lifted and db.journal is not None:  # once it is committed, as every taking back
         db.journal.wishes(Wished.LIFT, now, ((None, [address]) for address in sorted(wanted)))
     return Lifted(lifted, unmatched=len(wanted) - lifted)
+
+
+_WAS = (RefusedAddress.address, RefusedAddress.suppressed_at, RefusedAddress.campaigns, RefusedAddress.blocked_by)
+
+
+def _was(row: AnyRow) -> dict[str, Any]:
+    """What the audit log keeps of a suppression that is lifted: the row itself is gone."""
+    by = {} if row.blocked_by is None else {"blocked": row.blocked_by}
+    return {"since": row.suppressed_at, "campaigns": row.campaigns, **by}
 
 
 def lift_listed(db: Database, listed: Iterable[ListedAddress]) -> Lifted:

@@ -9,7 +9,7 @@ is named but callers and operators, by id.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -33,6 +33,8 @@ class Kind(StrEnum):
     RESUMED = "resumed"
     RETRIED = "retried"
     RECONCILED = "reconciled"
+    EDITED = "edited"  # what it says was replaced
+    TRANSFERRED = "transferred"  # to another owner; kept as long as the campaign, since it tells who accepted it
     WORKER_LOST = "worker-lost"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -69,6 +71,19 @@ def happened(connection: Connection, now: int, kind: Kind, campaign_id: str | No
     """Write that it happens at `now` (ms since 1970), in its own transaction. Details that are None are left out."""
     told = {name: _masked(value) for name, value in details.items() if value is not None}
     connection.execute(_ADD, {"at": now, "campaign_id": campaign_id, "kind": kind.value, "details": told})
+
+
+def happened_to(connection: Connection, now: int, kind: Kind, campaign_ids: Sequence[str], **details: Any) -> None:
+    """The same for each of many campaigns."""
+    row = {"at": now, "kind": kind.value, "details": {name: _masked(value) for name, value in details.items()}}
+    if campaign_ids:
+        connection.execute(_ADD, [{**row, "campaign_id": one} for one in campaign_ids])
+
+
+def first_owner(connection: Connection, campaign_id: str, owner: str) -> str:
+    """Who accepted the campaign that is `owner`'s now: whoever first handed it over to another, else the owner."""
+    mine = and_(Event.campaign_id == campaign_id, Event.kind == Kind.TRANSFERRED.value)
+    return next((str(one.details["from"]) for one in _read(connection, mine, Event.id, 1)), owner)
 
 
 def _masked(value: Any) -> Any:

@@ -50,11 +50,12 @@ class SyncResult:
     ended_tokens: int = 0
     paused_campaigns: tuple[str, ...] = ()
     ongoing_campaigns: tuple[str, ...] = ()
+    waiting_campaigns: tuple[str, ...] = ()
 
     @property
     def left(self) -> Leaving:
-        """The last three together."""
-        return Leaving(self.paused_campaigns, self.ongoing_campaigns, self.ended_tokens)
+        """The last four together."""
+        return Leaving(self.paused_campaigns, self.ongoing_campaigns, self.ended_tokens, self.waiting_campaigns)
 
 
 Seal = Callable[[Connection, SyncResult], None]  # the last step of the transaction
@@ -146,7 +147,7 @@ class WorkspaceMerge:
         left = done.left + owners.settle(connection, now, pause=self._pause)
         counts = (done.created, done.updated, done.unchanged, deactivated)
         about = (self._malformed, tuple(self._problems), done.erased)
-        self.result = SyncResult(*counts, *about, left.tokens, left.paused, left.ongoing)
+        self.result = SyncResult(*counts, *about, left.tokens, left.paused, left.ongoing, left.waiting)
         self._seal(connection, self.result)
 
     def _note(self, row: int, user: Repaired) -> None:

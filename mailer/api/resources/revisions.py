@@ -14,7 +14,8 @@ from mailer.api.schemas import CampaignAnswerSchema, StrictSchema, SuccessSchema
 from mailer.callers.tokens import MANAGE_CAMPAIGNS, SEND_MAIL
 from mailer.campaigns import progress
 from mailer.campaigns.checks.lint import about_placeholders
-from mailer.campaigns.revisions.edit import edit, revisions
+from mailer.campaigns.revisions.edit import edit
+from mailer.campaigns.revisions.served import served
 from mailer.settings import Settings
 from mailer.storage.database import Database
 
@@ -37,11 +38,15 @@ class EditSchema(StrictSchema):
 class RevisionSchema(Schema):
     """One version of what a campaign says; who made it, and when."""
 
-    version = fields.Integer()
-    subject = fields.String()
-    body = fields.String()
-    made_at = Milliseconds(data_key="madeAt")
-    made_by = fields.String(data_key="madeBy")
+    version = fields.Integer(attribute="revision.version")
+    subject = fields.String(attribute="revision.subject")
+    body = fields.String(attribute="revision.body")
+    made_at = Milliseconds(data_key="madeAt", attribute="revision.made_at")
+    made_by = fields.String(data_key="madeBy", attribute="revision.made_by")
+    people = fields.Integer(
+        allow_none=True,
+        metadata={"description": "Who has it or may have it; null where there is one version, or too many to count."},
+    )
 
 
 class RevisionsAnswerSchema(SuccessSchema):
@@ -75,6 +80,6 @@ def make_blueprint(db: Database, guard: Guard, settings: Settings) -> Blueprint:
     @blueprint.refuses(404, "Not a campaign of yours")
     def list_versions(campaign_id: str) -> Any:
         """Every version of what a campaign says; after a purge there is none."""
-        return {"success": True, "versions": revisions(db, campaign_id, campaigns_in_reach())}
+        return {"success": True, "versions": served(db, campaign_id, campaigns_in_reach())[0]}
 
     return blueprint

@@ -48,6 +48,9 @@ class LeftSchema(SuccessSchema):
         data_key="ongoingCampaigns",
         metadata={"description": "Ids of open ones that go on, as `MAILER_OWNER_DEACTIVATED` may say."},
     )
+    waiting_campaigns = fields.List(
+        fields.String(), data_key="waitingCampaigns", metadata={"description": "Ids of those that were paused before."}
+    )
 
 
 class UserAnswerSchema(LeftSchema):
@@ -145,4 +148,5 @@ def _shown(stored: Stored) -> dict[str, Any]:
 
 
 def _left(left: Leaving) -> dict[str, Any]:
-    return {"ended_tokens": left.tokens, "paused_campaigns": left.paused, "ongoing_campaigns": left.ongoing}
+    campaigns = {"paused_campaigns": left.paused, "ongoing_campaigns": left.ongoing, "waiting_campaigns": left.waiting}
+    return {"ended_tokens": left.tokens, **campaigns}

@@ -39,6 +39,7 @@ class Arrival(NamedTuple):
     status: str
     uncertain_attempts: int
     message_id: str
+    address: str = ""  # in lower case
 
 
 @dataclass(slots=True)
@@ -58,22 +59,22 @@ def copies(arrivals: Sequence[Arrival]) -> list[Copies]:
     return [*_of_campaigns(arrived), *_of_users(arrived), *_of_retries(arrived)]
 
 
-def _grouped(arrived: Sequence[Arrival], by: str) -> Mapping[str, _Group]:
-    groups: dict[str, _Group] = {}
+def _grouped(arrived: Sequence[Arrival], *by: str) -> Mapping[tuple[str, ...], _Group]:
+    groups: dict[tuple[str, ...], _Group] = {}
     for one in arrived:
-        groups.setdefault(getattr(one, by), _Group()).add(one)
+        groups.setdefault(tuple(getattr(one, name) for name in by), _Group()).add(one)
     return groups
 
 
 def _of_campaigns(arrived: Sequence[Arrival]) -> Iterator[Copies]:
-    for subject, found in _grouped(arrived, "subject").items():
+    for (subject,), found in _grouped(arrived, "subject").items():
         if subject and len(found.campaigns) > 1:
             text = f"{len(found.campaigns)} campaigns have the subject “{subject}”: each is a message of its own."
             yield Copies(Twice.CAMPAIGNS, text, found.campaigns, found.users)
 
 
 def _of_users(arrived: Sequence[Arrival]) -> Iterator[Copies]:
-    for campaign_id, found in _grouped(arrived, "campaign_id").items():
+    for (campaign_id, _), found in _grouped(arrived, "campaign_id", "address").items():
         if len(found.users) > 1:
             told = f"{len(found.users)} users have the address, and each got the campaign {campaign_id}."
             yield Copies(

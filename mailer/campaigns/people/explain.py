@@ -1,7 +1,8 @@
 """What came of somebody in every campaign, the newest first, and where nothing did, why.
 
 They are named by id, user name or address. At an address several users may be, or none: then the answer is what is
-known of the address.
+known of the address, and who had it lately. How a message may have come twice is told however they are named: of all
+who have the address, and by the text that each was sent.
 """
 
 from __future__ import annotations
@@ -14,34 +15,41 @@ from sqlalchemy import Connection, func, select
 
 from mailer.campaigns.deliveries import REPORTED, Reported
 from mailer.campaigns.people.copies import Arrival, Copies, copies
+from mailer.campaigns.people.named import AT_ADDRESS, ExplainedAddress, Named, at_address, named
 from mailer.campaigns.people.person import Person, read_person
-from mailer.campaigns.people.reasons import Reason, of_nothing, of_outcome
+from mailer.campaigns.people.reasons import of_nothing
+from mailer.campaigns.people.recorded_reasons import Reason, of_outcome
 from mailer.campaigns.stops import stops
-from mailer.directory.users import find_id
 from mailer.errors import NotFound
-from mailer.messages.addresses import comparable, envelope_address
+from mailer.messages.addresses import comparable
 from mailer.messages.template import message_id
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import AnyRow, Database
-from mailer.storage.erased.people import erased_addresses, erased_users
-from mailer.storage.models import Campaign, Delivery, RefusedAddress, User, comparable_address
-from mailer.suppression.history import PastEvent, events_of
+from mailer.storage.models import Campaign, CampaignText, Delivery, User, comparable_address
 
-AT_ADDRESS = 20  # users shown at one address
 SAME_SUBJECT = 50  # campaigns that are compared with one that is asked about
 _FACTS = ("id", "subject", "caller_id", "state", "reason", "dry_run", "created_at", "started_at", "finished_at")
-CAMPAIGN = [getattr(Campaign, name) for name in (*_FACTS, "query", "body", "merge_addresses", "priority", "sender")]
+CAMPAIGN = [
+    getattr(Campaign, name)
+    for name in (*_FACTS, "query", "body", "merge_addresses", "priority", "sender", "left_out", "version")
+]
 _OUTCOME = [
     *(Delivery.status, Delivery.address, Delivery.attempts, Delivery.uncertain_attempts, Delivery.reply),
-    *(Delivery.first_at, Delivery.updated_at, Delivery.due_at, *REPORTED),
+    *(Delivery.first_at, Delivery.updated_at, Delivery.due_at),
+    func.nullif(func.coalesce(Delivery.version, 1), 0),
+    *REPORTED,
 ]
 _BEFORE = len(_OUTCOME) - len(REPORTED)  # columns that come before those of `reported`
+
+
+Subjects = Mapping[tuple[str, int], str]
 
 
 class Outcome(NamedTuple):
     """What is on record of one recipient. Times are ms since 1970; `reply` has the mail server's own words.
 
-    `reported` is what was reported of the message later.
+    `version` is that of the text at the last try; None: nothing was tried, or a worker died with it. `reported` is what
+    was reported of the message later.
     """
 
     status: str
@@ -52,13 +60,19 @@ class Outcome(NamedTuple):
     first_at: int
     updated_at: int
     next_attempt_at: int | None
+    version: int | None
     message_id: str
     reported: Reported
+
+    @property
+    def tries(self) -> int:
+        """How often the message was handed over, whether or not there was an answer."""
+        return self.attempts + self.uncertain_attempts
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One campaign: its outcome, or None, and the reason."""
+    """One campaign: its outcome, or None, and the reason. `subject` is that of the text which they were sent."""
 
     campaign_id: str
     subject: str  # empty: purged
@@ -68,6 +82,7 @@ class Answer:
     created_at: int  # ms since 1970
     outcome: Outcome | None
     reason: Reason
+    versions: int = 1  # of its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +95,11 @@ class ExplainedUser:
 
 
 @dataclass(frozen=True, slots=True)
-class ExplainedAddress:
-    """What is known of an address that no user has: events of the history, and whether it is suppressed or erased.
-
-    `complained_at` is when somebody there marked a message as spam (ms since 1970); None: nobody did.
-    """
-
-    events: Sequence[PastEvent]
-    suppressed_at: int | None  # ms since 1970
-    erased: bool
-    complained_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
-    """The whole answer. `following` is the last campaign of this page, if there are more before it."""
+    """The whole answer. `following` is the last campaign of this page, if there are more before it.
+
+    `address` is told where nobody has it; then `users` are those who had it lately.
+    """
 
     asked: str
     users: Sequence[ExplainedUser]
@@ -121,25 +126,43 @@ def explain(
     with db.read() as connection:
         stopped = stops(connection, db.clock(connection), window)
         campaigns = _campaigns(connection, campaign_id, before, count)
-        user_ids = _users(connection, asked, campaign_id)
-        if user_ids is None:
-            return Explanation(asked, [], _address(connection, asked), [], None)
-        outcomes = _outcomes(connection, campaigns, user_ids)
+        who = named(connection, asked, campaign_id)
+        outcomes, subjects = _outcomes(connection, campaigns, who.user_ids), _subjects(connection, campaigns)
         users = []
-        for user_id in user_ids:
+        for user_id in who.user_ids:
             person = _person(connection, user_id)
             past = () if person is None else person.history
             answers = [
-                _answer(campaign, found, of_outcome(found, past))
+                _answer(campaign, found, of_outcome(found, past), subjects)
                 if (found := outcomes.get((campaign.id, user_id)))
-                else _answer(campaign, None, of_nothing(connection, campaign, person, stopped))
+                else _answer(campaign, None, of_nothing(connection, campaign, person, stopped), subjects)
                 for campaign in campaigns
             ]
             users.append(ExplainedUser(user_id, person, answers))
-        compared = campaigns if campaign_id is None else _same_subject(connection, campaigns[0])
-        arrivals = _arrivals(compared, _outcomes(connection, compared, user_ids))
-    following = campaigns[-1].id if campaign_id is None and len(campaigns) == count else None
-    return Explanation(asked, users, None, copies(arrivals), following)
+        compared = campaigns if campaign_id is None else _same_subject(connection, campaigns[0], subjects)
+        twice = _copies(connection, compared, who.user_ids)
+    following = campaigns[-1].id if users and campaign_id is None and len(campaigns) == count else None
+    return Explanation(asked, users, who.address, twice, following)
+
+
+def copies_of(db: Database, asked: str, *, before: str | None = None, count: int = 20) -> Sequence[Copies]:
+    """How a message may have come twice, in at most `count` campaigns, as `explain` tells it. Raises `NotFound`."""
+    with db.read() as connection:
+        return _copies(connection, _campaigns(connection, None, before, count), named(connection, asked).user_ids)
+
+
+class NamedByAddress(NamedTuple):
+    """Who has an address, or else had it lately, what is known of it, and how a message may have come twice."""
+
+    who: Named
+    copies: Sequence[Copies]
+
+
+def by_address(db: Database, address: str, *, count: int = 20) -> NamedByAddress:
+    """What is known of an address, without the campaigns one by one."""
+    with db.read() as connection:
+        who = named(connection, address)
+        return NamedByAddress(who, _copies(connection, _campaigns(connection, None, None, count), who.user_ids))
 
 
 def _campaigns(connection: Connection, campaign_id: str | None, before: str | None, count: int) -> Sequence[AnyRow]:
@@ -154,36 +177,9 @@ def _campaigns(connection: Connection, campaign_id: str | None, before: str | No
     return found
 
 
-def _users(connection: Connection, asked: str, campaign_id: str | None) -> Sequence[str] | None:
-    """Who is meant: one by id or user name, or all at an address; None: an address that no user has."""
-    user_id = find_id(connection, asked)
-    if user_id is not None:
-        return [user_id]
-    address = envelope_address(asked)
-    if address is None:
-        if erased_users(connection, [asked]):
-            return [asked]
-        raise NotFound(f"There is no user with the id, the username or the address {asked}.")
-    theirs = select(User.id).where(comparable_address() == comparable(address)).order_by(User.id).limit(AT_ADDRESS)
-    found = list(connection.scalars(theirs))
-    if campaign_id is not None:  # who had the address when it was sent
-        had = (Delivery.campaign_id == campaign_id, func.lower(Delivery.address) == comparable(address))
-        found += connection.scalars(select(Delivery.user_id).where(*had).order_by(Delivery.user_id).limit(AT_ADDRESS))
-    return list(dict.fromkeys(found)) or None
-
-
 def _person(connection: Connection, user_id: str) -> Person | None:
     known = connection.scalar(select(User.id).where(User.id == user_id))
     return None if known is None else read_person(connection, user_id)
-
-
-def _address(connection: Connection, asked: str) -> ExplainedAddress:
-    address = comparable(envelope_address(asked) or asked)
-    times = select(RefusedAddress.suppressed_at, RefusedAddress.complained_at)
-    row = connection.execute(times.where(RefusedAddress.address == address)).one_or_none()
-    suppressed_at, complained_at = row or (None, None)
-    erased = bool(erased_addresses(connection, [address]))
-    return ExplainedAddress(events_of(connection, None, address), suppressed_at, erased, complained_at)
 
 
 def _outcomes(
@@ -193,29 +189,60 @@ def _outcomes(
     senders = {campaign.id: campaign.sender for campaign in campaigns}
     theirs = (Delivery.campaign_id.in_(senders), Delivery.user_id.in_(user_ids))
     rows = connection.execute(select(Delivery.campaign_id, Delivery.user_id, *_OUTCOME).where(*theirs)).all()
-    return {
-        (campaign, user_id): Outcome._make(
-            (*found[:_BEFORE], message_id(campaign, user_id, senders[campaign]), Reported(*found[_BEFORE:]))
-        )
-        for campaign, user_id, *found in rows
-    }
+    outcomes = {}
+    for campaign, user_id, *found in rows:
+        named_by = message_id(campaign, user_id, senders[campaign])
+        one = Outcome._make((*found[:_BEFORE], named_by, Reported(*found[_BEFORE:])))
+        outcomes[campaign, user_id] = one if one.tries else one._replace(version=None)
+    return outcomes
 
 
-def _same_subject(connection: Connection, campaign: AnyRow) -> Sequence[AnyRow]:
+def _subjects(connection: Connection, campaigns: Sequence[AnyRow]) -> Subjects:
+    """The subjects of texts that were replaced, by campaign and version."""
+    mended = [campaign.id for campaign in campaigns if campaign.version > 1]
+    columns = (CampaignText.campaign_id, CampaignText.version, CampaignText.subject)
+    rows = connection.execute(select(*columns).where(CampaignText.campaign_id.in_(mended))) if mended else ()
+    return {(campaign, version): subject for campaign, version, subject in rows}
+
+
+def _subject(campaign: AnyRow, outcome: Outcome | None, subjects: Subjects) -> str:
+    latest: str = campaign.subject
+    return (
+        latest if outcome is None or outcome.version is None else subjects.get((campaign.id, outcome.version), latest)
+    )
+
+
+def _same_subject(connection: Connection, campaign: AnyRow, subjects: Subjects) -> Sequence[AnyRow]:
     """The campaign, and others that are likely to be taken for it."""
-    same = select(*CAMPAIGN).where(Campaign.subject == campaign.subject, Campaign.id != campaign.id)
+    theirs = {campaign.subject, *subjects.values()}
+    same = select(*CAMPAIGN).where(Campaign.subject.in_(theirs), Campaign.id != campaign.id)
     others = connection.execute(same.order_by(Campaign.id.desc()).limit(SAME_SUBJECT)).all() if campaign.subject else []
     return [campaign, *others]
 
 
-def _arrivals(campaigns: Sequence[AnyRow], outcomes: Mapping[tuple[str, str], Outcome]) -> list[Arrival]:
-    subjects = {campaign.id: "" if campaign.dry_run else campaign.subject for campaign in campaigns}
-    return [  # the first campaign first, whatever order the database has
-        Arrival(user_id, campaign, subjects[campaign], one.status, one.uncertain_attempts, one.message_id)
-        for (campaign, user_id), one in sorted(outcomes.items())
+def _copies(connection: Connection, campaigns: Sequence[AnyRow], user_ids: Sequence[str]) -> Sequence[Copies]:
+    """The same whoever of those at an address was asked for: all who have it now are looked at."""
+    theirs = select(comparable_address()).where(User.id.in_(user_ids), User.email.is_not(None)).distinct()
+    addresses = connection.scalars(theirs.limit(AT_ADDRESS)).all()
+    people = {*user_ids, *(one for address in addresses for one in at_address(connection, address))}
+    found, subjects = _outcomes(connection, campaigns, sorted(people)), _subjects(connection, campaigns)
+    meant = {comparable(one.address) for (_, who), one in found.items() if who in user_ids and one.address}
+    by_id, meant = {campaign.id: campaign for campaign in campaigns}, meant.union(addresses)
+    arrivals = [  # the first campaign first, whatever order the database has
+        _arrival(user_id, by_id[campaign_id], one, subjects)
+        for (campaign_id, user_id), one in sorted(found.items(), key=lambda each: each[0])
+        if user_id in user_ids or comparable(one.address or "") in meant
     ]
+    return copies(arrivals)
 
 
-def _answer(campaign: AnyRow, outcome: Outcome | None, reason: Reason) -> Answer:
-    facts = (campaign.id, campaign.subject, campaign.caller_id, campaign.state, campaign.dry_run, campaign.created_at)
-    return Answer(*facts, outcome, reason)
+def _arrival(user_id: str, campaign: AnyRow, one: Outcome, subjects: Subjects) -> Arrival:
+    subject = "" if campaign.dry_run else _subject(campaign, one, subjects)
+    address = comparable(one.address or "")
+    return Arrival(user_id, campaign.id, subject, one.status, one.uncertain_attempts, one.message_id, address)
+
+
+def _answer(campaign: AnyRow, outcome: Outcome | None, reason: Reason, subjects: Subjects) -> Answer:
+    subject = _subject(campaign, outcome, subjects)
+    facts = (campaign.id, subject, campaign.caller_id, campaign.state, campaign.dry_run, campaign.created_at)
+    return Answer(*facts, outcome, reason, campaign.version)

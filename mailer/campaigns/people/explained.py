@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailer.campaigns.people.explain import Answer, ExplainedAddress, ExplainedUser, Explanation, Outcome
+from mailer.campaigns.people.explain import Answer, ExplainedUser, Explanation, Outcome
 from mailer.campaigns.people.export import event_as_json, person_as_json
+from mailer.campaigns.people.named import ExplainedAddress
 from mailer.times import to_iso
 
 OF_PERSON = ("state", "unsubscribed", "suppressed", "history")
@@ -44,6 +45,7 @@ def _answer(one: Answer) -> dict[str, Any]:
         "reason": one.reason.code.value,
         "text": one.reason.text,
         "outcome": None if one.outcome is None else _outcome(one.outcome),
+        "versions": one.versions,
     }
 
 
@@ -59,6 +61,7 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "updatedAt": to_iso(one.updated_at),
         "nextAttemptAt": None if one.next_attempt_at is None else to_iso(one.next_attempt_at),
         **one.reported.as_json(),
+        "version": one.version,
     }
 
 
@@ -68,4 +71,5 @@ def _address(one: ExplainedAddress) -> dict[str, Any]:
         "suppressedSince": None if one.suppressed_at is None else to_iso(one.suppressed_at),
         "complainedAt": None if one.complained_at is None else to_iso(one.complained_at),
         "erased": one.erased,
+        "campaigns": one.campaigns,
     }

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from mailer.campaigns.deliveries import REPORTED, Reported
 from mailer.storage.database import Database
 from mailer.storage.dialects import Statement
-from mailer.storage.models import Campaign, Delivery
+from mailer.storage.models import Campaign, CampaignText, Delivery
 
 PAGE = 500  # rows read at a time
 
 
 class PersonOutcome(NamedTuple):
     """What came of a person in one campaign. Times are ms since 1970; `subject` is "" where the campaign was purged.
+
+    It is that of the text which they were sent last, if the text was replaced.
 
     `reply` is the mail server's answer, or why nothing was sent. `reported` is what was reported of the message later.
     """
@@ -37,7 +39,11 @@ class PersonOutcome(NamedTuple):
 
 
 _CAMPAIGN = (Campaign.id, Campaign.subject, Campaign.caller_id, Campaign.state, Campaign.dry_run, Campaign.created_at)
+_SENT = select(CampaignText.subject).where(
+    CampaignText.campaign_id == Delivery.campaign_id, CampaignText.version == func.coalesce(Delivery.version, 1)
+)
 _OUTCOME = (
+    _SENT.correlate(Delivery).scalar_subquery().label("sent_subject"),
     Delivery.status,
     Delivery.address,
     Delivery.attempts,
@@ -46,7 +52,7 @@ _OUTCOME = (
     Delivery.due_at,
     *REPORTED,
 )
-_FIRST = len(_CAMPAIGN) + len(_OUTCOME) - len(REPORTED)  # of the columns of `reported`
+_FIRST = len(_OUTCOME) - 1 - len(REPORTED)  # of the columns of `reported`, behind the subject
 
 
 def _newest_first(kind: str) -> Select[*tuple[Any, ...]]:
@@ -76,7 +82,13 @@ def outcomes_of(
     """At most `count` outcomes, of campaigns before the one with the id `before`."""
     wanted = {"user_id": user_id, "before": before or _LATEST, "count": count}
     rows = _NEWEST_FIRST.rows(connection, wanted)
-    return [PersonOutcome._make((*row[:4], bool(row[4]), *row[5:_FIRST], Reported(*row[_FIRST:]))) for row in rows]
+    return [_outcome(*row) for row in rows]
+
+
+def _outcome(campaign_id: str, subject: str, caller_id: str, state: str, dry_run: Any, *rest: Any) -> PersonOutcome:
+    created_at, sent_subject, *outcome = rest
+    about = (campaign_id, sent_subject or subject, caller_id, state, bool(dry_run), created_at)
+    return PersonOutcome._make((*about, *outcome[:_FIRST], Reported(*outcome[_FIRST:])))
 
 
 def page_of_outcomes(db: Database, user_id: str, *, before: str | None, count: int) -> list[PersonOutcome]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from mailer.campaigns.progress import Progress
 from mailer.storage.database import Database
-from mailer.timeline.events import Happened, Kind, latest, of_campaign
+from mailer.timeline.events import Happened, Kind, first_owner, latest, of_campaign
 from mailer.times import to_iso
 
 _NAMES = {"held_by": "heldBy"}
@@ -20,12 +22,14 @@ def timeline(db: Database, one: Progress, *, after: int | None = None, count: in
     """
     with db.read() as connection:
         found = of_campaign(connection, one.id, one.created_at, one.finished_at, after=after or FIRST, count=count)
-    return [*([accepted(one)] if after is None else []), *found][:count]
+        first = [_accepted(connection, one)] if after is None else []
+    return [*first, *found][:count]
 
 
-def accepted(one: Progress) -> Happened:
-    """The event with which every campaign begins."""
-    return Happened(FIRST, one.created_at, one.id, Kind.ACCEPTED, {"by": one.caller_id})
+def _accepted(connection: Connection, one: Progress) -> Happened:
+    """The event with which every campaign begins. It has no row of its own, so that accepting writes none."""
+    by = first_owner(connection, one.id, one.caller_id)
+    return Happened(FIRST, one.created_at, one.id, Kind.ACCEPTED, {"by": by})
 
 
 def details(event: Happened) -> dict[str, Any]:
@@ -38,6 +42,8 @@ def in_words(event: Happened) -> str:
     """The details of an event for a line of text, without its kind, such as `by ann` or `250 recipients`."""
     told = event.details
     words = [f"by {told['by']}"] if "by" in told else []
+    words += [f"from {told['from']} to {told['to']}"] if "from" in told else []
+    words += [f"version {told['version']}"] if "version" in told else []
     words += [f"batch {told['batch']}"] if "batch" in told else []
     words += [f"since {to_iso(told['since'], precision='seconds')}"] if "since" in told else []
     words += [f"{told[name]} {name}" for name in ("recipients", "sent", "skipped", "tries") if name in told]

@@ -21,6 +21,7 @@ from mailer.messages.template import UnusableText
 from mailer.settings import Settings
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, CampaignText
+from mailer.timeline.events import Kind, first_owner, happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,10 @@ def revisions(db: Database, campaign_id: str, caller_id: str | None = None) -> S
         if row is None:
             raise NotFound(f"There is no campaign {campaign_id}.")
         found = [Revision(*text) for text in connection.execute(texts.order_by(CampaignText.version))]
+        by = first_owner(connection, campaign_id, row.caller_id)
     if found or not row.body:
         return found
-    return [Revision(1, row.subject, row.body, row.created_at, row.caller_id)]
+    return [Revision(1, row.subject, row.body, row.created_at, by)]
 
 
 def _verify(said: Draft, campaign_id: str, settings: Settings) -> None:
@@ -119,12 +121,14 @@ def _write(connection: Connection, campaign: AnyRow, said: Draft, now: int) -> i
     version: int = campaign.version + 1
     who = current_actor().who
     if campaign.version == 1:
-        first = (campaign.subject, campaign.body, campaign.created_at, campaign.caller_id)
+        by = first_owner(connection, campaign.id, campaign.caller_id)
+        first = (campaign.subject, campaign.body, campaign.created_at, by)
         connection.execute(insert(CampaignText).values(**_text(campaign.id, 1, *first)))
     connection.execute(insert(CampaignText).values(**_text(campaign.id, version, said.subject, said.body, now, who)))
     changed = update(Campaign).where(Campaign.id == campaign.id)
     connection.execute(changed.values(subject=said.subject, body=said.body, version=version))
     record(connection, now, Act.EDIT_CAMPAIGN, campaign.id, version=version)
+    happened(connection, now, Kind.EDITED, campaign.id, by=who, version=version)
     return version
 
 

@@ -12,6 +12,7 @@ from mailer.campaigns.estimates.estimate import duration
 from mailer.campaigns.reports.report import report
 from mailer.campaigns.reports.said import said
 from mailer.campaigns.reports.timeline import timeline
+from mailer.campaigns.revisions.served import served
 from mailer.campaigns.stops import BLOCKED, HELD
 from mailer.delivery import minutes
 from mailer.errors import NotFound
@@ -66,7 +67,7 @@ def show(sign_ins: SignIns, parts: PageParts, campaign_id: str, told: str = "", 
     }
     if "now" in request.args:
         return sign_ins.page("campaign_now.html", values)
-    page = sign_ins.page("campaign.html", {**values, **_said(parts, found)}, status=status)
+    page = sign_ins.page("campaign.html", {**values, **_said(parts, found), **_versions(parts, found)}, status=status)
     page.headers["Content-Security-Policy"] += "; frame-src 'self'"  # what it said is shown in a frame
     return page
 
@@ -86,6 +87,12 @@ def _numbers(parts: PageParts, found: progress.Progress) -> dict[str, object]:
         "report": numbers,
         "events": timeline(parts.db, found, count=EVENTS),
     }
+
+
+def _versions(parts: PageParts, found: progress.Progress) -> dict[str, object]:
+    """Which text went to how many, if it was replaced."""
+    versions, unknown = served(parts.db, found.id, signed_in().caller.reach) if found.version > 1 else ((), 0)
+    return {"versions": versions, "unknown_version": unknown}
 
 
 def _duration(seconds: int | None) -> str:

@@ -36,12 +36,36 @@ EXPLANATIONS = (
     N_("the way there"),
     N_("The user %(name)s has the same address and got the one message for it."),
     N_("Somebody else at their address had unsubscribed, which counts for all there."),
+    N_("The user %(name)s has the same address, and the one message for it was theirs: %(state)s."),
+    N_("Their address was suppressed from %(time)s until %(end)s, refused in %(count)s campaigns."),
+    N_("Their address was suppressed from %(time)s until %(end)s, blocked by %(who)s."),
+    N_("Their address was suppressed from %(time)s until %(end)s, blocked by %(who)s: %(quoted)s"),
+    N_("Their address was blocked by %(who)s, %(time)s."),
+    N_("Their address was blocked by %(who)s, %(time)s: %(quoted)s"),
+    N_("They were inactive: deactivated by %(who)s, %(time)s."),
+    N_("They had no valid address: changed by %(who)s, %(time)s."),
     N_("They are inactive in the directory, so nobody writes to them."),
     N_("It was cancelled before their turn, %(time)s."),
     N_("It failed before their turn: %(reason)s"),
     N_("Their turn has not come yet. The campaign is %(state)s: %(reason)s."),
     N_("Their turn has not come yet. The campaign is %(state)s."),
-    N_("They came to the directory, or to match its query, after it was planned, %(time)s."),
+    N_("They came to the directory after it was planned, %(time)s."),
+    N_(
+        "They were not in the audience when it was planned, %(time)s, or not any more when it was sent. They may have "
+        "been suppressed, inactive or without an address then, or have come later; the record does not tell."
+    ),
+    N_(
+        "They were not in the audience when it was planned, %(time)s, or not any more when it was sent. They may have "
+        "been suppressed, inactive or without an address then, or have come later; the record does not tell. %(reason)s"
+    ),
+    N_(
+        "They were not in the audience when it was planned, %(time)s, or not any more when it was sent. They may have "
+        "been inactive or without an address then, or have come later; the record does not tell."
+    ),
+    N_(
+        "They were not in the audience when it was planned, %(time)s, or not any more when it was sent. They may have "
+        "been inactive or without an address then, or have come later; the record does not tell. %(reason)s"
+    ),
     N_("They had unsubscribed: %(time)s, by %(means)s (%(who)s), in a message of the campaign %(campaign)s."),
     N_("They had unsubscribed: %(time)s, by %(means)s, in a message of the campaign %(campaign)s."),
     N_("They had unsubscribed: %(time)s, by %(means)s (%(who)s)."),

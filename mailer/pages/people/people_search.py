@@ -9,6 +9,8 @@ from flask import Blueprint, Response, request
 
 from mailer.audience.search import LONGEST, FoundPeople, search
 from mailer.callers.tokens import MANAGE_USERS
+from mailer.campaigns.people.explain import NamedByAddress, by_address
+from mailer.messages.addresses import envelope_address
 from mailer.pages.parts import PageParts
 from mailer.pages.signed_in import SignIns
 
@@ -27,7 +29,12 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         wanted, after = request.args.get("q", "").strip()[:LONGEST], request.args.get("after")
         found = search(parts.db, wanted, after=after, count=PAGE)
         values = {"wanted": wanted, "longest": LONGEST, "found": found, "first": after is None, "exact": _exact(found)}
-        return sign_ins.page("people/people.html", {**values, "erased": _erased()})
+        return sign_ins.page("people/people.html", {**values, "erased": _erased(), "address": _address(parts, wanted)})
+
+
+def _address(parts: PageParts, wanted: str) -> NamedByAddress | None:
+    """What is known of an address that was looked for, whoever has or had it; None: it is no address."""
+    return by_address(parts.db, wanted) if "@" in wanted and envelope_address(wanted) else None
 
 
 def as_part(user_id: str) -> str:

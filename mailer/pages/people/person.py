@@ -12,7 +12,7 @@ from mailer.callers.tokens import MANAGE_USERS
 from mailer.campaigns.people import export, outcomes
 from mailer.campaigns.people import person as people
 from mailer.campaigns.people.actions import Action, act, possible
-from mailer.campaigns.people.explain import Explanation, explain
+from mailer.campaigns.people.explain import Explanation, copies_of, explain
 from mailer.errors import InvalidState
 from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
@@ -37,6 +37,8 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         rows = outcomes.page_of_outcomes(parts.db, found.user.id, before=before, count=CAMPAIGNS + 1)
         more = rows[CAMPAIGNS - 1].campaign_id if len(rows) > CAMPAIGNS else None
         caller = signed_in().caller
+        explained = _explained(parts, found.user.id) if "every" in request.args else None
+        copies = explained.copies if explained else copies_of(parts.db, found.user.id, before=before, count=CAMPAIGNS)
         values: dict[str, object] = {
             "one": found.user,
             "found": found,
@@ -49,7 +51,8 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
             "sees_campaigns": {"send-mail", "manage-campaigns"} & caller.permissions,
             "document": json.dumps(found.user.document, ensure_ascii=False, indent=2),
             "longest": MAX_NOTE,
-            "explained": _explained(parts, found.user.id) if "every" in request.args else None,
+            "explained": explained,
+            "copies": copies,
             "said": said,
             "note": request.form.get("note", ""),
         }

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import click
 
-from mailer.campaigns.people.explain import Answer, ExplainedAddress, ExplainedUser, Explanation
+from mailer.campaigns.people.explain import Answer, ExplainedUser, Explanation, Outcome
 from mailer.campaigns.people.explain import explain as explained
 from mailer.campaigns.people.explained import explanation_as_json
+from mailer.campaigns.people.named import ExplainedAddress
 from mailer.cli.commands.users.listing import told
 from mailer.cli.database import open_database
 from mailer.cli.failures import Failure
@@ -43,18 +44,23 @@ def explain(whom: str, campaign_id: str | None, limit: int, as_json: bool) -> No
 
 def _print(found: Explanation) -> None:
     if found.address is not None:
-        print_fields(_address_fields(found.address))
+        print_fields(_address_fields(found.address, len(found.users)))
     for one in found.users:
         print_fields(_user_fields(one))
         rows = [_row(answer) for answer in one.answers]
-        print_rows(("campaign", "created", "subject", "result", "tries", "at", "Message-ID", "why"), rows)
+        print_rows(("campaign", "created", "subject", "version", "result", "tries", "at", "Message-ID", "why"), rows)
     print_fields(("twice", way.text) for way in found.copies)
     if found.following is not None:
         print_notes(["there are older campaigns: --limit shows more"])
 
 
-def _address_fields(one: ExplainedAddress) -> Iterator[tuple[str, object]]:
+def _address_fields(one: ExplainedAddress, had: int) -> Iterator[tuple[str, object]]:
     yield "user", "nobody has this address"
+    where = f"in the latest {one.campaigns} campaigns"
+    if had:
+        yield "earlier", f"{where} it was sent to at {had} users, who are below"
+    elif one.campaigns:
+        yield "earlier", f"nobody had it {where}; one that is older is asked with --campaign"
     if one.erased:
         yield "erased", "somebody who had it was erased, and nobody writes to it"
     if one.suppressed_at is not None:
@@ -78,5 +84,12 @@ def _user_fields(one: ExplainedUser) -> Iterator[tuple[str, object]]:
 
 def _row(one: Answer) -> tuple[object, ...]:
     outcome = one.outcome
-    about = ("-", "-", "-") if outcome is None else (outcome.attempts, moment(outcome.updated_at), outcome.message_id)
-    return one.campaign_id, moment(one.created_at), one.subject, one.reason.code, *about, one.reason.text
+    about: tuple[object, ...] = ("-", "-", "-")
+    if outcome is not None:
+        about = (_tries(outcome), moment(outcome.updated_at), outcome.message_id)
+    version = "-" if outcome is None or outcome.version is None else outcome.version
+    return one.campaign_id, moment(one.created_at), one.subject, version, one.reason.code, *about, one.reason.text
+
+
+def _tries(one: Outcome) -> str:
+    return f"{one.tries} ({one.uncertain_attempts} without an answer)" if one.uncertain_attempts else str(one.tries)

@@ -70,7 +70,7 @@ def _as_json(result: ImportResult, list_problems: bool) -> dict[str, object]:
     shown: dict[str, object] = {"created": result.created, "updated": result.updated, "unchanged": result.unchanged}
     shown |= {"total": result.total, "erased": result.erased, "unreachable": result.unreachable, "notes": result.notes}
     shown |= {"endedTokens": result.left.tokens, "pausedCampaigns": result.left.paused}
-    shown |= {"ongoingCampaigns": result.left.ongoing}
+    shown |= {"ongoingCampaigns": result.left.ongoing, "waitingCampaigns": result.left.waiting}
     problems = [{"_id": one.user_id, "field": one.field, "reason": one.reason} for one in result.problems]
     return {**shown, "problems": problems} if list_problems else shown
 

@@ -66,8 +66,10 @@ def _print_result(result: Mapping[str, Any], as_json: bool) -> None:
     else:
         click.echo(f"users: {_listed(result)}")
         _print_problems(result)
-        left = Leaving(tuple(result.get("paused_campaigns", ())), tuple(result.get("ongoing_campaigns", ())))
-        print_notes(left.notes())
+        paused, ongoing, waiting = (
+            tuple(result.get(f"{name}_campaigns", ())) for name in ("paused", "ongoing", "waiting")
+        )
+        print_notes(Leaving(paused, ongoing, waiting=waiting).notes())
 
 
 def _print_status(settings: Settings, record: TaskRecord | None, as_json: bool) -> None:
