@@ -15,6 +15,7 @@ from mailer.audience.earlier import NOT_REACHED, REACHED, Earlier, divided
 from mailer.errors import InvalidParams, InvalidState
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState
+from mailer.storage.models.campaigns import NO_TEXT
 from mailer.storage.models.states import UNFINISHED
 
 FIELDS = {REACHED: "reached", NOT_REACHED: "notReached"}
@@ -47,7 +48,7 @@ def _verify_one(connection: Connection, field: str, earlier: Earlier, reach: str
         raise _refused(field, f"There is no campaign {earlier.campaign_id}.")
     if campaign.dry_run:
         raise _refused(field, "It was a dry run, which reaches nobody but its sender.")
-    if not campaign.sender:
+    if campaign.version == NO_TEXT:
         raise _refused(field, "It was lost when a backup was restored, so nobody knows whom it has reached.")
     if campaign.state in GOING:
         problem = f"The campaign is {campaign.state}. Pause or cancel it first."
@@ -61,7 +62,7 @@ def _verify_one(connection: Connection, field: str, earlier: Earlier, reach: str
 def _find(connection: Connection, campaign_id: str) -> AnyRow | None:
     """The campaign, which nobody can change before this transaction ends; `in_hand`: a worker holds a batch of it."""
     held = exists().where(Batch.campaign_id == campaign_id, Batch.state == BatchState.RUNNING)
-    facts = select(Campaign.caller_id, Campaign.state, Campaign.dry_run, Campaign.sender, held.label("in_hand"))
+    facts = select(Campaign.caller_id, Campaign.state, Campaign.dry_run, Campaign.version, held.label("in_hand"))
     return connection.execute(facts.where(Campaign.id == campaign_id).with_for_update(read=True)).one_or_none()
 
 

@@ -23,13 +23,14 @@ from mailer.storage.database import Database
 from mailer.storage.dialects import Upsert
 from mailer.storage.journal.reader import AcceptedEntry, Read
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryStatus, IdempotencyKey
+from mailer.storage.models.campaigns import NO_TEXT
 from mailer.timeline.events import Kind, happened
 
 SUBJECT = "(lost when a backup was restored)"
 REASON = "it was accepted after the backup that was restored, so what it said and whom it was for is lost"
 OURS = re.compile(r"([0-9a-f]{11})[0-9a-f]{12}")  # the id of a campaign, which begins with when it was accepted
 AT_ONCE = 500  # ids in one statement
-LOST = Campaign.sender == ""  # no campaign that was asked for is without a sender
+LOST = Campaign.version == NO_TEXT  # a purge takes texts away, and leaves the number
 
 _ONCE = Upsert(Delivery, lambda new: new.on_conflict_do_nothing())
 _KEY_ONCE = Upsert(IdempotencyKey, lambda new: new.on_conflict_do_nothing())
@@ -127,7 +128,14 @@ def _put_back(
 
 def _row(entry: AcceptedEntry, times: tuple[int, int]) -> dict[str, Any]:
     told, _ = _fingerprints(entry)
-    said: dict[str, Any] = {"sender": "", "sender_name": "", "subject": SUBJECT, "body": "", "query": {}}
+    said: dict[str, Any] = {
+        "version": NO_TEXT,
+        "sender": "",
+        "sender_name": "",
+        "subject": SUBJECT,
+        "body": "",
+        "query": {},
+    }
     ended = {"state": CampaignState.COMPLETED_WITH_ISSUES, "reason": REASON, "fence": 0, "due_at": entry.at}
     ended |= {"created_at": entry.at, "started_at": entry.at, "finished_at": max(times[1], entry.at)}
     whose = {"id": entry.campaign_id, "caller_id": entry.caller_id, "dry_run": entry.dry, "fingerprint": told}

@@ -64,6 +64,7 @@ REFUSALS = (
     N_("to: There is no user and no service called %(name)s."),
     N_("to: The user %(name)s is inactive."),
     N_("to: Is the one who has the campaigns already."),
+    N_("since: Is still to come."),
     N_("There is no such draft."),
     N_("The draft was changed elsewhere."),
     N_("The draft was sent."),

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.storage.models.base import Base, Document, Id
 
+NO_TEXT = 0  # the version of a campaign that a restored backup has lost, but for its id and who had it
+
 
 class Campaign(Base):
     """One accepted POST.
@@ -50,7 +52,7 @@ class Campaign(Base):
     left_out: Mapped[dict[str, int] | None] = mapped_column(Document)  # how many from the start, by why
     not_reached: Mapped[str | None] = mapped_column(Id)
     signing_key: Mapped[str | None] = mapped_column(Id)  # the fingerprint of the key that signs its links
-    version: Mapped[int] = mapped_column(server_default="1", default=1)  # of its subject and body
+    version: Mapped[int] = mapped_column(server_default="1", default=1)  # of its subject and body; or `NO_TEXT`
 
     __table_args__ = (
         Index("ix_campaigns_caller", "caller_id", "id"),

@@ -49,7 +49,7 @@ class ImportSchema(StrictSchema):
     )
 
 
-class ImportedSchema(SuccessSchema):
+class TakenOverSchema(SuccessSchema):
     """The rows of a list by reason, what came of them, and how the list was read."""
 
     unsubscribed = fields.Integer()
@@ -83,7 +83,7 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
     @blueprint.route("/not-written-to:import", methods=["POST"])
     @guard.requires(PERMISSION, streams=True)
     @blueprint.arguments(ImportSchema, location="query")
-    @blueprint.response(200, ImportedSchema)
+    @blueprint.response(200, TakenOverSchema)
     @blueprint.refuses(400, "A list that is not known, or a row that cannot be read")
     @blueprint.doc(requestBody=upload_body(CSV, NDJSON, JSON))
     def import_list(wanted: dict[str, Any]) -> Any:
