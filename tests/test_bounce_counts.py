@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailer.suppression.bounces_in_a_row import PROVED, still_counted, worth_keeping
@@ -55,6 +55,8 @@ def test_waiting_never_makes_more_count(story: str) -> None:
 
 
 @given(stories, stories.filter(lambda later: "b" in later))
+@example("brrst", "tb")  # what is taken later is proved before what was taken earlier
+@example("rbsrrts", "tsb")  # a row that is broken stays so
 def test_what_is_left_out_changes_no_count(story: str, later: str) -> None:
     """Whatever comes after, and however late: what was kept tells the same as all of it."""
     campaigns, taken = told(story + later)
@@ -84,4 +86,4 @@ def test_count_ends_however_many_came_before(meanwhile: str) -> None:
 def test_what_is_kept_does_not_grow_with_the_campaigns(count: int) -> None:
     campaigns, taken = told("b" + "r" * count + "b" + "r" * count)
 
-    assert len(worth_keeping(campaigns, taken)) <= 8
+    assert len(worth_keeping(campaigns, taken)) <= 14  # of each stretch four, the last two, and one between

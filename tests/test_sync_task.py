@@ -77,7 +77,7 @@ def test_result_is_on_record_with_the_merge(machines: Machines) -> None:
     assert record
     assert (record.done_at, record.error, record.due_at) == (START, None, START + PERIOD)
     counted = {"created": 7, "updated": 0, "unchanged": 0, "deactivated": 0, "malformed": 0}
-    nobody_left = {"ended_tokens": 0, "paused_campaigns": [], "ongoing_campaigns": []}
+    nobody_left = {"ended_tokens": 0, "paused_campaigns": [], "ongoing_campaigns": [], "waiting_campaigns": []}
     assert record.result == {**counted, "erased": 0, "problems": [], **nobody_left}
     assert machines.task().trouble() is None
 

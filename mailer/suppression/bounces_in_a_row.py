@@ -57,15 +57,23 @@ def still_counted(campaigns: Collection[str], taken: Taken, now: int) -> list[st
 def worth_keeping(counted: Collection[str], taken: Taken) -> Taken:
     """What of `taken` can still end the count: of each stretch between two that count, some in a row. Pure."""
     later = [one for one in sorted({*counted, *taken}) if counted and one >= min(counted)]
-    stretches = (list(some) for between, some in groupby(later, key=lambda one: one not in counted) if between)
-    return {one: taken[one] for stretch in stretches for one in _in_a_row(stretch, taken)}
+    kept: dict[str, int | None] = {}
+    for between, some in groupby(later, key=lambda one: one not in counted):
+        kept |= _in_a_row(list(some), taken) if between else {}
+    return kept
 
 
-def _in_a_row(stretch: Sequence[str], taken: Taken) -> Sequence[str]:
-    """The first few that were taken one after the other, or the last alone, if another may follow it."""
+def _in_a_row(stretch: Sequence[str], taken: Taken) -> dict[str, int | None]:
+    """The first few that were taken one after the other, and the last, which others may follow.
+
+    What is left out between them leaves one that was not taken, so that they do not seem to be in one row.
+    """
     rows = [list(some) for there, some in groupby(stretch, key=lambda one: taken[one] is not None) if there]
-    enough = next((row for row in rows if len(row) >= ENOUGH), None)
-    return enough[:KEPT] if enough else [one for one in stretch[-1:] if taken[one] is not None]
+    first = next((row for row in rows if len(row) >= ENOUGH), [])[:KEPT]
+    last = rows[-1][-ENOUGH:] if rows and taken[stretch[-1]] is not None else []
+    left_out = [one for one in stretch if first and one > first[-1] and one not in last]
+    kept: dict[str, int | None] = {one: taken[one] for one in (*first, *last)}
+    return kept | dict.fromkeys(left_out[:1])
 
 
 def count(connection: Connection, bounce: Bounce, now: int, limit: int) -> None:
