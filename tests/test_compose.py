@@ -717,7 +717,9 @@ def test_named_dry_run_says_to_whom_it_goes(client: FlaskClient, any_db: Databas
 def test_campaign_for_another_number_than_the_draft_expects_is_not_sent(client: FlaskClient, any_db: Database) -> None:
     page = begun(client, query='{"username": "user00001"}', minRecipients="2", maxRecipients="")
     refused = confirmed(client, page)
-    assert (refused.status_code, "expects another number of people" in refused.text) == (400, True)
+    said = "The draft expects at least 2 people."
+    assert (refused.status_code, said in refused.text) == (400, True)
+    assert said in client.get(f"/mailer/{page.path}/send").text, "before anybody presses the button"
     page = page.save(minRecipients="1", maxRecipients="1")
     assert confirmed(client, page).status_code == 303
     (sent,) = campaigns(any_db)

@@ -20,7 +20,7 @@ from mailer.audit.actor import Actor, Via, acting
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import control
 from mailer.campaigns.hold import hold, release
-from mailer.campaigns.reports.timeline import everything, timeline
+from mailer.campaigns.reports.timeline import everything, in_words, timeline
 from mailer.cli import main
 from mailer.delivery.circuit_breaker import close, trip
 from mailer.errors import InvalidParams
@@ -156,6 +156,8 @@ def test_lost_worker_and_who_took_its_batch_over(harness: Harness) -> None:
     harness.run()
     lost = told(harness, Kind.WORKER_LOST)
     assert (lost["batch"], lost["recipients"]) == (0, 3)
+    (event,) = [one for one in timeline(harness.db, harness.progress()) if one.kind == Kind.WORKER_LOST]
+    assert in_words(event) == f"taken over by {lost['by']}; batch 0; 3 recipients in hand"
     assert ":" in lost["by"]
 
 

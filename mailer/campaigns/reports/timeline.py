@@ -11,6 +11,7 @@ from mailer.storage.database import Database
 from mailer.timeline.events import Happened, Kind, first_owner, latest, of_campaign
 from mailer.times import to_iso
 
+_COUNTS = ("recipients", "sent", "skipped", "tries")
 _NAMES = {"held_by": "heldBy"}
 FIRST = 0  # the number of the acceptance, which stands in the campaign's own row
 
@@ -41,14 +42,21 @@ def details(event: Happened) -> dict[str, Any]:
 def in_words(event: Happened) -> str:
     """The details of an event for a line of text, without its kind, such as `by ann` or `250 recipients`."""
     told = event.details
-    words = [f"by {told['by']}"] if "by" in told else []
+    lost = event.kind == Kind.WORKER_LOST
+    words = [f"{'taken over by' if lost else 'by'} {told['by']}"] if "by" in told else []
     words += [f"from {told['from']} to {told['to']}"] if "from" in told else []
     words += [f"version {told['version']}"] if "version" in told else []
     words += [f"batch {told['batch']}"] if "batch" in told else []
     words += [f"since {to_iso(told['since'], precision='seconds')}"] if "since" in told else []
-    words += [f"{told[name]} {name}" for name in ("recipients", "sent", "skipped", "tries") if name in told]
+    words += [_counted(told[name], name, in_hand=lost) for name in _COUNTS if name in told]
     words += [str(told[name]) for name in ("reason", "limit") if name in told]
     return "; ".join(words)
+
+
+def _counted(count: int, name: str, *, in_hand: bool) -> str:
+    """Such as `1 recipient` or `3 tries`. Of whom a lost worker had `in_hand`, its flight record may know all."""
+    one = {"recipients": "recipient", "tries": "try"}.get(name, name) if count == 1 else name
+    return f"{count} {one} in hand" if in_hand else f"{count} {one}"
 
 
 def everything(db: Database, **wanted: Any) -> list[Happened]:

@@ -52,7 +52,7 @@ def add_routes(blueprint: Blueprint, composing: Callable[[View], View], pages: C
     def confirm(draft_id: str) -> Response:
         """State the number of people, and ask."""
         asked = _ask(pages, draft_id)
-        return asked if isinstance(asked, Response) else _confirm_page(pages, asked)
+        return asked if isinstance(asked, Response) else _confirm_page(pages, asked, _unexpected(asked))
 
     @blueprint.post("/compose/<draft_id>/send")
     @composing
@@ -153,13 +153,22 @@ def _objection(pages: ComposePages, asked: Confirmation) -> str:
         return str(gettext("The draft was changed since this page was loaded. Look at it again before you send it."))
     if not asked.people:
         return str(gettext("Nobody would receive it."))
-    if asked.audience is not None and not bounds_of(asked.draft.query).contain(asked.people):
-        return str(gettext("The draft expects another number of people. Change the number, or whom it goes to."))
+    if unexpected := _unexpected(asked):
+        return unexpected
     if confirmed is None or asked.people > confirmed * GREW:
         return str(gettext("There are more people now than this page had said. Look at the number again."))
     if _must_type(pages, asked) and _number(request.form.get("typed", "")) != confirmed:
         return str(gettext("Type the number of people who will receive it."))
     return ""
+
+
+def _unexpected(asked: Confirmation) -> str:
+    """That it is for another number of people than the draft expects; empty: it is for as many."""
+    bounds = bounds_of(asked.draft.query)
+    if asked.audience is None or not asked.people or bounds.contain(asked.people):
+        return ""
+    problem = gettext("The draft expects %(expected)s people. Change the number, or whom it goes to.")
+    return str(problem % {"expected": translated(str(bounds)).replace(" to ", "–")})
 
 
 def _accepted(pages: ComposePages, asked: Confirmation) -> Response:
