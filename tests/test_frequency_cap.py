@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
+from app import create_app
+from mailer.callers.tokens import Tokens
 from mailer.campaigns import control
 from mailer.campaigns.people.erasure import erase
-from mailer.delivery.checkpoints.frequency_cap import forgetting
+from mailer.delivery.checkpoints.frequency_cap import forgetting, who_had_enough
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
 from mailer.errors import ConfigError
@@ -47,6 +49,22 @@ def harness(db: Database, add_users) -> Capped:
 def kept(db: Database) -> int:
     with db.read() as connection:
         return connection.scalar(select(func.count()).select_from(RecentMail)) or 0
+
+
+def test_who_had_enough_is_known_before(harness: Capped) -> None:
+    harness.accept({"roles": "user", "_id": {"$lt": "user00010"}})
+    harness.run()
+    assert who_had_enough(harness.db, {"roles": "user"}, ONE, 5.0) == 10
+    assert who_had_enough(harness.db, {"_id": {"$gte": "user00009"}}, ONE, 5.0) == 1
+    assert who_had_enough(harness.db, {}, FrequencyCap(2, "day"), 5.0) == 0
+    client = create_app(Settings(database_url=harness.db.url, secret_key=("k" * 40,), max_per_person=ONE)).test_client()
+    client.application.extensions["mailer"].db.clock = harness.db.clock
+    headers = {"X-User-Id": "user00000", "X-Auth-Token": Tokens(harness.db).create("user00000", ["send-mail"])}
+    told = client.post("/api/v1/mailer/audience", json={}, headers=headers).get_json()
+    said = "10 of them have had 1 within a day (MAILER_MAX_PER_PERSON) and will be skipped, unless it is urgent."
+    assert (told["count"], said in told["warnings"], "had-enough" in told["warningCodes"]) == (25, True, True)
+    harness.now += DAY
+    assert who_had_enough(harness.db, {}, ONE, 5.0) == 0
 
 
 def test_second_campaign_of_a_day_skips_who_had_the_first_and_says_why(harness: Capped) -> None:

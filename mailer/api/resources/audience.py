@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -20,11 +21,12 @@ from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, count, first_recipient, measure
 from mailer.campaigns.checks.lint import about_directory
-from mailer.campaigns.checks.message_checks import Text, about_message
-from mailer.campaigns.checks.warned import about_draft, coded, warning_fields
+from mailer.campaigns.checks.message_checks import Text, Warned, about_message
+from mailer.campaigns.checks.warned import about_draft, coded, over_cap, warning_fields
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
+from mailer.delivery.checkpoints.frequency_cap import who_had_enough
 from mailer.dns_records.alignment import alignment_warnings
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
@@ -164,8 +166,14 @@ def make_blueprint(
             about_fields = about_directory(db, query, limit=limit)
         long = estimator.estimate(current_caller().user_id, found.count)
         text = Text(payload["subject"], payload["body"], payload["sender"], payload["inline_css"])
-        told = warning_fields([*coded(about_fields), *about_message(settings, text)])
+        told = warning_fields([*coded(about_fields), *_about_cap(selector), *about_message(settings, text)])
         return {"success": True, **asdict(found), **estimate_fields(long), **told}
+
+    def _about_cap(selector: Mapping[str, Any]) -> list[Warned]:
+        """That some had enough already, and will be skipped."""
+        cap = settings.max_per_person
+        enough = 0 if cap is None else who_had_enough(db, selector, cap, limit)
+        return over_cap(enough, cap.count, cap.unit) if cap is not None and enough else []
 
     @blueprint.route("/audience/fields", methods=["GET"])
     @guard.requires("send-mail", audience_limited=True)

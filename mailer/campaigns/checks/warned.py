@@ -14,13 +14,20 @@ from mailer.errors import NotFound
 from mailer.settings import Settings
 from mailer.storage.database import Database
 
-NO_USERS, UNKNOWN_FIELD = "no-users", "unknown-field"
+NO_USERS, UNKNOWN_FIELD, HAD_ENOUGH = "no-users", "unknown-field", "had-enough"
 KEPT = 256  # campaigns whose warnings are remembered
 
 
 def coded(sentences: Iterable[str]) -> list[Warned]:
     """What `lint.about_directory` said, with codes."""
     return [Warned(NO_USERS if one == EMPTY else UNKNOWN_FIELD, one) for one in sentences]
+
+
+def over_cap(people: int, count: int, unit: str) -> list[Warned]:
+    """That some of an audience had enough (MAILER_MAX_PER_PERSON)."""
+    who = "1 of them has" if people == 1 else f"{people:,} of them have"
+    told = f"{who} had {count} within a {unit} (MAILER_MAX_PER_PERSON) and will be skipped, unless it is urgent."
+    return [Warned(HAD_ENOUGH, told)]
 
 
 def warning_fields(warnings: Iterable[Warned]) -> dict[str, list[str]]:
