@@ -61,7 +61,7 @@ def test_who_had_enough_is_known_before(harness: Capped) -> None:
     client.application.extensions["mailer"].db.clock = harness.db.clock
     headers = {"X-User-Id": "user00000", "X-Auth-Token": Tokens(harness.db).create("user00000", ["send-mail"])}
     told = client.post("/api/v1/mailer/audience", json={}, headers=headers).get_json()
-    said = "10 of them have had 1 within a day (MAILER_MAX_PER_PERSON) and will be skipped, unless it is urgent."
+    said = "10 of them will be skipped unless it is urgent, as who has had 1 within a day (MAILER_MAX_PER_PERSON)."
     assert (told["count"], said in told["warnings"], "had-enough" in told["warningCodes"]) == (25, True, True)
     harness.now += DAY
     assert who_had_enough(harness.db, {}, ONE, 5.0) == 0

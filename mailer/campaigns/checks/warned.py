@@ -25,9 +25,13 @@ def coded(sentences: Iterable[str]) -> list[Warned]:
 
 def over_cap(people: int, count: int, unit: str) -> list[Warned]:
     """That some of an audience had enough (MAILER_MAX_PER_PERSON)."""
-    who = "1 of them has" if people == 1 else f"{people:,} of them have"
-    told = f"{who} had {count} within a {unit} (MAILER_MAX_PER_PERSON) and will be skipped, unless it is urgent."
-    return [Warned(HAD_ENOUGH, told)]
+    return [
+        Warned(
+            HAD_ENOUGH,
+            f"{people:,} of them will be skipped unless it is urgent, as who has had {count} within a {unit} "
+            "(MAILER_MAX_PER_PERSON).",
+        )
+    ]
 
 
 def warning_fields(warnings: Iterable[Warned]) -> dict[str, list[str]]:

@@ -56,7 +56,7 @@ def in_words(event: Happened) -> str:
 def _counted(count: int, name: str, *, in_hand: bool) -> str:
     """Such as `1 recipient` or `3 tries`. Of whom a lost worker had `in_hand`, its flight record may know all."""
     one = {"recipients": "recipient", "tries": "try"}.get(name, name) if count == 1 else name
-    return f"{count} {one} in hand" if in_hand else f"{count} {one}"
+    return " ".join([str(count), one, *(["in hand"] if in_hand else [])])
 
 
 def everything(db: Database, **wanted: Any) -> list[Happened]:

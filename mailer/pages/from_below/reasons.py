@@ -14,6 +14,10 @@ REASONS = (
     N_("nobody"),
     N_("1 person"),
     N_("%(count)s people"),
+    N_(
+        "%(people)s of them will be skipped unless it is urgent, as who has had %(count)s within a %(unit)s "
+        "(MAILER_MAX_PER_PERSON)."
+    ),
     N_("at most %(count)s"),
     N_("at least %(count)s"),
     N_("Nobody was to receive it."),
