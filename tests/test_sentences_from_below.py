@@ -132,6 +132,7 @@ NOT_WHOLE = {  # parts of a sentence, and names
     "There is no key with the fingerprint ‹1›.",
     "The journal's hashes are not of this database: the backup is older than the journal.",
     "has no line of Postfix's log, and no Message-ID on a line of its own; nothing was recorded",
+    "in hand",  # of a recipient, where the pages have words of their own
     # to providers alone
     "What proves this request could not be fetched from the provider.",
     # kinds of an end of a connection, in code
