@@ -118,6 +118,7 @@ APART = (
     "Bounces go to relay.net, so SPF does not count for mail From example.com (DMARC): sign it with DKIM as that "
     "domain, or take bounces there"
 )
+UNSIGNED = "Nothing signs for example.com: the DKIM key is for news.example.com."
 
 
 @pytest.mark.parametrize(
@@ -127,8 +128,9 @@ APART = (
         ("bounce+{token}@mail.example.com", "memory:", []),
         ("bounce+{token}@relay.net", "dkim:(memory:)?key_file=KEY&selector=s&domain=example.com", []),
         (None, "memory:", []),
+        (None, "dkim:(memory:)?key_file=KEY&selector=s&domain=news.example.com", [UNSIGNED]),
     ],
-    ids=["elsewhere", "below", "signed", "none"],
+    ids=["elsewhere", "below", "signed", "none", "no key"],
 )
 def test_api_says_where_the_sender_is_not_aligned_with_the_envelope(
     db: Database, add_users: Callable[..., Any], tmp_path: Path, bounces: str | None, transport: str, told: list[str]
@@ -150,4 +152,6 @@ def test_api_says_where_the_sender_is_not_aligned_with_the_envelope(
 
     assert previewed.json["warnings"] == told
     assert sent.headers.get("Mailer-Warning", "") == " ".join(told)
+    campaign = app.test_client().get(sent.headers["Location"], headers=headers).json["campaign"]
+    assert campaign["warnings"] == told
     app.extensions["mailer"].db.close()

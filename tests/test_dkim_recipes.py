@@ -117,6 +117,7 @@ def test_recipe_signs_both_fields_and_is_verified_by_all(relay: Relay, milter: s
         assert tags["c"] == "relaxed/relaxed"
         assert {name for name in BOTH_FIELDS if signed.count(name) == 2} == BOTH_FIELDS
         assert [signed.count(name) for name in ("from", "subject", "to", "date", "reply-to")] == [2] * 5
+        assert [signed.count(name) for name in ("list-id", "list-help", "list-post", "list-archive")] == [2, 1, 1, 1]
         assert {"feedback-id", "precedence", "list-id", "message-id", "mime-version", "content-type"} <= set(signed)
     verdicts = {name: verify(arrived) for name, verify in relay.verifiers.items()}
     assert verdicts == {

@@ -149,6 +149,8 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
     "without one click": lambda content: re.sub(rb"\r\nList-Unsubscribe-Post: [^\r]*", b"", content, count=1),
     "a second From": lambda content: b"From: evil@evil.test\r\n" + content,
     "a second List-Unsubscribe": lambda content: b"List-Unsubscribe: <https://evil.test/>\r\n" + content,
+    "a second List-Id": lambda content: b"List-Id: <evil.test>\r\n" + content,
+    "a List-Post": lambda content: b"List-Post: <mailto:evil@evil.test>\r\n" + content,
     "soft line breaks joined": lambda content: content.replace(b"Dear=20=\r\n", b"Dear=20", 1),
 }
 

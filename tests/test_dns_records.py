@@ -104,6 +104,20 @@ def test_key_of_whoever_signs_is_compared_and_given(zone: DnsServer) -> None:
     assert levels([missing, other, same]) == ["wrong", "wrong", "ok"]
 
 
+BROKEN_KEYS = ["k=dsa; p={RSA}", "h=sha1; p={RSA}", "s=tlsrpt; p={RSA}", "v=DKIM2; p={RSA}", "p={RSA}; p=", "p=", "x"]
+
+
+@pytest.mark.parametrize("records", [[], *([one] for one in BROKEN_KEYS), ["p=", "p={RSA}"]])
+def test_publishing_the_key_of_whoever_signs_mends_whatever_is_wrong(records: list[str]) -> None:
+    signer = Selector("news", "example.org", f"v=DKIM1; k=rsa; p={RSA}")
+
+    [before] = dkim_findings(signer, [one.format(**KEYS) for one in records])
+    assert before.level == "wrong"
+    assert before.publish is not None
+    assert before.publish.name == signer.place
+    assert levels(list(dkim_findings(signer, [before.publish.value]))) == ["ok"]
+
+
 def test_value_for_a_zone_file_is_cut_into_strings_that_hold_it() -> None:
     assert in_strings("x" * 300 + '"') == f'"{"x" * 255}" "{"x" * 45}\\""'
 
@@ -171,6 +185,34 @@ def test_two_policies_at_one_name_count_for_nothing(zone: DnsServer, resolver: R
         "_dmarc.example.org has several records, ",
         "there is no DMARC record for example.org",
     ]
+
+
+BROKEN_POLICIES = [
+    [],
+    ["v=DMARC1"],
+    ["v=DMARC1; rua=mailto:a@example.org; pct=50"],
+    ["v=DMARC1; p=rejekt; sp=x; np=y; adkim=r"],
+    ["v=DMARC1; p=reject; p=none; nonsense"],
+    ["v=DMARC1; p=reject; rua=a@example.org, mailto:b@example.org"],
+    ["v=DMARC1; p=reject; rua= ,"],
+    ["v=DMARC1; p=reject", "v=DMARC1; p=quarantine; rua=b", "v=DMARC1; sp=none"],
+]
+
+
+@pytest.mark.parametrize("above", [False, True])
+@pytest.mark.parametrize("records", BROKEN_POLICIES)
+def test_publishing_the_policy_that_is_given_mends_whatever_is_wrong(
+    zone: DnsServer, resolver: Resolver, records: list[str], above: bool
+) -> None:
+    zone.records |= {"_dmarc.example.org TXT": [f'"{one}"' for one in records]} if records else {}
+    domain = "news.example.org" if above else "example.org"
+
+    [wanted] = {one.publish for one in dmarc(resolver, domain) if one.publish}
+    zone.records[f"{wanted.name} TXT"] = [f'"{wanted.value}"']
+    after = dmarc(Resolver(parse_server(zone.place)), domain)
+
+    assert not {"wrong"} & set(levels(after)), after
+    assert not any(one.publish for one in after)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +342,7 @@ def test_name_of_an_address_is_judged(
         (["v=STSv1;"], True, "wrong"),
         (["v=STSv1; id=1", "v=STSv1; id=2"], True, "wrong"),
         (["something else"], True, "note"),
+        ([], False, "note"),
     ],
 )
 def test_mta_sts_is_judged_and_its_policy_given(
@@ -314,6 +357,10 @@ def test_mta_sts_is_judged_and_its_policy_given(
     assert found.level == level
     if level in ("ok", "note"):
         assert "mode: testing, mx: mx.example.org, max_age: 604800" in found.says
+    assert bool(found.publish) is (host and level != "ok")  # what announces a policy that nobody serves would be wrong
+    if found.publish:
+        zone.records["_mta-sts.example.org TXT"] = [f'"{found.publish.value}"']
+        assert levels(list(mta_sts_findings(Resolver(parse_server(zone.place)), "example.org"))) == ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +375,12 @@ def test_mta_sts_is_judged_and_its_policy_given(
 def test_reports_about_tls_are_judged(zone: DnsServer, resolver: Resolver, records: list[str], level: str) -> None:
     zone.records |= {"_smtp._tls.example.org TXT": [f'"{one}"' for one in records]} if records else {}
 
-    assert levels(list(tls_rpt_findings(resolver, "example.org"))) == [level]
+    [found] = tls_rpt_findings(resolver, "example.org")
+
+    assert found.level == level
+    if found.publish:
+        zone.records["_smtp._tls.example.org TXT"] = [f'"{found.publish.value}"']
+        assert levels(list(tls_rpt_findings(Resolver(parse_server(zone.place)), "example.org"))) == ["ok"]
 
 
 def test_dns_that_does_not_answer_is_apart_from_what_is_missing(zone: DnsServer) -> None:

@@ -1,8 +1,9 @@
-"""Warnings about a message: what is looked at, under which codes, and where they are told, but never at the POST."""
+"""Warnings about a message: what is looked at, under which codes, and where they are told; at the POST few."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,10 @@ from mailer.campaigns.checks.senders import about_sender
 from mailer.campaigns.retention import purge
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from tests.dkim_keys import ed25519_pem, write_key, write_table
 from tests.service import PAYLOAD
+from transports.base import Message, Status
+from transports.registry import from_url
 
 PAYLOAD = {name: value for name, value in PAYLOAD.items() if name not in ("dryrun", "query")}
 SLIPS = '<p>[unsubscribe] <a href="http://bit.ly/x">x</a> <img src="https://example.com/x.png"></p>'
@@ -46,6 +50,12 @@ def test_every_check_has_a_code_of_its_own() -> None:
         ("[unsubscribe] https://www.bit.ly/abc", ["link-shortened"]),
         ("[unsubscribe] https://orbit.ly/abc https://example.com/?to=bit.ly", []),
         ("[unsubscribe] http://example.com", ["link-not-https"]),
+        ("""<p style="background:url( 'http://example.com/x.png')">[unsubscribe]""", ["link-not-https"]),
+        ('<p style="background:url(&quot;HTTP://example.com/x.png&quot;)">[unsubscribe]', ["link-not-https"]),
+        ("<style>p{background:url(http://example.com/x.png)}</style><p>[unsubscribe]", ["link-not-https"]),
+        ("<style>@import 'http://example.com/x.css';</style><p>[unsubscribe]", ["link-not-https"]),
+        ('<table background="http://example.com/x.png"><td>[unsubscribe]</table>', ["link-not-https"]),
+        ("<style>p{background:url(https://example.com/x.png)}</style><p>[unsubscribe] curl(1)", []),
         ("[unsubscribe] [fnmae]", ["unknown-placeholder"]),
         ("[unsubscribe] https://[::1/x", []),
         (SLIPS, ALL_CODES),
@@ -77,12 +87,7 @@ def test_size_is_that_of_the_message_as_it_is_sent() -> None:
         ("ann@outlook.com", "smtp://smtp.office365.com", None),
         ("ann@gmail.com", "console:", None),
         ("ann@example.com", "smtp://mail.example.com", None),
-        ("ann@news.example.com", "dkim:(smtp://mail.example.com)?key_file=/k&selector=s&domain=example.com", None),
-        (
-            "ann@example.org",
-            "dkim:(smtp://m.example.com)?key_file=/k&selector=s&domain=example.com",
-            "Nothing signs for",
-        ),
+        ("ann@example.org", "dkim:(smtp://m.example.com)?key_file=/k&selector=s&domain=example.com", None),
         ("ann@example.org", "dkim:(smtp://mail.example.com)?keys=/table.toml", None),
         ("nobody", "smtp://mail.example.com", None),
         ("ann@gmail.com", "no such (", None),
@@ -93,6 +98,60 @@ def test_sender_is_one_for_whom_we_may_send(sender: str, transport: str, told: s
 
     assert (found[0].startswith(told) if told else not found) or found == ()
     assert bool(found) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("sender", "options", "told"),
+    [
+        ("Ann <ann@Example.com>", "key_file={key}&selector=s&domain=example.com", ""),
+        ("ann@news.example.com", "key_file={key}&selector=s&domain=example.com", ""),
+        (
+            "ann@example.com",
+            "key_file={key}&selector=s&domain=news.example.com",
+            "the DKIM key is for news.example.com.",
+        ),
+        ("ann@b.example", "key_file={key}&selector=s&domain=example.com", "the DKIM key is for example.com."),
+        ("ann@b.example", "key_file={key}&selector=s&domain=example.com&without_key=send", ""),
+        ("ann@b.example", "keys={table}", "the DKIM key is for example.com, example.net, old.example and 1 more."),
+        ("ann@b.example", "keys={table}&without_key=send", ""),
+        ("ann@a.example.net", "keys={table}", ""),
+        ("ann@bücher.example", "keys={table}", ""),
+        ("ann@xn--bcher-kva.example", "keys={table}", ""),
+        ("ann@old.example", "keys={table}", "now: its DKIM key is not in force."),
+        ("ann@b.example", "keys=/gone.toml", ""),
+        ("ann@b.example", "no=option", ""),
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "failover:({} smtp://other.example.com)"])
+def test_sender_whom_the_transport_would_refuse_to_sign_for_is_told(
+    tmp_path: Path, sender: str, options: str, told: str, around: str
+) -> None:
+    """What is told, and only that, is what the transport does."""
+    key = write_key(tmp_path / "k.pem", ed25519_pem())
+    entries = ("example.com s k.pem", "example.net s k.pem", "old.example s k.pem\nuntil = 2020-01-01")
+    table = write_table(tmp_path, *entries, "bücher.example s k.pem")
+    signing = f"dkim:(memory:)?{options.format(key=key, table=table)}"
+
+    found = about_sender(sender, around.format(signing))
+
+    assert [one.partition(" signs for ")[2].partition(told or "-")[1:] for one in found] == (
+        [(told, "")] if told else []
+    )
+    if "gone" not in options and "option" not in options:
+        letter = Message(1, "a@x.example", "b@x.example", f"From: {sender}\r\n\r\nHello\r\n".encode())
+        [outcome] = from_url(signing).send([letter])
+        assert (outcome.status is Status.REFUSED) is bool(told)
+
+
+def test_keys_are_not_read_for_each_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_key(tmp_path / "k.pem", ed25519_pem())
+    url = f"dkim:(memory:)?keys={write_table(tmp_path, 'example.com s k.pem')}"
+    monkeypatch.setattr("transports.dkim.records.KNOWN_FOR", 1e9)  # so that no minute ends meanwhile
+    assert about_sender("a@b.example", url)
+    (tmp_path / "dkim.toml").unlink()
+
+    assert about_sender("a@b.example", url)
+    assert not about_sender("a@example.com", url)
 
 
 def test_hosts_are_compared_as_hosts() -> None:

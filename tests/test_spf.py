@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailer.dns_records.finding import Finding, Level
+from mailer.dns_records.finding import Finding, Level, in_strings
 from mailer.dns_records.lookups import DnsFailure, parse_address, parse_server
 from mailer.dns_records.resolver import Resolver
 from mailer.dns_records.spf.cost import cost_of
@@ -203,12 +203,14 @@ def found_for(resolver: Resolver, *addresses: str) -> list[Finding]:
 
 
 def test_missing_record_is_given_with_the_addresses(resolver: Resolver) -> None:
-    [found] = found_for(resolver, "192.0.2.1", "2001:db8::1")
+    found = found_for(resolver, "192.0.2.1", "2001:db8::1")
 
-    assert (found.level, found.publish) == (
-        Level.WRONG,
-        ("example.com", "TXT", "v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 ~all"),
-    )
+    assert [one.level for one in found] == [Level.WRONG] * 3
+    assert [one.says for one in found[1:]] == [
+        "192.0.2.1 does not pass: none, as there is no record",
+        "2001:db8::1 does not pass: none, as there is no record",
+    ]
+    assert {one.publish for one in found} == {("example.com", "TXT", "v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 ~all")}
 
 
 def test_addresses_that_do_not_pass_are_put_into_one_record(zone: DnsServer, resolver: Resolver) -> None:
@@ -235,10 +237,95 @@ def test_record_that_is_proposed_lets_the_addresses_pass(zone: DnsServer, resolv
 
 def test_several_records_become_one(zone: DnsServer, resolver: Resolver) -> None:
     zone.records["example.com TXT"] = ['"v=spf1 a mx -all"', '"v=spf1 mx include:x.org ~all"']
+    zone.records["x.org TXT"] = ['"v=spf1 ip4:192.0.2.9 -all"']
 
     [found] = found_for(resolver)
 
     assert found.publish == ("example.com", "TXT", "v=spf1 a mx include:x.org ~all")
+
+
+@pytest.mark.parametrize(
+    ("records", "expected", "left_out"),
+    [
+        (
+            ["v=spf1 include:g.example.com ~all", "v=spf1 ip4:198.51.100.1 -all"],
+            "v=spf1 ip4:192.0.2.25 include:g.example.com ip4:198.51.100.1 ~all",
+            "",
+        ),
+        (["v=spf1 -all", "v=spf1 +all"], "v=spf1 ip4:192.0.2.25 ~all", ""),
+        (["v=spf1 redirect=g.example.com", "v=spf1 a"], "v=spf1 ip4:192.0.2.25 a include:g.example.com ~all", ""),
+        (["v=spf1 exp=a.b ip4:192.0.2.0/24", "v=spf1 exp=c.d"], "v=spf1 exp=a.b ip4:192.0.2.0/24 ~all", ""),
+        (["v=spf1 a ALL"], "v=spf1 ip4:192.0.2.25 a ~all", ""),
+        (["v=spf1 ip4:192.0.2.1 al -all"], "v=spf1 ip4:192.0.2.25 ip4:192.0.2.1 -all", "al"),
+        (["v=spf1 include:gone.example.com ?all"], "v=spf1 ip4:192.0.2.25 ?all", "include:gone.example.com"),
+        (["v=spf1 redirect=gone.example.com"], "v=spf1 ip4:192.0.2.25 ~all", "redirect=gone.example.com"),
+        (["v=spf1 redirect=all.example.com"], "v=spf1 ip4:192.0.2.25 ~all", "redirect=all.example.com"),
+        (["v=spf1 redirect=g.example.com"], "v=spf1 ip4:192.0.2.25 redirect=g.example.com", ""),
+        (["v=spf1 include:example.com -all"], "v=spf1 ip4:192.0.2.25 -all", "include:example.com"),
+    ],
+)
+def test_record_to_publish_has_the_addresses_and_is_one_that_receivers_can_use(
+    zone: DnsServer, resolver: Resolver, records: list[str], expected: str, left_out: str
+) -> None:
+    zone.records |= {"g.example.com TXT": ['"v=spf1 ip4:203.0.113.0/24 ~all"'], "example.com A": ["192.0.2.1"]}
+    zone.records |= {"all.example.com TXT": ['"v=spf1 +all"'], "example.com TXT": [f'"{one}"' for one in records]}
+
+    found = found_for(resolver, "192.0.2.25")
+
+    assert {one.publish and one.publish.value for one in found if one.level == "wrong"} <= {expected}
+    assert any(one.says.startswith("192.0.2.25 ") for one in found)
+    told = [one.says for one in found if "leaves out" in one.says]
+    assert [one.partition("leaves out ")[2].partition(",")[0] for one in told] == ([left_out] if left_out else [])
+
+
+def test_record_to_publish_says_where_addresses_belong_when_nobody_gives_one(
+    zone: DnsServer, resolver: Resolver
+) -> None:
+    zone.records["example.com TXT"] = ['"v=spf1 -all"', '"v=spf1 +all"']
+
+    [several, hint] = found_for(resolver)
+
+    assert several.publish == ("example.com", "TXT", "v=spf1 ip4:ADDRESS ~all")
+    assert "--ip" in hint.says
+
+
+def test_what_is_wrong_is_said_also_where_no_record_can_be_tried(zone: DnsServer, resolver: Resolver) -> None:
+    zone.records["example.com TXT"] = ['"v=spf1 a:away.example.com -all"', '"v=spf1 -all"']
+    zone.failing.add("away.example.com")
+    looked = spf_findings(resolver, "example.com", [parse_address("192.0.2.1")])
+
+    found = [next(looked), next(looked)]
+    with pytest.raises(DnsFailure):
+        next(looked)
+
+    assert [(one.level, one.publish) for one in found] == [("wrong", None), ("wrong", None)]
+
+
+def test_publishing_what_is_given_mends_whatever_is_wrong(zone: DnsServer) -> None:
+    """Records at random, one to three at once, with all that can be wrong in them."""
+    chosen, ips, mended = random.Random(18), ("192.0.2.1", "198.51.100.7", "2001:db8::9"), 0
+    others = {f"d{n}.example.com TXT": [f'"{" ".join(["v=spf1", *_some(chosen), *_some(chosen)])}"'] for n in range(6)}
+    for _ in range(60):
+        texts = [
+            " ".join(["v=spf1", *(_qualified(chosen, one) for one in [*_some(chosen), *_some(chosen)])])
+            for _ in range(3)
+        ]
+        zone.records.clear()
+        zone.records |= {**HOSTS, **others, "example.com TXT": list(map(in_strings, texts[: chosen.randint(1, 3)]))}
+        found = found_for(Resolver(parse_server(zone.place)), *ips)
+        wanted = {one.publish.value for one in found if one.publish}
+        assert bool(wanted) == any(one.level is Level.WRONG for one in found)
+        if wanted:
+            [value] = wanted
+            zone.records["example.com TXT"] = [in_strings(value)]
+            after = found_for(Resolver(parse_server(zone.place)), *ips)
+            assert [one for one in after if one.level is Level.WRONG] == [], (texts, value)
+            mended += 1
+    assert mended > 40
+
+
+def _qualified(chosen: random.Random, term: str) -> str:
+    return term if term[0] in "-~?" or "=" in term else chosen.choice(("", "", "+", "-", "~", "?")) + term
 
 
 @pytest.mark.parametrize(

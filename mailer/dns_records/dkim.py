@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -36,16 +37,23 @@ class Selector(NamedTuple):
 
 
 def dkim_findings(selector: Selector, records: Sequence[str]) -> Iterator[Finding]:
-    """Judge the TXT records at a selector."""
+    """Judge the TXT records at a selector. Where it is known what must stand there, that mends whatever is wrong."""
+    for one in _judged(selector, records):
+        mends = one.level is Level.WRONG and selector.record
+        yield replace(one, publish=_published(selector)) if mends else one
+
+
+def _judged(selector: Selector, records: Sequence[str]) -> Iterator[Finding]:
     if not records:
         hint = "" if selector.record else "; put the public half of the key that signs for KEY"
         says = f"there is no key at {selector.place}, so no signature by it holds{hint}"
         yield Finding(WHAT, Level.WRONG, says, _published(selector))
     elif len(records) > 1:
-        yield Finding(WHAT, Level.WRONG, f"{selector.place} has {len(records)} records; there may be one")
+        says = f"{selector.place} has {len(records)} records; there may be one, that of the key that signs"
+        yield Finding(WHAT, Level.WRONG, says)
     elif selector.record and _key_in(selector.record) != _key_in(records[0]):
         says = f"the key at {selector.place} is another than the one that signs, so no signature holds"
-        yield Finding(WHAT, Level.WRONG, says, _published(selector))
+        yield Finding(WHAT, Level.WRONG, says)
     else:
         yield from _about_key(selector.place, read_tags(records[0]))
 

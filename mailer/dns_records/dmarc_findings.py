@@ -9,7 +9,7 @@ from mailer.dns_records.alignment import aligned
 from mailer.dns_records.dmarc import POLICIES, Policy, Walk, walk
 from mailer.dns_records.finding import TEXT, Finding, Level, Publish
 from mailer.dns_records.lookups import Lookups
-from mailer.dns_records.tags import of_version
+from mailer.dns_records.tags import of_version, read_tags
 
 WHAT = "DMARC"
 _REPORT = re.compile(r"mailto:([^@,!?\s]+@([A-Za-z0-9.-]+))(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
@@ -21,34 +21,60 @@ def dmarc_findings(lookups: Lookups, domain: str, envelope: str, signers: Sequen
     """
     found = walk(lookups, domain)
     for name in found.crowded:
-        yield Finding(WHAT, Level.WRONG, f"_dmarc.{name} has several records, and receivers then use none; keep one")
+        yield _several(name, of_version(lookups.txt(f"_dmarc.{name}"), "DMARC1"))
     policy = found.policy
     if policy is None:
-        yield _none(domain)
+        yield _none(domain, mends=not found.crowded)
         return
     yield from _about_record(policy, domain)
     yield from _about_reports(lookups, policy)
     yield from _about_alignment(lookups, found, policy, envelope, signers)
 
 
-def _none(domain: str) -> Finding:
+def _none(domain: str, *, mends: bool) -> Finding:
     says = f"there is no DMARC record for {domain} nor above it; Google, Yahoo and Microsoft ask bulk senders for one"
-    return Finding(WHAT, Level.WRONG, says, Publish(f"_dmarc.{domain}", TEXT, _suggested(domain)))
+    publish = Publish(f"_dmarc.{domain}", TEXT, f"v=DMARC1; p=none; rua={_report_to(domain)}") if mends else None
+    return Finding(WHAT, Level.WRONG, says, publish)
 
 
-def _suggested(domain: str) -> str:
-    return f"v=DMARC1; p=none; rua=mailto:dmarc@{domain}"
+def _several(name: str, records: Sequence[str]) -> Finding:
+    """The mildest of them is kept: as receivers use none now, it changes least."""
+    policies = [Policy(name, record, read_tags(record)) for record in sorted(records)]
+    kept = min(policies, key=lambda policy: POLICIES.index(policy.for_domain(name)))
+    says = f"_dmarc.{name} has several records, and receivers then use none; publish one in their place"
+    return Finding(WHAT, Level.WRONG, says, _mended(kept))
+
+
+def _mended(policy: Policy) -> Publish:
+    """The record with what can be read of it, where a policy that cannot be read is `none`, and with a place for
+    reports.
+    """
+    domain, tags = policy.domain, dict(policy.tags.values)
+    wanted, reports = tags.pop("p", ""), [one for one in _reports(policy) if _REPORT.fullmatch(one)]
+    kept = {"v": "DMARC1", "p": wanted if wanted.lower() in POLICIES else "none"}
+    kept |= {name: value for name, value in tags.items() if name not in ("sp", "np") or value.lower() in POLICIES}
+    kept |= {"v": "DMARC1", "rua": ",".join(reports) or _report_to(domain)}
+    return Publish(f"_dmarc.{domain}", TEXT, "; ".join(f"{name}={value}" for name, value in kept.items()))
+
+
+def _report_to(domain: str) -> str:
+    return f"mailto:dmarc@{domain}"
+
+
+def _reports(policy: Policy) -> list[str]:
+    """Where reports go, as it stands there."""
+    return [one.strip() for one in policy.tags.get("rua").split(",") if one.strip()]
 
 
 def _about_record(policy: Policy, domain: str) -> Iterator[Finding]:
-    where = f"_dmarc.{policy.domain}"
+    where, mended = f"_dmarc.{policy.domain}", _mended(policy)
     for problem in policy.tags.problems:
-        yield Finding(WHAT, Level.WRONG, f"{where}: {problem}")
+        yield Finding(WHAT, Level.WRONG, f"{where}: {problem}", mended)
     for tag in ("p", "sp", "np"):
         if (value := policy.tags.get(tag)) and value.lower() not in POLICIES:
-            yield Finding(WHAT, Level.WRONG, f"{where}: {tag}={value} is none of {', '.join(POLICIES)}")
+            yield Finding(WHAT, Level.WRONG, f"{where}: {tag}={value} is none of {', '.join(POLICIES)}", mended)
     if not policy.tags.get("p"):
-        yield Finding(WHAT, Level.WRONG, f"{where} has no p=, and many receivers then ignore it; add p=none")
+        yield Finding(WHAT, Level.WRONG, f"{where} has no p=, and many receivers then ignore it; add p=none", mended)
     asked = policy.for_domain(domain)
     of_whom = f"{policy.record} at {where}" + ("" if policy.domain == domain else f", which holds for {domain} too")
     yield Finding(WHAT, Level.OK, f"{of_whom}: mail that fails is asked to be treated as {asked}")
@@ -58,15 +84,14 @@ def _about_record(policy: Policy, domain: str) -> Iterator[Finding]:
 
 
 def _about_reports(lookups: Lookups, policy: Policy) -> Iterator[Finding]:
-    where, addresses = f"_dmarc.{policy.domain}", [one.strip() for one in policy.tags.get("rua").split(",") if one]
+    where, addresses = f"_dmarc.{policy.domain}", _reports(policy)
     if not addresses:
         says = "there is no rua=, so nobody learns which mail fails"
-        value = f"{policy.record.rstrip('; ')}; rua=mailto:dmarc@{policy.domain}"
-        yield Finding(WHAT, Level.NOTE, says, Publish(where, TEXT, value))
+        yield Finding(WHAT, Level.NOTE, says, _mended(policy))
     for address in addresses:
         found = _REPORT.fullmatch(address)
         if found is None:
-            yield Finding(WHAT, Level.WRONG, f"{where}: rua={address} is no mailto: with an address")
+            yield Finding(WHAT, Level.WRONG, f"{where}: rua={address} is no mailto: with an address", _mended(policy))
         else:
             yield from _may_report(lookups, policy, found[2].lower())
 

@@ -11,6 +11,7 @@ from mailer.dns_records.tags import of_version, read_tags
 
 MTA_STS, TLS_RPT = "MTA-STS", "TLS-RPT"
 WEEK = 604_800  # seconds that a policy is kept
+_REPORTED_TO = ("mailto:", "https:")
 _ID = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
 
 
@@ -18,14 +19,17 @@ def mta_sts_findings(lookups: Lookups, domain: str) -> Iterator[Finding]:
     """Judge what announces a policy, and say what that needs. It is not fetched. Raises `DnsFailure`."""
     place, host = f"_mta-sts.{domain}", f"mta-sts.{domain}"
     exchangers = [one for one in lookups.mx(domain) if one.host]
-    records = of_version(lookups.txt(place), "STSv1")
+    records, publish = of_version(lookups.txt(place), "STSv1"), Publish(place, TEXT, "v=STSv1; id=1")
     if not records:
         says = f"{domain} does not ask for TLS on mail to it; for that, serve {_policy(host, exchangers)}"
-        yield Finding(MTA_STS, Level.NOTE, says, Publish(place, TEXT, "v=STSv1; id=1"))
+        served = bool(any_addresses(lookups, host))  # else what announces it would be wrong
+        later = "" if served else f". When {host} has an address and serves it, publish {publish.value} at {place}"
+        yield Finding(MTA_STS, Level.NOTE, says + later, publish if served else None)
     elif len(records) > 1:
-        yield Finding(MTA_STS, Level.WRONG, f"{place} has {len(records)} records, and senders then use none; keep one")
+        says = f"{place} has {len(records)} records, and senders then use none; publish one in their place"
+        yield Finding(MTA_STS, Level.WRONG, says, publish)
     elif not _ID.fullmatch(read_tags(records[0]).get("id")):
-        yield Finding(MTA_STS, Level.WRONG, f"{place}: {records[0]} has no id= of letters and digits")
+        yield Finding(MTA_STS, Level.WRONG, f"{place}: {records[0]} has no id= of letters and digits", publish)
     elif not any_addresses(lookups, host):
         says = f"{place} announces a policy, and {host}, which should serve it, has no address"
         yield Finding(MTA_STS, Level.WRONG, f"{says}; serve {_policy(host, exchangers)}")
@@ -44,12 +48,16 @@ def tls_rpt_findings(lookups: Lookups, domain: str) -> Iterator[Finding]:
     """Judge where reports about TLS go. Raises `DnsFailure`."""
     place = f"_smtp._tls.{domain}"
     records = of_version(lookups.txt(place), "TLSRPTv1")
+    usable = [one for one in records if read_tags(one).get("rua").startswith(_REPORTED_TO)]
+    publish = Publish(place, TEXT, next(iter(usable), f"v=TLSRPTv1; rua=mailto:tls@{domain}"))
     if not records:
         says = f"nobody learns when mail to {domain} cannot be sent over TLS"
-        yield Finding(TLS_RPT, Level.NOTE, says, Publish(place, TEXT, f"v=TLSRPTv1; rua=mailto:tls@{domain}"))
+        yield Finding(TLS_RPT, Level.NOTE, says, publish)
     elif len(records) > 1:
-        yield Finding(TLS_RPT, Level.WRONG, f"{place} has {len(records)} records, and senders then use none; keep one")
-    elif not read_tags(records[0]).get("rua").startswith(("mailto:", "https:")):
-        yield Finding(TLS_RPT, Level.WRONG, f"{place}: {records[0]} has no rua= with a mailto: or https: address")
+        says = f"{place} has {len(records)} records, and senders then use none; publish one in their place"
+        yield Finding(TLS_RPT, Level.WRONG, says, publish)
+    elif not usable:
+        says = f"{place}: {records[0]} has no rua= with a mailto: or https: address"
+        yield Finding(TLS_RPT, Level.WRONG, says, publish)
     else:
         yield Finding(TLS_RPT, Level.OK, records[0])

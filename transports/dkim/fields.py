@@ -2,6 +2,7 @@
 
 A field that is signed once more than it is there cannot be added on the way without breaking the signature (RFC 6376
 section 8.15): no second From or Subject that a reader would see instead, and no way to unsubscribe but ours.
+`Sender` is not among them, since the server that mail is submitted to may add it (RFC 6409 section 8.1).
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ OVERSIGNED = (
     b"content-type",
     b"list-unsubscribe",
     b"list-unsubscribe-post",
+    b"list-id",
+    b"list-help",
+    b"list-post",
+    b"list-subscribe",
+    b"list-owner",
+    b"list-archive",
 )
 SIGNED_IF_THERE = frozenset(
     (

@@ -35,6 +35,11 @@ def keys_from(options: Options) -> KeyRing:
     return KeyRing([_key(domain, selector, path)])
 
 
+def sends_unsigned(options: Options) -> bool:
+    """Whether a message is sent as it is where there is no key for its author. Raises `TransportConfigError`."""
+    return options.choice("without_key", ("refuse", "send"), "refuse") == "send"
+
+
 def read_table(path: Path) -> tuple[SigningKey, ...]:
     """The keys of a table: `[[key]]` with `domain`, `selector`, `file`, and perhaps `not_before` and `until`.
 

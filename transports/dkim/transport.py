@@ -28,7 +28,7 @@ from transports.base import (
 )
 from transports.dkim.fields import author_domain
 from transports.dkim.key_files import ADVISED
-from transports.dkim.key_table import OPTIONS, keys_from
+from transports.dkim.key_table import OPTIONS, keys_from, sends_unsigned
 from transports.dkim.keys import RSA, KeyRing, SigningKey
 from transports.dkim.signature import MessageFormatError, MessageSigner, trial
 from transports.options import Options, shown_options, split_group, split_url
@@ -67,7 +67,7 @@ class DKIMTransport(TransportAround):
         if len(urls) != 1:
             raise TransportConfigError(f"{parts.scheme}: needs one URL in the parentheses, which may be a group")
         lifetime = int(options.duration("expires", 0.0, 3600.0, 90 * DAY))
-        unsigned = options.choice("without_key", ("refuse", "send"), "refuse") == "send"
+        unsigned = sends_unsigned(options)
         keys = keys_from(options)
         for key in keys.keys:
             _examine(key)

@@ -14,9 +14,9 @@ from mailer.api.schemas import MailerSchema, SuccessSchema, UnsubscribeSchema
 from mailer.api.submissions import Submissions
 from mailer.callers.tokens import SEND_MAIL
 from mailer.campaigns.checks.lint import about_placeholders
+from mailer.campaigns.checks.message_checks import about_author
 from mailer.campaigns.checks.overlap import Overlaps
 from mailer.campaigns.draft import Draft
-from mailer.dns_records.alignment import alignment_warnings
 from mailer.engines import Engine
 from mailer.errors import InvalidParams
 from mailer.observer import UNOBSERVED, Observer
@@ -90,7 +90,7 @@ def make_blueprint(
         draft = submissions.checked(current_caller(), payload)
         accepted = submissions.accepted(current_caller(), draft, _idempotency_key(), first=count_within)
         headers = {"Location": f"/api/v1/mailer/campaigns/{accepted.campaign_id}"}
-        told = alignment_warnings(settings, draft.sender)
+        told = about_author(settings, draft.sender)
         if accepted.replayed:
             return {"success": True}, {**headers, **warning_header(draft, told), "Idempotent-Replayed": "true"}
         same = () if draft.dry_run else overlaps.beside(draft.query, accepted.campaign_id)

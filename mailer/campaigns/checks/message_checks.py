@@ -27,6 +27,7 @@ SHOWN = 3  # of the links that are not encrypted, or shortened
 LONGEST = 80  # characters of such a link
 
 _URL = re.compile(URL)
+_IN_STYLE = re.compile(r"""(?:\burl\(\s*+["']?|@import\s++["'])\s*+(https?:[^\s"')]+)""", re.IGNORECASE)
 _LOADED = {"a": "href", "area": "href", "img": "src", "link": "href"}
 
 
@@ -159,10 +160,15 @@ def _host(address: str) -> str:
         return ""
 
 
-def _sender(settings: Settings, sender: str) -> Check:
+def about_author(settings: Settings, sender: str) -> tuple[str, ...]:
+    """A sentence for each reason for which mail from `sender` may not arrive, or not be sent. It asks no DNS."""
     domain = sender_domain(sender)
     told = about_sender(sender, settings.transport) if sender else ()
-    told += alignment_warnings(settings, f"@{domain}") if domain else ()
+    return told + (alignment_warnings(settings, f"@{domain}") if domain else ())
+
+
+def _sender(settings: Settings, sender: str) -> Check:
+    told = about_author(settings, sender)
     return Check(Looked.SENDER, len(told), told, told)
 
 
@@ -194,9 +200,17 @@ def _lacks_text(token: Token) -> bool:
 
 
 def _addresses(marked_up: Iterable[str]) -> Iterator[str]:
-    """What is loaded or led to."""
+    """What is loaded or led to, by style sheets too."""
     for source in marked_up:
-        for token in _starts([source]):
-            for one in token.attributes:
-                if one.value and one.name == _LOADED.get(token.name):
-                    yield html.unescape(source[slice(*one.value)]).strip()
+        for token in tokens(source):
+            if token.kind == "raw" and token.name == "style":
+                yield from _IN_STYLE.findall(source[token.start : token.end])
+            for one in token.attributes if token.kind == "start" else ():
+                if one.value:
+                    yield from _in_attribute(token.name, one.name, html.unescape(source[slice(*one.value)]))
+
+
+def _in_attribute(element: str, name: str, value: str) -> Iterable[str]:
+    if name == "style":
+        return _IN_STYLE.findall(value)
+    return (value.strip(),) if name in (_LOADED.get(element), "background") else ()

@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from urllib.parse import parse_qsl
-
 from mailer.campaigns.checks.known_hosts import MAILBOX_PROVIDERS, sends_for
 from mailer.messages.addresses import parse_mailbox
 from mailer.settings.site_address import smtp_hosts
-from transports.base import TransportConfigError
-from transports.options import split_group, split_url
+from transports.dkim.records import unsigned_because
 
-SIGNING = "dkim"  # the scheme of a group that signs, with the domain of its key as an option
+SHOWN = 3  # of the domains that there are keys of
 
 
 def about_sender(sender: str, transport_url: str) -> tuple[str, ...]:
@@ -23,10 +19,17 @@ def about_sender(sender: str, transport_url: str) -> tuple[str, ...]:
     servers = smtp_hosts(transport_url)
     if domain in MAILBOX_PROVIDERS and servers and not all(sends_for(server, domain) for server in servers):
         return (f"Only {domain}'s own servers may send from its addresses; many receivers refuse this From.",)
-    signed = tuple(dict.fromkeys(_signing_domains(transport_url)))
-    if domain and signed and not any(_aligned(domain, one) for one in signed):
-        return (f"Nothing signs for {domain}: the DKIM key is for {', '.join(signed)}.",)
-    return ()
+    return _about_signing(domain, unsigned_because(domain, transport_url) if domain else None)
+
+
+def _about_signing(domain: str, keys: tuple[str, ...] | None) -> tuple[str, ...]:
+    """`keys` are the domains that there are keys of, if none of them signs for `domain`; None: one does."""
+    if keys is None:
+        return ()
+    if any(domain == one or domain.endswith(f".{one}") for one in keys):
+        return (f"Nothing signs for {domain} now: its DKIM key is not in force.",)
+    rest = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return (f"Nothing signs for {domain}: the DKIM key is for {', '.join(keys[:SHOWN])}{rest}.",)
 
 
 def sender_domain(sender: str) -> str:
@@ -35,21 +38,3 @@ def sender_domain(sender: str) -> str:
         return parse_mailbox(sender).address.rpartition("@")[2].lower()
     except ValueError:
         return ""
-
-
-def _aligned(domain: str, signing: str) -> bool:
-    """Whether a signature of `signing` speaks for `domain`: relaxed, RFC 7489 section 3.1.1."""
-    return domain == signing or domain.endswith(f".{signing}") or signing.endswith(f".{domain}")
-
-
-def _signing_domains(transport_url: str) -> Iterator[str]:
-    """The domains that `dkim:(…)?domain=…` names, in whichever group. A table of keys tells none."""
-    try:
-        parts = split_url(transport_url)
-        members = split_group(parts.scheme, parts.rest) if parts.rest.startswith("(") else ()
-    except (TransportConfigError, ValueError):
-        return
-    if parts.scheme == SIGNING:
-        yield from (value.lower() for name, value in parse_qsl(parts.query) if name == "domain")
-    for member in members:
-        yield from _signing_domains(member)

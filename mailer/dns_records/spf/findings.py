@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mailer.dns_records.finding import TEXT, Finding, Level, Publish
-from mailer.dns_records.lookups import Address, Lookups
+from mailer.dns_records.lookups import Address, DnsFailure, Lookups
 from mailer.dns_records.spf.cost import Cost, cost_of
-from mailer.dns_records.spf.evaluation import LOOKUPS, VOIDS, Result, evaluate
-from mailer.dns_records.spf.record import VERSION, spf_records
+from mailer.dns_records.spf.evaluation import LOOKUPS, VOIDS, Evaluation, Result, evaluate
+from mailer.dns_records.spf.mending import SOMEWHERE, Mended, is_usable, mended
+from mailer.dns_records.spf.record import spf_records
 
 WHAT = "SPF"
-SOMEWHERE = "ip4:ADDRESS"  # stands for what only the operator knows
 
 
 def spf_findings(lookups: Lookups, domain: str, addresses: Sequence[Address]) -> Iterator[Finding]:
-    """Judge the record of a domain that envelope senders are in; mail comes from `addresses`. Raises `DnsFailure`."""
+    """Judge the record of a domain that envelope senders are in; mail comes from `addresses`. Raises `DnsFailure`.
+
+    All that is wrong is mended by one record. It is tried before it is given: with it the addresses pass.
+    """
     records = spf_records(lookups.txt(domain))
-    if len(records) != 1:
-        yield _none(domain, addresses) if not records else _several(domain, records)
+    found = list(_judged(lookups, domain, records, addresses))
+    if all(one.level is not Level.WRONG for one in found):
+        yield from found
         return
-    cost = cost_of(lookups, domain)
-    yield from _about_record(records[0], cost)
-    yield from _about_addresses(lookups, domain, records[0], addresses)
+    try:
+        better = mended(lookups, domain, records, addresses)
+    except DnsFailure:  # nobody can tell what would mend it, but what is wrong can be told
+        yield from found
+        raise
+    publish = Publish(domain, TEXT, better.record)
+    yield from (replace(one, publish=publish) if one.level is Level.WRONG else one for one in found)
+    yield from _about_mending(better)
 
 
-def _none(domain: str, addresses: Sequence[Address]) -> Finding:
-    terms = " ".join(map(_term, addresses)) or SOMEWHERE
-    where = "" if addresses else f"; put the addresses that mail goes out from for {SOMEWHERE}, or give them by --ip"
-    says = f"{domain} has no SPF record, so receivers cannot tell who may send for it{where}"
-    return Finding(WHAT, Level.WRONG, says, Publish(domain, TEXT, f"{VERSION} {terms} ~all"))
+def _judged(lookups: Lookups, domain: str, records: Sequence[str], addresses: Sequence[Address]) -> Iterator[Finding]:
+    if not records:
+        yield Finding(WHAT, Level.WRONG, f"{domain} has no SPF record, so receivers cannot tell who may send for it")
+    elif len(records) > 1:  # as good as none: RFC 7208 section 4.5
+        says = f"{domain} has {len(records)} SPF records, and receivers then use none; publish one in their place"
+        yield Finding(WHAT, Level.WRONG, says)
+    else:
+        yield from _about_record(records[0], cost_of(lookups, domain))
+    for address in addresses:
+        yield _about_address(domain, address, evaluate(lookups, domain, address))
 
 
-def _several(domain: str, records: Sequence[str]) -> Finding:
-    """Two records are as good as none (RFC 7208 section 4.5): the terms of all belong into one."""
-    terms = [term for record in sorted(records) for term in record.split()[1:] if not term.lower().endswith("all")]
-    says = f"{domain} has {len(records)} SPF records, and receivers then use none; publish this one in their place"
-    return Finding(WHAT, Level.WRONG, says, Publish(domain, TEXT, " ".join([VERSION, *dict.fromkeys(terms), "~all"])))
+def _about_mending(better: Mended) -> Iterator[Finding]:
+    if better.lacks_addresses:
+        says = f"in the record to publish, put the addresses that mail goes out from for {SOMEWHERE}"
+        yield Finding(WHAT, Level.NOTE, f"{says}, or give them by --ip")
+    if better.left_out:
+        says = f"the record to publish leaves out {', '.join(better.left_out)}, which no receiver can use in it"
+        yield Finding(WHAT, Level.NOTE, f"{says}; if those still send, name their addresses by ip4: and ip6:")
 
 
 def _about_record(record: str, cost: Cost) -> Iterator[Finding]:
@@ -59,31 +76,15 @@ def _about_record(record: str, cost: Cost) -> Iterator[Finding]:
     elif cost.ends_with in ("", "?"):
         said = "does not say what holds for all others" if not cost.ends_with else "ends with ?all, which says nothing"
         yield Finding(WHAT, Level.NOTE, f"the record {said}; end it with ~all")
-    if not cost.problems and cost.lookups <= LOOKUPS and cost.voids <= VOIDS:
+    if is_usable(cost):
         yield Finding(WHAT, Level.OK, f"{record} ({counted})")
 
 
-def _about_addresses(lookups: Lookups, domain: str, record: str, addresses: Sequence[Address]) -> Iterator[Finding]:
-    """A sentence for each. Those that do not pass are mended by one record."""
-    found = {address: evaluate(lookups, domain, address) for address in addresses}
-    refused = [address for address, one in found.items() if one.result not in (Result.PASS, Result.PERMERROR)]
-    publish = Publish(domain, TEXT, _with(record, refused)) if refused else None
-    for address, one in found.items():
-        by = " → ".join(one.by)
-        if one.result is Result.PASS:
-            yield Finding(WHAT, Level.OK, f"{address} may send for {domain}, by {by} ({one.lookups} lookups)")
-        elif one.result is Result.PERMERROR:
-            yield Finding(WHAT, Level.WRONG, f"{address} does not pass: the record is broken (permerror): {by}")
-        else:
-            reason = f", by {by}" if by else ", as no term names it"
-            yield Finding(WHAT, Level.WRONG, f"{address} does not pass: {one.result}{reason}", publish)
-
-
-def _with(record: str, addresses: Sequence[Address]) -> str:
-    """The record with these addresses, as early as can be, so that no other term decides before them."""
-    version, _, rest = record.partition(" ")
-    return " ".join([version, *map(_term, addresses), *rest.split()])
-
-
-def _term(address: Address) -> str:
-    return f"ip{address.version}:{address}"
+def _about_address(domain: str, address: Address, found: Evaluation) -> Finding:
+    by = " → ".join(found.by)
+    if found.result is Result.PASS:
+        return Finding(WHAT, Level.OK, f"{address} may send for {domain}, by {by} ({found.lookups} lookups)")
+    if found.result is Result.PERMERROR:
+        return Finding(WHAT, Level.WRONG, f"{address} does not pass: the record is broken (permerror): {by}")
+    none = ", as there is no record" if found.result is Result.NONE else ", as no term names it"
+    return Finding(WHAT, Level.WRONG, f"{address} does not pass: {found.result}{f', by {by}' if by else none}")

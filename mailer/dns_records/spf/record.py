@@ -50,7 +50,7 @@ def read_terms(record: str) -> tuple[list[Term], Term | None]:
     """The mechanisms in their order, and the `redirect`. Raises `SpfError`: one bad term spoils the whole record."""
     mechanisms, redirect = list[Term](), None
     for text in record.split(" ")[1:]:
-        term = _term(text) if text else None
+        term = read_term(text) if text else None
         if term is not None and term.name == "redirect":
             if redirect is not None:
                 raise SpfError("redirect= stands there twice")
@@ -60,7 +60,8 @@ def read_terms(record: str) -> tuple[list[Term], Term | None]:
     return mechanisms, redirect
 
 
-def _term(text: str) -> Term | None:
+def read_term(text: str) -> Term | None:
+    """A mechanism, or the `redirect`; None: a modifier that decides nothing. Raises `SpfError`."""
     found = _TERM.fullmatch(text)
     if found is None:
         raise SpfError(f"“{text}” is no term of SPF")

@@ -106,6 +106,8 @@ REASONS = (
     N_("[%(word)s] is no placeholder and goes out as it stands%(meant)s"),
     N_('No user has the field "%(name)s"%(meant)s'),
     N_("Only %(domain)s's own servers may send from its addresses; many receivers refuse this From."),
+    N_("Nothing signs for %(domain)s now: its DKIM key is not in force."),
+    N_("Nothing signs for %(domain)s: the DKIM key is for %(names)s and %(more)s more."),
     N_("Nothing signs for %(domain)s: the DKIM key is for %(names)s."),
     N_("%(count)s more words in brackets are no placeholders."),
     N_("Campaign %(campaign)s of %(who)s, accepted %(time)s, reaches most of the same people."),
