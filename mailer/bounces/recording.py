@@ -72,7 +72,8 @@ class Recorder:
             for campaign_id in annoyed:
                 pause_if_many(connection, campaign_id, now)
         counts = Counter(results)
-        self._observer.reported(counts, _bounces(results, reports))
+        told = Counter(result for result, one in zip(results, reports, strict=True) if not _is_letter(result, one))
+        self._observer.reported(told, _bounces(results, reports))
         return Recorded(**counts)
 
     def _await_outcomes(self, reports: Sequence[Report]) -> None:
@@ -84,7 +85,7 @@ class Recorder:
             time.sleep(PAUSE)
 
     def _weakened(self, report: Report) -> Report:
-        """The report as far as it is believed. A bounce that is for good, and is proved later, comes over a soft one."""
+        """The report as far as it is believed: a bounce that is proved later, and for good, comes over a soft one."""
         try:
             return report if self._evidence.is_believed(report) else replace(report, permanent=False)
         except Refuted:
@@ -148,6 +149,11 @@ class Recorder:
         users = users_of(connection, named)
         theirs = [one for one in users if len(users) == 1 or history.is_recipient(connection, named.campaign_id, one)]
         return theirs[0] if len(theirs) == 1 else None
+
+
+def _is_letter(result: str, report: Report) -> bool:
+    """Whether it is no report but a letter to no address that unsubscribes, for a person to look at."""
+    return result == UNKNOWN and report.kind is Kind.UNSUBSCRIBED
 
 
 def _bounces(results: Sequence[str], reports: Sequence[Report]) -> Counter[tuple[str, bool]]:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from transports.base import About
 
-
 MAIL = "mail"  # the source of what anybody may have written
 
 
