@@ -535,6 +535,11 @@ def migrated(folder: Path) -> None:
         db.migrate()
 
 
+def dump(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "mailer.db")) as connection:
+        return list(connection.iterdump())
+
+
 def piped(folder: Path, mail: bytes, **settings: str) -> subprocess.CompletedProcess[bytes]:
     """The command as Postfix runs it: with an environment of its own, and the message on standard input."""
     environment = {"PATH": "/usr/bin:/bin", "MAILER_DATABASE_URL": f"sqlite:///{folder}/mailer.db", **settings}
@@ -554,9 +559,7 @@ def test_message_that_postfix_pipes_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "mail", [b"", b"\x7fELF" + bytes(range(256)) * 40, b"no header"], ids=["empty", "binary", "text"]
-)
+@pytest.mark.parametrize("mail", [b"", b"\x7fELF" + bytes(range(256)) * 40], ids=["empty", "binary"])
 def test_standard_input_that_is_no_mail_is_said(tmp_path: Path, mail: bytes) -> None:
     migrated(tmp_path)
     done = piped(tmp_path, mail)
@@ -589,11 +592,11 @@ def test_pipe_does_not_migrate(tmp_path: Path, version: str) -> None:
         connection.execute("CREATE TABLE somebodys (x)")
         if version:
             connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
-    before = (tmp_path / "mailer.db").read_bytes()
+    before = dump(tmp_path)
     done = piped(tmp_path, BOUNCE)
     assert done.returncode == 75
     assert b"the database is not migrated" in done.stderr
-    assert (tmp_path / "mailer.db").read_bytes() == before
+    assert dump(tmp_path) == before
 
 
 @pytest.mark.slow
