@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +28,7 @@ from mailer.bounces.report import Kind, Record, Recorded, Report
 from mailer.bounces.scheduled_reading import BounceReading
 from mailer.cli import main
 from mailer.errors import ConfigError, DatabaseUnavailable
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.settings.bounces.mailbox import BounceMailbox
 from mailer.storage.database import Database
@@ -269,6 +272,11 @@ def test_report_of_no_message_of_ours_is_done_with() -> None:
     assert take(BOUNCE, lambda reports: Recorded(unknown=len(reports))) == Collected(mails=1, unknown=1)
 
 
+@pytest.mark.parametrize("raw", [b"", b"\n\n", b"\0\xff" * 1000, b"hello", b"X-Y: z\n\nhello"])
+def test_what_is_no_mail_is_set_aside(raw: bytes) -> None:
+    assert take(raw, Remembering()) == Collected(mails=1, set_aside=1)
+
+
 def test_answer_of_a_machine_unsubscribes_nobody() -> None:
     record = Remembering()
     assert take(VACATION.replace(b"bounce+", b"leave+"), record) == Collected(mails=1, automatic=1)
@@ -476,6 +484,8 @@ def test_command_reads_an_imap_folder_with_the_password_of_a_file(
     [
         (["read"], 2, "neither a MAILBOX nor MAILER_BOUNCE_MAILBOX"),
         (["read", "imaps://a:hidden@example.org/x"], 2, "MAILER_BOUNCE_MAILBOX_PASSWORD"),
+        (["read", "-", "--delete"], 2, "--delete is for a mailbox"),
+        (["read", "-", "--watch"], 2, "--watch is for a mailbox"),
         (["read", "maildir:///nowhere/at/all"], 1, "no Maildir"),
         (["read", "imaps://a@localhost:1/x"], 1, "refused"),
     ],
@@ -520,9 +530,20 @@ def test_command_that_watches_opens_the_mailbox_again(at_home: Path, monkeypatch
     assert done.stderr.count("no Maildir") == 2
 
 
+def migrated(folder: Path) -> None:
+    with closing(database_at(f"sqlite:///{folder}/mailer.db")) as db:
+        db.migrate()
+
+
+def dump(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "mailer.db")) as connection:
+        return list(connection.iterdump())
+
+
 def piped(folder: Path, mail: bytes, **settings: str) -> subprocess.CompletedProcess[bytes]:
     """The command as Postfix runs it: with an environment of its own, and the message on standard input."""
     environment = {"PATH": "/usr/bin:/bin", "MAILER_DATABASE_URL": f"sqlite:///{folder}/mailer.db", **settings}
+    environment.setdefault("MAILER_SECRET_KEY", "k" * 40)
     command = [str(BIN / "mailer"), "bounces", "read", "-"]
     return subprocess.run(
         command, cwd=folder, env=environment, input=mail, capture_output=True, check=False, timeout=60
@@ -531,9 +552,51 @@ def piped(folder: Path, mail: bytes, **settings: str) -> subprocess.CompletedPro
 
 @pytest.mark.slow
 def test_message_that_postfix_pipes_is_taken(tmp_path: Path) -> None:
+    migrated(tmp_path)
     bounce, letter = piped(tmp_path, BOUNCE), piped(tmp_path, LETTER)
     assert (bounce.returncode, bounce.stdout) == (0, b"mails: 1, unknown: 1\n")
     assert (letter.returncode, letter.stdout) == (0, b"mails: 1, set aside: 1\n")  # to be bounced would help nobody
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mail", [b"", b"\x7fELF" + bytes(range(256)) * 40], ids=["empty", "binary"])
+def test_standard_input_that_is_no_mail_is_said(tmp_path: Path, mail: bytes) -> None:
+    migrated(tmp_path)
+    done = piped(tmp_path, mail)
+    assert (done.returncode, done.stdout) == (65, b"")
+    assert b"standard input is no mail" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"MAILER_SECRET_KEY": ""}, b"MAILER_SECRET_KEY: is not set"),
+        ({}, b"there is no database"),
+    ],
+    ids=["no key", "no database"],
+)
+def test_pipe_without_its_settings_makes_nothing(tmp_path: Path, settings: dict[str, str], words: bytes) -> None:
+    done = piped(tmp_path, BOUNCE, **settings)
+    assert done.returncode == 75
+    assert words in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["", "0001"], ids=["without tables", "of an older version"])
+def test_pipe_does_not_migrate(tmp_path: Path, version: str) -> None:
+    if version:
+        migrated(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mailer.db")) as connection, connection:
+        connection.execute("CREATE TABLE somebodys (x)")
+        if version:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
+    before = dump(tmp_path)
+    done = piped(tmp_path, BOUNCE)
+    assert done.returncode == 75
+    assert b"the database is not migrated" in done.stderr
+    assert dump(tmp_path) == before
 
 
 @pytest.mark.slow

@@ -209,6 +209,18 @@ def test_a_bounce_to_whoever_wrote_to_themselves_names_them() -> None:
         ("Automatic reply: unsubscribe", "I am away", True),
         ("Out of office Re: unsubscribe", "I am away", True),
         ("unsubscribe", "Please confirm that you are a human", True),
+        ("Fuera de la oficina", "Vuelvo el lunes", True),
+        ("Ich bin im Urlaub", "Bis Montag", True),
+        ("I am on leave", "Back on Monday", True),
+        ("Ausente", "", True),
+        ("Absence du 3 au 5 mai", "", True),
+        ("Absence: Re: unsubscribe", "", True),
+        ("I'm leaving, unsubscribe me", "", False),
+        ("Take me off, I am away from this topic", "", False),
+        ("Ich bin nicht interessiert, im Urlaub schon gar nicht", "", False),
+        ("Absence of interest", "", False),
+        ("Urlaubsangebote abbestellen", "", False),
+        ("", "", False),
     ],
 )
 def test_a_wish_is_told_from_an_answer_that_nobody_wrote(subject: str, text: str, automatic: bool) -> None:

@@ -10,10 +10,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from mailer.selector import database_at
 from tests.bounce_mails import BOUNCE
 from tests.doc_pages import ROOT, blocks
 from tests.service import BIN
@@ -67,6 +69,7 @@ class Command:
                 mail = stream.read()
                 command = [str(BIN / "mailer"), "bounces", "read", "-"]
                 settings = {"PATH": "/usr/bin:/bin", "MAILER_DATABASE_URL": self.database}
+                settings["MAILER_SECRET_KEY"] = "k" * 40
                 done = subprocess.run(
                     command, cwd=self.folder, env=settings, input=mail, capture_output=True, check=False, timeout=60
                 )
@@ -125,6 +128,8 @@ def test_postfix_keeps_a_bounce_until_it_can_be_recorded(piping: Piping, tmp_pat
         client.sendmail("", [token], BOUNCE)
     assert "status=deferred (temporary failure" in piping.log("status=deferred")
 
+    with closing(database_at(f"sqlite:///{tmp_path}/mailer.db")) as db:
+        db.migrate()
     piping.command.database = f"sqlite:///{tmp_path}/mailer.db"
     assert "status=sent (delivered via mailer-bounces service)" in piping.log("status=sent")
     (first, code), (last, done) = piping.command.taken[0], piping.command.taken[-1]

@@ -443,7 +443,7 @@ def test_one_bounce_is_enough_that_taking_a_message_ends_no_count(
     """As where a provider tells of bounces, and the envelope has no tokens."""
     add_users(any_db, 2)
     road = Road(any_db, bounce_address=None)
-    theirs = replace(GONE, address="user00001@example.com")
+    theirs = replace(GONE, address="user00001@example.com", source="postmark")
     for count in (1, 2, 3):
         campaign = road.send()
         assert road.record([replace(theirs, campaign_id=campaign)]) == Recorded(bounced=1)
@@ -513,7 +513,9 @@ def test_complaint_suppresses_at_once_and_is_the_persons_wish(road: Road) -> Non
     assert history(road.db, "user00001") == [("unsubscribed", "complaint", campaign, None)]
     road.send()
     assert road.delivery("user00001") is None
-    assert road.record([replace(SPAM, campaign_id=campaign, address="user00001@example.com")]) == Recorded(repeated=1)
+    assert road.record(
+        [replace(SPAM, campaign_id=campaign, address="user00001@example.com", source="postmark")]
+    ) == Recorded(repeated=1)
 
 
 def test_complaint_is_lifted_by_a_person_alone(road: Road) -> None:

@@ -466,6 +466,8 @@ def test_what_the_recorder_records_is_shown(db: Database, add_users: Callable[..
     )
     complaint = Report(kind=Kind.COMPLAINED, sent_to=(back["user00004@example.com"],))
     Recorder(db, made.settings, observer).record([bounce, bounce, complaint, replace(bounce, sent_to=("x@y.z",))])
+    letter = Report(kind=Kind.UNSUBSCRIBED, sent_to=("bounces@example.com",))
+    assert Recorder(db, made.settings, observer).record([letter]).unknown == 1  # set aside, and no report
 
     assert (made.progress().bounced, made.progress().complained, made.progress().sent) == (1, 1, 6)
     assert reason_of(made, ADA) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mailer.bounces.formats.mime import is_mail
 from mailer.bounces.mailboxes.base import Mailbox
 from mailer.bounces.reading import Mail, read
 from mailer.bounces.report import Kind, Record, Recorded, Report
@@ -63,7 +64,7 @@ def take(raw: bytes | None, record: Record) -> Collected:
 
 def _read(raw: bytes | None) -> Mail | None:
     try:
-        return None if raw is None else read(raw)
+        return None if raw is None or not is_mail(raw) else read(raw)
     except UNREADABLE:
         return None
 

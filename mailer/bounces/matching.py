@@ -1,27 +1,27 @@
-"""Find the delivery that a report is about: by our token, else by what the returned message says of itself.
+"""Find the delivery that a report is about: by what is signed, else by what the returned message says of itself.
 
 What a report names is only believed as far as it is on record: the message must have been sent, or may have been, and
-not as a dry run. A token is signed. Without one, the recipient's address must be that to which the message went.
+not as a dry run. Without a proof, the recipient's address must be that to which the message went, and a complaint that
+came by mail is about nothing: everybody can write one.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from mailer.bounces.report import Report
+from mailer.bounces.evidence import MESSAGE_ID, Evidence, Proof, Refuted
+from mailer.bounces.report import MAIL, Kind, Report
 from mailer.messages.addresses import comparable, envelope_address
 from mailer.messages.recipient import DIGEST_SIZE, user_digest
-from mailer.messages.return_addresses import Named, Tokens, Use
+from mailer.messages.return_addresses import Named, Use
 from mailer.messages.template import delivery_id
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, User, comparable_address
 from mailer.suppression.history import is_recipient
 from mailer.text import is_storable
 
-_MESSAGE_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9a-f]{20})(?:@.*)?", re.IGNORECASE | re.DOTALL)
 _SENT = Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN])
 _MOST = 100  # users with one address
 
@@ -41,12 +41,48 @@ class Sent(NamedTuple):
 _COLUMNS = [getattr(Delivery, name) for name in Sent._fields]
 
 
-def find(connection: Connection, tokens: Tokens, report: Report) -> Sent | None:
-    """The delivery that a bounce or a complaint is about; None: none that we know."""
-    named = tokens.read(report.sent_to)
-    if named is not None and named.use is Use.BOUNCE:
-        return _first(_sent(connection, named.campaign_id, users_of(connection, named)))
-    said = _MESSAGE_ID.fullmatch((report.message_id or "").strip().strip("<>"))
+def find(connection: Connection, evidence: Evidence, report: Report) -> Sent | None:
+    """The delivery that a bounce or a complaint is about; None: none that we know, or the report is forged."""
+    try:
+        proof = evidence.proof(report)
+    except Refuted:
+        return None
+    if proof is not None:
+        return _proved(connection, proof, report)
+    if report.source == MAIL and report.kind is Kind.COMPLAINED:
+        return None
+    return _named(connection, report)
+
+
+def is_in_hand(connection: Connection, evidence: Evidence, report: Report) -> bool:
+    """Whether what is proved is a message that is being sent just now, so that its outcome is not on record yet."""
+    try:
+        proof = evidence.proof(report)
+    except Refuted:
+        return False
+    if proof is None or report.kind is Kind.UNSUBSCRIBED:
+        return False
+    for user_id in users_of(connection, _named_by(proof)):
+        mine = (Delivery.campaign_id == proof.campaign_id, Delivery.user_id == user_id)
+        if connection.scalar(select(Delivery.status).where(*mine)) is None:
+            return is_recipient(connection, proof.campaign_id, user_id)
+    return False
+
+
+def _proved(connection: Connection, proof: Proof, report: Report) -> Sent | None:
+    """What is proved by the returned message alone must not be said of another address than the delivery's."""
+    found = _sent(connection, proof.campaign_id, users_of(connection, _named_by(proof)))
+    named = report.address if proof.returned_only else None
+    return _first([one for one in found if named is None or one.address is None or _is_at(one, named)])
+
+
+def _named_by(proof: Proof) -> Named:
+    return Named(Use.BOUNCE, proof.campaign_id, proof.digest)
+
+
+def _named(connection: Connection, report: Report) -> Sent | None:
+    """By our Message-ID, else by the campaign's id and the recipient's address: what nobody has signed."""
+    said = MESSAGE_ID.fullmatch((report.message_id or "").strip().strip("<>"))
     if said is not None:
         found = _by_message_id(connection, said[1], said[2].lower(), report.address)
         if found is not None:
@@ -56,18 +92,6 @@ def find(connection: Connection, tokens: Tokens, report: Report) -> Sent | None:
     holders = select(User.id).where(comparable_address() == _normal(report.address)).order_by(User.id).limit(_MOST)
     theirs = _sent(connection, report.campaign_id, connection.scalars(holders).all())
     return _first([one for one in theirs if _is_at(one, report.address)])
-
-
-def is_in_hand(connection: Connection, tokens: Tokens, report: Report) -> bool:
-    """Whether a token names a message that is being sent just now, so that its outcome is not on record yet."""
-    named = tokens.read(report.sent_to)
-    if named is None or named.use is not Use.BOUNCE:
-        return False
-    for user_id in users_of(connection, named):
-        mine = (Delivery.campaign_id == named.campaign_id, Delivery.user_id == user_id)
-        if connection.scalar(select(Delivery.status).where(*mine)) is None:
-            return is_recipient(connection, named.campaign_id, user_id)
-    return False
 
 
 def users_of(connection: Connection, named: Named) -> Sequence[str]:

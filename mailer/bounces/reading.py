@@ -17,7 +17,7 @@ from mailer.bounces.formats.notices import read_notice
 from mailer.bounces.formats.returned import Returned, notice_and_returned
 from mailer.bounces.report import Report
 
-_WENT_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "Apparently-To", "To")
+_WENT_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "Apparently-To", "To", "Cc")
 MAX_SENT_TO = 50
 
 

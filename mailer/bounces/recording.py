@@ -1,6 +1,7 @@
 """Record what came back: on the delivery, against the address, and in the history of the person who wished it.
 
-A report that is about no message of ours changes nothing, and neither does one that is known already.
+A report that is about no message of ours changes nothing, and neither does one that is known already. A bounce that
+came by mail and proves nothing is shown on the delivery as a soft one, and counts against nobody.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from mailer.audit.actor import Actor, Via, acting
 from mailer.bounces.complaints import pause_if_many, suppress
+from mailer.bounces.evidence import Evidence, Refuted
 from mailer.bounces.matching import Sent, find, is_in_hand, users_of
 from mailer.bounces.report import Kind, Recorded, Report
 from mailer.messages.addresses import comparable
-from mailer.messages.return_addresses import Named, Tokens, Use
+from mailer.messages.return_addresses import Named, Use
 from mailer.observer import UNOBSERVED, Observer
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -43,7 +46,7 @@ class Recorder:
 
     def __init__(self, db: Database, settings: Settings, observer: Observer = UNOBSERVED) -> None:
         self._db = db
-        self._tokens = Tokens(settings.secret_key)
+        self._evidence = Evidence(settings)
         self._limit = settings.suppress_after
         self._observer = observer
 
@@ -54,6 +57,7 @@ class Recorder:
         """
         if not reports:
             return Recorded()
+        reports = [self._weakened(report) for report in reports]
         self._await_outcomes(reports)
         with acting(RECIPIENT), self._db.write() as connection:
             in_turn(connection, "reports")
@@ -68,25 +72,33 @@ class Recorder:
             for campaign_id in annoyed:
                 pause_if_many(connection, campaign_id, now)
         counts = Counter(results)
-        self._observer.reported(counts, _bounces(results, reports))
+        told = Counter(result for result, one in zip(results, reports, strict=True) if not _is_letter(result, one))
+        self._observer.reported(told, _bounces(results, reports))
         return Recorded(**counts)
 
     def _await_outcomes(self, reports: Sequence[Report]) -> None:
         """Wait a moment for what is being sent: a relay may return a message before it is on record as sent."""
         for _ in range(LOOKS):
             with self._db.read() as connection:
-                if not any(is_in_hand(connection, self._tokens, report) for report in reports):
+                if not any(is_in_hand(connection, self._evidence, report) for report in reports):
                     return
             time.sleep(PAUSE)
 
+    def _weakened(self, report: Report) -> Report:
+        """The report as far as it is believed: a bounce that is proved later, and for good, comes over a soft one."""
+        try:
+            return report if self._evidence.is_believed(report) else replace(report, permanent=False)
+        except Refuted:
+            return report  # it is found to be about nothing
+
     def _find(self, connection: Connection, report: Report) -> Sent | None:
-        return None if report.kind is Kind.UNSUBSCRIBED else find(connection, self._tokens, report)
+        return None if report.kind is Kind.UNSUBSCRIBED else find(connection, self._evidence, report)
 
     def _record(self, connection: Connection, report: Report, now: int) -> str:
         """Record one report, and return the name of the count in `Recorded` that it belongs to."""
         if report.kind is Kind.UNSUBSCRIBED:
             return self._unsubscribed(connection, report, now)
-        sent = find(connection, self._tokens, report)  # once more: reports of the same call may be about the same
+        sent = find(connection, self._evidence, report)  # once more: reports of the same call may be about the same
         if sent is None:
             return UNKNOWN
         if report.kind is Kind.BOUNCED:
@@ -106,7 +118,7 @@ class Recorder:
             if report.permanent and report.about is About.ADDRESS:
                 one = Bounce(sent.campaign_id, sent.user_id, sent.address, reply, status or "as the bounce says")
                 bounces_in_a_row.count(connection, one, now, self._limit)
-            else:
+            elif self._evidence.is_believed(report):
                 bounces_in_a_row.uncounted(connection, sent.campaign_id, sent.address)
         return report.kind.value
 
@@ -125,7 +137,7 @@ class Recorder:
 
     def _unsubscribed(self, connection: Connection, report: Report, now: int) -> str:
         """A wish by mail, to an address whose token is of that kind."""
-        named = self._tokens.read(report.sent_to)
+        named = self._evidence.tokens.read(report.sent_to)
         user_id = self._whose(connection, named) if named is not None and named.use is Use.UNSUBSCRIBE else None
         if named is None or user_id is None:
             return UNKNOWN
@@ -137,6 +149,11 @@ class Recorder:
         users = users_of(connection, named)
         theirs = [one for one in users if len(users) == 1 or history.is_recipient(connection, named.campaign_id, one)]
         return theirs[0] if len(theirs) == 1 else None
+
+
+def _is_letter(result: str, report: Report) -> bool:
+    """Whether it is no report but a letter to no address that unsubscribes, for a person to look at."""
+    return result == UNKNOWN and report.kind is Kind.UNSUBSCRIBED
 
 
 def _bounces(results: Sequence[str], reports: Sequence[Report]) -> Counter[tuple[str, bool]]:

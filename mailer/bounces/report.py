@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from transports.base import About
 
+MAIL = "mail"  # the source of what anybody may have written
+
 
 class Kind(StrEnum):
     """What a report tells."""
@@ -36,8 +38,9 @@ class Report:
     sent_to: tuple[str, ...] = ()
     campaign_id: str | None = None  # from the returned message's header; None: it has none
     message_id: str | None = None  # of the returned message, without brackets
+    unsubscribe: str = ""  # the returned message's List-Unsubscribe, which is signed
     at: int | None = None  # when it happened, in ms since 1970; None: the report does not say
-    source: str = "mail"  # or the provider's name
+    source: str = MAIL  # or the provider's name
 
 
 class Recorded(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mailer.cli.failures import Failure
 from mailer.cli.output import print_notes
@@ -21,15 +22,18 @@ def created(db: Database) -> str:
 
 
 @contextmanager
-def open_database() -> Iterator[Database]:
+def open_database(*, existing: bool = False) -> Iterator[Database]:
     """The database, migrated. Raises `ConfigError`, and `Failure` for what the database does not do.
 
-    No transport is made, so that one that does not work stops none of these commands.
+    With `existing` neither it nor a key is made, and it is not migrated: `Failure` where that would be needed. No
+    transport is made, so that one that does not work stops none of these commands.
     """
-    settings = Settings.from_env()
+    settings = Settings.from_env(new_key=not existing)
     db = database_at(settings.database_url, prepare=settings.database_prepare)
     try:
-        if db.migrate():
+        if existing:
+            _require(db)
+        elif db.migrate():
             print_notes([created(db)])
         db.journal = journal_at(db, settings.journal_dir, settings.journal_retention)
         yield db
@@ -37,6 +41,14 @@ def open_database() -> Iterator[Database]:
         raise Failure(f"database: {own_words(error)} ({db.place})") from error
     finally:
         db.close()
+
+
+def _require(db: Database) -> None:
+    """Raise `Failure` where there is no database that serves this version."""
+    if db.writes is not None and not Path(db.place).exists():  # SQLite would make the file
+        raise Failure(f"there is no database: {db.place}")
+    if not db.is_migrated():
+        raise Failure(f"the database is not migrated, its version is {db.version() or 'none'}: {db.place}")
 
 
 def id_of(db: Database, name: str) -> str:

@@ -97,14 +97,21 @@ class Settings(BounceSettings):
     metrics: str = ""  # `true`: at the service's own address; else HOST:PORT; empty: nowhere
 
     @classmethod
-    def from_env(cls) -> Settings:
-        """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value."""
+    def from_env(cls, *, new_key: bool = True) -> Settings:
+        """Read `MAILER_*` from the environment and `.env`; raise `ConfigError` naming the key and the bad value.
+
+        Where no key is set and none is kept, one is made; without `new_key` that is a `ConfigError`.
+        """
         variables = environment()
         from_files = secret_files.read(variables, SECRET_VARIABLES)
         env = _Variables({**variables, **from_files})
         with env.prefixed(PREFIX):
             values = {f.name: _read(env, f.name, from_files) for f in fields(cls) if _is_set(env, f.name)}
-        return cls(**{"secret_key": (_kept_secret_key(),), **values} if "secret_key" not in values else values)
+        if "secret_key" in values:
+            return cls(**values)
+        if not new_key and not SECRET_KEY_FILE.exists():
+            raise ConfigError(f"MAILER_SECRET_KEY: is not set, and no key is kept in {SECRET_KEY_FILE.absolute()}")
+        return cls(**{"secret_key": (_kept_secret_key(),), **values})
 
     def __repr__(self) -> str:
         """Leave out what may hold a secret."""

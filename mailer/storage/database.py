@@ -154,12 +154,17 @@ class Database:
         with self.write() as connection:
             in_turn(connection, MIGRATION_LOCK)
             current = _schema_version(connection)
-            if current == newest_version() or served_versions.serves(connection, current, newest_version()):
+            if _serves(connection, current):
                 return False
             from mailer.storage.migrations.upgrade import upgrade  # noqa: PLC0415 - rarely needed, and slow to import
 
             upgrade(connection, current)
         return current is None
+
+    def is_migrated(self) -> bool:
+        """Whether `migrate` would change nothing. Raises `ConfigError` as it does."""
+        with self.read() as connection:
+            return _serves(connection, _schema_version(connection))
 
     def version(self) -> str | None:
         """The version of its schema; None: it has none yet."""
@@ -190,6 +195,10 @@ def place_of(address: str | URL) -> str:
 def newest_version() -> str:
     """The version of the schema that this code needs: the number of the last migration."""
     return max(path.name.partition("_")[0] for path in MIGRATIONS.glob("[0-9]*.py"))
+
+
+def _serves(connection: Connection, current: str | None) -> bool:
+    return current == newest_version() or served_versions.serves(connection, current, newest_version())
 
 
 def _schema_version(connection: Connection) -> str | None:

@@ -37,6 +37,36 @@ AUTO_REPLIES = (
         "Dutch, Swedish, Russian, Polish",
         "Automatisch antwoord",
     ),
+    Phrase(
+        r"^\W{0,3}(?:ich bin|wir sind) (?:\w+ ){0,4}(?:im urlaub|in elternzeit|auf dienstreise|nicht erreichbar)",
+        "German",
+        "Ich bin im Urlaub",
+    ),
+    Phrase(
+        r"^\W{0,3}(?:i am|i'm|we are|currently) (?:\w+ ){0,3}(?:on (?:\w+ )?leave|on holidays?|away|travell?ing)\b",
+        "English",
+        "I am on leave",
+    ),
+    Phrase(
+        r"fuera de (?:la |mi )?oficina|fora d[oe] escrit[óo]rio|fuori (?:sede|ufficio)|en cong[ée]s? (?:du|jusqu)"
+        r"|^\W{0,3}(?:estoy|estou|sono|je suis) (?:\w+ ){0,3}(?:de vacaciones|de f[ée]rias|in ferie|en (?:cong[ée]s?"
+        r"|vacances)|ausente|assente|absente?)\b",
+        "Spanish, Portuguese, Italian, French",
+        "Fuera de la oficina",
+    ),
+    Phrase(  # alone, or with what they leave before a colon or a dash: a wish has more words
+        r"^\W{0,3}(?:ausente|ausencia|ausência|absence|absent|absente|assente|assenza|abwesend|urlaub"
+        r"|on leave|on holiday|vacaciones|vacances|férias|ferie|afwezig|nieobecność|отпуск|poissa)\s*"
+        r"(?:$|[:–—!.(-]|(?:du|bis|vom|until|till|from|hasta|del|até|dal|fino|do|с|до) |\d)",
+        "many languages",
+        "Ausente",
+    ),
+    Phrase(
+        r"semester ?svar|frånvaro|fravær|ude af kontoret|lomalla|poissaolo|poza biurem|mimo kancelář|házon kívül"
+        r"|вне офиса|в отпуске|ofis dışında|부재중|자동 ?(?:회신|응답)|خارج المكتب",
+        "Swedish, Danish, Norwegian, Finnish, Polish, Czech, Hungarian, Russian, Turkish, Korean, Arabic",
+        "Frånvaro",
+    ),
     Phrase(r"自動(?:応答|返信|回覆)|自动(?:回复|答复)|不在通知", "Japanese, Chinese", "自動応答"),
 )
 

@@ -53,5 +53,6 @@ def completed(report: Report, fields: Fields, returned: Returned, sent_to: tuple
         sent_to=tuple(dict.fromkeys([*sent_to, *report.sent_to, *returned.envelope_senders])),
         campaign_id=returned.campaign_id,
         message_id=returned.message_id,
+        unsubscribe=returned.unsubscribe,
         at=report.at if report.at is not None else moment(fields.get("Date")),
     )

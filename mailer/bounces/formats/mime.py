@@ -17,6 +17,7 @@ from typing import NamedTuple
 from mailer.bounces.formats.fields import Fields, parse_octets, to_text
 
 MAX_SIZE = 1 << 20  # octets that are looked at; a report comes before the message that it returns
+MAX_HEADER = 1 << 16  # octets in which a field is looked for that shows that it is a mail
 MAX_DEPTH = 8
 MAX_PARTS = 64
 
@@ -28,6 +29,7 @@ RETURNED = {
     "message/rfc822-headers",
     "message/global-headers",
 }
+_ALWAYS = ("From", "Date", "To", "Subject", "Message-ID", "Received", "Return-Path", "Delivered-To")
 _TYPE = re.compile(r"[ \t]*([\w.+-]+/[\w.+-]+)", re.ASCII)
 _BOUNDARY = re.compile(r"boundary[ \t]*=[ \t]*(?:\"([^\"]{1,200})\"|([^\s;\"]{1,200}))", re.IGNORECASE)
 _CHARSET = re.compile(r"charset[ \t]*=[ \t]*\"?([\w.:-]+)", re.IGNORECASE)
@@ -52,6 +54,13 @@ class Letter(NamedTuple):
     def first(self, *types: str) -> Part | None:
         """The first part of one of these types."""
         return next((part for part in self.parts if part.type in types), None)
+
+
+def is_mail(raw: bytes) -> bool:
+    """Whether there is a field at the beginning of which every mail has some (RFC 5322 section 3.6), or a trace."""
+    text = raw[:MAX_HEADER].decode("latin-1").lstrip("\r\n")
+    fields = parse_octets(text.partition("\n")[2] if text.startswith("From ") else text)[0]
+    return any(name in fields for name in _ALWAYS)
 
 
 def open_mail(raw: bytes) -> Letter:

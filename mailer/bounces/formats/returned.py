@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mailer.bounces.formats.fields import Fields, addresses, parse_fields
 from mailer.bounces.formats.mime import RETURNED, Letter, Part, plain
 from mailer.bounces.formats.phrases import Phrase, compile_rows
+from mailer.text import one_line
 
 MAX_NOTICE = 20_000  # characters of a notice that are read
 _MAX_STARTS = 40  # lines that may begin a header
@@ -85,6 +86,11 @@ class Returned:
         """Its Message-ID without brackets."""
         found = _ID.search(self.fields.get("Message-ID"))
         return (found[1] or found[2]) if found else None
+
+    @property
+    def unsubscribe(self) -> str:
+        """Its List-Unsubscribe (RFC 2369 section 3.2) in one line."""
+        return one_line(" ".join(self.fields.all("List-Unsubscribe")[:2]))
 
     @property
     def envelope_senders(self) -> list[str]:

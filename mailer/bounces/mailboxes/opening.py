@@ -7,6 +7,7 @@ from typing import IO
 
 from typing_extensions import override
 
+from mailer.bounces.formats.mime import is_mail
 from mailer.bounces.mailboxes.base import LARGEST, Mailbox, MailboxUnavailable, Waiting
 from mailer.bounces.mailboxes.imap import ImapFolder
 from mailer.bounces.mailboxes.maildir import Maildir
@@ -32,11 +33,13 @@ class OneMessage(Mailbox):
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self.is_no_mail = False  # known once it was read
 
     @override
     def waiting(self) -> Iterator[Waiting]:
         """The one message."""
         raw = self._stream.read(LARGEST + 1)
+        self.is_no_mail = not is_mail(raw)
         yield Waiting("stdin", raw if len(raw) <= LARGEST else None)
 
     @override

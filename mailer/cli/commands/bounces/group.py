@@ -28,6 +28,12 @@ LOOK_AGAIN = 60.0  # seconds after which a mailbox is looked at even if the serv
 PAUSES = (5.0, 15.0, 60.0)  # seconds after a mailbox did not answer, once, twice and more often in a row
 
 
+class NoMail(Failure):
+    """EX_DATAERR of sysexits.h: no later try would find a mail in it."""
+
+    exit_code = 65
+
+
 class TryAgain(Failure):
     """EX_TEMPFAIL of sysexits.h: whoever pipes a message keeps it and tries again. Any other code would bounce it."""
 
@@ -48,10 +54,13 @@ def read_(mailbox: str | None, delete: bool, watch: bool, as_json: bool) -> None
     """Read the reports in MAILBOX, record them, and mark each mail once its reports are on record.
 
     MAILBOX is maildir:///FOLDER or imaps://USER@HOST/FOLDER, with the password of MAILER_BOUNCE_MAILBOX_PASSWORD; by
-    default MAILER_BOUNCE_MAILBOX. With - it is one message on standard input, as Postfix pipes it: then the exit code
-    is 75 whenever Postfix is to try again. What is not understood stays in the mailbox, flagged.
+    default MAILER_BOUNCE_MAILBOX. With - it is one message on standard input, as Postfix pipes it: then no
+    database is made, and the exit code is 75 whenever Postfix is to try again. What is not understood stays in the
+    mailbox, flagged.
     """
     if mailbox == STDIN:
+        if delete or watch:
+            raise Misuse(f"{'--delete' if delete else '--watch'} is for a mailbox: standard input is one message")
         _read_one(as_json)
         return
     settings = Settings.from_env()
@@ -67,13 +76,16 @@ def read_(mailbox: str | None, delete: bool, watch: bool, as_json: bool) -> None
 def _read_one(as_json: bool) -> None:
     """Read standard input. Every trouble that may pass ends with the code that has it tried again."""
     try:
-        settings = Settings.from_env()
-        with open_database() as db:
-            collected = collect(OneMessage(sys.stdin.buffer), Recorder(db, settings).record)
+        settings = Settings.from_env(new_key=False)
+        message = OneMessage(sys.stdin.buffer)
+        with open_database(existing=True) as db:
+            collected = collect(message, Recorder(db, settings).record)
     except (ConfigError, MailerError, Failure, OSError) as error:
         raise TryAgain(str(error)) from error
     except DATABASE_ERRORS as error:
         raise TryAgain(f"database: {own_words(error)}") from error
+    if collected.set_aside and message.is_no_mail:
+        raise NoMail("standard input is no mail: it has none of the header fields that every mail has")
     _print(collected, as_json)
     if collected.set_aside:
         print_notes(["this is no report, and went to no address that unsubscribes"])
