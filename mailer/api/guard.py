@@ -100,8 +100,10 @@ class Guard:
                 _check_request(view, streams=False)
                 try:
                     return view(*args, **kwargs)
-                except NotLoggedIn:
+                except NotLoggedIn as error:
                     self._hit(self._limiter, "failures", self._client())
+                    of = ", ".join(map(str, (request.view_args or {}).values()))
+                    log.warning("%s: refused: %s", of, error.text)  # after the limit, which keeps this from flooding
                     raise
 
             return _documented(guarded, limited=False, security=None)  # type: ignore[return-value]

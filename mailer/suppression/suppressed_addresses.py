@@ -69,7 +69,7 @@ class Refusal:
     """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed.
 
     `suppressed_at` None: it is still written to. If an operator has blocked it, `blocked_by` and `reason` say who and
-    why. `bounced_at` and `complained_at` are as of a `SuppressedAddress`.
+    why. `bounced_at`, `complained_at` and `rule` are as of a `SuppressedAddress`.
     """
 
     campaigns: int
@@ -79,6 +79,7 @@ class Refusal:
     reason: str | None
     bounced_at: int | None = None
     complained_at: int | None = None
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
 def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
     """What is on record of the address of a user; None: neither a refusal nor a block."""
     facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK, *REPORTED)
+    facts = (*facts, RefusedAddress.rule)
     mine = (User.id == user_id, RefusedAddress.address == comparable_address())
     row = connection.execute(select(*facts).where(*mine)).one_or_none()
     return Refusal(*row) if row else None
