@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,6 +19,8 @@ from mailer.callers.rate_limits import Allowance, RateLimiter
 from mailer.callers.tokens import Authenticator, Caller
 from mailer.errors import InvalidParams, NotLoggedIn, TooBusy, TooManyRequests
 from mailer.storage.database_errors import UNAVAILABLE
+
+log = logging.getLogger(__name__)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
