@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from html import unescape
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from mailer.cli.root import main
 from mailer.errors import InvalidRow
 from mailer.files.exports import write_rows
 from mailer.files.text_files import TextFile
+from mailer.pages.people import not_written_to
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import RefusedAddress, User, Wish
@@ -38,6 +41,7 @@ from mailer.suppression.list_files import ListedAddress
 from mailer.suppression.suppressed_addresses import lift
 from tests.databases import any_database, database_at
 from tests.harness import Harness
+from tests.test_signed_in_pages import form_of, sign_in, token_of
 
 SES_JSON = """{"SuppressedDestinationSummaries": [
   {"EmailAddress": "a@example.org", "Reason": "BOUNCE", "LastUpdateTime": "2020-04-10T21:03:05.000000+00:00"},
@@ -480,6 +484,79 @@ def test_why_an_imported_address_is_suppressed_is_shown(
     assert "as an imported list says (bounced)" in listed
     assert "suppressed because: 550, as Mailgun says: 550 5.1.1 no such user, sorry" in shown
     assert person["suppressed"]["rule"] == "550, as Mailgun says"
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(client: FlaskClient, any_db: Database) -> FlaskClient:
+    sign_in(client, "desk", token_of(any_db, "desk", "manage-users"))
+    return client
+
+
+def test_page_lists_the_newest_first_and_goes_on(
+    page: FlaskClient, any_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(not_written_to, "PAGE", 2)
+    rows = "".join(
+        f"{name}@example.org,550,5.1.1 <gone>,{year}-01-01\n" for name, year in zip("abcde", YEARS, strict=True)
+    )
+    import_entries(any_db, read("address,code,error,created_at\n" + rows), by="op", source="list")
+
+    place, seen = "/mailer/not-written-to", []
+    while place:
+        text = page.get(place).text
+        seen.append(re.findall(r'name="address" value="(.)@', text))
+        more = re.search(r'href="\./(not-written-to\?before[^"]*)"', text)
+        place = f"/mailer/{unescape(more[1])}" if more else ""
+        assert "550, as Mailgun says: <q>5.1.1 &lt;gone&gt;</q>" in text
+
+    assert seen == [["b", "d"], ["c", "e"], ["a"]]  # b and d, c and e are of one moment
+    assert 'href="../not-written-to"' in page.get("/mailer/people/").text
+
+
+YEARS = (2020, 2024, 2022, 2024, 2022)
+
+
+def test_page_lifts_an_address_and_no_wish(page: FlaskClient, any_db: Database) -> None:
+    address = "user00001@example.com"
+    listed = f"address,reason,since\n{address},unsubscribed,\n{address},bounced,\n"
+    import_entries(any_db, read(listed), by="op", source="list")
+    form = {"form": form_of(page.get("/mailer/not-written-to").text)}
+
+    done = page.post("/mailer/not-written-to/lift", data={**form, "address": address})
+    again = page.post("/mailer/not-written-to/lift", data={**form, "address": address})
+    nonsense = [
+        page.post("/mailer/not-written-to/lift", data={**form, "address": one}) for one in ("", "x", "\0@x.org")
+    ]
+
+    assert (done.status_code, again.status_code) == (303, 404)
+    assert "is written to again" in page.get(f"/mailer/{done.headers['Location']}").text
+    assert {one.status_code for one in nonsense} <= {400, 404}
+    assert [one.reason for one in everybody(any_db)] == [Why.UNSUBSCRIBED]
+    assert [one.act for one in entries(any_db)][:1] == ["lift-addresses"]
+
+
+def test_page_exports_what_the_api_exports(page: FlaskClient, any_db: Database) -> None:
+    import_entries(any_db, read(POSTMARK_JSON), by="op", source="list")
+
+    for form, kind in (("csv", "text/csv"), ("ndjson", "application/x-ndjson"), ("x", "text/csv")):
+        found = page.get(f"/mailer/not-written-to/export?format={form}")
+        assert (found.status_code, found.mimetype) == (200, kind)
+        assert found.headers["Cache-Control"] == "no-store"
+        assert len(read(found.text)) == 4
+
+
+def test_pages_are_for_who_manages_users(client: FlaskClient, any_db: Database) -> None:
+    import_entries(any_db, read(SES_JSON), by="op", source="list")
+    sign_in(client, "desk", token_of(any_db, "desk", "send-mail", "manage-campaigns"))
+    form = {"form": form_of(client.get("/mailer/").text), "address": "a@example.org"}
+
+    assert client.get("/mailer/not-written-to").status_code == 403
+    assert client.get("/mailer/not-written-to/export").status_code == 403
+    assert client.post("/mailer/not-written-to/lift", data=form).status_code == 403
+    assert len(list(everybody(any_db))) == 2
 
 
 def test_block_that_an_import_finds_keeps_its_reason(any_db: Database) -> None:

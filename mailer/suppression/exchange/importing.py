@@ -157,7 +157,7 @@ def _rule(entry: Entry, teller: str) -> str:
     """By what it counts, and who says so; a rule of our own export stays as it is."""
     if entry.rule and not entry.provider:
         return entry.rule
-    return ", ".join(part for part in (entry.rule, f"as {teller} says") if part)
+    return f"{entry.rule}, as {teller} says" if entry.rule else f"as {teller} says"
 
 
 def _earlier(since: int | None, now: int) -> int:
