@@ -16,7 +16,6 @@ REPLIES = (
     N_("as %(list)s says"),
     N_("%(code)s, as %(list)s says"),
     N_("as an imported list says"),
-    N_("%(code)s without a code of its own"),
     N_("as the transport says"),
     N_("complained, which is marking a message as spam"),
     N_("blocked by an operator (%(quoted)s)"),
