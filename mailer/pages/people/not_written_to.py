@@ -16,8 +16,7 @@ from mailer.pages.signed_in import SignIns, to_page
 from mailer.storage.erased.people import count_erased
 from mailer.suppression.exchange.entries import Entry
 from mailer.suppression.exchange.everybody import everybody
-from mailer.suppression.newest import After, newest_suppressed
-from mailer.suppression.suppressed_addresses import SuppressedAddress, lift
+from mailer.suppression.suppressed_addresses import After, SuppressedAddress, lift, newest_suppressed
 from mailer.text import is_storable
 
 PLACE = "not-written-to"

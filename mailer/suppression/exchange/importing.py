@@ -70,7 +70,7 @@ def import_entries(
         suppressing = _Suppressing(db, spool, by, source, sieve)
         people = (_person(entry) for entry in spool if entry.reason is Why.UNSUBSCRIBED)
         done = unsubscribe_listed(db, people, by=by, source=source, besides=suppressing)
-        effect = {"newly_unsubscribed": done.unsubscribed, "unmatched": done.unmatched}
+        effect: dict[str, Any] = {"newly_unsubscribed": done.unsubscribed, "unmatched": done.unmatched}
         return replace(read, **effect, suppressed=suppressing.new, erased=done.erased + suppressing.erased)
 
 
