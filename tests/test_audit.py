@@ -59,6 +59,7 @@ ON_RECORD_ELSEWHERE = {  # requests that change something and are not in the log
     ("POST", "/mailer/compose/<draft_id>/send"): "the campaign's own row says who sent it, and when",
     ("POST", "/mailer/sign-in"): "a session is a row of its own",
     ("POST", "/mailer/sign-in/<link>"): "in the log: test_login_links.py",
+    ("POST", "/mailer/not-written-to/lift"): "in the log as by the API: test_not_written_to.py",
     ("POST", "/mailer/readmit"): "in the log as by the API: test_readmission.py",
     **{("POST", f"/mailer/system/credentials/{action}"): "in the log as by the API" for action in ("revoke", "forget")},
     ("POST", "/mailer/system/handing-over"): "in the log as by the API: test_credentials.py",

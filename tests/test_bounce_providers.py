@@ -276,6 +276,51 @@ def test_ses_is_told_to_try_again_while_its_certificate_cannot_be_had(tmp_path: 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
 
 
+def test_log_says_from_which_host_a_certificate_could_not_be_had(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    db = database_at(migrated_sqlite(tmp_path / "mailer.db"))
+    with examples.amazon(tmp_path) as (session, _):
+        session.verify = True  # nobody whom the system trusts has signed for this server
+        service = Service(db, lambda url: fetch(url, session=session))
+        assert service.post("ses", examples.envelope(examples.ses_bounce())).status_code == 503
+    db.close()
+
+    [line] = [one.getMessage() for one in caplog.records if one.name == "mailer.api.bounces"]
+    assert line.startswith("ses: not taken: ")
+    assert "from sns.eu-west-1.amazonaws.com: SSLError." in line
+
+
+# --- the log tells why a request was refused
+
+
+def test_log_tells_why_a_request_was_refused(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    event, now = examples.mailgun_failed(), time.time()
+    refused(service, "mailgun", examples.mailgun(event, key="another key of somebody"))
+    refused(service, "mailgun", examples.mailgun(event, at=now - 13 * 3600))
+    refused(service, "postmark", examples.POSTMARK_BOUNCE, WRONG)
+    other = {**examples.envelope(examples.ses_bounce()), "TopicArn": f"{examples.TOPIC}x"}
+    refused(service, "ses", other)
+
+    lines = [one.getMessage() for one in caplog.records if one.name == "mailer.api.guard"]
+    assert lines == [
+        "mailgun: refused: The signature or the secret is missing or wrong.",
+        "mailgun: refused: The signature is too old, or the clock of this machine is wrong.",
+        "postmark: refused: The signature or the secret is missing or wrong.",
+        "ses: refused: This topic is not the one of MAILER_BOUNCES_SES_TOPIC.",
+    ]
+
+
+def test_log_is_not_flooded_by_requests_that_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    db = database_at(migrated_sqlite(tmp_path / "mailer.db"))
+    service = Service(db, lambda url: b"", rate="3/minute")
+    answers = [service.post("postmark", examples.POSTMARK_BOUNCE, WRONG).status_code for _ in range(10)]
+    db.close()
+
+    assert answers[-1] == 429
+    assert sum(one.name == "mailer.api.guard" for one in caplog.records) == answers.count(401) <= 3
+
+
 # --- Mailgun
 
 

@@ -25,6 +25,8 @@ from mailer.mailbox import reading
 from mailer.messages.links import Links
 from mailer.settings import Settings
 from mailer.storage.models import User
+from mailer.suppression.blocked_addresses import block
+from mailer.suppression.list_files import ListedAddress
 from tests.conftest import chromium, user_row
 from tests.databases import migrated_sqlite
 from tests.service import Service
@@ -45,6 +47,7 @@ NO_PAGES = {  # answers of these routes are files, parts of a page, or documents
     "/mailer/mailbox/<int:number>/html",
     "/mailer/mailbox/<int:number>/parts/<part>",
     "/mailer/mailbox/<int:number>/source",
+    "/mailer/not-written-to/export",
     "/mailer/people/<user_id>/export",
 }
 MORE = (
@@ -97,6 +100,7 @@ def places(service: Service, folder: Path) -> list[str]:
     headers = service.headers("user00000", "send-mail")
     posted = service.post(headers, subject="Hello", body="<p>Hi [name] <a href='[unsubscribe]'>x</a></p>")
     service.finish(headers, posted)
+    block(service.db, [ListedAddress("someone.with.a.long.name@subdomain.example.com")], by="user00000", reason="trap")
     erase(service.db, "user00004", spool_path=folder / "nothing")
     draft, typed = saved_drafts.new_id(), saved_drafts.Typed("a@example.com", "", "Hello", "<p>[unsubscribe]</p>", "")
     saved_drafts.save(service.db, "user00000", draft, typed, 0)

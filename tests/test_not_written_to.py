@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from html import unescape
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from click.testing import CliRunner
@@ -18,11 +21,14 @@ from sqlalchemy import insert, select
 
 from app import create_app
 from mailer.audience.eligibility import suppressed_because
+from mailer.audit.log import entries
 from mailer.callers.tokens import Tokens
+from mailer.campaigns.people.export import export_person
 from mailer.cli.root import main
 from mailer.errors import InvalidRow
 from mailer.files.exports import write_rows
 from mailer.files.text_files import TextFile
+from mailer.pages.people import not_written_to
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import RefusedAddress, User, Wish
@@ -30,11 +36,13 @@ from mailer.suppression.exchange.entries import Entry, Why
 from mailer.suppression.exchange.everybody import everybody
 from mailer.suppression.exchange.formats import FORMATS, format_of
 from mailer.suppression.exchange.importing import import_entries
+from mailer.suppression.exchange.judging import counts
 from mailer.suppression.exchange.reading import read_entries
 from mailer.suppression.list_files import ListedAddress
 from mailer.suppression.suppressed_addresses import lift
 from tests.databases import any_database, database_at
 from tests.harness import Harness
+from tests.test_signed_in_pages import form_of, sign_in, token_of
 
 SES_JSON = """{"SuppressedDestinationSummaries": [
   {"EmailAddress": "a@example.org", "Reason": "BOUNCE", "LastUpdateTime": "2020-04-10T21:03:05.000000+00:00"},
@@ -202,6 +210,100 @@ def test_lifted_address_is_written_to_again(any_db: Database) -> None:
     assert list(everybody(any_db)) == []
 
 
+# --- bounces that count against nobody --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "taken"),
+    [
+        ("550", "550 5.1.1 no such user", True),
+        ("550", "", True),
+        ("550", "No such mailbox", True),
+        ("", "No such mailbox", True),
+        ("", "", True),
+        ("605", "Not delivering to previously bounced address", True),
+        ("606", "Not delivering to an unsubscribed address", False),
+        ("452", "4.2.2 mailbox full", False),
+        ("452", "", False),
+        ("550", "452 4.1.1 try again", False),
+        ("552", "5.2.2 mailbox full", False),
+        ("554", "5.7.1 message rejected as spam", False),
+        ("554", "", False),
+        ("498", "No MX for example.org", False),
+    ],
+)
+def test_bounce_of_mailgun_is_judged_as_a_refusal(code: str, words: str, taken: bool) -> None:
+    found = read(f'address,code,error,created_at\na@example.org,{code},"{words}",\n')
+
+    assert [counts(one) for one in found] == [taken]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "taken"),
+    [
+        ("5.1.1", "550 5.1.1 unknown user", True),
+        ("5.1.1", "unknown user", True),
+        ("5.1.1", "", True),
+        ("5.0.0", "550 unknown user", True),
+        ("4.2.2", "452 4.2.2 mailbox full", False),
+        ("4.2.2", "", False),
+        ("5.1.1", "452 4.2.2 mailbox full", False),
+        ("5.7.1", "blocked using spamhaus", False),
+        ("5.7.1", "550 5.7.1 blocked using spamhaus", False),
+        ("", "554 5.7.1 message rejected as spam", False),  # its blocks
+        ("", "error dialing remote address: timeout", False),
+        ("", "", False),
+    ],
+)
+def test_bounce_of_sendgrid_is_judged_as_a_refusal(status: str, reason: str, taken: bool) -> None:
+    found = read(f'status,reason,email,created\n{status},"{reason}",a@example.org,1443651125\n')
+
+    assert [counts(one) for one in found] == [taken]
+
+
+@pytest.mark.parametrize("text", [SES_JSON, SES_CSV, POSTMARK_JSON, SENDGRID_INVALID, MAILGUN_COMPLAINTS])
+def test_list_without_answers_is_taken_whole(text: str) -> None:
+    assert all(counts(one) for one in read(text))
+
+
+def test_blocks_without_their_column_are_no_invalid_addresses() -> None:
+    found = read("reason,email,created\n554 5.7.1 blocked using spamhaus,a@example.org,1449953655\n")
+
+    assert [counts(one) for one in found] == [False]
+
+
+SOFT = """address,code,error,created_at
+full@example.org,452,4.2.2 mailbox of full@example.org is full,
+spam@example.org,554,5.7.1 message rejected as spam,
+gone@example.org,550,5.1.1 no such user,
+"""
+
+
+def test_rows_left_out_are_counted_told_and_on_record(any_db: Database) -> None:
+    done = import_entries(any_db, read(SOFT), by="op", source="list")
+
+    acts = [one for one in entries(any_db) if one.act == "block-addresses"]
+    assert (done.bounced, done.suppressed, done.left_out) == (1, 1, 2)
+    assert done.such_as.startswith("452 4.2.2 mailbox of")
+    assert "full@" not in done.such_as
+    assert [one.address for one in everybody(any_db)] == ["gone@example.org"]
+    assert [dict(one.details) for one in acts] == [{"addresses": 1, "blocked": 1, "leftOut": 2, "list": "list"}]
+
+
+def test_list_of_which_nothing_counts_does_nothing_and_says_so(any_db: Database) -> None:
+    done = import_entries(any_db, read(SOFT.rpartition("gone")[0]), by="op", source="list")
+
+    assert (done.left_out, done.suppressed, list(everybody(any_db))) == (2, 0, [])
+    assert [one.details["leftOut"] for one in entries(any_db) if one.act == "block-addresses"] == [2]
+
+
+def test_rows_that_would_be_left_out_are_taken_where_that_is_said(any_db: Database) -> None:
+    done = import_entries(any_db, read(SOFT), by="op", source="list", everything=True)
+
+    assert (done.suppressed, done.left_out) == (3, 0)
+    assert all(counts(one) for one in read(SOFT, Why.BOUNCED))
+
+
 # --- there and back ---------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +439,125 @@ def test_commands_import_and_export(any_db: Database, tmp_path: Path, monkeypatc
     assert json.loads(done.output)["suppressed"] == 1
     assert json.loads(exported.output)["address"] == "a@example.org"
     assert (wrong.exit_code, wrong.stderr.startswith("Error: row 2, field heading: ")) == (1, True)
+
+
+def test_rows_left_out_are_told_over_http_and_on_the_command_line(
+    client: FlaskClient, any_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", any_db.url)
+    (tmp_path / "bounces.csv").write_text(SOFT)
+    told = "2 rows not about the address, or not for good, such as: 452 4.2.2 mailbox of"
+
+    path = "/api/v1/mailer/not-written-to:import"
+    looked = CliRunner().invoke(main, ["not-written-to", "import", str(tmp_path / "bounces.csv"), "--dry-run"])
+    done = CliRunner().invoke(main, ["not-written-to", "import", str(tmp_path / "bounces.csv")])
+    answer = client.post(path, data=SOFT, content_type="text/csv").json
+    whole = client.post(f"{path}?all=true", data=SOFT, content_type="text/csv").json
+    whole_too = CliRunner().invoke(main, ["not-written-to", "import", str(tmp_path / "bounces.csv"), "--all", "--json"])
+
+    assert looked.output.splitlines()[1].startswith(f"left out: {told}")
+    assert done.output.splitlines()[1].startswith(f"left out: {told}")
+    assert answer is not None
+    assert (answer["leftOut"], answer["notes"][-1].startswith(f"Left out: {told}")) == (2, True)
+    assert whole is not None
+    assert (whole["suppressed"], whole["leftOut"]) == (2, 0)
+    assert json.loads(whole_too.output)["bounced"] == 3
+
+
+def test_why_an_imported_address_is_suppressed_is_shown(
+    client: FlaskClient, any_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", any_db.url)
+    bounces = tmp_path / "bounces.csv"
+    bounces.write_text(MAILGUN_BOUNCES.replace("a@example.org", "user00001@example.com"))
+    by_http = "EmailAddress,Reason\nb@example.org,BOUNCE\n"
+
+    CliRunner().invoke(main, ["not-written-to", "import", str(bounces)])
+    client.post("/api/v1/mailer/not-written-to:import", data=by_http, content_type="text/csv")
+    client.post("/api/v1/mailer/not-written-to:import?reason=bounced", data="c@example.org\n", content_type="text/csv")
+    listed = CliRunner().invoke(main, ["suppressed", "list"]).output
+    shown = CliRunner().invoke(main, ["users", "show", "user00001"]).output
+    person = export_person(any_db, "user00001")
+
+    assert "550, as Mailgun says (bounced)" in listed
+    assert "550 5.1.1 no such user, sorry" in listed
+    assert "as Amazon SES says (bounced)" in listed
+    assert "as an imported list says (bounced)" in listed
+    assert "suppressed because: 550, as Mailgun says: 550 5.1.1 no such user, sorry" in shown
+    assert person["suppressed"]["rule"] == "550, as Mailgun says"
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(client: FlaskClient, any_db: Database) -> FlaskClient:
+    sign_in(client, "user00000", token_of(any_db, "user00000", "manage-users"))
+    return client
+
+
+def test_page_lists_the_newest_first_and_goes_on(
+    page: FlaskClient, any_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(not_written_to, "PAGE", 2)
+    rows = "".join(
+        f"{name}@example.org,550,5.1.1 <gone>,{year}-01-01\n" for name, year in zip("abcde", YEARS, strict=True)
+    )
+    import_entries(any_db, read("address,code,error,created_at\n" + rows), by="op", source="list")
+
+    place, seen = "/mailer/not-written-to", []
+    while place:
+        text = page.get(place).text
+        seen.append(re.findall(r'name="address" value="(.)@', text))
+        more = re.search(r'href="[./]*(not-written-to\?before[^"]*)"', text)
+        place = f"/mailer/{unescape(more[1])}" if more else ""
+        assert "550, as Mailgun says: <q>5.1.1 &lt;gone&gt;</q>" in text
+
+    assert seen == [["b", "d"], ["c", "e"], ["a"]]  # b and d, c and e are of one moment
+    assert 'href="../not-written-to"' in page.get("/mailer/people/").text
+
+
+YEARS = (2020, 2024, 2022, 2024, 2022)
+
+
+def test_page_lifts_an_address_and_no_wish(page: FlaskClient, any_db: Database) -> None:
+    address = "user00001@example.com"
+    listed = f"address,reason,since\n{address},unsubscribed,\n{address},bounced,\n"
+    import_entries(any_db, read(listed), by="op", source="list")
+    form = {"form": form_of(page.get("/mailer/not-written-to").text)}
+
+    done = page.post("/mailer/not-written-to/lift", data={**form, "address": address})
+    again = page.post("/mailer/not-written-to/lift", data={**form, "address": address})
+    nonsense = [
+        page.post("/mailer/not-written-to/lift", data={**form, "address": one}) for one in ("", "x", "\0@x.org")
+    ]
+
+    assert (done.status_code, again.status_code) == (303, 404)
+    assert "is written to again" in page.get(urljoin("/mailer/not-written-to/lift", done.headers["Location"])).text
+    assert {one.status_code for one in nonsense} <= {400, 404}
+    assert {one.reason for one in everybody(any_db)} == {Why.UNSUBSCRIBED}
+    assert [one.act for one in entries(any_db)][:1] == ["lift-addresses"]
+
+
+def test_page_exports_what_the_api_exports(page: FlaskClient, any_db: Database) -> None:
+    import_entries(any_db, read(POSTMARK_JSON), by="op", source="list")
+
+    for form, kind in (("csv", "text/csv"), ("ndjson", "application/x-ndjson"), ("x", "text/csv")):
+        found = page.get(f"/mailer/not-written-to/export?format={form}")
+        assert (found.status_code, found.mimetype) == (200, kind)
+        assert found.headers["Cache-Control"] == "no-store"
+        assert len(read(found.text)) == 4
+
+
+def test_pages_are_for_who_manages_users(client: FlaskClient, any_db: Database) -> None:
+    import_entries(any_db, read(SES_JSON), by="op", source="list")
+    sign_in(client, "user00000", token_of(any_db, "user00000", "send-mail", "manage-campaigns"))
+    form = {"form": form_of(client.get("/mailer/").text), "address": "a@example.org"}
+
+    assert client.get("/mailer/not-written-to").status_code == 403
+    assert client.get("/mailer/not-written-to/export").status_code == 403
+    assert client.post("/mailer/not-written-to/lift", data=form).status_code == 403
+    assert len(list(everybody(any_db))) == 2
 
 
 def test_block_that_an_import_finds_keeps_its_reason(any_db: Database) -> None:

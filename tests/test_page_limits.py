@@ -36,6 +36,7 @@ def client(any_db: Database, add_users: Callable[..., list[str]]) -> FlaskClient
         ("compose", ("send-mail",)),
         ("people/", ("manage-users",)),
         ("readmit", ("manage-users",)),
+        ("not-written-to", ("manage-users",)),
         ("mailbox/", ("send-mail", "manage-campaigns")),
         ("system", ("manage-campaigns", "view-audit-log")),
         ("system/settings", ("manage-campaigns",)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import request
@@ -15,8 +15,8 @@ from mailer.api.blueprint import ApiBlueprint
 from mailer.api.guard import Guard
 from mailer.api.schemas import NotLoggedInSchema, SuccessSchema
 from mailer.bounces.providers.base import Posted, Provider
-from mailer.bounces.report import Record
-from mailer.errors import NotFound
+from mailer.bounces.report import Record, Report
+from mailer.errors import NotFound, ProviderUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def make_blueprint(guard: Guard, providers: Mapping[str, Provider], record: Reco
         if found is None:
             raise NotFound("This provider is not set up.")
         posted = _posted()
-        recorded = record(found.reports(posted))
+        recorded = record(_reports(found, posted))
         found.recorded(posted)
         told = recorded._asdict()
         if any(told.values()):
@@ -64,6 +64,14 @@ def make_blueprint(guard: Guard, providers: Mapping[str, Provider], record: Reco
         return {"success": True, **told}
 
     return blueprint
+
+
+def _reports(provider: Provider, posted: Posted) -> Sequence[Report]:
+    try:
+        return provider.reports(posted)
+    except ProviderUnavailable as error:
+        log.warning("%s: not taken: %s", provider.name, error.text)
+        raise
 
 
 def _posted() -> Posted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,6 +19,8 @@ from mailer.callers.rate_limits import Allowance, RateLimiter
 from mailer.callers.tokens import Authenticator, Caller
 from mailer.errors import InvalidParams, NotLoggedIn, TooBusy, TooManyRequests
 from mailer.storage.database_errors import UNAVAILABLE
+
+log = logging.getLogger(__name__)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -100,8 +103,10 @@ class Guard:
                 _check_request(view, streams=False)
                 try:
                     return view(*args, **kwargs)
-                except NotLoggedIn:
+                except NotLoggedIn as error:
                     self._hit(self._limiter, "failures", self._client())
+                    of = ", ".join(map(str, (request.view_args or {}).values()))
+                    log.warning("%s: refused: %s", of, error.text)  # after the limit, which keeps this from flooding
                     raise
 
             return _documented(guarded, limited=False, security=None)  # type: ignore[return-value]

@@ -232,7 +232,7 @@ class CampaignSchema(WarnedSchema):
         metadata={"description": "Of its subject and body, which can be replaced while it is paused; 1 is the first."}
     )
     unsubscribed = fields.Integer(
-        metadata={"description": "How many people have unsubscribed by the link in its messages."}
+        metadata={"description": "How many people have left because of it: by link, one click, mail or complaint."}
     )
     bounced = fields.Integer(
         metadata={"description": "How many of its messages came back after they were sent; they stay `sent`."}

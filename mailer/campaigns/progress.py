@@ -32,8 +32,9 @@ class Progress:
     still ending its checkpoint. `reason` says why the campaign failed or does not progress. `priority` None: it is
     chosen when the campaign is planned. `planned` counts all recipients, the other counts are by their last outcome.
     `version` is that of its subject and body, which can be replaced while it is paused. `unsubscribed` is how many
-    people have unsubscribed by the link in its messages, some of them subscribed again. `bounced` and `complained` are
-    how many of its messages came back after they were sent, and were marked as spam; those who got them stay `sent`.
+    people have left because of it, by link, one click, mail or complaint, some of them are back. `bounced` and
+    `complained` are how many of its messages came back after they were sent, and were marked as spam; those who got
+    them stay `sent`.
     `expected` is how many people its caller expects. `slips`: codes and sentences of warnings about its message.
     """
 

@@ -35,7 +35,11 @@ POLICY = content_policy(
 FOREIGN_FORM = "The form is not from this page, or the page has been open for too long. Go back and load it again."
 
 View = Callable[..., Response]
-_SECTIONS = {"campaigns": "", "readmit": "people"}  # pages that are below another one, by the first part of an address
+_SECTIONS = {
+    "campaigns": "",
+    "readmit": "people",
+    "not-written-to": "people",
+}  # by the first part of an address: below which page it is
 
 
 class SignIns:

@@ -19,7 +19,7 @@ from mailer.pages.languages import add_translations
 from mailer.pages.mailbox import lists
 from mailer.pages.mailbox import message as mailbox_message
 from mailer.pages.parts import PageParts
-from mailer.pages.people import erasing, people_search, person, readmitting
+from mailer.pages.people import erasing, not_written_to, people_search, person, readmitting
 from mailer.pages.problems import problem_page
 from mailer.pages.signed_in import PREFIX, SignIns
 from mailer.pages.system import audit_log, credentials, events, handing_over, now, settings_page
@@ -45,7 +45,7 @@ def make_blueprint(parts: PageParts) -> Blueprint:
     sign_in.add_link_routes(blueprint, sign_ins, parts.db, parts.limiter())
     for page in (listing, campaign, message, outcomes, actions, edit, now, events, settings_page, audit_log):
         page.add_routes(blueprint, sign_ins, parts)
-    for page in (compose, people_search, person, erasing, readmitting, credentials, handing_over):
+    for page in (compose, people_search, person, erasing, readmitting, not_written_to, credentials, handing_over):
         page.add_routes(blueprint, sign_ins, parts)
     has_mailbox = bool(mailbox.kept(parts.settings.mailbox, parts.settings.transport))
     for page in (lists, mailbox_message) if has_mailbox else ():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, select
 
 from mailer.audit.log import Act, Note, record_addresses
 from mailer.files.exports import Cell
@@ -64,12 +64,19 @@ class SuppressedAddress:
         return self.address, to_iso(self.suppressed_at), *refused, self.blocked_by, self.reason, self.users, *reported
 
 
+class After(NamedTuple):
+    """The last address of the page before, and when it was suppressed (ms)."""
+
+    suppressed_at: int
+    address: str
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """In how many campaigns in a row an address was refused, the last reply, and since when (ms) it is suppressed.
 
     `suppressed_at` None: it is still written to. If an operator has blocked it, `blocked_by` and `reason` say who and
-    why. `bounced_at` and `complained_at` are as of a `SuppressedAddress`.
+    why. `bounced_at`, `complained_at` and `rule` are as of a `SuppressedAddress`.
     """
 
     campaigns: int
@@ -79,6 +86,7 @@ class Refusal:
     reason: str | None
     bounced_at: int | None = None
     complained_at: int | None = None
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +99,34 @@ class Lifted:
 
 def suppressed_addresses(db: Database, *, after: str | None = None, count: int = 1000) -> list[SuppressedAddress]:
     """A page of the suppressed addresses, in their order, from the one after `after` on."""
-    users = select(func.count()).where(comparable_address() == RefusedAddress.address).scalar_subquery()
-    refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
-    query = select(RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users, *REPORTED).where(
-        SUPPRESSED
-    )
+    query = _suppressed()
     if after is not None:
         query = query.where(RefusedAddress.address > after)
     with db.read() as connection:
         return [
             SuppressedAddress(*row) for row in connection.execute(query.order_by(RefusedAddress.address).limit(count))
         ]
+
+
+def newest_suppressed(db: Database, *, after: After | None = None, count: int) -> list[SuppressedAddress]:
+    """A page of them, the newest first; those of one moment are in the order of the addresses.
+
+    All suppressed addresses are read for it: there is no index by time.
+    """
+    since, address, query = RefusedAddress.suppressed_at, RefusedAddress.address, _suppressed()
+    if after is not None:
+        same = and_(since == after.suppressed_at, address > after.address)
+        query = query.where(or_(since < after.suppressed_at, same))
+    with db.read() as connection:
+        found = connection.execute(query.order_by(since.desc(), address).limit(count))
+        return [SuppressedAddress(*row) for row in found]
+
+
+def _suppressed() -> Select[*tuple[Any, ...]]:
+    users = select(func.count()).where(comparable_address() == RefusedAddress.address).scalar_subquery()
+    refused = (RefusedAddress.campaigns, RefusedAddress.rule, RefusedAddress.reply)
+    facts = (RefusedAddress.address, RefusedAddress.suppressed_at, *refused, *BLOCK, users, *REPORTED)
+    return select(*facts).where(SUPPRESSED)
 
 
 def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
@@ -114,9 +139,9 @@ def all_suppressed_addresses(db: Database) -> Iterator[SuppressedAddress]:
 
 def refusal_of(connection: Connection, user_id: str) -> Refusal | None:
     """What is on record of the address of a user; None: neither a refusal nor a block."""
-    facts = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at, *BLOCK, *REPORTED)
+    counted = (RefusedAddress.campaigns, RefusedAddress.reply, RefusedAddress.suppressed_at)
     mine = (User.id == user_id, RefusedAddress.address == comparable_address())
-    row = connection.execute(select(*facts).where(*mine)).one_or_none()
+    row = connection.execute(select(*counted, *BLOCK, *REPORTED, RefusedAddress.rule).where(*mine)).one_or_none()
     return Refusal(*row) if row else None
 
 

@@ -40,10 +40,15 @@ def fetch(url: str, *, session: requests.Session | None = None) -> bytes:
             with asking.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as answer:
                 found = answer.raw.read(LARGEST + 1, decode_content=True) or b""
         except (requests.RequestException, OSError) as error:
-            raise ProviderUnavailable from error
+            raise _unavailable(url, type(error).__name__) from error  # its text has the address, with a token in it
     if answer.status_code != 200 or len(found) > LARGEST:
-        raise ProviderUnavailable
+        raise _unavailable(url, f"it answered {answer.status_code}" if len(found) <= LARGEST else "it is too large")
     return found
+
+
+def _unavailable(url: str, why: str) -> ProviderUnavailable:
+    """Says which host it was, and nothing else of the address."""
+    return ProviderUnavailable(f"What proves this request could not be fetched from {urlsplit(url).hostname}: {why}.")
 
 
 def is_certificate(url: str, region: str) -> bool:
@@ -81,13 +86,13 @@ class Certificates:
     def key(self, url: str, region: str) -> RSAPublicKey:
         """The key in the certificate at `url`. Raises `NotGenuine` for another's address, and `ProviderUnavailable`."""
         if not is_certificate(url, region):
-            raise NotGenuine
+            raise NotGenuine("SigningCertURL is not an address of Amazon SNS in the region of the topic.")
         until, known = self._known.get(url, (0.0, None))
         if known is not None and until > time.monotonic():
             return known
         with self._lock:
             self._count()
-        key = _key_in(self._fetch(url))
+        key = _key_in(url, self._fetch(url))
         with self._lock:
             if len(self._known) >= MOST_KEPT:
                 self._known.clear()
@@ -98,15 +103,15 @@ class Certificates:
         """Raise `ProviderUnavailable` if as many as may be have been fetched within the last minute."""
         now = time.monotonic()
         if len(self._fetched) == MOST_FETCHED and now - self._fetched[0] < 60:
-            raise ProviderUnavailable
+            raise ProviderUnavailable(f"As many as {MOST_FETCHED} certificates were fetched within a minute.")
         self._fetched.append(now)
 
 
-def _key_in(pem: bytes) -> RSAPublicKey:
+def _key_in(url: str, pem: bytes) -> RSAPublicKey:
     try:
         key = x509.load_pem_x509_certificate(pem).public_key()
     except ValueError as error:
-        raise ProviderUnavailable from error
+        raise _unavailable(url, "it is no certificate") from error
     if not isinstance(key, RSAPublicKey):
-        raise ProviderUnavailable
+        raise _unavailable(url, "it is no certificate for RSA")
     return key

@@ -84,6 +84,6 @@ def _suppressed(one: Person) -> dict[str, Any] | None:
         return None
     refusal = one.refusal
     times = {"since": refusal.suppressed_at, "bouncedAt": refusal.bounced_at, "complainedAt": refusal.complained_at}
-    refused = {"campaigns": refusal.campaigns, "reply": refusal.reply}
+    refused = {"campaigns": refusal.campaigns, "reply": refusal.reply, "rule": refusal.rule}
     blocked = {"blockedBy": refusal.blocked_by, "reason": refusal.reason}
     return {name: None if at is None else to_iso(at) for name, at in times.items()} | refused | blocked

@@ -76,6 +76,8 @@ def _why(refusal: Refusal) -> str:
         return f"blocked by {refusal.blocked_by}: {refusal.reason}"
     if refusal.complained_at is not None:
         return f"as somebody there marked a message as spam {when(refusal.complained_at)}."
+    if not refusal.campaigns:  # it came on a list
+        return ": ".join(part for part in (refusal.rule or "another service says so", refusal.reply) if part)
     how = "refused" if refusal.bounced_at is None else "refused or bounced"
     return f"{how} in {refusal.campaigns} campaigns: {refusal.reply}"
 

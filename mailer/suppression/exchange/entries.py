@@ -29,7 +29,8 @@ class Entry:
     """One reason. An unsubscribed person has a `user_id`, an `address` or both; every other reason has an address.
 
     `since` is in ms; None: not known. `words` are a refusal's, a bounce's or an operator's own. `rule` says by what a
-    refusal is about the address, and `campaigns` how many in a row had it. `by` has blocked it.
+    refusal is about the address, and `campaigns` how many in a row had it. `by` has blocked it. `provider` is the
+    format of the service whose list this is; empty: of ours, or of nobody that is known.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("_id", "address", "reason", "since", "why", "rule", "campaigns", "by")
@@ -41,6 +42,7 @@ class Entry:
     rule: str = ""
     campaigns: int = 0
     by: str | None = None
+    provider: str = ""
 
     def cells(self) -> tuple[Cell, ...]:
         """In the order of `COLUMNS`; times are ISO 8601 in UTC."""

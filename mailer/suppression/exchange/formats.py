@@ -31,8 +31,9 @@ def _columns(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
+OURS = "mailer"  # what this service itself exports
 FORMATS = (
-    Format("mailer", _columns("reason since"), stated="reason"),
+    Format(OURS, _columns("reason since"), stated="reason"),
     Format("Postmark", _columns("emailaddress suppressionreason"), stated="suppressionreason"),
     Format("Amazon SES", _columns("emailaddress reason"), stated="reason"),
     Format("SendGrid, bounces", _columns("email reason status"), Why.BOUNCED),
@@ -46,6 +47,8 @@ FORMATS = (
     Format("Mailgun, unsubscribes", _columns("address tag"), Why.UNSUBSCRIBED),
     Format("Mailgun, complaints", _columns("address createdat"), Why.COMPLAINED, also=_columns("count")),
 )
+UNANSWERED = ("SendGrid, invalid addresses",)  # formats of which the words are no answer of a mail server
+WITHOUT_CODE = ("SendGrid, bounces",)  # formats with a code in each row; one without it is a block, about the sender
 WRAPPERS = ("SuppressedDestinationSummaries", "Suppressions", "items")  # fields of JSON in which the rows stand
 
 ADDRESS = ("address", "email", "emailaddress", "recipient")

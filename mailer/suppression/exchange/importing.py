@@ -6,7 +6,7 @@ All of the list is taken over or, on an error, nothing. Of what is known already
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -20,12 +20,14 @@ from mailer.storage.erased.people import erased_addresses
 from mailer.storage.journal.writer import Wished
 from mailer.storage.models import RefusedAddress, Wish, WishOf
 from mailer.suppression.exchange.entries import WISHES, Entry, Why
+from mailer.suppression.exchange.judging import Sieve
 from mailer.suppression.exchange.spool import Spool
 from mailer.suppression.list_files import ListedPerson
 from mailer.suppression.suppressed_addresses import SUPPRESSED
 from mailer.suppression.unsubscribe_lists import unsubscribe_listed
 
 CHUNK = 500  # rows
+UNNAMED = "an imported list"  # what a list is called that has no name
 TIMES = ("bounced_at", "complained_at", "blocked_at")
 
 
@@ -35,7 +37,8 @@ class Imported:
 
     `suppressed` addresses are newly not written to, and so are `newly_unsubscribed` users. `unmatched` rows of wishes
     name nobody yet, and are kept. `erased` rows are about people who were erased, and were left out. All four are 0
-    where nothing was done.
+    where nothing was done. `left_out` rows are bounces that say nothing against the address, and `such_as` is what the
+    first of them says.
     """
 
     unsubscribed: int
@@ -47,31 +50,40 @@ class Imported:
     suppressed: int = 0
     unmatched: int = 0
     erased: int = 0
+    left_out: int = 0
+    such_as: str = ""
 
 
-def import_entries(db: Database, entries: Iterable[Entry], *, by: str, source: str, dry_run: bool = False) -> Imported:
+def import_entries(
+    db: Database, entries: Iterable[Entry], *, by: str, source: str, dry_run: bool = False, everything: bool = False
+) -> Imported:
     """Take over all entries or, on an error, none. With `dry_run` they are only read.
 
-    `by` is who brings them, and `source` what the list is called.
+    `by` is who brings them, and `source` what the list is called. Bounces that are not about the address are left out,
+    unless `everything` is taken.
     """
-    with Spool(entries) as spool:
-        read = _counted(spool)
-        if dry_run or not spool.counts:
+    sieve = Sieve(entries, everything=everything)
+    with Spool(sieve) as spool:
+        read = _counted(spool, sieve)
+        if dry_run or not (spool.counts or sieve.left_out):
             return read
-        suppressing = _Suppressing(db, spool, by, source)
+        suppressing = _Suppressing(db, spool, by, source, sieve)
         people = (_person(entry) for entry in spool if entry.reason is Why.UNSUBSCRIBED)
         done = unsubscribe_listed(db, people, by=by, source=source, besides=suppressing)
-        return _with_effect(read, done.unsubscribed, done.unmatched, done.erased + suppressing.erased, suppressing.new)
+        effect: dict[str, Any] = {"newly_unsubscribed": done.unsubscribed, "unmatched": done.unmatched}
+        return replace(read, **effect, suppressed=suppressing.new, erased=done.erased + suppressing.erased)
 
 
-def _counted(spool: Spool) -> Imported:
+def left_out(count: int, such_as: str) -> str:
+    """A sentence about the rows that were left out."""
+    what = f"{count} rows" if count > 1 else "1 row"
+    return f"{what} not about the address, or not for good, such as: {such_as or 'no code and no words'}"
+
+
+def _counted(spool: Spool, sieve: Sieve) -> Imported:
     counts = {why.value: spool.counts[why] for why in (Why.REFUSED, Why.BOUNCED, Why.COMPLAINED, Why.BLOCKED)}
-    return Imported(sum(spool.counts[why] for why in WISHES), **counts)
-
-
-def _with_effect(read: Imported, unsubscribed: int, unmatched: int, erased: int, suppressed: int) -> Imported:
-    counts = (read.unsubscribed, read.refused, read.bounced, read.complained, read.blocked)
-    return Imported(*counts, unsubscribed, suppressed, unmatched, erased)
+    wishes = sum(spool.counts[why] for why in WISHES)
+    return Imported(wishes, **counts, left_out=sieve.left_out, such_as=sieve.example)
 
 
 def _person(entry: Entry) -> ListedPerson:
@@ -81,8 +93,9 @@ def _person(entry: Entry) -> ListedPerson:
 class _Suppressing:
     """Suppresses the addresses of a list, in a transaction that is called with its connection and the time."""
 
-    def __init__(self, db: Database, spool: Spool, by: str, source: str) -> None:
+    def __init__(self, db: Database, spool: Spool, by: str, source: str, sieve: Sieve) -> None:
         self._db, self._spool, self._by, self._source = db, spool, by, source
+        self._left_out = {"leftOut": sieve.left_out} if sieve.left_out else {}  # no words: they may name somebody
         self.new = self.erased = 0
 
     def __call__(self, connection: Connection, now: int) -> None:
@@ -94,8 +107,9 @@ class _Suppressing:
             self._share(connection, now, [entry for entry in left if entry.reason is Why.SHARED])
             addresses += self._suppress(connection, now, [entry for entry in left if entry.reason not in WISHES])
         self.new = _suppressed(connection) - before
-        if addresses:
-            record(connection, now, Act.BLOCK_ADDRESSES, addresses=addresses, blocked=self.new, list=self._source)
+        if addresses or self._left_out:
+            counts = {"addresses": addresses, "blocked": self.new, **self._left_out}
+            record(connection, now, Act.BLOCK_ADDRESSES, **counts, list=self._source)
 
     def _suppress(self, connection: Connection, now: int, entries: list[Entry]) -> int:
         rows = [_row(entry, now, self._by, self._source) for entry in entries]
@@ -124,9 +138,10 @@ def _row(entry: Entry, now: int, by: str, source: str) -> dict[str, Any]:
         "complained_at": since if entry.reason is Why.COMPLAINED else None,
         "blocked_at": since if blocked else None,
     }
-    why = {"blocked_by": entry.by or by, "block_reason": entry.words or source} if blocked else {}
+    teller = entry.provider.partition(",")[0] or source
+    why = {"blocked_by": entry.by or by, "block_reason": entry.words or teller} if blocked else {}
     about_it = entry.reason in (Why.REFUSED, Why.BOUNCED)  # about the address; of a complaint nothing is said
-    said = {"reply": entry.words, "rule": entry.rule or f"as {source} says"} if about_it else {}
+    said = {"reply": entry.words, "rule": _rule(entry, teller)} if about_it else {}
     counted = {Why.REFUSED: max(1, entry.campaigns), Why.BOUNCED: entry.campaigns}.get(entry.reason, 0)
     return {
         "address": comparable(entry.address or ""),
@@ -136,6 +151,13 @@ def _row(entry: Entry, now: int, by: str, source: str) -> dict[str, Any]:
         **{"blocked_by": None, "block_reason": None, **why},
         **{"reply": "", "rule": "", **said},
     }
+
+
+def _rule(entry: Entry, teller: str) -> str:
+    """By what it counts, and who says so; a rule of our own export stays as it is."""
+    if entry.rule and not entry.provider:
+        return entry.rule
+    return f"{entry.rule}, as {teller} says" if entry.rule else f"as {teller} says"
 
 
 def _earlier(since: int | None, now: int) -> int:

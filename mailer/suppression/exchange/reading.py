@@ -18,7 +18,7 @@ from mailer.files.json_streams import read_json, read_lists
 from mailer.files.tables import Headless, Table, read_table
 from mailer.files.text_files import TextFile
 from mailer.suppression.exchange.entries import WISHES, Entry, Why
-from mailer.suppression.exchange.formats import ADDRESS, SINCE, WORDS, WRAPPERS, Format, format_of, reason_of
+from mailer.suppression.exchange.formats import ADDRESS, OURS, SINCE, WORDS, WRAPPERS, Format, format_of, reason_of
 from mailer.suppression.list_files import lines_of
 
 MAX_WORDS = 1000  # characters of them that are kept
@@ -42,7 +42,11 @@ def read_entries(file: TextFile, reason: Why | None = None) -> Iterator[Entry]:
         if kind is None and reason is None:
             raise InvalidRow(row, "heading", _UNKNOWN)
         why = reason or _why(row, kind, found)
-        yield _entry(row, why, found)
+        yield _entry(row, why, found, _provider(kind))
+
+
+def _provider(kind: Format | None) -> str:
+    return "" if kind is None or kind.name == OURS else kind.name
 
 
 def _rows(file: TextFile) -> Rows:
@@ -99,11 +103,12 @@ def _why(row: int, kind: Format | None, found: Row) -> Why:
     return why
 
 
-def _entry(row: int, why: Why, found: Row) -> Entry:
+def _entry(row: int, why: Why, found: Row, provider: str) -> Entry:
     address, user_id = _address(row, found), found.get("id")
     if address is None and (user_id is None or why not in WISHES):
         raise InvalidRow(row, "address", "is missing")
     about: dict[str, Any] = {"words": _words(why, found), "rule": found.get("rule") or _code(found)}
+    about["provider"] = provider
     return Entry(why, address, user_id, _since(row, found), **about, campaigns=_count(row, found), by=found.get("by"))
 
 

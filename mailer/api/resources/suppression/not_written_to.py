@@ -18,7 +18,7 @@ from mailer.storage.database import Database
 from mailer.storage.erased.people import count_erased
 from mailer.suppression.exchange.entries import Entry, Why
 from mailer.suppression.exchange.everybody import everybody
-from mailer.suppression.exchange.importing import import_entries
+from mailer.suppression.exchange.importing import UNNAMED, import_entries, left_out
 from mailer.suppression.exchange.reading import read_entries
 
 PERMISSION = "manage-users"
@@ -44,6 +44,11 @@ class ImportSchema(StrictSchema):
             "description": "Of every row. Absent: the columns of the list tell.",
         },
     )
+    everything = fields.Boolean(
+        data_key="all",
+        load_default=False,
+        metadata={"description": "Take bounces too that are soft, or about the sender or the message."},
+    )
     dry_run = fields.Boolean(
         data_key="dryRun", load_default=False, metadata={"description": "Read the list only, and count its rows."}
     )
@@ -63,6 +68,10 @@ class TakenOverSchema(SuccessSchema):
     suppressed = fields.Integer(metadata={"description": "Addresses that were written to before."})
     unmatched = fields.Integer(metadata={"description": "Wishes of nobody yet, kept for whoever comes."})
     erased = fields.Integer(metadata={"description": "Rows about people who were erased, which are left out."})
+    left_out = fields.Integer(
+        data_key="leftOut", metadata={"description": "Bounces that are not about the address, or not for good."}
+    )
+    such_as = fields.String(data_key="suchAs", metadata={"description": "What the first row that was left out says."})
     notes = fields.List(fields.String())
 
 
@@ -90,8 +99,10 @@ def make_blueprint(db: Database, guard: Guard) -> Blueprint:
         """Take over what `export` wrote, or a list of Amazon SES, Mailgun, SendGrid or Postmark: all or nothing."""
         with uploaded_text(CSV, NDJSON, JSON) as file:
             entries = read_entries(file, wanted["reason"])
-            by, source = current_caller().user_id, wanted["name"] or "uploaded"
-            done = import_entries(db, entries, by=by, source=source, dry_run=wanted["dry_run"])
-            return {"success": True, **asdict(done), "notes": file.notes}
+            by, source = current_caller().user_id, wanted["name"] or UNNAMED
+            how = {"dry_run": wanted["dry_run"], "everything": wanted["everything"]}
+            done = import_entries(db, entries, by=by, source=source, **how)
+            said = [f"Left out: {left_out(done.left_out, done.such_as)}"] if done.left_out else []
+            return {"success": True, **asdict(done), "notes": [*file.notes, *said]}
 
     return blueprint

@@ -16,7 +16,7 @@ from mailer.files.exports import write_rows
 from mailer.storage.erased.people import count_erased
 from mailer.suppression.exchange.entries import Entry, Why
 from mailer.suppression.exchange.everybody import everybody
-from mailer.suppression.exchange.importing import Imported, import_entries
+from mailer.suppression.exchange.importing import UNNAMED, Imported, import_entries, left_out
 from mailer.suppression.exchange.reading import read_entries
 
 
@@ -43,18 +43,22 @@ def export(form: str, *, raw: bool) -> None:
     type=click.Choice([why.value for why in Why]),
     help="Of every row. Default: the columns of the list tell.",
 )
+@click.option("--all", "everything", is_flag=True, help="Take bounces too that are not about the address.")
 @click.option("--dry-run", is_flag=True, help="Read the list only, and count its rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-def import_(file: IO[Any], *, reason: str | None, dry_run: bool, as_json: bool) -> None:
+def import_(file: IO[Any], *, reason: str | None, everything: bool, dry_run: bool, as_json: bool) -> None:
     """Take over what FILE says: all of it or, on an error, nothing. - is stdin.
 
     FILE is what `export` wrote, or what Amazon SES, Mailgun, SendGrid or Postmark export of those whom they do not
     write to, as CSV or JSON; its columns tell which. Wishes are kept as wishes, all else suppresses the address.
+    Bounces of services that are soft, or about the sender or the message, are left out and counted.
     """
-    source = "standard input" if file.name in ("-", "<stdin>") else Path(file.name).name
+    source = UNNAMED if file.name in ("-", "<stdin>") else Path(file.name).name
     with open_database() as db, text_of(file) as text:
         entries = read_entries(text, Why(reason) if reason else None)
-        done = import_entries(db, entries, by=current_actor().who, source=source, dry_run=dry_run)
+        done = import_entries(
+            db, entries, by=current_actor().who, source=source, dry_run=dry_run, everything=everything
+        )
     if as_json:
         print_json(asdict(done))
     else:
@@ -64,9 +68,10 @@ def import_(file: IO[Any], *, reason: str | None, dry_run: bool, as_json: bool) 
 def _lines(done: Imported, *, dry_run: bool) -> list[str]:
     rows = ", ".join(f"{getattr(done, name)} {name}" for name in ("unsubscribed", "refused", "bounced"))
     rows = f"rows: {rows}, {done.complained} complained, {done.blocked} blocked"
+    left = [f"left out: {left_out(done.left_out, done.such_as)}"] if done.left_out else []
     if dry_run:
-        return [rows, "nothing was done"]
+        return [rows, *left, "nothing was done"]
     kept = f"; wishes: {done.unmatched} of nobody yet, kept for whoever comes"
     erased = f"; rows: {done.erased} of people who were erased, left out" if done.erased else ""
     new = f"users: {done.newly_unsubscribed} newly unsubscribed; addresses: {done.suppressed} newly suppressed"
-    return [rows, new + kept + erased]
+    return [rows, *left, new + kept + erased]

@@ -46,7 +46,7 @@ def _why(one: SuppressedAddress) -> tuple[str, str]:
     if one.complained_at is not None:
         blocked.append(("complained", f"marked as spam {moment(one.complained_at)}"))
     counted = one.rule if one.bounced_at is None else f"{one.rule} (bounced)"
-    rules = [*blocked, *([(counted, one.reply)] if one.campaigns else [])]
+    rules = [*blocked, *([(counted, one.reply)] if one.rule or one.campaigns else [])]
     return ", ".join(rule for rule, _ in rules), "; ".join(words for _, words in rules)
 
 

@@ -86,6 +86,8 @@ def _refusal_fields(refusal: Refusal | None) -> list[tuple[str, object]]:
     fields: list[tuple[str, object]] = [("suppressed", since)]
     if refusal.campaigns:
         fields += [("refused in campaigns", refusal.campaigns), ("last refusal", refusal.reply)]
+    elif refusal.rule or refusal.reply:  # it came on a list
+        fields += [("suppressed because", ": ".join(filter(None, (refusal.rule, refusal.reply))))]
     times = (("last bounce", refusal.bounced_at), ("marked as spam", refusal.complained_at))
     fields += [(name, moment(at)) for name, at in times if at is not None]
     if refusal.blocked_by is not None:
