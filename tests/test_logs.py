@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import json
 import logging
@@ -23,8 +24,9 @@ import pytest
 import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from structlog.contextvars import clear_contextvars
+from structlog.contextvars import clear_contextvars, get_contextvars, unbind_contextvars
 
+from mailer.api.requests.request_ids import RequestIds
 from mailer.logs.access import FACTS, access_fields, is_quiet
 from mailer.logs.configuration import ServiceHandler, adopt, configure
 from mailer.logs.context import bound, request_id
@@ -376,3 +378,21 @@ def test_access_line_names_the_route_and_who_called() -> None:
 def test_machines_that_ask_every_few_seconds_are_quiet() -> None:
     assert is_quiet({"PATH_INFO": "/healthz"})
     assert not is_quiet({"PATH_INFO": "/api/v1/mailer"})
+
+
+def test_answer_that_nobody_closes_ends_nothing_when_it_is_collected() -> None:
+    """What the collector ended, it might end while a context variable is being set, which crashed the interpreter."""
+    answer = RequestIds(lambda _environ, _start: [b"whole"])({}, None)
+    mine = get_contextvars()["request"]
+    with bound(campaign="c"):
+        del answer
+        gc.collect()
+        assert get_contextvars() == {"request": mine, "campaign": "c"}
+    unbind_contextvars("request")
+
+
+def test_answer_that_is_closed_has_its_id_until_then() -> None:
+    answer: Any = RequestIds(lambda _environ, _start: [b"whole"])({"HTTP_X_REQUEST_ID": "mine"}, None)
+    assert get_contextvars() == {"request": "mine"}
+    answer.close()
+    assert get_contextvars() == {}

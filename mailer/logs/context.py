@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 # Long enough for a UUID and for nginx's $request_id, too short for a token that somebody sent by mistake.
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,35}")
@@ -15,6 +17,18 @@ def bound(**ids: str | int) -> AbstractContextManager[None]:
     from structlog.contextvars import bound_contextvars  # noqa: PLC0415 - slow to import, and commands need none
 
     return bound_contextvars(**ids)
+
+
+def bind(**ids: str | int) -> Callable[[], None]:
+    """Do as `bound` does until the function that is returned is called, in the same thread.
+
+    For work whose end somebody else tells. If nobody ever does, nothing happens, where a block that is left open would
+    end when the garbage collector comes to it: perhaps while a context variable is being set, which then loses what was
+    set or crashes the interpreter.
+    """
+    from structlog.contextvars import bind_contextvars, reset_contextvars  # noqa: PLC0415 - as above
+
+    return partial(reset_contextvars, **bind_contextvars(**ids))
 
 
 def request_id(given: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +11,7 @@ from flask import Flask, Response, g, request
 from werkzeug.wsgi import ClosingIterator
 
 from mailer.logs.access import FACTS
-from mailer.logs.context import bound, request_id
+from mailer.logs.context import bind, request_id
 
 HEADER = "X-Request-Id"
 _CONVERTER = re.compile(r"<\w+:")
@@ -30,12 +29,11 @@ class RequestIds:
         """Answer the request; the id holds until the answer is sent whole."""
         found = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         environ[FACTS] = {"request": found}
-        block = ExitStack()
-        block.enter_context(bound(request=found))
+        release = bind(request=found)
         try:
-            return ClosingIterator(self._application(environ, start_response), block.close)
+            return ClosingIterator(self._application(environ, start_response), release)
         except BaseException:
-            block.close()
+            release()
             raise
 
 
