@@ -120,7 +120,7 @@ def test_campaign_is_shown_with_what_happened_to_it(run, tmp_path: Path) -> None
     shown = json.loads(run("campaigns", "show", campaign_id, "--events", "--json").stdout)
     assert [one["kind"] for one in shown["events"]] == ["accepted", "planned", "completed"]
     printed = run("campaigns", "show", campaign_id, "--events").stdout
-    assert re.search(r"^\S+Z +planned +1 recipients$", printed, re.MULTILINE)
+    assert re.search(r"^\S+Z +planned +1 recipient$", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("campaign_id", ["nothing", "../../../healthz"])
