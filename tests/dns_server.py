@@ -91,10 +91,19 @@ class _UDP(socketserver.BaseRequestHandler):
 
 class _TCP(socketserver.StreamRequestHandler):
     def handle(self) -> None:
-        [length] = struct.unpack("!H", self.rfile.read(2))
-        answer = self.server.dns.answer(self.rfile.read(length), "TCP")  # type: ignore[attr-defined]
-        if answer is not None:
-            self.wfile.write(struct.pack("!H", len(answer)) + answer)
+        while head := self.rfile.read(2):  # some ask several questions on one connection
+            [length] = struct.unpack("!H", head)
+            answer = self.server.dns.answer(self.rfile.read(length), "TCP")  # type: ignore[attr-defined]
+            if answer is not None:
+                self.wfile.write(struct.pack("!H", len(answer)) + answer)
+
+
+def texts_as_records(texts: Mapping[str, str]) -> dict[str, Sequence[str]]:
+    """A TXT record for each name: its text in strings of at most 255 octets (RFC 1035 section 3.3.14)."""
+    return {
+        f"{name} TXT": [" ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))]
+        for name, text in texts.items()
+    }
 
 
 @contextmanager

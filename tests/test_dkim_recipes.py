@@ -12,10 +12,10 @@ import pytest
 from bench import rendering
 from tests.dkim_keys import public_texts, rsa_pem, write_key, write_table
 from tests.dkim_relays import by_opendkim, by_perl, by_rspamd, free_port, need, opendkim, postfix, rspamd, taken
+from tests.dns_server import dns_server, texts_as_records
 from tests.doc_pages import ROOT, blocks
 from tests.smtp_servers import FakeServer, running
 from tests.test_transport_dkim import signature_tags
-from tests.txt_server import txt_server
 from transports import Message, Status, from_url
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def relay(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rela
     tables = "".join(line + "\n" for line in recipe("opendkim").splitlines() if "Table" in line)
     with ExitStack() as stack:
         hop = stack.enter_context(running(FakeServer()))
-        dns = stack.enter_context(txt_server(texts))
+        dns = stack.enter_context(dns_server(texts_as_records(texts))).port
         signing = recipe("rspamd-signing").replace("/etc/dkim", str(keys))
         local = {"dkim.conf": recipe("rspamd-dkim"), "dkim_signing.conf": signing}
         url, milter = stack.enter_context(rspamd(dns, local))

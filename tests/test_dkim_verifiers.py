@@ -18,9 +18,9 @@ from mailer.messages.recipient import Recipient
 from mailer.messages.template import compile_message
 from tests.dkim_keys import both_keys, public_texts
 from tests.dkim_relays import by_opendkim, by_perl, by_rspamd, folded_anew, need, postfix, rspamd, taken
+from tests.dns_server import dns_server, texts_as_records
 from tests.smtp_servers import FakeServer, running
 from tests.test_plaintext_newsletters import CORPUS
-from tests.txt_server import txt_server
 from transports import Message, Status, from_url
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
             "eight.test": stack.enter_context(running(FakeServer())),
             "seven.test": stack.enter_context(running(FakeServer(extensions=SEVEN_BIT))),
         }
-        dns = stack.enter_context(txt_server(texts))
+        dns = stack.enter_context(dns_server(texts_as_records(texts))).port
         url, _ = stack.enter_context(rspamd(dns))
         (port,) = stack.enter_context(postfix(hops))
         verifiers = {
