@@ -21,13 +21,12 @@ from mailer.audience.earlier import narrowed
 from mailer.audience.field_values import CUSTOM, Counted, KnownFieldValues
 from mailer.audience.preview import addressee, count, first_recipient, measure
 from mailer.campaigns.checks.lint import about_directory
-from mailer.campaigns.checks.message_checks import Text, Warned, about_message
+from mailer.campaigns.checks.message_checks import Text, Warned, about_author, about_message
 from mailer.campaigns.checks.warned import about_draft, coded, over_cap, warning_fields
 from mailer.campaigns.draft import Draft, compile_draft, make_draft
 from mailer.campaigns.estimates.estimate import Estimate, Estimator
 from mailer.campaigns.referrals import verify_now
 from mailer.delivery.checkpoints.frequency_cap import who_had_enough
-from mailer.dns_records.alignment import alignment_warnings
 from mailer.errors import InvalidParams, NotFound
 from mailer.messages.links import PREVIEW, Links
 from mailer.messages.recipient import Recipient
@@ -217,7 +216,7 @@ def make_blueprint(
 
     def _rendered(draft: Draft, recipient: Recipient) -> Any:
         template = compile_draft(draft, CAMPAIGN_ID, settings)
-        link, apart = links.link(PREVIEW), alignment_warnings(settings, draft.sender)
+        link, apart = links.link(PREVIEW), about_author(settings, draft.sender)
         if request.accept_mimetypes.best_match([JSON, MESSAGE], default=JSON) == MESSAGE:
             with db.read() as connection:
                 now = db.clock(connection)
