@@ -37,6 +37,7 @@ from mailer.engines.celery.task_process import TaskThreads
 from mailer.engines.celery.worker import make_controller
 from mailer.settings import Settings
 from tests.killable import PROCESSES, attempts
+from tests.programs import free_port
 
 RABBITMQ = os.environ.get("TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1")
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
@@ -179,9 +180,7 @@ class OwnRedis:
         if REDIS_SERVER is None:
             pytest.skip("no redis-server")
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self.start()
 
@@ -213,9 +212,7 @@ class CutRabbitMQ:
         self._target = urlsplit(RABBITMQ)
         self._line: socket.socket | None = None
         self._open: list[socket.socket] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = RABBITMQ.replace(self._target.netloc.rpartition("@")[2], f"127.0.0.1:{self._port}")
         self.queue = own_queue(RABBITMQ)["broker_queue"]
         self._listen()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,45 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import requests
 
+from tests.postfix_servers import listening, postfix_server
+from tests.programs import await_port, free_port, need, running_process
 from tests.smtp_servers import FakeServer
 
-MAIN = """\
-compatibility_level = 3.6
-queue_directory = {root}/queue
-data_directory = {root}/data
-maillog_file = {root}/log/postfix.log
-maillog_file_prefixes = {root}/log
-myhostname = relay.test
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mydestination =
+ROUTES = """\
 mynetworks = 127.0.0.0/8
-alias_maps =
-local_recipient_maps =
-disable_dns_lookups = yes
 default_transport = error
 transport_maps = inline:{{{routes}}}
 smtpd_relay_restrictions = permit_mynetworks, reject
 {more}
-"""
-
-MASTER = """\
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-smtp unix - - n - - smtp
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
 """
 
 RSPAMD = """\
@@ -81,60 +50,15 @@ modules {{ path = "$PLUGINSDIR/dkim_signing.lua"; }}
 SIGNS_NOT = {"dkim_signing.conf": "enabled = false;\n"}
 
 
-def need(*programs: str) -> None:
-    """Skip the test unless these are installed, and can be started here."""
-    path = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
-    if missing := [program for program in programs if shutil.which(program, path=path) is None]:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    if os.geteuid() != 0:
-        pytest.skip("they start as root only")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def await_port(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "it does not listen"
-            time.sleep(0.05)
-        else:
-            return
-
-
 @contextmanager
 def postfix(next_hops: Mapping[str, FakeServer], milters: Sequence[str] = ("",), more: str = "") -> Iterator[list[int]]:
     """A Postfix with a port for each of `milters`; `next_hops` takes mail by the recipient's domain."""
-    need("postfix")
-    root = Path(tempfile.mkdtemp(prefix="dkim-postfix-"))
     ports = [free_port() for _ in milters]
-    root.chmod(0o755)
-    for name in ("etc", "queue", "data", "log"):
-        (root / name).mkdir()
-    os.chown(root / "data", pwd.getpwnam("postfix").pw_uid, -1)
     routes = ", ".join(f"{domain}=smtp:[127.0.0.1]:{server.port}" for domain, server in next_hops.items())
-    (root / "etc" / "main.cf").write_text(MAIN.format(root=root, routes=routes, more=more))
-    services = [
-        f"127.0.0.1:{port} inet n - n - - smtpd -o smtpd_milters={milter}\n"
-        for port, milter in zip(ports, milters, strict=True)
-    ]
-    (root / "etc" / "master.cf").write_text("".join(services) + MASTER)
-    command = ["postfix", "-c", str(root / "etc")]
-    try:
-        subprocess.run([*command, "start"], check=True, capture_output=True, timeout=60)
-        try:
-            for port in ports:
-                await_port(port)
-            yield ports
-        finally:
-            subprocess.run([*command, "stop"], check=True, capture_output=True, timeout=60)
-    finally:
-        shutil.rmtree(root)
+    doors = (listening(port, f"-o smtpd_milters={milter}") for port, milter in zip(ports, milters, strict=True))
+    with postfix_server() as server:
+        server.start(ROUTES.format(routes=routes, more=more), "".join(doors), ports)
+        yield ports
 
 
 def taken(server: FakeServer, count: int = 1) -> list[bytes]:
@@ -146,18 +70,6 @@ def taken(server: FakeServer, count: int = 1) -> list[bytes]:
     server.mails.clear()
     assert len(contents) == count
     return contents
-
-
-@contextmanager
-def running_process(command: Sequence[str], port: int, end: int = signal.SIGTERM) -> Iterator[None]:
-    """A program until the block ends, once it listens; then it gets the signal `end`."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        await_port(port)
-        yield
-    finally:
-        process.send_signal(end)
-        process.wait(30)
 
 
 @contextmanager

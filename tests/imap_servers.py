@@ -18,6 +18,7 @@ from pathlib import Path
 from imap_tools import MailBox
 
 from tests.bounce_examples import certificate, pem_files
+from tests.programs import free_port
 
 PASSWORD, USER = "correct-horse", "bounces"
 CONFIGURATION = """
@@ -98,9 +99,7 @@ def dovecot() -> Iterator[ImapServer]:
     """Start it, and end it with all that it has made."""
     folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
     user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     pem_files(folder, *certificate("localhost"))
     group = "nogroup" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
     told = {"folder": folder, "port": port, "user": user.pw_name, "group": group, "password": PASSWORD}

@@ -27,6 +27,7 @@ from app import build, create_app
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from tests.databases import any_database
+from tests.programs import free_port
 from transports.base import Message, Outcome, Transport
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -100,9 +101,7 @@ class WebServer:
         busy: float = 30.0,
         folder: Path | None = None,
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = PROCESSES.Process(target=_serve, args=(settings, self.port, workers, trap, busy, folder))
         self.process.start()

@@ -19,16 +19,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.databases import POSTGRESQL
+from tests.programs import free_port
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 USER = "postgres" if os.getuid() == 0 else None  # neither program runs as root
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Pooler:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from multiprocessing.process import BaseProcess
@@ -22,6 +21,7 @@ from mailer.callers.tokens import Tokens
 from mailer.selector import database_at
 from tests.databases import any_database
 from tests.killable import PROCESSES, signal_process
+from tests.programs import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -47,9 +47,7 @@ class Service:
         self.folder = folder
         self.code = code
         self.database_url = database_url or any_database(folder / "mailer.db")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         named = {"database_url": self.database_url, "site_url": self.url, "secret_key": "k" * 40}
         named |= {"repeat_window": 0, **settings}  # tests post the same again and mean it

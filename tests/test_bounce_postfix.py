@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import smtplib
 import socket
 import subprocess
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,13 +15,15 @@ import pytest
 from mailer.selector import database_at
 from tests.bounce_mails import BOUNCE
 from tests.doc_pages import ROOT, blocks
+from tests.postfix_servers import Postfix, listening, postfix_server
+from tests.programs import free_port
 from tests.service import BIN
-from tests.test_smtp_postfix import MASTER, POSTFIX, await_port, configure
 
 pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "bounces.md"
 DOMAIN = "bounces.example.com"
+SOON = "fast_flush_domains =\nqueue_run_delay = 2s\nminimal_backoff_time = 4s\nmaximal_backoff_time = 4s\n"
 BRIDGE = """\
 import socket, sys
 with socket.socket(socket.AF_UNIX) as line:
@@ -80,46 +79,20 @@ class Command:
 class Piping:
     """A Postfix that is set up as the page says."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        assert POSTFIX is not None
-        self.root, self.port = root, configure(root).port
-        self.command = Command(folder, root / "line")
-        (root / "bridge.py").write_text(BRIDGE)
-        argv = f"/usr/bin/env python3 {root}/bridge.py {root}/line"
+    def __init__(self, postfix: Postfix, command: Command) -> None:
+        self.port, self.command, self.log = free_port(), command, postfix.log
+        (postfix.root / "bridge.py").write_text(BRIDGE)
+        argv = f"/usr/bin/env python3 {postfix.root}/bridge.py {postfix.root}/line"
         pipe = recipe("mailer-bounces unix").replace("user=mailer", "user=nobody")
         pipe = pipe.replace("/usr/local/bin/mailer bounces read -", argv)
-        (root / "etc" / "master.cf").write_text(MASTER.format(port=self.port) + pipe)
-        with (root / "etc" / "main.cf").open("a") as file:
-            file.write(recipe("relay_domains"))
-            file.write(
-                "fast_flush_domains =\nqueue_run_delay = 2s\nminimal_backoff_time = 4s\nmaximal_backoff_time = 4s\n"
-            )
-        self.postfix("start")
-        await_port(self.port)
-
-    def postfix(self, *words: str) -> None:
-        subprocess.run(
-            [str(POSTFIX), "-c", str(self.root / "etc"), *words], check=True, capture_output=True, timeout=60
-        )
-
-    def log(self, words: str) -> str:
-        """The log, once it has these words."""
-        until, file = time.monotonic() + 60, self.root / "log" / "postfix.log"
-        while words not in (text := file.read_text() if file.exists() else "") and time.monotonic() < until:
-            time.sleep(0.05)
-        return text
+        settings = postfix.with_box("example.org") + recipe("relay_domains") + SOON
+        postfix.start(settings, listening(self.port) + pipe, [self.port])
 
 
 @pytest.fixture
 def piping(tmp_path: Path) -> Iterator[Piping]:
-    root = Path(tempfile.mkdtemp(prefix="postfix-pipe-"))
-    made = Piping(root, tmp_path)
-    try:
-        yield made
-    finally:
-        made.postfix("stop")
-        made.command.close()
-        shutil.rmtree(root)
+    with postfix_server() as server, closing(Command(tmp_path, server.root / "line")) as command:
+        yield Piping(server, command)
 
 
 def test_postfix_keeps_a_bounce_until_it_can_be_recorded(piping: Piping, tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from mailer.storage.models import SeenWorker
 from mailer.storage.notifications import announce_work
 from tests.celery_engine import RABBITMQ, REDIS, own_queue
 from tests.killable import attempts, settings_for
+from tests.programs import free_port
 from tests.service import BIN, ROOT
 from tests.test_crash import Campaigns, prepared
 from tests.test_metrics import Sample, samples, value
-from tests.test_metrics_service import free_port
 
 pytestmark = pytest.mark.slow
 

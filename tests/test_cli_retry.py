@@ -6,7 +6,6 @@ import http.server
 import json
 import os
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ import pytest
 import requests
 
 from tests.doc_pages import ROOT, blocks
+from tests.programs import free_port
 from tests.service import BIN, Service
 from tests.test_cli_send import Shell, serve
 
@@ -222,8 +222,7 @@ def test_refusal_is_not_tried_again(front: Shell, tmp_path: Path, monkeypatch: p
 
 
 def test_service_that_comes_up_later_is_waited_for(service: Service, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     shell = Shell(tmp_path, service)
     shell.environment["MAILER_SITE_URL"] = f"http://127.0.0.1:{port}"
     servers: list[Any] = []

@@ -17,8 +17,9 @@ from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
 from mailer.messages.template import compile_message
 from tests.dkim_keys import both_keys, public_texts
-from tests.dkim_relays import by_opendkim, by_perl, by_rspamd, folded_anew, need, postfix, rspamd, taken
+from tests.dkim_relays import by_opendkim, by_perl, by_rspamd, folded_anew, postfix, rspamd, taken
 from tests.dns_server import dns_server, texts_as_records
+from tests.programs import need
 from tests.smtp_servers import FakeServer, running
 from tests.test_plaintext_newsletters import CORPUS
 from transports import Message, Status, from_url

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,17 +15,11 @@ import requests
 from mailer.storage.models import DeliveryStatus, User
 from tests.conftest import user_row
 from tests.killable import attempts
+from tests.programs import free_port
 from tests.service import BIN, ROOT, Service
 from tests.test_metrics import Sample, samples, value
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Watched(Service):

@@ -15,6 +15,7 @@ import requests
 from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.doc_pages import ROOT, blocks
+from tests.programs import free_port
 from tests.service import Service
 from tests.smtp_servers import make_certificate
 
@@ -53,9 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, st
         pytest.skip("nginx is not installed")
     folder = tmp_path_factory.mktemp("nginx")
     make_certificate(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     made = Service(folder, transport="memory:", trusted_proxies="127.0.0.1", rate_limit="3/minute")
     with made.db.write() as connection:
         connection.execute(User.__table__.insert(), [user_row(0)])
