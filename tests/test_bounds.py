@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,8 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
-from app import create_app
 from mailer.audience.bounds import Bounds, bounded, bounds_of, objection
 from mailer.audience.earlier import divided
-from mailer.callers.tokens import Tokens
 from mailer.campaigns import control
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
@@ -23,8 +21,8 @@ from mailer.campaigns.progress import NOBODY
 from mailer.campaigns.reports.attention import needing_attention
 from mailer.campaigns.reports.said import said
 from mailer.cli.expect import Unexpected, expected, refuse_unexpected
-from mailer.settings import Settings
 from mailer.storage.database import Database
+from tests.calling import calling
 from tests.harness import Harness
 from tests.service import PAYLOAD, Service
 from tests.test_cli_send import Shell
@@ -129,13 +127,10 @@ def test_bounds_select_nobody_and_are_no_part_of_the_query(db: Database, add_use
 
 
 @pytest.fixture
-def client(any_db: Database, add_users: AddUsers) -> FlaskClient:
+def client(any_db: Database, add_users: AddUsers) -> Iterator[FlaskClient]:
     add_users(any_db, 2)
-    app = create_app(Settings(database_url=any_db.url, secret_key=("k" * 40,), rate_limit="", transport="memory:"))
-    made = app.test_client()
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(any_db).create("user00000", ("send-mail",))
-    return made
+    with calling(any_db) as made:
+        yield made
 
 
 @pytest.mark.parametrize("how", ["json", "data"])

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import insert, update
 
-from app import create_app
-from mailer.callers.tokens import Tokens
 from mailer.campaigns.estimates.estimate import NEVER_SENT, NO_WORKER, Estimate, Estimator, duration
 from mailer.campaigns.estimates.pace import Quota
 from mailer.campaigns.estimates.queue_ahead import Share, messages_until
 from mailer.campaigns.hold import hold, release
 from mailer.delivery import circuit_breaker
-from mailer.settings import Settings
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CampaignMinute, Priority, SeenWorker, SlotCount
+from tests.calling import calling
 from tests.harness import MINUTE, START, Harness
 from tests.service import PAYLOAD
 from transports import from_url
@@ -286,13 +284,10 @@ def test_duration_has_two_units(seconds: float, words: str) -> None:
 
 
 @pytest.fixture
-def client(any_db: Database, add_users: Callable[..., Any]) -> FlaskClient:
+def client(any_db: Database, add_users: Callable[..., Any]) -> Iterator[FlaskClient]:
     add_users(any_db, 3)
-    app = create_app(Settings(database_url=any_db.url, secret_key=("k" * 40,), rate_limit="", transport="memory:"))
-    made = app.test_client()
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(any_db).create("user00000", ("send-mail",))
-    return made
+    with calling(any_db) as made:
+        yield made
 
 
 def test_audience_and_preview_tell_it(client: FlaskClient, any_db: Database) -> None:

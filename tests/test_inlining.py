@@ -18,8 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from app import create_app
-from mailer.callers.tokens import Tokens
 from mailer.campaigns.draft import Draft
 from mailer.messages.addresses import Mailbox
 from mailer.messages.inlining.inlined import inlined
@@ -27,9 +25,9 @@ from mailer.messages.inlining.marked_copy import TooMuch
 from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
 from mailer.messages.template import UnusableText, compile_message
-from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign
+from tests.calling import calling
 from tests.service import PAYLOAD
 from tests.test_plaintext_newsletters import NAMES, newsletter
 
@@ -239,12 +237,8 @@ def test_row_whose_styles_cannot_be_inlined_is_sent_to_nobody() -> None:
 def client(any_db: Database, add_users: Callable[..., Any]) -> Iterator[FlaskClient]:
     """A client that calls as the first of two users."""
     add_users(any_db, 2)
-    app = create_app(Settings(database_url=any_db.url, secret_key=("k" * 40,), rate_limit="", transport="memory:"))
-    made = app.test_client()
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(any_db).create("user00000", ("send-mail",))
-    yield made
-    app.extensions["mailer"].db.close()
+    with calling(any_db) as made:
+        yield made
 
 
 def asked(db: Database) -> list[bool | None]:

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from app import create_app
-from mailer.callers.tokens import Tokens
 from mailer.campaigns.checks import message_checks
 from mailer.campaigns.checks.known_hosts import is_shortener, sends_for
 from mailer.campaigns.checks.message_checks import CODES, GMAIL, Looked, Text, about_message
@@ -18,6 +16,7 @@ from mailer.campaigns.checks.senders import about_sender
 from mailer.campaigns.retention import purge
 from mailer.settings import Settings
 from mailer.storage.database import Database
+from tests.calling import calling
 from tests.dkim_keys import ed25519_pem, write_key, write_table
 from tests.service import PAYLOAD
 from transports.base import Message, Status
@@ -167,12 +166,8 @@ def test_hosts_are_compared_as_hosts() -> None:
 @pytest.fixture
 def client(any_db: Database, add_users: Callable[..., Any]) -> Iterator[FlaskClient]:
     add_users(any_db, 2)
-    app = create_app(Settings(database_url=any_db.url, secret_key=("k" * 40,), rate_limit="", transport="memory:"))
-    made = app.test_client()
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(any_db).create("user00000", ("send-mail",))
-    yield made
-    app.extensions["mailer"].db.close()
+    with calling(any_db) as made:
+        yield made
 
 
 def test_preview_audience_and_campaign_tell_the_same(client: FlaskClient) -> None:

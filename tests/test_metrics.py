@@ -18,8 +18,6 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, update
 
-from app import create_app
-from mailer.callers.tokens import Tokens
 from mailer.campaigns.hold import hold
 from mailer.delivery import circuit_breaker
 from mailer.metrics import database_gauges
@@ -34,6 +32,7 @@ from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CampaignState, Priority
 from mailer.storage.workers import Heartbeat
+from tests.calling import calling
 from tests.databases import sqlite_work
 from tests.doc_pages import ROOT, codes, prose, table
 from tests.harness import MINUTE, START, Harness
@@ -69,13 +68,8 @@ def samples(text: str) -> dict[Sample, float]:
 
 @contextmanager
 def serving(db: Database, metrics: str = "true") -> Iterator[tuple[FlaskClient, Any]]:
-    settings = Settings(db.url, secret_key=("k" * 40,), transport="memory:?keep=0", metrics=metrics, repeat_window=0)
-    app = create_app(settings)
-    client = app.test_client()
-    token = Tokens(db).create("user00000", ["send-mail"])
-    client.environ_base.update(HTTP_X_USER_ID="user00000", HTTP_X_AUTH_TOKEN=token)
-    yield client, app.extensions["mailer"]
-    app.extensions["mailer"].db.close()
+    with calling(db, transport="memory:?keep=0", metrics=metrics, repeat_window=0) as client:
+        yield client, client.application.extensions["mailer"]
 
 
 def page(client: FlaskClient) -> dict[Sample, float]:

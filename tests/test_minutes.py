@@ -14,8 +14,6 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
-from app import create_app
-from mailer.callers.tokens import Tokens
 from mailer.campaigns import control
 from mailer.campaigns.invariants import examine
 from mailer.delivery import minutes as minutes_module
@@ -24,9 +22,9 @@ from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.minutes import Minute, RecordedOutcomes, minutes
 from mailer.observer import Observer
 from mailer.selector import database_at
-from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import CampaignMinute, DeliveryStatus
+from tests.calling import calling
 from tests.harness import MINUTE, START, Harness
 from transports.base import Status
 
@@ -212,13 +210,8 @@ def test_workers_do_not_wait_for_each_others_commit(postgresql_url: str, monkeyp
 @pytest.fixture
 def client(sqlite_db: Database, add_users: Callable[..., Any]) -> Iterator[FlaskClient]:
     add_users(sqlite_db, 3)
-    settings = Settings(sqlite_db.url, secret_key=("k" * 40,), transport="memory:")
-    app = create_app(settings)
-    token = Tokens(sqlite_db).create("user00000", ["send-mail"])
-    client = app.test_client()
-    client.environ_base.update(HTTP_X_USER_ID="user00000", HTTP_X_AUTH_TOKEN=token)
-    yield client
-    app.extensions["mailer"].db.close()
+    with calling(sqlite_db) as made:
+        yield made
 
 
 def test_minutes_are_paged_over_http(sqlite_db: Database, client: FlaskClient) -> None:

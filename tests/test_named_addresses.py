@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from sqlalchemy import insert, select
 from app import create_app
 from mailer.audience.eligibility import DEACTIVATED, UNSUBSCRIBED
 from mailer.audience.named_addresses import ERASED, withheld
-from mailer.callers.tokens import Tokens
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
 from mailer.campaigns.invariants import examine
@@ -25,6 +24,7 @@ from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, Delivery, RefusedAddress, Wish
 from mailer.suppression.unsubscribes import unsubscribe
+from tests.calling import calling
 from tests.harness import START, Harness
 from tests.service import PAYLOAD
 
@@ -143,13 +143,10 @@ def test_named_person_is_erased_with_the_test_that_named_them(db: Database, add_
 
 
 @pytest.fixture
-def client(any_db: Database, add_users: AddUsers) -> FlaskClient:
+def client(any_db: Database, add_users: AddUsers) -> Iterator[FlaskClient]:
     add_users(any_db, 2)
-    app = create_app(Settings(database_url=any_db.url, secret_key=("k" * 40,), rate_limit="", transport="memory:"))
-    made = app.test_client()
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(any_db).create("user00000", ("send-mail",))
-    return made
+    with calling(any_db) as made:
+        yield made
 
 
 TAKEN = {

@@ -19,17 +19,14 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 from sqlalchemy import insert, select
 
-from app import create_app
 from mailer.audience.eligibility import suppressed_because
 from mailer.audit.log import entries
-from mailer.callers.tokens import Tokens
 from mailer.campaigns.people.export import export_person
 from mailer.cli.root import main
 from mailer.errors import InvalidRow
 from mailer.files.exports import write_rows
 from mailer.files.text_files import TextFile
 from mailer.pages.people import not_written_to
-from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import RefusedAddress, User, Wish
 from mailer.suppression.exchange.entries import Entry, Why
@@ -40,6 +37,7 @@ from mailer.suppression.exchange.judging import counts
 from mailer.suppression.exchange.reading import read_entries
 from mailer.suppression.list_files import ListedAddress
 from mailer.suppression.suppressed_addresses import lift
+from tests.calling import calling
 from tests.databases import any_database, database_at
 from tests.harness import Harness
 from tests.test_signed_in_pages import form_of, sign_in, token_of
@@ -386,12 +384,8 @@ def test_export_and_import_are_read_in_pages(sqlite_db: Database) -> None:
 @pytest.fixture
 def client(any_db: Database, add_users: Callable[..., Any]) -> Iterator[FlaskClient]:
     add_users(any_db, 2)
-    app = create_app(Settings(database_url=any_db.url, secret_key=("k" * 40,), rate_limit="", transport="memory:"))
-    made = app.test_client()
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(any_db).create("user00000", ("manage-users",))
-    yield made
-    app.extensions["mailer"].db.close()
+    with calling(any_db, "manage-users") as made:
+        yield made
 
 
 def test_api_imports_and_exports(client: FlaskClient) -> None:

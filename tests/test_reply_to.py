@@ -27,6 +27,7 @@ from mailer.messages.template import UnusableText, compile_message
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign
+from tests.calling import calling
 from tests.harness import Harness
 from tests.service import PAYLOAD
 
@@ -106,12 +107,8 @@ def test_any_name_leaves_one_address_and_no_header_more(name: str) -> None:
 def client(db: Database, add_users: Callable[..., Any]) -> Iterator[FlaskClient]:
     """A client that calls as the first of two users."""
     add_users(db, 2)
-    app = create_app(Settings(database_url=db.url, secret_key=("k" * 40,), rate_limit="", transport="memory:"))
-    made = app.test_client()
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(db).create("user00000", ("send-mail",))
-    yield made
-    app.extensions["mailer"].db.close()
+    with calling(db) as made:
+        yield made
 
 
 def on_record(db: Database) -> list[tuple[str | None, str | None]]:

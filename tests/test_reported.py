@@ -19,7 +19,6 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
 from sqlalchemy.event import listen
 
-from app import create_app
 from mailer.audit.actor import Actor, Via, acting
 from mailer.bounces.recording import Recorder
 from mailer.bounces.report import Kind, Report
@@ -39,13 +38,13 @@ from mailer.files.exports import write_csv, write_ndjson
 from mailer.metrics.database_gauges import DatabaseGauges
 from mailer.metrics.instruments import Instruments
 from mailer.selector import database_at
-from mailer.settings import Settings
 from mailer.settings.return_address import ReturnAddress
 from mailer.storage.database import Database
 from mailer.storage.models import Delivery, RefusedAddress, User
 from mailer.suppression.history import Cause, Means
 from mailer.suppression.suppressed_addresses import suppressed_addresses
 from mailer.suppression.unsubscribes import unsubscribe
+from tests.calling import CALLER, calling
 from tests.came_back import LATER, bounced, complained
 from tests.conftest import user_row
 from tests.harness import START, Harness
@@ -324,13 +323,9 @@ def test_explain_status_and_report_tell_at_the_command_line(small: Harness) -> N
 
 @pytest.fixture
 def client(small: Harness) -> Iterator[FlaskClient]:
-    app = create_app(Settings(database_url=small.db.url, secret_key=(KEY,), transport="memory:", rate_limit=""))
-    made = app.test_client()
-    sign_in(made, "user00000", Tokens(small.db).create("user00000", tuple(PERMISSIONS)))
-    made.environ_base["HTTP_X_USER_ID"] = "user00000"
-    made.environ_base["HTTP_X_AUTH_TOKEN"] = Tokens(small.db).create("user00000", tuple(PERMISSIONS))
-    yield made
-    app.extensions["mailer"].db.close()
+    with calling(small.db, *PERMISSIONS, secret_key=(KEY,)) as made:
+        sign_in(made, CALLER, Tokens(small.db).create(CALLER, tuple(PERMISSIONS)))
+        yield made
 
 
 def ask(client: FlaskClient, path: str, status: int = 200) -> Any:
