@@ -8,7 +8,9 @@ import random
 import re
 import signal
 import socket
+import ssl
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +32,7 @@ from mailer.engines.celery.worker import make_controller
 from mailer.errors import ConfigError
 from mailer.settings import Settings
 from mailer.storage.workers import Heartbeat, workers
+from tests.bounce_examples import certificate, pem_files
 from tests.celery_engine import RABBITMQ, REDIS, CeleryWorker, CutRabbitMQ, OwnRedis, own_queue
 from tests.conftest import altered
 from tests.drills import rounds
@@ -73,6 +76,103 @@ def test_broker_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, url: st
 
     with pytest.raises(ConfigError, match=r"MAILER_BROKER_URL: .*Not amqp"):
         Settings.from_env()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("amqp://me:hid/den@broker/there", "Not amqp"),
+        ("amqp://me:hidden@x/word@broker/there", "not the URL of one broker"),
+        ("amqp://me:hidden?word@broker/there", "Not amqp"),
+        ("amqp://me:hidden@x?word@broker/there", "not the URL of one broker"),
+        ("amqp://me:hidden@broker/;amqp://me:hidden@other/", "not the URL of one broker"),
+        ("amqp://me:hidden@broker/there?hidden=1", "takes no options"),
+        ("redis://:hidden@broker/0?visibility_timeout=5", "takes no options"),
+        ("redis://broker/0?password=hidden", "takes no options"),
+        ("rediss://:hidden@broker/0?ssl_cert_reqs=none&db=7", "takes no options"),
+        ("redis://broker/hidden", "the number of a database"),
+    ],
+)
+def test_broker_url_that_celery_would_read_otherwise_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = {"ENGINE": "celery", "DATABASE_URL": POSTGRESQL, "SECRET_KEY": "k" * 40, "BROKER_URL": url}
+
+    refused = CliRunner(env={f"MAILER_{name}": text for name, text in named.items()}).invoke(main, ["worker"])
+
+    assert refused.exit_code == 2, refused.output
+    assert "MAILER_BROKER_URL: " in refused.output
+    assert words in refused.output
+    assert "hid" not in refused.output
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://me:a%40b@h", "amqp://h//", "amqps://h/a%2Fb", "redis://h", "rediss://:p@h:1/2"]
+)
+def test_usual_broker_urls_are_taken(url: str) -> None:
+    engine_class("celery").check(Settings(engine="celery", database_url=POSTGRESQL, broker_url=url))
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment in which another program's Celery is set up."""
+    (tmp_path / "anothers.py").write_text("task_always_eager = True\ntask_send_sent_event = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    another = "redis://another.example.com/7"
+    for name in ("BROKER_URL", "BROKER_READ_URL", "BROKER_WRITE_URL", "RESULT_BACKEND"):
+        monkeypatch.setenv(f"CELERY_{name}", another)
+    monkeypatch.setenv("CELERY_CONFIG_MODULE", "anothers")
+
+
+@pytest.mark.usefixtures("others")
+def test_celery_of_another_program_has_no_say() -> None:
+    application = make_application(Settings(engine="celery", broker_url="redis://mine.example.com:6379/3"))
+
+    for connection in (application.connection_for_read(), application.connection_for_write()):
+        assert (connection.hostname, connection.virtual_host) == ("mine.example.com", "3")
+    assert type(application.backend).__name__ == "DisabledBackend"
+    assert not application.conf.task_always_eager
+    assert not application.conf.task_send_sent_event
+
+
+@contextmanager
+def greeting(certificate: Path, key: Path) -> Iterator[int]:
+    """The port of a server that encrypts its connections, and hangs up."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def greet(line: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                with line.accept()[0] as end, suppress(OSError):
+                    context.wrap_socket(end, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as line:
+        threading.Thread(target=greet, args=(line,), daemon=True).start()
+        yield line.getsockname()[1]
+        line.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["amqps", "rediss"])
+@pytest.mark.parametrize(
+    ("name", "trusted", "good"), [("localhost", True, True), ("localhost", False, False), ("other.test", True, False)]
+)
+def test_certificate_of_the_broker_has_to_be_good_and_for_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str, name: str, trusted: bool, good: bool
+) -> None:
+    key, made = certificate(name)
+    files = pem_files(tmp_path, key, made)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    with greeting(*files) as port:
+        settings = Settings(engine="celery", broker_url=f"{scheme}://:hidden@localhost:{port}")
+        with pytest.raises(BrokerAway) as refused:
+            Doorbell(make_application(settings), settings).ring()
+
+    assert ("CERTIFICATE_VERIFY_FAILED" in str(refused.value)) is not good, refused.value
+    assert "hidden" not in str(refused.value)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

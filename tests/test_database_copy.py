@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import (
@@ -30,15 +33,17 @@ from sqlalchemy import (
 )
 
 from mailer.cli import main
-from mailer.errors import InvalidState
+from mailer.delivery.flight.folder import folder_for
+from mailer.errors import ConfigError, InvalidState
 from mailer.selector import database_at
 from mailer.storage.database import Database
 from mailer.storage.models import Base, BatchState, CampaignState, DeliveryStatus
 from mailer.storage.moves import copying, sqlite_source
 from mailer.storage.moves.copying import copy_all, tables_to_copy
 from tests.conftest import user_row
-from tests.databases import migrated_sqlite
+from tests.databases import POSTGRESQL, address, migrated_sqlite
 from tests.harness import Harness
+from tests.test_flight import ALL, Machine
 from tests.test_migrations import ROWS
 
 pytestmark = pytest.mark.slow
@@ -261,6 +266,61 @@ def test_campaign_that_was_half_finished_goes_on_and_reaches_everybody_once(
 def on_command_line(source: str, to: str, *more: str) -> Result:
     environment = {"MAILER_DATABASE_URL": source, "PGCONNECT_TIMEOUT": "2"}
     return CliRunner().invoke(main, ["database", "copy", "--to", to, *more], env=environment)
+
+
+def test_what_a_killed_process_had_in_hand_is_known_where_everything_is_moved_to(
+    tmp_path: Path, target: Database, add_users: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its whole checkpoint would be in doubt, and sent once more."""
+    monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path / "state"))
+    path = tmp_path / "mailer.db"
+    with closing(database_at(migrated_sqlite(path))) as db:
+        records = folder_for(db, str(tmp_path / "state"))
+        before = Machine(db, records.path, records.boot)
+        before.begin(add_users)
+        before.die(6)  # in the second of three checkpoints
+
+    moved = [on_command_line(f"sqlite:///{path}", target.url) for _ in range(2)]
+
+    assert [done.exit_code for done in moved] == [0, 0], moved[0].output
+    assert all("flight records: 1\n" in done.stdout for done in moved)
+    after = Machine(target, folder_for(target, str(tmp_path / "state")).path, records.boot)
+    after.store, after.campaign_id = before.store, before.campaign_id
+    harness = after.next_process()
+    harness.run()
+    copies = after.copies()
+    assert (len(copies), copies.total()) == (ALL, ALL + 1)
+    assert {name for name, count in copies.items() if count > 1} <= after.doubtful()
+    assert len(after.doubtful()) == 2  # whom it had drawn
+
+
+@contextmanager
+def another_encoding(encoding: str) -> Iterator[str]:
+    """The address of an empty database that stores texts otherwise."""
+    name = f"mailer_test_{secrets.token_hex(6)}"
+    made = f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+    with psycopg.connect(POSTGRESQL.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(made)
+        yield address(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_database_that_cannot_hold_every_name_is_refused(source: Path, encoding: str) -> None:
+    with another_encoding(encoding) as url:
+        moved = on_command_line(f"sqlite:///{source}", url)
+        with closing(database_at(url)) as db, pytest.raises(ConfigError, match=f"its encoding is {encoding}; make one"):
+            db.migrate()
+    assert (moved.exit_code, moved.stdout) == (2, "")
+    assert f"its encoding is {encoding}; make one" in moved.stderr
+
+
+def test_encoding_of_other_programs_has_no_say(target: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with closing(database_at(target.url)) as db, db.write() as connection:
+        connection.execute(insert(Base.metadata.tables["users"]), [user_row(1) | {"name": ODD}])
+        assert connection.scalar(select(Base.metadata.tables["users"].c.name)) == ODD
 
 
 def test_command_shows_counts_and_where_to_without_the_password(source: Path, postgresql_url: str) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 from sqlalchemy import func, insert, select, text, update
 
 from mailer.campaigns.hold import hold, release
 from mailer.campaigns.retention import DAY, TASK
+from mailer.cli import main
 from mailer.directory.imports import import_users
 from mailer.selector import database_at
 from mailer.storage.database import Database
@@ -23,7 +25,7 @@ from mailer.storage.workers import workers
 from mailer.workspace.client import Workspace
 from mailer.workspace.sync import sync_users
 from tests.conftest import user_row
-from tests.databases import PostgreSQL
+from tests.databases import PostgreSQL, migrated_sqlite
 from tests.fake_workspace import FakeWorkspace, member
 from tests.killable import attempts
 from tests.postgresql_servers import Pooler, pgbouncer
@@ -93,6 +95,16 @@ def test_users_are_imported_and_a_workspace_is_taken_over(db: Database, tmp_path
             sync_users(db, workspace, tmp_path / "sync.ndjson")
     with db.read() as connection:
         assert connection.scalar(select(func.count()).select_from(User)) == 1003
+
+
+def test_everything_is_copied(url: str, tmp_path: Path) -> None:
+    with closing(database_at(migrated_sqlite(tmp_path / "mailer.db"))) as source, source.write() as connection:
+        connection.execute(insert(User.__table__), [user_row(1)])
+    environment = {"MAILER_DATABASE_URL": source.url, "MAILER_STATE_DIR": str(tmp_path)}
+
+    done = CliRunner(env=environment).invoke(main, ["database", "copy", "--to", url])
+
+    assert (done.exit_code, "users: 1" in done.stdout.splitlines()) == (0, True), done.output
 
 
 def test_campaigns_are_accepted_planned_and_delivered(url: str, pooler: Pooler, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from mailer.storage.dialects import in_turn, on_driver
 from mailer.storage.group_commit import SharedWrites, T, Work
 from mailer.storage.journal.writer import Journal
 from mailer.storage.migrations import served_versions
-from mailer.storage.postgresql import engine_at
+from mailer.storage.postgresql import encoding_of, engine_at
 from mailer.storage.sqlite.transactions import KeptConnections, begin_reading, transaction
 from mailer.storage.sqlite.writes import SQLiteWrites
 from mailer.storage.transactions import time_limit, watch
@@ -46,6 +46,8 @@ _ENGINE: dict[str, Any] = {
     "pool_use_lifo": True,  # the connection used last has the most pages in its cache
     "hide_parameters": True,  # an error is logged, and the values of a statement may be addresses
 }
+
+_UTF8 = "make one for every language: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
 
 Clock = Callable[[Connection], int]
 OnConnect = Callable[[sqlite3.Connection], None]
@@ -149,9 +151,12 @@ class Database:
     def migrate(self) -> bool:
         """Bring the schema up to date; return whether the database is new. Many processes may call it at once.
 
-        A schema from a newer version stays as it is if it still serves this one. Otherwise raises `ConfigError`.
+        A schema from a newer version stays as it is if it still serves this one. Otherwise raises `ConfigError`, as for
+        a database that cannot hold every name.
         """
         with self.write() as connection:
+            if self.writes is None and (encoding := encoding_of(connection)) != "UTF8":
+                raise ConfigError(f"{self.place}: its encoding is {encoding}; {_UTF8}")
             in_turn(connection, MIGRATION_LOCK)
             current = _schema_version(connection)
             if _serves(connection, current):

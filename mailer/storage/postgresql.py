@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import ReadOnlySqlTransaction
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
@@ -52,6 +52,12 @@ def engine_at(url: URL, *, prepare: bool, **options: Any) -> Engine:
     return engine
 
 
+def encoding_of(connection: Connection) -> str:
+    """In which encoding the database stores texts. The server has told it when the connection was made."""
+    driver: Any = connection.connection.driver_connection
+    return driver.info.parameter_status("server_encoding") or "unknown"
+
+
 def connect(url: str) -> psycopg.Connection[Any]:
     """A connection of its own to the database at `url`, each of whose statements is a transaction. Raises psycopg's."""
     parsed = _with_driver(make_url(url))
@@ -64,7 +70,8 @@ def _with_driver(url: URL) -> URL:
 
 
 def _options(url: URL) -> dict[str, Any]:
-    return {name: value for name, value in _NOTICE_SILENCE.items() if name not in url.query}
+    noticing = {name: value for name, value in _NOTICE_SILENCE.items() if name not in url.query}
+    return noticing | {"client_encoding": "utf8"}  # whatever PGCLIENTENCODING says
 
 
 def _prepare(connection: psycopg.Connection[Any], _record: Any) -> None:

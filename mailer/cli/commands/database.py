@@ -9,6 +9,7 @@ import click
 
 from mailer.cli.failures import Failure, Misuse
 from mailer.cli.output import printable
+from mailer.delivery.flight.folder import folder_for
 from mailer.errors import ConfigError
 from mailer.selector import database_at
 from mailer.settings import Settings
@@ -31,11 +32,13 @@ def copy(url: str) -> None:
     be run again. A password need not stand in the URL: PostgreSQL's own ~/.pgpass and PGPASSWORD hold as well.
     """
     begun = time.monotonic()
-    source = _source()
+    settings = Settings.from_env()
+    source = _source(settings)
     target = _target(url)
     try:
         target.migrate()
-        done = copy_all(source, target, _tell)
+        done = copy_all(Path(source.place), target, _tell)
+        _carry_records(source, target, settings)
     except DATABASE_ERRORS as error:
         raise Failure(f"database: {own_words(error)} ({target.place})") from error
     finally:
@@ -45,29 +48,38 @@ def copy(url: str) -> None:
     )
 
 
-def _source() -> Path:
-    """The file of the database that the settings name, migrated and closed again."""
-    db = database_at(Settings.from_env().database_url)
+def _source(settings: Settings) -> Database:
+    """The database that the settings name, migrated and closed again."""
+    db = database_at(settings.database_url)
     if db.writes is None:
         raise Misuse("MAILER_DATABASE_URL: everything is copied from SQLite, and this is PostgreSQL")
-    path = Path(db.place)
-    if not path.exists():
-        raise Misuse(f"MAILER_DATABASE_URL: there is no database at {path}")
+    if not Path(db.place).exists():
+        raise Misuse(f"MAILER_DATABASE_URL: there is no database at {db.place}")
     try:
         db.migrate()
     finally:
         db.close()
-    return path
+    return db
 
 
 def _target(url: str) -> Database:
     try:
-        db = database_at(url)
+        db = database_at(url, prepare=False)  # there may be a pooler on the way, and few statements come twice
     except ConfigError as error:
         raise Misuse("--to: not the URL of a PostgreSQL database") from error
     if db.writes is not None:
         raise Misuse("--to: not the URL of a PostgreSQL database")
     return db
+
+
+def _carry_records(source: Database, target: Database, settings: Settings) -> None:
+    """Have whoever goes on know what processes that were killed had in hand. Without it, that counts as uncertain."""
+    try:
+        carried = folder_for(source, settings.state_dir).carry(folder_for(target, settings.state_dir))
+    except OSError as error:
+        raise Failure(f"everything is copied but the flight records of killed processes: {error}") from error
+    if carried:
+        _tell("flight records", carried)
 
 
 def _tell(table: str, rows: int) -> None:

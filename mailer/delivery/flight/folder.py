@@ -54,6 +54,21 @@ class RecordFolder:
             if content is not None:
                 yield path, content
 
+    def carry(self, to: RecordFolder) -> int:
+        """Copy what was left behind with batches in it into another folder; return how many records. Raises `OSError`.
+
+        For a database that was moved: whoever goes on there then knows what this machine's processes had in hand.
+        """
+        found = [(path.name, content) for path, content in self.left_behind() if halves_of(content, self.boot)]
+        if found:
+            to.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, content in found:
+            unnamed = to.path / f"{UNNAMED}{name}"
+            unnamed.touch(mode=0o600)
+            unnamed.write_bytes(content)
+            unnamed.rename(to.path / name)
+        return len(found)
+
     def places(self, campaign_id: str, batch: int, fence: int, number: int) -> bytes | None:
         """What a process that has ended left on record of this checkpoint; None: nothing that can be relied on."""
         for _, content in self.left_behind():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from celery.loaders.app import AppLoader
+from kombu import Connection, Exchange, Queue
+from typing_extensions import override
 
 from mailer.engines.celery import broker
 from mailer.settings import Settings
@@ -13,9 +15,37 @@ from mailer.settings import Settings
 TASK = "mailer.work"  # processes of several versions may share a queue, so the name stays
 
 
+class NothingElse(AppLoader):
+    """Celery's loader without `CELERY_CONFIG_MODULE`, by which the environment would add settings of Celery's."""
+
+    @override
+    def read_configuration(self, env: str = "") -> dict[str, Any]:
+        return {}
+
+
+class Application(Celery):
+    """Celery as the service's settings have it. For itself it lets variables such as `CELERY_BROKER_URL` go first.
+
+    A machine may have them for other programs.
+    """
+
+    backend_cls = "disabled"  # no results are kept, whatever CELERY_RESULT_BACKEND says
+
+    @override
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Connection:
+        return super().connection_for_read(url or self._broker_url(), **options)
+
+    @override
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
+        return super().connection_for_write(url or self._broker_url(), **options)
+
+    def _broker_url(self) -> Any:
+        return self.conf.first("broker_url")
+
+
 def make_application(settings: Settings) -> Celery:
     """The application. It connects to nothing yet, and is nobody's current one."""
-    return Celery("mailer", set_as_current=False, changes=configuration(settings))
+    return Application("mailer", set_as_current=False, loader=NothingElse, changes=configuration(settings))
 
 
 def queue_of(settings: Settings) -> Queue:
@@ -38,7 +68,7 @@ def _connections(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,  # for as long as it takes
         "broker_channel_error_retry": True,  # a queue that was deleted is declared again
         "broker_heartbeat": 20,
-        "result_backend": None,
+        "broker_use_ssl": broker.encryption(settings),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from sqlalchemy.engine import make_url
 
@@ -34,6 +35,7 @@ def check(settings: Settings) -> None:
         )
     if not settings.broker_url:
         raise ConfigError("MAILER_ENGINE: celery needs MAILER_BROKER_URL: amqp://… for RabbitMQ, or redis://…")
+    _check_url(settings.broker_url)
     if is_redis(settings) and find_spec("redis") is None:
         raise ConfigError("MAILER_BROKER_URL: Redis needs: pip install 'campaign-mailer[celery]'")
     longest = settings.broker_timeout // SLICES_PER_TIMEOUT
@@ -42,6 +44,22 @@ def check(settings: Settings) -> None:
             f"MAILER_SLICE_SECONDS: {settings.slice_seconds} s is too long: the broker hands a message out again after "
             f"MAILER_BROKER_TIMEOUT, {settings.broker_timeout} s, so {longest} s is the longest"
         )
+
+
+def _check_url(url: str) -> None:
+    """Refuse what Celery would read otherwise than it was meant, or fail at later. The URL, a secret, is not shown."""
+    parts = urlsplit(url)
+    if "@" in f"{parts.path}{parts.query}" or parts.fragment or ";" in url:
+        raise ConfigError(
+            "MAILER_BROKER_URL: not the URL of one broker; in a user, a password and a vhost, each of @ : / ? # ; % is "
+            "written as %40 %3A %2F %3F %23 %3B %25"
+        )
+    redis = parts.scheme in ("redis", "rediss")
+    if redis and not (parts.path in ("", "/") or parts.path[1:].isdecimal()):
+        raise ConfigError("MAILER_BROKER_URL: what follows the host of a Redis is the number of a database, such as /0")
+    options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    if not all(parts.scheme == "rediss" and name.startswith("ssl_") for name in options):
+        raise ConfigError("MAILER_BROKER_URL: takes no options behind a question mark, but for ssl_… with rediss://…")
 
 
 def transport_options(settings: Settings) -> dict[str, Any]:
@@ -62,6 +80,14 @@ def ringing_options(settings: Settings) -> dict[str, Any]:
     if is_redis(settings):
         return {"socket_timeout": ANSWER_SECONDS, "retry_on_timeout": False}
     return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+
+
+def encryption(settings: Settings) -> dict[str, Any] | None:
+    """How `amqps` and `rediss` are encrypted: the broker's certificate has to be good, and for its name."""
+    parts = urlsplit(settings.broker_url)
+    if parts.scheme == "rediss":
+        return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    return {"server_hostname": parts.hostname} if parts.scheme == "amqps" else None  # without a name none is compared
 
 
 def queue_arguments(settings: Settings) -> dict[str, Any]:
