@@ -151,6 +151,10 @@ def on_exit(server):
         server.metrics.close()
 
 
+def pre_request(_worker, _req):
+    """Log nothing: gunicorn's own hook tells at `debug` the path as it came, with the ids and links that are in it."""
+
+
 def post_worker_init(worker):
     """Start delivery threads in each worker, after the fork."""
     services = worker.wsgi.extensions["mailer"]

@@ -21,6 +21,7 @@ from mailer.audit.log import FEW, Act, Entry, Note, entries, names_of, record
 from mailer.audit.retention import audit_retention, forgetting
 from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns import control
+from mailer.campaigns.hold import hold, release
 from mailer.cli import main
 from mailer.cli.root import system_user
 from mailer.errors import InvalidRow, InvalidState
@@ -329,6 +330,14 @@ def test_act_that_fails_is_not_in_the_log(db: Database, add_users) -> None:
         with pytest.raises(InvalidRow):
             upsert_documents(db, [(1, user_row(8)["document"]), (2, {"_id": 5})])
     assert log_of(db) == []
+
+
+def test_words_of_a_hold_are_without_addresses_also_when_it_ends(db: Database) -> None:
+    hold(db, "ask ann@example.com")
+    ended = release(db)
+    assert ended is not None
+    assert ended.reason == "ask ann@example.com"
+    assert [one.details["reason"] for one in log_of(db)] == ["ask <address>", "ask <address>"]
 
 
 def test_act_of_nobody_known_is_the_systems(db: Database, add_users) -> None:

@@ -139,6 +139,18 @@ def test_wrong_token_is_refused_and_not_shown(run, tmp_path: Path) -> None:
     assert "very-wrong" not in result.output
 
 
+def test_token_may_be_in_a_file(run, tmp_path: Path, service: Service) -> None:
+    """The variable itself is empty, which counts as absent."""
+    file = tmp_path / "token"
+    file.write_text(service.headers("u0")["X-Auth-Token"] + "\n")
+    listed = {"MAILER_AUTH_TOKEN": "", "MAILER_AUTH_TOKEN_FILE": str(file)}
+    assert run("campaigns", "list", **listed).exit_code == 0
+    said = failed(run("campaigns", "list", MAILER_AUTH_TOKEN_FILE=str(file)), 2)
+    assert said == "MAILER_AUTH_TOKEN_FILE: MAILER_AUTH_TOKEN is set too; keep one of them"
+    said = failed(run("campaigns", "list", **{**listed, "MAILER_AUTH_TOKEN_FILE": f"{tmp_path}/hunter2"}), 2)
+    assert said == "MAILER_AUTH_TOKEN_FILE: there is no such file"
+
+
 def test_service_that_is_not_there_is_one_line(run, tmp_path: Path) -> None:
     assert failed(send(run, tmp_path, MAILER_SITE_URL="http://127.0.0.1:1"), 4).startswith("no answer from http://127.")
 

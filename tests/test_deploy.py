@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 from dotenv import dotenv_values
@@ -26,6 +28,8 @@ DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 IMAGE = instructions((DEPLOY / "Containerfile").read_text("utf-8"))
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+# of github.com/compose-spec/compose-spec at 170098ba, June 2026, as it is there; under the Apache License 2.0
+COMPOSE_SCHEMA: dict[str, Any] = json.loads((ROOT / "tests" / "compose_spec.json").read_text("utf-8"))
 OURS = ("web", "worker")
 EXPOSURE = 20  # tenths; systemd itself calls up to 19 OK, and a unit without any hardening has 96
 
@@ -183,6 +187,21 @@ def test_no_image_names_the_host_of_a_registry() -> None:
 
 
 # --- the compose file -------------------------------------------------------------------------------------------------
+
+
+def test_compose_file_is_what_the_specification_allows() -> None:
+    schema = jsonschema_rs.validator_for(COMPOSE_SCHEMA)
+    assert [f"{list(error.instance_path)}: {error.message}" for error in schema.iter_errors(COMPOSE)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("healtcheck", {"disable": True}), ("stop_grace_period", ["40s"]), ("secrets", "database_url"), ("tmpfs", 5)],
+)
+def test_schema_finds_what_is_misspelt(name: str, value: Any) -> None:
+    schema = jsonschema_rs.validator_for(COMPOSE_SCHEMA)
+    web = {**COMPOSE["services"]["web"], name: value}
+    assert not schema.is_valid({**COMPOSE, "services": {**COMPOSE["services"], "web": web}})
 
 
 def listed(service: dict[str, Any], name: str) -> list[str]:

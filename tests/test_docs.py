@@ -27,7 +27,7 @@ from mailer.messages.layout import TemplateSource
 from mailer.messages.recipient import Recipient
 from mailer.messages.template import compile_message
 from mailer.selector import compile_selector, limits, parse_query
-from mailer.settings import SECRET_VARIABLES, Settings
+from mailer.settings import AUTH_TOKEN, SECRET_VARIABLES, Settings
 from mailer.storage.models import BatchState, CampaignState, DeliveryStatus
 from tests import doc_session
 from tests.celery_engine import RABBITMQ, own_queue
@@ -82,7 +82,7 @@ def test_page_has_nothing_left_of_a_merge(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page_names_no_setting_that_there_is_not(page: Path) -> None:
     known = {f"MAILER_{field.name.upper()}" for field in fields(Settings)} | CLIENT_VARIABLES
-    known |= {f"{name}_FILE" for name in SECRET_VARIABLES}
+    known |= {f"{name}_FILE" for name in (*SECRET_VARIABLES, AUTH_TOKEN)}
     assert set(re.findall(r"MAILER_[A-Z_]*[A-Z]", page.read_text("utf-8"))) <= known
 
 

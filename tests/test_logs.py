@@ -18,20 +18,24 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 from structlog.contextvars import clear_contextvars, get_contextvars, unbind_contextvars
 
 from mailer.api.requests.request_ids import RequestIds
+from mailer.engines.worker import Worker
 from mailer.logs.access import FACTS, access_fields, is_quiet
 from mailer.logs.configuration import ServiceHandler, adopt, configure
 from mailer.logs.context import bound, request_id
 from mailer.logs.masking import ADDRESS, TOKEN, masked, masked_value, without_addresses
 from mailer.messages.links import Links
+from mailer.observer import UNOBSERVED
 
 FORMS = ("console", "json")
 
@@ -191,6 +195,29 @@ def test_json_line_has_what_it_is_about() -> None:
     assert (pid, thread) == (str(os.getpid()), "MainThread")
     assert "campaign" not in second
     assert first["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("error", [OperationalError("x", None, Exception("no disk")), RuntimeError("odd")], ids=repr)
+def test_error_is_logged_with_the_batch_that_it_came_from(error: Exception) -> None:
+    """The database may fail for one campaign alone, and somebody has to find out which."""
+
+    class Deliverer:
+        def run_next(self, *_asked: object) -> bool:
+            with bound(campaign="c1", batch=4):
+                raise error
+
+    parts = SimpleNamespace(
+        deliverer=Deliverer(), planner=SimpleNamespace(plan_next=lambda: False), observer=UNOBSERVED
+    )
+    parts.settings, parts.announced = SimpleNamespace(lease_seconds=60), bool
+    looks = iter([False, True])
+    with configured("json") as lines:
+        Worker(parts).run_for(60, lambda: next(looks, True))  # type: ignore[arg-type]
+        logging.getLogger("mailer.test").info("after")
+    *told, after = lines.parsed()
+    assert told
+    assert all((one["campaign"], one["batch"]) == ("c1", 4) for one in told)
+    assert "campaign" not in after
 
 
 def test_threads_do_not_share_what_a_line_is_about() -> None:

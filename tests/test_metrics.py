@@ -32,11 +32,13 @@ from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import Batch, Campaign, CampaignState, Priority
 from mailer.storage.workers import Heartbeat
+from tests import smtp_servers
 from tests.calling import calling
 from tests.databases import sqlite_work
 from tests.doc_pages import ROOT, codes, prose, table
 from tests.harness import MINUTE, START, Harness
 from tests.service import PAYLOAD
+from transports import from_url
 from transports.base import About, Message, Status, TransportUnavailable
 from transports.memory import MemoryTransport
 
@@ -195,6 +197,33 @@ def test_answers_are_counted_by_whom_they_are_about(sqlite_db: Database) -> None
     assert told("refused", "address") == 0
     with pytest.raises(TransportUnavailable):
         transport.check()
+
+
+STOPS = {  # what stops a mail server's work, and as whose answer it counts; nothing of it is a recipient's outcome
+    "too much, said to a recipient": (b"450 4.7.1 Too many messages, slow down\r\n", "", "rate"),
+    "the end of the service": (b"421 4.7.0 Try again later\r\n", "", "rate"),
+    "no login": (b"530 5.7.0 Authentication required\r\n", "", "transport"),
+    "a quota of ours": (None, "&quota=1/day", ""),
+}
+
+
+@pytest.mark.parametrize(("reply", "options", "about"), STOPS.values(), ids=list(STOPS))
+def test_answer_that_stops_the_transport_is_counted_and_a_limit_of_ours_is_none(
+    sqlite_db: Database, reply: bytes | None, options: str, about: str
+) -> None:
+    """Such an answer is no outcome of a message. `MailerThrottled` looks at it all the same."""
+    with smtp_servers.running(smtp_servers.FakeServer()) as server:
+        server.script["RCPT"] = [None, reply]
+        instruments, transport = watched(sqlite_db, from_url(server.url(f"starttls=never{options}")))
+        with closing(transport), pytest.raises(TransportUnavailable):
+            list(transport.send(map(message, range(3))))
+    told = {
+        (one.labels["status"], one.labels["about"]): one.value
+        for family in instruments.registry.collect()
+        for one in family.samples
+        if one.name == "mailer_transport_answers_total" and one.value
+    }
+    assert told == {("sent", ""): 1.0, **({("unavailable", about): 1.0} if about else {})}
 
 
 def test_measured_transport_draws_and_closes_as_the_one_inside() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -27,6 +28,7 @@ from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from mailer.storage.models import Campaign, CampaignState, ScheduledTask
 from mailer.storage.workers import Heartbeat
+from tests.doc_pages import ROOT, codes, section, table
 from tests.harness import MINUTE, START, Harness
 from tests.service import BIN, Service
 from transports.base import Status
@@ -262,6 +264,46 @@ def test_status_shows_workers_and_campaigns(sqlite_db: Database, add_users: Call
     assert (shown["campaigns"][0]["_id"], shown["campaigns"][0]["left"]) == (harness.campaign_id, 3)
     assert (shown["transport"]["reason"], shown["transport"]["isOpen"]) == ("no route", True)
     assert shown["needsAPerson"] == []
+
+
+def paths(value: Any, at: str = "") -> set[str]:
+    """The fields of a JSON document: `a.b` for one in an object, `a[].b` for one in each of a list."""
+    if isinstance(value, list):
+        return {f"{at}[]"}.union(*(paths(one, f"{at}[]") for one in value))
+    if not isinstance(value, dict):
+        return {at}
+    return {at}.union(*(paths(held, f"{at}.{name}" if at else name) for name, held in value.items()))
+
+
+def test_every_field_of_the_json_is_described_and_no_other(sqlite_db: Database, add_users: Callable[..., Any]) -> None:
+    add_users(sqlite_db, 3)
+    harness = Harness(sqlite_db)
+    harness.now = int(time.time() * 1000)
+    harness.accept()
+    harness.plan()
+    with sqlite_db.write() as connection:
+        circuit_breaker.trip(connection, "no route", harness.now, half_open=False)
+    hold(sqlite_db, "the relay moves")
+    Heartbeat(sqlite_db, engine="local", role="worker", version="1.2.3", doing=lambda: "").beat("w1")
+    printed = json.loads(run(sqlite_db, "--json", MAILER_SEND_WINDOW="00:00-24:00 UTC").stdout)
+    printed["dueByPriority"] = printed["failingTasks"] = None  # their names are no fields
+    text = section(ROOT / "docs" / "reference" / "command-line.md", "What `mailer status --json` prints")
+    described = {name for row in table(text, "field") for name in codes(row[0])}
+    same = {f"queue.{kind}.{what}" for kind in ("later", "inHand", "heldUp") for what in ("batches", "recipients")}
+    assert paths(printed) - {"", "workers", "campaigns", "queue", "lastDay", "needsAPerson"} - same == described
+
+
+def test_looks_are_told_apart_in_a_pipe(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("mailer.cli.commands.status.time.sleep", sleep)
+    looks = run(sqlite_db, "--watch").stdout.split("\n\n")
+    assert [bool(re.match(r"at: \d{4}-\d\d-\d\dT[\d:]+Z\nengine: ", look)) for look in looks] == [True, True, False]
 
 
 def test_status_ends_with_3_when_something_needs_a_person(sqlite_db: Database, add_users: Callable[..., Any]) -> None:

@@ -26,6 +26,7 @@ from mailer.storage.erased.key import Of, digest, known_key, made_key
 from mailer.storage.models import AuditEntry, PersonNote
 
 MAX_NOTE = 1000  # characters
+WORDS = ("reason", "list")  # the details that people write; the others are counts, ids and digests
 FEW = 20  # an act about so many addresses has a row for each, so that it is found by any of them
 
 
@@ -101,8 +102,9 @@ def record(
 ) -> None:
     """Write that the current actor did `act` at `now` (ms since 1970), in the transaction of what they did.
 
-    `details` are counts and the like, and never an address. Nothing is written of recipients: what they do about
-    themselves is on record with their own row, and from which address is nobody's business.
+    `details` are counts and the like, and words of whoever acts, in which addresses are masked. Nothing is written of
+    recipients: what they do about themselves is on record with their own row, and from which address is nobody's
+    business.
     """
     _add(connection, now, act, {about: details}, note)
 
@@ -140,13 +142,17 @@ def _add(
     if actor.via is Via.LINK:
         return
     by = {"at": now, "who": actor.who, "via": actor.via.value, "origin": actor.origin, "act": act.value}
-    rows = [{**by, "about": one, "details": dict(details)} for one, details in about.items()]
+    rows = [{**by, "about": one, "details": _masked(details)} for one, details in about.items()]
     if note is None or not note.text.strip():
         connection.execute(_ADD, rows)
         return
     for row in rows:
         entry = connection.execute(_ADD.returning(_TABLE.c.id), row).scalar_one()
         connection.execute(insert(PersonNote).values(**_noted(note, actor, now, act), entry=entry))
+
+
+def _masked(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: without_addresses(told) if name in WORDS else told for name, told in details.items()}
 
 
 def _noted(note: Note, actor: Actor, now: int, act: Act) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, delete, func, select
 
 from mailer.audit.actor import current_actor
 from mailer.audit.log import Act, record
-from mailer.logs.masking import without_addresses
 from mailer.storage.database import Database
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import Batch, BatchState, SendingHold
@@ -66,7 +65,7 @@ def hold(db: Database, reason: str) -> Hold:
         _FIRST.run(connection, {"id": 1, "reason": reason, "since": now, "held_by": by})
         if before is None:
             happened(connection, now, Kind.HELD, reason=reason, by=by)
-        record(connection, now, Act.HOLD_SENDING, reason=without_addresses(reason))
+        record(connection, now, Act.HOLD_SENDING, reason=reason)
         return current_hold(connection) or Hold(now, by, reason)
 
 

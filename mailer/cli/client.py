@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import click
 import requests
+from click.core import ParameterSource
 from requests.adapters import HTTPAdapter
 
 from mailer.cli.answers import RETRIES, Json, answer_of, campaign_of, foreign
 from mailer.cli.failures import Misuse
 from mailer.cli.output import erased_note, print_notes
-from mailer.settings import Settings, environment
+from mailer.settings import AUTH_TOKEN, Settings, client_variables, environment
 from mailer.text import is_http_header_value
 from mailer.times import to_iso
 
@@ -179,7 +180,7 @@ def _address(campaign_id: str) -> str:
 def connected(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options for where the service is and who calls: `url`, `user_id` and `token`."""
     for option in (
-        _option("--token", "MAILER_AUTH_TOKEN", "X-Auth-Token."),
+        _option("--token", AUTH_TOKEN, "X-Auth-Token."),
         _option("--user-id", "MAILER_USER_ID", "X-User-Id."),
         _option("--url", "MAILER_SITE_URL", f"Where the service is; {LOCAL} if nothing says so.", LOCAL),
     ):
@@ -189,12 +190,18 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
 def _option(name: str, variable: str, about: str, default: str | None = None) -> Callable[..., Any]:
     def found() -> str | None:  # click itself has looked into the environment before, and this looks into .env
-        return environment().get(variable) or default
+        return _known(variable).get(variable) or default
 
     return click.option(name, default=found, callback=_given, envvar=variable, show_envvar=True, help=about)
 
 
+def _known(variable: str) -> Mapping[str, str]:
+    return client_variables() if variable == AUTH_TOKEN else environment()
+
+
 def _given(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    if context.get_parameter_source(str(option.name)) is ParameterSource.ENVIRONMENT:
+        _known(str(option.envvar))  # which refuses a token that a file is to hold as well
     if value is None:
         raise click.MissingParameter(ctx=context, param=option)
     return value

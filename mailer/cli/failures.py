@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mailer.errors import ConfigError, JournalUnavailable, MailerError
+from mailer.settings import log_settings
 from transports import TransportError
 
 if TYPE_CHECKING:
     import requests
+
+log = logging.getLogger("mailer")
 
 
 class Failure(click.ClickException):
@@ -30,6 +36,23 @@ class Misuse(Failure):
     exit_code = 2
 
 
+class Logged(Failure):
+    """Why a process ends, as a line of its log: whoever collects that reads no other."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self._failure = failure
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """That of the failure."""
+        return self._failure.exit_code
+
+    def show(self, file: Any = None) -> None:  # noqa: ARG002 - as click calls it
+        """Write the line."""
+        log.critical("%s", self.message)
+
+
 class Interrupted(Failure):
     """Ctrl-C, or the end of the input; the message says what has been done by then."""
 
@@ -38,6 +61,22 @@ class Interrupted(Failure):
     def show(self, file: Any = None) -> None:
         """Print the message alone, without `Error:` before it, since nothing went wrong."""
         click.echo(self.format_message(), file=file, err=file is None)
+
+
+@contextmanager
+def told_in_the_log() -> Iterator[None]:
+    """For commands that run as processes: where the log is JSON, what ends one is a line of it as well."""
+    from mailer.logs.configuration import configure  # noqa: PLC0415 - other commands write no log
+
+    form, level = log_settings()
+    try:
+        yield
+    except Exception as error:
+        failure = error if isinstance(error, Failure) else failure_of(error)
+        if form != "json" or failure is None or isinstance(failure, Interrupted):
+            raise
+        configure(form, level)
+        raise Logged(failure) from error
 
 
 class FailingGroup(click.Group):

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mailer.delivery.trouble import describe, full_traceback
 from mailer.engines.base import EngineParts
+from mailer.logs.context import bound_as
 from mailer.logs.masking import without_addresses
 from mailer.storage.database_errors import own_words
 
@@ -83,10 +84,12 @@ class Worker:
             planned = self._planner.plan_next()
             return self._deliverer.run_next(stopping, enough) or planned
         except SQLAlchemyError as error:
-            log.error("database trouble, trying again: %s", own_words(error))
+            with bound_as(error):
+                log.error("database trouble, trying again: %s", own_words(error))
             self._observer.database_retried()
         except Exception as error:  # noqa: BLE001 - no campaign is at fault, so the thread must go on
-            self._log_error("delivery thread, trying again", error)
+            with bound_as(error):
+                self._log_error("delivery thread, trying again", error)
         _wait(PAUSE_AFTER_TROUBLE, stopping)
         return True
 

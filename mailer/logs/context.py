@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 
+_IDS = "_mailer_bound"  # the attribute of an error that has what was bound where it came from
 # Long enough for a UUID and for nginx's $request_id, too short for a token that somebody sent by mistake.
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,35}")
 
 
-def bound(**ids: str | int) -> AbstractContextManager[None]:
-    """Have every line that this thread logs inside the block carry these ids, such as `campaign` and `batch`."""
+@contextmanager
+def bound(**ids: str | int) -> Iterator[None]:
+    """Have every line that this thread logs inside the block carry these ids, such as `campaign` and `batch`.
+
+    An error that leaves the block takes them along, for whoever logs it outside: see `bound_as`.
+    """
     from structlog.contextvars import bound_contextvars  # noqa: PLC0415 - slow to import, and commands need none
 
-    return bound_contextvars(**ids)
+    with bound_contextvars(**ids):
+        try:
+            yield
+        except Exception as error:
+            with suppress(AttributeError):  # a third party's class may have no room
+                setattr(error, _IDS, {**ids, **getattr(error, _IDS, {})})
+            raise
+
+
+def bound_as(error: BaseException) -> AbstractContextManager[None]:
+    """The same with the ids of the block that `error` has left, if it has left any."""
+    return bound(**getattr(error, _IDS, {}))
 
 
 def bind(**ids: str | int) -> Callable[[], None]:

@@ -28,6 +28,7 @@ OF_A_BATCH = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 Answers = Counts[tuple[str, str]]  # by status and whom the answer is about
 YES_OR_NO = {True: "true", False: "false"}
 SENT = (Status.SENT.value, "")  # an answer that is about nobody
+UNAVAILABLE = "unavailable"  # the status of an answer after which nothing more could be sent, to nobody
 
 
 class BulkHistogram(Histogram):
@@ -157,5 +158,5 @@ class Instruments(Observer):
 
 def _answers() -> list[tuple[str, str]]:
     """Every label that answers can have, so that each is told of before it first happens."""
-    rest = [(status.value, about.value) for status in Status if status is not Status.SENT for about in About]
-    return [SENT, *rest]
+    statuses = [*(status.value for status in Status if status is not Status.SENT), UNAVAILABLE]
+    return [SENT, *((status, about.value) for status in statuses for about in About)]

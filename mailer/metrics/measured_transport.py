@@ -9,11 +9,13 @@ from operator import length_hint
 from typing_extensions import override
 
 from mailer.metrics.database_gauges import DatabaseGauges
-from mailer.metrics.instruments import SENT, Answers, Instruments
+from mailer.metrics.instruments import SENT, UNAVAILABLE, Answers, Instruments
 from mailer.settings.send_window import SendWindow
 from mailer.storage.database import Database
 from transports.around import TransportAround
-from transports.base import Message, Outcome, Status, Transport
+from transports.base import Message, Outcome, Status, Transport, TransportUnavailable
+from transports.rate import TooSlow
+from transports.slots import says_used_up
 
 Told = Callable[[Answers, Sequence[float]], None]
 
@@ -55,6 +57,7 @@ class MeasuredTransport(TransportAround):
 
         others: list[Outcome] = []
         seconds: list[float] = []
+        stopped: TransportUnavailable | None = None
         outcomes = self._inner.send(_Timed(messages, drawn))
         try:
             for outcome in outcomes:
@@ -64,12 +67,24 @@ class MeasuredTransport(TransportAround):
                     if outcome.status is not sent:
                         others.append(outcome)
                 yield outcome
+        except TransportUnavailable as error:
+            stopped = error
+            raise
         finally:
             getattr(outcomes, "close", lambda: None)()
-            self._tell(others, seconds)
+            self._tell(others, seconds, stopped)
 
-    def _tell(self, others: Sequence[Outcome], seconds: Sequence[float]) -> None:
+    def _tell(
+        self, others: Sequence[Outcome], seconds: Sequence[float], stopped: TransportUnavailable | None = None
+    ) -> None:
         answers = Answers((str(one.status), str(one.about)) for one in others) if others else Answers()
         if sent := len(seconds) - len(others):
             answers[SENT] = sent
+        if stopped is not None and not _is_a_limit_of_ours(stopped):
+            answers[(UNAVAILABLE, str(stopped.about))] += 1
         self._told(answers, seconds)
+
+
+def _is_a_limit_of_ours(error: TransportUnavailable) -> bool:
+    """Whether nobody refused anything: our own rate has no room, or a day's quota is used up."""
+    return isinstance(error, TooSlow) or says_used_up(str(error))

@@ -25,7 +25,8 @@ from mailer.settings.send_window import SendWindow
 from mailer.settings.table import LOG_FORMATS, LOG_LEVELS, READERS, RESTRAINTS, SECRET, SECRET_VARIABLES
 
 ENV_FILE = Path(".env")
-CLIENT_VARIABLES = ("MAILER_USER_ID", "MAILER_AUTH_TOKEN")  # the caller as whom the command line calls a service
+AUTH_TOKEN = "MAILER_AUTH_TOKEN"  # noqa: S105 - the name of a variable
+CLIENT_VARIABLES = ("MAILER_USER_ID", AUTH_TOKEN)  # the caller as whom the command line calls a service
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECRET_KEY_FILE = Path("instance/secret.key")
 
@@ -135,10 +136,19 @@ def environment() -> Mapping[str, str]:
     return {**env_file.read(ENV_FILE), **os.environ}
 
 
+def client_variables() -> Mapping[str, str]:
+    """All variables for a command that calls a service; a token that a file holds is among them.
+
+    Raises `ConfigError`, as for secrets of the service.
+    """
+    variables = environment()
+    return {**variables, **secret_files.read(variables, [AUTH_TOKEN])}
+
+
 def unknown_settings() -> tuple[UnknownName, ...]:
     """The variables that look like settings and are none, probably by a typing mistake. Raises `ConfigError`."""
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
-    known |= {name + secret_files.SUFFIX for name in SECRET_VARIABLES}
+    known |= {name + secret_files.SUFFIX for name in (*SECRET_VARIABLES, AUTH_TOKEN)}
     return unknown_names(environment(), known | set(CLIENT_VARIABLES))
 
 

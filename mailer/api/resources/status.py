@@ -15,7 +15,7 @@ from mailer.callers.tokens import MANAGE_CAMPAIGNS
 from mailer.operation.standing import Operation, Standing
 
 SEEN = (
-    *("queue", "oldest_due_at", "due_by_priority", "per_minute", "open", "campaigns"),
+    *("now", "queue", "oldest_due_at", "due_by_priority", "per_minute", "open", "campaigns"),
     *("breaker", "hold", "window", "failing", "reported"),
 )
 TOLD = ("reason", "since", "failures", "retry_at", "is_planned")
@@ -97,6 +97,7 @@ class ReportedSchema(Schema):
 class StatusSchema(Schema):
     """How the service stands, from the database: what `mailer status --json` prints."""
 
+    now = Milliseconds(data_key="at", metadata={"description": "When the database was looked at, by its clock."})
     engine = fields.String()
     workers = fields.List(fields.Nested(WorkerSchema))
     queue = fields.Nested(QueueSchema)

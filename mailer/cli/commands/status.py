@@ -16,6 +16,7 @@ from mailer.cli.output import moment, print_fields, print_json, print_rows, spel
 from mailer.operation.standing import standing
 from mailer.settings import Settings
 from mailer.storage.workers import Worker
+from mailer.times import to_iso
 
 LOOK_SECONDS = 2.0  # between two looks
 SHOWN = 20  # campaigns, unless as JSON
@@ -41,10 +42,12 @@ def status(watch: bool, as_json: bool) -> None:
         while True:
             found = standing(db, settings)
             if watch and not as_json:
-                click.clear()
+                click.clear()  # nothing where it is no terminal
             (_print_json if as_json else _print)(found.engine, found.seen, found.workers, found.needs_a_person)
             if not watch:
                 break
+            if not as_json:
+                click.echo()
             time.sleep(LOOK_SECONDS)
     if found.needs_a_person:
         raise NeedsAPerson("; ".join(found.needs_a_person))
@@ -54,6 +57,7 @@ def _print_json(engine: str, seen: Overview, running: Sequence[Worker], wrong: S
     breaker = seen.breaker
     print_json(
         {
+            "at": to_iso(seen.now),
             "engine": engine,
             "workers": [spelled(asdict(one)) for one in running],
             "queue": {_camel(kind): asdict(waiting) for kind, waiting in seen.queue.items()},
@@ -102,6 +106,7 @@ def _fields(engine: str, seen: Overview, running: Sequence[Worker]) -> list[tupl
     resting = sum(one.state == "resting" for one in seen.campaigns)
     paused = sum(one.state == "paused" for one in seen.campaigns)
     return [
+        ("at", moment(seen.now)),
         ("engine", engine),
         ("workers", f"{sum(one.alive for one in running)} alive"),
         ("queue", queue),

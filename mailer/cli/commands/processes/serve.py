@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mailer.cli.failures import Misuse
+from mailer.cli.failures import Misuse, told_in_the_log
 from mailer.settings import Settings
 
 
@@ -31,6 +31,7 @@ def _listening_address(_context: click.Context, _option: click.Parameter, bind: 
     "--bind", metavar="HOST:PORT", callback=_listening_address, help="Where to listen; default: as in gunicorn.conf.py."
 )
 @click.option("--workers", type=click.IntRange(min=1), help="How many processes; default: as in gunicorn.conf.py.")
+@told_in_the_log()
 def serve(bind: str | None, workers: int | None) -> None:
     """Run the service behind gunicorn: the API, the pages and the delivery engine."""
     Settings.from_env()  # one line here rather than one from every process

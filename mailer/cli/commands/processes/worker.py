@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 
 from app import build
-from mailer.cli.failures import Failure
+from mailer.cli.failures import Failure, told_in_the_log
 from mailer.engines import engine_class
 from mailer.logs.configuration import configure
 from mailer.metrics.optional import serve_metrics
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @click.command()
+@told_in_the_log()
 def worker() -> None:
     """Deliver in this process, without the web; SIGTERM or Ctrl-C finishes the checkpoint in hand.
 
