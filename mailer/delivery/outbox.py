@@ -63,8 +63,9 @@ class Outbox:
         batch_ended: Callable[[Connection, int], None] = lambda *_: None,
         cap: FrequencyCap | None = None,
     ) -> None:
-        self._db, self._batch_ended, self._cap, self._interception = db, batch_ended, cap, interception
+        self._db, self._batch_ended, self._interception = db, batch_ended, interception
         self._recording, mine = partial(recording, db, observer), not interception.redirect_to
+        self._cap = cap if mine else None  # what goes elsewhere is no mail that a person has had
         self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=mine, bounces=bounces)
         self._uncertain, self._same_refusals, self.lease = uncertain, same_refusals, lease
         self._admission, self._recorders = admission or Admission(), recorders or Recorders()
