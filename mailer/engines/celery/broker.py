@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,8 +22,18 @@ def is_redis(settings: Settings) -> bool:
 
 
 def place(settings: Settings) -> str:
-    """The host and the port of the broker, to be shown."""
-    return urlsplit(settings.broker_url).netloc.rpartition("@")[2]
+    """The host and the port of the broker, to be shown; of several, each."""
+    return ", ".join(urlsplit(one).netloc for one in shown(settings.broker_url).split(";"))
+
+
+def shown(url: str) -> str:
+    """The broker's URL without users, passwords and options. Celery takes several, with semicolons between them."""
+    found = []
+    for one in url.split(";"):
+        scheme, mark, rest = one.partition("://")
+        # a password may have any character, so what is before the last @ goes before anything else is looked at
+        found.append(scheme + mark + re.split("[?#]", rest.rpartition("@")[2])[0] if mark else "***")
+    return ";".join(found) if url else ""
 
 
 def check(settings: Settings) -> None:
