@@ -20,7 +20,7 @@ from mailer.campaigns.export import count_erased as erased_in
 from mailer.campaigns.invariants import examine
 from mailer.campaigns.people.actions import Action, act
 from mailer.campaigns.people.erasure import ErasedPerson, erase
-from mailer.campaigns.people.mentions import GONE
+from mailer.campaigns.people.mentions.spellings import GONE
 from mailer.campaigns.people.outcomes import page_of_outcomes
 from mailer.delivery.checkpoints.outcomes import ERASED
 from mailer.directory.changes import Mode, derived_id, old_derived_id

@@ -160,6 +160,16 @@ def test_last_messages_are_kept(db: Database, sorted_first: bool) -> None:
         assert connection.scalar(select(func.count()).select_from(MailboxContent)) == 20
 
 
+def test_last_messages_are_kept_whatever_somebody_has_looked_at(db: Database) -> None:
+    """Who looks sorts in the newest arrivals: older ones, which are packed still, are no reason to delete those."""
+    fill(db, [letter(number) for number in range(100)])
+    everything(db, count=5)
+    fill(db, [letter(number) for number in range(100, 110)], at=1_700_000_001_000)
+    everything(db, count=15)
+    run_steps(trimming(db, 100))
+    assert recipients(everything(db)) == [f"user{number:05d}@example.com" for number in range(109, 9, -1)]
+
+
 def test_whoever_brings_messages_trims_in_small_steps(db: Database) -> None:
     fill(db, [letter(number) for number in range(300)], keep=50)
 

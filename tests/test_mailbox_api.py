@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert
@@ -172,6 +173,22 @@ def test_messages_are_marked_and_deleted(app: Flask, client: FlaskClient) -> Non
     found = entries(app.extensions["mailer"].db, act=Act.DELETE_MESSAGES)
     assert [one.details for one in found] == [{"messages": 2}, {"messages": 1}, {"messages": 2}]
     assert {one.who for one in found} == {"user00000"}
+
+
+def test_body_in_chunks_deletes_no_more_than_it_names(tmp_path: Path) -> None:
+    """Such a body has no length; it was taken for none, which asks for all to be deleted."""
+    with Service(tmp_path, transport="memory:") as service:
+        with service.db.write() as connection:
+            connection.execute(insert(User), [user_row(number) for number in range(3)])
+        headers = service.headers("user00000", "send-mail")
+        service.finish(headers, service.post(headers, query="{}"))
+        listed = service.get(f"{API}/messages", headers).json()["messages"]
+        chunks = iter([json.dumps({"IDs": [listed[0]["ID"]]}).encode()])
+        asked = {**headers, "Content-Type": "application/json"}
+        answer = requests.delete(f"{service.url}{API}/messages", data=chunks, headers=asked, timeout=30)
+        assert answer.text == "ok"
+        left = service.get(f"{API}/messages", headers).json()["messages"]
+        assert [one["ID"] for one in left] == [one["ID"] for one in listed[1:]]
 
 
 def test_one_sees_the_messages_of_ones_own_campaigns(app: Flask, client: FlaskClient) -> None:

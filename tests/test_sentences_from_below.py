@@ -78,7 +78,7 @@ UNSEEN = {"ConfigError", "TransportConfigError", "ValueError", "RuntimeError", "
 UNSEEN |= {"debug", "info", "warning", "error", "exception", "Timer", "Thread", "text"}
 NOT_WHOLE = {  # parts of a sentence, and names
     "; did you mean ",
-    "The campaign ‹1› is not over, and has the address in what it says or as its sender.",
+    "The campaign ‹1› is not over, and has their name or address in what it says or as its sender.",
     "You must wait ‹1› seconds before trying this endpoint again.",
     "Error, too many requests. Please slow down. ‹1›",
     "‹0› Cancel it, or wait until it has ended.",

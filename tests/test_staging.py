@@ -13,9 +13,11 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from app import build, create_app
+from mailer.bounces.recording import Recorder
+from mailer.bounces.report import Kind, Recorded, Report
 from mailer.campaigns.draft import compile_campaign
 from mailer.delivery.deliverer import Deliverer
 from mailer.delivery.outbox import Outbox
@@ -27,10 +29,11 @@ from mailer.messages.addresses import Mailbox, comparable, envelope_address
 from mailer.messages.layout import TemplateSource
 from mailer.messages.links import PREVIEW, Links, PreviewLinks
 from mailer.messages.recipient import Recipient
-from mailer.messages.template import compile_message
+from mailer.messages.template import compile_message, delivery_id
 from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.settings.combinations import refuse_impossible
+from mailer.settings.per_person import FrequencyCap
 from mailer.storage.database import Database
 from mailer.storage.models import User
 from mailer.suppression.suppressed_addresses import suppressed_addresses
@@ -52,13 +55,13 @@ def rules(**named: object) -> Interception:
     return interception(Settings(secret_key=KEY, **named))
 
 
-def staged(db: Database, found: Interception, **named: object) -> Harness:
+def staged(db: Database, found: Interception, cap: FrequencyCap | None = None, **named: object) -> Harness:
     """A harness that is put together as `app.build` does it with these settings."""
     harness = Harness(db, **named)
     options = {
         name: getattr(harness.settings, name) for name in ("max_failure_rate", "suppress_after", "same_refusals")
     }
-    harness.outbox = Outbox(db, lease=harness.lease, interception=found, **options)
+    harness.outbox = Outbox(db, lease=harness.lease, interception=found, cap=cap, **options)
     links = (PreviewLinks if found.redirect_to else Links)(KEY, "http://x")
     transport, template_of = intercepted(harness.transport, found), partial(compile_campaign, db, harness.settings)
     harness.deliverer = Deliverer(harness.outbox, transport, links, harness.settings, template_of)
@@ -172,6 +175,38 @@ def test_what_is_redirected_counts_neither_for_nor_against_an_address(
     again.accept()
     again.run()  # the second in a row, since the redirected one that was sent is no sign of life
     assert [one.address for one in suppressed_addresses(db)] == ["user00000@example.com"]
+
+
+def test_what_comes_back_of_a_redirected_message_is_about_nobody(
+    db: Database, add_users: Callable[..., list[str]]
+) -> None:
+    """The team's mailbox is full, or somebody there presses a button; the report names the message alone."""
+    add_users(db, 2)
+    harness = staged(db, rules(redirect_to=TEAM), suppress_after=1)
+    harness.accept()
+    harness.run()
+    named = {"message_id": f"{delivery_id(harness.campaign_id, 'user00001')}@example.com", "source": "ses"}
+    record = Recorder(db, harness.settings).record
+    reports = [
+        Report(kind=Kind.BOUNCED, about=About.ADDRESS, status="5.1.1", reply="no such user", **named),
+        Report(kind=Kind.BOUNCED, about=About.ADDRESS, status="5.1.1", address="user00001@example.com", **named),
+        Report(kind=Kind.COMPLAINED, **named),
+    ]
+    assert record(reports) == Recorded(unknown=3)
+    assert list(suppressed_addresses(db)) == []
+    with db.read() as connection:
+        assert connection.scalars(select(User.id).where(User.unsubscribed_at.is_not(None))).all() == []
+
+
+def test_redirected_mail_counts_as_none_that_a_person_has_had(
+    db: Database, add_users: Callable[..., list[str]]
+) -> None:
+    add_users(db, 2)
+    for found in (rules(redirect_to=TEAM), Interception()):
+        harness = staged(db, found, FrequencyCap(1, "day"))
+        harness.accept()
+        harness.run()
+        assert harness.counts() == {"sent": 2}
 
 
 def test_dry_run_is_redirected_too(any_db: Database, add_users: Callable[..., list[str]]) -> None:

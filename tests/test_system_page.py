@@ -195,6 +195,25 @@ def test_no_secret_setting_shows_its_password(name: str) -> None:
     assert "p4ss" not in shown.value
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "amqp://ann:p4ss@a.example;amqp://ann:p4ss@b.example/mailer?x=p4ss",
+            "amqp://a.example;amqp://b.example/mailer",
+        ),
+        ("redis://ann:1/p4ss@redis.example/0", "redis://redis.example/0"),
+        ("redis://:p@4/p4ss?p4ss#p4ss@redis.example:1/0?password=p4ss", "redis://redis.example:1/0"),
+        ("redis://redis.example/0", "redis://redis.example/0"),
+        ("", ""),
+    ],
+)
+def test_broker_is_shown_without_what_lets_one_in_to_it(url: str, shown: str) -> None:
+    """Celery takes several brokers in one setting; the password of the second was shown."""
+    (found,) = [one for one in settings_in_force(Settings(broker_url=url), {}) if one.name == "MAILER_BROKER_URL"]
+    assert found.value == shown
+
+
 def test_page_says_where_each_setting_came_from(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     key = tmp_path / "key"

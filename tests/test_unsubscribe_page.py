@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.serving import make_server
 
 from app import create_app
+from mailer.campaigns.people.erasure import erase
 from mailer.errors import TooManyRequests
 from mailer.messages.links import NOBODY, PREVIEW, Links
 from mailer.pages.unsubscribe import make_blueprint
@@ -134,6 +135,25 @@ def test_post_for_a_user_who_is_gone_gets_the_same_page(client: FlaskClient, any
     answer = client.post(PAGE, data={"action": action})
 
     assert (answer.status_code, answer.text) == (404, client.get(FOREIGN).text)
+
+
+@pytest.mark.parametrize("data", [None, {}, {"action": "subscribe"}], ids=["GET", "POST", "subscribe"])
+def test_who_was_erased_is_told_that_they_are_unsubscribed_and_offered_nothing(
+    client: FlaskClient, any_db: Database, data: dict[str, str] | None
+) -> None:
+    """The button to subscribe again led to a page that called their link not valid."""
+    erase(any_db, "user00000", spool_path=Path("/nonexistent/spool"))
+
+    answer = client.get(PAGE) if data is None else client.post(PAGE, data=data)
+
+    assert answer.status_code == 200
+    assert "<h1>You are unsubscribed</h1>" in answer.text
+    assert "<form" not in answer.text
+
+
+def test_one_click_never_subscribes(client: FlaskClient, any_db: Database) -> None:
+    client.post(PAGE, data={"List-Unsubscribe": "One-Click", "action": "subscribe"})
+    assert unsubscribed(any_db) == ["user00000"]
 
 
 def test_link_of_a_dry_run_to_no_user_works_and_says_that_it_was_a_trial(client: FlaskClient, any_db: Database) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, not_, select
 
 from mailer.bounces.evidence import MESSAGE_ID, Evidence, Proof, Refuted
 from mailer.bounces.report import MAIL, Kind, Report
+from mailer.interception.rules import REDIRECTED
 from mailer.messages.addresses import comparable, envelope_address
 from mailer.messages.recipient import DIGEST_SIZE, user_digest
 from mailer.messages.return_addresses import Named, Use
@@ -22,7 +23,11 @@ from mailer.storage.models import Campaign, Delivery, DeliveryStatus, User, comp
 from mailer.suppression.history import is_recipient
 from mailer.text import is_storable
 
-_SENT = Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN])
+_SENT = and_(
+    Delivery.status.in_([DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN]),
+    # what comes back of a redirected message is about the address that got it, and nobody's
+    not_(Delivery.reply.startswith(REDIRECTED, autoescape=True)),
+)
 _MOST = 100  # users with one address
 
 

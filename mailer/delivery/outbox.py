@@ -63,11 +63,11 @@ class Outbox:
         batch_ended: Callable[[Connection, int], None] = lambda *_: None,
         cap: FrequencyCap | None = None,
     ) -> None:
-        self._db, self._batch_ended, self._cap, self._interception = db, batch_ended, cap, interception
-        self._recording, mine = partial(recording, db, observer), not interception.redirect_to
+        self._db, self._interception, mine = db, interception, not interception.redirect_to
+        self._recording, self._cap = partial(recording, db, observer), cap if mine else None
         self._records = Records(lease, max_failure_rate, suppress_after, about_addresses=mine, bounces=bounces)
-        self._uncertain, self._same_refusals, self.lease = uncertain, same_refusals, lease
-        self._admission, self._recorders = admission or Admission(), recorders or Recorders()
+        self._uncertain, self._same_refusals, self._batch_ended = uncertain, same_refusals, batch_ended
+        self.lease, self._admission, self._recorders = lease, admission or Admission(), recorders or Recorders()
 
     def claim(self) -> Claim | None:
         """Take the batch whose turn it is; return None if none is due.

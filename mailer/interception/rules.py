@@ -14,6 +14,7 @@ from mailer.messages.addresses import comparable, envelope_address
 from mailer.settings import Settings
 
 MOST_REDIRECTED = 50  # messages of one campaign
+REDIRECTED = "MAILER_REDIRECT_TO: "  # how the reply on record begins where a message went to that address
 NOT_LISTED = "Not sent: MAILER_ONLY_TO does not name this address."
 ENOUGH = f"Not sent: MAILER_REDIRECT_TO takes {MOST_REDIRECTED} messages of a campaign, and they have gone."
 

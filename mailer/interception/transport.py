@@ -9,7 +9,7 @@ from operator import length_hint
 from typing_extensions import override
 
 from mailer.interception.redirected import redirected
-from mailer.interception.rules import NOT_LISTED, Interception
+from mailer.interception.rules import NOT_LISTED, REDIRECTED, Interception
 from transports.around import TransportAround
 from transports.base import Message, Outcome, Status, Transport
 
@@ -35,7 +35,7 @@ class InterceptingTransport(TransportAround):
     def _redirect(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         address = self._interception.redirect_to
         for outcome in self._inner.send(_Changed(messages, lambda message: redirected(message, address))):
-            yield replace(outcome, reply=f"MAILER_REDIRECT_TO: {outcome.reply}")
+            yield replace(outcome, reply=f"{REDIRECTED}{outcome.reply}")
 
     def _hold_back(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """The outcomes in the order of the messages: those that pass go on in runs, each up to one that may not."""

@@ -12,13 +12,14 @@ from sqlalchemy import Connection, delete, select
 
 from mailer.mailbox.heads import Head, head_of
 from mailer.mailbox.packing import Packed, campaign_and_person, unpack
-from mailer.messages.addresses import comparable
+from mailer.messages.recipient import DIGEST_SIZE
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.dialects import RowUpsert
 from mailer.storage.erased.people import erased_addresses
-from mailer.storage.models import MailboxArrival, MailboxContent, MailboxMessage
+from mailer.storage.models import MailboxArrival, MailboxContent, MailboxMessage, User
 
 _COLUMNS = ("id", "message_id", "campaign_id", "caller_id", "received_at", "person", *Head._fields, "read")
+_PERSON, _ADDRESS = _COLUMNS.index("person"), _COLUMNS.index("address")
 _HEADS = RowUpsert(MailboxMessage, _COLUMNS, lambda new: new)
 _CONTENTS = RowUpsert(MailboxContent, ("id", "content"), lambda new: new)
 _NEXT = select(MailboxArrival.id).order_by(MailboxArrival.id.desc()).limit(1)
@@ -58,18 +59,26 @@ def _sort_in(connection: Connection, arrival: int) -> None:
     row = connection.execute(taken).one_or_none()
     if row is None:
         return
-    messages = _of_the_known(connection, list(enumerate(unpack(row.packed), start=row.id)))
-    if not messages:
+    messages = list(enumerate(unpack(row.packed), start=row.id))
+    rows = _of_the_known(connection, [_row(row, number, message) for number, message in messages])
+    if not rows:
         return
-    _HEADS.run(connection, [_row(row, number, message) for number, message in messages])
-    _CONTENTS.run(connection, [(number, message.content) for number, message in messages])
+    _HEADS.run(connection, rows)
+    kept = {one[0] for one in rows}
+    _CONTENTS.run(connection, [(number, message.content) for number, message in messages if number in kept])
 
 
-def _of_the_known(connection: Connection, messages: list[tuple[int, Packed]]) -> list[tuple[int, Packed]]:
-    """Those whose recipients were not erased while their message was on its way."""
-    to = {number: comparable(message.recipient) for number, message in messages}
-    erased = erased_addresses(connection, to.values())
-    return [(number, message) for number, message in messages if to[number] not in erased]
+def _of_the_known(connection: Connection, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Those for nobody who was erased while the message was on its way.
+
+    Whom it is for counts, also where it was redirected. Who has the address of somebody erased as well gets theirs.
+    """
+    erased = erased_addresses(connection, {one[_ADDRESS] for one in rows})
+    if not erased:
+        return rows
+    persons = {one[_PERSON][: 2 * DIGEST_SIZE] for one in rows if one[_ADDRESS] in erased}
+    here = set(connection.scalars(select(User.digest).where(User.digest.in_(persons))))
+    return [one for one in rows if one[_ADDRESS] not in erased or one[_PERSON][: 2 * DIGEST_SIZE] in here]
 
 
 def _row(arrival: AnyRow, number: int, message: Packed) -> tuple[Any, ...]:

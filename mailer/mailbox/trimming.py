@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from sqlalchemy import Connection, desc, false, literal, select, true, union_all
 
-from sqlalchemy import Connection, func, select
-
-from mailer.storage.database import AnyRow, Database
+from mailer.storage.database import Database
 from mailer.storage.models import MailboxArrival, MailboxMessage
 from mailer.storage.steps.small_steps import Steps, delete_in_steps
 from mailer.storage.steps.stepwise_task import StepwiseTask
@@ -37,30 +35,18 @@ def mailbox_trimming(db: Database, keep: int, lease: int) -> StepwiseTask:
 def _newest_to_go(connection: Connection, keep: int, most_bytes: int) -> int | None:
     """The id of the newest message that is too much; None: there is none.
 
-    Arrivals are taken as newer than all others, which holds but for some that arrived in the same moment.
+    Arrivals and messages that have rows of their own are counted in one order: whoever looks at the mailbox sorts in
+    its newest arrivals, and older ones stay packed behind them.
     """
     if not keep:
         return _HIGHEST
-    arrivals = select(MailboxArrival.id, MailboxArrival.messages, MailboxArrival.size)
+    arrivals = select(MailboxArrival.id, MailboxArrival.messages, MailboxArrival.size, true().label("packed"))
+    sorted_in = select(MailboxMessage.id, literal(1), MailboxMessage.size, false())
     room, octets = keep, most_bytes
-    for message, count, size in connection.execute(arrivals.order_by(MailboxArrival.id.desc())):
-        if room <= 0 or octets <= 0:
-            return message
-        room, octets = room - count, octets - size
-    return _newest_beyond(connection, max(0, room), max(0, octets))
-
-
-def _newest_beyond(connection: Connection, room: int, octets: int) -> int | None:
-    newest_first = select(MailboxMessage.id, MailboxMessage.size).order_by(MailboxMessage.id.desc())
-    if (connection.scalar(select(func.sum(MailboxMessage.size))) or 0) > octets:
-        return _beyond_size(connection.execute(newest_first), room, octets)
-    found: int | None = connection.scalar(newest_first.offset(room).limit(1))
-    return found
-
-
-def _beyond_size(found: Iterable[AnyRow], room: int, octets: int) -> int | None:
-    for number, (message, size) in enumerate(found):
-        octets -= size
-        if number >= room or octets < 0:
-            return int(message)
+    for row in connection.execute(union_all(arrivals, sorted_in).order_by(desc("id"))):
+        # of those that arrived together all stay while there is room for one
+        too_large = octets <= 0 if row.packed else octets < row.size
+        if room <= 0 or too_large:
+            return int(row.id)
+        room, octets = room - row.messages, octets - row.size
     return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
-from urllib.parse import urlsplit
 
 from mailer.dns_records.alignment import alignment_warnings
+from mailer.engines.celery import broker
 from mailer.errors import ConfigError
 from mailer.settings import Settings, secret_file_warnings, unknown_settings
 from mailer.settings.advice import setting_warnings
@@ -76,10 +76,7 @@ def _without_secret(name: str, value: Any) -> str:
         return shown_url(value)
     if name in ("database_url", "listen_url"):
         return place_of(value)
-    if name == "broker_url":
-        parts = urlsplit(value)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return HIDDEN
+    return broker.shown(value) if name == "broker_url" else HIDDEN
 
 
 def _duration(seconds: int) -> str:

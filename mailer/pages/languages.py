@@ -6,6 +6,7 @@ and compiles them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,8 +36,14 @@ def reader_language(own: object = None, languages: Sequence[str] = LANGUAGES) ->
     """
     wanted = [own] if isinstance(own, str) else []
     wanted += [name for name, quality in request.accept_languages if quality > 0]
-    found = (LanguageAccept([(one, 1)]).best_match(languages) for one in wanted)  # one by one, so that de-AT is de
+    found = (_best_of(languages, one) for one in wanted)  # one by one, so that de-AT is de
     return next(filter(None, found), languages[0])
+
+
+def _best_of(languages: Sequence[str], wanted: str) -> str | None:
+    """The one that is wanted, or one of the same language: who reads pt-PT reads pt-BR rather than English."""
+    general = re.split("[-_]", wanted)[0]
+    return LanguageAccept([(wanted, 1)]).best_match(languages) or LanguageAccept([(general, 1)]).best_match(languages)
 
 
 def signed_in_language() -> str:

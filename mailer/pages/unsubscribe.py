@@ -25,6 +25,7 @@ from mailer.pages.base import (
 from mailer.pages.languages import add_translations, reader_language, speaking
 from mailer.storage.database import Database
 from mailer.storage.database_errors import DATABASE_ERRORS
+from mailer.storage.erased.people import was_erased
 from mailer.suppression.history import Cause, Means
 from mailer.suppression.unsubscribes import resubscribe, unsubscribe
 
@@ -74,7 +75,7 @@ def make_blueprint(
         user_id = links.read(token)
         if user_id is None:
             return _not_valid()
-        return _page("preview" if user_id == PREVIEW else "offer", user_id=user_id)
+        return _page(_offered(db, user_id), user_id=user_id)
 
     @blueprint.post("/<anytext:token>", merge_slashes=False)
     def change(token: str) -> Response:
@@ -82,9 +83,9 @@ def make_blueprint(
         user_id = links.read(token)
         if user_id is None:
             return _not_valid()
-        if user_id == PREVIEW or is_nobody(user_id):
-            return _page("preview" if user_id == PREVIEW else "trial")
-        back = request.form.get("action") == "subscribe"
+        if (state := _unchangeable(db, user_id)) is not None:
+            return _page(state)
+        back = request.form.get("action") == "subscribe" and not _is_one_click()
         by = Cause(Means.ONE_CLICK if _is_one_click() else Means.LINK, campaign_id=links.campaign(token))
         with acting(RECIPIENT):
             done = resubscribe(db, user_id, merged=merge, by=by) if back else unsubscribe(db, user_id, by=by)
@@ -119,6 +120,25 @@ def _language(db: Database, user_id: str | None) -> object:
     with suppress(*DATABASE_ERRORS):
         return None if user_id is None else language_of(db, user_id)
     return None
+
+
+def _offered(db: Database, user_id: str) -> str:
+    """What the page says to who opens the link; a link of a dry run offers what it would."""
+    return "offer" if is_nobody(user_id) else _unchangeable(db, user_id) or "offer"
+
+
+def _unchangeable(db: Database, user_id: str) -> str | None:
+    """What the page says where there is nobody to unsubscribe or to subscribe again; None: there is somebody."""
+    if user_id == PREVIEW or is_nobody(user_id):
+        return "preview" if user_id == PREVIEW else "trial"
+    return "erased" if _is_erased(db, user_id) else None
+
+
+def _is_erased(db: Database, user_id: str) -> bool:
+    """Whether the reader was erased: then nothing brings them back from here. False also while the database is away."""
+    with suppress(*DATABASE_ERRORS):
+        return was_erased(db, user_id)
+    return False
 
 
 def _error_state(status: int) -> str:

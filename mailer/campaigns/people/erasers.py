@@ -13,9 +13,12 @@ from typing import cast
 from sqlalchemy import Connection, Table, delete, or_, select, update
 
 from mailer.audit.log import digest_of, old_digest_of
-from mailer.campaigns.people import mentions
+from mailer.campaigns.people.mentions import elsewhere, in_campaigns
+from mailer.campaigns.people.mentions.elsewhere import Place
+from mailer.campaigns.people.mentions.spellings import Traces
 from mailer.delivery.checkpoints.outcomes import ERASED
 from mailer.mailbox.forgetting import forget as forget_messages
+from mailer.mailbox.forgetting import forget_campaign
 from mailer.ownership.leaving import settle
 from mailer.storage.dialects import Upsert
 from mailer.storage.models import (
@@ -44,17 +47,19 @@ AT_ONCE = 500  # campaigns in one statement
 class Leaving:
     """Somebody who is erased at `now` (ms since 1970), and what is known of them.
 
-    `addresses` are all that were theirs, as `addresses.comparable` has them, and `spellings` the same as they stand
-    anywhere. Other users have those in `shared` too. `campaign_ids` are the campaigns with an outcome of theirs, and
-    `mentioned_in` those that have an address in what they say. Hashes are made under `key`.
+    `addresses` are all that were theirs, as `addresses.comparable` has them, and `traces` the same and their name as
+    they stand anywhere. Other users have those in `shared` too. `campaign_ids` are the campaigns with an outcome of
+    theirs, `mentioned_in` those that may say something of them, and `places` what else does. Hashes are made under
+    `key`.
     """
 
     user_id: str
     addresses: Collection[str]
-    spellings: Collection[str]
+    traces: Traces
     shared: Collection[str]
     campaign_ids: Sequence[str]
     mentioned_in: Collection[str]
+    places: Sequence[Place]
     key: bytes
     now: int
 
@@ -145,10 +150,11 @@ def _credentials(connection: Connection, leaving: Leaving) -> None:
 
 
 def _texts(connection: Connection, leaving: Leaving) -> None:
-    mentions.forget(connection, leaving.mentioned_in, leaving.spellings)
+    """Forget what was said of them. Messages in the mailbox that say it go, whoever they were for."""
+    for campaign_id in sorted(in_campaigns.forget(connection, leaving.mentioned_in, leaving.traces)):
+        forget_campaign(connection, campaign_id)
     connection.execute(delete(SavedDraft).where(SavedDraft.caller_id == leaving.user_id))
-    mentions.forget_in_drafts(connection, leaving.spellings)
-    mentions.forget_in_texts(connection, leaving.spellings)
+    elsewhere.forget(connection, leaving.places, leaving.traces)
 
 
 def _mailbox(connection: Connection, leaving: Leaving) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 
@@ -19,6 +18,7 @@ from mailer.delivery.flight.folder import RecordFolder, folder_for
 from mailer.delivery.flight.trial import passing_place, trouble_with
 from mailer.dns_records.alignment import alignment_warnings
 from mailer.dns_records.lookups import Address
+from mailer.engines.celery import broker
 from mailer.errors import ConfigError
 from mailer.pacing.shared_slots import in_words
 from mailer.settings import ENV_FILE, Settings, secret_file_warnings, unknown_settings
@@ -132,10 +132,10 @@ def _trouble_of(transport: Transport) -> str | None:
 
 def _shown_if_set(settings: Settings) -> dict[str, str]:
     """What says where, when and how much is sent, forgotten and counted, as far as it is set."""
-    broker, window = urlsplit(settings.broker_url), settings.send_window
+    window = settings.send_window
     rates = [f"{domain} {1000 / interval:g}/second" for domain, interval in settings.domain_rates]
     shown = {
-        "broker": f"{broker.scheme}://{broker.netloc.rpartition('@')[2]}{broker.path}" if broker.scheme else "",
+        "broker": broker.shown(settings.broker_url),
         "signing": ", ".join(key.name for key in keys_in(settings.transport) if key.in_force(time.time())),
         "domainRates": ", ".join(rates),
         "sendWindow": window.in_words(time.time() * 1000) if window else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from importlib.util import find_spec
 from typing import Any
@@ -23,7 +24,17 @@ def is_redis(settings: Settings) -> bool:
 
 def place(settings: Settings) -> str:
     """The host and the port of the broker, to be shown."""
-    return urlsplit(settings.broker_url).netloc.rpartition("@")[2]
+    return urlsplit(shown(settings.broker_url)).netloc
+
+
+def shown(url: str) -> str:
+    """The broker's URL without users, passwords and options, also where it names several brokers and is refused."""
+    found = []
+    for one in url.split(";"):
+        scheme, mark, rest = one.partition("://")
+        # a password may have any character, so what is before the last @ goes before anything else is looked at
+        found.append(scheme + mark + re.split("[?#]", rest.rpartition("@")[2])[0] if mark else "***")
+    return ";".join(found) if url else ""
 
 
 def check(settings: Settings) -> None:

@@ -54,7 +54,7 @@ REFUSALS = (
     N_("There is no active user with the id %(name)s."),
     N_("This person has no address that could be blocked or lifted."),
     N_(
-        "The campaign %(campaign)s is not over, and has the address in what it says or as its sender. "
+        "The campaign %(campaign)s is not over, and has their name or address in what it says or as its sender. "
         "Cancel it, or wait until it has ended."
     ),
     N_("No token has such a digest."),

@@ -52,6 +52,12 @@ def erased_addresses(connection: Connection, addresses: Iterable[str]) -> frozen
     return frozenset(by_digest[one] for one in _known(connection, by_digest))
 
 
+def was_erased(db: Database, user_id: str) -> bool:
+    """Whether this user was."""
+    with db.read() as connection:
+        return bool(erased_users(connection, [user_id]))
+
+
 def anybody_erased(connection: Connection) -> bool:
     """Whether anybody was erased at all."""
     return connection.scalar(_ANYBODY) is not None
