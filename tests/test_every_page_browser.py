@@ -69,7 +69,7 @@ FOCUS = """
     return bare;
 """
 OUT_OF_SIGHT = """
-    return [...document.querySelectorAll(".stacks")].filter((one) => one.scrollWidth > one.clientWidth + 1)
+    return [...document.querySelectorAll(".wide")].filter((one) => one.scrollWidth > one.clientWidth + 1)
       .map((one) => one.outerHTML.slice(0, 200));
 """
 
@@ -145,16 +145,21 @@ def look_like(browser: webdriver.Chrome, width: int, scheme: str) -> None:
 
 
 def faults(browser: webdriver.Chrome) -> Iterator[object]:
-    """What is beyond the edge, has columns out of sight, breaks a rule of axe, or has the focus unseen."""
+    """What is wrong to look at, or has the focus unseen; for a page that was just loaded."""
+    yield from sights(browser)
+    for details in browser.find_elements(By.TAG_NAME, "details"):
+        browser.execute_script("arguments[0].open = true", details)
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    yield from browser.execute_script(FOCUS)
+
+
+def sights(browser: webdriver.Chrome) -> Iterator[object]:
+    """What is beyond the edge, has columns out of sight, or breaks a rule of axe."""
     yield from browser.execute_script(BEYOND_THE_EDGE)
     yield from browser.execute_script(OUT_OF_SIGHT)
     browser.execute_script(AXE.read_text("utf-8"))
     found = browser.execute_async_script("axe.run(document).then((r) => arguments[0](r.violations))")
     yield from ((one["id"], one["nodes"][0]["html"]) for one in found)
-    for details in browser.find_elements(By.TAG_NAME, "details"):
-        browser.execute_script("arguments[0].open = true", details)
-    ActionChains(browser).send_keys(Keys.TAB).perform()
-    yield from browser.execute_script(FOCUS)
 
 
 def test_first_page_is_interactive_soon(service: Service, tmp_path: Path) -> None:

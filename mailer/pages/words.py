@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from flask import Blueprint
 from flask_babel import format_decimal, format_timedelta, lazy_gettext
 
@@ -56,6 +58,12 @@ def add_filters(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(word, "word")
     blueprint.add_app_template_filter(duration, "duration")
     blueprint.add_app_template_filter(minutes, "minutes")
+    blueprint.add_app_template_filter(as_json, "as_json")
+
+
+def as_json(value: object) -> str:
+    """A query as JSON for people, its letters as they are; `tojson` would write `\\u00fc` for an ü."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def word(name: str) -> str:

@@ -9,8 +9,6 @@ from mailer.delivery.minutes import MINUTE
 from mailer.delivery.tallies.domains import DomainCounts
 
 MOST_BARS = 60
-LABEL = 38  # percent of the width that the names of domains have
-LONGEST = 14  # characters of a name that fit there on a small screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +60,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class DomainBar:
-    """The bar of one domain: what stands before it, and its parts. An empty `domain` stands for all others."""
+    """The bar of one domain, and its parts. An empty `domain` stands for all others."""
 
     counts: DomainCounts
-    label: str
     total: int
     segments: tuple[Segment, ...]
 
@@ -78,16 +75,15 @@ class DomainBar:
 def domain_bars(found: Sequence[DomainCounts]) -> tuple[DomainBar, ...]:
     """The bars of the domains, each as long as its share of the largest number."""
     totals = [one.sent + one.failed + one.deferred + one.uncertain + one.skipped for one in found]
-    scale = (100 - LABEL) / max(totals, default=1)
+    scale = 100 / max(totals, default=1)
     return tuple(_domain_bar(one, total, scale) for one, total in zip(found, totals, strict=True))
 
 
 def _domain_bar(one: DomainCounts, total: int, scale: float) -> DomainBar:
-    label = one.domain if len(one.domain) <= LONGEST else f"{one.domain[: LONGEST - 1]}…"
     counts = {"sent": one.sent, "failed": one.failed, "waiting": one.deferred + one.uncertain, "skipped": one.skipped}
-    segments, x = [], float(LABEL)
+    segments, x = [], 0.0
     for kind, count in counts.items():
         if count:
             segments.append(Segment(kind, round(x, 2), round(count * scale, 2)))
             x += count * scale
-    return DomainBar(one, label, total, tuple(segments))
+    return DomainBar(one, total, tuple(segments))
