@@ -394,6 +394,14 @@ def test_stopped_campaign_leads_to_its_corrected_text_and_a_going_one_does_not(
     assert ("Pause it: then a corrected one can go" in page) is not stopped
 
 
+@pytest.mark.parametrize("state", ["running", "paused", "cancelled"])
+def test_who_may_not_send_is_not_led_to_where_one_does(client: FlaskClient, any_db: Database, state: str) -> None:
+    sign_in(client, "user00001", token_of(any_db, "user00001", "manage-campaigns"))
+    page = client.get(f"/mailer/campaigns/{add_campaign(any_db, state=state)}").text
+    assert "compose" not in page
+    assert ("/edit" in page) is (state == "paused")
+
+
 def test_those_who_had_it_are_offered_when_there_are_some(client: FlaskClient, any_db: Database) -> None:
     harness = Harness(any_db)
     campaign_id = harness.accept()

@@ -208,6 +208,15 @@ def test_values_of_fields_are_counted_of_those_who_get_mail(db: Database) -> Non
     }
 
 
+def test_true_is_another_value_than_one(any_db: Database) -> None:
+    rows = [user_row(number) for number in range(5)]
+    for row, vip in zip(rows, (True, 1, 1, True, True), strict=True):
+        row["document"] |= {"customFields": {"vip": vip}}  # type: ignore[operator]
+    with any_db.write() as connection:
+        connection.execute(insert(User), rows)
+    assert repr(field_values(any_db).custom_fields["customFields.vip"]) == "((True, 3), (1, 2))"
+
+
 def test_values_of_a_large_directory_are_estimated(db: Database, monkeypatch: pytest.MonkeyPatch, add_users) -> None:
     monkeypatch.setattr(known, "LOOKED_AT", 200)
     add_users(db, 3000)
@@ -570,7 +579,6 @@ def test_only_senders_that_are_allowed_are_offered_and_taken(make: Callable[...,
     assert page.fields["from"] == "news@example.org"
     assert "You may send as news@example.org, @example.net." in page.text
     assert re.findall(r'<option value="([^"]+@[^"]+)">', page.text) == ["news@example.org"]
-    assert 'value="test-own"' not in page.text
     for sender, status in (("x@example.net", 303), ("X <news@example.org>", 303), ("user00000@example.com", 400)):
         assert begun(client, sender=sender).press("send").status_code == status, sender
     refused = begun(client).press("test-own", sender="")
@@ -677,12 +685,12 @@ def test_dry_run_goes_to_from_alone_and_leaves_the_draft(client: FlaskClient, an
 
 def test_test_goes_to_oneself(client: FlaskClient, any_db: Database) -> None:
     page = begun(client)
-    for do, sender in (("test", "news@example.com"), ("test-own", "user00000@example.com")):
+    for do, to in (("test", None), ("test-own", ["user00000@example.com"])):
         for _ in range(2):  # a double click
             answer = page.press(do)
             assert answer.status_code == 303
         sent = campaigns(any_db)[-1]
-        assert (sent.sender, sent.dry_run) == (sender, True)
+        assert (sent.sender, sent.dry_run, sent.test_recipients) == ("news@example.com", True, to)
         assert f"?tested={sent.id}" in answer.headers["Location"]
         after = client.get(f"/mailer/{page.path}?tested={sent.id}").text
         assert "The test is on its way" in after
@@ -694,6 +702,32 @@ def test_test_goes_to_oneself(client: FlaskClient, any_db: Database) -> None:
     assert len(campaigns(any_db)) == 3
 
 
+def test_test_to_oneself_is_from_an_allowed_sender(make: Callable[..., Flask], any_db: Database) -> None:
+    client = entered(make(allowed_senders=("news@example.org",)), any_db)
+    page = begun(client, sender="News <news@example.org>")
+    assert "Send a test to user00000@example.com" in page.text
+    assert page.press("test-own").status_code == 303
+    (sent,) = campaigns(any_db)
+    assert (sent.sender, sent.test_recipients) == ("news@example.org", ["user00000@example.com"])
+
+
+def test_who_has_no_address_is_told_so(client: FlaskClient, any_db: Database) -> None:
+    with any_db.write() as connection:
+        connection.execute(update(User).where(User.id == "user00000").values(email=None))
+    page = begun(client)
+    assert 'value="test-own"' not in page.text
+    refused = page.press("test-own")
+    assert (refused.status_code, campaigns(any_db)) == (400, [])
+    assert "The directory has no address of yours." in refused.text
+
+
+def test_many_values_stand_in_the_text_alone_so_that_a_browser_can_send_the_page(client: FlaskClient) -> None:
+    many = {f"customFields.t{field}": {"$in": [f"v{one}" for one in range(400)]} for field in range(3)}
+    page = begun(client, query=json.dumps(many))
+    assert "The form cannot show the query" in page.text
+    assert page.save(subject="More").fields["subject"] == "More"
+
+
 def test_test_goes_to_those_who_are_named_and_the_campaign_does_not(client: FlaskClient, any_db: Database) -> None:
     page = begun(client, to="ann@example.org, ben@example.org", query='{"username": "user00001"}')
     assert page.fields["to"] == "ann@example.org, ben@example.org"
@@ -701,7 +735,7 @@ def test_test_goes_to_those_who_are_named_and_the_campaign_does_not(client: Flas
     assert page.press("test-own").status_code == 303
     assert confirmed(client, page).status_code == 303
     named = [(one.dry_run, one.test_recipients) for one in campaigns(any_db)]
-    assert named == [(True, ["ann@example.org", "ben@example.org"]), (True, None), (False, None)]
+    assert named == [(True, ["ann@example.org", "ben@example.org"]), (True, ["user00000@example.com"]), (False, None)]
 
 
 def test_named_dry_run_says_to_whom_it_goes(client: FlaskClient, any_db: Database) -> None:

@@ -230,6 +230,50 @@ def test_session_that_ends_is_mended_in_another_tab(service: Service, browser: w
     assert field(browser, "subject") == "Kept and more, still here"
 
 
+def test_session_that_ends_while_another_tab_saves_loses_nothing(service: Service, browser: webdriver.Chrome) -> None:
+    headers = service.headers("user00000")
+    sign_in(browser, service, headers)
+    compose(browser)
+    place, here = browser.current_url, browser.current_window_handle
+    write(browser, subject="Kept", body="before")
+    saved(browser)
+    end_sessions(service)
+    browser.find_element(By.ID, "body").send_keys(" and after")
+    wait(browser, lambda one: "You have been signed out" in one.find_element(By.ID, "saved").text)
+    browser.switch_to.new_window("tab")
+    sign_in(browser, service, headers)
+    browser.get(place)
+    browser.find_element(By.ID, "subject").send_keys(" elsewhere")
+    saved(browser, 2)
+    browser.close()
+    browser.switch_to.window(here)
+    browser.get(place)
+    wait(browser, lambda one: "saved elsewhere meanwhile" in one.find_element(By.ID, "saved").text)
+    assert field(browser, "body") == "before and after"
+    click(browser, "save")
+    wait(browser, lambda one: "Nothing was overwritten" in one.page_source)
+    click(browser, "copy")
+    wait(browser, lambda one: one.current_url != place and field(one, "body") == "before and after")
+    browser.get(place)
+    assert (field(browser, "subject"), field(browser, "body")) == ("Kept elsewhere", "before")
+
+
+def test_what_was_saved_is_not_taken_for_the_text_of_another_tab(service: Service, browser: webdriver.Chrome) -> None:
+    sign_in(browser, service, service.headers("user00000"))
+    compose(browser)
+    place = browser.current_url
+    write(browser, sender=" news@example.com ", subject=" Hi ", body="[unsubscribe]")
+    tick(browser, "roles", "user")
+    click(browser, "look")  # the service writes some of it in another way
+    wait(browser, lambda one: "6 people get it now" in one.find_element(By.ID, "audience").text)
+    browser.get(f"{service.url}/mailer/compose/drafts")
+    browser.get(place)
+    browser.find_element(By.ID, "subject").send_keys(" you")
+    wait(browser, lambda one: one.find_element(By.ID, "saved").text.startswith("Saved"))
+    browser.refresh()
+    assert field(browser, "subject") == "Hi you"
+
+
 def test_session_that_ends_without_javascript_loses_nothing(service: Service, tmp_path: Path) -> None:
     headers = service.headers("user00000")
     with chromium(tmp_path, javascript=False) as browser:

@@ -165,7 +165,8 @@ def test_link_of_nobody_is_not_valid(client: FlaskClient, link: str) -> None:
 
 def test_session_of_a_link_may_what_the_link_says(run, client: FlaskClient, db: Database) -> None:
     press(client, path_of(run("--user", "user00001", "--permission", "view-audit-log")))
-    assert client.get("/mailer/").status_code == 403
+    assert client.get("/mailer/").headers["Location"] == "system"
+    assert client.get("/mailer/people/").status_code == 403
     (token,) = Tokens(db).list()
     assert (token.user_id, token.permissions) == ("user00001", ("view-audit-log",))
     assert token.expires_at is not None

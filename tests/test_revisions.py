@@ -257,6 +257,32 @@ def test_page_mends_a_paused_campaign(client: Any) -> None:
 
 
 @pytest.mark.slow
+def test_text_is_not_lost_when_the_session_ends_or_the_campaign_goes_on(client: Any) -> None:
+    caller, db = client
+    harness = Harness(db)
+    harness.accept()
+    harness.plan()
+    control.pause(db, harness.campaign_id)
+    token = Tokens(db).create(OWNER, [SEND_MAIL])
+    sign_in(caller, OWNER, token)
+    at = f"/mailer/campaigns/{harness.campaign_id}/edit"
+    form = {"form": form_of(caller.get(at).get_data(as_text=True)), "version": "1", "subject": "New <b>"}
+    form["body"] = "<p>Long [unsubscribe]</p>"
+    caller.delete_cookie("mailer_session")
+    out = caller.post(at, data=form)
+    assert (out.status_code, "You have been signed out" in out.get_data(as_text=True)) == (401, True)
+    assert "&lt;p&gt;Long" in out.get_data(as_text=True)
+    assert 'name="subject" value="New &lt;b&gt;"' in out.get_data(as_text=True)
+    sign_in(caller, OWNER, token)
+    again = caller.post(at, data={**form, "form": ""}).get_data(as_text=True)
+    assert "signed in anew" in again
+    assert "&lt;p&gt;Long" in again
+    assert len(revisions(db, harness.campaign_id)) == 1
+    control.resume(db, harness.campaign_id)
+    late = caller.post(at, data={**form, "form": form_of(again)})
+    assert (late.status_code, "&lt;p&gt;Long" in late.get_data(as_text=True)) == (409, True)
+
+
 def test_command_mends_a_campaign(tmp_path: Path, add_users: Callable[..., list[str]], monkeypatch) -> None:
     with Service(tmp_path, transport="memory:") as service:
         add_users(service.db, 3)

@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from sqlalchemy import update
 
 from mailer.callers import login_links
-from mailer.callers.tokens import PERMISSIONS
+from mailer.callers.tokens import PERMISSIONS, Tokens
 from mailer.campaigns.hold import hold
 from mailer.storage.models import User
 from tests.conftest import chromium, user_row
@@ -187,6 +187,38 @@ def test_link_lets_one_in_once_and_the_menu_out_again(service: Service, tmp_path
         shows(browser, "h1", "Sign in")
         browser.get(f"{service.url}/mailer/system")
         shows(browser, "h1", "Sign in")
+
+
+def test_link_from_another_site_finds_one_signed_in_and_a_form_of_it_does_nothing(
+    service: Service, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    headers = service.headers("user00000")
+    sign_in(browser, service, headers)
+    posted = service.post(headers, subject="What is on")
+    at = f"{service.url}/mailer/campaigns/{posted.headers['Location'].rpartition('/')[2]}"
+    elsewhere = tmp_path / "elsewhere.html"
+    elsewhere.write_text(f'<a href="{at}">look</a><form method="post" action="{at}/pause"><button>go</button></form>')
+    browser.get(elsewhere.as_uri())
+    press(browser, "go")
+    shows(browser, "h1", "Sign in")
+    browser.get(elsewhere.as_uri())
+    browser.find_element(By.LINK_TEXT, "look").click()
+    shows(browser, "h1", "What is on")
+    assert "paused" not in browser.find_element(By.CSS_SELECTOR, ".summary .state").text
+
+
+def test_page_says_that_its_numbers_are_old(service: Service, browser: webdriver.Chrome) -> None:
+    headers = service.headers("user00000")
+    sign_in(browser, service, headers)
+    service.post(headers, subject="What is on")
+    browser.refresh()
+    browser.find_element(By.LINK_TEXT, "What is on").click()
+    old = browser.find_element(By.ID, "old")
+    assert not old.is_displayed()
+    Tokens(service.db).revoke_all("user00000")
+    WebDriverWait(browser, SECONDS).until(lambda _: old.is_displayed())
+    old.find_element(By.TAG_NAME, "a").click()
+    shows(browser, "h1", "Sign in")
 
 
 def test_sending_is_held_and_released_by_an_operator(service: Service, tmp_path: Path) -> None:

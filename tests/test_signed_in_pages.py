@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
@@ -90,7 +91,28 @@ def test_pages_are_for_those_who_have_signed_in_and_come_back_to_what_was_asked_
     assert "Hello" in client.get(wanted).text
 
 
-@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/etc", "..", "a?b", "a:b", "\\evil"])
+def test_one_comes_back_to_what_was_asked_for_with_its_parameters(client: FlaskClient, any_db: Database) -> None:
+    wanted = "compose?from-campaign=x1&not-reached=x1"
+    away = client.get(f"/mailer/{wanted}")
+    form = client.get(f"/mailer/{away.headers['Location']}").text
+    back = re.search('name="next" value="([^"]*)"', form)
+    assert back is not None
+    answer = sign_in(client, "user00000", token_of(any_db, "user00000"), next=html.unescape(back[1]))
+    assert answer.headers["Location"] == wanted
+
+
+def test_request_without_the_cookie_ends_no_session(client: FlaskClient, any_db: Database) -> None:
+    """As a link of another site comes, in a browser that sends no cookie with it."""
+    elsewhere = client.application.test_client()
+    assert "Set-Cookie" not in elsewhere.get("/mailer/").headers
+    sign_in(client, "user00000", token_of(any_db, "user00000"))
+    Tokens(any_db).revoke_all("user00000")
+    assert "mailer_session=;" in client.get("/mailer/").headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["//evil.example", "https://evil.example", "/etc", "..", "a?b:c", "a:b", "\\evil"]
+)
 def test_nobody_is_sent_to_another_site_after_signing_in(client: FlaskClient, any_db: Database, elsewhere: str) -> None:
     answer = sign_in(client, "user00000", token_of(any_db, "user00000"), next=elsewhere)
     assert (answer.status_code, answer.headers["Location"]) == (303, "./")
@@ -102,7 +124,7 @@ def test_cookie_is_out_of_reach_of_scripts_and_other_sites_and_not_in_the_databa
     token = token_of(any_db, "user00000")
     (cookie,) = sign_in(client, "user00000", token).headers.getlist("Set-Cookie")
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
+    assert "SameSite=Lax" in cookie
     assert "Secure" not in cookie
     with any_db.read() as connection:
         row = connection.execute(select(*PageSession.__table__.columns)).one()
@@ -260,7 +282,8 @@ def test_token_without_a_permission_for_any_page_is_refused_at_the_form(client: 
 def test_token_that_may_see_other_pages_begins_there_and_signs_out(client: FlaskClient, any_db: Database) -> None:
     answer = sign_in(client, "user00000", token_of(any_db, "user00000", "view-audit-log"))
     assert (answer.status_code, answer.headers["Location"]) == (303, "system")
-    refused = client.get("/mailer/")
+    assert client.get("/mailer/").headers["Location"] == "system"
+    refused = client.get("/mailer/people/")
     assert refused.status_code == 403
     assert "Not for you" in refused.text
     out = client.post("/mailer/sign-out", data={"form": form_of(refused.text)})
@@ -491,6 +514,25 @@ def test_second_factor_is_asked_for_and_passed_on(workspace: tuple[FakeWorkspace
     fake.before = lambda _number: None
     client.post("/mailer/sign-in", data={**given, "code": "123456"})
     assert client.get("/mailer/").status_code == 200
+
+
+@pytest.mark.parametrize("code", ["123 456", "aB3dE6gH", "١٢٣٤٥٦", "é"], ids=["app", "backup", "arabic", "latin"])
+def test_every_kind_of_second_factor_lets_one_in(workspace: tuple[FakeWorkspace, FlaskClient], code: str) -> None:
+    fake, client = workspace
+    fake.codes["ann"] = code.replace(" ", "")
+    given = {"form": form_of(client.get("/mailer/sign-in").text), "user": "ann", "password": "correct horse"}
+    refused = client.post("/mailer/sign-in", data={**given, "code": "x\r\ny"})
+    assert (refused.status_code, "does not take this code" in refused.text) == (401, True)
+    assert client.post("/mailer/sign-in", data={**given, "code": code}).status_code == 303
+    assert client.get("/mailer/").status_code == 200
+
+
+def test_code_that_comes_by_mail_is_said_to_come(workspace: tuple[FakeWorkspace, FlaskClient]) -> None:
+    fake, client = workspace
+    needed = {"status": "error", "error": "totp-required", "details": {"method": "email", "codeGenerated": True}}
+    fake.before = lambda _number: (401, needed, {})
+    given = {"form": form_of(client.get("/mailer/sign-in").text), "user": "ann", "password": "correct horse"}
+    assert "has sent you a code by e-mail" in client.post("/mailer/sign-in", data=given).text
 
 
 def test_workspace_that_is_away_is_a_page(workspace: tuple[FakeWorkspace, FlaskClient]) -> None:

@@ -36,6 +36,9 @@ Value = str | int | float | bool
 Counted = tuple[tuple[Value, int], ...]
 """Values, each with how many users have it; the most frequent first."""
 
+_Kept = tuple[bool, Value]
+"""A value beside whether it is a boolean: Python takes True for 1, and a query does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldValues:
@@ -88,11 +91,11 @@ def _some(connection: Connection, total: int) -> Select[*tuple[Any, ...]]:
 
 def _counted(users: Sequence[AnyRow], each: float, *, exact: bool) -> FieldValues:
     """Count the values of these users, every one of whom stands for `each` users."""
-    fields: defaultdict[str, Counter[Value]] = defaultdict(Counter)
+    fields: defaultdict[str, Counter[_Kept]] = defaultdict(Counter)
     for email, document in users:
-        fields["domains"][str(email).rpartition("@")[2].lower()] += 1
+        fields["domains"][False, str(email).rpartition("@")[2].lower()] += 1
         for field, value in _values(document):
-            fields[field][value] += 1
+            fields[field][isinstance(value, bool), value] += 1
     most = {field: _most(counts, each) for field, counts in fields.items()}
     usual = {field: most.pop(field, ()) for field in ("roles", "language", "domains")}
     custom = sorted(most.items(), key=lambda item: -sum(count for _, count in item[1]))[:MOST_FIELDS]
@@ -127,10 +130,10 @@ def _may_be_asked(name: str) -> bool:
         return False
 
 
-def _most(counts: Counter[Value], each: float) -> Counted:
+def _most(counts: Counter[_Kept], each: float) -> Counted:
     """The most frequent values, those that are equally frequent in the order of their names."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
-    return tuple((value, _rounded(count * each) if each != 1 else count) for value, count in ordered[:MOST_VALUES])
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0][1])))
+    return tuple((value, _rounded(count * each) if each != 1 else count) for (_, value), count in ordered[:MOST_VALUES])
 
 
 def _rounded(estimate: float) -> int:

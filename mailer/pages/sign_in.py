@@ -18,7 +18,8 @@ from mailer.pages.from_below.translation import translated
 from mailer.pages.signed_in import FIRST_FORM, NEEDED, SignIns, signed_in, to_page
 from mailer.storage.database import Database
 
-NEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9/_-]{0,200}")  # a place below our pages, and no address of anybody else's
+# a place below our pages, and no address of anybody else's
+NEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9/_-]{0,200}(\?[A-Za-z0-9=&%+._~-]{0,400})?")
 
 
 def add_routes(blueprint: Blueprint, sign_ins: SignIns, passwords: Sessions | None, limiter: RateLimiter) -> None:
@@ -96,12 +97,13 @@ def _credentials(passwords: Sessions | None) -> tuple[str, str]:
     """The user id and token of the form, or those that the workspace gives for the password in it."""
     if passwords is None or request.form.get("password") is None:
         return request.form.get("user_id", "").strip(), request.form.get("token", "").strip()
-    code = request.form.get("code", "").strip()
-    second = {"x-2fa-code": code, "x-2fa-method": "totp"} if code.isdigit() else {}
-    answer = passwords.login({"user": request.form.get("user", ""), "password": request.form["password"]}, second)
+    credentials = {"user": request.form.get("user", ""), "password": request.form["password"]}
+    if code := "".join(request.form.get("code", "").split()):  # of an app or a mail, or a backup code
+        credentials["code"] = code
+    answer = passwords.login(credentials, {})
     data = answer.body.get("data")
     if answer.status != HTTPStatus.OK or not isinstance(data, dict):
-        raise NotLoggedIn(_why(answer.body))
+        raise NotLoggedIn(_why(answer.body, code))
     return str(data.get("userId", "")), str(data.get("authToken", ""))
 
 
@@ -115,10 +117,20 @@ def _log_out(passwords: Sessions | None, caller: Caller, token: str) -> None:
             passwords.logout(caller, token, {})
 
 
-def _why(body: dict[str, object]) -> str:
+def _why(body: dict[str, object], code: str) -> str:
     if "totp" in str(body.get("errorType", body.get("error", ""))):
+        if code:
+            return str(gettext("The workspace does not take this code. It may have been used, or have become old."))
+        if _second(body) == "email":
+            return str(gettext("The workspace has sent you a code by e-mail: enter it beside your password."))
         return str(gettext("The workspace asks for a code as well: enter it beside your password."))
     return str(gettext("The workspace does not let you in: user name, password or code are wrong."))
+
+
+def _second(body: dict[str, object]) -> object:
+    """By what the workspace has the code sent."""
+    details = body.get("details")
+    return details.get("method") if isinstance(details, dict) else None
 
 
 def _why_not(error: NotLoggedIn) -> str:

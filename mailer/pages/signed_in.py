@@ -6,9 +6,12 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from flask import Response, g, redirect, request
+from flask_babel import lazy_gettext
 
 from mailer.api.requests.bodies import read_whole
 from mailer.audit.actor import Actor, Via, acting
@@ -33,6 +36,7 @@ POLICY = content_policy(
     "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'", "form-action 'self'"
 )
 FOREIGN_FORM = "The form is not from this page, or the page has been open for too long. Go back and load it again."
+ANEW = lazy_gettext("You have signed in anew since. Nothing is lost, and nothing was done: press the button again.")
 
 View = Callable[..., Response]
 _SECTIONS = {
@@ -83,6 +87,8 @@ class SignIns:
                     one = self._read()
                 except NotLoggedIn:
                     return self.ask()
+                if request.path == PREFIX and (home := first_page(one.caller)):  # the address that everybody knows
+                    return to_page(home)
                 g.needed = permissions  # for the page of who has none of them
                 if permissions:
                     one.caller.require(*permissions)
@@ -123,10 +129,19 @@ class SignIns:
 
     def ask(self) -> Response:
         """To the page where one signs in, and from there back to what was asked for."""
-        wanted = request.path.removeprefix(PREFIX) if request.method == "GET" else ""
-        answer = to_page("sign-in" + (f"?next={wanted}" if wanted else ""))
-        self.forget(answer)
+        wanted = request.full_path.rstrip("?").removeprefix(PREFIX) if request.method == "GET" else ""
+        answer = to_page("sign-in" + (f"?next={quote(wanted)}" if wanted else ""))
+        if SESSION in request.cookies:
+            self.forget(answer)
         return answer
+
+    def signed_out_page(self) -> Response:
+        """To who has been signed out meanwhile: the form that they have sent, to go on with once they are back."""
+        carried = [(name, value) for name, value in request.form.items(multi=True) if name not in ("form", "body")]
+        values = {"carried": carried, "body": request.form.get("body", "")}
+        page = self.page("signed_out.html", values, status=HTTPStatus.UNAUTHORIZED)
+        self.forget(page)
+        return page
 
     def check_form(self, secret: str) -> None:
         """Raise `InvalidParams` unless the form that was sent is ours, made for who has this secret."""
@@ -149,12 +164,15 @@ class SignIns:
         return page
 
     def _keep(self, answer: Response, name: str, value: str) -> None:
-        """Have the browser keep it, out of reach of scripts and of other sites."""
-        answer.set_cookie(name, value, httponly=True, samesite="Strict", secure=self._secure)
+        """Have the browser keep it, out of reach of scripts.
+
+        A form of another site comes without it. A link from elsewhere, as in a mail or a chat, comes with it.
+        """
+        answer.set_cookie(name, value, httponly=True, samesite="Lax", secure=self._secure)
 
     def forget(self, answer: Response) -> None:
         """Have the browser forget the session."""
-        answer.delete_cookie(SESSION, httponly=True, samesite="Strict", secure=self._secure)
+        answer.delete_cookie(SESSION, httponly=True, samesite="Lax", secure=self._secure)
 
     def page(self, template: str, values: Mapping[str, object], *, status: int = 200, secret: str = "") -> Response:
         """A page in the frame, with `values`; `secret` is for its forms, unless somebody has signed in."""

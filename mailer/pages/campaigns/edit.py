@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial, wraps
 from http import HTTPStatus
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from mailer.campaigns.revisions.edit import edit, revisions
 from mailer.errors import InvalidParams, InvalidState, MissingUnsubscribeLink
 from mailer.pages.campaigns.campaign import find
 from mailer.pages.from_below.translation import translated
 from mailer.pages.parts import PageParts
-from mailer.pages.signed_in import SignIns, signed_in, to_page
+from mailer.pages.signed_in import ANEW, SignIns, View, signed_in, to_page
 
 ROOM = 64 * 1024  # bytes of a form beside the body
 REFUSED = (InvalidParams, InvalidState, MissingUnsubscribeLink)
@@ -42,10 +43,11 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         return show(campaign_id, {**now, "version": str(find(parts, campaign_id).version)})
 
     @blueprint.post(edit_path)
+    @partial(_keeping, sign_ins, show)
     @sign_ins.required
     def replace_text(campaign_id: str) -> Response:
         """Replace it, unless it has changed since it was shown, and show the campaign."""
-        typed = {name: request.form.get(name, "") for name in ("subject", "body", "version")}
+        typed = _typed()
         body = typed["body"].replace("\r\n", "\n")  # as browsers send line ends
         try:
             version = int(typed["version"]) if typed["version"].isdecimal() else None
@@ -54,6 +56,26 @@ def add_routes(blueprint: Blueprint, sign_ins: SignIns, parts: PageParts) -> Non
         except REFUSED as error:
             return show(campaign_id, typed, translated(error.text), error.status)
         return to_page(f"campaigns/{campaign_id}")
+
+
+def _keeping(sign_ins: SignIns, show: View, view: View) -> View:
+    """Whoever has signed out or in meanwhile gets back what they have typed, and nothing is done."""
+
+    @wraps(view)
+    def kept(campaign_id: str) -> Response:
+        try:
+            answer = view(campaign_id)
+            return answer if "signed_in" in g else sign_ins.signed_out_page()
+        except InvalidParams as error:
+            if error.details.get("field") != "form" or "body" not in request.form:
+                raise
+            return show(campaign_id, _typed(), str(ANEW), error.status)
+
+    return kept
+
+
+def _typed() -> dict[str, str]:
+    return {name: request.form.get(name, "") for name in ("subject", "body", "version")}
 
 
 def _subject(typed: str) -> str:

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, g, jsonify, request
-from flask_babel import gettext
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from mailer.callers.page_sessions import form_token
@@ -20,7 +19,7 @@ from mailer.errors import InvalidParams
 from mailer.pages.base import PRIVATE_HEADERS
 from mailer.pages.compose import form
 from mailer.pages.compose.page import ComposePages, Shown
-from mailer.pages.signed_in import View, signed_in
+from mailer.pages.signed_in import ANEW, View, signed_in
 
 ROOM = 2  # times the API's limit: a form that is too large is still read, so that its answer can have the text in it
 MORE_ROOM = 64 * 1024  # bytes, for what is not the text
@@ -57,11 +56,7 @@ class TextKeeping:
         """Who has been signed out meanwhile signs in elsewhere, and goes on from here."""
         if wants_json():
             return as_json({"signedOut": True}, HTTPStatus.UNAUTHORIZED)
-        carried = [(name, value) for name, value in request.form.items(multi=True) if name not in ("form", "body")]
-        values = {"carried": carried, "body": request.form.get("body", "")}
-        page = self._pages.sign_ins.page("compose/signed_out.html", values, status=HTTPStatus.UNAUTHORIZED)
-        self._pages.sign_ins.forget(page)
-        return page
+        return self._pages.sign_ins.signed_out_page()
 
     def _of_another_session(self, draft_id: str = "", **_: Any) -> Response:
         """The form again, as one of this session: nothing was done with what was sent."""
@@ -69,9 +64,8 @@ class TextKeeping:
             return as_json({"form": form_token(signed_in().secret)}, HTTPStatus.BAD_REQUEST)
         sent = form.read(request.form)
         query, problems = form.merged(sent)
-        again = gettext("You have signed in anew since. Nothing is lost, and nothing was done: press the button again.")
         typed = form.with_query(sent.typed, query)
-        chosen, said = form.form_to_show(sent, problems), [("plain", again, "")]
+        chosen, said = form.form_to_show(sent, problems), [("plain", str(ANEW), "")]
         shown = Shown(draft_id or new_id(), typed, sent.version, form=chosen, problems=problems, said=said)
         return self._pages.show(shown)
 

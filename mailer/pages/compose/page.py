@@ -71,18 +71,22 @@ class ComposePages:
             "merging": settings.merge_addresses,
             "senders": settings.allowed_senders,
             "offered": [one for one in (*settings.allowed_senders, own) if one and not one.startswith("@")],
-            "own": own,
+            "own": self.address_of(caller),
             "priorities": _priorities(caller, shown.typed),
             "once": secrets.token_urlsafe(12),
             "max_bytes": settings.max_body_bytes,
         }
         return self.sign_ins.page(template, values, status=shown.status)
 
-    def own_address(self, caller: Caller) -> str:
-        """The address of who has signed in, if they may send as it; else empty."""
+    def address_of(self, caller: Caller) -> str:
+        """The address of who has signed in; empty: they have none."""
         found = None if caller.service else addressee(self.parts.db, caller.user_id)
-        allowed = found is not None and sender_allowed(found.address, self.parts.settings.allowed_senders)
-        return found.address if found and allowed else ""
+        return found.address if found else ""
+
+    def own_address(self, caller: Caller) -> str:
+        """The same, if they may send as it; else empty."""
+        address = self.address_of(caller)
+        return address if address and sender_allowed(address, self.parts.settings.allowed_senders) else ""
 
     def usual_sender(self, caller: Caller) -> str:
         """What stands in From before anybody writes there."""

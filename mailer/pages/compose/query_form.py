@@ -19,6 +19,7 @@ from mailer.selector import parse_query
 
 ROLES, LANGUAGE, DOMAINS = "roles", "language", "domains"
 ADDRESS, CREATED = "emails.address", "createdAt"
+MOST_CHOSEN = 200  # values in the form: each is a box to tick, and a browser sends every one of them
 
 _DOMAIN = re.compile(r"[^\s@\\()|\[\]{}?*+^$\"'<>/]{1,253}")
 _DOMAINS = re.compile(r"@(?:\(\?:([^()]+)\)|([^()|]+))\$")
@@ -72,7 +73,7 @@ def from_text(text: str) -> QueryForm | None:
     any_of = list(selector) == ["$or"]
     parts = selector["$or"] if any_of else [{name: value} for name, value in selector.items()]
     form = _read(parts)
-    if form is None or (any_of and len(parts) < 2):
+    if form is None or (any_of and len(parts) < 2) or sum(map(len, form.chosen.values())) > MOST_CHOSEN:
         return None
     return QueryForm(form.chosen, form.since, any_of)
 

@@ -92,7 +92,10 @@ def _test(pages: ComposePages, shown: Shown, once: str, *, own: bool) -> Respons
     """One message to the address in From or to those who are named, as every dry run; with `own` to oneself alone."""
     caller, typed = signed_in().caller, replace(shown.typed, dry_run=True, priority="")
     if own:
-        typed = replace(typed, sender=pages.own_address(caller), to="")
+        typed = replace(typed, to=pages.address_of(caller))
+    if own and not typed.to:
+        problems = {"to": gettext("The directory has no address of yours.")}
+        return pages.show(replace(shown, problems=problems, status=HTTPStatus.BAD_REQUEST))
     draft, problems = form.check(pages.submissions, caller, typed)
     if draft is None:
         return pages.show(replace(shown, problems=problems, status=HTTPStatus.BAD_REQUEST))

@@ -24,6 +24,7 @@
   let side = ""; // which side of the query was changed: text or form
   let queryChanged = field("version").value !== "0"; // a draft that is loaded is looked at once
   let leaving = null;
+  let failed = false; // the last save: then only this tab has the text
 
   function guard(what) {
     let sent = false;
@@ -46,10 +47,11 @@
     }
   }
 
-  function keep() {
+  // sending: the service is about to save just this, and may have done so when the page is gone
+  function keep(sending = false) {
     const values = Object.fromEntries(KEPT.map((name) => [name, field(name).value]));
     try {
-      sessionStorage.setItem(place, JSON.stringify({ ...values, ...ticked(), version: field("version").value }));
+      sessionStorage.setItem(place, JSON.stringify({ ...values, ...ticked(), version: field("version").value, sending }));
     } catch {
       // no room, or not allowed: then the page itself is what has it
     }
@@ -63,9 +65,12 @@
     let kept = null;
     try { kept = JSON.parse(sessionStorage.getItem(place)); } catch { /* as above */ }
     if (!kept) return;
-    if (say.posted || kept.version !== field("version").value) return forget(); // the page has it, or it was saved since
-    const differs = KEPT.some((name) => field(name).value !== (kept[name] ?? "")) || TICKED.some((name) => field(name).checked !== Boolean(kept[name]));
-    if (!differs) return forget();
+    if (say.posted) return forget(); // the page has it
+    const older = kept.version !== field("version").value; // then its own version tells the service that both are there
+    const asSent = older && kept.sending; // the service writes the query in its own way
+    const same = (name) => field(name).value === (kept[name] ?? "") || (asSent && (name === "query" || field(name).value === kept[name].trim()));
+    if (KEPT.every(same) && TICKED.every((name) => field(name).checked === Boolean(kept[name]))) return forget();
+    field("version").value = kept.version;
     for (const name of KEPT) field(name).value = kept[name] ?? "";
     for (const name of TICKED) field(name).checked = Boolean(kept[name]);
     side = "text";
@@ -107,10 +112,14 @@
   const size = () => new Blob(KEPT.map((name) => field(name).value)).size;
 
   async function send(keepalive, again = true) {
-    if (size() > Number(say.max)) return tell(say.tooLarge);
+    if (size() > Number(say.max)) {
+      fail();
+      return tell(say.tooLarge);
+    }
     const upTo = typed;
     const texts = { query: field("query").value };
     tell(say.saving);
+    keep(true);
     const headers = { Accept: "application/json" };
     const answer = await fetch(form.action, { method: "POST", body: new FormData(form), headers, redirect: "error", cache: "no-store", keepalive });
     const found = await answer.json();
@@ -119,6 +128,7 @@
       field("form").value = found.form;
       return send(keepalive, false);
     }
+    fail();
     if (found.signedOut) return tell(say.signedOut, say.signIn, say.signInAgain);
     if (answer.status >= 500) return away();
     stopped = answer.status === 409;
@@ -128,6 +138,7 @@
 
   function saved(found, upTo, texts) {
     savedUpTo = upTo;
+    failed = false;
     field("version").value = found.version;
     if (typed === upTo) forget();
     const problem = Object.values(found.problems)[0];
@@ -140,7 +151,13 @@
     return look(queryChanged);
   }
 
+  function fail() {
+    failed = true;
+    keep();
+  }
+
   function away() {
+    fail();
     tell(say.notSaved);
     wait(LATER);
   }
@@ -194,12 +211,18 @@
     clearTimeout(timer);
     stopped = true;
     leaving = button || true;
-    if (!say.conflict) keep();
+    if (!say.conflict) keep(true);
   });
 
   addEventListener("pageshow", (event) => {
     leaving = null;
     if (event.persisted) { stopped = false; queryChanged = true; }
+  });
+  status.addEventListener("click", (event) => {
+    if (event.target.closest("a")) leaving = true; // what this tab keeps is there when one comes back
+  });
+  addEventListener("beforeunload", (event) => {
+    if (failed && !leaving && typed !== savedUpTo) event.preventDefault(); // a closed tab would lose it
   });
   addEventListener("pagehide", () => {
     if (!leaving && !busy && !stopped && typed !== savedUpTo && field("body").value.length < 40000) save(true);

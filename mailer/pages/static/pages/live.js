@@ -6,17 +6,21 @@
   const address = new URL(location.href);
   address.search = "?now";
   address.hash = "";
+  const MISSED = 3; // looks in a row, after which the page says that it shows old numbers
   let shown = ""; // as it was fetched last
+  let missed = 0;
 
   async function look() {
     const now = document.getElementById("now");
     if (!now || now.hasAttribute("data-still")) return;
     try {
       const answer = await fetch(address, { redirect: "error", cache: "no-store" });
+      missed = answer.ok ? 0 : missed + 1;
       if (answer.ok) show(now, await answer.text());
     } catch {
-      // the service or the network is away: the next look may find it
+      missed += 1; // the service or the network is away, or the session is over: the next look may find it
     }
+    document.getElementById("old").hidden = missed < MISSED;
     setTimeout(look, EVERY);
   }
 
