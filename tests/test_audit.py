@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -312,6 +314,19 @@ def test_every_command_that_changes_something_is_in_the_log(
                 command
             )
     assert "@" not in str(log_of(db))
+
+
+@pytest.mark.parametrize(
+    ("kept", "uid"),
+    [("0", 0), ("1\n", 1), ("4294967294", 4294967294), ("4294967295", None), ("", None), ("x", None), (None, None)],
+)
+def test_who_gives_a_command_is_who_has_logged_in(tmp_path: Path, kept: str | None, uid: int | None) -> None:
+    """`deploy/systemd/mailer` runs each command as the service's user, whoever gives it."""
+    if kept is not None:
+        (tmp_path / "loginuid").write_text(kept)
+    uid = os.getuid() if uid is None else uid
+    known = {one.pw_uid: one.pw_name for one in pwd.getpwall()}
+    assert system_user(tmp_path / "loginuid") == known.get(uid, str(uid))
 
 
 def _digest(db: Database) -> str:

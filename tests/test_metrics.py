@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, update
 
 from mailer.campaigns.hold import hold
 from mailer.delivery import circuit_breaker
-from mailer.metrics import database_gauges
+from mailer.metrics import database_gauges, processes
 from mailer.metrics.database_gauges import DatabaseGauges
 from mailer.metrics.instruments import Instruments
 from mailer.metrics.measured_transport import MeasuredTransport, watched
@@ -467,3 +469,30 @@ def test_folders_of_killed_processes_are_swept_and_those_in_use_are_not(
     first.close()
     second.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_counts_that_were_being_read_when_their_process_ended_are_added_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "to be put back")
+    monkeypatch.setattr("prometheus_client.values.ValueClass", None)
+    group = ProcessGroup()
+    pids = []
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        pids.append(process.pid)
+        process.wait()
+        counts = MmapedDict(str(group.folder / f"counter_{process.pid}.db"))
+        counts.write_value("one", 2.0, 0.0)
+        counts.close()
+    with processes._locked(group.folder, fcntl.LOCK_SH):
+        group.ended(pids[0])
+    assert len(list(group.folder.glob("counter_*.db"))) == 2
+
+    group.ended(pids[1])
+
+    (left,) = group.folder.glob("counter_*.db")
+    assert left.name == "counter_ended.db"
+    assert [one[1] for one in MmapedDict.read_all_values_from_file(str(left))] == [4.0]
+    group.close()

@@ -6,6 +6,7 @@ import os
 import pwd
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 
 import click
 
@@ -48,6 +49,8 @@ COMMANDS = {
     "users": "mailer.cli.commands.users.group:users",
     "worker": "mailer.cli.commands.processes.worker:worker",
 }
+LOGIN = Path("/proc/self/loginuid")  # the kernel keeps it from the login on; su, sudo and setpriv leave it
+NOBODY = 2**32 - 1  # what stands there where nobody has logged in
 WARN_THEMSELVES = ("config", "serve", "worker")  # of unknown settings
 
 
@@ -70,9 +73,23 @@ def main(context: click.Context) -> None:
             click.echo(f"Warning: {unknown}", err=True)
 
 
-def system_user() -> str:
-    """The system's name for who runs the command: that of the process, whatever its environment says."""
+def system_user(login: Path = LOGIN) -> str:
+    """The system's name for who runs the command, whatever the environment says.
+
+    That is whoever has logged in, also if they have become somebody else since, such as the service's user. Where
+    nobody has, as in a container, it is the user of the process.
+    """
+    uid = _logged_in(login)
+    uid = os.getuid() if uid is None else uid
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:  # the system has no name for the number
-        return str(os.getuid())
+        return str(uid)
+
+
+def _logged_in(login: Path) -> int | None:
+    try:
+        uid = int(login.read_text())
+    except (OSError, ValueError):  # a system that does not keep it
+        return None
+    return None if uid == NOBODY else uid

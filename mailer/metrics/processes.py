@@ -55,8 +55,12 @@ class ProcessGroup:
         values.ValueClass = values.MultiProcessValue()  # as if the folder had been known at the import
 
     def ended(self, pid: int) -> None:
-        """Add the counts of a process that has ended to those of all that ended before, so that no files pile up."""
+        """Add the counts of a process that has ended to those of all that ended before, so that no files pile up.
+
+        What could not be added for an earlier one, since the counts were being read just then, is added now.
+        """
         _ended(self.folder, pid)
+        _tidy(self.folder)
 
     def close(self) -> None:
         """Delete the folder."""
@@ -71,7 +75,7 @@ def _ended(folder: Path, pid: int) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Do so for all that have ended without anybody who noticed."""
+    """Do so for all others that have ended."""
     names = {path.stem.partition("_")[2] for path in folder.glob("*_*.db")}
     for pid in map(int, filter(str.isdecimal, names)):
         try:
