@@ -210,7 +210,10 @@ def test_report_prints_with_its_numbers_and_without_its_buttons(service: Service
     with chromium(tmp_path) as browser:
         sign_in(browser, service, headers)
         browser.get(f"{service.url}/mailer/campaigns/printed")
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]  # paper is white all the same
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark})
+        sent = browser.find_element(By.CSS_SELECTOR, ".share .sent").value_of_css_property("fill")
+        assert sent == "rgb(36, 115, 74)"
         hidden = browser.execute_script(
             "return [...document.querySelectorAll('button, .top, .downloads, .no-print')]"
             ".filter((one) => one.getClientRects().length).map((one) => one.outerHTML.slice(0, 90))"

@@ -649,7 +649,7 @@ def test_pages_tell_of_an_address_and_of_versions(mended: Harness) -> None:
     sign_in(client, "user00000", Tokens(mended.db).create("user00000", permissions))
     page = client.get(f"/mailer/campaigns/{mended.campaign_id}").text
     assert 'id="versions"' in page
-    assert '<td class="figure">10</td>' in page
+    assert '<td class="figure" data-label="Went to">10</td>' in page
     assert "version 1 ·" in client.get(f"/mailer/campaigns/{mended.campaign_id}/outcomes").text
     assert "version 1 ·" in client.get(f"/mailer/people/{ADA}?every=1").text
     with mended.db.write() as connection:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -54,7 +55,8 @@ def sign_in(browser: webdriver.Chrome, service: Service, headers: dict[str, str]
 
 def shows(browser: webdriver.Chrome, selector: str, text: str) -> None:
     """Wait until the page, which may still be the one before, shows the text there."""
-    WebDriverWait(browser, SECONDS).until(text_to_be_present_in_element((By.CSS_SELECTOR, selector), text))
+    wait = WebDriverWait(browser, SECONDS, ignored_exceptions=[WebDriverException])  # one page may give way to the next
+    wait.until(text_to_be_present_in_element((By.CSS_SELECTOR, selector), text))
 
 
 def enter(browser: webdriver.Chrome, service: Service, *permissions: str) -> str:
