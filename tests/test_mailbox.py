@@ -350,6 +350,12 @@ FOUND = {
     "is:tagged": [],
     "tag:x": [],
     "-cc:x": [0, 1, 2, 3],
+    "reply-to:D_K@DESK": [1],
+    "reply-to:other": [],
+    "-reply-to:desk": [0, 2, 3],
+    "addressed:desk": [1],
+    "desk.example": [1],
+    "has:inline": [],
     "has:attachment": [],
     "larger:1kb": [],
     "smaller:1k": [0, 1, 2, 3],
@@ -369,7 +375,7 @@ def filled(module_database_url: str) -> Iterator[Database]:
     db = database_at(module_database_url)
     changes = [
         {"Subject": "Spring sale"},
-        {"Subject": "Spring", "From": "Other <other@example.com>"},
+        {"Subject": "Spring", "From": "Other <other@example.com>", "Reply-To": "The Desk <d_k@desk.example>"},
         {"Subject": "Sommer 100%"},
         {"Subject": "Größe"},
     ]

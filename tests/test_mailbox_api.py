@@ -122,6 +122,18 @@ def test_message_is_told_whole_and_read_then(app: Flask, client: FlaskClient) ->
     assert len(raw.data) == listed["Size"]
 
 
+def test_list_says_where_answers_go(app: Flask, client: FlaskClient) -> None:
+    content = b"From: n@example.com\r\nReply-To: The Desk <Desk@example.com>\r\nSubject: x\r\n\r\nReply-To: no\r\n"
+    harness_id = get(client, "/messages", caller(app))["messages"][0]["MessageID"].partition(".")[0]
+    message = Message(delivery_id(harness_id, "user00001"), "n@example.com", "a@example.com", content)
+    fill(app.extensions["mailer"].db, [message], at=1_900_000_000_000)
+    headers = caller(app, "user00000", "manage-campaigns")
+    [newest, before] = get(client, "/messages", headers, limit=2)["messages"]
+    assert newest["ReplyTo"] == [{"Name": "The Desk", "Address": "Desk@example.com"}]
+    assert before["ReplyTo"] == []
+    assert [one["ID"] for one in get(client, "/search", headers, query="reply-to:desk")["messages"]] == [newest["ID"]]
+
+
 def test_latest_is_an_id_too(app: Flask, client: FlaskClient) -> None:
     headers = caller(app)
     assert get(client, "/message/latest", headers)["To"][0]["Address"] == "user00004@example.com"

@@ -373,7 +373,20 @@ def test_export_has_all_that_there_is_about_one_person(db: Database) -> None:
     (one,) = exported["campaigns"]
     assert (one["campaignId"], one["status"], one["address"]) == (campaign_id, "sent", "ada@x.example")
     assert [entry.who for entry in entries(db, act=Act.EXPORT_USER)] == ["desk"]
-    json.dumps(exported)
+    told = [(one["act"], one["by"], one["about"]) for one in exported["acts"]]
+    assert told[:2] == [("unsubscribe", "desk", "ada"), ("block-addresses", "desk", None)]
+    assert "keyed:" not in json.dumps(exported)
+
+
+def test_export_leaves_out_none_of_many_notes_and_events(db: Database) -> None:
+    """A page shows the latest hundred of each; the law gives all."""
+    bring(db, {"_id": "ada", "name": "Ada", "emails": [{"address": "ada@x.example"}]})
+    for number in range(60):
+        act(db, "ada", Action.UNSUBSCRIBE, f"note {number}")
+        act(db, "ada", Action.SUBSCRIBE, f"and back {number}")
+    exported = export_person(db, "ada")
+    assert len(exported["notes"]) == len(exported["history"]) == 120
+    assert len(person(db, "ada").notes) == 100
 
 
 def post(client: FlaskClient, path: str, **more: str) -> TestResponse:

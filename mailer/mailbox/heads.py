@@ -24,7 +24,10 @@ SNIPPET = 250  # characters, as Mailpit has it
 _READ = 400  # bytes from which the snippet is made
 _END = b"\r\n\r\n"
 _TEXT = b"\r\nContent-Type: text/plain"
-_FROM, _TO, _SUBJECT, _ORIGINAL = (f"\r\n{name}: ".encode() for name in ("From", "To", "Subject", ORIGINAL))
+_FROM, _TO, _SUBJECT, _REPLY_TO, _ORIGINAL = (
+    f"\r\n{name}: ".encode() for name in ("From", "To", "Subject", "Reply-To", ORIGINAL)
+)
+ANSWERS = "\nreply-to: "  # the last line of `Head.words` begins so, where there is one
 _ATTACHED = re.compile(rb"^Content-Disposition: *attachment\b", re.MULTILINE | re.IGNORECASE)
 
 
@@ -49,8 +52,14 @@ def head_of(content: bytes, recipient: str) -> Head:
     address = comparable(_field(head, _ORIGINAL) or recipient)
     snippet = _snippet(content)
     words = f"{author}\n{addressee}\n{recipient}\n{address}\n{subject}\n{snippet}".lower()
+    words += f"{ANSWERS}{answers.lower()}" if (answers := _field(head, _REPLY_TO)) else ""
     attachments = len(_ATTACHED.findall(content)) if b"ttachment" in content else 0
     return Head(address, recipient, author, addressee, subject, snippet, words, len(content), attachments)
+
+
+def answers_in(begin: bytes) -> str:
+    """The field Reply-To of a message that begins so, decoded; empty if there is none."""
+    return _field(b"\r\n" + begin.partition(_END)[0] + b"\r\n", _REPLY_TO)
 
 
 def _field(head: bytes, name: bytes) -> str:

@@ -23,10 +23,14 @@ EVERYTHING = Search()
 LARGEST = 2**63 - 1  # number of a message that a database can have
 _SHOWN = (Kept.id, Kept.message_id, Kept.campaign_id, Kept.received_at, Kept.address, Kept.recipient, Kept.author)
 _SHOWN_TOO = (Kept.addressee, Kept.subject, Kept.snippet, Kept.size, Kept.attachments, Kept.read)
+_BEGIN = func.substr(MailboxContent.content, 1, 4000)  # bytes in which all fields stand that this service writes
 
 
 class Listed(NamedTuple):
-    """A message as lists show it; `received_at` is in ms since 1970. `author` and `addressee` are From and To."""
+    """A message as lists show it; `received_at` is in ms since 1970. `author` and `addressee` are From and To.
+
+    `begin` are its first bytes.
+    """
 
     id: int
     message_id: str
@@ -41,6 +45,7 @@ class Listed(NamedTuple):
     size: int
     attachments: int
     read: bool
+    begin: bytes
 
 
 def page(
@@ -131,7 +136,7 @@ def with_ids(ids: Sequence[int]) -> Search:
 
 
 def _listed(reach: str | None, search: Search) -> Select[*tuple[Any, ...]]:
-    return select(*_SHOWN, *_SHOWN_TOO).where(_meant(reach, search))
+    return select(*_SHOWN, *_SHOWN_TOO, _BEGIN).join(MailboxContent).where(_meant(reach, search))
 
 
 def _meant(reach: str | None, search: Search) -> ColumnElement[bool]:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sqlalchemy import ColumnElement, and_, false, not_, or_, true
 
 from mailer.errors import InvalidParams
+from mailer.mailbox.heads import ANSWERS
 from mailer.messages.template import delivery_id
 from mailer.storage.models import MailboxMessage as Kept
 from mailer.times import EPOCH, MILLISECOND
@@ -32,6 +33,8 @@ _FLAGS: Mapping[str, ColumnElement[bool]] = {
     "is:tagged": false(),
     "has:attachment": Kept.attachments > 0,
     "has:attachments": Kept.attachments > 0,
+    "has:inline": false(),  # no message is kept with any for lists
+    "has:inlines": false(),
 }
 
 
@@ -92,7 +95,12 @@ def _to(word: str) -> ColumnElement[bool]:
 
 
 def _addressed(word: str) -> ColumnElement[bool]:
-    return or_(_to(word), Kept.author.icontains(word, autoescape=True))
+    return or_(_to(word), Kept.author.icontains(word, autoescape=True), _answers(word))
+
+
+def _answers(word: str) -> ColumnElement[bool]:
+    escaped = re.sub(r"([/%_])", r"/\1", word.lower())
+    return Kept.words.like(f"%{ANSWERS}%{escaped}%", escape="/")
 
 
 def _message_id(word: str) -> ColumnElement[bool]:
@@ -117,7 +125,8 @@ _NAMED: Mapping[str, Callable[[str], ColumnElement[bool]]] = {
     "message-id": _message_id,
     "larger": _larger,
     "smaller": _smaller,
-    **dict.fromkeys(("cc", "bcc", "reply-to", "tag"), lambda _word: false()),  # no message is kept with any for lists
+    "reply-to": _answers,
+    **dict.fromkeys(("cc", "bcc", "tag"), lambda _word: false()),  # no message is kept with any for lists
 }
 
 

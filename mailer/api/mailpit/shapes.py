@@ -8,6 +8,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any
 
 from mailer.mailbox.checks import Check, Verdict
+from mailer.mailbox.heads import answers_in
 from mailer.mailbox.links import Link
 from mailer.mailbox.opened import Opened, Part
 from mailer.mailbox.reading import Listed
@@ -17,7 +18,7 @@ Shape = dict[str, Any]
 
 
 def summary(one: Listed) -> Shape:
-    """A message as lists show it. A list has no more than From, To and Subject of its fields."""
+    """A message as lists show it. A list has no Cc and no Bcc."""
     return {
         "ID": str(one.id),
         "MessageID": message_id(one),
@@ -26,7 +27,7 @@ def summary(one: Listed) -> Shape:
         "To": _mailboxes(one.addressee) or [{"Name": "", "Address": one.recipient}],
         "Cc": [],
         "Bcc": [],
-        "ReplyTo": [],
+        "ReplyTo": _mailboxes(answers_in(bytes(one.begin))),
         "Subject": one.subject,
         "Created": to_iso(one.received_at),
         "Username": "",

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mailer.audit.log import Act, record
+from sqlalchemy import Connection, or_, select
+
+from mailer.audit.log import Act, names_in, record
 from mailer.campaigns.people.outcomes import PersonOutcome, all_outcomes
 from mailer.campaigns.people.person import Person, read_person
-from mailer.storage.database import Database
+from mailer.storage.database import AnyRow, Database
+from mailer.storage.models import AuditEntry
 from mailer.suppression.history import PastEvent
 from mailer.times import to_iso
+
+ALL = 2**31 - 1
 
 
 def export_person(db: Database, name: str) -> dict[str, Any]:
     """The person's document, whether they are written to and why not, notes, and every outcome with what came back.
 
+    Also every act in the audit log about them or one of their addresses, or of their own.
+
     Times are ISO 8601 in UTC. That it was exported is written to the audit log. Raises `NotFound`.
     """
     with db.write() as connection:
-        one = read_person(connection, name)
+        one = read_person(connection, name, ALL)
+        acts = [_act_as_json(entry) for entry in _acts(connection, one)]
         outcomes = [outcome_as_json(outcome) for outcome in all_outcomes(connection, one.user.id)]
         record(connection, db.clock(connection), Act.EXPORT_USER, one.user.id)
-    return {**person_as_json(one), "campaigns": outcomes}
+    return {**person_as_json(one), "acts": acts, "campaigns": outcomes}
+
+
+def _acts(connection: Connection, one: Person) -> Sequence[AnyRow]:
+    """Acts by them and about them, the latest first. Addresses stand in the log as hashes, which are not told."""
+    given = one.user.document.get("emails") or []
+    addresses = {str(email["address"]) for email in given if email.get("address")} | {one.user.email or one.user.id}
+    names = {name for address in sorted(addresses) for name in names_in(connection, address)} | {one.user.id}
+    theirs = or_(AuditEntry.who == one.user.id, AuditEntry.about.in_(sorted(names)))
+    columns = (AuditEntry.at, AuditEntry.act, AuditEntry.who, AuditEntry.via, AuditEntry.details)
+    query = select(*columns, AuditEntry.about).where(theirs).order_by(AuditEntry.id.desc())
+    return connection.execute(query).all()
+
+
+def _act_as_json(row: AnyRow) -> dict[str, Any]:
+    told = {"at": to_iso(row.at), "act": row.act, "by": row.who, "via": row.via}  # from where is the operator's affair
+    about = None if (row.about or "").startswith(("keyed:", "sha256:")) else row.about
+    return {**told, "about": about, "details": row.details}
 
 
 def person_as_json(one: Person) -> dict[str, Any]:

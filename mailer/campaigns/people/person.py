@@ -86,20 +86,21 @@ def person(db: Database, name: str) -> Person:
         return read_person(connection, name)
 
 
-def read_person(connection: Connection, name: str) -> Person:
-    """The same within a transaction."""
+def read_person(connection: Connection, name: str, most: int = NOTES) -> Person:
+    """The same within a transaction, with at most so many notes and events, the latest."""
     found = find_id(connection, name)
     if found is None:
         raise NotFound(f"There is no user with the id or the username {name}.")
     (user,) = users_with(connection, User.id == found, 1)
     shared = select(Wish.kind).where(Wish.kind == WishOf.SHARED, Wish.value == comparable(user.email or ""))
-    past = with_unknown(events_of(connection, found, user.email), found, user.email, user.unsubscribed_at)
+    past = events_of(connection, found, user.email, count=most)
+    past = with_unknown(past, found, user.email, user.unsubscribed_at)
     return Person(
         user,
         None if user.unsubscribed_at is None else _unsubscription(connection, user, user.unsubscribed_at, past),
         refusal_of(connection, found),
         connection.scalar(shared) is not None,
-        _notes(connection, found),
+        _notes(connection, found, most),
         past,
     )
 
@@ -134,7 +135,7 @@ def _traced(connection: Connection, user: UserWithState, since: int) -> Unsubscr
     return Unsubscription(since, Because.PERSON)
 
 
-def _notes(connection: Connection, user_id: str) -> list[WrittenNote]:
+def _notes(connection: Connection, user_id: str, most: int) -> list[WrittenNote]:
     columns = (PersonNote.at, PersonNote.who, PersonNote.act, PersonNote.note)
-    mine = select(*columns).where(PersonNote.user_id == user_id).order_by(PersonNote.entry.desc()).limit(NOTES)
+    mine = select(*columns).where(PersonNote.user_id == user_id).order_by(PersonNote.entry.desc()).limit(most)
     return [WrittenNote(*row) for row in connection.execute(mine)]
