@@ -843,6 +843,8 @@ def test_looks_have_the_rate_of_looks(make: Callable[..., Flask], any_db: Databa
     assert slow.status_code == 429
     assert Page(client, slow).fields["subject"] == "Kept"
     assert client.get(f"/mailer/{page.path}?part=1&look=1").status_code == 429
+    page = page.save(body=BODY)
+    assert client.get(f"/mailer/{page.path}/send").status_code == 429
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000])
@@ -1152,6 +1154,11 @@ def test_selection_that_is_asked_for_is_in_the_form_whatever_stands_beside_it(
     again = new(client, f"?from-campaign={campaign_id}")
     assert json.loads(again.fields["notReached"]) == {"campaign": "other", "outcomes": ["sent"]}
     assert json.loads(again.fields["query"]) == {"roles": "user"}
+    mended = new(client, f"?from-campaign={campaign_id}&not-reached={campaign_id}")
+    assert json.loads(mended.fields["notReached"]) == {"campaign": campaign_id, "outcomes": ["sent", "uncertain"]}
+    with any_db.write() as connection:
+        others = {"$notReached": {"campaign": "other", "outcomes": ["failed"]}}
+        connection.execute(update(Campaign).values(query=others))
     assert opened(client, f"?from-campaign={campaign_id}&not-reached={campaign_id}").status_code == 400
     monkeypatch.setattr(prefill, "FIELDS", prefill.FIELDS - {"reached", "notReached"})
     assert opened(client, f"?not-reached={campaign_id}").status_code == 404

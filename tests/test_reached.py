@@ -17,15 +17,16 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from mailer.audience.conditions import audience, audience_since
-from mailer.audience.earlier import NOT_REACHED, USUAL, Earlier, divided, narrowed
+from mailer.audience.earlier import MOST_BEFORE, NOT_REACHED, USUAL, Earlier, divided, narrowed
 from mailer.audience.preview import measure
 from mailer.audience.shared_addresses import merged_audience
 from mailer.callers.tokens import Tokens
 from mailer.campaigns import control
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
+from mailer.campaigns.referrals import verify_now
 from mailer.campaigns.retention import purge
-from mailer.errors import InvalidQuery, InvalidState, MailerError
+from mailer.errors import InvalidParams, InvalidQuery, InvalidState, MailerError
 from mailer.selector import compile_selector
 from mailer.settings import Settings
 from mailer.storage.database import Database
@@ -100,6 +101,15 @@ def test_correction_goes_to_those_who_had_it(stopped: Harness) -> None:
     stopped.accept(narrowed({}, Earlier(stopped.campaign_id), None))
     stopped.run()
     assert (sorted(stopped.arrived()[len(first) :]), stopped.progress().planned) == (sorted(first), 12)
+
+
+def test_text_that_was_corrected_twice_goes_to_nobody_who_had_one_of_the_others(stopped: Harness) -> None:
+    stopped.accept(narrowed({"_id": {"$lte": "user00018"}}, None, Earlier(stopped.campaign_id)))
+    stopped.run()
+    assert 12 < len(stopped.arrived()) < 25
+    stopped.accept(narrowed({}, None, Earlier(stopped.campaign_id)))
+    stopped.run()
+    assert sorted(stopped.arrived()) == [f"user{number:05d}@example.com" for number in range(25)]
 
 
 def test_query_and_who_may_be_written_to_hold_beside_it(stopped: Harness) -> None:
@@ -318,6 +328,30 @@ def test_earlier_campaign_goes_on_when_the_other_was_cancelled_before_it_reached
     control.resume(db, earlier)
     harness.run()
     assert len(harness.arrived()) == 3
+
+
+def test_first_campaign_stays_stopped_while_the_second_is_mended(db: Database, add_users) -> None:
+    add_users(db, 3)
+    add_campaign(db, state="paused")
+    add_campaign(db, "second", "cancelled", not_reached="earlier")  # it has reached nobody
+    add_campaign(db, "third", "paused", not_reached="second")
+    with pytest.raises(InvalidState, match="get the campaign third instead"):
+        control.resume(db, "earlier")
+    control.cancel(db, "third")
+    control.resume(db, "earlier")
+    with pytest.raises(InvalidState, match="Pause or cancel it first"):
+        verify_now(db, narrowed({}, None, Earlier("second")), None)
+    control.pause(db, "earlier")
+    verify_now(db, narrowed({}, None, Earlier("second")), None)
+
+
+def test_campaign_is_mended_so_often_and_no_more(db: Database) -> None:
+    add_campaign(db, "c0")
+    for number in range(1, MOST_BEFORE + 2):
+        add_campaign(db, f"c{number}", not_reached=f"c{number - 1}")
+    verify_now(db, narrowed({}, None, Earlier(f"c{MOST_BEFORE}")), None)
+    with pytest.raises(InvalidParams, match="mended too often"):
+        verify_now(db, narrowed({}, None, Earlier(f"c{MOST_BEFORE + 1}")), None)
 
 
 def test_dry_run_for_the_rest_and_a_campaign_to_those_who_had_it_stop_nothing(

@@ -6,15 +6,18 @@ that does not know them refuses such a campaign, where it would otherwise write 
 Somebody had the campaign whose user id has one of the outcomes, or that of any user who has their address now. So one
 who shares an address, or came back under another id, does not get twice what the address got. It depends on nothing
 that a purge forgets. If there is no record of the campaign at all, nobody is selected.
+
+A campaign may be mended twice. The second one goes to those who have not had the first, so who had either has had it:
+`notReached` leaves out also whoever had a campaign that the named one was itself for the others of, and so on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, not_
+from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, not_, select
 from sqlalchemy.orm import aliased
 
 from mailer.audience.bounds import RECIPIENTS
@@ -22,6 +25,7 @@ from mailer.selector import compile_selector
 from mailer.storage.models import Campaign, Delivery, DeliveryStatus, User, comparable_address
 
 REACHED, NOT_REACHED = "$reached", "$notReached"
+MOST_BEFORE = 5  # campaigns before the named one, each of which the next was for the others of
 USUAL = (DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN)  # whoever has one of these may have the message
 
 
@@ -64,16 +68,26 @@ def selected(query: Mapping[str, Any], user: type[User] = User) -> ColumnElement
     conditions = [compile_selector(plain, user)]
     for name, earlier in asked.items():
         on_record = exists().where(Campaign.id == earlier.campaign_id)
-        conditions += [on_record, _had(earlier, user) if name == REACHED else not_(_had(earlier, user))]
+        conditions += [on_record, _had(earlier, user) if name == REACHED else not_(_had(earlier, user, mended=True))]
     return and_(*conditions)
 
 
-def _had(earlier: Earlier, user: type[User]) -> ColumnElement[bool]:
+def _had(earlier: Earlier, user: type[User], *, mended: bool = False) -> ColumnElement[bool]:
     """One look into the index of addresses, which finds the user too, and one into the campaign's deliveries for each.
 
     The looks are nested, so that SQLite does not begin with the deliveries, of which there may be a million.
     """
     twin = aliased(User)
-    theirs = and_(Delivery.campaign_id == earlier.campaign_id, Delivery.user_id == twin.id)
+    ids = [earlier.campaign_id, *(_before(earlier.campaign_id) if mended else ())]
+    theirs = and_(Delivery.campaign_id.in_(ids), Delivery.user_id == twin.id)
     outcome = exists().where(theirs, Delivery.status.in_(list(earlier.outcomes)))
     return exists().where(comparable_address(twin) == comparable_address(user), outcome)
+
+
+def _before(campaign_id: str) -> Iterator[ScalarSelect[Any]]:
+    """The ids of the campaigns before, each looked up once for the whole query; null where there are no more."""
+    last: Any = campaign_id
+    for _ in range(MOST_BEFORE):
+        one = aliased(Campaign)
+        last = select(one.not_reached).where(one.id == last).scalar_subquery()
+        yield last

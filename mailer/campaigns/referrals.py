@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, or_, select
 
-from mailer.audience.earlier import NOT_REACHED, REACHED, Earlier, divided
+from mailer.audience.earlier import MOST_BEFORE, NOT_REACHED, REACHED, Earlier, divided
 from mailer.errors import InvalidParams, InvalidState
 from mailer.storage.database import AnyRow, Database
 from mailer.storage.models import Batch, BatchState, Campaign, CampaignState
@@ -50,6 +50,26 @@ def _verify_one(connection: Connection, field: str, earlier: Earlier, reach: str
         raise _refused(field, "It was a dry run, which reaches nobody but its sender.")
     if campaign.version == NO_TEXT:
         raise _refused(field, "It was lost when a backup was restored, so nobody knows whom it has reached.")
+    _require_still(field, campaign)
+    if field == FIELDS[NOT_REACHED]:
+        _verify_before(connection, field, campaign)
+
+
+def _verify_before(connection: Connection, field: str, campaign: AnyRow) -> None:
+    """The same of the campaigns that this one was for the others of, whoever owns them."""
+    for _ in range(MOST_BEFORE):
+        if campaign.not_reached is None:
+            return
+        before = _find(connection, campaign.not_reached)
+        if before is None:
+            raise _refused(field, f"There is no campaign {campaign.not_reached}.")
+        campaign = before
+        _require_still(field, campaign)
+    if campaign.not_reached is not None:
+        raise _refused(field, "It has been mended too often. Write a new campaign.")
+
+
+def _require_still(field: str, campaign: AnyRow) -> None:
     if campaign.state in GOING:
         problem = f"The campaign is {campaign.state}. Pause or cancel it first."
     elif campaign.in_hand:
@@ -62,7 +82,8 @@ def _verify_one(connection: Connection, field: str, earlier: Earlier, reach: str
 def _find(connection: Connection, campaign_id: str) -> AnyRow | None:
     """The campaign, which nobody can change before this transaction ends; `in_hand`: a worker holds a batch of it."""
     held = exists().where(Batch.campaign_id == campaign_id, Batch.state == BatchState.RUNNING)
-    facts = select(Campaign.caller_id, Campaign.state, Campaign.dry_run, Campaign.version, held.label("in_hand"))
+    columns = (Campaign.caller_id, Campaign.state, Campaign.dry_run, Campaign.version, Campaign.not_reached)
+    facts = select(*columns, held.label("in_hand"))
     return connection.execute(facts.where(Campaign.id == campaign_id).with_for_update(read=True)).one_or_none()
 
 
@@ -79,12 +100,17 @@ def not_reached_by(query: Mapping[str, Any]) -> str | None:
 def refuse_if_followed(connection: Connection, campaign_id: str, action: str, state: str) -> None:
     """Raise `InvalidState` if another campaign is for those who have not had this one, and may have reached somebody.
 
-    Those would get this one as well. The caller must hold a lock on the campaign's row.
+    Those would get this one as well. So would those of a campaign that is for the others of that one, and so on. The
+    caller must hold a lock on the campaign's row.
     """
     reached = exists().where(Batch.campaign_id == Campaign.id, Batch.sent + Batch.uncertain > 0)
-    theirs = and_(Campaign.not_reached == campaign_id, ~Campaign.dry_run)
-    found = select(Campaign.id).where(theirs, or_(Campaign.state.in_(UNFINISHED), reached)).limit(1)
-    follower = connection.scalar(found)
-    if follower is not None:
-        problem = f"Those who have not had it get the campaign {follower} instead, so it cannot be {action}."
-        raise InvalidState(problem, state=state)
+    risky = or_(Campaign.state.in_(UNFINISHED), reached).label("risky")
+    followed = [campaign_id]
+    while followed:
+        theirs = and_(Campaign.not_reached.in_(followed), ~Campaign.dry_run)
+        followers = connection.execute(select(Campaign.id, risky).where(theirs)).all()
+        follower = next((one.id for one in followers if one.risky), None)
+        if follower is not None:
+            problem = f"Those who have not had it get the campaign {follower} instead, so it cannot be {action}."
+            raise InvalidState(problem, state=state)
+        followed = [one.id for one in followers]

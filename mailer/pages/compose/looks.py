@@ -52,8 +52,7 @@ class Looks:
         try:
             selector = self._selector(typed)
             verify_now(self._parts.db, selector, caller.reach)
-            self._limiter.hit("looks", caller.user_id)
-            audience = self.measured(selector)
+            audience = self.measured(caller, selector)
             with self._parts.directory_reads.slot():
                 named = about_directory(self._parts.db, parse_query(typed.query), limit=self._limit)
             return Look(audience, named, estimate=self.estimate(caller, typed, audience.count))
@@ -74,8 +73,9 @@ class Looks:
         anybody = replace(self._parts.settings, allowed_senders=())
         return make_draft(anybody, **read_fields(payload_of(asked))).query
 
-    def measured(self, query: Mapping[str, Any]) -> Audience:
-        """The audience of a query. Raises `TooBusy` and `QueryTimeout`."""
+    def measured(self, caller: Caller, query: Mapping[str, Any]) -> Audience:
+        """The audience of a query, counted as a look. Raises `TooManyRequests`, `TooBusy` and `QueryTimeout`."""
+        self._limiter.hit("looks", caller.user_id)
         with self._parts.directory_reads.slot():
             return measure(self._parts.db, query, merge=self._parts.settings.merge_addresses, limit=self._limit)
 

@@ -28,8 +28,9 @@ STORED = {"$reached": "reached", "$notReached": "not_reached"}  # in a stored se
 def first(pages: ComposePages) -> Typed:
     """The draft that the parameters ask for. Raises `NotFound` for a campaign that is not this caller's to see.
 
-    Raises `InvalidParams` for a selection beside one of the same kind that the campaign itself has: whoever it leaves
-    out must not get the message after all.
+    A selection replaces one of the same kind that the campaign itself has: who had it was among those, and who has not
+    had it has had none of the campaigns before. Raises `InvalidParams` where that one leaves out others than those who
+    had a campaign: they must not get the message after all.
     """
     asked = {name: value for name in (FROM, *SELECTIONS) if (value := request.args.get(name))}
     if not asked:
@@ -38,8 +39,8 @@ def first(pages: ComposePages) -> Typed:
         raise NotFound
     typed = _like(pages.parts.db, next(iter(asked.values())))
     selected = {name.replace("-", "_"): _had(asked[name]) for name in SELECTIONS if name in asked}
-    if any(getattr(typed, name) for name in selected):
-        raise InvalidParams("The campaign went to a selection of this kind itself.", field=next(iter(selected)))
+    if "not_reached" in selected and typed.not_reached and set(json.loads(typed.not_reached)["outcomes"]) - set(HAD_IT):
+        raise InvalidParams("The campaign went to a selection of this kind itself.", field="not_reached")
     # how many the whole campaign was for says nothing of a part of them
     anew: dict[str, Any] = {"min_recipients": "", "max_recipients": ""} if selected else {}
     return replace(typed, **selected, **anew)

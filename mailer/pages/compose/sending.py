@@ -121,7 +121,7 @@ def _ask(pages: ComposePages, draft_id: str) -> Confirmation | Response:
     if draft is None:
         return pages.show(replace(shown, status=HTTPStatus.BAD_REQUEST))
     try:
-        return Confirmation(saved, draft, None if draft.dry_run else pages.looks.measured(draft.query))
+        return Confirmation(saved, draft, None if draft.dry_run else pages.looks.measured(caller, draft.query))
     except MailerError as error:
         return pages.show(replace(shown, said=[("bad", translated(error.text), "")], status=error.status))
 

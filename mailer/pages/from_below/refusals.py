@@ -47,6 +47,7 @@ REFUSALS = (
     N_("It was a dry run, which reaches nobody but its sender."),
     N_("It was lost when a backup was restored, so nobody knows whom it has reached."),
     N_("The campaign is %(state)s. Pause or cancel it first."),
+    N_("It has been mended too often. Write a new campaign."),
     N_("The last messages of the campaign are not on record yet. Try again in a minute."),
     N_("Those who have not had it get the campaign %(campaign)s instead, so it cannot be %(action)s."),
     N_("There is no user with the id or the username %(name)s."),
