@@ -41,6 +41,7 @@ from mailer.storage.models import Campaign, Priority, Turn
 log = logging.getLogger(__name__)
 
 ASK_SECONDS = 0.2  # between two questions of a process whether a turn is over
+ASIDE_SECONDS, ASIDE_PAUSE = 10.0, 0.25  # for how long a thread without slots stands aside, and looks again meanwhile
 TURN = 1000  # ms that a turn lasts while somebody of the same priority waits
 LEAST = 50  # ms that a turn costs at least, for what claiming and giving back take
 COSTS = {Priority.URGENT: 1, Priority.NORMAL: 8, Priority.BULK: 64}  # of a millisecond of one worker
@@ -130,26 +131,40 @@ class TurnWatch:
     """Finds out after checkpoints whether a turn is over, for all threads of a process.
 
     It asks only some times a second, so of several threads one after the other gives way. `ask` looks into the
-    database.
+    database. So does `others_first`, for a thread that found too few slots of the rate: whether it stands aside, so
+    that the next slot goes to a batch that comes before its own (with None, before the next one).
     """
 
-    def __init__(self, ask: Callable[[Claim], bool]) -> None:
+    def __init__(
+        self, ask: Callable[[Claim], bool], others_first: Callable[[Claim | None], bool] = lambda _claim: False
+    ) -> None:
         self._ask = ask
+        self._others_first = others_first
         self._next = 0.0  # when it may ask again, by `time.monotonic`
         self._lock = threading.Lock()
+        self._aside = threading.local()  # `wanted`: the thread is to stand aside before it claims again
 
-    def is_over(self, claim: Claim) -> bool:
+    def is_over(self, claim: Claim, *, few_slots: bool = False) -> bool:
         """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
 
-        A database that does not answer says no: the outcomes in hand are not to be lost for this.
+        `few_slots`: in a whole checkpoint the rate had few slots for it, or none. A database that does not answer says
+        no: the outcomes in hand are not to be lost for this.
         """
-        if claim.half_open or claim.campaign_rests or not self._may_ask():
+        if claim.half_open or claim.campaign_rests:
             return False
-        try:
-            return self._ask(claim)
-        except OperationalError as error:
-            log.error("database trouble, going on: %s", own_words(error))
-            return False
+        if few_slots and _answers(self._others_first, claim):
+            self._aside.wanted = True
+            return True
+        return self._may_ask() and _answers(self._ask, claim)
+
+    def stand_aside(self, stopping: Callable[[], bool]) -> None:
+        """Wait while batches in other hands come first, if this thread is to. Not for long: they may need no slot."""
+        if not getattr(self._aside, "wanted", False):
+            return
+        self._aside.wanted = False
+        ends = time.monotonic() + ASIDE_SECONDS
+        while not stopping() and time.monotonic() < ends and _answers(self._others_first, None):
+            time.sleep(ASIDE_PAUSE)
 
     def _may_ask(self) -> bool:
         with self._lock:
@@ -158,3 +173,11 @@ class TurnWatch:
                 return False
             self._next = now + ASK_SECONDS
             return True
+
+
+def _answers(ask: Callable[[Any], bool], claim: Claim | None) -> bool:
+    try:
+        return ask(claim)
+    except OperationalError as error:
+        log.error("database trouble, going on: %s", own_words(error))
+        return False
