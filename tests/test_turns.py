@@ -165,6 +165,33 @@ def test_new_caller_comes_next_whatever_the_others_have_used(callers: Callers) -
     assert callers.claims(1) == [new]
 
 
+@pytest.mark.parametrize(
+    ("priority", "callers_of_it", "longest"), [(NORMAL, 1000, 40), (NORMAL, 3, 40), (URGENT, 1000, 200)]
+)
+def test_stream_of_small_campaigns_does_not_keep_a_large_one_away(
+    callers: Callers, priority: Priority, callers_of_it: int, longest: int
+) -> None:
+    """Also if each is a newcomer's: they have used nothing, and the large one much."""
+    large = callers.post("large", BULK)
+    turns = callers.claims(1)
+    waiting = False
+    for number in range(3 * longest):
+        if not waiting:
+            callers.post(f"caller {number % callers_of_it}", priority)
+        claim = callers.outbox.claim()
+        assert claim is not None
+        turns.append(claim.campaign_id)
+        waiting = claim.campaign_id == large
+        callers.now += 1000
+        callers.outbox.release(claim, [], int(waiting))
+        if not waiting:
+            control.cancel(callers.db, claim.campaign_id)
+
+    waits = [len(list(turn)) for campaign_id, turn in groupby(turns, lambda one: one == large) if not campaign_id]
+    assert max(waits) <= longest
+    assert turns.count(large) <= len(turns) / 5  # and they are in front all the same
+
+
 def test_small_campaign_takes_the_next_checkpoint_of_a_large_one(callers: Callers) -> None:
     large = callers.post("large", BULK)
     small: list[str] = []

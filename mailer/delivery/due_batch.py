@@ -75,11 +75,11 @@ def _ranked() -> Subquery:
     Of a stopped campaign nothing more is sent, but what a dead worker was sending must go on record. It comes first.
     """
     used = case((STOPPED, -1), else_=turns.USED).label("used")
-    facts = (Campaign.id, Campaign.turn_at, turns.COST.label("cost"), used)
+    facts = (Campaign.id, Campaign.turn_at, turns.COST.label("cost"), used, turns.OVERDUE_SINCE.label("overdue"))
     going = select(*facts, false().label("left")).outerjoin(Turn, turns.ACCOUNT).where(GOING, ADMITTED)
     left = select(*facts, true()).join(Batch, Batch.campaign_id == Campaign.id).outerjoin(Turn, turns.ACCOUNT)
     found = union_all(going, left.where(LEFT_BEHIND, or_(GOING, STOPPED))).subquery()
-    ranked = select(found).order_by(found.c.used, found.c.cost, found.c.turn_at, found.c.id)
+    ranked = select(found).order_by(found.c.used, found.c.overdue, found.c.cost, found.c.turn_at, found.c.id)
     return ranked.offset(0).subquery()  # with an offset, it is sorted before anybody looks for batches
 
 
