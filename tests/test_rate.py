@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.test_transport_contract import make_message
 from transports import TransportUnavailable
 from transports.held_slots import Slots
-from transports.rate import Rate, TooSlow, in_groups, in_requests
+from transports.rate import PAUSE, Rate, TooSlow, in_groups, in_requests
 from transports.shared_limit import SharedLimit
 from transports.slots import (
+    AHEAD,
     LATE,
     NOTHING,
     Block,
@@ -94,10 +95,11 @@ def test_rate_is_never_exceeded_by_all_who_share_the_counter(interval: float, re
 
     for number, rest in enumerate(rests):
         clock.now += rest
-        seconds, _ = sharing[number % holders].reserve(patience=1e9)
-        found.append(clock.now + seconds)
+        seconds, taken = sharing[number % holders].reserve(patience=1e9)
+        found += [clock.now + seconds] * taken
 
     rate = 1000 / interval
+    assert found
     assert excess(found, rate) <= rate * LATE + 1 + 1e-3
 
 
@@ -112,11 +114,61 @@ def test_rate_is_reached_by_all_who_share_the_counter(holders: int) -> None:
     while len(found) < 1000:
         number = free.index(min(free))
         clock.now = free[number]
-        seconds, _ = sharing[number].reserve()
-        found.append(clock.now + seconds)
+        seconds, taken = sharing[number].reserve()
+        found += [clock.now + seconds] * taken
         free[number] = clock.now + seconds + 0.002  # what a message takes
 
     assert max(found) - NOON == pytest.approx(10.0, abs=0.5)
+
+
+def test_slot_is_nobodys_until_shortly_before_its_moment() -> None:
+    """So who needs it most then has it, and a process that goes away takes none with it."""
+    clock = Clock()
+    counter = MemoryCounter(clock)
+    first, second = (held(clock, counter, interval=1000.0) for _ in range(2))
+    assert first.reserve() == (0.0, 1)
+
+    seconds, taken = first.reserve()
+    assert taken == 0
+    assert 1 - AHEAD <= seconds <= 1
+    clock.now += 0.8
+
+    assert second.reserve() == (pytest.approx(0.2), 1)
+    clock.now += 0.2
+    assert first.reserve()[1] == 0
+
+
+def test_of_those_who_wait_for_a_slot_not_always_the_same_gets_it() -> None:
+    clock = Clock()
+    counter = MemoryCounter(clock)
+    waiting = [held(clock, counter, interval=1000.0) for _ in range(2)]
+    got = [0, 0]
+    asks = [NOON, NOON]
+    while sum(got) < 40:
+        number = asks.index(min(asks))
+        clock.now = asks[number]
+        seconds, taken = waiting[number].reserve(patience=PAUSE)
+        got[number] += taken
+        asks[number] = clock.now + max(seconds, 0.001)
+
+    assert min(got) >= 5
+
+
+def test_counter_is_asked_no_more_often_than_slots_come() -> None:
+    clock = Clock()
+    asked: list[float] = []
+
+    class Asked(MemoryCounter):
+        def take(self, limits: Limits, wanted: int, unused: Block) -> Block:
+            asked.append(clock.now)
+            return super().take(limits, wanted, unused)
+
+    slots = held(clock, Asked(clock), interval=10_000.0)
+    for _ in range(400):
+        slots.reserve(patience=PAUSE)
+        clock.now += 0.1
+
+    assert len(asked) <= 2 * 5
 
 
 def test_message_goes_at_once_when_its_slot_has_come_in_block_after_block() -> None:
@@ -293,7 +345,7 @@ def test_slot_that_is_far_away_is_trouble_with_the_rate_and_is_kept() -> None:
     for _ in range(3):
         with pytest.raises(TooSlow, match="no room") as caught:
             rate.wait()
-        assert caught.value.retry_after == pytest.approx(3600, abs=LATE)
+        assert caught.value.retry_after == pytest.approx(3600, abs=AHEAD)
 
     clock.now += 3600
     assert rate.wait() == 1
@@ -381,7 +433,7 @@ def test_rate_is_kept_by_many_threads() -> None:
     waits: list[float] = []
 
     def reserve() -> None:
-        waits.extend(slots.reserve(patience=1e9)[0] for _ in range(200))
+        waits.extend(slots.reserve(patience=1e9)[0] for _ in range(50))
 
     threads = [threading.Thread(target=reserve) for _ in range(4)]
     for thread in threads:
@@ -390,7 +442,7 @@ def test_rate_is_kept_by_many_threads() -> None:
         thread.join()
 
     late = 1000 * LATE
-    assert len(waits) == 800
+    assert len(waits) == 200
     assert all(number - late <= 1000 * wait <= number + 1 for number, wait in enumerate(sorted(waits)))
 
 

@@ -103,6 +103,7 @@ def test_international_host_is_looked_up_in_ascii() -> None:
         ("smtp://host?dsn=never,delay", "dsn"),
         ("smtp://host?rate=fast", "not a rate"),
         ("smtp://host?rate=0/second", "not a rate"),
+        ("smtp://host?rate=10/second;100/minute", "not a rate"),
         ("smtp://host?quota=10000", "not a quota such as 10000/day"),
         ("smtp://host?quota=10000/hour", "not a quota"),
         ("smtp://host?quota=0/day", "not a quota"),

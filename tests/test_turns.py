@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import OperationalError
 
+from app import build
 from mailer.campaigns import control
 from mailer.campaigns.accept import accept
 from mailer.campaigns.draft import Draft
@@ -27,6 +28,7 @@ from mailer.delivery.attempt import CHECKPOINT_SECONDS
 from mailer.delivery.turns import TURN, TurnWatch
 from mailer.delivery.worklist import Claim
 from mailer.selector import database_at
+from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.dialects import on_driver
 from mailer.storage.models import Batch, BatchState, Campaign, DeliveryStatus, Priority, Turn, User
@@ -163,6 +165,33 @@ def test_new_caller_comes_next_whatever_the_others_have_used(callers: Callers) -
     assert callers.claims(1) == [new]
 
 
+@pytest.mark.parametrize(
+    ("priority", "callers_of_it", "longest"), [(NORMAL, 1000, 40), (NORMAL, 3, 40), (URGENT, 1000, 200)]
+)
+def test_stream_of_small_campaigns_does_not_keep_a_large_one_away(
+    callers: Callers, priority: Priority, callers_of_it: int, longest: int
+) -> None:
+    """Also if each is a newcomer's: they have used nothing, and the large one much."""
+    large = callers.post("large", BULK)
+    turns = callers.claims(1)
+    waiting = False
+    for number in range(3 * longest):
+        if not waiting:
+            callers.post(f"caller {number % callers_of_it}", priority)
+        claim = callers.outbox.claim()
+        assert claim is not None
+        turns.append(claim.campaign_id)
+        waiting = claim.campaign_id == large
+        callers.now += 1000
+        callers.outbox.release(claim, [], int(waiting))
+        if not waiting:
+            control.cancel(callers.db, claim.campaign_id)
+
+    waits = [len(list(turn)) for campaign_id, turn in groupby(turns, lambda one: one == large) if not campaign_id]
+    assert max(waits) <= longest
+    assert turns.count(large) <= len(turns) / 5  # and they are in front all the same
+
+
 def test_small_campaign_takes_the_next_checkpoint_of_a_large_one(callers: Callers) -> None:
     large = callers.post("large", BULK)
     small: list[str] = []
@@ -243,6 +272,85 @@ def test_with_several_workers_a_small_campaign_takes_one(callers: Callers) -> No
             assert taken.campaign_id == small
 
     assert giving_way == claims[:1]
+
+
+def test_who_waits_for_few_slots_stands_aside_for_whom_they_are_due_to(callers: Callers) -> None:
+    callers.post("large", BULK)
+    large = callers.outbox.claim()
+    assert large is not None
+    assert not callers.outbox.others_first(large)
+    small = callers.post("small", NORMAL)
+    with callers.db.write() as connection:  # it has one batch, as a small one has
+        connection.execute(update(Batch).where(Batch.campaign_id == small, Batch.number > 0).values(state="done"))
+    assert not callers.outbox.others_first(None)  # it is the small one that would be claimed
+
+    claim = callers.outbox.claim()
+    assert claim is not None
+    assert claim.campaign_id == small
+    callers.now += 1000
+    assert callers.outbox.others_first(large)
+    assert callers.outbox.others_first(None)
+    assert not callers.outbox.others_first(claim)
+
+    callers.post("new", NORMAL, plan=False)
+    assert not callers.outbox.others_first(None)  # it may be a small one
+    callers.plan()
+    callers.now += 60_000  # whoever holds the batch seems to have died
+    assert not callers.outbox.others_first(large)
+
+
+def test_equals_wait_for_each_others_slots_only_while_they_have_used_more(callers: Callers) -> None:
+    callers.post("a", BULK)
+    first, second = callers.outbox.claim(), callers.outbox.claim()
+    callers.post("b", BULK)
+    other = callers.outbox.claim()
+    assert first is not None
+    assert second is not None
+    assert other is not None
+
+    assert not callers.outbox.others_first(first)
+    callers.now += 1500
+    assert callers.outbox.others_first(first)
+    callers.outbox.release(first, [], 1)
+    callers.outbox.release(second, [], 1)
+    assert not callers.outbox.others_first(other)
+
+
+def sent_by(folder: Path) -> list[str]:
+    """The campaign of each message that was written, in order."""
+    index = folder / "out" / "index.ndjson"
+    return (
+        [json.loads(line)["id"].partition(".")[0] for line in index.read_text().splitlines()] if index.exists() else []
+    )
+
+
+@pytest.mark.slow
+def test_dry_run_has_one_of_the_next_slots_however_many_threads_wait_for_them(
+    tmp_path: Path, add_users: Callable[..., Any]
+) -> None:
+    transport = f"file:{tmp_path}/out?rate=4/second"
+    url = migrated_sqlite(tmp_path / "mailer.db")
+    services = build(Settings(url, secret_key=("k" * 40,), transport=transport, workers=16, batch_size=20))
+    add_users(services.db, 1000)
+    text = ("", "news@example.com", "Hi", "[unsubscribe]", {})
+    accept(services.db, "large", Draft(*text, dry_run=False, priority=BULK))
+    services.engine.start()
+    for _ in attempts(20):
+        if len(sent_by(tmp_path)) > 4:
+            break
+    ahead = []
+    for number in range(3):
+        before = len(sent_by(tmp_path))
+        dry_run = accept(services.db, f"small {number}", Draft(*text, dry_run=True)).campaign_id
+        services.engine.wake()
+        for _ in attempts(20):
+            if dry_run in sent_by(tmp_path):
+                break
+        ahead.append(sent_by(tmp_path).index(dry_run) - before)
+    services.engine.stop(20)
+    services.db.close()
+
+    assert max(ahead) <= 10  # four may go before a thread has noticed, and each of the others has one try
 
 
 @pytest.mark.parametrize(("recipients", "expected"), [(SMALL, NORMAL), (SMALL + 1, BULK)])

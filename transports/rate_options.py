@@ -6,7 +6,7 @@ import re
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 
 from transports.base import TransportConfigError
 from transports.options import Options
@@ -51,7 +51,7 @@ def interval_of(rate: str) -> float:
 def rate_item(text: str) -> RateLimitItem:
     """`N/second` (minute, hour, day; `N per 10 seconds`). Raises `TransportConfigError` for anything else."""
     try:
-        item = parse(text)
+        [item] = parse_many(text)  # `parse` would leave out a second one
     except ValueError as error:
         raise TransportConfigError(f"{text!r} is not a rate such as 50/second") from error
     if item.amount < 1:

@@ -19,6 +19,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from transports.base import About, TransportUnavailable
 
 LATE = 0.1  # seconds after its moment for which a slot is good
+AHEAD = 0.25  # seconds before its moment from which a slot is handed out; it is nobody's until then
 DAY = 86_400_000.0  # ms
 _USED_UP = re.compile(r"(?:.*: )?(?:the quota|the warm-up's share) of \d+ messages a day for .+ is used up until .+")
 LONGEST_QUEUE = 1000  # blocks that may be handed out ahead; a record that says more was made for another rate or clock
@@ -152,7 +153,8 @@ def hand_out(limits: Limits, count: Count, now: float, wanted: int, unused: Bloc
 
     `unused` is what its holder gives back of the block before; it counts for today's quota only if it is of today. If
     that block has only just ended, the new one begins where it ended, so that asking costs no slots. After a pause
-    nothing is caught up on. Raises `QuotaUsedUp`.
+    nothing is caught up on. If the first slot is more than `AHEAD` away, the block is empty, and begins and ends then:
+    who comes later may have something more urgent. Raises `QuotaUsedUp`.
     """
     today = count.on(limits.day_of(now))
     if unused.day == today.day:
@@ -165,6 +167,8 @@ def hand_out(limits: Limits, count: Count, now: float, wanted: int, unused: Bloc
     latest = now + LONGEST_QUEUE * max(length, 200.0)
     late = -unused.lasts if -LATE < unused.lasts < 0 else 0.0
     start = max(now - 1000 * late, min(today.next_at, latest)) if limits.interval else now
+    if start - now > 1000 * AHEAD:
+        return today, Block((start - now) / 1000, 0, (start - now) / 1000, today.day)
     after = _counted(limits, today, start + length, number)
     turn = limits.next_day(today.day)
     ends = turn if not limits.interval else min(start + length, turn) if limits.are_daily else start + length

@@ -28,8 +28,10 @@ from mailer.messages.template import Template
 from mailer.settings import Settings
 from mailer.storage.models import DeliveryStatus
 from transports.base import About, Message, Outcome, Status, Transport, TransportUnavailable
+from transports.rate import rates_of
 
 CHECKPOINT_SECONDS = 1.0  # after which no more messages of a checkpoint are given out
+FEW_SLOTS = 4  # in a checkpoint; so few are too precious to go to whoever happens to ask first
 
 LOST = "The transport failed in an unexpected way before it gave an outcome for this message."
 NO_REASON = "it gave no reason"
@@ -174,6 +176,16 @@ class Sender:
         enough = self._settings.same_refusals
         if enough and sum(map(is_pattern, attempt.results)) >= enough:
             attempt.halted = True
+
+
+def slots_a_checkpoint(transport: Transport) -> int:
+    """Up to how many messages in a checkpoint show that the transport's rate held it up; -1: it has no rate."""
+    intervals = [rate.limits.interval for rate in rates_of(transport)]
+    slowest = max(intervals, default=0.0)
+    if not slowest:
+        return -1
+    slots = int(1000 * CHECKPOINT_SECONDS / slowest) or 1
+    return slots if slots <= FEW_SLOTS else 0
 
 
 def _drawn(drawn: Mapping[str, Drawn], outcome: Outcome) -> Drawn:

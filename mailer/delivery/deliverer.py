@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 
-from mailer.delivery.attempt import NO_REASON, Attempt, Sender
+from mailer.delivery.attempt import NO_REASON, Attempt, Sender, slots_a_checkpoint
 from mailer.delivery.batch_lease import BatchLease
 from mailer.delivery.ledger import LeaseLost
 from mailer.delivery.outbox import Outbox
@@ -61,7 +61,8 @@ class Deliverer:
         self._settings = settings
         self._held: dict[int, BatchLease] = {}
         self._template = lru_cache(maxsize=8)(lambda campaign_id, _version: template_of(campaign_id))
-        self._turns = TurnWatch(outbox.turn_is_over)
+        self._turns = TurnWatch(outbox.turn_is_over, outbox.others_first)
+        self._scarce = slots_a_checkpoint(transport)
 
     def run_next(self, stopping: Callable[[], bool], enough: Callable[[], bool] = lambda: False) -> bool:
         """Deliver the batch whose turn it is; return False if none is due.
@@ -73,6 +74,7 @@ class Deliverer:
         After an unexpected error the batch's campaign rests, and in the end fails; other campaigns go on. Raises errors
         that are no campaign's fault, such as `SQLAlchemyError` when the database cannot be reached.
         """
+        self._turns.stand_aside(lambda: stopping() or enough())
         since = boot_time()
         claim = self._claim()
         if claim is None:
@@ -159,7 +161,8 @@ class Deliverer:
             attempted = {result.item.recipient.user_id for result in attempt.results}
             left = [item for item in checkpoint.items if item.recipient.user_id not in attempted]
             todo = [*left, *todo[len(ahead) :]]
-            if todo and not sender.owes and self._turns.is_over(claim):
+            few_slots = attempt.begun <= min(self._scarce, len(intent) - 1)
+            if todo and not sender.owes and self._turns.is_over(claim, few_slots=few_slots):
                 break
         release = partial(self._outbox.release, claim, attempt.results, untried(todo, beyond), attempt.trouble)
         self._tell(claim.campaign_id, attempt, self._write_until_done(lease, intent, release, stopping))

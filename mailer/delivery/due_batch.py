@@ -75,11 +75,11 @@ def _ranked() -> Subquery:
     Of a stopped campaign nothing more is sent, but what a dead worker was sending must go on record. It comes first.
     """
     used = case((STOPPED, -1), else_=turns.USED).label("used")
-    facts = (Campaign.id, Campaign.turn_at, turns.COST.label("cost"), used)
+    facts = (Campaign.id, Campaign.turn_at, turns.COST.label("cost"), used, turns.OVERDUE_SINCE.label("overdue"))
     going = select(*facts, false().label("left")).outerjoin(Turn, turns.ACCOUNT).where(GOING, ADMITTED)
     left = select(*facts, true()).join(Batch, Batch.campaign_id == Campaign.id).outerjoin(Turn, turns.ACCOUNT)
     found = union_all(going, left.where(LEFT_BEHIND, or_(GOING, STOPPED))).subquery()
-    ranked = select(found).order_by(found.c.used, found.c.cost, found.c.turn_at, found.c.id)
+    ranked = select(found).order_by(found.c.used, found.c.overdue, found.c.cost, found.c.turn_at, found.c.id)
     return ranked.offset(0).subquery()  # with an offset, it is sorted before anybody looks for batches
 
 
@@ -108,6 +108,18 @@ _SOMEBODY_ELSE = Statement(_somebody_else)
 _OTHER = and_(Campaign.state.in_(ACTIVE), Campaign.id != bindparam("mine"))
 _OTHERS = Statement(lambda _kind: select(Campaign.id).where(_OTHER).limit(1))
 _UNPLANNED = Statement(lambda _kind: select(Campaign.id).where(unplanned(_NOW)).limit(1))
+_MINE = Campaign.id == bindparam("mine")
+_ACCOUNTS = select(turns.USED).select_from(Campaign).outerjoin(Turn, turns.ACCOUNT)
+_USED = Statement(lambda _kind: _ACCOUNTS.where(_MINE))
+
+
+def _in_hand(_kind: str) -> Select[*tuple[Any, ...]]:
+    held = and_(Batch.state == BatchState.RUNNING, Batch.due_at > _NOW, Batch.campaign_id == Campaign.id)
+    before_me = and_(~_MINE, Turn.used < bindparam("used", type_=BigInteger))
+    return select(Campaign.id).join(Batch, held).join(Turn, turns.ACCOUNT).where(before_me).limit(1)
+
+
+_IN_HAND_BEFORE = Statement(_in_hand)
 
 
 def choices(connection: Connection, now: int, admission: Admission) -> Sequence[Choice]:
@@ -151,8 +163,11 @@ def work_is_due(connection: Connection, now: int, admission: Admission) -> bool:
 def turn_is_over(connection: Connection, claim: Claim, now: int, admission: Admission) -> bool:
     """Whether the holder of `claim` should give the batch back, since another campaign's turn has come.
 
-    A campaign that waits to be planned may be a small one: whoever gives a batch back plans before claiming again.
+    A campaign that waits to be planned may be a small one: whoever gives a batch back plans before claiming again. Who
+    is alone is asked nothing more.
     """
+    if alone(connection, claim):
+        return False
     if _UNPLANNED.row(connection, {"now": now}) is not None:
         return True
     if not circuit_breaker.may_send(connection, now):
@@ -161,6 +176,26 @@ def turn_is_over(connection: Connection, claim: Claim, now: int, admission: Admi
     place = {"used": turns.standing(connection, claim, now, base), "cost": turns.outranked(claim, now)}
     place |= {"now": now, "base": base, **_parameters(admission.now(connection, now))}
     return _SOMEBODY_ELSE.row(connection, {"mine": claim.campaign_id, **place}) is not None
+
+
+def others_first(connection: Connection, claim: Claim | None, now: int, admission: Admission) -> bool:
+    """Whether a batch is in a worker's hand that goes before `claim` or, without one, before what would be claimed.
+
+    A rate has few slots, and whoever waits for one may get it. So the others stand aside for whom it is due to.
+    """
+    if claim is not None:
+        used = turns.standing(connection, claim, now, turns.base(connection))
+        return _in_hand_before(connection, claim.campaign_id, used, now)
+    if _UNPLANNED.row(connection, {"now": now}) is not None:
+        return False
+    for first in choices(connection, now, admission)[:1]:
+        [used] = _USED.row(connection, {"mine": first.campaign_id, "base": first.base}) or (0,)
+        return _in_hand_before(connection, first.campaign_id, used, now)
+    return False
+
+
+def _in_hand_before(connection: Connection, mine: str, used: int, now: int) -> bool:
+    return _IN_HAND_BEFORE.row(connection, {"mine": mine, "used": used, "now": now}) is not None
 
 
 def _parameters(admitted: Admitted) -> dict[str, Any]:

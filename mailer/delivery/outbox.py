@@ -131,9 +131,12 @@ class Outbox:
     def turn_is_over(self, claim: Claim) -> bool:
         """Whether the batch should be given back before its end, since another campaign's turn has come."""
         with self._db.read() as connection:
-            if due_batch.alone(connection, claim):
-                return False
             return due_batch.turn_is_over(connection, claim, self._db.clock(connection), self._admission)
+
+    def others_first(self, claim: Claim | None) -> bool:
+        """Whether another worker has a batch that goes before `claim`, or before what would be claimed next (None)."""
+        with self._db.read() as connection:
+            return due_batch.others_first(connection, claim, self._db.clock(connection), self._admission)
 
     def work_is_due(self) -> bool:
         """Whether there is something to plan or to deliver."""
@@ -146,10 +149,7 @@ class Outbox:
             return due_batch.next_slot(connection, self._db.clock(connection), self._admission)
 
     def due_items(self, claim: Claim) -> list[WorkItem]:
-        """Return everyone in the batch who has no final outcome and is due, ordered by user id.
-
-        Where only so many messages may go to the batch's domain, it is one more than they, if there are so many.
-        """
+        """Return everyone in the batch who is due and not served, by user id; at most one more than has room."""
         with self._db.read() as connection:
             return self._own(connection, claim, None if claim.room is None else claim.room + 1)
 
@@ -231,7 +231,7 @@ class Outbox:
             rests = resting.rest(connection, claim.campaign_id, Trouble(error=error), now, tried=claim.campaign_rests)
             row = connection.execute(due_batch.IN_HAND, {"campaign": claim.campaign_id, "number": claim.number}).one()
             self._settle(connection, claim, row, now, outcomes, Left(LOST_OUTCOME))
-            state = connection.scalar(_STATE, {"campaign": claim.campaign_id})
+            [state] = _LOCKED_STATE.row(connection, {"campaign": claim.campaign_id})
             skipped = ledger.give_back(connection, claim, state, now, more=True)
             outcomes.add(claim.campaign_id, now, {DeliveryStatus.SKIPPED: skipped})
         self._recorders.mine().wipe()

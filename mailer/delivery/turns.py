@@ -6,8 +6,11 @@ what it took longer is added. A millisecond of a worker costs more the lower the
 have work get shares in these proportions.
 
 Nothing can be saved up. Who comes back after a rest, or comes for the first time, begins where those are who had their
-turns meanwhile (`base`). So nobody is ever behind the others by more than one second of `bulk`, and everybody's turn
-comes, whatever the others do. The rule is known from networks as start-time fair queueing.
+turns meanwhile (`base`). The rule is known from networks as start-time fair queueing.
+
+That rule alone would let newcomers without end, each of whom begins at the same `base`, keep away who has used more. So
+there is a clock as well, which goes on with each turn by what an account gets that has its share of it, as in weighted
+fair queueing. Nobody begins further behind it than a second of `bulk`. So everybody's turn comes in the end.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    literal,
     select,
     union_all,
     update,
@@ -35,15 +39,19 @@ from sqlalchemy.exc import OperationalError
 
 from mailer.delivery.worklist import Claim
 from mailer.storage.database_errors import own_words
-from mailer.storage.dialects import Statement, new_row
-from mailer.storage.models import Campaign, Priority, Turn
+from mailer.storage.dialects import Statement, is_postgresql, new_row
+from mailer.storage.models import Campaign, CampaignState, Priority, Turn
 
 log = logging.getLogger(__name__)
 
 ASK_SECONDS = 0.2  # between two questions of a process whether a turn is over
+ASIDE_SECONDS, ASIDE_PAUSE = 10.0, 0.25  # for how long a thread without slots stands aside, and looks again meanwhile
 TURN = 1000  # ms that a turn lasts while somebody of the same priority waits
 LEAST = 50  # ms that a turn costs at least, for what claiming and giving back take
 COSTS = {Priority.URGENT: 1, Priority.NORMAL: 8, Priority.BULK: 64}  # of a millisecond of one worker
+
+NOBODY = ""  # the caller of the rows that are the clock; of several, since threads would wait for each other
+PARTS = 8
 
 PRIORITY = func.coalesce(Campaign.priority, Priority.NORMAL.value)
 COST = case({priority.value: cost for priority, cost in COSTS.items()}, value=PRIORITY)
@@ -59,7 +67,9 @@ def _lead(priority: Priority, cost: int) -> Any:
     return select((most - TURN * cost).label("lead"))
 
 
-_LEADS = union_all(*(_lead(priority, cost) for priority, cost in COSTS.items())).subquery()
+_CLOCK = select(func.max(Turn.used)).where(Turn.caller_id == NOBODY).scalar_subquery()
+_BEHIND_THE_CLOCK = select((_CLOCK - TURN * max(COSTS.values())).label("lead"))
+_LEADS = union_all(*(_lead(priority, cost) for priority, cost in COSTS.items()), _BEHIND_THE_CLOCK).subquery()
 _BASE_NOW = Statement(lambda _kind: select(func.max(_LEADS.c.lead)))
 
 
@@ -71,6 +81,8 @@ def base(connection: Connection) -> int:
 ACCOUNT = and_(Turn.caller_id == Campaign.caller_id, Turn.priority == PRIORITY)
 # what the account of a campaign, outer joined by `ACCOUNT`, has used; at least the parameter `base`
 USED: ColumnElement[int] = case((Turn.used > _BASE, Turn.used), else_=_BASE)
+# among equals: since when it has waited, if it has waited for more than its due; those who begin come after it
+OVERDUE_SINCE: ColumnElement[int] = case((Turn.used < _BASE, Campaign.turn_at), else_=literal(2**62, BigInteger))
 
 
 def _paying(kind: str) -> Insert:
@@ -100,6 +112,32 @@ def pay(connection: Connection, caller_id: str, priority: Priority, since: int) 
     _PAY.changed(connection, {**mine, "from_nothing": from_nothing})
 
 
+# how many accounts have work, each counted by how much of a share it has: one of the dearest priority is 1
+_SHARE = case({priority.value: max(COSTS.values()) // cost for priority, cost in COSTS.items()}, value=PRIORITY)
+_ACCOUNTS = select(Campaign.caller_id, _SHARE.label("share")).where(Campaign.state == CampaignState.RUNNING).distinct()
+_SHARES = select(func.sum(_ACCOUNTS.subquery().c.share)).scalar_subquery()
+_TIME = Statement(lambda _kind: select(_CLOCK, _SHARES))
+
+
+def _ticking(kind: str) -> Insert:
+    new = new_row(kind, Turn)
+    later = case((Turn.used > new.excluded.used, Turn.used), else_=new.excluded.used)
+    row: dict[str, Any] = {"caller_id": NOBODY, "priority": bindparam("part"), "used": bindparam("time")}
+    return new.values(row).on_conflict_do_update(index_elements=["caller_id", "priority"], set_={"used": later})
+
+
+_TICK = Statement(_ticking)
+
+
+def _go_on(connection: Connection, took: int, cost: int) -> None:
+    """Set the clock forward after a turn that `took` so many ms. Turns that end at once may count as one."""
+    clock, shares = _TIME.row(connection, {})
+    dearest = max(COSTS.values())
+    fair = took * dearest // (int(shares or 0) + dearest // cost)  # who had the turn may have no more work
+    part = threading.get_native_id() % PARTS if is_postgresql(connection) else 0
+    _TICK.changed(connection, {"part": str(part), "time": max(clock or 0, base(connection)) + fair})
+
+
 def settle(connection: Connection, claim: Claim, now: int) -> None:
     """Have the account pay for what the turn really took, which ends at `now` (ms since 1970).
 
@@ -109,6 +147,7 @@ def settle(connection: Connection, claim: Claim, now: int) -> None:
     more = (took - TURN) * COSTS[claim.priority]
     _ADD.changed(connection, {"caller": claim.caller_id, "of_priority": claim.priority.value, "more": more})
     _LAST.changed(connection, {"campaign": claim.campaign_id, "at": now})
+    _go_on(connection, took, COSTS[claim.priority])
 
 
 def standing(connection: Connection, claim: Claim, now: int, since: int) -> int:
@@ -130,26 +169,40 @@ class TurnWatch:
     """Finds out after checkpoints whether a turn is over, for all threads of a process.
 
     It asks only some times a second, so of several threads one after the other gives way. `ask` looks into the
-    database.
+    database. So does `others_first`, for a thread that found too few slots of the rate: whether it stands aside, so
+    that the next slot goes to a batch that comes before its own (with None, before the next one).
     """
 
-    def __init__(self, ask: Callable[[Claim], bool]) -> None:
+    def __init__(
+        self, ask: Callable[[Claim], bool], others_first: Callable[[Claim | None], bool] = lambda _claim: False
+    ) -> None:
         self._ask = ask
+        self._others_first = others_first
         self._next = 0.0  # when it may ask again, by `time.monotonic`
         self._lock = threading.Lock()
+        self._aside = threading.local()  # `wanted`: the thread is to stand aside before it claims again
 
-    def is_over(self, claim: Claim) -> bool:
+    def is_over(self, claim: Claim, *, few_slots: bool = False) -> bool:
         """Whether another campaign's turn has come. A batch that tries the transport or its campaign comes to its end.
 
-        A database that does not answer says no: the outcomes in hand are not to be lost for this.
+        `few_slots`: in a whole checkpoint the rate had few slots for it, or none. A database that does not answer says
+        no: the outcomes in hand are not to be lost for this.
         """
-        if claim.half_open or claim.campaign_rests or not self._may_ask():
+        if claim.half_open or claim.campaign_rests:
             return False
-        try:
-            return self._ask(claim)
-        except OperationalError as error:
-            log.error("database trouble, going on: %s", own_words(error))
-            return False
+        if few_slots and _answers(self._others_first, claim):
+            self._aside.wanted = True
+            return True
+        return self._may_ask() and _answers(self._ask, claim)
+
+    def stand_aside(self, stopping: Callable[[], bool]) -> None:
+        """Wait while batches in other hands come first, if this thread is to. Not for long: they may need no slot."""
+        if not getattr(self._aside, "wanted", False):
+            return
+        self._aside.wanted = False
+        ends = time.monotonic() + ASIDE_SECONDS
+        while not stopping() and time.monotonic() < ends and _answers(self._others_first, None):
+            time.sleep(ASIDE_PAUSE)
 
     def _may_ask(self) -> bool:
         with self._lock:
@@ -158,3 +211,11 @@ class TurnWatch:
                 return False
             self._next = now + ASK_SECONDS
             return True
+
+
+def _answers(ask: Callable[[Any], bool], claim: Claim | None) -> bool:
+    try:
+        return ask(claim)
+    except OperationalError as error:
+        log.error("database trouble, going on: %s", own_words(error))
+        return False

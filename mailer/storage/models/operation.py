@@ -83,7 +83,10 @@ class SigningKey(Base):
 
 
 class Turn(Base):
-    """How much a caller has used of the delivery with one priority; mailer/delivery/turns.py says in which unit."""
+    """How much a caller has used of the delivery with one priority; mailer/delivery/turns.py says in which unit.
+
+    Rows with an empty caller are the clock by which it is judged; their priority is the number of a part.
+    """
 
     __tablename__ = "turns"
 
