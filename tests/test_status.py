@@ -181,7 +181,7 @@ def test_campaign_that_the_service_paused_calls_a_person_and_one_that_a_person_p
         connection.execute(update(Campaign).where(Campaign.id == second).values(**why))
     seen = look(harness.db)
     assert {one.id: one.by_a_person for one in seen.campaigns} == {first: True, second: False}
-    assert for_a_person(seen, delivering=1) == ["the service itself has paused 1 campaigns"]
+    assert for_a_person(seen, delivering=1) == ["the service itself has paused a campaign"]
 
 
 def test_resting_campaign_is_shown_and_calls_nobody(harness: Harness) -> None:

@@ -197,6 +197,7 @@ def for_a_person(seen: Overview, *, delivering: int) -> list[str]:
     if seen.breaker is not None and not seen.breaker.is_planned and seen.now - seen.breaker.since >= LONG:
         minutes = (seen.now - seen.breaker.since) // 60_000
         said.append(f"the transport has not worked for {minutes} minutes: {seen.breaker.reason}")
-    if seen.attention.get(CampaignState.PAUSED):
-        said.append(f"the service itself has paused {seen.attention[CampaignState.PAUSED]} campaigns")
+    if paused := seen.attention.get(CampaignState.PAUSED):
+        one = "the service itself has paused a campaign"
+        said.append(one if paused == 1 else f"the service itself has paused {paused} campaigns")
     return [*said, *(f"{name}: {problem}" for name, problem in seen.failing.items())]

@@ -70,6 +70,7 @@ REASONS = (
     N_("no worker is running, and what is accepted waits"),
     N_("there is work to do, and no worker was seen in the last minute"),
     N_("the transport has not worked for %(count)s minutes: %(reason)s"),
+    N_("the service itself has paused a campaign"),
     N_("the service itself has paused %(count)s campaigns"),
     N_("failed %(count)s times in a row: %(error)s"),
     N_("%(count)s paused"),
