@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from app import build, create_app
 from mailer.campaigns import control, retention
 from mailer.campaigns.retention import PERIOD, purging, retention_task
+from mailer.selector import database_at
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from mailer.storage.models import (
@@ -95,6 +96,47 @@ def test_each_step_is_a_short_transaction(ended: Harness) -> None:
     steps = list(purging(ended.db, DAY))
 
     assert steps[:5] == [{"deliveries": STEP}] * 3 + [{"deliveries": 5}, {"campaigns": 1}]
+
+
+def test_small_campaigns_are_forgotten_together(db: Database, add_users: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "TOGETHER", 3)
+    add_users(db, 4)
+    harness = Harness(db)
+    for number in range(10):
+        harness.accept(query={"_id": {"$in": ["user00000", "user00001"][: number % 3]}})
+    harness.run()
+    harness.now += 2 * DAY
+
+    steps = list(purging(db, DAY))
+
+    assert [step["campaigns"] for step in steps] == [3, 3, 3, 1]
+    assert (sum(step["deliveries"] for step in steps), with_text(db)) == (9, 0)
+    assert list(purging(db, DAY)) == []
+
+
+def test_as_many_small_ones_go_together_as_fit_a_step(db: Database, add_users: Any) -> None:
+    add_users(db, 4)
+    harness = Harness(db)
+    for _ in range(6):
+        harness.accept()
+    harness.run()
+    harness.now += 2 * DAY
+
+    assert list(purging(db, DAY)) == [{"deliveries": 8, "campaigns": 2}] * 3  # STEP is 10
+
+
+def test_small_campaign_that_somebody_has_locked_is_left_for_later(postgresql_url: str, add_users: Any) -> None:
+    with closing(database_at(postgresql_url)) as db:
+        add_users(db, 2)
+        harness = Harness(db)
+        first = harness.accept()
+        harness.accept()
+        harness.run()
+        harness.now += 2 * DAY
+        with db.write() as held:
+            held.execute(select(Campaign.id).where(Campaign.id == first).with_for_update())
+            assert list(purging(db, DAY)) == [{"deliveries": 2, "campaigns": 1}]
+        assert list(purging(db, DAY)) == [{"deliveries": 2, "campaigns": 1}]
 
 
 def test_rows_are_deleted_in_steps_in_one_pass(db: Database) -> None:

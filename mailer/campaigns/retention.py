@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
@@ -33,6 +33,7 @@ TASK = "retention"  # its name among the scheduled tasks
 PERIOD = 60 * 60 * 1000  # ms from one look for what is too old to the next
 
 DAY = 24 * 60 * 60 * 1000  # ms
+TOGETHER = 50  # small campaigns in a step: each takes some 2 ms, and alone it would take a commit and a pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,7 @@ def purging(db: Database, older_than: int, key_lifetime: int = DAY) -> Steps:
     with db.read() as connection:
         cutoff = db.clock(connection) - older_than
         campaign_ids = connection.scalars(select(Campaign.id).where(_over(cutoff)).order_by(Campaign.id)).all()
-    for campaign_id in campaign_ids:
-        yield from _strip(db, campaign_id)
+    yield from _strip_all(db, campaign_ids)
     forgotten = and_(RefusedAddress.refused_at < cutoff, RefusedAddress.suppressed_at.is_(None))
     expired = IdempotencyKey.created_at < cutoff - max(0, key_lifetime - older_than)
     yield from delete_in_steps(db, IdempotencyKey, expired)
@@ -96,6 +96,34 @@ def _over(cutoff: int) -> ColumnElement[bool]:
     return and_(Campaign.finished_at < cutoff, Campaign.body != "")
 
 
+def _strip_all(db: Database, campaign_ids: Iterable[str]) -> Steps:
+    """Strip small campaigns together, and each of the others in steps of its own."""
+    small: list[str] = []
+    room = STEP
+    for campaign_id in campaign_ids:
+        texts = len(_unstripped(db, campaign_id, ""))
+        if small and (len(small) == TOGETHER or texts > room):
+            yield _strip_small(db, small)
+            small, room = [], STEP
+        if texts < STEP:
+            small, room = [*small, campaign_id], room - texts
+        else:
+            yield from _strip(db, campaign_id)
+    if small:
+        yield _strip_small(db, small)
+
+
+def _strip_small(db: Database, campaign_ids: Iterable[str]) -> dict[str, int]:
+    """Strip these whole. One that somebody has locked is left for the next look: they may wait for another of them."""
+    done = {"deliveries": 0, "campaigns": 0}
+    with db.write() as connection:
+        for campaign_id in campaign_ids:
+            if _lock_ended(connection, campaign_id, skip_locked=True):
+                done["deliveries"] += _strip_deliveries(connection, Delivery.campaign_id == campaign_id)
+                done["campaigns"] += _forget_draft(connection, campaign_id)
+    return done
+
+
 def _strip(db: Database, campaign_id: str) -> Iterator[dict[str, int]]:
     last = ""
     while user_ids := _unstripped(db, campaign_id, last):
@@ -104,7 +132,9 @@ def _strip(db: Database, campaign_id: str) -> Iterator[dict[str, int]]:
         if stripped is None:
             return
         yield {"deliveries": stripped}
-    yield {"campaigns": _forget_draft(db, campaign_id)}
+    with db.write() as connection:
+        forgotten = _lock_ended(connection, campaign_id) and _forget_draft(connection, campaign_id)
+    yield {"campaigns": int(forgotten)}
 
 
 def _unstripped(db: Database, campaign_id: str, last: str) -> list[str]:
@@ -117,34 +147,34 @@ def _unstripped(db: Database, campaign_id: str, last: str) -> list[str]:
 def _strip_range(db: Database, campaign_id: str, first_id: str, last_id: str) -> int | None:
     """Purge these deliveries and return how many they were; None if the campaign has begun again meanwhile."""
     ids = (Delivery.user_id >= first_id, Delivery.user_id <= last_id)
-    theirs = and_(Delivery.campaign_id == campaign_id, *ids, _has_text())
     with db.write(durable=False) as connection:  # the last step of the campaign is durable, and with it all before it
         if not _lock_ended(connection, campaign_id):
             return None
-        quoted = update(Delivery).where(theirs, Delivery.bounce_reply.is_not(None))
-        connection.execute(quoted.values(bounce_reply=""))
-        return connection.execute(update(Delivery).where(theirs).values(address=None, reply="")).rowcount
+        return _strip_deliveries(connection, Delivery.campaign_id == campaign_id, *ids)
 
 
-def _forget_draft(db: Database, campaign_id: str) -> int:
+def _strip_deliveries(connection: Connection, *which: ColumnElement[bool]) -> int:
+    connection.execute(update(Delivery).where(*which, Delivery.bounce_reply != "").values(bounce_reply=""))
+    return connection.execute(update(Delivery).where(*which, _has_text()).values(address=None, reply="")).rowcount
+
+
+def _forget_draft(connection: Connection, campaign_id: str) -> int:
+    same_refusals.forget(connection, campaign_id)
+    minutes.forget(connection, campaign_id)
+    answers.forget(connection, campaign_id)
+    domains.forget(connection, campaign_id)
+    connection.execute(delete(CampaignText).where(CampaignText.campaign_id == campaign_id))
+    forget_campaign(connection, campaign_id)
     nothing = {**draft.forgotten(), "reason": None, "fingerprint": None}
-    with db.write() as connection:
-        if not _lock_ended(connection, campaign_id):
-            return 0
-        same_refusals.forget(connection, campaign_id)
-        minutes.forget(connection, campaign_id)
-        answers.forget(connection, campaign_id)
-        domains.forget(connection, campaign_id)
-        connection.execute(delete(CampaignText).where(CampaignText.campaign_id == campaign_id))
-        forget_campaign(connection, campaign_id)
-        return connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**nothing)).rowcount
+    return connection.execute(update(Campaign).where(Campaign.id == campaign_id).values(**nothing)).rowcount
 
 
-def _lock_ended(connection: Connection, campaign_id: str) -> bool:
+def _lock_ended(connection: Connection, campaign_id: str, *, skip_locked: bool = False) -> bool:
     """Lock the campaign, so that it cannot begin again; False if it has not ended or a worker holds a batch of it."""
     at_work = exists().where(Batch.campaign_id == campaign_id, Batch.state == BatchState.RUNNING)
     ended = select(Campaign.id).where(Campaign.id == campaign_id, Campaign.finished_at.is_not(None), ~at_work)
-    return connection.execute(ended.with_for_update(of=Campaign)).one_or_none() is not None
+    locked = ended.with_for_update(of=Campaign, skip_locked=skip_locked)
+    return connection.execute(locked).one_or_none() is not None
 
 
 def _has_text() -> ColumnElement[bool]:
