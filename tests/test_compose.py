@@ -181,8 +181,18 @@ def people(db: Database) -> None:
     for number, row in enumerate(rows):
         document: dict[str, Any] = row["document"]  # type: ignore[assignment]
         roles = ["user", *(["news"] if number % 2 else [])]
-        custom = {"dept": "sales" if number < 4 else "dev", "floor": number % 2, "a.b": "x", "authToken": "x"}
-        document |= {"roles": roles, "language": "de" if number < 9 else "en", "customFields": {**custom, "many": [1]}}
+        custom: dict[str, Any] = {
+            "dept": "sales" if number < 4 else "dev",
+            "floor": number % 2,
+            "a.b": "x",
+            "authToken": "x",
+        }
+        custom["many"] = [1, number // 6, 1, {}]
+        document |= {
+            "roles": roles,
+            "language": "de" if number < 9 else "en",
+            "customFields": {**custom, "many": [1, number // 6, 1, {}]},
+        }
         row["roles"] = "\n" + "\n".join(roles) + "\n"
     rows[0] |= {"unsubscribed_at": 5}
     rows[1] |= {"active": False}
@@ -205,6 +215,7 @@ def test_values_of_fields_are_counted_of_those_who_get_mail(db: Database) -> Non
     assert found.custom_fields == {
         "customFields.dept": (("dev", 8),),
         "customFields.floor": ((0, 4), (1, 4)),
+        "customFields.many": ((1, 8), (0, 2)),
     }
 
 
@@ -1037,6 +1048,22 @@ def test_field_of_the_query_form_that_is_wrong_is_told_and_stays(client: FlaskCl
     assert kept.fields["is.roles"] == '"user"'
     assert kept.press("send").status_code == 400
     assert campaigns(any_db) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [("42", 42), ("-1.5", -1.5), ("042", "042"), ("NaN", "NaN"), ("1e9", "1e9"), ("true", "true"), ("two", "two")],
+)
+def test_what_is_typed_for_a_field_of_numbers_is_a_number(
+    client: FlaskClient, any_db: Database, typed: str, asked: object
+) -> None:
+    with any_db.write() as connection:
+        document = {**user_row(0)["document"], "customFields": {"floor": 7, "room": "7"}}  # type: ignore[dict-item]
+        connection.execute(update(User).where(User.id == "user00000").values(document=document))
+    page = begun(client)
+    assert {"number.customFields.floor", "other.customFields.room"} <= set(page.fields)
+    shown = page.save(**{"number.customFields.floor": typed, "other.customFields.room": typed})
+    assert json.loads(shown.fields["query"]) == {"customFields.floor": asked, "customFields.room": typed}
 
 
 def test_audience_is_told_with_what_is_left_out(client: FlaskClient, any_db: Database) -> None:

@@ -103,15 +103,17 @@ def _counted(users: Sequence[AnyRow], each: float, *, exact: bool) -> FieldValue
 
 
 def _values(document: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
-    """The fields of one user that can be asked for, each with a value; a role each for roles."""
+    """The fields of one user that can be asked for, each with a value; of a list, each of its values."""
     roles, custom = document.get("roles"), document.get("customFields")
     for role in set(filter(_is_short, roles)) if isinstance(roles, list) else ():
         yield "roles", role
     if _is_short(document.get("language")):
         yield "language", document["language"]
     for name, value in custom.items() if isinstance(custom, dict) else ():
-        if _is_value(value) and _may_be_asked(name):
-            yield f"{CUSTOM}{name}", value
+        listed = value if isinstance(value, list) else [value]
+        different = {(isinstance(one, bool), one): one for one in filter(_is_value, listed)}
+        if different and _may_be_asked(name):
+            yield from ((f"{CUSTOM}{name}", one) for one in different.values())
 
 
 def _is_short(value: object) -> bool:

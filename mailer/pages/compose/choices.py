@@ -24,11 +24,17 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A field with its options. `takes_other`: a value that is not among them can be typed."""
+    """A field with its options. Another value can be typed."""
 
     field: str
     label: str
     options: tuple[Option, ...]
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether all its values are numbers, so that what is typed is one as well."""
+        values = [json.loads(option.value) for option in self.options]
+        return bool(values) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
     @property
     def ticked(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,8 @@ from mailer.messages.placeholders import UNSUBSCRIBE
 from mailer.pages.compose.query_form import CREATED, DOMAINS, NotReadable, QueryForm, reconciled
 from mailer.pages.from_below.translation import translated
 
-CHOSEN, OTHER = "is.", "other."  # before a field's name: the values that were ticked, and one that was typed
+CHOSEN = "is."  # before a field's name: the values that were ticked
+OTHER, NUMBER = "other.", "number."  # the same: one that was typed, and one for a field of numbers
 TEXTS = {"sender": "from", "reply_to": "replyTo", "subject": "subject", "body": "body", "query": "query"}
 TEXTS |= {"priority": "priority", "reached": "reached", "not_reached": "notReached"}
 TEXTS |= {"min_recipients": "minRecipients", "max_recipients": "maxRecipients", "to": "to"}
@@ -172,15 +174,22 @@ def _object(text: str) -> object:
         return text
 
 
+_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
+
+
 def _query_form(fields: MultiDict[str, str]) -> QueryForm:
     chosen: defaultdict[str, list[Value]] = defaultdict(list)
     for name, values in fields.lists():
         if name.startswith(CHOSEN):
             chosen[name.removeprefix(CHOSEN)] += [value for text in values if (value := _value(text)) is not None]
     for name, text in fields.items():
-        typed = text.strip()
-        if name.startswith(OTHER) and typed and typed not in chosen[name.removeprefix(OTHER)]:
-            chosen[name.removeprefix(OTHER)].append(typed)
+        kind, dot, field = name.partition(".")
+        if kind + dot not in (OTHER, NUMBER) or not (typed := text.strip()):
+            continue
+        number = _value(typed) if kind + dot == NUMBER and _NUMBER.fullmatch(typed) else None
+        value = typed if number is None else number
+        if value not in chosen[field]:
+            chosen[field].append(value)
     kept = {name: tuple(values) for name, values in chosen.items() if values}
     return QueryForm(kept, fields.get("since", "").strip(), fields.get("match") == "any")
 
