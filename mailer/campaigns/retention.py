@@ -101,14 +101,14 @@ def _strip_all(db: Database, campaign_ids: Iterable[str]) -> Steps:
     small: list[str] = []
     room = STEP
     for campaign_id in campaign_ids:
-        texts = len(_unstripped(db, campaign_id, ""))
-        if small and (len(small) == TOGETHER or texts > room):
+        first = _unstripped(db, campaign_id, "")
+        if small and (len(small) == TOGETHER or len(first) > room):
             yield _strip_small(db, small)
             small, room = [], STEP
-        if texts < STEP:
-            small, room = [*small, campaign_id], room - texts
+        if len(first) < STEP:
+            small, room = [*small, campaign_id], room - len(first)
         else:
-            yield from _strip(db, campaign_id)
+            yield from _strip(db, campaign_id, first)
     if small:
         yield _strip_small(db, small)
 
@@ -124,14 +124,14 @@ def _strip_small(db: Database, campaign_ids: Iterable[str]) -> dict[str, int]:
     return done
 
 
-def _strip(db: Database, campaign_id: str) -> Iterator[dict[str, int]]:
-    last = ""
-    while user_ids := _unstripped(db, campaign_id, last):
-        last = user_ids[-1]
-        stripped = _strip_range(db, campaign_id, user_ids[0], last)
+def _strip(db: Database, campaign_id: str, user_ids: list[str]) -> Iterator[dict[str, int]]:
+    """Strip a large one, a range at a time; `user_ids` are the first that `_unstripped` has found."""
+    while user_ids:
+        stripped = _strip_range(db, campaign_id, user_ids[0], user_ids[-1])
         if stripped is None:
             return
         yield {"deliveries": stripped}
+        user_ids = _unstripped(db, campaign_id, user_ids[-1])
     with db.write() as connection:
         forgotten = _lock_ended(connection, campaign_id) and _forget_draft(connection, campaign_id)
     yield {"campaigns": int(forgotten)}

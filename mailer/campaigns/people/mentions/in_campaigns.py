@@ -54,7 +54,9 @@ def forget(connection: Connection, campaign_ids: Collection[str], traces: Traces
 def _forget_versions(connection: Connection, traces: Traces) -> set[str]:
     """Take it out of versions of texts, whether or not their campaign is over."""
     changed = set()
-    for row in connection.execute(select(CampaignText.__table__).with_for_update()).all():
+    columns: list[ColumnElement[Any]] = [CampaignText.__table__.c.subject, CampaignText.__table__.c.body]
+    wanted = having(connection, columns, traces)
+    for row in connection.execute(select(CampaignText.__table__).where(wanted).with_for_update()).all():
         changes = {"subject": traces.without(row.subject), "body": traces.without(row.body)}
         if (changes["subject"], changes["body"]) != (row.subject, row.body):
             mine = (CampaignText.campaign_id == row.campaign_id, CampaignText.version == row.version)
