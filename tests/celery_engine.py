@@ -29,6 +29,7 @@ from celery.exceptions import WorkerShutdown
 from kombu import Connection, Queue, asynchronous
 
 from app import build
+from bench.processes import free_port
 from mailer.engines import EngineParts
 from mailer.engines.celery.application import make_application
 from mailer.engines.celery.child import Child
@@ -37,7 +38,6 @@ from mailer.engines.celery.task_process import TaskThreads
 from mailer.engines.celery.worker import make_controller
 from mailer.settings import Settings
 from tests.killable import PROCESSES, attempts
-from tests.programs import free_port
 
 RABBITMQ = os.environ.get("TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1")
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import requests
 
+from bench.processes import free_port
 from tests.postfix_servers import listening, postfix_server
-from tests.programs import await_port, free_port, need, running_process
+from tests.programs import await_port, need, running_process
 from tests.smtp_servers import FakeServer
 
 ROUTES = """\

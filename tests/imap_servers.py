@@ -17,8 +17,8 @@ from pathlib import Path
 
 from imap_tools import MailBox
 
+from bench.processes import free_port
 from tests.bounce_examples import certificate, pem_files
-from tests.programs import free_port
 
 PASSWORD, USER = "correct-horse", "bounces"
 CONFIGURATION = """

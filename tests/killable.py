@@ -24,10 +24,10 @@ from gunicorn.app.base import BaseApplication
 
 import mailer
 from app import build, create_app
+from bench.processes import free_port
 from mailer.settings import Settings
 from mailer.storage.database import Database
 from tests.databases import any_database
-from tests.programs import free_port
 from transports.base import Message, Outcome, Transport
 
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from bench.processes import free_port
 from tests.databases import POSTGRESQL
-from tests.programs import free_port
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 USER = "postgres" if os.getuid() == 0 else None  # neither program runs as root

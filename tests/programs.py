@@ -27,13 +27,6 @@ def need(*names: str) -> None:
         pytest.skip("they start as root only")
 
 
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def await_port(port: int) -> None:
     """Return once somebody listens on it."""
     deadline = time.monotonic() + 30

@@ -17,11 +17,11 @@ from typing import Any
 import requests
 from gunicorn.app.wsgiapp import run
 
+from bench.processes import free_port
 from mailer.callers.tokens import Tokens
 from mailer.selector import database_at
 from tests.databases import any_database
 from tests.killable import PROCESSES, signal_process
-from tests.programs import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

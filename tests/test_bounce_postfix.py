@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import free_port
 from mailer.selector import database_at
 from tests.bounce_mails import BOUNCE
 from tests.doc_pages import ROOT, blocks
 from tests.postfix_servers import Postfix, listening, postfix_server
-from tests.programs import free_port
 from tests.service import BIN
 
 pytestmark = pytest.mark.slow

@@ -15,6 +15,7 @@ import requests
 from sqlalchemy import select
 
 from app import build
+from bench.processes import free_port
 from mailer.engines.celery import sweep
 from mailer.engines.celery.application import make_application, queue_of
 from mailer.engines.celery.engine import CeleryEngine
@@ -24,7 +25,6 @@ from mailer.storage.models import SeenWorker
 from mailer.storage.notifications import announce_work
 from tests.celery_engine import RABBITMQ, REDIS, own_queue
 from tests.killable import attempts, settings_for
-from tests.programs import free_port
 from tests.service import BIN, ROOT
 from tests.test_crash import Campaigns, prepared
 from tests.test_metrics import Sample, samples, value

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import pytest
 import requests
 
+from bench.processes import free_port
 from tests.doc_pages import ROOT, blocks
-from tests.programs import free_port
 from tests.service import BIN, Service
 from tests.test_cli_send import Shell, serve
 

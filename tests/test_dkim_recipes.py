@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from bench import rendering
+from bench.processes import free_port
 from tests.dkim_keys import public_texts, rsa_pem, write_key, write_table
 from tests.dkim_relays import by_opendkim, by_perl, by_rspamd, opendkim, postfix, rspamd, taken
 from tests.dns_server import dns_server, texts_as_records
 from tests.doc_pages import ROOT, blocks
-from tests.programs import free_port, need
+from tests.programs import need
 from tests.smtp_servers import FakeServer, running
 from tests.test_transport_dkim import signature_tags
 from transports import Message, Status, from_url

@@ -453,30 +453,30 @@ def test_places_are_read(given: str, read: str, monkeypatch: pytest.MonkeyPatch,
     assert Settings.from_env().metrics == read
 
 
-def test_folders_of_killed_processes_are_swept_and_those_in_use_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where groups of processes make their folders; what they change in this process is put back."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "to be put back")
     monkeypatch.setattr("prometheus_client.values.ValueClass", None)
+    return tmp_path
+
+
+def test_folders_of_killed_processes_are_swept_and_those_in_use_are_not(own_folders: Path) -> None:
     first, killed = ProcessGroup(), ProcessGroup()
     killed._in_use.close()  # as the end of a process does
 
     second = ProcessGroup()
 
-    assert set(tmp_path.iterdir()) == {first.folder, second.folder}
+    assert set(own_folders.iterdir()) == {first.folder, second.folder}
     assert first.folder.stat().st_mode & 0o777 == 0o700
     first.close()
     second.close()
-    assert list(tmp_path.iterdir()) == []
+    assert list(own_folders.iterdir()) == []
 
 
-def test_counts_that_were_being_read_when_their_process_ended_are_added_with_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "to be put back")
-    monkeypatch.setattr("prometheus_client.values.ValueClass", None)
+@pytest.mark.usefixtures("own_folders")
+def test_counts_that_were_being_read_when_their_process_ended_are_added_with_the_next() -> None:
     group = ProcessGroup()
     pids = []
     for _ in range(2):

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from bench.processes import free_port
 from mailer.storage.models import DeliveryStatus, User
 from tests.conftest import user_row
 from tests.killable import attempts
-from tests.programs import free_port
 from tests.service import BIN, ROOT, Service
 from tests.test_metrics import Sample, samples, value
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from bench.processes import free_port
 from mailer.storage.models import User
 from tests.conftest import user_row
 from tests.doc_pages import ROOT, blocks
-from tests.programs import free_port
 from tests.service import Service
 from tests.smtp_servers import make_certificate
 

@@ -229,13 +229,18 @@ def test_api_mends_lists_and_shows_versions(client: Any) -> None:
     assert {json.loads(row)["version"] for row in rows} == {2}
 
 
-def test_page_mends_a_paused_campaign(client: Any) -> None:
-    caller, db = client
+def paused(db: Database) -> tuple[Harness, str]:
+    """A paused campaign, and a token of its owner."""
     harness = Harness(db)
     harness.accept()
     harness.plan()
     control.pause(db, harness.campaign_id)
-    token = Tokens(db).create(OWNER, [SEND_MAIL])
+    return harness, Tokens(db).create(OWNER, [SEND_MAIL])
+
+
+def test_page_mends_a_paused_campaign(client: Any) -> None:
+    caller, db = client
+    harness, token = paused(db)
     assert sign_in(caller, OWNER, token).status_code == 303
     at = f"/mailer/campaigns/{harness.campaign_id}"
     assert "/edit" in caller.get(at).get_data(as_text=True)
@@ -259,11 +264,7 @@ def test_page_mends_a_paused_campaign(client: Any) -> None:
 @pytest.mark.slow
 def test_text_is_not_lost_when_the_session_ends_or_the_campaign_goes_on(client: Any) -> None:
     caller, db = client
-    harness = Harness(db)
-    harness.accept()
-    harness.plan()
-    control.pause(db, harness.campaign_id)
-    token = Tokens(db).create(OWNER, [SEND_MAIL])
+    harness, token = paused(db)
     sign_in(caller, OWNER, token)
     at = f"/mailer/campaigns/{harness.campaign_id}/edit"
     form = {"form": form_of(caller.get(at).get_data(as_text=True)), "version": "1", "subject": "New <b>"}

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from bench.processes import free_port
 from tests.postfix_servers import Postfix, listening, postfix_server
-from tests.programs import free_port
 from transports.base import About, Message, Status
 from transports.smtp.transport import SMTPTransport
 

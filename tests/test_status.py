@@ -241,7 +241,9 @@ def test_status_of_a_quiet_service_ends_with_0(sqlite_db: Database) -> None:
     assert "transport: ok" in done.stdout
 
 
-def test_status_shows_workers_and_campaigns(sqlite_db: Database, add_users: Callable[..., Any]) -> None:
+@pytest.fixture
+def blocked(sqlite_db: Database, add_users: Callable[..., Any]) -> Harness:
+    """A campaign to three that waits since the transport does not work."""
     add_users(sqlite_db, 3)
     harness = Harness(sqlite_db)
     harness.now = int(time.time() * 1000)
@@ -249,11 +251,15 @@ def test_status_shows_workers_and_campaigns(sqlite_db: Database, add_users: Call
     harness.plan()
     with sqlite_db.write() as connection:
         circuit_breaker.trip(connection, "no route", harness.now, half_open=False)
+    return harness
+
+
+def test_status_shows_workers_and_campaigns(sqlite_db: Database, blocked: Harness) -> None:
     Heartbeat(sqlite_db, engine="local", role="worker", version="1.2.3", doing=lambda: "c batch 1").beat("w1")
     done = run(sqlite_db)
     assert done.exit_code == 0, done.output
     assert f"{os.uname().nodename}:{os.getpid()}" in done.stdout
-    assert harness.campaign_id in done.stdout
+    assert blocked.campaign_id in done.stdout
     assert "1 due (3 recipients)" in done.stdout
     assert "transport: open since" in done.stdout
 
@@ -261,7 +267,7 @@ def test_status_shows_workers_and_campaigns(sqlite_db: Database, add_users: Call
     assert shown["workers"][0]["doing"] == "c batch 1"
     assert shown["queue"]["due"] == {"batches": 1, "recipients": 3}
     assert shown["queue"]["inHand"] == {"batches": 0, "recipients": 0}
-    assert (shown["campaigns"][0]["_id"], shown["campaigns"][0]["left"]) == (harness.campaign_id, 3)
+    assert (shown["campaigns"][0]["_id"], shown["campaigns"][0]["left"]) == (blocked.campaign_id, 3)
     assert (shown["transport"]["reason"], shown["transport"]["isOpen"]) == ("no route", True)
     assert shown["needsAPerson"] == []
 
@@ -275,14 +281,8 @@ def paths(value: Any, at: str = "") -> set[str]:
     return {at}.union(*(paths(held, f"{at}.{name}" if at else name) for name, held in value.items()))
 
 
-def test_every_field_of_the_json_is_described_and_no_other(sqlite_db: Database, add_users: Callable[..., Any]) -> None:
-    add_users(sqlite_db, 3)
-    harness = Harness(sqlite_db)
-    harness.now = int(time.time() * 1000)
-    harness.accept()
-    harness.plan()
-    with sqlite_db.write() as connection:
-        circuit_breaker.trip(connection, "no route", harness.now, half_open=False)
+@pytest.mark.usefixtures("blocked")
+def test_every_field_of_the_json_is_described_and_no_other(sqlite_db: Database) -> None:
     hold(sqlite_db, "the relay moves")
     Heartbeat(sqlite_db, engine="local", role="worker", version="1.2.3", doing=lambda: "").beat("w1")
     printed = json.loads(run(sqlite_db, "--json", MAILER_SEND_WINDOW="00:00-24:00 UTC").stdout)
